@@ -1,0 +1,61 @@
+"""The one gateway from coroutines to the database: synchronous ORM code on threads of our own.
+
+Django's default, one thread-sensitive thread, makes every socket wait for every other's query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connection
+
+from approvals.conf import approval_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` on a database thread and return its result.
+
+    Cancelling the caller does not interrupt the function: what it commits, stays.
+    """
+    call = partial(_with_fresh_connection, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+
+
+def database_now() -> datetime:
+    """The database's clock, the only one that decides; UTC."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT statement_timestamp()")
+            (moment,) = cursor.fetchone()
+            return moment.astimezone(UTC)
+        cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
+        (text,) = cursor.fetchone()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def close_threads() -> None:
+    """Stop the database threads and close their connections; the next call starts new ones."""
+    if _threads.cache_info().currsize:
+        _threads().shutdown(wait=True)
+        _threads.cache_clear()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(approval_settings().database_threads, thread_name_prefix="sayso-database")
+
+
+def _with_fresh_connection(call: Callable[[], T]) -> T:
+    close_old_connections()
+    try:
+        return call()
+    finally:
+        close_old_connections()

@@ -1,0 +1,86 @@
+"""Why Sayso refuses: one class per reason, each with a stable code.
+
+Edges map codes to HTTP, WebSocket or exit status once; nobody matches on texts.
+"""
+
+from __future__ import annotations
+
+from approvals.lifecycle import Outcome
+
+
+class ApprovalError(Exception):
+    """Base of everything that Sayso refuses. `code` is stable, `field` names the argument at fault."""
+
+    code = "error"
+
+    def __init__(self, detail: str, *, field: str | None = None, outcome: Outcome | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.outcome = outcome
+
+
+class InvalidRequest(ApprovalError):
+    """What was asked can't be: `field` and the rule it breaks. Nothing was recorded."""
+
+    code = "invalid"
+
+
+class InvalidAnswer(ApprovalError):
+    """The answer or the edited arguments break the request's own rule. The request stays as it was."""
+
+    code = "invalid"
+
+
+class UnknownRequest(ApprovalError):
+    """There is no such request, or none that this actor may see."""
+
+    code = "unknown_request"
+
+
+class NotPermitted(ApprovalError):
+    """The actor may see the request, but not do this to it."""
+
+    code = "not_permitted"
+
+
+class AlreadyDecided(ApprovalError):
+    """Somebody was first; `outcome` is what is on record."""
+
+    code = "already_decided"
+
+
+class TooLate(ApprovalError):
+    """The deadline had passed; `outcome` is the recorded timeout."""
+
+    code = "too_late"
+
+
+class KeyConflict(ApprovalError):
+    """The same key was used for something else."""
+
+    code = "key_conflict"
+
+
+class StillPending(ApprovalError):
+    """The caller's patience ran out; the request stays open. `outcome` says so."""
+
+    code = "still_pending"
+
+
+class Busy(ApprovalError):
+    """More decisions are queued than may wait; nothing was recorded, try again."""
+
+    code = "busy"
+
+
+class Unavailable(ApprovalError):
+    """The database did not answer; whether the command is on record is unknown. Repeating it is safe."""
+
+    code = "unavailable"
+
+
+REFUSALS: dict[str, type[ApprovalError]] = {
+    error.code: error
+    for error in (InvalidRequest, UnknownRequest, NotPermitted, AlreadyDecided, TooLate, KeyConflict, Unavailable)
+}
