@@ -1,0 +1,26 @@
+"""The approvals app: what is asked, who decides, who waits, what is on record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import post_migrate
+
+
+class ApprovalsConfig(AppConfig):
+    name = "approvals"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        post_migrate.connect(install_triggers, sender=self)
+
+
+def install_triggers(*, using: str, **kwargs: Any) -> None:
+    """Table rebuilds of migrations drop triggers; so they are put back after every one."""
+    from approvals import triggers
+
+    connection = connections[using]
+    if triggers.TABLE in connection.introspection.table_names():
+        triggers.install(connection)

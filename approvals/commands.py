@@ -1,0 +1,165 @@
+"""What the writer may be told, and what it answers. Values only; nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from approvals.lifecycle import Kind, Outcome, Verdict
+
+
+class Channel(StrEnum):
+    """Where a command came from; kept with every trail entry."""
+
+    ADMIN = "admin"
+    PAGE = "page"
+    WEBSOCKET = "websocket"
+    API = "api"
+    COMMAND = "command"
+    RULE = "rule"
+    DEADLINE = "deadline"
+    PROGRAM = "program"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, through which channel, from where.
+
+    `user_id` None is this installation's own code, which is trusted; only code can make such an actor.
+    `address` is the peer's IP address where there is a peer.
+    """
+
+    user_id: int | None
+    channel: Channel
+    address: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def program(cls) -> Actor:
+        return cls(user_id=None, channel=Channel.PROGRAM)
+
+
+DEADLINE = Actor(user_id=None, channel=Channel.DEADLINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
+
+    `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
+    its `key_scope`; `new_round` opens anew where that is closed.
+    """
+
+    request_id: UUID
+    actor: Actor
+    kind: Kind
+    title: str
+    details: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    editable: bool | dict[str, Any] = False
+    choices: list[str] | None = None
+    multiple: bool = False
+    schema: dict[str, Any] | None = None
+    requester_id: int | None = None
+    user_ids: tuple[int, ...] = ()
+    group_ids: tuple[int, ...] = ()
+    required: int = 1
+    four_eyes: bool = False
+    timeout: float | None = None
+    on_timeout: Verdict | None = None
+    default: Any = None
+    key: str = ""
+    key_scope: str = ""
+    new_round: bool = False
+    origin: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decide:
+    """Vote on an approval; `arguments` are the edited ones, None: as asked."""
+
+    request_id: UUID
+    actor: Actor
+    verdict: Verdict
+    comment: str = ""
+    arguments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Answer a clarification; `answer` has been checked against the request's choices or schema."""
+
+    request_id: UUID
+    actor: Actor
+    answer: Any
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire:
+    """Record the timeout if the deadline has passed; otherwise nothing happens."""
+
+    request_id: UUID
+    actor: Actor = DEADLINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Take the question back."""
+
+    request_id: UUID
+    actor: Actor
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassign:
+    """Let others decide, instead of those who were named before."""
+
+    request_id: UUID
+    actor: Actor
+    user_ids: tuple[int, ...] = ()
+    group_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The actor looked at the request's page; recorded once an actor and request."""
+
+    request_id: UUID
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reschedule:
+    """Put the deadline `timeout` seconds from now; only the first one of a request counts."""
+
+    request_id: UUID
+    actor: Actor
+    timeout: float
+
+
+Command: TypeAlias = OpenRequest | Decide | Answer | Expire | Withdraw | Reassign | View | Reschedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """It is on record; `changed` is false where it already was."""
+
+    outcome: Outcome
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """It was refused, for the reason `code` (see approvals.exceptions); `outcome` is what is on record."""
+
+    code: str
+    detail: str
+    outcome: Outcome | None = None
+    field: str | None = None
+
+
+Result: TypeAlias = Accepted | Refused
