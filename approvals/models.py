@@ -15,7 +15,6 @@ from django.db.models import F, Q
 from approvals.fields import JSONText, new_id
 from approvals.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
 
-
 if TYPE_CHECKING:
     QuerySet = models.QuerySet[Any]
     Manager = models.Manager[Any]
@@ -64,7 +63,9 @@ class HumanRequest(OnRecord):
     multiple = models.BooleanField(default=False)
     schema = JSONText(null=True)
     status = models.CharField(
-        max_length=16, choices=[(status.value, status.value.replace("_", " ")) for status in Status], default=Status.PENDING
+        max_length=16,
+        choices=[(status.value, status.value.replace("_", " ")) for status in Status],
+        default=Status.PENDING,
     )
     requester = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="requests_made"
@@ -72,7 +73,9 @@ class HumanRequest(OnRecord):
     assigned_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="UserAssignment", related_name="requests_assigned"
     )
-    assigned_groups = models.ManyToManyField(Group, through="GroupAssignment", related_name="requests_assigned")
+    assigned_groups = models.ManyToManyField(
+        Group, through="GroupAssignment", related_name="requests_assigned"
+    )
     required = models.PositiveIntegerField(default=1)
     four_eyes = models.BooleanField(default=False)
     key = models.CharField(max_length=200, blank=True)
@@ -80,7 +83,9 @@ class HumanRequest(OnRecord):
     round = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField()
     deadline = models.DateTimeField(null=True)
-    on_timeout = models.CharField(max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    on_timeout = models.CharField(
+        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+    )
     default = JSONText(null=True)
     origin = JSONText(default=dict)
     origin_id = models.CharField(max_length=100, blank=True)
@@ -138,9 +143,13 @@ class HumanRequest(OnRecord):
         ]
         indexes = [
             models.Index(
-                name="request_due", fields=["deadline", "id"], condition=Q(status=Status.PENDING, deadline__isnull=False)
+                name="request_due",
+                fields=["deadline", "id"],
+                condition=Q(status=Status.PENDING, deadline__isnull=False),
             ),
-            models.Index(name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)),
+            models.Index(
+                name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)
+            ),
             # Not partial: the re-check looks for requests that closed as well as for those that opened.
             models.Index(name="request_changed", fields=["changed_at", "id"]),
             models.Index(name="request_of_origin", fields=["origin_id", "id"], condition=~Q(origin_id="")),
@@ -208,8 +217,12 @@ class Response(OnRecord):
     """What one person said: a vote on an approval, or the answer to a clarification."""
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT, related_name="responses")
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="responses")
-    verdict = models.CharField(max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="responses"
+    )
+    verdict = models.CharField(
+        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+    )
     answer = JSONText(null=True)
     arguments = JSONText(null=True)
     comment = models.TextField(blank=True)

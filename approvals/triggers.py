@@ -36,7 +36,9 @@ def install(connection: BaseDatabaseWrapper) -> None:
                 f" $$ BEGIN RAISE EXCEPTION '{_MESSAGE}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
             )
             for name, when in _POSTGRESQL.items():
-                cursor.execute(f"CREATE OR REPLACE TRIGGER {name} {when} EXECUTE FUNCTION sayso_audit_refuse()")
+                cursor.execute(
+                    f"CREATE OR REPLACE TRIGGER {name} {when} EXECUTE FUNCTION sayso_audit_refuse()"
+                )
         else:
             for name, when in _SQLITE.items():
                 cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
@@ -56,7 +58,8 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
-                "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgenabled IN ('O', 'A')", [TABLE]
+                "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgenabled IN ('O', 'A')",
+                [TABLE],
             )
         else:
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [TABLE])

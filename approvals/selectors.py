@@ -1,0 +1,336 @@
+"""Reads: what a user may see, what has come of requests, what changed, what is due, what happened.
+
+Synchronous ORM code; coroutines cross over by approvals.database.in_database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from approvals import permissions
+from approvals.database import database_now
+from approvals.exceptions import UnknownRequest
+from approvals.lifecycle import Kind, Outcome, Status, Verdict, approved
+from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+OVERDUE_SOON = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One request as its row has it: enough to wake who waits for it."""
+
+    request_id: UUID
+    outcome: Outcome
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What one person may do to one request, by permission alone: its state is another question."""
+
+    see: bool = False
+    decide: bool = False
+    withdraw: bool = False
+    reassign: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One entry of a request's trail, for people. `content` is None once it has been purged."""
+
+    id: int
+    sequence: int
+    event: str
+    outcome: str
+    actor: str | None
+    channel: str
+    address: str | None
+    user_agent: str
+    allowed_by: str
+    at: datetime
+    hash: str
+    content: dict[str, Any] | None
+
+
+# What people see
+
+
+def visible_to(user_id: int) -> Requests:
+    """Every request that this user may see."""
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None or not person.active:
+        return HumanRequest.objects.none()
+    if person.holds(permissions.SEE_ALL):
+        return HumanRequest.objects.all()
+    named = Q(requester_id=user_id) | _assigned_to(person)
+    if person.holds(permissions.DECIDE):
+        named |= ~Exists(_user_assignments()) & ~Exists(_group_assignments())
+    return HumanRequest.objects.filter(named)
+
+
+def request_for(user_id: int, request_id: UUID | str) -> HumanRequest:
+    """The request, with its people. UnknownRequest where there is none or this user may not see it."""
+    request = with_people(visible_to(user_id).filter(pk=as_id(request_id))).first()
+    if request is None:
+        raise unknown(request_id)
+    return request
+
+
+def inbox(
+    user_id: int,
+    *,
+    status: str | None = Status.PENDING,
+    kind: str | None = None,
+    mine: bool = False,
+    overdue_soon: bool = False,
+    search: str = "",
+    limit: int = 200,
+) -> list[HumanRequest]:
+    """What the user may see, what is due first coming first, then by age; `mine`: named to decide it.
+
+    `status` None is every state; requests that are closed come last closed first.
+    """
+    requests = visible_to(user_id)
+    if status:
+        requests = requests.filter(status=status)
+    if kind:
+        requests = requests.filter(kind=kind)
+    if mine:
+        requests = requests.filter(_may_decide(permissions.persons([user_id])[user_id]))
+    if overdue_soon:
+        requests = requests.filter(deadline__lte=database_now() + OVERDUE_SOON)
+    for word in search.split():
+        requests = requests.filter(
+            Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
+        )
+    if status == Status.PENDING:
+        ordered = requests.order_by(F("deadline").asc(nulls_last=True), "opened_at", "id")
+    else:
+        ordered = requests.order_by(F("closed_at").desc(nulls_first=True), "-id")
+    return list(with_people(ordered)[:limit])
+
+
+def last_closed_for(user_id: int) -> HumanRequest | None:
+    """The request that closed last, of those this user may see."""
+    return visible_to(user_id).exclude(status=Status.PENDING).order_by("-closed_at", "-id").first()
+
+
+def may(user_id: int, request: HumanRequest) -> Rights:
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None:
+        return Rights()
+    audience = permissions.audiences([request])[request.pk]
+    return Rights(
+        see=permissions.may_see(person, audience),
+        decide=permissions.may_decide(person, audience),
+        withdraw=permissions.withdraws_by(person, audience) is not None,
+        reassign=permissions.reassigns_by(person, audience) is not None,
+    )
+
+
+def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:
+    """Which of these requests each of these users may see: six queries, however many of either."""
+    people = permissions.persons(user_ids)
+    audiences = permissions.audiences(requests)
+    return {
+        user_id: {
+            request_id for request_id, audience in audiences.items() if permissions.may_see(person, audience)
+        }
+        for user_id, person in people.items()
+    }
+
+
+def history(request: HumanRequest) -> list[TimelineEntry]:
+    """The trail of a request, oldest entry first."""
+    entries = (
+        AuditEntry.objects.filter(request_id=request.pk).select_related("actor", "shown").order_by("sequence")
+    )
+    return [_timeline_entry(entry) for entry in entries]
+
+
+# What the process needs
+
+
+def requests_by_id(ids: Collection[UUID | str]) -> list[HumanRequest]:
+    return list(with_people(HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])))
+
+
+def look(ids: Collection[UUID]) -> list[Look]:
+    """What has come of these requests; ids without a row are left out."""
+    rows = HumanRequest.objects.filter(pk__in=ids).select_related("decided_by")
+    return [Look(request_id=row.pk, outcome=outcome_of(row), deadline=row.deadline) for row in rows]
+
+
+def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
+    return {seen.request_id: seen.outcome for seen in look(ids)}
+
+
+def changed_since(moment: datetime) -> list[UUID]:
+    """Requests that opened, closed or changed at `moment` (database clock) or later."""
+    return list(HumanRequest.objects.filter(changed_at__gte=moment).values_list("pk", flat=True))
+
+
+def next_deadline() -> tuple[datetime | None, datetime]:
+    """The earliest deadline that is still pending, and the database's clock."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING, deadline__isnull=False)
+    return pending.order_by("deadline").values_list("deadline", flat=True).first(), database_now()
+
+
+def overdue(limit: int) -> list[UUID]:
+    """Pending requests whose deadline has passed on the database's clock, the oldest first."""
+    due = HumanRequest.objects.filter(status=Status.PENDING, deadline__lte=database_now())
+    return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
+
+
+def open_requests_of(origin_id: str) -> list[HumanRequest]:
+    """The pending requests that this origin (a run) has asked."""
+    rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
+    return list(with_people(rows.order_by("opened_at", "id")))
+
+
+def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
+    """The latest round of what was asked under this key."""
+    return HumanRequest.objects.filter(key_scope=key_scope, key=key).order_by("-round").first()
+
+
+# Shapes
+
+
+def outcome_of(request: HumanRequest) -> Outcome:
+    """The outcome that this row records. Reads `decided_by`: select it along."""
+    kind, status = Kind(request.kind), Status(request.status)
+    on_timeout = Verdict(request.on_timeout) if request.on_timeout else None
+    return Outcome(
+        request_id=str(request.pk),
+        kind=kind.value,
+        status=status.value,
+        approved=approved(kind, status, on_timeout),
+        answer=request.answer,
+        arguments=request.arguments if request.final_arguments is None else request.final_arguments,
+        comment=request.comment,
+        decided_by=request.decided_by.get_username() if request.decided_by else None,
+        decided_at=request.closed_at,
+        timed_out=status is Status.TIMED_OUT,
+        withdrawn=status is Status.WITHDRAWN,
+    )
+
+
+def on_the_wire(request: HumanRequest) -> dict[str, Any]:
+    """A request as programs get it. Reads people: `with_people` first."""
+    return {
+        "id": str(request.pk),
+        "kind": request.kind,
+        "title": request.title,
+        "details": request.details,
+        "arguments": request.arguments,
+        "editable": request.editable,
+        "choices": request.choices,
+        "multiple": request.multiple,
+        "schema": request.schema,
+        "status": request.status,
+        "requester": request.requester.get_username() if request.requester else None,
+        "assignees": {
+            "users": sorted(user.get_username() for user in request.assigned_users.all()),
+            "groups": sorted(group.name for group in request.assigned_groups.all()),
+        },
+        "required": request.required,
+        "four_eyes": request.four_eyes,
+        "approvals": request.approvals,
+        "opened_at": moment_on_the_wire(request.opened_at),
+        "deadline": moment_on_the_wire(request.deadline),
+        "on_timeout": request.on_timeout or None,
+        "default": request.default,
+        "origin": request.origin or None,
+    }
+
+
+def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "request_id": outcome.request_id,
+        "kind": outcome.kind,
+        "status": outcome.status,
+        "approved": outcome.approved,
+        "answer": outcome.answer,
+        "arguments": outcome.arguments,
+        "comment": outcome.comment,
+        "decided_by": outcome.decided_by,
+        "decided_at": moment_on_the_wire(outcome.decided_at),
+        "timed_out": outcome.timed_out,
+        "withdrawn": outcome.withdrawn,
+    }
+
+
+def moment_on_the_wire(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC, with the letter Z."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def with_people(requests: Requests) -> Requests:
+    """The same requests, their people read along in a constant number of queries."""
+    return requests.select_related("requester", "decided_by").prefetch_related(
+        "assigned_users", "assigned_groups"
+    )
+
+
+def as_id(request_id: UUID | str) -> UUID:
+    """UnknownRequest where the text is no UUID: what can't exist is unknown."""
+    try:
+        return request_id if isinstance(request_id, UUID) else UUID(str(request_id))
+    except ValueError:
+        raise unknown(request_id) from None
+
+
+def unknown(request_id: UUID | str) -> UnknownRequest:
+    return UnknownRequest(
+        f"There is no request {str(request_id)[:100]!r}, or you may not see it.", field="request_id"
+    )
+
+
+def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
+    shown = getattr(entry, "shown", None)
+    return TimelineEntry(
+        id=entry.pk,
+        sequence=entry.sequence,
+        event=entry.event,
+        outcome=entry.outcome,
+        actor=entry.actor.get_username() if entry.actor else None,
+        channel=entry.channel,
+        address=entry.address,
+        user_agent=entry.user_agent,
+        allowed_by=entry.allowed_by,
+        at=entry.recorded_at,
+        hash=entry.hash,
+        content=json.loads(shown.content) if shown else None,
+    )
+
+
+def _may_decide(person: permissions.Person) -> Q:
+    named = _assigned_to(person)
+    if person.holds(permissions.DECIDE):
+        named |= ~Exists(_user_assignments()) & ~Exists(_group_assignments())
+    return named & ~Q(four_eyes=True, requester_id=person.id)
+
+
+def _assigned_to(person: permissions.Person) -> Q:
+    by_name = Exists(_user_assignments().filter(user_id=person.id))
+    by_group = Exists(_group_assignments().filter(group_id__in=person.group_ids))
+    return Q(by_name) | Q(by_group)
+
+
+def _user_assignments() -> QuerySet[UserAssignment]:
+    return UserAssignment.objects.filter(request_id=OuterRef("pk"))
+
+
+def _group_assignments() -> QuerySet[GroupAssignment]:
+    return GroupAssignment.objects.filter(request_id=OuterRef("pk"))
