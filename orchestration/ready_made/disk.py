@@ -1,0 +1,228 @@
+"""Files of this machine, found and removed beneath one directory; links are never followed.
+
+Each path is opened folder by folder, relative to the directory's own handle and refusing links, so whoever
+swaps a folder for a link in between leads nowhere. File names are bytes, not always text: `shown` writes
+any name as readable text and `exact` reads it back, so that people see, and records keep, exactly one file.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestration.exceptions import InvalidInput
+
+# Refuses to open anything but a directory, and a link to a directory too.
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# Larger whole numbers are not exact in JSON. No disk holds so much: such a file is mostly holes.
+LARGEST_SIZE = 2**53 - 1
+# Candidates for escaping: spaces at either end of a name or in a row, and whatever is no space.
+HARD_TO_SEE = re.compile(r"(?<![^ /]) | (?![^ /])|[^ ]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory as it was found: if another one takes its place, `identity` tells."""
+
+    path: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file as it was seen; any difference later means that it has changed. `size` in bytes."""
+
+    path: str
+    size: int
+    modified: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The largest files, largest first, and how many folders could not be looked into."""
+
+    files: list[File]
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What became of one file: `freed` bytes, or the reason why it was `left`."""
+
+    path: str
+    removed: bool
+    freed: int = 0
+    left: str = ""
+
+
+def directory_at(path: str) -> Directory:
+    """The directory at `path`, an absolute path; raises InvalidInput for anything else."""
+    if not path.startswith("/"):
+        raise InvalidInput(f"must be an absolute path, not {path!r}", field="directory")
+    try:
+        if Path(path).is_symlink():
+            raise InvalidInput(f"{path} is a link: name the directory itself", field="directory")
+        real = os.fsencode(Path(path).resolve(strict=True))
+        handle = os.open(real, DIRECTORY)
+    except NotADirectoryError as error:
+        raise InvalidInput(f"{path} is not a directory", field="directory") from error
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"{path} can't be read: {reason}", field="directory") from error
+    try:
+        return Directory(path=shown(real), identity=_identity(os.fstat(handle)))
+    finally:
+        os.close(handle)
+
+
+def largest_files(
+    directory: Directory, *, limit: int, minimum: int = 1, stopped: Callable[[], bool] = lambda: False
+) -> Found:
+    """The `limit` largest regular files of at least `minimum` bytes, on the directory's own file system.
+
+    Memory grows with `limit` and the folders still to be looked into, not with the files.
+    """
+    search = _Search(minimum=minimum, stopped=stopped)
+    with _opened(directory) as root:
+        files = heapq.nlargest(limit, search.files(root), key=lambda file: file.size)
+    return Found(files=files, unreadable=search.unreadable)
+
+
+def remove(directory: Directory, file: File) -> Removal:
+    """Remove `file` if it is still what was seen, and nothing outside the directory whatever happens."""
+    *folders, name = exact(file.path).split(b"/")
+    if {b"", b".", b".."} & {*folders, name}:
+        return Removal(path=file.path, removed=False, left="it is not the name of a file in the directory")
+    try:
+        with _opened(directory) as root, _opened_below(root, folders) as folder:
+            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(now.st_mode) or _seen(file.path, now) != file:
+                return Removal(path=file.path, removed=False, left="it has changed since it was shown")
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return Removal(path=file.path, removed=False, left="it is no longer there")
+    except NotADirectoryError:
+        return Removal(path=file.path, removed=False, left="a folder on the way to it has been replaced")
+    except OSError as error:
+        return Removal(path=file.path, removed=False, left=error.strerror or str(error))
+    # A file with other names keeps its space until the last one goes.
+    return Removal(path=file.path, removed=True, freed=file.size if now.st_nlink == 1 else 0)
+
+
+def shown(path: bytes) -> str:
+    r"""`path` as text in which every byte can be seen: what can't, and the backslash itself, becomes \xNN.
+
+    >>> shown(b"draft\n\xff.txt")
+    'draft\\x0a\\xff.txt'
+    """
+    return HARD_TO_SEE.sub(_escaped, path.decode("utf-8", "surrogateescape"))
+
+
+def exact(path: str) -> bytes:
+    """The bytes that `shown` wrote as `path`."""
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), path.encode())
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: 999 bytes, 1.2 GB."""
+    if size < 1000:
+        return f"{size} byte{'' if size == 1 else 's'}"
+    amount = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:,.1f} PB"
+
+
+@dataclass(slots=True)
+class _Search:
+    """One walk over a directory, folder after folder; counts those that could not be looked into."""
+
+    minimum: int
+    stopped: Callable[[], bool]
+    unreadable: int = 0
+
+    def files(self, root: int) -> Iterator[File]:
+        device = os.fstat(root).st_dev
+        pending = [b""]
+        while pending and not self.stopped():
+            path = pending.pop()
+            try:
+                with _opened_below(root, path.split(b"/") if path else []) as folder:
+                    if os.fstat(folder).st_dev == device:
+                        yield from self._files_in(folder, path, pending)
+            except OSError:
+                self.unreadable += 1
+
+    def _files_in(self, folder: int, path: bytes, pending: list[bytes]) -> Iterator[File]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                below = os.path.join(path, os.fsencode(entry.name))  # noqa: PTH118 (bytes)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(below)
+                elif entry.is_file(follow_symlinks=False) and (file := self._seen(entry, below)):
+                    yield file
+
+    def _seen(self, entry: os.DirEntry[str], path: bytes) -> File | None:
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return _seen(shown(path), found) if self.minimum <= found.st_size <= LARGEST_SIZE else None
+
+
+@contextmanager
+def _opened(directory: Directory) -> Iterator[int]:
+    handle = os.open(exact(directory.path), DIRECTORY)
+    try:
+        if _identity(os.fstat(handle)) != directory.identity:
+            raise OSError(errno.ESTALE, "another directory has taken the place of the one that was shown")
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _opened_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
+    handle = os.open(b".", DIRECTORY, dir_fd=root)
+    try:
+        for folder in folders:
+            above, handle = handle, os.open(folder, DIRECTORY, dir_fd=handle)
+            os.close(above)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _seen(path: str, found: os.stat_result) -> File:
+    return File(path=path, size=found.st_size, modified=_moment(found.st_mtime_ns), identity=_identity(found))
+
+
+def _moment(nanoseconds: int) -> str:
+    """To the nanosecond, as text: the number would not be exact in JSON."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    except (ValueError, OverflowError, OSError):  # a file may carry years that calendars don't
+        return f"@{seconds}.{fraction:09d}"
+
+
+def _identity(found: os.stat_result) -> str:
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if character.isprintable() and character not in " \\":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
