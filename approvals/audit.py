@@ -1,0 +1,204 @@
+"""The trail: entries chained per request, appended inside the caller's transaction, and verified.
+
+Each entry's hash is the SHA-256 of its canonical text (RFC 8785), which names the hash before it; the request
+row, locked by whoever appends, holds the head, so concurrency costs nothing and can't fork a chain. What was
+shown and said is kept beside the entry, which holds only its salted hash: it can be purged, not rewritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, QuerySet
+
+from approvals.commands import Actor
+from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
+from approvals.payloads import canonical
+
+FORMAT = 1
+REFUSALS_PER_MINUTE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry that is about to be written; `content` is what the actor was shown or said."""
+
+    request: HumanRequest
+    event: Event
+    actor: Actor
+    content: dict[str, Any]
+    outcome: str = ""
+    allowed_by: str = ""
+    on_behalf_of_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """The first thing wrong with a chain: which entry, and what."""
+
+    request_id: UUID
+    sequence: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An entry of a chain with the content that it vouches for, ready to be written."""
+
+    entry: AuditEntry
+    content: ShownContent
+
+
+def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
+    """Chain the drafts in order and move their requests' heads, in memory.
+
+    The caller holds the requests' row locks and saves the heads. `now` is the database's clock.
+    """
+    host_now = datetime.now(UTC)
+    return [_linked(draft, now, host_now) for draft in drafts]
+
+
+def append(links: Sequence[Link]) -> None:
+    """Write the entries and their contents, inside the caller's transaction: two statements for any number."""
+    AuditEntry.writing.bulk_create([link.entry for link in links])
+    for link in links:
+        link.content.entry = link.entry
+    ShownContent.writing.bulk_create([link.content for link in links])
+
+
+def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
+    """The drafts without those refusals that are more than a minute may add to one request by one actor.
+
+    A refused actor who keeps trying must not be able to grow the trail without bound.
+    """
+    drafts = list(drafts)
+    refused = {draft.request.pk for draft in drafts if draft.event is Event.REFUSED}
+    if not refused:
+        return drafts
+    counts = Counter[tuple[UUID, int | None]]()
+    recent = AuditEntry.objects.filter(
+        request_id__in=refused, event=Event.REFUSED, recorded_at__gte=now - timedelta(minutes=1)
+    )
+    for request_id, actor_id, number in recent.values_list("request_id", "actor_id").annotate(
+        number=Count("pk")
+    ):
+        counts[request_id, actor_id] = number
+    return [draft for draft in drafts if draft.event is not Event.REFUSED or _counted(counts, draft)]
+
+
+def viewers(request_ids: Collection[UUID]) -> set[tuple[UUID, int | None]]:
+    """Who has already been recorded as having looked at which of these requests."""
+    viewed = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.VIEWED)
+    return set(viewed.values_list("request_id", "actor_id"))
+
+
+def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these requests have had their deadline replaced."""
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.RESCHEDULED)
+    return set(entries.values_list("request_id", flat=True))
+
+
+def verify(request: HumanRequest) -> Break | None:
+    """Recompute the chain of one request; the first break, or None where it holds."""
+    previous, sequence = "", 0
+    for entry in _entries(request):
+        sequence += 1
+        reason = _fault(entry, sequence, previous)
+        if reason:
+            return Break(request_id=request.pk, sequence=sequence, reason=reason)
+        previous = entry.hash
+    if (sequence, previous) != (request.trail_length, request.trail_head):
+        return Break(request_id=request.pk, sequence=sequence + 1, reason="missing entry")
+    return None
+
+
+def content_hash(salt: str, content: str) -> str:
+    """SHA-256 over the salt and the canonical content, as lower-case hexadecimal."""
+    return hashlib.sha256(f"{salt}{content}".encode()).hexdigest()
+
+
+def canonical_entry(entry: AuditEntry, host_now: str) -> str:
+    """Format 1: every column that identifies the entry, in canonical JSON (RFC 8785)."""
+    return canonical(
+        {
+            "format": entry.format,
+            "request": str(entry.request_id),
+            "sequence": entry.sequence,
+            "event": str(entry.event),
+            "outcome": entry.outcome,
+            "actor": entry.actor_id,
+            "on_behalf_of": entry.on_behalf_of_id,
+            "channel": str(entry.channel),
+            "address": entry.address,
+            "user_agent": entry.user_agent,
+            "allowed_by": entry.allowed_by,
+            "recorded_at": _moment(entry.recorded_at),
+            "host_clock": host_now,
+            "content": entry.content_hash,
+            "previous": entry.previous_hash,
+        }
+    )
+
+
+def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
+    request = draft.request
+    content = ShownContent(salt=secrets.token_hex(16), content=canonical(draft.content))
+    request.trail_length += 1
+    entry = AuditEntry(
+        request_id=request.pk,
+        sequence=request.trail_length,
+        event=draft.event.value,
+        outcome=draft.outcome,
+        actor_id=draft.actor.user_id,
+        on_behalf_of_id=draft.on_behalf_of_id,
+        channel=draft.actor.channel.value,
+        address=draft.actor.address,
+        user_agent=draft.actor.user_agent[:400],
+        allowed_by=draft.allowed_by,
+        recorded_at=now,
+        content_hash=content_hash(content.salt, content.content),
+        previous_hash=request.trail_head,
+        format=FORMAT,
+    )
+    entry.canonical = canonical_entry(entry, _moment(host_now))
+    entry.hash = hashlib.sha256(entry.canonical.encode()).hexdigest()
+    request.trail_head = entry.hash
+    return Link(entry=entry, content=content)
+
+
+def _counted(counts: Counter[tuple[UUID, int | None]], draft: Draft) -> bool:
+    who = (draft.request.pk, draft.actor.user_id)
+    counts[who] += 1
+    return counts[who] <= REFUSALS_PER_MINUTE
+
+
+def _entries(request: HumanRequest) -> Iterable[AuditEntry]:
+    entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(request_id=request.pk).select_related("shown")
+    return entries.order_by("sequence").iterator(chunk_size=1_000)
+
+
+def _fault(entry: AuditEntry, sequence: int, previous: str) -> str:
+    if entry.sequence != sequence:
+        return "missing entry"
+    if entry.previous_hash != previous:
+        return "broken link"
+    if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
+        return "changed entry"
+    if canonical_entry(entry, json.loads(entry.canonical)["host_clock"]) != entry.canonical:
+        return "columns disagree with the hashed text"
+    shown = getattr(entry, "shown", None)
+    if shown is not None and content_hash(shown.salt, shown.content) != entry.content_hash:
+        return "changed content"
+    return ""
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

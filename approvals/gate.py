@@ -1,0 +1,311 @@
+"""How a program asks people and waits: request_approval, request_clarification, wait_for_outcome.
+
+Asking writes a row; waiting is a future in this process's waiting room, woken by what that row has become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypedDict, Unpack
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+
+from approvals import selectors
+from approvals.commands import Actor, OpenRequest
+from approvals.conf import approval_settings
+from approvals.database import in_database
+from approvals.deciding import awithdraw, awritten, check_deciders, group_ids_of, user_ids_of, written
+from approvals.exceptions import InvalidRequest
+from approvals.fields import new_id
+from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
+from approvals.payloads import checked_json, checked_text, seconds
+from approvals.schemas import check_against, check_choice, check_choices, check_schema
+from approvals.waiting.room import waiting_room
+
+TITLE_LIMIT = 200
+KEY_LIMIT = 200
+DETAILS_LIMIT = 100_000
+
+
+class _Omitted:
+    """Stands for a default that was not given: None is a default like any other."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+OMITTED: Any = _Omitted()
+
+
+class Terms(TypedDict, total=False):
+    """What every request may say about itself, beside its question."""
+
+    details: str
+    """Markdown for the reviewer."""
+    requester: Any
+    """Who asks, or on whose behalf: a user, or a username."""
+    assignees: Collection[Any]
+    """Users and groups who may decide (or usernames); empty: whoever has the permission."""
+    timeout: float | None
+    """Seconds to the deadline; None: no deadline; omitted: the installation's default."""
+    key: str | None
+    """Asking again under the same key finds the same request. Of the run, else of the requester."""
+    origin: dict[str, str] | None
+    """What asked: `{kind, id, url}`."""
+    key_scope: str | None
+    """Whose `key` it is, where that is neither the run nor the requester."""
+    new_round: bool
+    """Where the key's request is closed, open another instead of returning its outcome."""
+    actor: Actor
+    """Who opens the request; omitted: this installation's own code."""
+
+
+class ApprovalTerms(Terms, total=False):
+    arguments: dict[str, Any] | None
+    """The exact action; its SHA-256 is on record."""
+    editable: bool | dict[str, Any]
+    """May the approver change `arguments`? True, or the JSON Schema that the changed ones must fit."""
+    required: int
+    """Approvals needed; one rejection rejects."""
+    four_eyes: bool
+    """True: the requester may not decide."""
+    on_timeout: str
+    """What the deadline decides: "reject" or "approve"."""
+
+
+class ClarificationTerms(Terms, total=False):
+    choices: Collection[str] | None
+    """Options to pick from."""
+    multiple: bool
+    """True: any number of the choices; the answer is a list."""
+    schema: dict[str, Any] | None
+    """JSON Schema of a structured answer."""
+    default: Any
+    """The answer when the deadline passes."""
+
+
+async def request_approval(
+    title: str, *, patience: float | None = None, **terms: Unpack[ApprovalTerms]
+) -> Outcome:
+    """Ask people to approve an exact action; return what was decided, or what the deadline decided.
+
+    `patience` limits how long this call waits, in seconds: then StillPending, and the request stays open.
+    Raises InvalidRequest naming the field (nothing is recorded then), KeyConflict, Busy, Unavailable.
+    """
+    return await _closed(await _aopened(_approval, title, terms), patience)
+
+
+async def request_clarification(
+    title: str, *, patience: float | None = None, **terms: Unpack[ClarificationTerms]
+) -> Outcome:
+    """Ask people a question: free text, one or several of `choices`, or data that fits `schema`.
+
+    Raises as `request_approval` does.
+    """
+    return await _closed(await _aopened(_clarification, title, terms), patience)
+
+
+def open_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
+    """Ask without waiting, from synchronous code outside a transaction; the request's id once on record."""
+    return written(_approval(title, **terms)).request_id
+
+
+def open_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> str:
+    """Ask without waiting, from synchronous code outside a transaction; the request's id once on record."""
+    return written(_clarification(title, **terms)).request_id
+
+
+async def aopen_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
+    return (await _aopened(_approval, title, terms)).request_id
+
+
+async def aopen_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> str:
+    return (await _aopened(_clarification, title, terms)).request_id
+
+
+async def wait_for_outcome(request_id: UUID | str, patience: float | None = None) -> Outcome:
+    """Wait until the request is closed, whoever asked, in whichever process.
+
+    Raises UnknownRequest, and StillPending after `patience` seconds.
+    """
+    return await waiting_room().wait(selectors.as_id(request_id), patience)
+
+
+async def withdraw(request_id: UUID | str, reason: str = "") -> Outcome:
+    """Take a question back, as the program that asked it."""
+    return await awithdraw(Actor.program(), request_id, reason)
+
+
+def outcome(request_id: UUID | str) -> Outcome:
+    """What is on record now, without waiting."""
+    found = selectors.outcomes([selectors.as_id(request_id)])
+    for known in found.values():
+        return known
+    raise selectors.unknown(request_id)
+
+
+async def aoutcome(request_id: UUID | str) -> Outcome:
+    return await in_database(outcome, request_id)
+
+
+async def _aopened(command: Callable[..., OpenRequest], title: str, terms: Mapping[str, Any]) -> Outcome:
+    return await awritten(await in_database(command, title, **terms))
+
+
+async def _closed(opened: Outcome, patience: float | None) -> Outcome:
+    return opened if opened.closed else await waiting_room().wait(UUID(opened.request_id), patience)
+
+
+def _approval(
+    title: str,
+    *,
+    arguments: dict[str, Any] | None = None,
+    editable: bool | dict[str, Any] = False,
+    required: int = 1,
+    four_eyes: bool = False,
+    on_timeout: str = Verdict.REJECT,
+    **terms: Any,
+) -> OpenRequest:
+    if arguments is not None and not isinstance(arguments, dict):
+        raise InvalidRequest("The arguments are a JSON object.", field="arguments")
+    if on_timeout not in set(Verdict):
+        raise InvalidRequest("A timeout decides 'approve' or 'reject'.", field="on_timeout")
+    _check_required(required)
+    _check_editable(editable, required)
+    return _command(
+        Kind.APPROVAL,
+        title,
+        arguments=checked_json(arguments or {}, "arguments"),
+        editable=editable,
+        required=required,
+        four_eyes=four_eyes,
+        on_timeout=Verdict(on_timeout),
+        **terms,
+    )
+
+
+def _clarification(
+    title: str,
+    *,
+    choices: Collection[str] | None = None,
+    multiple: bool = False,
+    schema: dict[str, Any] | None = None,
+    default: Any = OMITTED,
+    **terms: Any,
+) -> OpenRequest:
+    if choices is not None and schema is not None:
+        raise InvalidRequest("Give choices or a schema, not both.", field="schema")
+    if multiple and choices is None:
+        raise InvalidRequest("Several answers need choices to pick from.", field="multiple")
+    options = None if choices is None else _options(choices, multiple)
+    if schema is not None:
+        check_schema(schema, "schema")
+    return _command(
+        Kind.CLARIFICATION,
+        title,
+        choices=options,
+        multiple=multiple,
+        schema=schema,
+        default=_default_answer(options, multiple, schema, default),
+        **terms,
+    )
+
+
+def _command(
+    kind: Kind,
+    title: str,
+    *,
+    details: str = "",
+    requester: Any = None,
+    assignees: Collection[Any] = (),
+    timeout: float | None = OMITTED,
+    key: str | None = None,
+    origin: dict[str, str] | None = None,
+    key_scope: str | None = None,
+    new_round: bool = False,
+    actor: Actor | None = None,
+    **asked: Any,
+) -> OpenRequest:
+    title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True)
+    details = checked_text(details, "details", max_length=DETAILS_LIMIT)
+    timeout = approval_settings().default_timeout if timeout is OMITTED else timeout
+    timeout = seconds(timeout, "timeout", none_allowed=True)
+    key = checked_text(key or "", "key", max_length=KEY_LIMIT)
+    origin = checked_json(origin or {}, "origin")
+    requester_id = None if requester is None else user_ids_of([requester], "requester")[0]
+    groups = [assignee for assignee in assignees if isinstance(assignee, Group)]
+    user_ids = user_ids_of([one for one in assignees if not isinstance(one, Group)], "assignees")
+    group_ids = group_ids_of(groups, "assignees")
+    check_deciders(
+        requester_id,
+        user_ids,
+        group_ids,
+        asked.get("required", 1),
+        four_eyes=asked.get("four_eyes", False),
+    )
+    return OpenRequest(
+        request_id=new_id(),
+        actor=actor or Actor.program(),
+        kind=kind,
+        title=title,
+        details=details,
+        requester_id=requester_id,
+        user_ids=user_ids,
+        group_ids=group_ids,
+        timeout=timeout,
+        key=key,
+        key_scope=_scope(origin, requester_id) if key_scope is None else key_scope,
+        new_round=new_round,
+        origin=origin,
+        **asked,
+    )
+
+
+def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
+    """A key belongs to the run, else to the requester, else to nobody in particular."""
+    if origin.get("kind") == "run":
+        return f"run:{origin['id']}"
+    return "" if requester_id is None else f"user:{requester_id}"
+
+
+def _check_required(required: int) -> None:
+    if isinstance(required, bool) or not isinstance(required, int) or required < 1:
+        raise InvalidRequest("At least one approval is required, as a whole number.", field="required")
+
+
+def _check_editable(editable: bool | dict[str, Any], required: int) -> None:
+    if isinstance(editable, dict):
+        check_schema(editable, "editable")
+    elif not isinstance(editable, bool):
+        raise InvalidRequest("Editable is true, false or a JSON Schema.", field="editable")
+    if editable is not False and required > 1:
+        # Each would approve other arguments; then nobody has approved the same thing.
+        raise InvalidRequest(
+            "What several people must approve can't be edited by one of them.", field="editable"
+        )
+
+
+def _options(choices: Collection[str], multiple: bool) -> list[str]:
+    if isinstance(choices, str) or not isinstance(choices, Collection):
+        raise InvalidRequest("The choices are a list of texts.", field="choices")
+    options = list(choices)
+    check_choices(options, multiple, "choices")
+    return options
+
+
+def _default_answer(
+    options: list[str] | None, multiple: bool, schema: dict[str, Any] | None, default: Any
+) -> Any:
+    if default is OMITTED:
+        return DEFAULT_ANSWER if options is None and schema is None else None
+    checked_json(default, "default")
+    if default is None:
+        return None
+    if options is not None:
+        check_choice(options, multiple, default, "default", error=InvalidRequest)
+    elif schema is not None:
+        check_against(schema, default, "default", error=InvalidRequest)
+    elif not isinstance(default, str):
+        raise InvalidRequest("The default of a free answer is text.", field="default")
+    return default

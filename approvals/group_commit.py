@@ -1,0 +1,149 @@
+"""The only door to the writer: one thread a process, which writes together what queued meanwhile.
+
+While one transaction commits, commands gather; the next transaction takes them all. Alone, a command waits for
+nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop, and
+the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again one by
+one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+from django.db import InterfaceError, OperationalError, connection
+
+from approvals import decisions
+from approvals.commands import Command, Result
+from approvals.conf import approval_settings
+from approvals.exceptions import Busy, Unavailable
+
+logger = logging.getLogger(__name__)
+
+_LOST = (OperationalError, InterfaceError)
+_Queued = tuple[Command, "Future[Result]"]
+
+
+class Writer:
+    """A bounded queue before one thread that writes in batches."""
+
+    def __init__(self, *, capacity: int, batch: int) -> None:
+        self._capacity = capacity
+        self._batch = batch
+        self._queue: deque[_Queued] = deque()
+        self._lock = threading.Lock()
+        self._draining = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer")
+
+    def submit_many(self, commands: Sequence[Command]) -> list[Future[Result]]:
+        """Queue the commands, in order; each future gets its own result or error.
+
+        A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
+        full: then none of them was taken.
+        """
+        queued: list[_Queued] = [(command, _uncancellable()) for command in commands]
+        with self._lock:
+            if len(self._queue) + len(queued) > self._capacity:
+                raise Busy("More commands are queued than may wait; try again in a moment.")
+            self._queue.extend(queued)
+            if queued and not self._draining:
+                self._draining = True
+                self._thread.submit(self._drain)
+        return [future for _, future in queued]
+
+    def __len__(self) -> int:
+        """How many commands wait for the thread."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Write what is queued, then stop the thread and close its connection."""
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=True)
+
+    def _drain(self) -> None:
+        while batch := self._next_batch():
+            _write(batch)
+
+    def _next_batch(self) -> list[_Queued]:
+        with self._lock:
+            batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            self._draining = bool(batch)
+            return batch
+
+
+def submit(command: Command) -> Future[Result]:
+    """Queue one command for this process's writer."""
+    return submit_many([command])[0]
+
+
+def submit_many(commands: Sequence[Command]) -> list[Future[Result]]:
+    """Queue commands for this process's writer; see Writer.submit_many."""
+    return _writer().submit_many(commands)
+
+
+def queue_length() -> int:
+    return len(_writer())
+
+
+def close_writer() -> None:
+    """Write what is queued and stop the thread; the next command starts another."""
+    if _writer.cache_info().currsize:
+        _writer().close()
+        _writer.cache_clear()
+
+
+@cache
+def _writer() -> Writer:
+    settings = approval_settings()
+    return Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
+
+
+def _uncancellable() -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _write(batch: list[_Queued]) -> None:
+    try:
+        results = _executed([command for command, _ in batch])
+    except Exception as error:
+        if len(batch) > 1 and (not isinstance(error, _LOST) or _database_answers()):
+            logger.warning("batch_failed commands=%d error=%r: one by one", len(batch), error)
+            for queued in batch:
+                _write([queued])
+        else:
+            _fail(batch, error)
+    else:
+        for (_, future), result in zip(batch, results, strict=True):
+            future.set_result(result)
+
+
+def _executed(commands: list[Command]) -> list[Result]:
+    """Run the commands; once more where the connection turns out to be dead, as after a server's restart."""
+    try:
+        return decisions.execute(commands)
+    except _LOST:
+        connection.close()
+        return decisions.execute(commands)
+
+
+def _database_answers() -> bool:
+    connection.close()
+    try:
+        connection.ensure_connection()
+    except _LOST:
+        return False
+    return True
+
+
+def _fail(batch: list[_Queued], error: Exception) -> None:
+    logger.error("write_failed commands=%d error=%r", len(batch), error, exc_info=error)
+    if isinstance(error, _LOST):
+        error = Unavailable("The database does not answer. Nothing that is on record is lost; try again.")
+    for _, future in batch:
+        future.set_exception(error)
