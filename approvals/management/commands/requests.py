@@ -1,0 +1,79 @@
+"""The terminal inbox: what waits for a person."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from rich.text import Text
+
+from approvals import selectors
+from approvals.lifecycle import Kind, Status
+from approvals.management.installation import require_tables
+from approvals.management.people import acting_person, add_as_option
+from approvals.management.screen import Screen, visible
+from approvals.management.wording import KIND_MARKS, STATUS_MARKS, STATUS_STYLES, time_left
+
+SHOWN_AT_MOST = 200
+
+
+class Command(BaseCommand):
+    help = (
+        "List the requests that you may see, what is due first coming first. Where there is no terminal, a"
+        " line for each: id, kind, status, deadline, requester and title, separated by tabs."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--status", default=Status.PENDING.value, choices=[*map(str, Status), "all"])
+        parser.add_argument("--json", action="store_true", help="the requests as one JSON array")
+        add_as_option(parser)
+
+    def handle(self, *, status: str, json: bool, username: str | None, **options: Any) -> None:
+        require_tables()
+        person = acting_person(username)
+        rows = selectors.inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
+        requests = [selectors.on_the_wire(row) for row in rows]
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        if json:
+            screen.json(requests)
+        elif screen.is_terminal:
+            _show(screen, requests, status)
+        else:
+            screen.table((), [_line(request) for request in requests])
+        if len(requests) == SHOWN_AT_MOST:
+            self.stderr.write(f"These are the first {SHOWN_AT_MOST}; there may be more.")
+
+
+def _show(screen: Screen, requests: Sequence[Mapping[str, Any]], status: str) -> None:
+    if not requests:
+        screen.say("Nothing waits for you." if status == Status.PENDING else "No such requests.", style="dim")
+        return
+    now = datetime.now(UTC)
+    screen.table(("", "Request", "Asked by", "State"), [_row(request, now) for request in requests])
+    screen.say("Decide with: manage.py decide ID approve|reject, manage.py answer ID TEXT", style="dim")
+
+
+def _row(request: Mapping[str, Any], now: datetime) -> list[str | Text]:
+    title = Text(visible(request["title"]), style="bold")
+    return [
+        KIND_MARKS[Kind(request["kind"])],
+        title.append(f"\n{request['id']}\n", style="not bold dim"),
+        request["requester"] or "-",
+        _state(request, now),
+    ]
+
+
+def _state(request: Mapping[str, Any], now: datetime) -> Text:
+    status = Status(request["status"])
+    if status is not Status.PENDING:
+        return Text(STATUS_MARKS[status], style=STATUS_STYLES[status])
+    words, urgent = time_left(request["deadline"], now)
+    return Text(f"! {words}" if urgent else words, style="bold red" if urgent else "")
+
+
+def _line(request: Mapping[str, Any]) -> list[str]:
+    names = ("id", "kind", "status", "deadline", "requester", "title")
+    return [request[name] or "-" for name in names]

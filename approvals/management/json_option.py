@@ -1,0 +1,45 @@
+"""JSON given on the command line, as text or as @file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from approvals.management.screen import Misuse
+
+
+def json_from(text: str, name: str) -> Any:
+    """The value of option `name`; `Misuse` says where the JSON is broken, or which file is missing."""
+    source = "in the command line"
+    if text.startswith("@"):
+        source = f"in {text[1:]}"
+        text = _content(text[1:], name)
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise Misuse(
+            f"{name} is not JSON: {error.msg}, line {error.lineno}, column {error.colno} {source}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise Misuse(f"{name} is not JSON: {error}") from error
+
+
+def json_object_from(text: str, name: str) -> dict[str, Any]:
+    value = json_from(text, name)
+    if not isinstance(value, dict):
+        raise Misuse(f'{name} must be a JSON object, such as {{"directory": "/tmp"}}.')
+    return value
+
+
+def _content(path: str, name: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Misuse(f"{name}: cannot read {path!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Misuse(f"{name}: {path!r} is not UTF-8 text.") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number.")

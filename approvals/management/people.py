@@ -1,0 +1,87 @@
+"""Who acts in a command: the person named by `--as`, or the one this computer's user must be."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import ArgumentParser
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+
+from approvals.commands import Actor, Channel
+from approvals.management.screen import Misuse
+
+_NAMED_AT_MOST = 10
+
+
+def add_as_option(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--as",
+        dest="username",
+        metavar="USER",
+        help="who acts; default: the account named like you on this computer, or else the only superuser,"
+        " or else the only account",
+    )
+
+
+def acting_person(username: str | None) -> User:
+    """The active account that acts; `Misuse` names the choices where it isn't clear."""
+    if username is not None:
+        return _named(username)
+    person = default_person()
+    if person is None:
+        raise Misuse(f"Say who acts with --as USER. {_choices()}")
+    return person
+
+
+def default_person() -> User | None:
+    """The account that needs no naming, if there is one."""
+    active = _accounts().filter(is_active=True)
+    namesake = active.filter(username=computer_user()).first()
+    if namesake is not None:
+        return namesake
+    for candidates in (active.filter(is_superuser=True), active):
+        found = list(candidates[:2])
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def computer_user() -> str:
+    """This computer's name for whoever runs the command; empty where it has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def actor_in_terminal(person: User, command: str) -> Actor:
+    """Commands have no peer address: the trail names the command instead."""
+    return Actor(user_id=person.pk, channel=Channel.COMMAND, user_agent=f"manage.py {command}")
+
+
+def _named(username: str) -> User:
+    person = _accounts().filter(username=username).first()
+    if person is None:
+        raise Misuse(f"There is no account {username!r}. {_choices()}")
+    if not person.is_active:
+        raise Misuse(f"The account {username!r} is not active. {_choices()}")
+    return person
+
+
+def _choices() -> str:
+    names = list(
+        _accounts()
+        .filter(is_active=True)
+        .order_by("username")
+        .values_list("username", flat=True)[: _NAMED_AT_MOST + 1]
+    )
+    if not names:
+        return "There are no accounts yet: `manage.py demo` makes two, `manage.py createsuperuser` one."
+    more = ", …" if len(names) > _NAMED_AT_MOST else ""
+    return f"Accounts: {', '.join(names[:_NAMED_AT_MOST])}{more}."
+
+
+def _accounts() -> QuerySet[User]:
+    return get_user_model()._default_manager.all()

@@ -1,0 +1,128 @@
+"""Requests and outcomes in words, for terminals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from approvals.exceptions import ApprovalError
+from approvals.lifecycle import Kind, Outcome, Status
+from approvals.management.screen import Refused, visible
+
+KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
+STATUS_MARKS = {
+    Status.PENDING: "○ pending",
+    Status.APPROVED: "✓ approved",
+    Status.REJECTED: "✗ rejected",
+    Status.ANSWERED: "✓ answered",
+    Status.TIMED_OUT: "◷ timed out",
+    Status.WITHDRAWN: "↩ withdrawn",
+}
+STATUS_STYLES = {
+    Status.PENDING: "cyan",
+    Status.APPROVED: "green",
+    Status.REJECTED: "red",
+    Status.ANSWERED: "green",
+    Status.TIMED_OUT: "yellow",
+    Status.WITHDRAWN: "dim",
+}
+_URGENT = timedelta(minutes=1)
+
+
+def facts(request: Mapping[str, Any]) -> dict[str, str]:
+    """What a person must know before deciding, from a request on the wire."""
+    known = {
+        "asked by": request["requester"] or "this installation",
+        "decides": assignees(request["assignees"]),
+        "deadline": deadline(request),
+    }
+    if request["required"] > 1:
+        known["approvals"] = f"{request['approvals']} of {request['required']}"
+    if request["details"]:
+        known["details"] = request["details"]
+    known.update({f"  {name}": value for name, value in arguments(request["arguments"]).items()})
+    return known
+
+
+def arguments(values: Mapping[str, Any] | None) -> dict[str, str]:
+    """The exact action, one line a name; texts as they are, everything else as JSON."""
+    return {name: as_text(value) for name, value in (values or {}).items()}
+
+
+def as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def assignees(named: Mapping[str, list[str]]) -> str:
+    people = [*named["users"], *(f"group {name}" for name in named["groups"])]
+    return ", ".join(people) or "whoever has the permission"
+
+
+def deadline(request: Mapping[str, Any]) -> str:
+    """When the time is up, and what happens then."""
+    if request["deadline"] is None:
+        return "none"
+    return f"{moment(request['deadline'])}, then: {if_nobody_decides(request)}"
+
+
+def if_nobody_decides(request: Mapping[str, Any]) -> str:
+    if request["kind"] == Kind.APPROVAL:
+        return "approved" if request["on_timeout"] == "approve" else "rejected"
+    return "no answer" if request["default"] is None else f"the answer {as_text(request['default'])!r}"
+
+
+def time_left(deadline: str | None, now: datetime) -> tuple[str, bool]:
+    """The time to the deadline in words, and whether it is urgent."""
+    if deadline is None:
+        return "no deadline", False
+    left = datetime.fromisoformat(deadline) - now
+    if left <= timedelta(0):
+        return "overdue", True
+    return f"{duration(left)} left", left < _URGENT
+
+
+def duration(length: timedelta) -> str:
+    """The two largest units: 2 d 3 h, 4 min 10 s."""
+    minutes, seconds = divmod(int(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((place for place, (count, _) in enumerate(units) if count), len(units) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
+
+
+def moment(at: str | datetime) -> str:
+    """A moment as people read it; UTC, to the second."""
+    point = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return point.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def outcome_sentence(outcome: Outcome) -> str:
+    """Who decided what, when, and what was said."""
+    said = f": {outcome.comment}" if outcome.comment else "."
+    at = f" at {moment(outcome.decided_at)}" if outcome.decided_at else ""
+    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
+    match Status(outcome.status):
+        case Status.PENDING:
+            return "Still pending."
+        case Status.ANSWERED:
+            return f"Answered{by}{at}: {as_text(outcome.answer)}"
+        case Status.TIMED_OUT:
+            return f"Timed out{at}; {_decided_by_time(outcome)}."
+        case status:
+            return f"{status.value.capitalize()}{by}{at}{said}"
+
+
+def refusal(error: ApprovalError) -> Refused:
+    """The command's error for what Sayso refuses: code, rule, field, and what is on record."""
+    field = f" ({error.field})" if error.field else ""
+    recorded = f" {outcome_sentence(error.outcome)}" if error.outcome is not None else ""
+    return Refused(visible(f"{error.code}: {error.detail}{field}{recorded}"))
+
+
+def _decided_by_time(outcome: Outcome) -> str:
+    if outcome.kind == Kind.APPROVAL:
+        return "this counts as approved" if outcome.approved else "this counts as rejected"
+    return "there is no answer" if outcome.answer is None else f"the answer is {as_text(outcome.answer)!r}"
