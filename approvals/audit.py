@@ -67,7 +67,7 @@ def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
 
 
 def append(links: Sequence[Link]) -> None:
-    """Write the entries and their contents, inside the caller's transaction: two statements for any number."""
+    """Write the entries and their contents, in the caller's transaction: two statements for any number."""
     AuditEntry.writing.bulk_create([link.entry for link in links])
     for link in links:
         link.content.entry = link.entry

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from django.db import close_old_connections, connection
 
@@ -35,7 +35,7 @@ def database_now() -> datetime:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
             (moment,) = cursor.fetchone()
-            return moment.astimezone(UTC)
+            return cast(datetime, moment).astimezone(UTC)
         cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
         (text,) = cursor.fetchone()
         return datetime.fromisoformat(text).replace(tzinfo=UTC)

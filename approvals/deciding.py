@@ -177,7 +177,7 @@ def _answer_command(actor: Actor, request_id: UUID | str, answer: Any, comment: 
 
 
 def _request_to_check(command: Decide | Answer) -> Any:
-    """The request, if it is for this actor to decide and still open; else the writer will say what is wrong."""
+    """The request, if it is open and this actor's to decide; else the writer says what is wrong."""
     for request in selectors.requests_by_id([command.request_id]):
         user_id = command.actor.user_id
         permitted = user_id is None or selectors.may(user_id, request).decide

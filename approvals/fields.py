@@ -24,6 +24,9 @@ else:
 class JSONText(TextField):
     """JSON kept as text: `jsonb` would turn 1e16 into an integer and -0.0 into 0.0. NULL is None."""
 
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+
     def from_db_value(self, value: str | None, expression: object, connection: object) -> Any:
         return None if value is None else json.loads(value)
 

@@ -1,9 +1,9 @@
 """The only door to the writer: one thread a process, which writes together what queued meanwhile.
 
-While one transaction commits, commands gather; the next transaction takes them all. Alone, a command waits for
-nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop, and
-the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again one by
-one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
+While one transaction commits, commands gather; the next transaction takes them all. Alone, a command waits
+for nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop,
+and the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again
+one by one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _uncancellable() -> Future[Result]:
 def _write(batch: list[_Queued]) -> None:
     try:
         results = _executed([command for command, _ in batch])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the loop's outer edge: every caller gets its error
         if len(batch) > 1 and (not isinstance(error, _LOST) or _database_answers()):
             logger.warning("batch_failed commands=%d error=%r: one by one", len(batch), error)
             for queued in batch:

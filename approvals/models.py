@@ -5,7 +5,7 @@ Default managers only read. The managers named `writing` belong to decisions.py 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -29,16 +29,21 @@ class ReadOnlyQuerySet(QuerySet):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(f"{self.model.__name__} rows are written by approvals.decisions only")
 
-    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse  # type: ignore[assignment]
-    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse  # type: ignore[assignment]
+    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse
+    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse
     _raw_delete = _refuse
+
+
+class ReadOnlyManager(Manager):
+    def get_queryset(self) -> QuerySet:
+        return ReadOnlyQuerySet(self.model, using=self._db)
 
 
 class OnRecord(models.Model):
     """Base of every row on record: readable by all, saved and deleted by nobody."""
 
-    objects = Manager.from_queryset(ReadOnlyQuerySet)()
-    writing: Manager = Manager()
+    objects: ClassVar[Manager] = ReadOnlyManager()
+    writing: ClassVar[Manager] = Manager()
 
     class Meta:
         abstract = True
@@ -164,7 +169,7 @@ class HumanRequest(OnRecord):
         return [*self.assigned_users.all(), *self.assigned_groups.all()]
 
 
-class _OfKind(Manager.from_queryset(ReadOnlyQuerySet)):  # type: ignore[misc]
+class _OfKind(ReadOnlyManager):
     def __init__(self, kind: Kind) -> None:
         super().__init__()
         self.kind = kind
@@ -174,14 +179,14 @@ class _OfKind(Manager.from_queryset(ReadOnlyQuerySet)):  # type: ignore[misc]
 
 
 class Approval(HumanRequest):
-    objects = _OfKind(Kind.APPROVAL)
+    objects: ClassVar[Manager] = _OfKind(Kind.APPROVAL)
 
     class Meta:
         proxy = True
 
 
 class Clarification(HumanRequest):
-    objects = _OfKind(Kind.CLARIFICATION)
+    objects: ClassVar[Manager] = _OfKind(Kind.CLARIFICATION)
 
     class Meta:
         proxy = True

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Count, F, Q
+from django.contrib.auth.models import Group, Permission
+from django.db.models import F, Q
 
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 
@@ -99,8 +99,8 @@ def persons(user_ids: Iterable[int]) -> dict[int, Person]:
     if not wanted:
         return {}
     groups: defaultdict[int, set[int]] = defaultdict(set)
-    membership = get_user_model()._meta.get_field("groups").remote_field.through
-    for user_id, group_id in membership.objects.filter(user_id__in=wanted).values_list("user_id", "group_id"):
+    members = Group.objects.filter(user__in=wanted)
+    for user_id, group_id in members.values_list("user__pk", "pk"):
         groups[user_id].add(group_id)
     held = _permissions_of(wanted)
     users = get_user_model()._default_manager.filter(pk__in=wanted)
@@ -150,7 +150,7 @@ def deciders(audience: Audience) -> int:
         )
     if audience.four_eyes and audience.requester_id is not None:
         people = people.exclude(pk=audience.requester_id)
-    return people.aggregate(count=Count("pk", distinct=True))["count"]
+    return people.distinct().count()
 
 
 def _is_assigned(person: Person, audience: Audience) -> bool:

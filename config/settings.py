@@ -12,14 +12,13 @@ import environ
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = env.path("SAYSO_VAR", default=str(BASE_DIR / "var"))
-VAR = Path(str(VAR))
+VAR = Path(env.str("SAYSO_VAR", default=str(BASE_DIR / "var")))
 VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
     """The installation's own key: made once, readable by its owner only."""
-    path = VAR / "secret_key"
+    path: Path = VAR / "secret_key"
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

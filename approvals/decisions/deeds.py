@@ -1,0 +1,326 @@
+"""What each command does to its request, in memory: the rules of asking, deciding and ending.
+
+Permission is tested before state, state before content. Every deed returns what is then on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from approvals import permissions
+from approvals.commands import (
+    Accepted,
+    Actor,
+    Answer,
+    Command,
+    Decide,
+    Expire,
+    OpenRequest,
+    Reassign,
+    Refused,
+    Reschedule,
+    Result,
+    View,
+    Withdraw,
+)
+from approvals.decisions.batch import Batch
+from approvals.lifecycle import Kind, Status, Verdict, is_overdue, tally
+from approvals.models import Event, HumanRequest
+from approvals.selectors import outcome_of
+
+
+def carry_out(batch: Batch, command: Command) -> Result:
+    """Do what the command says to the batch's rows; the outcome on record then, or the refusal."""
+    if isinstance(command, OpenRequest):
+        return _open(batch, command)
+    row = batch.rows.get(command.request_id)
+    if row is None:
+        return _unknown(command.request_id)
+    return _DEEDS[type(command)](batch, command, row)
+
+
+# Asking
+
+
+def _open(batch: Batch, command: OpenRequest) -> Result:
+    known = batch.rows.get(command.request_id)
+    if known is not None:
+        return _unchanged(known)
+    earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
+    if earlier is not None and not (command.new_round and earlier.status != Status.PENDING):
+        return _attached(command, earlier)
+    row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
+    batch.add(row, command)
+    on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
+    batch.record(row, Event.OPENED, command.actor, _asked(command), on_behalf_of_id=on_behalf_of)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _attached(command: OpenRequest, row: HumanRequest) -> Result:
+    if (command.kind, command.title, command.arguments) == (row.kind, row.title, row.arguments):
+        return _unchanged(row)
+    detail = f"The key {command.key!r} was used for another request: {row.title!r}."
+    return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
+
+
+def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanRequest:
+    return HumanRequest(
+        id=command.request_id,
+        kind=command.kind.value,
+        title=command.title,
+        details=command.details,
+        arguments=command.arguments,
+        editable=command.editable,
+        choices=command.choices,
+        multiple=command.multiple,
+        schema=command.schema,
+        requester_id=command.requester_id,
+        required=command.required,
+        four_eyes=command.four_eyes,
+        key=command.key,
+        key_scope=command.key_scope,
+        round=round_number,
+        opened_at=now,
+        changed_at=now,
+        deadline=None if command.timeout is None else now + timedelta(seconds=command.timeout),
+        on_timeout=command.on_timeout.value if command.on_timeout else "",
+        default=command.default,
+        origin=command.origin,
+        origin_id=command.origin.get("id", "")[:100],
+    )
+
+
+def _asked(command: OpenRequest) -> dict[str, Any]:
+    """What was asked, as everybody will be shown it."""
+    return {
+        "title": command.title,
+        "details": command.details,
+        "arguments": command.arguments,
+        "editable": command.editable,
+        "choices": command.choices,
+        "multiple": command.multiple,
+        "schema": command.schema,
+        "default": command.default,
+        "on_timeout": command.on_timeout.value if command.on_timeout else None,
+        "timeout": command.timeout,
+        "required": command.required,
+        "four_eyes": command.four_eyes,
+        "users": list(command.user_ids),
+        "groups": list(command.group_ids),
+        "origin": command.origin,
+    }
+
+
+# Deciding
+
+
+def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
+    said = {"verdict": command.verdict.value, "comment": command.comment, "arguments": command.arguments}
+    allowed = _allowed(batch, command.actor, row, permissions.decides_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.kind != Kind.APPROVAL:
+        detail = "A clarification is answered, not approved or rejected."
+        return Refused(code="invalid", detail=detail, field="decision")
+    earlier = batch.responses.get((row.pk, command.actor.user_id))
+    if earlier and (earlier.verdict, earlier.arguments) == (command.verdict, command.arguments):
+        return _unchanged(row)
+    refused = _refused_by_state(batch, command.actor, row, said, voted=earlier is not None)
+    if refused:
+        return refused
+    if command.arguments is not None and not row.editable:
+        detail = "The arguments of this request may not be edited."
+        return Refused(code="invalid", detail=detail, field="arguments")
+    _vote(batch, command, row, allowed, said)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _vote(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
+    batch.respond(
+        row, command.actor, verdict=command.verdict, arguments=command.arguments, comment=command.comment
+    )
+    if command.verdict is Verdict.APPROVE:
+        row.approvals += 1
+    votes = [Verdict.APPROVE] * row.approvals + [command.verdict] * (command.verdict is Verdict.REJECT)
+    if command.arguments is not None:
+        row.final_arguments = command.arguments
+        said = {**said, "asked": row.arguments}
+    status = tally(votes, row.required)
+    if status is Status.PENDING:
+        batch.change(row)
+    else:
+        batch.close(row, status, command.actor, command.comment)
+    batch.record(row, Event.DECIDED, command.actor, said, status=status, allowed_by=allowed_by)
+
+
+def _answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
+    said = {"answer": command.answer, "comment": command.comment}
+    allowed = _allowed(batch, command.actor, row, permissions.decides_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.kind != Kind.CLARIFICATION:
+        detail = "An approval is approved or rejected, not answered."
+        return Refused(code="invalid", detail=detail, field="answer")
+    earlier = batch.responses.get((row.pk, command.actor.user_id))
+    if earlier and earlier.answer == command.answer:
+        return _unchanged(row)
+    refused = _refused_by_state(batch, command.actor, row, said)
+    if refused:
+        return refused
+    batch.respond(row, command.actor, answer=command.answer, comment=command.comment)
+    row.answer = command.answer
+    batch.close(row, Status.ANSWERED, command.actor, command.comment)
+    batch.record(row, Event.ANSWERED, command.actor, said, status=Status.ANSWERED, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+# Ending otherwise
+
+
+def _expire(batch: Batch, command: Expire, row: HumanRequest) -> Result:
+    if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
+        batch.time_out(row)
+        return Accepted(outcome=outcome_of(row))
+    return _unchanged(row)
+
+
+def _withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
+    said = {"reason": command.reason}
+    allowed = _allowed(batch, command.actor, row, permissions.withdraws_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.status == Status.WITHDRAWN and row.decided_by_id == command.actor.user_id:
+        return _unchanged(row)
+    refused = _refused_by_state(batch, command.actor, row, said)
+    if refused:
+        return refused
+    batch.close(row, Status.WITHDRAWN, command.actor, command.reason)
+    batch.record(row, Event.WITHDRAWN, command.actor, said, status=Status.WITHDRAWN, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+# Changing what is open
+
+
+def _reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
+    before = batch.audiences[row.pk]
+    said = {
+        "users": list(command.user_ids),
+        "groups": list(command.group_ids),
+        "before": {"users": sorted(before.user_ids), "groups": sorted(before.group_ids)},
+    }
+    allowed = _allowed(batch, command.actor, row, permissions.reassigns_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    refused = _refused_by_state(batch, command.actor, row, said)
+    if refused:
+        return refused
+    batch.reassign(row, command)
+    batch.record(row, Event.REASSIGNED, command.actor, said, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _reschedule(batch: Batch, command: Reschedule, row: HumanRequest) -> Result:
+    if row.pk in batch.rescheduled or row.status != Status.PENDING:
+        return _unchanged(row)
+    if is_overdue(row.deadline, batch.now):
+        batch.time_out(row)
+        return Accepted(outcome=outcome_of(row))
+    before, row.deadline = row.deadline, batch.now + timedelta(seconds=command.timeout)
+    batch.rescheduled.add(row.pk)
+    batch.change(row)
+    moments = {"before": before and before.isoformat(), "deadline": row.deadline.isoformat()}
+    batch.record(row, Event.RESCHEDULED, command.actor, moments)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _view(batch: Batch, command: View, row: HumanRequest) -> Result:
+    allowed = _allowed(batch, command.actor, row, _sees_by, {})
+    if isinstance(allowed, Refused):
+        return allowed
+    who = (row.pk, command.actor.user_id)
+    if who not in batch.viewers:
+        batch.viewers.add(who)
+        shown = {"title": row.title, "details": row.details, "arguments": row.arguments, "status": row.status}
+        batch.record(row, Event.VIEWED, command.actor, shown)
+    return _unchanged(row)
+
+
+_DEEDS: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
+    Decide: _decide,
+    Answer: _answer,
+    Expire: _expire,
+    Withdraw: _withdraw,
+    Reassign: _reassign,
+    View: _view,
+    Reschedule: _reschedule,
+}
+
+
+# Rules that several deeds share
+
+
+def _allowed(
+    batch: Batch,
+    actor: Actor,
+    row: HumanRequest,
+    rule: Callable[[permissions.Person, permissions.Audience], str | None],
+    said: dict[str, Any],
+) -> str | Refused:
+    """What allows the actor to do this; otherwise the refusal, which is recorded."""
+    if actor.user_id is None:
+        return actor.channel.value
+    person = batch.people.get(actor.user_id)
+    if person is None:
+        return _unknown(row.pk)
+    audience = batch.audiences[row.pk]
+    allowed = rule(person, audience)
+    if allowed is not None:
+        return allowed
+    if permissions.may_see(person, audience):
+        _record_refusal(batch, row, actor, "not_permitted", said)
+        return Refused(code="not_permitted", detail="You may see this request, but not do this to it.")
+    _record_refusal(batch, row, actor, "unknown_request", said)
+    return _unknown(row.pk)
+
+
+def _refused_by_state(
+    batch: Batch, actor: Actor, row: HumanRequest, said: dict[str, Any], *, voted: bool = False
+) -> Refused | None:
+    """The refusal if the request is closed, overdue (which is recorded here and now) or voted on already."""
+    if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
+        batch.time_out(row)
+    if row.status == Status.TIMED_OUT:
+        _record_refusal(batch, row, actor, "too_late", said)
+        return Refused(code="too_late", detail="The deadline has passed.", outcome=outcome_of(row))
+    if row.status != Status.PENDING or voted:
+        _record_refusal(batch, row, actor, "already_decided", said)
+        return Refused(code="already_decided", detail=_who_won(row), outcome=outcome_of(row))
+    return None
+
+
+def _record_refusal(batch: Batch, row: HumanRequest, actor: Actor, code: str, said: dict[str, Any]) -> None:
+    batch.record(row, Event.REFUSED, actor, {**said, "code": code})
+
+
+def _unchanged(row: HumanRequest) -> Accepted:
+    return Accepted(outcome=outcome_of(row), changed=False)
+
+
+def _unknown(request_id: UUID) -> Refused:
+    detail = f"There is no request {str(request_id)!r}, or you may not see it."
+    return Refused(code="unknown_request", detail=detail, field="request_id")
+
+
+def _sees_by(person: permissions.Person, audience: permissions.Audience) -> str | None:
+    return "visible" if permissions.may_see(person, audience) else None
+
+
+def _who_won(row: HumanRequest) -> str:
+    if row.status == Status.PENDING:
+        return "You have already voted; a vote can't be changed."
+    who = row.decided_by.get_username() if row.decided_by else "the program that asked"
+    return f"It was already {row.status} by {who}."
