@@ -1,16 +1,29 @@
-"""What a person typed, as the answer that a request expects."""
+"""What a person typed, as the answer that a request expects. Whether it fits is for the writer to say."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from approvals.management.json_option import json_from
 
+_SIMPLE_TYPES = {"string", "integer", "number", "boolean"}
+_SIMPLE_KEYWORDS = {
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "title",
+    "description",
+    "$schema",
+}
+_TRUE = {"y", "yes", "true"}
+_FALSE = {"n", "no", "false"}
+
 
 def answer_from(text: str, request: Mapping[str, Any]) -> Any:
-    """The answer in `text`; whether it fits choices or schema is for the writer's own check to say."""
+    """The answer in one text, as commands take it."""
     if request["schema"] is not None:
         return _structured(text, request["schema"])
     if request["choices"] is not None and request["multiple"]:
@@ -18,7 +31,62 @@ def answer_from(text: str, request: Mapping[str, Any]) -> Any:
     return text
 
 
-def _structured(text: str, schema: Mapping[str, Any] | bool) -> Any:
+def labels(choices: Sequence[str]) -> list[str]:
+    """What to type for each choice; never what could be the text of another one."""
+    numeric = any(choice.strip().lstrip("#").isdigit() for choice in choices)
+    return [f"#{number}" if numeric else str(number) for number in range(1, len(choices) + 1)]
+
+
+def typed_choices(text: str, choices: Sequence[str]) -> list[str]:
+    """The choices named by label, range of labels, `all`, `none`, or the exact text of one; or ValueError."""
+    if text in choices:
+        return [text]
+    if text.lower() in {"all", "none"}:
+        return list(choices) if text.lower() == "all" else []
+    places = {label: place for place, label in enumerate(labels(choices))}
+    picked: set[int] = set()
+    for part in text.replace(",", " ").split():
+        first, _, last = part.partition("-")
+        if first not in places or (last or first) not in places:
+            raise ValueError(f"There is no choice {part!r}.")
+        picked.update(range(places[first], places[last or first] + 1))
+    if not picked:
+        raise ValueError("Pick from the list.")
+    return [choices[place] for place in sorted(picked)]
+
+
+def flat_properties(schema: Any) -> Mapping[str, Mapping[str, Any]] | None:
+    """The properties of a form that can be asked one by one; None where only JSON will do."""
+    if not isinstance(schema, Mapping) or schema.get("type") != "object" or set(schema) - _SIMPLE_KEYWORDS:
+        return None
+    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+    simple = all(
+        isinstance(rule, Mapping) and rule.get("type") in _SIMPLE_TYPES for rule in properties.values()
+    )
+    return properties if properties and simple else None
+
+
+def typed_property(text: str, rule: Mapping[str, Any]) -> Any:
+    """One property's value as its rule's type has it; or ValueError."""
+    match rule["type"]:
+        case "string":
+            return text
+        case "boolean":
+            if text.lower() not in _TRUE | _FALSE:
+                raise ValueError("Type yes or no.")
+            return text.lower() in _TRUE
+        case kind:
+            return _number(text, kind)
+
+
+def _number(text: str, kind: str) -> int | float:
+    try:
+        return int(text) if kind == "integer" else float(text)
+    except ValueError:
+        raise ValueError(f"Type {'a whole number' if kind == 'integer' else 'a number'}.") from None
+
+
+def _structured(text: str, schema: Any) -> Any:
     if isinstance(schema, Mapping) and schema.get("type") == "string" and not text.startswith(("@", '"')):
         return text
     return json_from(text, "TEXT")

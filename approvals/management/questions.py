@@ -1,0 +1,161 @@
+"""Requests put to the person at the keyboard: shown in full, then decided or answered there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from approvals import deciding
+from approvals.commands import Actor
+from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
+from approvals.lifecycle import Kind, Outcome, Verdict
+from approvals.management.answering import flat_properties, labels, typed_choices, typed_property
+from approvals.management.json_option import json_from, json_object_from
+from approvals.management.keyboard import Keyboard
+from approvals.management.screen import Misuse, Screen
+from approvals.management.wording import arguments, as_text, facts, refusal
+
+_YES = {"a", "approve", "y", "yes"}
+_NO = {"r", "reject", "n", "no"}
+_EDIT = {"e", "edit"}
+_LATER = {"l", "later"}
+_FINAL = (AlreadyDecided, TooLate, NotPermitted)
+
+
+class EndOfInput(Exception):
+    """Nobody types any more (Ctrl-D)."""
+
+
+class Later(Exception):
+    """The person leaves this request to another time or place."""
+
+
+class Questions:
+    """Puts one request at a time. Cancelling takes the question off the screen; what was sent, stands."""
+
+    def __init__(self, screen: Screen, keyboard: Keyboard, actor: Actor) -> None:
+        self._screen = screen
+        self._keyboard = keyboard
+        self._actor = actor
+
+    async def put(self, request: Mapping[str, Any]) -> Outcome | None:
+        """Show the request and stay with it until a decision is on record, here or elsewhere.
+
+        None where it was left for later; EndOfInput where nobody types any more.
+        """
+        self._show(request)
+        self._keyboard.forget()
+        while True:
+            try:
+                return await self._decided(request)
+            except Later:
+                self._screen.say("Left for later: the request stays open.", style="dim")
+                return None
+            except _FINAL as error:
+                self._screen.say(str(refusal(error)), style="yellow")
+                return error.outcome
+            except (ApprovalError, Misuse) as error:
+                words = refusal(error) if isinstance(error, ApprovalError) else error
+                self._screen.say(str(words), style="red")
+
+    def _show(self, request: Mapping[str, Any]) -> None:
+        word = "Approve?" if request["kind"] == Kind.APPROVAL else "Question"
+        self._screen.fields(facts(request), title=f"{word} {request['title']}", style="cyan")
+
+    async def _decided(self, request: Mapping[str, Any]) -> Outcome:
+        if request["kind"] == Kind.CLARIFICATION:
+            return await deciding.aanswer(self._actor, request["id"], await self._answer(request))
+        return await self._verdict(request)
+
+    async def _verdict(self, request: Mapping[str, Any]) -> Outcome:
+        editable = request["editable"] is not False
+        while True:
+            typed = (await self._line(f"[a]pprove, [r]eject{', [e]dit' * editable}, [l]ater:")).lower()
+            if typed in _YES:
+                return await self._decide(request, Verdict.APPROVE)
+            if typed in _NO:
+                reason = await self._line("Why? (Enter for no reason)")
+                return await self._decide(request, Verdict.REJECT, comment=reason)
+            if typed in _EDIT and editable:
+                return await self._edited(request)
+            if typed in _LATER:
+                raise Later
+
+    async def _edited(self, request: Mapping[str, Any]) -> Outcome:
+        """Arguments typed anew, shown once more before they are approved."""
+        self._screen.say(f"Now: {as_text(request['arguments'])}", style="dim")
+        edited = json_object_from(await self._line("Arguments as JSON (or @file):"), "The arguments")
+        self._screen.fields(arguments(edited), title="As edited", style="yellow")
+        if (await self._line("Approve these? [y]es, [n]o:")).lower() not in _YES:
+            return await self._verdict(request)
+        return await self._decide(request, Verdict.APPROVE, arguments=edited)
+
+    async def _decide(self, request: Mapping[str, Any], verdict: Verdict, **said: Any) -> Outcome:
+        return await deciding.adecide(self._actor, request["id"], verdict, **said)
+
+    async def _answer(self, request: Mapping[str, Any]) -> Any:
+        if request["choices"] is not None:
+            return await self._choice(request["choices"], several=request["multiple"])
+        if request["schema"] is not None:
+            return await self._structure(request["schema"])
+        return await self._text()
+
+    async def _choice(self, choices: Sequence[str], *, several: bool) -> Any:
+        self._screen.table(("", ""), list(zip(labels(choices), choices, strict=True)))
+        question = "Numbers, such as 1,3-5, or all, or none:" if several else "Number:"
+        while True:
+            try:
+                picked = typed_choices(await self._line(question), choices)
+            except ValueError as error:
+                self._screen.say(str(error), style="red")
+                continue
+            if several:
+                return picked
+            if len(picked) == 1:
+                return picked[0]
+            self._screen.say("Pick exactly one.", style="red")
+
+    async def _structure(self, schema: Any) -> Any:
+        """Property by property where the form is flat; otherwise as JSON."""
+        properties = flat_properties(schema)
+        if properties is None:
+            return json_from(await self._line("Answer as JSON (or @file):"), "The answer")
+        answer = {}
+        for name, rule in properties.items():
+            required = name in schema.get("required", ())
+            value = await self._property(name, rule, required=required)
+            if value is not None:
+                answer[name] = value
+        return answer
+
+    async def _property(self, name: str, rule: Mapping[str, Any], *, required: bool) -> Any:
+        hint = "" if required else " (Enter to leave out)"
+        while True:
+            typed = await self._line(f"{rule.get('title') or name}{hint}:")
+            if not typed and not required:
+                return None
+            try:
+                return typed_property(typed, rule)
+            except ValueError as error:
+                self._screen.say(str(error), style="red")
+
+    async def _text(self) -> str:
+        typed = await self._line("Answer:")
+        while not typed:
+            if (await self._line("Send an empty answer? [y]es, [n]o:")).lower() in _YES:
+                break
+            typed = await self._line("Answer:")
+        return typed
+
+    async def _line(self, question: str) -> str:
+        self._screen.prompt(question)
+        answered = False
+        try:
+            typed = await self._keyboard.line()
+            answered = typed is not None
+        finally:
+            if not answered:
+                self._screen.end_prompt()
+        if typed is None:
+            raise EndOfInput
+        return typed.strip()
