@@ -1,0 +1,45 @@
+"""What runs, and pauses for people: `from orchestration import Run, agent, orchestration`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.catalog import agent as agent
+    from orchestration.catalog import orchestration as orchestration
+    from orchestration.exceptions import Rejected as Rejected
+    from orchestration.exceptions import StepFailed as StepFailed
+    from orchestration.exceptions import TimedOut as TimedOut
+    from orchestration.exceptions import Withdrawn as Withdrawn
+    from orchestration.manager import OrchestrationManager as OrchestrationManager
+    from orchestration.runs import Run as Run
+
+# Looked up on first use: importing models while Django still loads its apps would fail.
+_HOMES = {
+    "agent": "catalog",
+    "orchestration": "catalog",
+    "Rejected": "exceptions",
+    "StepFailed": "exceptions",
+    "TimedOut": "exceptions",
+    "Withdrawn": "exceptions",
+    "OrchestrationManager": "manager",
+    "Run": "runs",
+}
+
+__all__ = [
+    "OrchestrationManager",
+    "Rejected",
+    "Run",
+    "StepFailed",
+    "TimedOut",
+    "Withdrawn",
+    "agent",
+    "orchestration",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

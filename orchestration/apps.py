@@ -1,0 +1,10 @@
+"""The orchestration app: what runs, and pauses for people."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class OrchestrationAppConfig(AppConfig):
+    name = "orchestration"
+    default_auto_field = "django.db.models.BigAutoField"

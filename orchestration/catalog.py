@@ -1,0 +1,269 @@
+"""The orchestrations and agents that are registered, and the check of their input.
+
+Importing a module registers what it decorates. The modules named `orchestrations` of all installed apps, and
+Sayso's own, are imported on the first look.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pkgutil
+import threading
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import Any, TypeAlias, TypeVar
+
+import pydantic
+from django.utils.module_loading import autodiscover_modules
+
+from approvals.exceptions import InvalidRequest
+from approvals.payloads import checked_json
+from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
+from orchestration.plans import InvalidPlan
+
+# What comes with Sayso; imported by name, because these modules stand above this one.
+OWN_AGENTS = "orchestration.agents"
+OWN_ORCHESTRATIONS = "orchestration.ready_made"
+
+Function: TypeAlias = Callable[..., Awaitable[Any]]
+Check: TypeAlias = Callable[[Mapping[str, Any]], None]
+F = TypeVar("F", bound=Function)
+Entry = TypeVar("Entry", "Orchestration", "RegisteredAgent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orchestration:
+    """A registered orchestration: `function` takes a Run, then its input as keyword arguments."""
+
+    name: str
+    title: str
+    description: str
+    function: Function = field(repr=False)
+    check: Check | None = field(default=None, repr=False)
+
+    def checked(self, value: object) -> dict[str, Any]:
+        """The input as it will be recorded; InvalidInput names the field and the known names."""
+        value = _plain_json({} if value is None else value)
+        arguments = self.arguments(value)
+        if self.check is not None:
+            try:
+                self.check(arguments)
+            except InvalidPlan as error:
+                raise InvalidInput(f"{error.field}: {error.detail}", field=error.field) from error
+        return value
+
+    def arguments(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments for the function, as the types that its signature names."""
+        try:
+            model = self._model.model_validate_json(json.dumps(value), strict=True)
+        except pydantic.ValidationError as error:
+            raise self._refused(error) from None
+        # The function's own defaults serve for what was not given.
+        fields = type(model).model_fields
+        given = {
+            info.alias or name: getattr(model, name)
+            for name, info in fields.items()
+            if name in model.model_fields_set
+        }
+        return given | (model.model_extra or {})
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Name and type of every input field, for error texts and forms."""
+        return {
+            info.alias or name: _type_name(info.annotation) for name, info in self._model.model_fields.items()
+        }
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the input."""
+        return self._model.model_json_schema(by_alias=True)
+
+    @cached_property
+    def _model(self) -> type[pydantic.BaseModel]:
+        return _input_model(self.name, self.function)
+
+    def _refused(self, error: pydantic.ValidationError) -> InvalidInput:
+        errors = tuple((_path(one["loc"]), _message(one)) for one in error.errors())
+        known = ", ".join(f"{name} ({kind})" for name, kind in self.fields.items()) or "none"
+        texts = "; ".join(f"{path}: {message}" for path, message in errors)
+        return InvalidInput(
+            f"Input of {self.name!r}: {texts}. Known fields: {known}.", field=errors[0][0], errors=errors
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredAgent:
+    """A registered agent; calling it runs `function(run, action, arguments)`."""
+
+    name: str
+    description: str
+    function: Function = field(repr=False)
+
+    async def __call__(self, run: Any, action: str, arguments: dict[str, Any]) -> Any:
+        return await self.function(run, action, arguments)
+
+
+def orchestration(
+    name: str, *, title: str = "", description: str = "", check: Check | None = None
+) -> Callable[[F], F]:
+    """Register `async def function(run, *, …)` under `name`.
+
+    `check` sees the validated input before anything starts, and raises InvalidInput or InvalidPlan.
+    """
+
+    def register(function: F) -> F:
+        _check_function(name, function)
+        entry = Orchestration(
+            name=name,
+            title=title or name.replace("_", " ").capitalize(),
+            description=description or _first_paragraph(function),
+            function=function,
+            check=check,
+        )
+        _put(_orchestrations, name, entry)
+        return function
+
+    return register
+
+
+def agent(name: str, *, description: str = "") -> Callable[[F], F]:
+    """Register `async def function(run, action, arguments)` as the agent `name`."""
+
+    def register(function: F) -> F:
+        _check_function(name, function)
+        entry = RegisteredAgent(
+            name=name, description=description or _first_paragraph(function), function=function
+        )
+        _put(_agents, name, entry)
+        return function
+
+    return register
+
+
+def orchestrations() -> Mapping[str, Orchestration]:
+    _discover()
+    return dict(sorted(_orchestrations.items()))
+
+
+def agents() -> Mapping[str, RegisteredAgent]:
+    _discover()
+    return dict(sorted(_agents.items()))
+
+
+def find_orchestration(name: str) -> Orchestration:
+    known = orchestrations()
+    if name not in known:
+        raise UnknownOrchestration(
+            f"There is no orchestration {name!r}. Known orchestrations: {', '.join(known) or 'none'}.",
+            field="orchestration",
+        )
+    return known[name]
+
+
+def find_agent(name: str) -> RegisteredAgent:
+    known = agents()
+    if name not in known:
+        raise UnknownAgent(
+            f"There is no agent {name!r}. Known agents: {', '.join(known) or 'none'}.", field="agent"
+        )
+    return known[name]
+
+
+_orchestrations: dict[str, Orchestration] = {}
+_agents: dict[str, RegisteredAgent] = {}
+_discovery = threading.RLock()
+_discovered = False
+
+
+def _discover() -> None:
+    global _discovered  # noqa: PLW0603 - the catalog is the process's own, like Django's admin site
+    with _discovery:
+        if _discovered:
+            return
+        _discovered = True  # before the imports: a module may look into the catalog while it is imported
+        try:
+            _import_all()
+        except BaseException:
+            _discovered = False
+            raise
+
+
+def _import_all() -> None:
+    import_module(OWN_AGENTS)
+    for module in pkgutil.iter_modules(import_module(OWN_ORCHESTRATIONS).__path__):
+        import_module(f"{OWN_ORCHESTRATIONS}.{module.name}")
+    autodiscover_modules("orchestrations")
+
+
+def _put(entries: dict[str, Entry], name: str, entry: Entry) -> None:
+    earlier = entries.get(name)
+    if earlier is not None and _home(earlier.function) != _home(entry.function):
+        raise ValueError(f"{name!r} is already registered, by {_home(earlier.function)}")
+    entries[name] = entry
+
+
+def _home(function: Function) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def _check_function(name: str, function: Function) -> None:
+    if not isinstance(name, str) or not name.strip() or len(name) > 100:
+        raise ValueError("A name has 1 to 100 characters")
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{_home(function)} must be `async def`")
+
+
+def _first_paragraph(function: Function) -> str:
+    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _input_model(name: str, function: Function) -> type[pydantic.BaseModel]:
+    """A model of what follows the Run in the function's signature."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    hints = typing.get_type_hints(function, localns={"Run": Any}, include_extras=True)
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    fields: dict[str, Any] = {
+        # Under aliases, because pydantic keeps some names for itself.
+        f"field_{one.name}": (hints.get(one.name, Any), _field(one))
+        for one in parameters
+        if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+    }
+    config = pydantic.ConfigDict(extra="allow" if open_ended else "forbid", title=name)
+    return pydantic.create_model("Input", __config__=config, **fields)
+
+
+def _field(parameter: inspect.Parameter) -> Any:
+    if parameter.default is parameter.empty:
+        return pydantic.Field(alias=parameter.name)
+    return pydantic.Field(alias=parameter.name, default=parameter.default)
+
+
+def _plain_json(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInput("The input is a JSON object.", field="input")
+    try:
+        checked_json(value, "input")
+    except InvalidRequest as error:
+        raise InvalidInput(error.detail, field=error.field) from error
+    return value
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".") or "input"
+
+
+def _message(error: Any) -> str:
+    plain = {"missing": "is required", "extra_forbidden": "is not a known field"}
+    return plain.get(error["type"], error["msg"][:1].lower() + error["msg"][1:])
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -1,0 +1,168 @@
+"""The rows: processes and their leases, runs, recorded steps, messages. Fields and constraints only.
+
+Rows are written by orchestration.journal and orchestration.leases.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from approvals.fields import JSONText, new_id
+
+
+class RunStatus(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class StepStatus(models.TextChoices):
+    """`started`: may have had its effect, but no result is on record; `open`: a person is asked."""
+
+    STARTED = "started"
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Process(models.Model):
+    """A process that executes runs, and its lease. All times are the database's."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=200)
+    started_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "processes"
+        indexes = [models.Index(name="process_lease", fields=["expires_at"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(models.Model):
+    """One execution of an orchestration. `process` and `epoch` say who may write it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    orchestration = models.CharField(max_length=100)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    input = JSONText(default=dict)
+    key = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    # Why it ended so: rejected, timed_out, withdrawn, step_failed, replay_mismatch, … or empty.
+    reason = models.CharField(max_length=32, blank=True)
+    result = JSONText(null=True, blank=True)
+    error = models.TextField(blank=True)
+    plan = JSONText(default=list, blank=True)
+    plan_round = models.PositiveIntegerField(default=0)
+
+    process = models.ForeignKey(
+        Process, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
+    )
+    epoch = models.PositiveIntegerField(default=0)
+    resumed = models.PositiveIntegerField(default=0)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="run_finished_at_fits_status",
+                condition=Q(status__in=OPEN, finished_at__isnull=True)
+                | Q(status__in=FINISHED, finished_at__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="run_key_once_an_owner",
+                fields=["owner", "key"],
+                condition=~Q(key="") & Q(owner__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="run_key_once_without_owner",
+                fields=["key"],
+                condition=~Q(key="") & Q(owner__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(name="run_open", fields=["process", "id"], condition=Q(status__in=OPEN)),
+            models.Index(name="run_of_owner", fields=["owner", "-created_at", "id"]),
+            models.Index(name="run_created", fields=["-created_at", "id"]),
+            # Not partial: the re-check looks for runs that ended as well.
+            models.Index(name="run_changed", fields=["changed_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.orchestration} {self.id}"
+
+
+class StepRecord(models.Model):
+    """One recorded call of a run. `position` numbers the calls without a key of their own."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    key = models.CharField(max_length=200)
+    position = models.PositiveIntegerField(null=True, blank=True)
+    kind = models.CharField(max_length=16)
+    name = models.CharField(max_length=200)
+    fingerprint = models.CharField(max_length=64)
+    status = models.CharField(max_length=16, choices=StepStatus.choices)
+    request_id = models.UUIDField(null=True, blank=True)
+    result = JSONText(null=True, blank=True)
+    error = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=1)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="step_key_once_a_run", fields=["run", "key"]),
+            models.UniqueConstraint(
+                name="step_position_once_a_run",
+                fields=["run", "position"],
+                condition=Q(position__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="step_asks_while_open",
+                condition=~Q(status=StepStatus.OPEN) | Q(request_id__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.key}: {self.status}"
+
+
+class Message(models.Model):
+    """What an agent said in a run. `text` may grow until `complete`."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages")
+    agent = models.CharField(max_length=100)
+    text = models.TextField()
+    complete = models.BooleanField(default=True)
+    said_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(name="message_of_run", fields=["run", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.agent}: {self.text[:60]}"
