@@ -1,0 +1,322 @@
+"""What every test stands on: the stack under test, an empty database, real processes, a real browser.
+
+A test that uses the database runs on `sqlite-memory` and `postgresql-redis`; marked `every_stack` on all four
+combinations, marked `one_stack` on the first only, marked `stacks("…")` on those named. Database tests are
+always transactional: the writer and the database threads have connections of their own. Tests are grouped by
+stack, and the swap is made in place, so product code sees nothing but 'default'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+from pytest_django import DjangoDbBlocker
+
+from tests import in_process, processes
+from tests.processes import Process, Server
+from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
+from tests.stacks import STACKS, Database, PostgresDatabase, SqliteDatabase, Stack
+
+D = TypeVar("D", bound=Database)
+
+BOTH_DATABASES = ("sqlite-memory", "postgresql-redis")
+DATABASE_FIXTURES = {"db", "transactional_db", "stack"}
+
+# Threads that belong to the session, not to a test: psycopg's pool, asgiref's executors, the servers' output.
+LASTING_THREADS = ("pool-", "ThreadPoolExecutor-", "output-postgres", "output-redis")
+
+
+# --- Which tests run on which stacks ---
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if stacks := _stacks_for(metafunc):
+        if "stack" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "stack")
+        metafunc.parametrize("stack", stacks, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first, then stack by stack, so that a stack is taken up once."""
+    items.sort(key=_stack_order)
+    for item in items:
+        names = item.fixturenames if isinstance(item, pytest.Function) else []
+        if item.get_closest_marker("asyncio"):
+            names.insert(0, "nothing_left_running")
+        if "chromium" in names:
+            item.add_marker("browser")
+
+
+def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
+    marked = metafunc.definition.get_closest_marker
+    names = set(metafunc.fixturenames)
+    if not (marked("django_db") or names & DATABASE_FIXTURES):
+        return ()
+    if named := marked("stacks"):
+        return tuple(named.args)
+    if marked("every_stack"):
+        return STACKS
+    if marked("one_stack"):
+        return BOTH_DATABASES[:1]
+    if "private_postgres" in names:
+        return ("postgresql-redis",)
+    if "private_redis" in names:
+        return ("sqlite-redis", "postgresql-redis")
+    return BOTH_DATABASES
+
+
+def _stack_order(item: pytest.Item) -> int:
+    callspec = getattr(item, "callspec", None)
+    stack = callspec.params.get("stack") if callspec else None
+    return STACKS.index(stack) + 1 if stack else 0
+
+
+# --- The stack ---
+
+
+class Servers:
+    """The session's servers and databases, each started when the first test needs it."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._ending = ExitStack()
+
+    @cached_property
+    def redis(self) -> RedisServer | ForeignServer:
+        server = redis_server()
+        self._ending.callback(server.remove)
+        return server
+
+    @cached_property
+    def postgres(self) -> PostgresServer | ForeignServer:
+        server = postgres_server()
+        self._ending.callback(server.remove)
+        return server
+
+    @cached_property
+    def sqlite_database(self) -> SqliteDatabase:
+        return self._migrated(SqliteDatabase())
+
+    @cached_property
+    def postgresql_database(self) -> PostgresDatabase:
+        return self._migrated(PostgresDatabase(self.postgres, f"test_sayso_{self._worker}"))
+
+    def database(self, engine: str) -> Database:
+        return self.sqlite_database if engine == "sqlite" else self.postgresql_database
+
+    def close(self) -> None:
+        self._ending.close()
+
+    def _migrated(self, database: D) -> D:
+        self._ending.callback(database.remove)
+        in_process.migrate(database)
+        return database
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest, django_test_environment: None) -> Iterator[Servers]:
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    servers = Servers(worker)
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def stack(
+    request: pytest.FixtureRequest, servers: Servers, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Stack]:
+    """The database and layer this test runs on. Requesting it is enough to use the database."""
+    engine, _, layer = request.param.partition("-")
+    with django_db_blocker.unblock():
+        database = servers.database(engine)
+        stack = Stack(request.param, database, servers.redis if layer == "redis" else None)
+        in_process.join(stack)
+    yield stack
+    with django_db_blocker.unblock():
+        in_process.leave()
+
+
+@pytest.fixture
+def _django_db_helper(stack: Stack, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """What pytest-django's mark and fixtures stand on: here an empty database for every thread."""
+    with django_db_blocker.unblock():
+        yield
+        in_process.close_parts()
+        stack.database.clean()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test gets process-wide parts of its own and must end every thread that it started."""
+    if "stack" in request.fixturenames:
+        request.getfixturevalue("_django_db_helper")
+    before = set(threading.enumerate())
+    yield
+    in_process.close_parts()
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    left = [thread for thread in started if not thread.name.startswith(LASTING_THREADS)]
+    for thread in left:
+        thread.join(5)
+    assert not [thread for thread in left if thread.is_alive()], "threads were left running"
+
+
+@pytest.fixture
+async def nothing_left_running() -> AsyncIterator[None]:
+    """For every coroutine test: the tasks it started must have ended when it ends."""
+    before = asyncio.all_tasks()
+    yield
+    left = {task for task in asyncio.all_tasks() - before if _belongs_to_the_test(task)}
+    if left:
+        await asyncio.wait(left, timeout=5)
+    assert not [task for task in left if not task.done()], "tasks were left running"
+
+
+def _belongs_to_the_test(task: asyncio.Task[object]) -> bool:
+    """All but the task that asks, and the Redis layer's receiver, which ends with its loop."""
+    receiver = "RedisSingleShardConnection._do_receiving"
+    return task is not asyncio.current_task() and getattr(task.get_coro(), "__qualname__", "") != receiver
+
+
+# --- Servers to break ---
+
+
+@pytest.fixture
+def private_redis(stack: Stack) -> Iterator[RedisServer]:
+    """A Redis of this test's own, under the stack's layer: stop, start, freeze, thaw or flush it."""
+    server = RedisServer()
+    server.start()
+    with _private(stack, redis=server):
+        yield server
+    server.remove()
+
+
+@pytest.fixture
+def private_postgres(stack: Stack) -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test's own, under the stack: to stop, start, freeze, or rid of sessions."""
+    server = PostgresServer()
+    server.start()
+    database = PostgresDatabase(server, "private")
+    in_process.migrate(database)
+    with _private(stack, database=database):
+        yield server
+    server.remove()
+
+
+@contextmanager
+def _private(
+    stack: Stack, *, database: Database | None = None, redis: RedisServer | None = None
+) -> Iterator[None]:
+    shared = (stack.database, stack.redis)
+    stack.database, stack.redis = database or stack.database, redis or stack.redis
+    in_process.join(stack)
+    yield
+    in_process.close_parts()
+    stack.database, stack.redis = shared
+    in_process.join(stack)
+
+
+# --- Processes ---
+
+
+class Manage(Protocol):
+    def __call__(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Process: ...
+
+
+class Serve(Protocol):
+    def __call__(self, **environment: str) -> Server: ...
+
+
+@pytest.fixture
+def manage(stack: Stack) -> Iterator[Manage]:
+    """Start `manage.py …` as a process of its own on the stack's database; killed at the end.
+
+    `environment` replaces the stack's own: `stack.environment | {…}`, or `stack.fresh_environment(tmp_path)`.
+    """
+    with ExitStack() as running:
+
+        def start(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Process:
+            process = processes.manage(*arguments, environment=environment or stack.environment)
+            return running.enter_context(process)
+
+        yield start
+
+
+@pytest.fixture
+def serve(stack: Stack) -> Iterator[Serve]:
+    """Start `manage.py serve` on the stack's database and wait until it answers; killed at the end.
+
+    Keyword arguments are added to its environment.
+    """
+    with ExitStack() as running:
+
+        def start(**environment: str) -> Server:
+            server = running.enter_context(Server(environment=stack.environment | environment))
+            return server.ready()
+
+        yield start
+
+
+@pytest.fixture
+def server(serve: Serve) -> Server:
+    """One real server on the stack's database."""
+    return serve()
+
+
+# --- A browser ---
+
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is. Without one, browser tests are skipped; on CI that is a failure."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail("no Chromium on this machine, and CI is set")
+    pytest.skip("no Chromium on this machine")
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A Chromium of this test's own: Playwright's objects belong to the test's event loop."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """An empty page. The test fails if a script on it does, or its Content-Security-Policy is violated."""
+    page = await browser.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda message: _note_violation(message.text, failures))
+    yield page
+    await page.close()
+    assert not failures
+
+
+def _note_violation(text: str, failures: list[str]) -> None:
+    if "Content Security Policy" in text:
+        failures.append(text)

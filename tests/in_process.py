@@ -1,0 +1,75 @@
+"""This process as part of a stack: joined, left, and cleared of what product code keeps process-wide."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from channels.layers import channel_layers
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connection, connections
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
+
+from tests.processes import bare_environment
+from tests.settings import UNSTACKED
+from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
+
+# Whatever product code builds once a process, users before what they use.
+_PARTS = (
+    ("approvals.waiting.room", "close_waiting_room"),
+    ("approvals.group_commit", "close_writer"),
+    ("approvals.database", "close_threads"),
+)
+
+
+def join(stack: Stack) -> None:
+    """Make 'default' mean this stack's database and layer, for all threads from now on."""
+    _take(installation_settings(stack.environment))
+
+
+def leave() -> None:
+    _take(UNSTACKED)
+
+
+def migrate(database: Database) -> None:
+    """Bring a new database to where every test begins."""
+    _take(installation_settings(bare_environment() | {"SAYSO_SECRET_KEY": SECRET_KEY} | database.environment))
+    call_command("migrate", verbosity=0)
+    leave()
+    database.migrated()
+
+
+def close_parts() -> None:
+    """Stop and forget the process-wide parts; the next use starts new ones."""
+    for name, close in _PARTS:
+        if module := sys.modules.get(name):  # what nobody imported keeps nothing
+            getattr(module, close)()
+    channel_layers.backends.clear()
+    close_connection()
+
+
+def close_connection() -> None:
+    """This thread's connection; the pool it came from stays."""
+    connection.close()
+    del connections["default"]
+
+
+def _take(values: dict[str, Any]) -> None:
+    """Set what differs between installations; what the test environment has changed is left alone."""
+    if isinstance(own := connections["default"], PostgresWrapper):
+        own.close_pool()
+    close_connection()
+    for name, value in values.items():
+        if value != UNSTACKED[name]:
+            _changed.add(name)
+    for name in _changed:
+        setattr(settings, name, values[name])
+    connections.settings = connections.configure_settings(settings.DATABASES)
+    channel_layers.backends.clear()
+    ContentType.objects.clear_cache()
+
+
+# Names of the settings in which one installation differed from another so far.
+_changed: set[str] = set()

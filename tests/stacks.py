@@ -1,0 +1,219 @@
+"""The stacks that tests run on: a database and a channel layer, beneath code that sees only 'default'.
+
+The settings of a stack are not written down here: they are what config/settings.py makes of the environment
+that an installation of that kind would have.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import secrets
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import Any, LiteralString
+from unittest import mock
+
+import psycopg
+from psycopg import sql
+
+from tests.processes import PROJECT, bare_environment
+from tests.servers import ForeignServer, PostgresServer, RedisServer, create_database, drop_database
+
+STACKS = ("sqlite-memory", "sqlite-redis", "postgresql-memory", "postgresql-redis")
+
+SECRET_KEY = secrets.token_urlsafe(64)
+
+# Made by migrating, not by tests.
+KEPT_TABLES = ("django_migrations", "django_content_type", "auth_permission")
+
+
+class LeftOpen(AssertionError):
+    """A test ended while a transaction of its own still held locks."""
+
+
+class Database(ABC):
+    """A database that is migrated once and made as new after each test."""
+
+    environment: dict[str, str]
+
+    @abstractmethod
+    def migrated(self) -> None:
+        """Remember this state as new. Nobody is connected."""
+
+    @abstractmethod
+    def clean(self) -> None:
+        """Bring back the state that `migrated` remembered. No thread of this process is connected."""
+
+    @abstractmethod
+    def copy(self, directory: Path) -> dict[str, str]:
+        """A migrated, empty database of its own beside this one; the environment that names it."""
+
+    @abstractmethod
+    def remove(self) -> None: ...
+
+
+class SqliteDatabase(Database):
+    """A file, never in memory: the threads of a process must share it."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
+        self._file = self._directory / "sayso.sqlite3"
+        self._migrated = self._directory / "migrated.sqlite3"
+        self.environment = {"SAYSO_VAR": str(self._directory)}
+
+    def migrated(self) -> None:
+        shutil.copy(self._file, self._migrated)
+
+    def clean(self) -> None:
+        """Put a new file in the old one's place; a connection that was forgotten writes to nobody."""
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._file}{suffix}").unlink(missing_ok=True)
+        following = self._directory / "next.sqlite3"
+        shutil.copy(self._migrated, following)
+        following.replace(self._file)
+
+    def copy(self, directory: Path) -> dict[str, str]:
+        shutil.copy(self._migrated, directory / "sayso.sqlite3")
+        return {"SAYSO_VAR": str(directory)}
+
+    def remove(self) -> None:
+        shutil.rmtree(self._directory)
+
+
+class PostgresDatabase(Database):
+    """A database on a server; its rows are deleted past the triggers that protect the trail."""
+
+    def __init__(self, server: PostgresServer | ForeignServer, name: str) -> None:
+        self._server = server
+        self._name = name
+        self._var = tempfile.mkdtemp(prefix="sayso-tests-")
+        self._copies: list[str] = []
+        self._url = create_database(server.url, name)
+        self.environment = {"DATABASE_URL": self._url, "SAYSO_VAR": self._var}
+
+    def migrated(self) -> None:
+        create_database(self._server.url, f"{self._name}_migrated", template=self._name)
+
+    def clean(self) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute("SET LOCAL lock_timeout = '2s'")
+            try:
+                self._delete_rows(connection)
+            except psycopg.errors.LockNotAvailable:
+                connection.rollback()
+                self._blame(connection)
+
+    def copy(self, directory: Path) -> dict[str, str]:
+        name = f"{self._name}_copy_{len(self._copies)}"
+        self._copies.append(name)
+        url = create_database(self._server.url, name, template=f"{self._name}_migrated")
+        return {"DATABASE_URL": url, "SAYSO_VAR": str(directory)}
+
+    def remove(self) -> None:
+        for name in (self._name, f"{self._name}_migrated", *self._copies):
+            drop_database(self._server.url, name)
+        shutil.rmtree(self._var)
+
+    @cached_property
+    def _tables(self) -> list[str]:
+        with psycopg.connect(self._url) as connection:
+            rows = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL(%s)",
+                [list(KEPT_TABLES)],
+            )
+            return [table for (table,) in rows]
+
+    def _delete_rows(self, connection: psycopg.Connection) -> None:
+        """Empty the tables that have rows, in one transaction: only at its end must no reference dangle."""
+        tables = self._dirty(connection)
+        triggers = _Triggers(connection, tables)
+        triggers.disable()
+        for table in tables:
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        triggers.restore()
+
+    def _dirty(self, connection: psycopg.Connection) -> list[str]:
+        probe = sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})")
+        probes = [probe.format(sql.Literal(table), sql.Identifier(table)) for table in self._tables]
+        return [table for (table,) in connection.execute(sql.SQL(" UNION ALL ").join(probes))]
+
+    def _blame(self, connection: psycopg.Connection) -> None:
+        """End the sessions that are in the way, clean, and fail the test that left them."""
+        others = connection.execute(
+            "SELECT pg_terminate_backend(pid), state, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        ).fetchall()
+        connection.rollback()
+        self._delete_rows(connection)
+        connection.commit()
+        raise LeftOpen(f"transactions were left open: {[(state, query) for _, state, query in others]}")
+
+
+class _Triggers:
+    """The tables' own triggers, to be switched off and put back exactly as they were."""
+
+    _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
+
+    def __init__(self, connection: psycopg.Connection, tables: list[str]) -> None:
+        self._connection = connection
+        self._triggers = connection.execute(
+            "SELECT relname, tgname, tgenabled::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            " WHERE NOT tgisinternal AND tgenabled <> 'D' AND relname = ANY(%s)",
+            [tables],
+        ).fetchall()
+
+    def disable(self) -> None:
+        for table, name, _ in self._triggers:
+            self._alter(table, "DISABLE", name)
+
+    def restore(self) -> None:
+        for table, name, state in self._triggers:
+            self._alter(table, self._ENABLE[state], name)
+
+    def _alter(self, table: str, action: LiteralString, name: str) -> None:
+        statement = sql.SQL("ALTER TABLE {} " + action + " TRIGGER {}")
+        self._connection.execute(statement.format(sql.Identifier(table), sql.Identifier(name)))
+
+
+class Stack:
+    """A database and a layer, as one of `STACKS` names them. `environment` makes a process join it."""
+
+    def __init__(self, name: str, database: Database, redis: RedisServer | ForeignServer | None) -> None:
+        self.name = name
+        self.database = database
+        self.redis = redis
+
+    @property
+    def engine(self) -> str:
+        """ "sqlite" or "postgresql"."""
+        return self.name.partition("-")[0]
+
+    @property
+    def layer(self) -> str:
+        """ "memory" or "redis"."""
+        return self.name.partition("-")[2]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All the environment of a process that shares this stack's database and layer."""
+        return self._environment(self.database.environment)
+
+    def fresh_environment(self, directory: Path) -> dict[str, str]:
+        """The same for a process with a database of its own: on the same server, migrated, without rows."""
+        return self._environment(self.database.copy(directory))
+
+    def _environment(self, database: dict[str, str]) -> dict[str, str]:
+        layer = {"REDIS_URL": self.redis.url} if self.redis else {}
+        return bare_environment() | {"SAYSO_SECRET_KEY": SECRET_KEY} | database | layer
+
+
+def installation_settings(environment: dict[str, str]) -> dict[str, Any]:
+    """What config/settings.py says in an installation with this environment and no other."""
+    with mock.patch.dict(os.environ, environment, clear=True):
+        module = runpy.run_path(str(PROJECT / "config" / "settings.py"))
+    return {name: value for name, value in module.items() if name.isupper()}
