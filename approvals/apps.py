@@ -14,6 +14,8 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from approvals import checks  # noqa: F401 - importing registers them
+
         post_migrate.connect(install_triggers, sender=self)
 
 

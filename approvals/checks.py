@@ -1,0 +1,136 @@
+"""System checks: what is wrong with this installation's settings, said by `manage.py check` and at start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import connections
+
+from approvals import triggers
+
+_WEAK_LENGTH = 50
+_WEAK_VARIETY = 5
+_IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+
+
+@checks.register()
+def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Numbers and addresses that can't be meant."""
+    return [
+        *_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
+        *_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
+        *_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
+        *_proxies(),
+    ]
+
+
+@checks.register(checks.Tags.security)
+def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Sessions and signed links are as strong as the key; the one in `var/` is strong and kept private."""
+    found: list[checks.CheckMessage] = []
+    if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
+        found.append(
+            checks.Warning(
+                "SAYSO_SECRET_KEY is weak: sessions could be forged.",
+                hint=f"Leave it out, or set at least {_WEAK_LENGTH} random characters.",
+                id="sayso.W001",
+            )
+        )
+    return [*found, *_key_file()]
+
+
+@checks.register()
+def check_processes(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Combinations that work on one computer, or for one process, and are slow or wrong beyond."""
+    if settings.DEBUG:
+        return []
+    sqlite = _is_sqlite()
+    processes: int = getattr(settings, "SAYSO_PROCESSES", 1)
+    in_memory = settings.CHANNEL_LAYERS.get("default", {}).get("BACKEND") == _IN_MEMORY
+    found: list[checks.CheckMessage] = []
+    if in_memory and not sqlite:
+        found.append(
+            checks.Warning(
+                "PostgreSQL is used with the in-memory channel layer: other processes learn of decisions only"
+                f" every {settings.SAYSO_RECHECK_INTERVAL:g} s.",
+                hint="Set REDIS_URL.",
+                id="sayso.W004",
+            )
+        )
+    if sqlite and processes > 1:
+        found.append(
+            checks.Warning(
+                f"SQLite is used with {processes} processes: it has one writer at a time.",
+                hint="Set DATABASE_URL to a PostgreSQL database, or WEB_CONCURRENCY to 1.",
+                id="sayso.W005",
+            )
+        )
+    return found
+
+
+@checks.register(checks.Tags.database)
+def check_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Without its triggers the audit table could be changed; migrating puts them back."""
+    return [message for alias in databases or () for message in _missing_triggers(alias)]
+
+
+def _positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
+    value = getattr(settings, name)
+    if not math.isfinite(value) or value <= 0:
+        yield checks.Error(f"{name} must be a positive number, not {value!r}.", id=check_id)
+
+
+def _proxies() -> Iterator[checks.CheckMessage]:
+    for address in settings.SAYSO_TRUSTED_PROXIES:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            yield checks.Error(
+                f"SAYSO_TRUSTED_PROXIES: {error}.",
+                hint="IP addresses or networks such as 10.0.0.0/8, separated by commas.",
+                id="sayso.E004",
+            )
+
+
+def _is_weak(key: str) -> bool:
+    return len(key) < _WEAK_LENGTH or len(set(key)) < _WEAK_VARIETY or key.startswith("django-insecure-")
+
+
+def _key_file() -> Iterator[checks.CheckMessage]:
+    path = Path(settings.VAR) / "secret_key"
+    if not path.exists():
+        return
+    if path.stat().st_mode & 0o077:
+        yield checks.Warning(
+            f"Others on this computer may read {path}.", hint=f"chmod 600 {path}", id="sayso.W002"
+        )
+    if not _is_sqlite() and not settings.DEBUG and path.read_text().strip() == settings.SECRET_KEY:
+        yield checks.Warning(
+            "The secret key is this computer's own: other computers of this installation don't know it.",
+            hint="Set SAYSO_SECRET_KEY to the same value everywhere.",
+            id="sayso.W003",
+        )
+
+
+def _is_sqlite() -> bool:
+    engine: str = settings.DATABASES["default"]["ENGINE"]
+    return engine == "django.db.backends.sqlite3"
+
+
+def _missing_triggers(alias: str) -> Iterator[checks.CheckMessage]:
+    connection = connections[alias]
+    if triggers.TABLE not in connection.introspection.table_names():
+        return
+    missing = triggers.missing(connection)
+    if missing:
+        yield checks.Warning(
+            f"The audit table is not protected: {', '.join(missing)} missing.",
+            hint="Run `manage.py migrate`, which puts the triggers back.",
+            id="sayso.W006",
+        )
