@@ -1,0 +1,24 @@
+"""A sleep that anybody may end early. asyncio only."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Alarm:
+    """`sleep` in one task of `loop`, `ring` from any thread; a ring while it is awake ends the next sleep."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._loop.call_soon_threadsafe(self._rung.set)
+
+    async def sleep(self, seconds: float) -> None:
+        timer = self._loop.call_later(seconds, self._rung.set)
+        try:
+            await self._rung.wait()
+        finally:
+            timer.cancel()
+        self._rung.clear()

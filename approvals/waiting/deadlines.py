@@ -1,0 +1,99 @@
+"""The deadline keeper: has timeouts recorded when they are due. One timer a process, whatever is pending.
+
+Every process keeps the deadlines of all pending requests, since any other may be late or dead. Whoever
+notices first has the writer record it, which tests the deadline on the database's clock. asyncio sleeps on a
+clock that stops while the machine is suspended, so the keeper never sleeps long before it asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from approvals import group_commit, selectors
+from approvals.commands import Accepted, Expire, Result
+from approvals.database import in_database
+from approvals.exceptions import ApprovalError
+from approvals.waiting.alarm import Alarm
+from approvals.waiting.outages import Outage
+
+CHUNK = 1000
+LONGEST_SLEEP = 15.0
+AFTER_NEWS = 1.0
+AFTER_NOTHING = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class DeadlineKeeper:
+    """Runs on the room's loop; `consider` and `news` from any thread."""
+
+    def __init__(self, database: Outage, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database
+        self._loop = loop
+        self._alarm = Alarm(loop)
+        self._earliest: datetime | None = None
+        self._news: asyncio.TimerHandle | None = None
+
+    def consider(self, deadline: datetime) -> None:
+        """Some pending request has this deadline: don't sleep beyond it."""
+        if self._earliest is None or deadline < self._earliest:
+            self._earliest = deadline
+            self._alarm.ring()
+
+    def news(self) -> None:
+        """Requests opened or changed somewhere: ask the database before long whether one is due earlier."""
+        if self._news is None:
+            self._loop.call_soon_threadsafe(self._ask_before_long)
+
+    async def run(self) -> None:
+        while True:
+            await self._alarm.sleep(await self.keep())
+
+    async def keep(self) -> float:
+        """Have recorded what is due. Returns the seconds until it is worth asking again."""
+        # What is considered while the database answers may be missing from its answer: let that ring.
+        self._earliest = None
+        with self._database.noticed():
+            earliest, now = await in_database(selectors.next_deadline)
+        if earliest is None:
+            return LONGEST_SLEEP
+        if earliest <= now:
+            return 0.0 if await self._record_timeouts() else AFTER_NOTHING
+        if self._earliest is None:
+            self._earliest = earliest
+        return min((earliest - now).total_seconds(), LONGEST_SLEEP)
+
+    async def _record_timeouts(self) -> bool:
+        """False where this process recorded nothing: another is at it, or trying at once would not help."""
+        while True:
+            with self._database.noticed():
+                due = await in_database(selectors.overdue, CHUNK)
+            if not due:
+                return True
+            results = await _expire(due)
+            if not any(isinstance(result, Accepted) and result.changed for result in results):
+                failed = [result for result in results if not isinstance(result, Accepted)]
+                if failed:
+                    log.warning("timeouts not recorded due=%d first=%r", len(failed), failed[0])
+                return False
+
+    def _ask_before_long(self) -> None:
+        if self._news is None:
+            self._news = self._loop.call_later(AFTER_NEWS, self._ask_for_news)
+
+    def _ask_for_news(self) -> None:
+        self._news = None
+        self._alarm.ring()
+
+
+async def _expire(ids: Sequence[UUID]) -> list[Result | BaseException]:
+    """What the writer says of each. Other processes may have been first, which is as good."""
+    try:
+        futures = group_commit.submit_many([Expire(request_id=request_id) for request_id in ids])
+    except ApprovalError as error:
+        return [error]
+    return await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)

@@ -1,0 +1,121 @@
+"""Followers want to look again whenever something of a topic changed, wherever it did.
+
+Each has a task of its own, so that a slow one delays neither waiters nor its neighbours. What comes while it
+is busy gathers; a look that fails is made good by looking everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from threading import Lock
+from typing import Protocol
+from uuid import UUID
+
+from approvals.waiting.gathering import Gathering
+from approvals.waiting.outages import keep_running
+
+IDS_A_LOOK = 1000
+EVERYWHERE = None
+
+
+class Follower(Protocol):
+    """Called on the room's loop, one call at a time. The same ids may come several times: be idempotent."""
+
+    async def look(self, ids: frozenset[UUID]) -> None: ...
+
+    async def look_everywhere(self) -> None: ...
+
+
+class Followers:
+    """Everyone who follows. `follow`, `unfollow` and telling from any thread; told only while it runs."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._followed: list[tuple[str, Follower]] = []
+        self._followings: list[_Following] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def follow(self, topic: str, follower: Follower) -> None:
+        with self._lock:
+            self._followed.append((topic, follower))
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin, self._following(topic, follower, self._loop))
+
+    def unfollow(self, topic: str, follower: Follower) -> None:
+        with self._lock:
+            self._followed = [each for each in self._followed if each != (topic, follower)]
+            for following in list(self._followings):
+                if (following.topic, following.follower) == (topic, follower):
+                    self._followings.remove(following)
+                    following.end()
+
+    def tell(self, topic: str, ids: Iterable[UUID]) -> None:
+        with self._lock:
+            for following in self._followings:
+                if following.topic == topic:
+                    following.places.bring(ids)
+
+    def tell_everywhere(self) -> None:
+        with self._lock:
+            for following in self._followings:
+                following.places.bring([EVERYWHERE])
+
+    async def run(self) -> None:
+        """Serve the followers until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                with self._lock:
+                    self._loop = loop
+                    beginning = [self._following(*each, loop) for each in self._followed]
+                for following in beginning:
+                    self._begin(following)
+                await loop.create_future()
+        finally:
+            with self._lock:
+                self._loop = self._tasks = None
+                self._followings.clear()
+
+    def _following(self, topic: str, follower: Follower, loop: asyncio.AbstractEventLoop) -> _Following:
+        following = _Following(topic, follower, loop)
+        self._followings.append(following)
+        return following
+
+    def _begin(self, following: _Following) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(keep_running(f"follower {following.follower!r}", following.run))
+
+
+class _Following:
+    """One follower of one topic, and what it has yet to look at."""
+
+    def __init__(self, topic: str, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
+        self.topic = topic
+        self.follower = follower
+        self.places: Gathering[UUID | None] = Gathering(loop)
+        self._ended = False
+
+    def end(self) -> None:
+        """No further look; one that is under way is not interrupted."""
+        self._ended = True
+        self.places.bring([EVERYWHERE])
+
+    async def run(self) -> None:
+        while True:
+            places = await self.places.take(IDS_A_LOOK)
+            if self._ended:
+                return
+            try:
+                await self._look(places)
+            except BaseException:
+                self.places.bring([EVERYWHERE])
+                raise
+
+    async def _look(self, places: list[UUID | None]) -> None:
+        ids = frozenset(place for place in places if place is not None)
+        if len(ids) < len(places):
+            await self.follower.look_everywhere()
+        if ids:
+            await self.follower.look(ids)

@@ -1,0 +1,131 @@
+"""The channel layer's two ends: the listener hears what other processes changed, the sender tells them.
+
+A hint may be lost in many ways that nobody is told of: a Redis that restarts, an emptied group, a receiver
+that died inside the layer. So the listener proves now and then that it hears, by a message to itself; when it
+does not, or on any error, it starts anew on fresh connections and says that everything may have been missed.
+It never cancels a `receive` to look at a clock: on the pub/sub layer that destroys the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from approvals import hints
+from approvals.conf import approval_settings
+from approvals.hints import Hint
+from approvals.waiting.gathering import Gathering
+from approvals.waiting.outages import Outage
+
+T = TypeVar("T")
+
+HEARTBEAT = ""
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Runs on the room's loop. `heard` gets others' hints; `renewed`: some may have been lost."""
+
+    def __init__(
+        self,
+        sender: str,
+        heard: Callable[[str, Sequence[UUID]], None],
+        renewed: Callable[[], None],
+    ) -> None:
+        self._sender = sender
+        self._heard = heard
+        self._renewed = renewed
+        self._outage = Outage("channel layer, listening", Exception)
+        self._echo = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen until something fails; then raise Away."""
+        layer = hints.own_layer()
+        try:
+            with self._outage.noticed():
+                channel = await _within_limit(_subscribe(layer))
+            self._renewed()
+            with self._outage.noticed():
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._receive(layer, channel))
+                    tasks.create_task(self._prove_hearing(layer, channel))
+        finally:
+            await _close(layer)
+
+    async def _receive(self, layer: Any, channel: str) -> None:
+        while True:
+            message = await layer.receive(channel)
+            try:
+                hint = Hint.from_wire(message)
+            except ValueError as error:
+                log.warning("malformed hint ignored error=%s", error)
+                continue
+            if hint.sender == self._sender:
+                self._echo.set()
+            elif hint.topic != HEARTBEAT:
+                self._heard(hint.topic, hint.ids)
+
+    async def _prove_hearing(self, layer: Any, channel: str) -> None:
+        heartbeat = Hint(topic=HEARTBEAT, ids=(), sender=self._sender)
+        while True:
+            await asyncio.sleep(approval_settings().recheck_interval)
+            self._echo.clear()
+            await _within_limit(layer.group_add(hints.GROUP, channel))
+            await hints.deliver(layer, heartbeat)
+            await _within_limit(self._echo.wait())
+
+
+class Sender:
+    """Sends this process's hints to the others, ids together that came together. `hand` from any thread."""
+
+    def __init__(self, sender: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._sender = sender
+        self._outgoing: Gathering[tuple[str, UUID]] = Gathering(loop)
+
+    def hand(self, topic: str, ids: Sequence[UUID]) -> None:
+        self._outgoing.bring((topic, each) for each in ids)
+
+    async def run(self) -> None:
+        layer = hints.own_layer()
+        try:
+            while True:
+                await self._send(layer, await self._outgoing.take(hints.IDS_A_MESSAGE))
+        finally:
+            await self._send(layer, self._outgoing.drop())
+            await _close(layer)
+
+    async def _send(self, layer: Any, outgoing: list[tuple[str, UUID]]) -> None:
+        by_topic: dict[str, list[UUID]] = {}
+        for topic, each in outgoing:
+            by_topic.setdefault(topic, []).append(each)
+        try:
+            for topic, ids in by_topic.items():
+                for hint in hints.messages(topic, ids, self._sender):
+                    await hints.deliver(layer, hint)
+        except Exception as error:  # noqa: BLE001  Layers raise what they like.
+            # Sending the rest would take as long again for each message, and the re-check finds it anyway.
+            dropped = len(outgoing) + len(self._outgoing.drop())
+            log.warning("hint dropped ids=%d error=%r", dropped, error)
+
+
+async def _subscribe(layer: Any) -> str:
+    channel: str = await layer.new_channel()
+    await layer.group_add(hints.GROUP, channel)
+    return channel
+
+
+async def _close(layer: Any) -> None:
+    """Release the layer's connections, also while a hung server would rather keep them."""
+    try:
+        await _within_limit(layer.flush())
+    except Exception as error:  # noqa: BLE001  Layers raise what they like.
+        log.debug("closing a channel layer failed error=%r", error)
+
+
+async def _within_limit(awaitable: Awaitable[T]) -> T:
+    async with asyncio.timeout(approval_settings().hint_timeout):
+        return await awaitable

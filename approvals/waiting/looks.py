@@ -1,0 +1,81 @@
+"""Looking at rows: ids that somebody asked about gather while a query runs; the next one reads them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from approvals import selectors
+from approvals.database import in_database
+from approvals.lifecycle import Outcome
+from approvals.waiting.gathering import Gathering
+from approvals.waiting.outages import Outage
+from approvals.waiting.registry import Registry
+
+CHUNK = 1000
+
+Waiters: TypeAlias = Registry[Outcome | None]
+
+
+class Looks:
+    """Reads rows and wakes who waits for them: with the recorded outcome, or with None for a missing row.
+
+    `ask` from any thread, the rest on the room's loop. Pending requests' deadlines go to `consider`.
+    """
+
+    def __init__(
+        self,
+        waiters: Waiters,
+        database: Outage,
+        consider: Callable[[datetime], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._waiters = waiters
+        self._database = database
+        self._consider = consider
+        self._asked: Gathering[UUID] = Gathering(loop)
+
+    def ask(self, ids: Iterable[UUID]) -> None:
+        """Look soon at those of `ids` that are waited for."""
+        self._asked.bring(self._waiters.waited(ids))
+
+    async def run(self) -> None:
+        while True:
+            ids = await self._asked.take(CHUNK)
+            try:
+                await self.look(ids)
+            except BaseException:
+                self.ask(ids)
+                raise
+
+    async def look(self, ids: Sequence[UUID]) -> None:
+        """Look at those of `ids` that are waited for, now, with one query."""
+        waited = self._waiters.waited(ids)
+        if waited:
+            with self._database.noticed():
+                await in_database(self._read_and_wake, waited)
+
+    async def look_everywhere(self) -> None:
+        """Look at everything that is waited for. What is asked meanwhile does not queue behind this."""
+        ids = self._waiters.ids()
+        for start in range(0, len(ids), CHUNK):
+            await self.look(ids[start : start + CHUNK])
+
+    def _read_and_wake(self, ids: Sequence[UUID]) -> None:
+        # Wakes from the database thread: by way of the room's loop each outcome would make one hop more.
+        looks = selectors.look(ids)
+        results: dict[UUID, Outcome | None] = dict.fromkeys(ids)
+        deadlines = []
+        for each in looks:
+            if each.outcome.closed:
+                results[each.request_id] = each.outcome
+            else:
+                del results[each.request_id]
+                if each.deadline is not None:
+                    deadlines.append(each.deadline)
+        self._waiters.wake(results)
+        if deadlines:
+            self._consider(min(deadlines))

@@ -1,0 +1,70 @@
+"""The re-check: what a lost hint was about is found here. One query a topic on a slow interval.
+
+It asks for what changed since the last look, by the database's clock. A transaction that began before that
+look may commit after it, so the question reaches back: a little each time, and by the whole `recheck_overlap`
+(longer than any transaction may last) twice within each overlap. Found ids are told again and again while
+they are in reach; those who are told are idempotent. Whatever even that misses, the full re-read finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from approvals.conf import approval_settings
+from approvals.database import database_now, in_database
+from approvals.waiting.outages import Outage
+
+USUAL_REACH = timedelta(seconds=5)
+
+Source: TypeAlias = Callable[[datetime], Sequence[UUID]]
+
+
+class Recheck:
+    """Asks each topic's source on the room's loop and tells `found` what changed."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        database: Outage,
+        found: Callable[[str, Sequence[UUID]], None],
+    ) -> None:
+        self._sources = sources
+        self._database = database
+        self._found = found
+        self._seen: dict[str, _Seen] = {}
+
+    async def run(self) -> None:
+        while True:
+            await self.check()
+            await asyncio.sleep(approval_settings().recheck_interval)
+
+    async def check(self) -> None:
+        for topic, source in list(self._sources.items()):
+            with self._database.noticed():
+                self._seen[topic], ids = await in_database(_ask, source, self._seen.get(topic))
+            if ids:
+                self._found(topic, ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """When a topic was last looked at, and when with the whole overlap; the database's clock."""
+
+    looked: datetime
+    reached_back: datetime
+
+
+def _ask(source: Source, seen: _Seen | None) -> tuple[_Seen, Sequence[UUID]]:
+    now = database_now()
+    overlap = timedelta(seconds=approval_settings().recheck_overlap)
+    if seen is None or not seen.reached_back <= now < seen.reached_back + overlap / 2:
+        since = now if seen is None else min(now, seen.reached_back)
+        return _Seen(looked=now, reached_back=now), source(since - overlap)
+    # `min`: a database's clock may be set back, by a failover for instance.
+    since = min(now, seen.looked) - min(overlap, USUAL_REACH)
+    return _Seen(looked=now, reached_back=seen.reached_back), source(since)
