@@ -1,0 +1,131 @@
+"""The trail: append-only in the database itself, chained per request, and verifiable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from approvals import audit, deciding, triggers
+from approvals.models import AuditEntry, HumanRequest, ShownContent
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def as_a_superuser_might() -> Iterator[None]:
+    """Past the triggers, as only the database's owner can get."""
+    triggers.remove(connection)
+    yield
+    triggers.install(connection)
+
+
+@pytest.fixture
+def request_row() -> HumanRequest:
+    request_id = make.approval(arguments={"order": 812})
+    deciding.decide(make.actor(make.reviewer()), request_id, "approve", comment="fine")
+    return HumanRequest.objects.get(pk=request_id)
+
+
+class TestTriggers:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE approvals_auditentry SET event = 'viewed'",
+            "DELETE FROM approvals_auditentry",
+            "TRUNCATE approvals_auditentry CASCADE",
+            "INSERT OR REPLACE INTO approvals_auditentry SELECT * FROM approvals_auditentry WHERE sequence = 1",
+        ],
+    )
+    def test_the_table_refuses(self, statement: str, request_row: HumanRequest) -> None:
+        """SQLite knows no TRUNCATE and PostgreSQL no REPLACE: there the statement itself is refused."""
+        before = list(AuditEntry.objects.order_by("pk").values())
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+        assert list(AuditEntry.objects.order_by("pk").values()) == before
+
+    def test_an_entry_is_not_overwritten_under_another_id(self, request_row: HumanRequest) -> None:
+        """Nor by a row that shares only its place in the chain."""
+        entry = AuditEntry.objects.get(request=request_row, sequence=1)
+        entry.pk = None
+        with pytest.raises(DatabaseError), transaction.atomic():
+            AuditEntry.writing.bulk_create([entry])
+
+    def test_all_are_installed_and_their_absence_is_noticed(self) -> None:
+        assert triggers.missing(connection) == []
+        with as_a_superuser_might():
+            assert triggers.missing(connection) == list(triggers.expected(connection))
+
+
+class TestVerification:
+    def test_an_untouched_chain_holds(self, request_row: HumanRequest) -> None:
+        assert audit.verify(request_row) is None
+
+    def test_a_changed_column_is_named(self, request_row: HumanRequest) -> None:
+        with as_a_superuser_might():
+            AuditEntry.writing.filter(request=request_row, sequence=2).update(address="10.0.0.1")
+        assert self.reason(request_row) == (2, "columns disagree with the hashed text")
+
+    def test_a_changed_text_is_named(self, request_row: HumanRequest) -> None:
+        with as_a_superuser_might():
+            AuditEntry.writing.filter(request=request_row, sequence=1).update(canonical="{}")
+        assert self.reason(request_row) == (1, "changed entry")
+
+    def test_a_missing_entry_is_named(self, request_row: HumanRequest) -> None:
+        with as_a_superuser_might():
+            last = AuditEntry.writing.filter(request=request_row, sequence=2)
+            ShownContent.writing.filter(entry__in=last).delete()
+            last.delete()
+        assert self.reason(request_row) == (2, "missing entry")
+
+    def test_changed_content_is_named(self, request_row: HumanRequest) -> None:
+        ShownContent.writing.filter(entry__sequence=1).update(content="{}")
+        assert self.reason(request_row) == (1, "changed content")
+
+    def test_purged_content_leaves_the_chain_verifiable(self, request_row: HumanRequest) -> None:
+        ShownContent.writing.all().delete()
+        assert audit.verify(request_row) is None
+
+    def reason(self, request: HumanRequest) -> tuple[int, str]:
+        found = audit.verify(request)
+        assert found is not None
+        return found.sequence, found.reason
+
+
+class TestEntries:
+    def test_an_entry_says_who_from_where_and_what_allowed_it(self, request_row: HumanRequest) -> None:
+        entry = AuditEntry.objects.get(request=request_row, event="decided")
+        assert entry.actor is not None
+        assert entry.actor.username in ShownContent.objects.get(entry=entry).content
+        assert (entry.channel, entry.address, entry.user_agent) == ("page", "127.0.0.1", "tests")
+        assert entry.allowed_by == "permission decide_humanrequest"
+        assert entry.outcome == "approved"
+
+    def test_the_entry_itself_holds_no_words_that_retention_must_remove(
+        self, request_row: HumanRequest
+    ) -> None:
+        entry = AuditEntry.objects.get(request=request_row, event="decided")
+        assert "fine" not in entry.canonical
+        assert str(entry.actor) not in entry.canonical
+
+    def test_equal_contents_have_different_hashes(self) -> None:
+        """A salt each: a hash can't be guessed back from a short comment once the comment is purged."""
+        hashes = {AuditEntry.objects.get(request_id=make.approval()).content_hash for _ in range(2)}
+        assert len(hashes) == 2
+
+
+class TestWriters:
+    @pytest.mark.parametrize("model", [HumanRequest, AuditEntry, ShownContent])
+    def test_default_managers_expose_no_writes(self, model: type[HumanRequest]) -> None:
+        for write in (
+            model.objects.update,
+            model.objects.all().delete,
+            model.objects.create,
+            model().save,
+            model().delete,
+        ):
+            with pytest.raises(TypeError):
+                write()

@@ -1,0 +1,387 @@
+"""Decisions: one terminal outcome, once, in time, by who may; everything else is refused and on the trail."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from approvals import audit, deciding, decisions, gate, group_commit, selectors
+from approvals.commands import Accepted, Actor, Channel, Decide, Expire
+from approvals.database import database_now
+from approvals.exceptions import (
+    AlreadyDecided,
+    ApprovalError,
+    InvalidAnswer,
+    InvalidRequest,
+    NotPermitted,
+    TooLate,
+    UnknownRequest,
+)
+from approvals.lifecycle import Outcome, Verdict
+from approvals.models import AuditEntry, HumanRequest, Response
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+def events(request_id: str) -> list[str]:
+    return list(
+        AuditEntry.objects.filter(request_id=request_id).order_by("sequence").values_list("event", flat=True)
+    )
+
+
+def row(request_id: str) -> HumanRequest:
+    return HumanRequest.objects.get(pk=request_id)
+
+
+def make_overdue(request_id: str) -> None:
+    """Put the deadline into the past, as if it had passed unnoticed."""
+    past = database_now() - timedelta(seconds=1)
+    HumanRequest.writing.filter(pk=request_id).update(deadline=past)
+
+
+class TestApprovals:
+    def test_an_approval_is_recorded_with_who_decided_and_why(self) -> None:
+        rita = make.reviewer("rita")
+        request_id = make.approval(arguments={"order": 812, "amount": "1240.00"})
+        outcome = deciding.decide(make.actor(rita), request_id, "approve", comment="Looks right.")
+        assert (outcome.approved, outcome.decided_by, outcome.comment) == (True, "rita", "Looks right.")
+        assert outcome.arguments == {"order": 812, "amount": "1240.00"}
+        assert gate.outcome(request_id) == outcome
+        assert events(request_id) == ["opened", "decided"]
+
+    def test_a_rejection_says_no(self) -> None:
+        request_id = make.approval()
+        outcome = deciding.decide(make.actor(make.reviewer()), request_id, "reject", comment="Twice?")
+        assert (outcome.status, outcome.approved, outcome.comment) == ("rejected", False, "Twice?")
+
+    def test_arguments_come_back_exactly_as_they_went_in(self) -> None:
+        """`jsonb` would turn 1e16 into an integer and -0.0 into 0.0."""
+        request_id = make.approval(arguments={"large": 1e16, "negative": -0.0, "text": "ü\u2028"})
+        arguments = row(request_id).arguments
+        assert repr(arguments) == repr({"large": 1e16, "negative": -0.0, "text": "ü\u2028"})
+
+    def test_the_second_decision_loses_and_is_told_who_won(self) -> None:
+        first, second = make.reviewer("first"), make.reviewer("second")
+        request_id = make.approval()
+        won = deciding.decide(make.actor(first), request_id, "approve")
+        with pytest.raises(AlreadyDecided, match="first") as refused:
+            deciding.decide(make.actor(second), request_id, "reject")
+        assert refused.value.outcome == won
+        assert events(request_id) == ["opened", "decided", "refused"]
+
+    def test_repeating_the_same_decision_returns_the_recorded_outcome(self) -> None:
+        rita = make.reviewer()
+        request_id = make.approval()
+        first = deciding.decide(make.actor(rita), request_id, "approve")
+        assert deciding.decide(make.actor(rita), request_id, "approve") == first
+        assert events(request_id) == ["opened", "decided"]
+
+    def test_a_clarification_cannot_be_approved(self) -> None:
+        with pytest.raises(InvalidRequest):
+            deciding.decide(make.actor(make.reviewer()), make.clarification(), "approve")
+
+    def test_a_verdict_is_approve_or_reject(self) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            deciding.decide(make.actor(make.reviewer()), make.approval(), "maybe")
+        assert refused.value.field == "decision"
+
+
+class TestQuorum:
+    def test_it_stays_pending_until_enough_have_approved(self) -> None:
+        one, two = make.reviewer(), make.reviewer()
+        request_id = make.approval(required=2)
+        assert deciding.decide(make.actor(one), request_id, "approve").status == "pending"
+        assert deciding.decide(make.actor(two), request_id, "approve").status == "approved"
+        assert row(request_id).approvals == 2
+
+    def test_one_rejection_rejects(self) -> None:
+        one, two = make.reviewer(), make.reviewer()
+        request_id = make.approval(required=2)
+        deciding.decide(make.actor(one), request_id, "approve")
+        assert deciding.decide(make.actor(two), request_id, "reject").status == "rejected"
+
+    def test_a_person_has_one_vote(self) -> None:
+        one, _ = make.reviewer(), make.reviewer()
+        request_id = make.approval(required=2)
+        deciding.decide(make.actor(one), request_id, "approve")
+        assert deciding.decide(make.actor(one), request_id, "approve").status == "pending"
+        assert Response.objects.filter(request_id=request_id).count() == 1
+
+    def test_a_vote_cannot_be_changed(self) -> None:
+        one, _ = make.reviewer(), make.reviewer()
+        request_id = make.approval(required=2)
+        deciding.decide(make.actor(one), request_id, "approve")
+        with pytest.raises(AlreadyDecided):
+            deciding.decide(make.actor(one), request_id, "reject")
+        assert row(request_id).status == "pending"
+
+
+class TestAnswers:
+    def test_free_text(self) -> None:
+        request_id = make.clarification()
+        outcome = deciding.answer(make.actor(make.reviewer()), request_id, "4711")
+        assert (outcome.status, outcome.answer, outcome.approved) == ("answered", "4711", None)
+        assert events(request_id) == ["opened", "answered"]
+
+    def test_an_empty_answer_is_an_answer(self) -> None:
+        assert deciding.answer(make.actor(make.reviewer()), make.clarification(), "").answer == ""
+
+    @pytest.mark.parametrize(
+        ("terms", "wrong", "right"),
+        [
+            ({"choices": ["a", "b"]}, "c", "a"),
+            ({"choices": ["a", "b"], "multiple": True}, ["a", "c"], ["b", "a"]),
+            ({"schema": {"type": "object", "required": ["n"]}}, {"m": 1}, {"n": 1}),
+            ({}, 5, "five"),
+        ],
+    )
+    def test_an_answer_that_does_not_fit_leaves_the_request_pending(
+        self, terms: dict[str, Any], wrong: Any, right: Any
+    ) -> None:
+        rita = make.reviewer()
+        request_id = make.clarification(**terms)
+        with pytest.raises(InvalidAnswer) as refused:
+            deciding.answer(make.actor(rita), request_id, wrong)
+        assert refused.value.field is not None
+        assert refused.value.field.startswith("answer")
+        assert row(request_id).status == "pending"
+        assert deciding.answer(make.actor(rita), request_id, right).answer == right
+
+
+class TestEditedArguments:
+    def test_both_versions_are_on_record(self) -> None:
+        request_id = make.approval(arguments={"amount": 10}, editable=True)
+        outcome = deciding.decide(make.actor(make.reviewer()), request_id, "approve", arguments={"amount": 9})
+        assert outcome.arguments == {"amount": 9}
+        assert row(request_id).arguments == {"amount": 10}
+        content = selectors.history(row(request_id))[-1].content
+        assert content is not None
+        assert (content["asked"], content["arguments"]) == ({"amount": 10}, {"amount": 9})
+
+    def test_they_are_refused_where_they_may_not_be_edited(self) -> None:
+        request_id = make.approval(arguments={"amount": 10})
+        with pytest.raises(ApprovalError) as refused:
+            deciding.decide(make.actor(make.reviewer()), request_id, "approve", arguments={"amount": 9})
+        assert (refused.value.code, refused.value.field) == ("invalid", "arguments")
+        assert row(request_id).status == "pending"
+
+    def test_they_must_fit_their_schema(self) -> None:
+        schema = {"type": "object", "properties": {"amount": {"type": "integer", "maximum": 10}}}
+        request_id = make.approval(arguments={"amount": 10}, editable=schema)
+        with pytest.raises(InvalidAnswer) as refused:
+            deciding.decide(make.actor(make.reviewer()), request_id, "approve", arguments={"amount": 11})
+        assert refused.value.field == "arguments.amount"
+
+
+class TestDeadlines:
+    def test_a_late_decision_is_refused_and_the_timeout_recorded_there_and_then(self) -> None:
+        request_id = make.approval(timeout=60)
+        make_overdue(request_id)
+        with pytest.raises(TooLate) as refused:
+            deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        assert refused.value.outcome is not None
+        assert (refused.value.outcome.status, refused.value.outcome.approved) == ("timed_out", False)
+        assert gate.outcome(request_id) == refused.value.outcome
+        assert events(request_id) == ["opened", "timed_out", "refused"]
+
+    def test_expiry_before_the_deadline_changes_nothing(self) -> None:
+        request_id = make.approval(timeout=60)
+        result = group_commit.submit(Expire(request_id=row(request_id).pk)).result()
+        assert isinstance(result, Accepted)
+        assert (result.changed, result.outcome.status) == (False, "pending")
+
+    def test_expiry_is_recorded_once(self) -> None:
+        request_id = make.approval(timeout=60)
+        make_overdue(request_id)
+        command = Expire(request_id=row(request_id).pk)
+        for future in group_commit.submit_many([command, command]):
+            assert isinstance(future.result(), Accepted)
+        group_commit.submit(command).result()
+        assert events(request_id) == ["opened", "timed_out"]
+
+    def test_the_request_says_what_its_timeout_decides(self) -> None:
+        approves = make.approval(timeout=60, on_timeout="approve")
+        answers = make.clarification(timeout=60, default="4711")
+        for request_id in (approves, answers):
+            make_overdue(request_id)
+            group_commit.submit(Expire(request_id=row(request_id).pk)).result()
+        assert (gate.outcome(approves).approved, gate.outcome(approves).timed_out) == (True, True)
+        assert (gate.outcome(answers).answer, gate.outcome(answers).timed_out) == ("4711", True)
+
+    def test_the_database_itself_refuses_a_late_approval(self) -> None:
+        request_id = make.approval(timeout=60)
+        late = HumanRequest.writing.filter(pk=request_id)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            late.update(status="approved", closed_at=row(request_id).deadline)
+
+
+class TestPermission:
+    def test_what_may_not_be_seen_does_not_exist_and_the_attempt_is_on_the_trail(self) -> None:
+        request_id = make.approval(assignees=[make.user()])
+        stranger = make.reviewer()
+        with pytest.raises(UnknownRequest):
+            deciding.decide(make.actor(stranger), request_id, "approve")
+        assert events(request_id) == ["opened", "refused"]
+
+    def test_who_may_see_but_not_decide_is_not_permitted(self) -> None:
+        owner = make.user()
+        request_id = make.approval(requester=owner)
+        with pytest.raises(NotPermitted):
+            deciding.decide(make.actor(owner), request_id, "approve")
+        assert events(request_id) == ["opened", "refused"]
+
+    def test_permission_is_tested_before_state(self) -> None:
+        owner = make.user()
+        request_id = make.approval(requester=owner)
+        deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        with pytest.raises(NotPermitted):
+            deciding.decide(make.actor(owner), request_id, "reject")
+
+    def test_permission_is_tested_before_the_answer(self) -> None:
+        """Who may not decide learns nothing about the choices."""
+        request_id = make.clarification(choices=["a", "b"], assignees=[make.user()])
+        with pytest.raises(UnknownRequest):
+            deciding.answer(make.actor(make.reviewer()), request_id, "c")
+
+    def test_only_the_assigned_decide_superusers_included(self) -> None:
+        boss = make.user(is_superuser=True)
+        request_id = make.approval(assignees=[make.user()])
+        with pytest.raises(NotPermitted):
+            deciding.decide(make.actor(boss), request_id, "approve")
+
+    def test_members_of_an_assigned_group_decide(self) -> None:
+        member = make.user()
+        request_id = make.approval(assignees=[make.group("finance", member)])
+        assert deciding.decide(make.actor(member), request_id, "approve").approved
+
+    def test_four_eyes_keep_the_requester_out(self) -> None:
+        owner, other = make.reviewer(), make.reviewer()
+        request_id = make.approval(requester=owner, four_eyes=True)
+        with pytest.raises(NotPermitted):
+            deciding.decide(make.actor(owner), request_id, "approve")
+        assert deciding.decide(make.actor(other), request_id, "approve").approved
+
+    def test_an_inactive_user_decides_nothing(self) -> None:
+        rita = make.reviewer()
+        request_id = make.approval()
+        User.objects.filter(pk=rita.pk).update(is_active=False)
+        with pytest.raises(UnknownRequest):
+            deciding.decide(make.actor(rita), request_id, "approve")
+
+    @pytest.mark.parametrize("request_id", [str(uuid4()), "no id", ""])
+    def test_an_unknown_id_is_unknown(self, request_id: str) -> None:
+        with pytest.raises(UnknownRequest):
+            deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+
+    def test_refusals_do_not_grow_the_trail_without_bound(self) -> None:
+        owner = make.user()
+        request_id = make.approval(requester=owner)
+        for _ in range(3 * audit.REFUSALS_PER_MINUTE):
+            with pytest.raises(NotPermitted):
+                deciding.decide(make.actor(owner), request_id, "approve")
+        assert events(request_id).count("refused") == audit.REFUSALS_PER_MINUTE
+
+
+class TestWithdrawing:
+    def test_a_withdrawn_request_is_told_apart_from_a_rejected_one(self) -> None:
+        owner = make.user()
+        request_id = make.approval(requester=owner)
+        outcome = deciding.withdraw(make.actor(owner), request_id, "Paid otherwise")
+        assert (outcome.status, outcome.withdrawn, outcome.approved) == ("withdrawn", True, False)
+        with pytest.raises(AlreadyDecided):
+            deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+
+    def test_a_reviewer_may_not_take_back_what_others_ask(self) -> None:
+        with pytest.raises(NotPermitted):
+            deciding.withdraw(make.actor(make.reviewer()), make.approval())
+
+
+class TestReassigning:
+    def test_the_new_assignees_decide_and_the_old_no_longer(self) -> None:
+        old, new = make.user("old"), make.user("new")
+        request_id = make.approval(assignees=[old])
+        deciding.reassign(make.actor(old), request_id, users=["new"])
+        with pytest.raises(UnknownRequest):
+            deciding.decide(make.actor(old), request_id, "approve")
+        assert deciding.decide(make.actor(new), request_id, "approve").approved
+        assert events(request_id) == ["opened", "reassigned", "refused", "decided"]
+
+    def test_nobody_who_could_decide_is_refused(self) -> None:
+        old = make.user()
+        request_id = make.approval(assignees=[old])
+        with pytest.raises(InvalidRequest):
+            deciding.reassign(make.actor(old), request_id, groups=[make.group("empty").name])
+
+
+class TestViews:
+    def test_the_first_view_of_each_actor_is_on_the_trail(self) -> None:
+        one, two = make.reviewer(), make.reviewer()
+        request_id = make.approval()
+        for person in (one, one, two):
+            deciding.record_view(make.actor(person), request_id)
+        assert events(request_id) == ["opened", "viewed", "viewed"]
+
+
+class TestMany:
+    def test_each_gets_its_own_outcome_or_refusal(self) -> None:
+        rita = make.reviewer()
+        open_id, closed_id = make.approval(), make.approval()
+        deciding.decide(make.actor(make.reviewer()), closed_id, "reject")
+        results = deciding.decide_many(
+            make.actor(rita), [(open_id, "approve"), (closed_id, "approve"), (str(uuid4()), "approve")]
+        )
+        codes = [result.status if isinstance(result, Outcome) else result.code for result in results]
+        assert codes == ["approved", "already_decided", "unknown_request"]
+
+    def test_the_number_of_statements_does_not_grow_with_the_number_of_commands(self) -> None:
+        """Sets, not loops."""
+        rita = make.reviewer()
+        assert self._statements(rita, 1) == self._statements(rita, 50)
+
+    def _statements(self, rita: User, number: int) -> int:
+        ids = [row(make.approval()).pk for _ in range(number)]
+        actor = Actor(user_id=rita.pk, channel=Channel.API)
+        commands = [Decide(request_id=pk, actor=actor, verdict=Verdict.APPROVE) for pk in ids]
+        with CaptureQueriesContext(connection) as statements:
+            results = decisions.execute(commands)
+        assert all(isinstance(result, Accepted) for result in results)
+        return len(statements)
+
+
+class TestRaces:
+    def test_of_many_deciders_at_once_exactly_one_wins(self) -> None:
+        """First decision wins, once; every loser is told who won."""
+        people = [make.reviewer() for _ in range(8)]
+        request_id = make.approval()
+        together = Barrier(len(people))
+
+        def vote(person: User) -> Outcome | ApprovalError:
+            verdict = Verdict.APPROVE if person.pk % 2 else Verdict.REJECT
+            together.wait()
+            (result,) = decisions.execute(
+                [Decide(request_id=row(request_id).pk, actor=make.actor(person), verdict=verdict)]
+            )
+            connection.close()
+            return result.outcome  # type: ignore[return-value]  # every result here carries the outcome
+
+        with ThreadPoolExecutor(len(people)) as threads:
+            told = list(threads.map(vote, people))
+        recorded = gate.outcome(request_id)
+        assert all(outcome == recorded for outcome in told)
+        assert AuditEntry.objects.filter(request_id=request_id).exclude(outcome="").count() == 1
+        assert audit.verify(row(request_id)) is None
+
+    def test_inside_a_transaction_nothing_is_decided(self) -> None:
+        request_id = make.approval()
+        rita = make.reviewer()
+        with transaction.atomic(), pytest.raises(RuntimeError, match="transaction"):
+            deciding.decide(make.actor(rita), request_id, "approve")

@@ -1,0 +1,150 @@
+"""The one door to the writer: batches, in order, each caller its own result, nothing lost or half done."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from uuid import uuid4
+
+import pytest
+from django.db import IntegrityError, connection
+
+from approvals import gate, group_commit
+from approvals.commands import Accepted, Actor, Channel, Decide, OpenRequest, Refused, Withdraw
+from approvals.exceptions import Busy
+from approvals.fields import new_id
+from approvals.group_commit import Writer
+from approvals.lifecycle import Kind, Verdict
+from approvals.models import AuditEntry, HumanRequest
+from tests import factories as make
+from tests.stacks import Stack
+
+pytestmark = pytest.mark.django_db
+
+
+def asked(**fields: object) -> OpenRequest:
+    values: dict[str, object] = {
+        "request_id": new_id(),
+        "actor": Actor.program(),
+        "kind": Kind.APPROVAL,
+        "title": "Refund",
+        "on_timeout": Verdict.REJECT,
+        **fields,
+    }
+    return OpenRequest(**values)  # type: ignore[arg-type]  # a factory: the values are checked by the class
+
+
+def test_commands_of_one_batch_are_carried_out_in_order() -> None:
+    opening = asked()
+    rita = make.actor(make.reviewer(), Channel.API)
+    commands = [
+        opening,
+        Decide(request_id=opening.request_id, actor=rita, verdict=Verdict.APPROVE),
+        Withdraw(request_id=opening.request_id, actor=Actor.program()),
+    ]
+    opened, decided, withdrawn = (future.result() for future in group_commit.submit_many(commands))
+    assert isinstance(opened, Accepted)
+    assert isinstance(decided, Accepted)
+    assert (opened.outcome.status, decided.outcome.status) == ("pending", "approved")
+    assert isinstance(withdrawn, Refused)
+    assert withdrawn.outcome == decided.outcome
+
+
+def test_one_bad_command_never_fails_its_neighbours() -> None:
+    good, bad, also_good = asked(), asked(requester_id=999_999_999), asked()
+    first, second, third = group_commit.submit_many([good, bad, also_good])
+    with pytest.raises(IntegrityError):
+        second.result()
+    assert isinstance(first.result(), Accepted)
+    assert isinstance(third.result(), Accepted)
+    assert HumanRequest.objects.count() == 2
+
+
+def test_a_command_handed_over_twice_is_recorded_once() -> None:
+    """So a batch may be run again after a connection broke, even if it had been committed."""
+    command = asked()
+    first, again = group_commit.submit(command).result(), group_commit.submit(command).result()
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert (first.changed, again.changed) == (True, False)
+    assert AuditEntry.objects.count() == 1
+
+
+def test_a_full_queue_refuses_and_takes_nothing() -> None:
+    writer = Writer(capacity=2, batch=10)
+    with pytest.raises(Busy):
+        writer.submit_many([asked(), asked(), asked()])
+    writer.close()
+    assert HumanRequest.objects.count() == 0
+
+
+def test_closing_writes_what_is_queued() -> None:
+    writer = Writer(capacity=100, batch=10)
+    futures = writer.submit_many([asked() for _ in range(50)])
+    writer.close()
+    assert all(future.done() for future in futures)
+    assert HumanRequest.objects.count() == 50
+
+
+async def test_a_cancelled_caller_does_not_take_the_command_back() -> None:
+    """A client that goes away mid-decision: what was handed over is written."""
+    command = asked()
+    future = group_commit.submit(command)
+    caller = asyncio.ensure_future(asyncio.wrap_future(future))
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    result = await asyncio.to_thread(future.result)
+    assert isinstance(result, Accepted)
+
+
+def test_many_threads_share_few_commits() -> None:
+    """Group commit: what queues while one transaction commits is the next transaction."""
+    ready = threading.Barrier(9)
+    results = []
+
+    def ask() -> None:
+        ready.wait()
+        results.append(group_commit.submit(asked()).result())
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(result, Accepted) for result in results)
+    assert HumanRequest.objects.count() == 8
+
+
+def test_a_connection_that_died_is_replaced(stack: Stack) -> None:
+    """Every backend ended between two commands: the next one is recorded all the same."""
+    group_commit.submit(asked()).result()
+    if stack.engine == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    assert isinstance(group_commit.submit(asked()).result(), Accepted)
+
+
+def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Stack) -> None:
+    """Also when the event loop that asked is long gone."""
+    key = str(uuid4())
+    program = (
+        "import asyncio, django; django.setup()\n"
+        "from approvals import group_commit\n"
+        "from approvals.commands import *\n"
+        "from approvals.fields import new_id\n"
+        "from approvals.lifecycle import Kind, Verdict\n"
+        "async def ask():\n"
+        "    group_commit.submit(OpenRequest(request_id=new_id(), actor=Actor.program(), kind=Kind.APPROVAL,"
+        f" title='left behind', on_timeout=Verdict.REJECT, key={key!r}))\n"
+        "asyncio.run(ask())\n"
+    )
+    environment = stack.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
+    assert gate.outcome(str(HumanRequest.objects.get(key=key).pk)).status == "pending"

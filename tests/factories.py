@@ -1,0 +1,50 @@
+"""Valid people and requests with defaults; keyword arguments override them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission, User
+
+from approvals import gate
+from approvals.commands import Actor, Channel
+
+_numbers = itertools.count(1)
+
+
+def user(
+    username: str | None = None, *, may: tuple[str, ...] = (), groups: tuple[Group, ...] = (), **fields: Any
+) -> User:
+    """A person; `may` names permissions, as "decide_humanrequest"."""
+    made = User.objects.create_user(username or f"person{next(_numbers)}", **fields)
+    made.user_permissions.set(Permission.objects.filter(codename__in=may))
+    made.groups.set(groups)
+    return made
+
+
+def reviewer(username: str | None = None, **fields: Any) -> User:
+    """A person who may decide what is assigned to nobody."""
+    return user(username, may=("decide_humanrequest",), **fields)
+
+
+def group(name: str | None = None, *members: User) -> Group:
+    made = Group.objects.create(name=name or f"group{next(_numbers)}")
+    made.user_set.set(members)
+    return made
+
+
+def actor(person: User, channel: Channel = Channel.PAGE, **fields: Any) -> Actor:
+    return Actor(
+        user_id=person.pk, channel=channel, **{"address": "127.0.0.1", "user_agent": "tests", **fields}
+    )
+
+
+def approval(title: str = "Refund 12.00 EUR", **terms: Any) -> str:
+    """An approval that is pending; its id."""
+    return gate.open_approval(title, **terms)
+
+
+def clarification(title: str = "Which cost centre?", **terms: Any) -> str:
+    """A clarification that is pending; its id."""
+    return gate.open_clarification(title, **terms)
