@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import signal
+from asyncio import StreamReader, StreamReaderProtocol
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -23,6 +25,10 @@ class Finished:
     output: str
 
 
+async def silence(text: str) -> None:
+    """For those who are not interested in output before it is complete."""
+
+
 async def run_program(
     path: str,
     arguments: Sequence[str],
@@ -30,13 +36,13 @@ async def run_program(
     directory: str,
     seconds: float,
     output_limit: int,
-    hear: Callable[[bytes], None] = lambda output: None,
+    hear: Callable[[str], Awaitable[None]] = silence,
 ) -> Finished:
     """Run `path` in `directory` for `seconds` at most; stdout and stderr come back as one text.
 
     It gets no input and a bare environment, without the secrets of this process. Of its output the first and
-    last parts are kept, `output_limit` bytes in all; `hear` is given everything as it comes. When the program
-    ends, when its time is up and when the caller is cancelled, its whole process group is killed.
+    the last half of `output_limit` bytes are kept; `hear` is given the same text piece by piece, as it comes.
+    When the program ends, its time is up or the caller is cancelled, its whole process group is killed.
     """
     kept = _Kept(limit=output_limit)
     async with _pipe() as (reader, writing):
@@ -46,7 +52,8 @@ async def run_program(
             status = await _ended(process, seconds)
             await asyncio.wait({listening}, timeout=LAST_WORDS)
             listening.cancel()
-    return Finished(status=status, output=kept.text())
+    await hear(kept.rest())
+    return Finished(status=status, output=kept.text)
 
 
 async def _started(path: str, arguments: Sequence[str], directory: str, output: int) -> Process:
@@ -77,19 +84,19 @@ async def _ended(process: Process, seconds: float) -> int | None:
         await process.wait()
 
 
-async def _listen(reader: asyncio.StreamReader, kept: _Kept, hear: Callable[[bytes], None]) -> None:
+async def _listen(reader: StreamReader, kept: _Kept, hear: Callable[[str], Awaitable[None]]) -> None:
     while output := await reader.read(CHUNK):
-        kept.add(output)
-        hear(output)
+        if text := kept.add(output):
+            await hear(text)
 
 
 @asynccontextmanager
-async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, int]]:
+async def _pipe() -> AsyncIterator[tuple[StreamReader, int]]:
     """Our own pipe: asyncio's would make the end of a program wait for all who inherited its output."""
     reading, writing = os.pipe()
-    reader = asyncio.StreamReader()
+    reader = StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", 0)
+        lambda: StreamReaderProtocol(reader), os.fdopen(reading, "rb", 0)
     )
     try:
         yield reader, writing
@@ -108,22 +115,39 @@ def _environment(directory: str) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class _Kept:
-    """The first and the last half of what was said, `limit` bytes in all."""
+    """The first and the last half of what was said, `limit` bytes in all, as text."""
 
     limit: int
-    first: bytearray = field(default_factory=bytearray)
+    text: str = ""
+    room: int = field(init=False)
     last: bytearray = field(default_factory=bytearray)
-    total: int = 0
+    left_out: int = 0
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace")
+    )
 
-    def add(self, output: bytes) -> None:
-        half = self.limit // 2
-        room = half - len(self.first)
-        self.total += len(output)
-        self.first += output[:room]
-        self.last = (self.last + output[room:])[-half:]
+    def __post_init__(self) -> None:
+        self.room = self.limit // 2
 
-    def text(self) -> str:
-        left_out = self.total - len(self.first) - len(self.last)
-        gap = f"\n[… {left_out:,} bytes left out …]\n".encode() if left_out else b""
-        # Records take no NUL.
-        return (self.first + gap + self.last).decode(errors="replace").replace("\0", "\ufffd")
+    def add(self, output: bytes) -> str:
+        """Keep what there is room for; returns what that adds to the text so far."""
+        first, others = output[: self.room], output[self.room :]
+        self.room -= len(first)
+        self.last += others
+        surplus = max(0, len(self.last) - self.limit // 2)
+        self.left_out += surplus
+        del self.last[:surplus]
+        return self._put(self.decoder.decode(first))
+
+    def rest(self) -> str:
+        """The end of the text."""
+        gap = ""
+        if self.left_out:
+            gap = self.decoder.decode(b"", final=True) + f"\n[… {self.left_out:,} bytes left out …]\n"
+            self.decoder.reset()
+        return self._put(gap + self.decoder.decode(bytes(self.last), final=True))
+
+    def _put(self, text: str) -> str:
+        text = text.replace("\0", "\ufffd")  # records take no NUL
+        self.text += text
+        return text

@@ -56,17 +56,24 @@ async def test_output_that_is_no_text_is_made_text() -> None:
     assert finished.output == "\ufffd\ufffdok"
 
 
-async def test_everything_is_heard_as_it_comes() -> None:
-    heard = bytearray()
-    await run_program(
-        sys.executable,
-        ["-c", "print('x' * 5000)"],
-        directory="/",
-        seconds=60,
-        output_limit=10,
-        hear=heard.extend,
+@pytest.mark.parametrize("limit", [2, 11, 5000, 100_000])
+async def test_what_is_heard_as_it_comes_is_what_is_kept(limit: int) -> None:
+    """Whoever listened from the start has read the same text, also where a character is cut in two."""
+    heard: list[str] = []
+
+    async def hear(text: str) -> None:
+        heard.append(text)
+
+    code = "for _ in range(3): print('\u00fc' * 1000, flush=True)"
+    finished = await run_program(
+        sys.executable, ["-c", code], directory="/", seconds=60, output_limit=limit, hear=hear
     )
-    assert len(heard) == 5001
+    assert "".join(heard) == finished.output
+
+
+async def test_a_character_in_the_middle_stays_whole() -> None:
+    finished = await python("print('\u00fc' * 5, end='')", limit=10)
+    assert finished.output == "üüüüü"
 
 
 async def test_when_its_time_is_up_it_is_killed() -> None:
