@@ -247,7 +247,7 @@ def _advice(value: object) -> str:
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    if step.isidentifier():
+    if step.removeprefix("$").isidentifier():
         return f".{_cut(step)}"
     return f"[{json.dumps(_cut(step))}]"
 
