@@ -1,0 +1,47 @@
+"""The formats that are asserted, each by a check that is linear in the text; others are annotations."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time
+from urllib.parse import urlsplit
+
+from jsonschema import FormatChecker
+
+FORMATS = FormatChecker(formats=("date", "ipv4", "ipv6", "uuid"))
+
+_TIME = r"\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})"
+_RFC3339_TIME = re.compile(_TIME, re.ASCII)
+_RFC3339_DATE_TIME = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_TIME}", re.ASCII)
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_date_time(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    text = str.__str__(value).upper()
+    return bool(_RFC3339_DATE_TIME.fullmatch(text) and datetime.fromisoformat(text))
+
+
+@FORMATS.checks("time", raises=ValueError)
+def is_time(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    text = str.__str__(value).upper()
+    return bool(_RFC3339_TIME.fullmatch(text)) and time.fromisoformat(text) is not None
+
+
+@FORMATS.checks("email")
+def is_email(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    local, _, domain = value.rpartition("@")
+    return bool(local and domain) and not any(character.isspace() for character in value)
+
+
+@FORMATS.checks("uri", raises=ValueError)
+def is_uri(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    parts = urlsplit(value)
+    return bool(parts.scheme and (parts.netloc or parts.path)) and value.isprintable() and " " not in value

@@ -1,0 +1,43 @@
+"""Patterns that strangers write, run by RE2: linear in the text, whatever the pattern; never by `re`."""
+
+from __future__ import annotations
+
+import re2
+
+from approvals.payloads import FlawError
+
+MEMORY_LIMIT = 2**21
+"""Bytes for one pattern's program and automaton."""
+
+STEPS_PER_UNIT = 1000
+"""RE2 takes at most text length x program size steps; so many of them cost as much as one keyword."""
+
+
+class Pattern:
+    """One compiled pattern; `found_in` searches, as JSON Schema wants, and is not anchored."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._regexp = re2.compile(text, _options())
+        except re2.error as error:
+            reason = error.args[0].decode(errors="replace")
+            raise FlawError(
+                f"is no pattern that runs in linear time ({reason}): RE2 has neither look-around nor "
+                "back-references"
+            ) from None
+        self.size: int = max(self._regexp.programsize, self._regexp.reverseprogramsize)
+
+    def price(self, text: str) -> int:
+        return 1 + len(text) * self.size // STEPS_PER_UNIT
+
+    def found_in(self, text: str) -> bool:
+        return self._regexp.search(text) is not None
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem = MEMORY_LIMIT
+    options.log_errors = False
+    # Groups that nobody reads would keep RE2 from its fastest engine.
+    options.never_capture = True
+    return options
