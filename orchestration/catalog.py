@@ -262,7 +262,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 def _message(error: Any) -> str:
     plain = {"missing": "is required", "extra_forbidden": "is not a known field"}
-    return plain.get(error["type"], error["msg"][:1].lower() + error["msg"][1:])
+    text = str(error["msg"])
+    return plain.get(error["type"], text[:1].lower() + text[1:])
 
 
 def _type_name(annotation: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Outcome
 
 
@@ -117,3 +118,17 @@ class LeaseLost(OrchestrationError):
     """The process did not renew its lease in time; its runs belong to others now."""
 
     code = "lease_lost"
+
+
+WORDS_LIMIT = 2000
+
+
+def plain_words(error: BaseException) -> str:
+    """What went wrong, for people and for the record: no traceback, nothing a database can't keep."""
+    if isinstance(error, BaseExceptionGroup):
+        text = "; ".join(plain_words(each) for each in error.exceptions)
+    elif isinstance(error, OrchestrationError | ApprovalError):
+        text = error.detail
+    else:
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:WORDS_LIMIT]

@@ -57,6 +57,7 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     orchestration = models.CharField(max_length=100)
+    title = models.CharField(max_length=200)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
     )
@@ -79,6 +80,8 @@ class Run(models.Model):
     cancelled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    # It ended, and what it had asked may still be open: to be withdrawn.
+    leaves_requests = models.BooleanField(default=False)
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
@@ -105,6 +108,7 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(name="run_open", fields=["process", "id"], condition=Q(status__in=OPEN)),
+            models.Index(name="run_untidy", fields=["id"], condition=Q(leaves_requests=True)),
             models.Index(name="run_of_owner", fields=["owner", "-created_at", "id"]),
             models.Index(name="run_created", fields=["-created_at", "id"]),
             # Not partial: the re-check looks for runs that ended as well.
@@ -112,7 +116,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.orchestration} {self.id}"
+        return self.title
 
 
 class StepRecord(models.Model):

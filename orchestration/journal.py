@@ -1,0 +1,371 @@
+"""The writer of runs: every write says which run and which epoch, and is refused when that is no longer true.
+
+A process owns a run for one epoch. Whoever takes the run over begins the next one, so whatever the former
+owner still tries to write, however late it wakes, meets Fenced. Writing the same thing twice is harmless: a
+write whose answer got lost is simply repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Case, F, Max, Q, Value, When
+from django.db.models.functions import Coalesce, Now
+
+from approvals import hints
+from approvals.database import database_now, in_database
+from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
+from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
+from orchestration.plans import OVER, StepState
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TOPIC = "runs"
+# Seconds between attempts while the database is away.
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """The right to write one run, for as long as nobody began the next epoch."""
+
+    run_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A run as its new owner finds it."""
+
+    ownership: Ownership
+    run: Run
+    records: tuple[StepRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a run is about to do, as it is recorded. `attempt` counts how often it was begun."""
+
+    key: str
+    position: int | None
+    kind: str
+    name: str
+    fingerprint: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    status: RunStatus
+    reason: str = ""
+    result: Any = None
+    error: str = ""
+
+
+async def on_record(
+    write: Callable[Concatenate[Ownership, P], T], owned: Ownership, /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Make a write and return once it is on record. While the database is away it is tried again."""
+    attempt = 0
+    while True:
+        try:
+            return await in_database(write, owned, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            pause = BACKOFF[min(attempt, len(BACKOFF) - 1)]
+            attempt += 1
+            log.warning("run not written run=%s retry_in=%s error=%s", owned.run_id, pause, error)
+            await asyncio.sleep(pause)
+
+
+# Beginning
+
+
+def open_run(
+    *,
+    orchestration: str,
+    title: str,
+    given: dict[str, Any],
+    owner_id: int | None,
+    key: str,
+    process_id: UUID | None,
+) -> tuple[UUID, bool]:
+    """Queue a run and return its id and whether it is new; the same key finds the same run."""
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                orchestration=orchestration,
+                title=title,
+                input=given,
+                owner_id=owner_id,
+                key=key,
+                process_id=process_id,
+                created_at=Now(),
+                changed_at=Now(),
+            )
+            _hint([run.pk])
+    except IntegrityError:
+        return _run_of_key(orchestration, given, owner_id, key), False
+    return run.pk, True
+
+
+def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None, key: str) -> UUID:
+    run = Run.objects.filter(key=key, owner_id=owner_id).exclude(key="").first()
+    if run is None:
+        raise UnknownRun("The run could not be recorded: its owner no longer exists.", field="owner")
+    if (run.orchestration, run.input) != (orchestration, given):
+        raise KeyConflict(
+            f"The key {key!r} belongs to run {run.pk}, which has another orchestration or input.", field="key"
+        )
+    return run.pk
+
+
+def unowned() -> Q:
+    """Runs that nobody executes: never owned, or by a process that gave up or lost its lease."""
+    return Q(status__in=OPEN) & (
+        Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
+    )
+
+
+def claim(run_ids: Collection[UUID], process_id: UUID) -> list[Claimed]:
+    """Take those of the runs that nobody else executes; each begins its next epoch.
+
+    Runs that already name this process are taken too: the caller knows that it does not execute them yet.
+    """
+    with transaction.atomic():
+        free = Run.objects.filter(unowned() | Q(status__in=OPEN, process_id=process_id), pk__in=run_ids)
+        if connection.features.has_select_for_update_skip_locked:
+            free = free.select_for_update(skip_locked=True, of=("self",))
+        taken = list(free.values_list("pk", flat=True))
+        Run.objects.filter(pk__in=taken).update(
+            process_id=process_id,
+            epoch=F("epoch") + 1,
+            status=Case(When(status=RunStatus.QUEUED, then=Value(RunStatus.RUNNING)), default="status"),
+            started_at=Coalesce("started_at", Now()),
+            changed_at=Now(),
+        )
+        _hint(taken)
+    return _load(taken)
+
+
+def _load(run_ids: Collection[UUID]) -> list[Claimed]:
+    records: dict[UUID, list[StepRecord]] = {run_id: [] for run_id in run_ids}
+    for record in StepRecord.objects.filter(run_id__in=run_ids).order_by("id"):
+        records[record.run_id].append(record)
+    return [
+        Claimed(ownership=Ownership(run.pk, run.epoch), run=run, records=tuple(records[run.pk]))
+        for run in Run.objects.filter(pk__in=run_ids).select_related("owner", "cancelled_by")
+    ]
+
+
+# While it runs
+
+
+def went_on(owned: Ownership, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        pass
+
+
+def step_started(owned: Ownership, call: Call, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        _put(owned, call, status=StepStatus.STARTED)
+
+
+def step_done(owned: Ownership, call: Call, result: Any) -> None:
+    with _writing(owned):
+        _put(owned, call, status=StepStatus.DONE, result=result)
+
+
+def step_failed(owned: Ownership, call: Call, error: str) -> None:
+    with _writing(owned):
+        _put(owned, call, status=StepStatus.FAILED, error=error)
+
+
+def asked(owned: Ownership, call: Call, request_id: UUID, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        _put(owned, call, status=StepStatus.OPEN, request_id=request_id)
+
+
+def answered(owned: Ownership, call: Call, request_id: UUID, outcome: Any, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        _put(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
+
+
+def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        if not _is_done(owned, call):  # a repeated write says it once
+            Message.objects.create(run_id=owned.run_id, agent=agent, text=text, said_at=Now())
+            _put(owned, call, status=StepStatus.DONE)
+
+
+def speech_begun(owned: Ownership, call: Call, agent: str, status: RunStatus) -> int:
+    """A message that will grow; its id. What an interrupted attempt had said stays, as it stands."""
+    with _writing(owned, status=status):
+        Message.objects.filter(run_id=owned.run_id, agent=agent, complete=False).update(complete=True)
+        message = Message.objects.create(
+            run_id=owned.run_id, agent=agent, text="", complete=False, said_at=Now()
+        )
+        _put(owned, call, status=StepStatus.STARTED)
+    return message.pk
+
+
+def speech_grown(owned: Ownership, message_id: int, text: str) -> None:
+    with _writing(owned):
+        Message.objects.filter(pk=message_id).update(text=text)
+
+
+def speech_ended(owned: Ownership, call: Call, message_id: int, text: str, *, whole: bool) -> None:
+    with _writing(owned):
+        Message.objects.filter(pk=message_id).update(text=text, complete=True)
+        if whole:
+            _put(owned, call, status=StepStatus.DONE, result=text)
+
+
+def plan_shown(owned: Ownership, number: int, steps: Sequence[dict[str, Any]]) -> None:
+    with _writing(owned, plan=list(steps), plan_round=number):
+        pass
+
+
+def plan_marked(owned: Ownership, plan: Sequence[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+    """Record where a plan's step is, with the time; returns the plan as recorded."""
+    moment = database_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    step = dict(plan[index])
+    if step["state"] != StepState.PENDING:
+        step["started_at"] = step["started_at"] or moment
+    if step["state"] in OVER:
+        step["finished_at"] = moment
+    marked = [*plan[:index], step, *plan[index + 1 :]]
+    with _writing(owned, plan=marked):
+        pass
+    return marked
+
+
+# The end
+
+
+def ended(owned: Ownership, ending: Ending) -> None:
+    """Record how the run ended: once, for good."""
+    with _writing(
+        owned,
+        status=ending.status,
+        reason=ending.reason,
+        result=ending.result,
+        error=ending.error,
+        finished_at=Now(),
+        # Who waits for nothing has nothing to take back; the rest is looked at.
+        leaves_requests=ending.status != RunStatus.COMPLETED or _has_open_requests(owned.run_id),
+    ):
+        pass
+
+
+def _has_open_requests(run_id: UUID) -> bool:
+    return StepRecord.objects.filter(run_id=run_id, status=StepStatus.OPEN).exists()
+
+
+def has_ended(run_id: UUID) -> bool:
+    return not Run.objects.filter(pk=run_id, status__in=OPEN).exists()
+
+
+def tidied(run_id: UUID) -> None:
+    """Nothing that the ended run had asked is open any more."""
+    Run.objects.filter(pk=run_id).update(leaves_requests=False)
+
+
+def request_cancel(run_id: UUID, user_id: int | None) -> bool:
+    """Note that the run shall end; True if nobody executes it, so that it has ended at once."""
+    with transaction.atomic():
+        open_run = Run.objects.filter(pk=run_id, status__in=OPEN)
+        noted = open_run.filter(cancel_requested_at__isnull=True).update(
+            cancel_requested_at=Now(), cancelled_by_id=user_id, changed_at=Now()
+        )
+        _hint([run_id] if noted else [])
+        return bool(
+            Run.objects.filter(unowned(), pk=run_id).update(
+                status=RunStatus.CANCELLED,
+                reason="cancelled",
+                epoch=F("epoch") + 1,
+                finished_at=Now(),
+                changed_at=Now(),
+                leaves_requests=True,
+            )
+        )
+
+
+def requeue(run_id: UUID) -> None:
+    """Let a failed run begin again from its record. What failed or was left open in the end is done anew."""
+    with transaction.atomic():
+        changed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED).update(
+            status=RunStatus.QUEUED,
+            reason="",
+            error="",
+            process=None,
+            epoch=F("epoch") + 1,
+            resumed=F("resumed") + 1,
+            cancel_requested_at=None,
+            cancelled_by=None,
+            finished_at=None,
+            changed_at=Now(),
+        )
+        if not changed:
+            raise AlreadyFinished("Only a failed run can be resumed.")
+        # What the run went on from, such as a failure that it handled, must replay as it was.
+        done = StepRecord.objects.filter(run_id=run_id, status=StepStatus.DONE)
+        last = done.aggregate(last=Max("id"))["last"] or 0
+        StepRecord.objects.filter(run_id=run_id, id__gt=last).delete()
+        _hint([run_id])
+
+
+@contextmanager
+def _writing(owned: Ownership, **changes: Any) -> Iterator[None]:
+    """A transaction that holds only while the epoch is ours and the run is open; else Fenced."""
+    with transaction.atomic(durable=True):
+        # First of all: the row's lock keeps a takeover waiting until this write is through.
+        current = Run.objects.filter(pk=owned.run_id, epoch=owned.epoch, status__in=OPEN)
+        if not current.update(changed_at=Now(), **changes):
+            raise Fenced(f"Run {owned.run_id} is no longer written by its epoch {owned.epoch}.")
+        _hint([owned.run_id])
+        yield
+
+
+def _put(owned: Ownership, call: Call, **values: Any) -> None:
+    """Insert the call's record, or bring it up to date. One statement, so repeating it is harmless."""
+    finished = values["status"] in (StepStatus.DONE, StepStatus.FAILED)
+    record = StepRecord(
+        run_id=owned.run_id,
+        key=call.key,
+        position=call.position,
+        kind=call.kind,
+        name=call.name,
+        fingerprint=call.fingerprint,
+        attempts=call.attempt,
+        started_at=Now(),
+        finished_at=Now() if finished else None,
+        **values,
+    )
+    StepRecord.objects.bulk_create(
+        [record],
+        update_conflicts=True,
+        unique_fields=["run", "key"],
+        update_fields=["status", "request_id", "result", "error", "attempts", "finished_at"],
+    )
+
+
+def _is_done(owned: Ownership, call: Call) -> bool:
+    return StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.DONE).exists()
+
+
+def _hint(run_ids: Collection[UUID]) -> None:
+    if run_ids:
+        transaction.on_commit(partial(hints.send, TOPIC, tuple(run_ids)), robust=True)

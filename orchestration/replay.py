@@ -1,0 +1,173 @@
+"""A run's record in memory: which call is which, and does it match what was recorded?
+
+Calls without a key of their own are numbered in the order in which they begin. That order must be the same in
+every execution, so two of them at once are refused, as is a call that differs from the one on record. After
+such a refusal the run is over: whatever else it tries is refused with the same error, even if it was caught.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any, Never
+
+from approvals.payloads import checked_text
+from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatch
+from orchestration.journal import Call
+from orchestration.models import StepRecord, StepStatus
+
+KEY_LIMIT = 150
+# Values whose text says all there is to say.
+PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A call as the record has it."""
+
+    call: Call
+    status: str
+    request_id: uuid.UUID | None = None
+    result: Any = None
+    error: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.status in (StepStatus.DONE, StepStatus.FAILED)
+
+
+class Replay:
+    """What a run has recorded so far, by key and by number."""
+
+    def __init__(self, rows: Iterable[StepRecord]) -> None:
+        self._by_key = {row.key: _recorded(row) for row in rows}
+        self._by_position = {
+            each.call.position: each for each in self._by_key.values() if each.call.position is not None
+        }
+        self._position = 0
+        self._in_flight: set[str] = set()
+        self._numbered: Call | None = None
+        self.over: OrchestrationError | None = None
+
+    @contextmanager
+    def calling(self, kind: str, name: str, key: str | None, content: object) -> Iterator[Call]:
+        """One call, from beginning to end; `content` is what it must have in common with the record."""
+        self.check()
+        if key is None:
+            call = self._numbered_call(kind, name, content)
+        else:
+            call = self._keyed(kind, name, key, content)
+        self._in_flight.add(call.key)
+        try:
+            yield call
+        finally:
+            self._in_flight.discard(call.key)
+            if self._numbered is call:
+                self._numbered = None
+
+    def of(self, call: Call) -> Recorded | None:
+        return self._by_key.get(call.key)
+
+    def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
+        """Keep what was just recorded: a key that is used again finds it."""
+        self._by_key[call.key] = Recorded(call=call, status=status, **values)
+
+    def check(self) -> None:
+        if self.over is not None:
+            raise self.over
+
+    def end(self, error: OrchestrationError) -> Never:
+        """Refuse this and everything after it."""
+        if self.over is None:
+            self.over = error
+        raise error
+
+    def _numbered_call(self, kind: str, name: str, content: object) -> Call:
+        if self._numbered is not None:
+            first = self._numbered
+            self.end(
+                NeedsKey(
+                    f"{_words(kind, name)} began while {_words(first.kind, first.name)} was under way."
+                    " Calls made at the same time, or within a step, each need a key of their own: key=…"
+                )
+            )
+        self._position += 1
+        word = name if kind == "step" else kind
+        call = Call(
+            key=f"{word}#{self._position}",
+            position=self._position,
+            kind=kind,
+            name=name,
+            fingerprint=fingerprint(kind, name, None, content),
+        )
+        self._numbered = call = self._held_against(call, self._by_position.get(self._position))
+        return call
+
+    def _keyed(self, kind: str, name: str, key: str, content: object) -> Call:
+        checked_text(key, "key", max_length=KEY_LIMIT, required=True, one_line=True)
+        if key in self._in_flight:
+            self.end(NeedsKey(f"Two calls with the key {key!r} at once: each needs a key of its own."))
+        call = Call(
+            key=key, position=None, kind=kind, name=name, fingerprint=fingerprint(kind, name, key, content)
+        )
+        return self._held_against(call, None)
+
+    def _held_against(self, call: Call, recorded: Recorded | None) -> Call:
+        recorded = recorded or self._by_key.get(call.key)
+        if recorded is None:
+            return call
+        if recorded.call.fingerprint != call.fingerprint:
+            before = _words(recorded.call.kind, recorded.call.name)
+            self.end(
+                ReplayMismatch(
+                    f"At {recorded.call.key!r} the run had recorded {before}, and now met"
+                    f" {_words(call.kind, call.name)} or other arguments. Its code has changed, or depends on"
+                    " something that is not recorded; nothing was done twice."
+                )
+            )
+        return replace(call, attempt=recorded.call.attempt + 1)
+
+
+def fingerprint(kind: str, name: str, key: str | None, content: object) -> str:
+    """Equal calls have equal fingerprints, in every process and after every restart."""
+    text = json.dumps([kind, name, key, _plain(content)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> Any:
+    """The value as JSON; of what has no text of its own, only the type."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value.value if isinstance(value, enum.Enum) else value
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, PLAIN):
+        return str(value)
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+def _recorded(row: StepRecord) -> Recorded:
+    call = Call(
+        key=row.key,
+        position=row.position,
+        kind=row.kind,
+        name=row.name,
+        fingerprint=row.fingerprint,
+        attempt=row.attempts,
+    )
+    return Recorded(
+        call=call, status=row.status, request_id=row.request_id, result=row.result, error=row.error
+    )
+
+
+def _words(kind: str, name: str) -> str:
+    return f"{kind} {name!r}"

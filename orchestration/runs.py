@@ -1,0 +1,399 @@
+"""The Run: what an orchestration asks, says and does, each recorded under a key.
+
+After a crash the orchestration runs again from the top. What is on record returns at once, what is open is
+waited for again, and the first call without a record is where it goes on; see replay.py.
+
+A step is recorded as started before its function is called, and with its result after. A process that dies
+between the two leaves a step that is called again: at least once. Once its result is on record, never again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import close_old_connections
+
+from approvals import gate
+from approvals.database import in_database
+from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
+from approvals.gate import OMITTED
+from approvals.lifecycle import Outcome
+from approvals.payloads import checked_json, checked_text
+from orchestration import journal
+from orchestration.exceptions import (
+    Fenced,
+    Rejected,
+    ReplayMismatch,
+    StepFailed,
+    TimedOut,
+    Withdrawn,
+    plain_words,
+)
+from orchestration.journal import Call, Claimed, Ownership
+from orchestration.models import RunStatus, StepStatus
+from orchestration.plans import OVER, StepState
+from orchestration.replay import Replay
+from orchestration.speech import Speech
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NAME_LIMIT = 100
+TEXT_LIMIT = 1_000_000
+
+
+class Run:
+    """One execution of an orchestration, as its function sees it. Belongs to one event loop."""
+
+    def __init__(self, claimed: Claimed, threads: Executor) -> None:
+        row = claimed.run
+        self.id: UUID = row.pk
+        self.orchestration: str = row.orchestration
+        self.owner: Any = row.owner
+        self.replay = Replay(claimed.records)
+        self._owned = claimed.ownership
+        self._threads = threads
+        self._status = RunStatus(row.status)
+        # A resumed run asks anew what was open when it failed.
+        self._key_suffix = f"/{row.resumed}" if row.resumed else ""
+        self._waits = 0
+        self._plan: list[dict[str, Any]] = row.plan
+        self._plan_round: int = row.plan_round
+        self._plans_shown = 0
+
+    @property
+    def url(self) -> str:
+        return f"/runs/{self.id}/"
+
+    # People
+
+    async def approve(
+        self,
+        title: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        details: str = "",
+        assignees: Collection[Any] | None = None,
+        editable: bool | dict[str, Any] = False,
+        required: int = 1,
+        four_eyes: bool = False,
+        timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        on_timeout: str = "reject",
+        key: str | None = None,
+    ) -> Outcome:
+        """Have exactly `arguments` approved; returns the outcome if so, else raises Rejected with it.
+
+        `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner.
+        """
+        ask = partial(
+            gate.aopen_approval,
+            title,
+            arguments=arguments,
+            details=details,
+            editable=editable,
+            required=required,
+            four_eyes=four_eyes,
+            on_timeout=on_timeout,
+            **self._terms(assignees, timeout),
+        )
+        outcome = await self._asked(ask, "approve", title, key, arguments or {})
+        if outcome.approved:
+            return outcome
+        if outcome.withdrawn:
+            raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
+        reason = "nobody decided in time" if outcome.timed_out else f"rejected{_because(outcome)}"
+        raise Rejected(f"{title}: {reason}", outcome=outcome)
+
+    async def ask(
+        self,
+        title: str,
+        *,
+        choices: Collection[str] | None = None,
+        multiple: bool = False,
+        schema: dict[str, Any] | None = None,
+        default: Any = OMITTED,
+        details: str = "",
+        assignees: Collection[Any] | None = None,
+        timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        key: str | None = None,
+    ) -> Any:
+        """Ask a question, return the answer; TimedOut where the deadline passed and there is no default."""
+        ask = partial(
+            gate.aopen_clarification,
+            title,
+            choices=choices,
+            multiple=multiple,
+            schema=schema,
+            default=default,
+            details=details,
+            **self._terms(assignees, timeout),
+        )
+        content = [choices if choices is None else list(choices), multiple, schema]
+        outcome = await self._asked(ask, "ask", title, key, content)
+        if outcome.withdrawn:
+            raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
+        if outcome.timed_out and outcome.answer is None:
+            raise TimedOut(f"{title}: nobody answered in time", outcome=outcome)
+        return outcome.answer
+
+    def _terms(self, assignees: Collection[Any] | None, timeout: float | None) -> dict[str, Any]:
+        if assignees is None:
+            assignees = [] if self.owner is None else [self.owner]
+        return {
+            "assignees": assignees,
+            "timeout": timeout,
+            "requester": self.owner,
+            "origin": {"kind": "run", "id": str(self.id), "url": self.url},
+        }
+
+    # Messages
+
+    async def say(self, agent: str, text: str, *, key: str | None = None) -> None:
+        """Leave a message on the run's record; its page shows it at once."""
+        _check_speaker(agent)
+        checked_text(text, "text", max_length=TEXT_LIMIT)
+        with self.replay.calling("say", agent, key, text) as call:
+            if self._finished(call) is None:
+                await self._write(journal.said, call, agent, text, self._going_on())
+                self.replay.remember(call, StepStatus.DONE)
+
+    @asynccontextmanager
+    async def speaking(self, agent: str, *, key: str | None = None) -> AsyncIterator[Speech]:
+        """Say something bit by bit: `async with run.speaking("writer") as speak: await speak("a chunk")`.
+
+        Where the record already has the whole message, `speak.text` has it too, and chunks are dropped.
+        """
+        _check_speaker(agent)
+        with self.replay.calling("speak", agent, key, None) as call:
+            recorded = self._finished(call)
+            if recorded is not None:
+                yield Speech(None, text=recorded.result)
+                return
+            message = await self._write(journal.speech_begun, call, agent, self._going_on())
+            self.replay.remember(call, StepStatus.STARTED)
+
+        async def grow(text: str) -> None:
+            await self._write(journal.speech_grown, message, text)
+
+        # Numbered by now, so other calls may be made while it speaks.
+        speech = Speech(grow)
+        whole = False
+        try:
+            yield speech
+            whole = True
+        finally:
+            await speech.close()
+            await self._write(journal.speech_ended, call, message, speech.text, whole=whole)
+            if whole:
+                self.replay.remember(call, StepStatus.DONE, result=speech.text)
+
+    # Deeds
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        key: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call `function`, record its result and return it; once recorded, it is never called again.
+
+        Synchronous functions run in a thread. The result must be JSON. What the function raises is recorded
+        too, and comes as StepFailed the first time and in every replay.
+        """
+        checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
+        with self.replay.calling("step", name, key, [args, kwargs]) as call:
+            recorded = self._finished(call)
+            if recorded is None:
+                return await self._performed(call, partial(function, *args, **kwargs))
+            if recorded.status == StepStatus.FAILED:
+                raise StepFailed(recorded.error)
+            return recorded.result
+
+    async def _performed(self, call: Call, deed: Callable[[], Any]) -> Any:
+        await self._write(journal.step_started, call, self._going_on())
+        self.replay.remember(call, StepStatus.STARTED)
+        try:
+            result = checked_json(await self._result(deed), "result")
+        except Exception as error:
+            self.replay.check()  # a run that is over fails for that reason, not for its step's
+            log.info("step failed run=%s step=%s", self.id, call.key, exc_info=True)
+            text = f"Step {call.name!r} failed: {plain_words(error)}"
+            await self._write(journal.step_failed, call, text)
+            self.replay.remember(call, StepStatus.FAILED, error=text)
+            raise StepFailed(text) from error
+        await self._write(journal.step_done, call, result)
+        self.replay.remember(call, StepStatus.DONE, result=result)
+        return result
+
+    async def _result(self, deed: Callable[[], Any]) -> Any:
+        if inspect.iscoroutinefunction(deed):
+            return await deed()
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, _in_thread, deed)
+        return await result if inspect.isawaitable(result) else result
+
+    # The plan, for people to follow
+
+    @property
+    def plan(self) -> Sequence[Mapping[str, Any]]:
+        """The plan as shown: each step's id, title, agent, action, arguments, state, times, request, note."""
+        return self._plan
+
+    async def show_plan(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Show what is going to happen: a mapping with title, agent, action, arguments for each step."""
+        self.replay.check()
+        self._plans_shown += 1
+        if self._plans_shown <= self._plan_round:
+            return  # a replay: this plan or a later one is shown already, and how far it got
+        plan = [_plan_step(index, step) for index, step in enumerate(steps)]
+        await self._write(journal.plan_shown, self._plans_shown, plan)
+        self._plan, self._plan_round = plan, self._plans_shown
+
+    async def mark_step(
+        self, index: int, state: StepState | str, note: str = "", *, request_id: str | None = None
+    ) -> None:
+        """Say where a step of the plan is. What is over stays over, unless a new plan is shown."""
+        self.replay.check()
+        if self._plans_shown < self._plan_round:
+            return  # a replay of an earlier plan
+        step = self._plan[index]
+        if step["state"] in OVER or (state == StepState.PENDING != step["state"]):
+            return
+        self._plan[index] = step | {
+            "state": StepState(state).value,
+            "note": checked_text(note, "note", max_length=TEXT_LIMIT) or step["note"],
+            "request_id": request_id or step["request_id"],
+        }
+        self._plan = await self._write(journal.plan_marked, self._plan, index)
+
+    # Asking, waiting, recording
+
+    async def _asked(
+        self, ask: Callable[..., Awaitable[str]], kind: str, title: str, key: str | None, content: object
+    ) -> Outcome:
+        with self.replay.calling(kind, title, key, content) as call:
+            recorded = self._finished(call)
+            if recorded is not None:
+                return _outcome_from(recorded.result)
+            self._waits += 1
+            try:
+                request_id = await self._attached(ask, call)
+                outcome = await gate.wait_for_outcome(request_id)
+            finally:
+                self._waits -= 1
+            kept = _outcome_as_json(outcome)
+            await self._write(journal.answered, call, request_id, kept, self._going_on())
+            self.replay.remember(call, StepStatus.DONE, result=kept)
+            return outcome
+
+    async def _attached(self, ask: Callable[..., Awaitable[str]], call: Call) -> UUID:
+        """The request that this call waits for: the one on record, or a new one."""
+        recorded = self.replay.of(call)
+        if recorded is None or recorded.request_id is None:
+            return await self._noted(call, UUID(await self._opened(ask, call)))
+        if self._status is not RunStatus.WAITING:
+            await self._write(journal.went_on, self._going_on())
+        return recorded.request_id
+
+    async def _opened(self, ask: Callable[..., Awaitable[str]], call: Call) -> str:
+        try:
+            return await _patiently(partial(ask, key=call.key + self._key_suffix))
+        except KeyConflict:
+            self.replay.end(ReplayMismatch(f"At {call.key!r} the run had asked something else before."))
+
+    async def _noted(self, call: Call, request_id: UUID) -> UUID:
+        try:
+            await self._write(journal.asked, call, request_id, self._going_on())
+        except Fenced:
+            # The run's new owner finds this request by its key; but if the run has ended, nobody does.
+            if await in_database(journal.has_ended, self.id):
+                with suppress(ApprovalError):
+                    await gate.withdraw(request_id, "The run has ended.")
+            raise
+        self.replay.remember(call, StepStatus.OPEN, request_id=request_id)
+        return request_id
+
+    def _finished(self, call: Call) -> Any:
+        recorded = self.replay.of(call)
+        return recorded if recorded is not None and recorded.finished else None
+
+    def _going_on(self) -> RunStatus:
+        """The status from now on: waiting while any request is waited for."""
+        self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
+        return self._status
+
+    async def _write(
+        self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self.replay.check()
+        try:
+            return await journal.on_record(write, self._owned, *args, **kwargs)
+        except Fenced as error:
+            self.replay.end(error)
+
+
+async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
+    """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
+    for pause in journal.BACKOFF:
+        try:
+            return await ask()
+        except (Busy, Unavailable) as error:
+            log.warning("request not opened retry_in=%s error=%s", pause, error)
+            await asyncio.sleep(pause)
+    return await ask()
+
+
+def _in_thread(deed: Callable[[], Any]) -> Any:
+    close_old_connections()
+    try:
+        return deed()
+    finally:
+        close_old_connections()
+
+
+def _check_speaker(agent: str) -> None:
+    checked_text(agent, "agent", max_length=NAME_LIMIT, required=True, one_line=True)
+
+
+def _because(outcome: Outcome) -> str:
+    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
+    return f"{by}: {outcome.comment}" if outcome.comment else by
+
+
+def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": index + 1,
+        "title": checked_text(step.get("title") or step.get("action", ""), "title", max_length=TEXT_LIMIT),
+        "agent": step.get("agent", ""),
+        "action": step.get("action", ""),
+        "arguments": checked_json(step.get("arguments", {}), "arguments"),
+        "state": StepState.PENDING.value,
+        "started_at": None,
+        "finished_at": None,
+        "request_id": None,
+        "note": "",
+    }
+
+
+def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    at = outcome.decided_at
+    return asdict(outcome) | {"decided_at": None if at is None else at.isoformat()}
+
+
+def _outcome_from(value: Mapping[str, Any]) -> Outcome:
+    at = value["decided_at"]
+    return Outcome(**{**value, "decided_at": None if at is None else datetime.fromisoformat(at)})

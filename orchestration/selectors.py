@@ -1,0 +1,180 @@
+"""Reads of runs: what a user may see, for pages and terminals; what changed; what waits for an executor.
+
+Synchronous ORM code; coroutines cross over by approvals.database.in_database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db.models import Prefetch, Q, QuerySet
+
+from approvals.selectors import moment_on_the_wire
+from orchestration.exceptions import UnknownRun
+from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
+
+if TYPE_CHECKING:
+    Runs = QuerySet[Run]
+
+SEE_ALL = "orchestration.view_run"
+CHANGE_ALL = "orchestration.change_run"
+START = "orchestration.add_run"
+
+
+# What people see
+
+
+def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit: int = 200) -> list[Run]:
+    """The newest runs that this user may see; `search` looks into title, orchestration, owner and id."""
+    runs = _visible_to(user_id)
+    if status:
+        runs = runs.filter(status=status)
+    if search:
+        runs = runs.filter(_found(search.strip()))
+    return list(_shown(runs).order_by("-created_at", "id")[:limit])
+
+
+def run_for(user_id: int, run_id: UUID | str) -> Run:
+    """The run, or UnknownRun where there is none, or none that this user may see."""
+    run = _shown(_visible_to(user_id)).filter(pk=as_id(run_id)).first()
+    if run is None:
+        raise unknown(run_id)
+    return run
+
+
+def run_by_id(run_id: UUID | str) -> Run:
+    """The run, whoever asks: for code that acts for the installation itself."""
+    run = _shown(Run.objects.all()).filter(pk=as_id(run_id)).first()
+    if run is None:
+        raise unknown(run_id)
+    return run
+
+
+def runs_by_id(run_ids: Collection[UUID]) -> list[Run]:
+    return list(_shown(Run.objects.filter(pk__in=run_ids)))
+
+
+def visible_run_ids(user_ids: Collection[int], run_ids: Collection[UUID]) -> dict[int, set[UUID]]:
+    """Which of these runs each of these users may see now."""
+    owners = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "owner_id"))
+    users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
+    return {
+        user.pk: {run_id for run_id, owner in owners.items() if owner == user.pk or user.has_perm(SEE_ALL)}
+        for user in users
+    }
+
+
+def may_change(user_id: int, run: Run) -> bool:
+    """May this user cancel or resume the run? Its owner, and who holds the permission."""
+    user = _active(user_id)
+    return user is not None and (run.owner_id == user_id or user.has_perm(CHANGE_ALL))
+
+
+def may_start(user_id: int) -> bool:
+    user = _active(user_id)
+    return user is not None and user.has_perm(START)
+
+
+def run_on_the_wire(run: Run) -> dict[str, Any]:
+    """The run as pages, sockets and programs get it."""
+    return {
+        "id": str(run.pk),
+        "orchestration": run.orchestration,
+        "title": run.title,
+        "owner": None if run.owner is None else run.owner.get_username(),
+        "status": run.status,
+        "reason": run.reason,
+        "input": run.input,
+        "plan": run.plan,
+        "result": run.result,
+        "error": run.error,
+        "waiting_for": [{"id": str(step.request_id), "title": step.name} for step in _open_steps(run)],
+        "created_at": moment_on_the_wire(run.created_at),
+        "started_at": moment_on_the_wire(run.started_at),
+        "finished_at": moment_on_the_wire(run.finished_at),
+    }
+
+
+def messages_of(run: Run | UUID, after: int = 0) -> list[Message]:
+    """What was said, in order, from the first message whose id is greater than `after`."""
+    run_id = run.pk if isinstance(run, Run) else run
+    return list(Message.objects.filter(run_id=run_id, id__gt=after).order_by("id"))
+
+
+def steps_of(run: Run) -> list[StepRecord]:
+    return list(StepRecord.objects.filter(run=run).order_by("id"))
+
+
+def request_ids_of(run_id: UUID) -> list[UUID]:
+    """What the run asked people, in the order in which it asked."""
+    asked = StepRecord.objects.filter(run_id=run_id, request_id__isnull=False).order_by("id")
+    return [request_id for request_id in asked.values_list("request_id", flat=True) if request_id]
+
+
+# What changed, what there is to do
+
+
+def runs_changed_since(moment: datetime) -> list[UUID]:
+    return list(Run.objects.filter(changed_at__gte=moment).values_list("pk", flat=True))
+
+
+def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the runs that somebody wants to end."""
+    return list(
+        Run.objects.filter(pk__in=run_ids, status__in=OPEN, cancel_requested_at__isnull=False).values_list(
+            "pk", flat=True
+        )
+    )
+
+
+def untidy(limit: int) -> list[UUID]:
+    """Ended runs that may have left requests open."""
+    return list(Run.objects.filter(leaves_requests=True).values_list("pk", flat=True)[:limit])
+
+
+def as_id(run_id: UUID | str) -> UUID:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    except ValueError:
+        raise unknown(run_id) from None
+
+
+def unknown(run_id: object) -> UnknownRun:
+    return UnknownRun(f"There is no run {str(run_id)[:100]!r}.")
+
+
+def _visible_to(user_id: int) -> Runs:
+    user = _active(user_id)
+    if user is None:
+        return Run.objects.none()
+    return Run.objects.all() if user.has_perm(SEE_ALL) else Run.objects.filter(owner_id=user_id)
+
+
+def _active(user_id: int) -> Any:
+    return get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+
+
+def _found(search: str) -> Q:
+    username = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
+    found = Q(orchestration__icontains=search) | Q(title__icontains=search) | Q(**{username: search})
+    try:
+        return found | Q(pk=UUID(search))
+    except ValueError:
+        return found
+
+
+def _shown(runs: Runs) -> Runs:
+    asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
+    return runs.select_related("owner").prefetch_related(Prefetch("steps", asked, to_attr="open_steps"))
+
+
+def _open_steps(run: Run) -> list[StepRecord]:
+    if run.status in {RunStatus.RUNNING, RunStatus.WAITING}:
+        loaded = getattr(run, "open_steps", None)
+        asked = run.steps.filter(status=StepStatus.OPEN).order_by("id")
+        return list(asked if loaded is None else loaded)
+    return []
