@@ -1,0 +1,201 @@
+"""One live connection: its limits, what its client says, what becomes of that. The hubs do the showing.
+
+Nothing here waits inside the loop that receives: a decision is a task, eight of them at most, and what a
+client has sent is carried out even if it leaves before the answer. Session and user are looked up before each
+act; permission is the writer's to check. Whatever a client does wrong costs its own connection only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from channels.consumer import AsyncConsumer
+from django.db import Error as DatabaseError
+
+from approvals import deciding, selectors
+from approvals.commands import Actor, Channel
+from approvals.database import in_database
+from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.lifecycle import Outcome
+from approvals.web import protocol
+from approvals.web.actors import actor_of_scope
+from approvals.web.hubs import FAILED, SESSION_OVER
+from approvals.web.inbox import InboxSeat, inbox_hub
+from approvals.web.limits import Allowance
+from approvals.web.outbox import Outbox, Send
+from approvals.web.protocol import Answer, Decide, DecisionAccepted, Json, Malformed, Ping, Pong, Ref, encode
+from approvals.web.sessions import owners
+
+logger = logging.getLogger(__name__)
+
+ACTS_AT_ONCE = 8
+
+# A frame costs one, and one more for each 64 KiB.
+FRAMES_AT_ONCE, FRAMES_A_SECOND = 50, 10.0
+COSTLY_CHARACTERS = 65_536
+# Faults are answered, up to ten a minute; then the connection is closed.
+FAULTS_A_MINUTE = 10
+# So are frames beyond the allowance, up to twenty.
+REFUSALS_A_MINUTE = 20
+
+MALFORMED = 4400
+FLOODING = 4429
+
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class Unauthenticated(ApprovalError):
+    """The session behind the connection is over."""
+
+    code = "unauthenticated"
+
+
+class RateLimited(ApprovalError):
+    """The connection says more than it may."""
+
+    code = "rate_limited"
+
+
+class LiveConsumer(AsyncConsumer):
+    """A person's connection. Without a layer's channel of its own: hints come to the hubs."""
+
+    def __init__(self) -> None:
+        self._acting = 0
+        self._frames = Allowance(burst=FRAMES_AT_ONCE, rate=FRAMES_A_SECOND)
+        self._refusals = Allowance(burst=REFUSALS_A_MINUTE, rate=REFUSALS_A_MINUTE / 60)
+        self._faults = Allowance(burst=FAULTS_A_MINUTE, rate=FAULTS_A_MINUTE / 60)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.outbox = Outbox(send)
+        async with asyncio.TaskGroup() as self._acts:
+            try:
+                await self._converse(receive)
+            finally:
+                self.leave()
+                self.outbox.discard()
+
+    def join(self, session_key: str) -> None:
+        """Take seats in the hubs that show something here."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Give up the seats, if any were taken."""
+        raise NotImplementedError
+
+    async def _converse(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message["type"] == "websocket.connect":
+                self._greet()
+            elif not self.outbox.closing:
+                self._listen(message.get("text"))
+
+    def _greet(self) -> None:
+        """Accept, whoever it is: browsers learn the code of a close only after that."""
+        self.outbox.accept()
+        if self._session_key:
+            self.join(self._session_key)
+        else:
+            self.outbox.close(SESSION_OVER)
+
+    @property
+    def _session_key(self) -> str | None:
+        key: str | None = self.scope["session"].session_key
+        return key
+
+    def _listen(self, frame: str | None) -> None:
+        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS):
+            self._hold_back()
+            return
+        try:
+            ref, message = protocol.read(frame)
+        except Malformed as error:
+            self._correct(error)
+        else:
+            self._heed(ref, message)
+
+    def _heed(self, ref: Ref, message: protocol.ClientMessage) -> None:
+        if isinstance(message, Ping):
+            self.outbox.answer(encode(Pong(), ref))
+        elif self._acting >= ACTS_AT_ONCE:
+            busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
+            self._refuse(busy, ref)
+        else:
+            self._acting += 1
+            self._acts.create_task(self._act(ref, message))
+
+    async def _act(self, ref: Ref, message: Decide | Answer) -> None:
+        try:
+            outcome = await _carry_out(await self._actor(), message)
+        except Unauthenticated as error:
+            self._refuse(error, ref)
+            self.outbox.close(SESSION_OVER)
+        except ApprovalError as error:
+            self._refuse(error, ref)
+        except DatabaseError as error:
+            logger.warning("socket_act_failed request=%s error=%r", message.request_id[:100], error)
+            self._refuse(Unavailable("The database does not answer. Repeating the message is safe."), ref)
+        except Exception:
+            logger.exception("socket_act_failed request=%s", message.request_id[:100])
+            self.outbox.close(FAILED)
+        else:
+            self.outbox.answer(encode(DecisionAccepted(outcome=_on_the_wire(outcome)), ref))
+        finally:
+            self._acting -= 1
+
+    async def _actor(self) -> Actor:
+        """Who this connection is at this moment."""
+        actor = actor_of_scope(self.scope, Channel.WEBSOCKET)
+        key = self._session_key or ""
+        owner = (await in_database(owners, {key})).get(key)
+        if owner is None or owner != actor.user_id:
+            raise Unauthenticated("The session is over; log in again.")
+        return actor
+
+    def _correct(self, error: Malformed) -> None:
+        self._refuse(error, error.ref)
+        if not self._faults.take():
+            self.outbox.close(MALFORMED)
+
+    def _hold_back(self) -> None:
+        self._refuse(RateLimited("Too many messages; the connection is closed if this goes on."))
+        if not self._refusals.take():
+            self.outbox.close(FLOODING)
+
+    def _refuse(self, error: ApprovalError, ref: Ref = None) -> None:
+        outcome = _on_the_wire(error.outcome) if error.outcome else None
+        self.outbox.answer(encode(protocol.refusal(error, outcome), ref))
+
+
+class InboxConsumer(LiveConsumer):
+    """`/ws/inbox/`: everything that waits for this person."""
+
+    _seat: InboxSeat | None = None
+
+    def join(self, session_key: str) -> None:
+        self._hub = inbox_hub()
+        self._seat = InboxSeat(self.outbox, session_key)
+        self._hub.join(self._seat)
+
+    def leave(self) -> None:
+        if self._seat:
+            self._hub.leave(self._seat)
+
+
+async def _carry_out(actor: Actor, message: Decide | Answer) -> Outcome:
+    if isinstance(message, Answer):
+        return await deciding.aanswer(actor, message.request_id, message.answer, comment=message.comment)
+    return await deciding.adecide(
+        actor, message.request_id, message.decision, comment=message.comment, arguments=message.arguments
+    )
+
+
+def _on_the_wire(outcome: Outcome) -> Json:
+    return Json.of(selectors.outcome_on_the_wire(outcome))

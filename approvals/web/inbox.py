@@ -1,0 +1,249 @@
+"""The inbox hub: everyone's live list of pending requests, from one reading for all of them.
+
+What a connection was sent, snapshot and events together, always equals a fresh snapshot:
+- A hint names requests. One reading tells what has become of them and who may see them now; each seat gets
+  the difference to what it shows. Hints that come twice, late or in another order find no difference.
+- A request that may not be seen any more, or rights that have changed, make a fresh snapshot due: the
+  protocol has no other word for it. So does news that a slow reader had no room for.
+- A snapshot shows the first 200 requests of the inbox. A seat whose snapshot was cut there gets a fresh one
+  when the cut moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import ClassVar
+from uuid import UUID
+
+from approvals.database import in_database
+from approvals.permissions import Person
+from approvals.web import readings
+from approvals.web.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
+from approvals.web.outbox import Outbox
+from approvals.web.protocol import (
+    Hello,
+    Json,
+    RequestClosed,
+    RequestOpened,
+    RequestUpdated,
+    ServerMessage,
+    Snapshot,
+    encode,
+)
+from approvals.web.readings import SNAPSHOT_REQUESTS, Attendance, Inbox, Item, News, Place
+
+_hub: InboxHub | None = None
+
+
+def inbox_hub() -> InboxHub:
+    """The process's hub, on the running event loop: a server has one."""
+    global _hub  # noqa: PLW0603
+    if _hub is None or _hub.loop is not asyncio.get_running_loop():
+        _hub = InboxHub()
+    return _hub
+
+
+class InboxSeat(Seat):
+    """One connection's list: the whole inbox, or the requests of one origin.
+
+    `shown` is None while a snapshot is owed; then no event is sent.
+    """
+
+    __slots__ = ("end", "origin_id", "person", "shown")
+
+    def __init__(self, outbox: Outbox, session_key: str, origin_id: str | None = None) -> None:
+        super().__init__(outbox, session_key)
+        self.origin_id = origin_id
+        self.person: Person | None = None
+        self.shown: dict[UUID, datetime] | None = None
+        self.end: Place | None = None
+
+    def reaches(self, item: Item) -> bool:
+        """Whether a pending request that may be seen belongs into this list."""
+        if self.origin_id is not None and item.origin_id != self.origin_id:
+            return False
+        return self.end is None or item.place <= self.end
+
+
+class InboxHub(Hub[InboxSeat]):
+    topic: ClassVar[str] = "requests"
+    refreshed_at_once: ClassVar[int] = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seats_of: defaultdict[int, set[InboxSeat]] = defaultdict(set)
+        self._sessions_of: dict[int, frozenset[str]] = {}
+        self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
+
+    # Snapshots
+
+    async def _tell(self, seats: Sequence[InboxSeat]) -> None:
+        read = await in_database(readings.inboxes, [(seat.session_key, seat.origin_id) for seat in seats])
+        snapshots: dict[readings.Scope, str] = {}
+        for seat in seats:
+            owner = read.attendance.owners.get(seat.session_key)
+            if seat not in self._seats:
+                continue
+            if owner is None or not seat.holds(owner):
+                self._expel(seat)
+                continue
+            scope = (owner, seat.origin_id)
+            if scope not in snapshots:
+                requests = Json.array(item.request for item in read.inboxes[scope].items)
+                snapshots[scope] = encode(Snapshot(requests=requests))
+            person = read.attendance.people[owner]
+            self._show(seat, person, read.inboxes[scope], snapshots[scope], read.server_time)
+
+    def _show(
+        self, seat: InboxSeat, person: Person, inbox: Inbox, snapshot: str, server_time: str | None
+    ) -> None:
+        greeting = [] if seat.user_id else [encode(Hello(user=person.username, server_time=server_time))]
+        shown = {item.id: item.version for item in inbox.items}
+        if shown != seat.shown and not seat.outbox.tell(*greeting, snapshot):
+            self._owe_a_snapshot(seat)
+            return
+        if seat.user_id is None:
+            self._settle(seat, person.id)
+        self._remember(seat, shown)
+        seat.person = person
+        seat.end = inbox.items[-1].place if inbox.cut and inbox.items else None
+
+    # Events
+
+    async def _tell_of(self, ids: frozenset[UUID]) -> None:
+        shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
+        news = await in_database(readings.news, ids, shown_to, self._connected_sessions)
+        frames = _Frames()
+        for turn, seat in enumerate(self._settled(news.visible.keys() | shown_to), start=1):
+            if self._still_holds(seat, news.attendance):
+                self._tell_seat(seat, ids, news, frames)
+            if turn % SEATS_BETWEEN_TURNS == 0:
+                await asyncio.sleep(0)
+
+    def _tell_seat(self, seat: InboxSeat, ids: frozenset[UUID], news: News, frames: _Frames) -> None:
+        if seat.shown is None or seat.user_id is None:
+            return
+        visible = news.visible[seat.user_id]
+        told = []
+        for id_ in sorted(visible | (seat.shown.keys() & ids)):
+            if id_ not in visible:
+                self.refresh([seat])
+            elif frame := self._difference(seat, seat.shown, news.items[id_], frames):
+                told.append(frame)
+        if told and not seat.outbox.tell(*told):
+            self._owe_a_snapshot(seat)
+
+    def _difference(
+        self, seat: InboxSeat, shown: dict[UUID, datetime], item: Item, frames: _Frames
+    ) -> str | None:
+        """The frame that brings this list up to date with a request. None: it is, or a snapshot will do."""
+        if item.id not in shown:
+            if item.outcome is not None or not seat.reaches(item):
+                return None
+            if seat.end is not None or len(shown) >= SNAPSHOT_REQUESTS:
+                self.refresh([seat])
+                return None
+            shown[item.id] = item.version
+            self._showing[item.id].add(seat)
+            return frames.opened(item)
+        if seat.end is not None:
+            self.refresh([seat])
+        if item.outcome is not None:
+            del shown[item.id]
+            self._not_showing(seat, item.id)
+            return frames.closed(item)
+        if shown[item.id] == item.version:
+            return None
+        shown[item.id] = item.version
+        return frames.updated(item)
+
+    # The regular check
+
+    async def _check(self, seats: Sequence[InboxSeat]) -> None:
+        present = await in_database(readings.attendance, {seat.session_key for seat in seats})
+        for seat in seats:
+            if seat.user_id is not None:
+                self._still_holds(seat, present)
+
+    def _still_holds(self, seat: InboxSeat, present: Attendance) -> bool:
+        """Expel the seat whose session is over. Rights that have changed make a snapshot due."""
+        if seat not in self._seats:
+            return False
+        owner = present.owners.get(seat.session_key)
+        if owner is None or owner != seat.user_id:
+            self._expel(seat)
+            return False
+        if present.people[owner] != seat.person:
+            self.refresh([seat])
+        return True
+
+    # Who sits where, and shows what
+
+    def _settle(self, seat: InboxSeat, user_id: int) -> None:
+        seat.user_id = user_id
+        self._seats_of[user_id].add(seat)
+        self._note_sessions(user_id)
+
+    def _forget(self, seat: InboxSeat) -> None:
+        self._remember(seat, None)
+        if seat.user_id is not None:
+            self._seats_of[seat.user_id].discard(seat)
+            self._note_sessions(seat.user_id)
+
+    def _note_sessions(self, user_id: int) -> None:
+        """The sets are replaced, never changed: database threads look them up."""
+        if seats := self._seats_of[user_id]:
+            self._sessions_of[user_id] = frozenset(seat.session_key for seat in seats)
+        else:
+            del self._seats_of[user_id], self._sessions_of[user_id]
+
+    def _connected_sessions(self, user_id: int) -> frozenset[str]:
+        return self._sessions_of.get(user_id, frozenset())
+
+    def _settled(self, user_ids: Iterable[int]) -> list[InboxSeat]:
+        return [seat for user_id in user_ids for seat in self._seats_of.get(user_id, ())]
+
+    def _remember(self, seat: InboxSeat, shown: dict[UUID, datetime] | None) -> None:
+        before = (seat.shown or {}).keys()
+        now = (shown or {}).keys()
+        for id_ in before - now:
+            self._not_showing(seat, id_)
+        for id_ in now - before:
+            self._showing[id_].add(seat)
+        seat.shown = shown
+
+    def _not_showing(self, seat: InboxSeat, id_: UUID) -> None:
+        self._showing[id_].discard(seat)
+        if not self._showing[id_]:
+            del self._showing[id_]
+
+    def _owe_a_snapshot(self, seat: InboxSeat) -> None:
+        """Its client reads too slowly: no event until it has read what waits, then a snapshot."""
+        self._remember(seat, None)
+        seat.outbox.when_drained(partial(self.refresh, [seat]))
+
+
+class _Frames:
+    """The frames of one reading's events, each encoded once for all who get it."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[str, UUID], str] = {}
+
+    def opened(self, item: Item) -> str:
+        return self._once(item, RequestOpened(request=item.request))
+
+    def updated(self, item: Item) -> str:
+        return self._once(item, RequestUpdated(request=item.request))
+
+    def closed(self, item: Item) -> str:
+        return self._once(item, RequestClosed(request=item.request, outcome=item.outcome or Json.of(None)))
+
+    def _once(self, item: Item, message: ServerMessage) -> str:
+        key = (message.type, item.id)
+        if key not in self._encoded:
+            self._encoded[key] = encode(message)
+        return self._encoded[key]

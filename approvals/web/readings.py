@@ -1,0 +1,174 @@
+"""What a hub reads: sets in, sets out, a constant number of queries for any number of connections.
+
+Synchronous, for the database threads. Every reading looks up sessions, users and rights afresh; what may not
+be seen is never part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import MAXYEAR, UTC, datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Q
+
+from approvals import permissions, selectors
+from approvals.database import database_now
+from approvals.lifecycle import Status
+from approvals.permissions import Audience, Person
+from approvals.web.protocol import Json
+from approvals.web.sessions import owners
+
+# A snapshot holds the first of what a user may see, in the inbox's order.
+SNAPSHOT_REQUESTS = 200
+
+# A user's whole inbox (None), or the requests of one origin.
+Scope: TypeAlias = tuple[int, str | None]
+
+# Where a request stands in the inbox: what is due first, then by age.
+Place: TypeAlias = tuple[datetime, datetime, UUID]
+
+_NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One request as it is shown. It looks the same to all who may see it."""
+
+    id: UUID
+    version: datetime
+    place: Place
+    origin_id: str
+    request: Json
+    outcome: Json | None  # None while pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """The pending requests of one scope, in order. `cut`: there may be more behind the last."""
+
+    items: tuple[Item, ...]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendance:
+    """Who is there: the owners of the sessions that still hold, and these people's rights."""
+
+    owners: Mapping[str, int]
+    people: Mapping[int, Person]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inboxes:
+    attendance: Attendance
+    inboxes: Mapping[Scope, Inbox]
+    server_time: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What has become of some requests, and which of them each user that they concern may see."""
+
+    attendance: Attendance
+    items: Mapping[UUID, Item]
+    visible: Mapping[int, frozenset[UUID]]  # for everybody who is there
+
+
+def attendance(session_keys: Collection[str]) -> Attendance:
+    found = owners(session_keys)
+    people = permissions.persons(found.values())
+    there = {key: user_id for key, user_id in found.items() if user_id in people}
+    return Attendance(owners=there, people=people)
+
+
+def inboxes(wanted: Collection[tuple[str, str | None]]) -> Inboxes:
+    """The inboxes of these sessions, each of them whole or for one origin."""
+    present = attendance({session_key for session_key, _ in wanted})
+    scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
+    return Inboxes(
+        attendance=present,
+        inboxes={scope: _inbox(scope, present) for scope in scopes},
+        server_time=selectors.moment_on_the_wire(database_now()),
+    )
+
+
+def news(
+    ids: Collection[UUID],
+    shown_to: Collection[int],
+    sessions_of: Callable[[int], Iterable[str]],
+) -> News:
+    """What has become of these requests, for the users they are `shown_to` and for whom else they concern.
+
+    `sessions_of` gives the sessions with which a user is connected; it is called on this thread.
+    """
+    requests = selectors.requests_by_id(ids)
+    audiences = permissions.audiences(requests)
+    concerned = {*shown_to, *_concerned(audiences.values())}
+    present = attendance({key for user_id in concerned for key in sessions_of(user_id)})
+    visible = {
+        user_id: frozenset(
+            id_ for id_, audience in audiences.items() if permissions.may_see(person, audience)
+        )
+        for user_id, person in present.people.items()
+    }
+    seen = frozenset().union(*visible.values())
+    return News(
+        attendance=present,
+        items={request.pk: _item(request) for request in requests if request.pk in seen},
+        visible=visible,
+    )
+
+
+def _inbox(scope: Scope, present: Attendance) -> Inbox:
+    user_id, origin_id = scope
+    if origin_id is None:
+        rows = selectors.inbox(user_id, limit=SNAPSHOT_REQUESTS)
+    else:
+        rows = selectors.open_requests_of(origin_id)
+        audiences = permissions.audiences(rows)
+        person = present.people[user_id]
+        rows = [row for row in rows if permissions.may_see(person, audiences[row.pk])][:SNAPSHOT_REQUESTS]
+    return Inbox(items=tuple(_item(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
+
+
+def _item(request: Any) -> Item:
+    pending = request.status == Status.PENDING
+    outcome = None if pending else selectors.outcome_on_the_wire(selectors.outcome_of(request))
+    return Item(
+        id=request.pk,
+        version=request.changed_at,
+        place=(request.deadline or _NEVER, request.opened_at, request.pk),
+        origin_id=request.origin_id,
+        request=Json.of(selectors.on_the_wire(request)),
+        outcome=None if outcome is None else Json.of(outcome),
+    )
+
+
+def _concerned(audiences: Collection[Audience]) -> set[int]:
+    """Users who may see one of these. A few too many do no harm: rights are looked at one by one."""
+    named = {user_id for audience in audiences for user_id in audience.user_ids}
+    asking = {audience.requester_id for audience in audiences if audience.requester_id is not None}
+    groups = {group_id for audience in audiences for group_id in audience.group_ids}
+    return named | asking | _members(groups) | _holders() if audiences else set()
+
+
+def _members(group_ids: Collection[int]) -> set[int]:
+    if not group_ids:
+        return set()
+    membership = get_user_model()._meta.get_field("groups").remote_field.through
+    return set(membership.objects.filter(group_id__in=group_ids).values_list("user_id", flat=True))
+
+
+def _holders() -> set[int]:
+    """Active users who see requests because of a permission."""
+    held = Permission.objects.filter(
+        content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
+    )
+    people = get_user_model()._default_manager.filter(is_active=True)
+    by_permission = Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
+    return set(people.filter(by_permission).values_list("pk", flat=True))

@@ -1,0 +1,63 @@
+"""Whose session is this, right now? Asked of the database before every act and every event.
+
+A connection outlives its login: what was true when it opened says nothing about now. Needs one of Django's
+session engines that keep rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+
+def owners(session_keys: Collection[str]) -> dict[str, int]:
+    """The user of each of these sessions that still holds: two queries, however many.
+
+    Left out is what was logged out, has expired, belongs to somebody who is not active any more or whose
+    password (or this installation's secret) has changed.
+    """
+    claims = {key: data for key, data in _stored(session_keys).items() if _names_a_user(data)}
+    users = _active_users({_user_id(data) for data in claims.values()})
+    proofs = {user_id: _proofs(user) for user_id, user in users.items()}
+    return {
+        key: _user_id(data)
+        for key, data in claims.items()
+        if _proves(data[HASH_SESSION_KEY], proofs.get(_user_id(data), ()))
+    }
+
+
+def _stored(session_keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    rows = store.get_model_class().objects.filter(
+        session_key__in=set(session_keys), expire_date__gt=timezone.now()
+    )
+    decode = store().decode
+    return {key: decode(data) for key, data in rows.values_list("session_key", "session_data")}
+
+
+def _names_a_user(data: Mapping[str, Any]) -> bool:
+    known_backend = data.get(BACKEND_SESSION_KEY) in settings.AUTHENTICATION_BACKENDS
+    return known_backend and SESSION_KEY in data and HASH_SESSION_KEY in data
+
+
+def _user_id(data: Mapping[str, Any]) -> int:
+    user_id: int = get_user_model()._meta.pk.to_python(data[SESSION_KEY])
+    return user_id
+
+
+def _active_users(user_ids: Collection[int]) -> dict[int, Any]:
+    return get_user_model()._default_manager.filter(is_active=True).in_bulk(user_ids)
+
+
+def _proofs(user: Any) -> tuple[str, ...]:
+    return (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+
+
+def _proves(claimed: str, proofs: Collection[str]) -> bool:
+    return any(constant_time_compare(claimed, proof) for proof in proofs)
