@@ -119,8 +119,7 @@ def _key_file() -> Iterator[checks.CheckMessage]:
 
 
 def _is_sqlite() -> bool:
-    engine: str = settings.DATABASES["default"]["ENGINE"]
-    return engine == "django.db.backends.sqlite3"
+    return connections["default"].vendor == "sqlite"
 
 
 def _missing_triggers(alias: str) -> Iterator[checks.CheckMessage]:

@@ -1,0 +1,143 @@
+"""`manage.py check` says what is wrong with an installation, and nothing about one that is in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage
+from django.db import connection
+from pytest_django import Settings
+
+from approvals import checks, triggers
+from tests.processes import PROJECT, bare_environment
+from tests.stacks import Stack
+
+STRONG_KEY = "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSByYW5kb20ga2V5IDEyMzQ1Njc4OTA"
+
+
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    return [message.id for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SAYSO_DEFAULT_TIMEOUT", -1.0, "sayso.E001"),
+        ("SAYSO_DEFAULT_TIMEOUT", float("nan"), "sayso.E001"),
+        ("SAYSO_RECHECK_INTERVAL", 0.0, "sayso.E002"),
+        ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),
+        ("SAYSO_DATABASE_THREADS", 0, "sayso.E003"),
+        ("SAYSO_TRUSTED_PROXIES", ["10.0.0.0/8", "the proxy"], "sayso.E004"),
+    ],
+)
+def test_impossible_values_are_errors(settings: Settings, name: str, value: object, expected: str) -> None:
+    """Each names the variable at fault."""
+    setattr(settings, name, value)
+    (message,) = checks.check_values()
+    assert message.id == expected
+    assert name in message.msg
+
+
+def test_the_values_of_an_untouched_installation_are_in_order() -> None:
+    """Nothing is needed to start."""
+    assert checks.check_values() == checks.check_secret_key() == checks.check_processes() == []
+
+
+@pytest.mark.parametrize("key", ["short", "a" * 60, f"django-insecure-{STRONG_KEY}"])
+def test_a_weak_key_is_reported_outside_debug(settings: Settings, key: str) -> None:
+    """Sessions are as strong as the key; while developing nobody cares."""
+    settings.SECRET_KEY = key
+    assert ids(checks.check_secret_key()) == ["sayso.W001"]
+    settings.DEBUG = True
+    assert checks.check_secret_key() == []
+
+
+def test_a_key_that_others_may_read_is_reported(settings: Settings, tmp_path: Path) -> None:
+    """The generated key is its owner's alone."""
+    key = tmp_path / "secret_key"
+    key.write_text(STRONG_KEY)
+    key.chmod(0o644)
+    settings.VAR = tmp_path
+    assert ids(checks.check_secret_key()) == ["sayso.W002"]
+    key.chmod(0o600)
+    assert checks.check_secret_key() == []
+
+
+@pytest.mark.django_db
+def test_a_generated_key_is_reported_where_there_are_many_computers(
+    settings: Settings, tmp_path: Path, stack: Stack
+) -> None:
+    """With PostgreSQL another computer may answer, and it has generated another key."""
+    (tmp_path / "secret_key").write_text(STRONG_KEY)
+    (tmp_path / "secret_key").chmod(0o600)
+    settings.VAR = tmp_path
+    settings.SECRET_KEY = STRONG_KEY
+    assert ids(checks.check_secret_key()) == ([] if stack.engine == "sqlite" else ["sayso.W003"])
+
+
+@pytest.mark.every_stack
+@pytest.mark.django_db
+def test_one_computers_parts_are_reported_where_there_are_many_processes(
+    settings: Settings, stack: Stack
+) -> None:
+    """The in-memory layer does not cross processes, and SQLite has one writer at a time."""
+    expected = {
+        "sqlite-memory": ["sayso.W005"],
+        "sqlite-redis": ["sayso.W005"],
+        "postgresql-memory": ["sayso.W004"],
+    }
+    settings.SAYSO_PROCESSES = 4
+    assert ids(checks.check_processes()) == expected.get(stack.name, [])
+    settings.SAYSO_PROCESSES = 1
+    assert ids(checks.check_processes()) == (["sayso.W004"] if stack.name == "postgresql-memory" else [])
+
+
+@pytest.mark.django_db
+def test_missing_triggers_are_reported() -> None:
+    """The audit table protects itself only while its triggers are there."""
+    assert checks.check_triggers(databases=["default"]) == []
+    triggers.remove(connection)
+    try:
+        assert ids(checks.check_triggers(databases=["default"])) == ["sayso.W006"]
+    finally:
+        triggers.install(connection)
+
+
+def test_triggers_are_looked_for_only_where_databases_are_checked() -> None:
+    """`manage.py check` alone touches no database."""
+    assert checks.check_triggers() == []
+
+
+def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) -> None:
+    """PostgreSQL, Redis, a strong key and TLS in front: `check --deploy` finds nothing."""
+    environment = bare_environment() | {
+        "SAYSO_VAR": str(tmp_path),
+        "SAYSO_SECRET_KEY": django_settings.SECRET_KEY,
+        "SAYSO_ALLOWED_HOSTS": "sayso.example.org",
+        "SAYSO_TRUSTED_ORIGINS": "https://sayso.example.org",
+        "SAYSO_TRUSTED_PROXIES": "10.0.0.1",
+        "DATABASE_URL": "postgresql://sayso@localhost/sayso",
+        "REDIS_URL": "redis://localhost:6379",
+    }
+    assert check("--deploy", "--fail-level", "WARNING", environment=environment).returncode == 0
+
+
+def test_mistakes_in_the_environment_are_named(tmp_path: Path) -> None:
+    """A bad value stops a command before it does anything, and names the variable."""
+    environment = bare_environment() | {"SAYSO_VAR": str(tmp_path), "SAYSO_ENGINE": "steam"}
+    result = check(environment=environment)
+    assert result.returncode == 1
+    assert "sayso.E101" in result.stderr
+    assert "local" in result.stderr
+
+
+def check(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, os.fspath(PROJECT / "manage.py"), "check", *arguments]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60
+    )
