@@ -25,6 +25,7 @@ from approvals.database import database_now, in_database
 from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
+from orchestration.selectors import UNOWNED
 
 log = logging.getLogger(__name__)
 
@@ -132,20 +133,13 @@ def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None,
     return run.pk
 
 
-def unowned() -> Q:
-    """Runs that nobody executes: never owned, or by a process that gave up or lost its lease."""
-    return Q(status__in=OPEN) & (
-        Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
-    )
-
-
 def claim(run_ids: Collection[UUID], process_id: UUID) -> list[Claimed]:
     """Take those of the runs that nobody else executes; each begins its next epoch.
 
     Runs that already name this process are taken too: the caller knows that it does not execute them yet.
     """
     with transaction.atomic():
-        free = Run.objects.filter(unowned() | Q(status__in=OPEN, process_id=process_id), pk__in=run_ids)
+        free = Run.objects.filter(UNOWNED | Q(status__in=OPEN, process_id=process_id), pk__in=run_ids)
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True, of=("self",))
         taken = list(free.values_list("pk", flat=True))
@@ -292,7 +286,7 @@ def request_cancel(run_id: UUID, user_id: int | None) -> bool:
         )
         _hint([run_id] if noted else [])
         return bool(
-            Run.objects.filter(unowned(), pk=run_id).update(
+            Run.objects.filter(UNOWNED, pk=run_id).update(
                 status=RunStatus.CANCELLED,
                 reason="cancelled",
                 epoch=F("epoch") + 1,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db.models import Prefetch, Q, QuerySet
+from django.db.models.functions import Now
 
 from approvals.selectors import moment_on_the_wire
 from orchestration.exceptions import UnknownRun
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 SEE_ALL = "orchestration.view_run"
 CHANGE_ALL = "orchestration.change_run"
 START = "orchestration.add_run"
+
+# Nobody executes the run: it was never owned, or by a process that gave up or lost its lease.
+UNOWNED = Q(status__in=OPEN) & (
+    Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
+)
 
 
 # What people see
@@ -91,6 +97,7 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
         "input": run.input,
         "plan": run.plan,
         "result": run.result,
+        "cancelled_by": None if run.cancelled_by is None else run.cancelled_by.get_username(),
         "error": run.error,
         "waiting_for": [{"id": str(step.request_id), "title": step.name} for step in _open_steps(run)],
         "created_at": moment_on_the_wire(run.created_at),
@@ -131,9 +138,20 @@ def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
     )
 
 
-def untidy(limit: int) -> list[UUID]:
-    """Ended runs that may have left requests open."""
-    return list(Run.objects.filter(leaves_requests=True).values_list("pk", flat=True)[:limit])
+def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
+    """Ended runs (of these) that may have left requests open."""
+    runs = Run.objects.filter(leaves_requests=True)
+    return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
+
+
+def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int) -> list[UUID]:
+    """Runs (of these) that nobody executes, in the order of their ids, from the first one past `after`."""
+    runs = Run.objects.filter(UNOWNED)
+    if run_ids is not None:
+        runs = runs.filter(pk__in=run_ids)
+    if after is not None:
+        runs = runs.filter(pk__gt=after)
+    return list(runs.order_by("pk").values_list("pk", flat=True)[:limit])
 
 
 def as_id(run_id: UUID | str) -> UUID:
@@ -169,7 +187,9 @@ def _found(search: str) -> Q:
 
 def _shown(runs: Runs) -> Runs:
     asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
-    return runs.select_related("owner").prefetch_related(Prefetch("steps", asked, to_attr="open_steps"))
+    return runs.select_related("owner", "cancelled_by").prefetch_related(
+        Prefetch("steps", asked, to_attr="open_steps")
+    )
 
 
 def _open_steps(run: Run) -> list[StepRecord]:

@@ -1,0 +1,101 @@
+"""How this installation is served: pages, sockets, and the runtime that lives in the server's process.
+
+Daphne and runserver know no lifespan protocol; there the runtime starts with Twisted's reactor. Other servers
+start it by lifespan. Nothing depends on a clean shutdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import sys
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+pages = get_asgi_application()
+
+# Only from here on can models be imported.
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
+from django.urls import re_path  # noqa: E402
+
+from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
+from config.origins import OwnPagesOnly, Receive, Scope, Send  # noqa: E402
+from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
+
+try:
+    from orchestration.web.routing import websocket_urlpatterns as run_sockets
+except ModuleNotFoundError:
+    run_sockets = []
+
+log = logging.getLogger(__name__)
+
+# Seconds that a stopping server waits for the runtime.
+STOPPING = 8.0
+
+
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """The runtime's life under servers that tell when theirs begins and ends."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await start_runtime()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await _stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def _start_with_reactor() -> None:
+    """The runtime's life under daphne and runserver: their reactor runs while they serve, and only then."""
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    if reactor is None or not hasattr(reactor, "_asyncioEventloop"):
+        return
+    # One turn later than "running": then asyncio's loop runs too.
+    reactor.callWhenRunning(reactor.callLater, 0, _start)
+    reactor.addSystemEventTrigger("before", "shutdown", _stopping)
+
+
+def _start() -> None:
+    task = asyncio.get_running_loop().create_task(start_runtime(), context=contextvars.Context())
+    _starting.add(task)
+    task.add_done_callback(_started)
+
+
+def _started(task: asyncio.Task[Any]) -> None:
+    _starting.discard(task)
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("runtime did not start", exc_info=error)
+
+
+def _stopping() -> Any:
+    from twisted.internet.defer import Deferred
+
+    return Deferred.fromFuture(asyncio.ensure_future(_stop()))
+
+
+async def _stop() -> None:
+    try:
+        async with asyncio.timeout(STOPPING):
+            await stop_runtime()
+    except TimeoutError:
+        log.warning("runtime did not stop within %s s", STOPPING)
+
+
+_starting: set[asyncio.Task[Any]] = set()
+_nowhere = re_path("", WebsocketDenier.as_asgi())
+_start_with_reactor()
+
+application = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": OwnPagesOnly(AuthMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))),
+        "lifespan": lifespan,
+    }
+)

@@ -1,0 +1,65 @@
+"""Which pages may open a socket here: this site's own, and those of SAYSO_TRUSTED_ORIGINS.
+
+A browser sends the user's cookies along with any page's socket, so the page's origin decides. As Django does
+for forms, the origin must be the very host and port that is asked: another port of the same host is another
+site, and on a machine with several users, another user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from channels.security.websocket import WebsocketDenier
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+from django.utils.http import is_same_domain
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class OwnPagesOnly:
+    """Lets through what one of this site's pages asks for; denies the rest, and what has no origin."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = is_own_page(_values(scope, b"origin"), _values(scope, b"host"))
+        application: Application = self._application if allowed else WebsocketDenier()
+        await application(scope, receive, send)
+
+
+def is_own_page(origins: list[str], hosts: list[str]) -> bool:
+    if len(origins) != 1 or len(hosts) > 1:
+        return False
+    try:
+        origin = urlsplit(origins[0].lower())
+    except ValueError:
+        return False
+    if origin.scheme not in {"http", "https"} or not origin.netloc:
+        return False
+    return _is_trusted(origin) or _is_here(origin, hosts[0].lower() if hosts else origin.netloc)
+
+
+def _is_trusted(origin: SplitResult) -> bool:
+    trusted = (urlsplit(each.lower()) for each in settings.CSRF_TRUSTED_ORIGINS)
+    return any(
+        each.scheme == origin.scheme and is_same_domain(origin.netloc, each.netloc.removeprefix("*"))
+        for each in trusted
+    )
+
+
+def _is_here(origin: SplitResult, host: str) -> bool:
+    if settings.SESSION_COOKIE_SECURE and origin.scheme != "https":
+        return False
+    domain, _ = split_domain_port(host)
+    return origin.netloc == host and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name]

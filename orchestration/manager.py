@@ -1,0 +1,233 @@
+"""OrchestrationManager: start, resume, cancel and watch runs, from any process.
+
+Starting and cancelling write a row and hint; the process that executes the run sees to the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from approvals import hints
+from approvals import selectors as approvals_selectors
+from approvals.commands import Actor
+from approvals.database import in_database
+from approvals.exceptions import InvalidRequest
+from approvals.payloads import checked_text
+from approvals.waiting.room import waiting_room
+from orchestration import journal, selectors
+from orchestration.catalog import find_orchestration
+from orchestration.engines import Engine
+from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
+from orchestration.execution import withdraw_requests
+from orchestration.models import OPEN, Message, Run, RunStatus
+
+KEY_LIMIT = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """Something new about a run, named and shaped as on its WebSocket (see docs)."""
+
+    type: str
+    data: dict[str, Any]
+
+
+class OrchestrationManager:
+    """With an engine, what it starts belongs to this process while it lives; without, to any server."""
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine
+
+    def start(
+        self,
+        name: str,
+        input: Any = None,  # noqa: A002 - what people call it
+        owner: Any = None,
+        *,
+        key: str | None = None,
+    ) -> UUID:
+        """Queue a run for the servers and return its id. The same owner and key return the same run.
+
+        Raises UnknownOrchestration, InvalidInput (naming field and known names) and KeyConflict; then nothing
+        has started.
+        """
+        return _queue(name, input, owner, key, None)
+
+    async def astart(
+        self,
+        name: str,
+        input: Any = None,  # noqa: A002 - what people call it
+        owner: Any = None,
+        *,
+        key: str | None = None,
+    ) -> UUID:
+        """As `start`; with an engine, the run begins here at once."""
+        process_id = None if self._engine is None else self._engine.process_id
+        run_id = await in_database(_queue, name, input, owner, key, process_id)
+        if self._engine is not None:
+            await self._engine.execute([run_id])
+        return run_id
+
+    def resume(self, actor: Actor, run_id: UUID | str) -> None:
+        """Let a failed run go on from its record: what is done is not done again, what failed is tried again.
+
+        A run that is open is only brought to the servers' attention.
+        """
+        run = _run_to_change(actor, run_id)
+        if run.status in OPEN:
+            hints.send(journal.TOPIC, [run.pk])
+        elif run.status == RunStatus.FAILED:
+            journal.requeue(run.pk)
+        else:
+            raise AlreadyFinished(f"The run is {run.status}; only a failed one can be resumed.")
+
+    async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
+        await in_database(self.resume, actor, run_id)
+
+    def cancel(self, actor: Actor, run_id: UUID | str) -> bool:
+        """End the run, and take back what it asks. False: it had ended before.
+
+        Its process stops it, wherever that is; where none does, it has ended when this returns.
+        """
+        run = _run_to_change(actor, run_id)
+        if run.status not in OPEN:
+            return False
+        if journal.request_cancel(run.pk, actor.user_id):
+            withdraw_requests(run.pk)
+        return True
+
+    async def acancel(self, actor: Actor, run_id: UUID | str) -> bool:
+        return await in_database(self.cancel, actor, run_id)
+
+    async def watch(self, run_id: UUID | str) -> AsyncIterator[RunEvent]:
+        """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
+        run_id = selectors.as_id(run_id)
+        room = waiting_room()
+        room.ensure_running()
+        watcher = _Watcher(run_id)
+        room.follow(journal.TOPIC, watcher)
+        try:
+            seen = _Seen(run_id)
+            while not seen.finished:
+                for event in await in_database(seen.news):
+                    yield event
+                if not seen.finished:
+                    await watcher.changed()
+        finally:
+            room.unfollow(journal.TOPIC, watcher)
+
+
+class _Watcher:
+    """Wakes one watching loop when its run has changed."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self._run_id = run_id
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    async def changed(self) -> None:
+        await self._event.wait()
+        self._event.clear()
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        if self._run_id in ids:
+            await self.look_everywhere()
+
+    async def look_everywhere(self) -> None:
+        # The room's loop may be another thread's.
+        self._loop.call_soon_threadsafe(self._event.set)
+
+
+class _Seen:
+    """What a watcher has been told; `news` reads the rest."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.finished = False
+        self._run_id = run_id
+        self._run: dict[str, Any] | None = None
+        self._opened: set[UUID] = set()
+        self._closed: set[UUID] = set()
+        # Messages up to this id were told in full; of later ones, this many characters.
+        self._told = 0
+        self._lengths: dict[int, int] = {}
+
+    def news(self) -> list[RunEvent]:
+        run = selectors.run_by_id(self._run_id)
+        # In this order, so that an ended run's last words come before its end.
+        events = [*self._messages(), *self._requests(), *self._status(run)]
+        if run.status not in OPEN:
+            self.finished = True
+            events.append(RunEvent(type="run_finished", data={"run": selectors.run_on_the_wire(run)}))
+        return events
+
+    def _status(self, run: Run) -> list[RunEvent]:
+        state = selectors.run_on_the_wire(run)
+        if state == self._run:
+            return []
+        self._run = state
+        return [RunEvent(type="run_status", data={"run": state})]
+
+    def _requests(self) -> list[RunEvent]:
+        asked = [each for each in selectors.request_ids_of(self._run_id) if each not in self._closed]
+        events = []
+        for request in approvals_selectors.requests_by_id(asked) if asked else ():
+            data = {"request": approvals_selectors.on_the_wire(request)}
+            if request.pk not in self._opened:
+                self._opened.add(request.pk)
+                events.append(RunEvent(type="request_opened", data=data))
+            outcome = approvals_selectors.outcome_of(request)
+            if outcome.closed:
+                self._closed.add(request.pk)
+                data = data | {"outcome": approvals_selectors.outcome_on_the_wire(outcome)}
+                events.append(RunEvent(type="request_closed", data=data))
+        return events
+
+    def _messages(self) -> list[RunEvent]:
+        messages = selectors.messages_of(self._run_id, after=self._told)
+        events = [event for message in messages for event in self._said(message)]
+        growing = [message.pk for message in messages if not message.complete]
+        if messages:
+            self._told = growing[0] - 1 if growing else messages[-1].pk
+        return events
+
+    def _said(self, message: Message) -> list[RunEvent]:
+        known = self._lengths.get(message.pk)
+        new = message.text[known or 0 :]
+        self._lengths[message.pk] = len(message.text)
+        if not new:
+            return []
+        whole = known is None and message.complete
+        data = {"id": message.pk, "agent": message.agent, "text": new}
+        return [RunEvent(type="agent_message" if whole else "agent_message_chunk", data=data)]
+
+
+def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> UUID:
+    orchestration = find_orchestration(name)
+    given = orchestration.checked(given)
+    try:
+        checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
+    except InvalidRequest as error:
+        raise InvalidInput(error.detail, field=error.field) from error
+    run_id, _ = journal.open_run(
+        orchestration=name,
+        title=orchestration.title,
+        given=given,
+        owner_id=getattr(owner, "pk", owner),
+        key=key or "",
+        process_id=process_id,
+    )
+    return run_id
+
+
+def _run_to_change(actor: Actor, run_id: UUID | str) -> Run:
+    """The run, if the actor may change it; this installation's own code may."""
+    if actor.user_id is None:
+        return selectors.run_by_id(run_id)
+    run = selectors.run_for(actor.user_id, run_id)
+    if not selectors.may_change(actor.user_id, run):
+        raise NotPermitted("Only the run's owner, or who may change runs, can do this.")
+    return run

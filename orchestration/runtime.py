@@ -1,0 +1,188 @@
+"""The process as an executor of runs: its waiting room, its lease, its engine, from start to stop.
+
+Servers take up whatever nobody executes: queued runs, and those whose process has died. A terminal executes
+only what it starts itself. The one thing done now and then is the renewal of the lease, with a look for what
+the dead have left; all else follows hints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+
+from approvals.database import in_database
+from approvals.waiting.room import waiting_room
+from orchestration import journal, leases, selectors
+from orchestration.conf import orchestration_settings
+from orchestration.engines.local import LocalEngine
+from orchestration.execution import withdraw_requests
+from orchestration.leases import Lease
+from orchestration.manager import OrchestrationManager
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Seconds for giving the lease back when the process stops; after that it expires by itself.
+LAST_WORDS = 5.0
+
+
+async def start_runtime(*, serves: bool = True) -> Runtime:
+    """Have this process execute runs, on the running loop. Idempotent; the database need not be there yet.
+
+    `serves` False: only the runs that this process starts by `runtime.manager`.
+    """
+    global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
+    if _runtime is None or _runtime.dead:
+        _runtime = Runtime(serves=serves)
+        await _runtime.start()
+    return _runtime
+
+
+async def stop_runtime() -> None:
+    """Let go of all runs, unharmed: others go on with them at once. Idempotent."""
+    global _runtime
+    if _runtime is not None:
+        stopping, _runtime = _runtime, None
+        await stopping.stop()
+
+
+class Runtime:
+    """One process's part in executing runs. Follows their topic, on the room's loop, which is its own too."""
+
+    def __init__(self, *, serves: bool) -> None:
+        if orchestration_settings().engine != "local":
+            raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {orchestration_settings().engine!r}")
+        self._serves = serves
+        self._loop = asyncio.get_running_loop()
+        self._engine = LocalEngine()
+        self._left: frozenset[UUID] = frozenset()
+        self._ready = asyncio.Event()
+        self._living: asyncio.Task[None] | None = None
+        self.manager = OrchestrationManager(self._engine)
+
+    @property
+    def dead(self) -> bool:
+        return self._loop.is_closed()
+
+    async def start(self) -> None:
+        room = waiting_room()
+        room.topic_source(journal.TOPIC, selectors.runs_changed_since)
+        await room.start()
+        self._living = asyncio.create_task(self._live(), context=contextvars.Context())
+
+    async def ready(self) -> None:
+        """Return once the process has its lease, and so may execute runs."""
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        if self._living is not None:
+            self._living.cancel()
+            await asyncio.wait([self._living])
+        self._engine.close()
+        await waiting_room().stop()
+
+    # What it is told
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        own = self._engine.run_ids
+        await self._cancel(ids & own)
+        if self._serves and (others := ids - own):
+            await self._take_up(others)
+            await self._tidy(others)
+
+    async def look_everywhere(self) -> None:
+        await self._cancel(self._engine.run_ids)
+        if self._serves:
+            await in_database(leases.end_the_dead)
+            await self._take_up(None)
+            await self._tidy(None)
+
+    async def _cancel(self, run_ids: frozenset[UUID]) -> None:
+        if run_ids:
+            await self._engine.cancel(await in_database(selectors.to_cancel, run_ids))
+
+    async def _take_up(self, among: frozenset[UUID] | None) -> None:
+        batch = orchestration_settings().claim_batch
+        last: UUID | None = None
+        while True:
+            found = await in_database(selectors.unowned, among, after=last, limit=batch)
+            await self._engine.execute(found)
+            if len(found) < batch:
+                return
+            last = found[-1]
+
+    async def _tidy(self, among: frozenset[UUID] | None) -> None:
+        for run_id in await in_database(selectors.untidy, among):
+            await in_database(withdraw_requests, run_id)
+
+    # Its life
+
+    async def _live(self) -> None:
+        room = waiting_room()
+        room.follow(journal.TOPIC, self)
+        try:
+            while True:
+                try:
+                    await self._hold_a_lease()
+                except Exception:
+                    log.exception("runtime begins again")
+                    await asyncio.sleep(journal.BACKOFF[-1])
+        finally:
+            room.unfollow(journal.TOPIC, self)
+
+    async def _hold_a_lease(self) -> None:
+        """Execute runs under one lease, until it is lost."""
+        lease = await _until_it_works(leases.take)
+        log.info("lease taken process=%s", lease.process_id)
+        try:
+            self._engine.process_id = lease.process_id
+            self._ready.set()
+            # What this process executed under a lost lease, if nobody else does by now.
+            await self._engine.execute(self._left)
+            await self._keep(lease)
+        finally:
+            self._left = self._engine.run_ids
+            await self._engine.let_go()
+            await self._give_back(lease)
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renew the lease until that is refused; with each renewal look for what was left by others."""
+        while True:
+            try:
+                if not await in_database(leases.renew, lease):
+                    log.error("lease lost process=%s runs=%d", lease.process_id, len(self._engine.run_ids))
+                    return
+                await self.look_everywhere()
+            except DatabaseError as error:
+                log.warning("lease not renewed process=%s error=%s", lease.process_id, error)
+            await asyncio.sleep(orchestration_settings().lease_renewal)
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await in_database(leases.release, lease)
+        except (TimeoutError, DatabaseError) as error:
+            log.warning("lease not given back process=%s error=%r", lease.process_id, error)
+
+
+_runtime: Runtime | None = None
+
+
+async def _until_it_works(deed: Callable[[], T]) -> T:
+    attempt = 0
+    while True:
+        try:
+            return await in_database(deed)
+        except DatabaseError as error:
+            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
+            attempt += 1
+            log.warning("no lease yet retry_in=%s error=%s", pause, error)
+            await asyncio.sleep(pause)
