@@ -1,8 +1,8 @@
 """Details written by strangers, as HTML that is safe to put into a page. Pure: callers mark it safe.
 
 CommonMark and tables. HTML in the text stays text, links give nothing away, and images become their
-description: loading one from elsewhere would tell its owner who reads what, and when. What the parser makes is
-sanitised once more, against an allow-list, by an independent library.
+description: loading one from elsewhere would tell its owner who reads what, and when. An independent library
+sanitises what the parser makes once more, against an allow-list.
 """
 
 from __future__ import annotations
