@@ -1,9 +1,48 @@
 """Every address of this installation."""
 
 from django.contrib import admin
+from django.contrib.auth import views as auth
 from django.urls import include, path
 
 urlpatterns = [
+    path("", include("approvals.web.urls")),
+    path("", include("orchestration.web.urls")),
     path("admin/", admin.site.urls),
-    path("accounts/", include("django.contrib.auth.urls")),
+    path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    # The admin has templates of the same names; these are the pages' own.
+    path(
+        "accounts/password/",
+        auth.PasswordChangeView.as_view(template_name="account/password_change.html"),
+        name="password_change",
+    ),
+    path(
+        "accounts/password/changed/",
+        auth.PasswordChangeDoneView.as_view(template_name="account/password_changed.html"),
+        name="password_change_done",
+    ),
+    path(
+        "accounts/reset/",
+        auth.PasswordResetView.as_view(
+            template_name="account/password_reset.html",
+            email_template_name="account/password_reset_email.txt",
+            subject_template_name="account/password_reset_subject.txt",
+        ),
+        name="password_reset",
+    ),
+    path(
+        "accounts/reset/sent/",
+        auth.PasswordResetDoneView.as_view(template_name="account/password_reset_sent.html"),
+        name="password_reset_done",
+    ),
+    path(
+        "accounts/reset/<uidb64>/<token>/",
+        auth.PasswordResetConfirmView.as_view(template_name="account/password_set.html"),
+        name="password_reset_confirm",
+    ),
+    path(
+        "accounts/reset/done/",
+        auth.PasswordResetCompleteView.as_view(template_name="account/password_changed.html"),
+        name="password_reset_complete",
+    ),
 ]

@@ -1,0 +1,184 @@
+"""The forms that decide and answer, for the pages and the admin alike.
+
+They turn what a browser sends into the values that approvals.deciding takes, and put what that refuses on the
+field at fault. What is allowed is not decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django import forms
+
+from approvals.differences import Change, changes
+from approvals.exceptions import ApprovalError
+from approvals.json_fields import SchemaFields, TextField, as_json, option_field
+from approvals.lifecycle import Verdict
+from approvals.schemas import check_against
+
+COMMENT_LIMIT = 10_000
+
+
+class Approvable(Protocol):
+    """What a decision form needs to know of a request."""
+
+    arguments: Any
+    final_arguments: Any
+    editable: Any
+
+
+class Answerable(Protocol):
+    """What an answer form needs to know of a request."""
+
+    choices: Any
+    multiple: bool
+    schema: Any
+
+
+class NamedField(forms.BoundField):
+    """A property may have any name; an id in HTML may not have spaces."""
+
+    @property
+    def auto_id(self) -> str:
+        return re.sub(r"[^\w-]", "-", str(super().auto_id))
+
+
+class PlainForm(forms.Form):
+    """A form without colons after its labels, which knows where a refusal belongs."""
+
+    bound_field_class = NamedField
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **{"label_suffix": "", **options})
+
+    def refused(self, error: ApprovalError) -> None:
+        """Put a refusal on the field it names, or, where there is none, on the form."""
+        self.add_error(self._field_at_fault(error.field or ""), error.detail)
+
+    def _field_at_fault(self, path: str) -> str | None:
+        parents = (path[:end] for end in range(len(path), 0, -1) if path[end:][:1] in {"", ".", "["})
+        return next((parent for parent in parents if parent in self.fields), None)
+
+
+class DecisionForm(PlainForm):
+    """Approve or reject an approval, with a comment; where the request allows it, with edited arguments.
+
+    `cleaned_data`: `decision`, `comment`, and `arguments`, which is None unless they were changed.
+    """
+
+    decision = forms.ChoiceField(choices=[(verdict.value, verdict.name.title()) for verdict in Verdict])
+    comment = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
+    )
+    reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, request: Approvable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.asked = request.arguments if request.final_arguments is None else request.final_arguments
+        self.editable = request.editable
+        self.editing = _editing(request.editable, self.asked)
+        if self.editing:
+            self.fields.update(self.editing.fields)
+
+    def argument_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.editing.fields] if self.editing else []
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The edited arguments, once the form is valid; None where they are as asked."""
+        edited = self.cleaned_data.get("arguments")
+        return edited if isinstance(edited, dict) else None
+
+    def changes(self) -> list[Change]:
+        """What approving now would do differently from what was asked."""
+        return changes(self.asked, self.arguments) if self.is_valid() and self.arguments is not None else []
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the edited arguments: sent back with the form, it says that just these were reviewed."""
+        return hashlib.sha256(as_json(self.arguments).encode()).hexdigest()
+
+    @property
+    def unreviewed(self) -> bool:
+        """True where arguments were edited and the person has not been shown what exactly changes."""
+        return self.arguments is not None and self.cleaned_data["reviewed"] != self.fingerprint
+
+    def check_arguments(self) -> None:
+        """Put on its field what the edited arguments break of the request's schema."""
+        if self.arguments is None or not isinstance(self.editable, dict):
+            return
+        try:
+            check_against(self.editable, self.arguments, "arguments")
+        except ApprovalError as error:
+            self.refused(error)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["arguments"] = self._edited(cleaned)
+        return cleaned
+
+    def _edited(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
+        if self.editing is None or self.errors or cleaned.get("decision") != Verdict.APPROVE:
+            return None
+        if not any(self.add_prefix(name) in self.data for name in self.editing.fields):
+            return None
+        value = self.editing.value(cleaned)
+        if not isinstance(value, dict):
+            self.add_error("arguments", "Arguments are a JSON object.")
+            return None
+        return value if changes(self.asked, value) else None
+
+
+class AnswerForm(PlainForm):
+    """Answer a clarification: one choice or several, a form made from the schema, or text.
+
+    `cleaned_data`: `answer`, a JSON value, and `comment`.
+    """
+
+    comment = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+    def __init__(self, request: Answerable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.schema = SchemaFields(request.schema, "answer") if request.schema is not None else None
+        self.of_answer = self.schema.fields if self.schema else {"answer": _answer_field(request)}
+        self.fields.update(self.of_answer)
+
+    def answer_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.of_answer]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.schema and not self.errors:
+            cleaned["answer"] = self.schema.value(cleaned)
+        return cleaned
+
+
+class ReasonForm(PlainForm):
+    """Why a request or a run is taken back."""
+
+    reason = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Reason", widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+
+def _editing(editable: Any, current: Any) -> SchemaFields | None:
+    if editable is False or editable is None:
+        return None
+    return SchemaFields(editable if isinstance(editable, dict) else {}, "arguments", current)
+
+
+def _answer_field(request: Answerable) -> forms.Field:
+    if request.choices is None:
+        return TextField(label="Your answer", widget=forms.Textarea(attrs={"rows": 4}))
+    if not request.multiple:
+        return option_field(request.choices, label="Your answer", few=12)
+    options = [(choice, choice) for choice in request.choices]
+    boxes = forms.CheckboxSelectMultiple
+    return forms.MultipleChoiceField(
+        label="Your answer", choices=options, widget=boxes, help_text="Choose any number."
+    )

@@ -1,0 +1,43 @@
+// Fetches what the server has rendered and puts it where it changed: one source of markup.
+
+export async function fragment(address) {
+  const response = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": "detail" } });
+  if (leftForLogin(response.url)) return null;
+  if (!response.ok) return null;
+  const template = document.createElement("template");
+  template.innerHTML = await response.text();
+  return template.content;
+}
+
+export function leftForLogin(address) {
+  if (new URL(address, location.href).pathname !== document.body.dataset.login) return false;
+  location.reload();
+  return true;
+}
+
+// Replaces the parts that differ. A part with a `data-state` holds what a person may be typing,
+// and stays as it is for as long as that state does.
+export function mergeParts(fresh, root) {
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const old = root.querySelector(`[data-part="${part.dataset.part}"]`);
+    const same = part.dataset.state ? old?.dataset.state === part.dataset.state : old?.innerHTML === part.innerHTML;
+    if (!old || same) continue;
+    const hadFocus = old.contains(document.activeElement);
+    old.replaceWith(part);
+    window.htmx?.process(part);
+    if (hadFocus) root.querySelector("h1").focus({ preventScroll: true });
+  }
+}
+
+export function together(action, delay = 120) {
+  let waiting = null;
+  return (...items) => {
+    if (waiting) return items.forEach((item) => waiting.add(item));
+    waiting = new Set(items);
+    setTimeout(() => {
+      const all = [...waiting];
+      waiting = null;
+      action(all);
+    }, delay);
+  };
+}

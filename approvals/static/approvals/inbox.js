@@ -1,0 +1,160 @@
+// The live list and the request beside it. The socket says what changed; the server renders it.
+
+import { serverSays, tellLocalTimes } from "./clock.js";
+import { fragment, leftForLogin, mergeParts, together } from "./fragments.js";
+import { keepConnected } from "./socket.js";
+
+const MOST_IDS = 50;
+const rows = document.querySelector("#rows");
+const detail = document.querySelector("#detail");
+const scroller = rows.closest(".scroll");
+const filters = document.querySelector(".filters");
+const wide = matchMedia("(min-width: 56.01rem)");
+let announce;
+
+export function startInbox(tell) {
+  announce = tell;
+  document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => target === detail && showSelected());
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (leftForLogin(event.detail.xhr.responseURL)) event.detail.shouldSwap = false;
+  });
+  filters.addEventListener("submit", (event) => (event.preventDefault(), filter()));
+  filters.addEventListener("change", filter);
+  filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
+  filters.querySelector("button").hidden = true;
+  markSelected();
+  openFirst();
+  keepConnected("/ws/inbox/", heard);
+}
+
+export function move(by) {
+  const links = [...rows.querySelectorAll("a")];
+  const current = document.activeElement.closest("#rows a") ?? rows.querySelector("[aria-current]");
+  const next = links[Math.min(links.length - 1, Math.max(0, links.indexOf(current) + by))];
+  next?.focus();
+}
+
+// Where there is room, the first request that waits is open from the start.
+function openFirst() {
+  const first = rows.querySelector("li:not(.closed) a");
+  if (wide.matches && first && !detail.querySelector("article")) {
+    window.htmx.ajax("GET", first.getAttribute("href"), { target: detail });
+  }
+}
+
+function heard({ type, data }) {
+  if (type === "hello") serverSays(data.server_time);
+  if (type === "snapshot") compare(data.requests.map((request) => request.id));
+  if (data?.request) look(data.request.id);
+}
+
+const look = together(async (ids) => {
+  if (ids.length > MOST_IDS) return refresh();
+  const query = search();
+  for (const id of ids) query.append("id", id);
+  const fresh = await fragment(`/rows/?${query}`);
+  if (!fresh) return;
+  const shown = [...fresh.children];
+  shown.forEach(place);
+  // What is not among them may no longer be seen here.
+  for (const id of ids) if (!shown.some((row) => row.id === `row-${id}`)) rowOf(id)?.remove();
+  settle();
+  if (ids.includes(selected())) refreshDetail();
+});
+
+async function refresh() {
+  const fresh = await fragment(`/rows/?${search()}`);
+  if (!fresh) return;
+  const shown = new Set([...fresh.children].map((row) => row.id));
+  [...fresh.children].forEach(place);
+  const gone = [...rows.querySelectorAll("li:not(.closed)")].filter((row) => !shown.has(row.id));
+  if (gone.length) look(...gone.map((row) => row.id.slice(4)));
+  settle();
+}
+
+// After each connection: what came or went while nobody was listening.
+function compare(pending) {
+  const known = [...rows.querySelectorAll("li:not(.closed)")].map((row) => row.id.slice(4));
+  const changed = pending.filter((id) => !rowOf(id)).concat(known.filter((id) => !pending.includes(id)));
+  if (changed.length) look(...changed);
+  if (selected()) refreshDetail();
+}
+
+const filterSoon = together(() => filter(), 250);
+
+async function filter() {
+  const query = search().toString();
+  history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
+  const fresh = await fragment(`/rows/?${query}`);
+  if (!fresh || query !== search().toString()) return;
+  rows.replaceChildren(...fresh.children);
+  window.htmx.process(rows);
+  settle();
+  announce(`${rows.children.length} shown.`);
+}
+
+function search() {
+  return new URLSearchParams([...new FormData(filters)].filter(([, value]) => value));
+}
+
+function place(row) {
+  const old = rowOf(row.id.slice(4));
+  if (old) return replace(old, row);
+  if (row.classList.contains("closed")) return;
+  const after = [...rows.children].find((other) => other.dataset.order > row.dataset.order);
+  keepingPlace(() => rows.insertBefore(row, after ?? null));
+  row.classList.add("arrived");
+  window.htmx.process(row);
+  announce(`New: ${row.querySelector(".title").textContent.trim()}`);
+}
+
+function replace(old, row) {
+  const focused = old.contains(document.activeElement);
+  const closing = row.classList.contains("closed") && !old.classList.contains("closed");
+  old.replaceWith(row);
+  window.htmx.process(row);
+  if (focused) row.querySelector("a").focus({ preventScroll: true });
+  if (closing) announce(`${row.querySelector(".status").textContent.trim()}: ${row.querySelector(".title").textContent.trim()}`);
+}
+
+// A row that arrives above the one under the pointer or the focus must not push it away.
+function keepingPlace(change) {
+  const reading = rows.querySelector("li:hover, li:focus-within");
+  const top = reading?.getBoundingClientRect().top;
+  change();
+  if (reading) (wide.matches ? scroller : window).scrollBy({ top: reading.getBoundingClientRect().top - top, behavior: "instant" });
+}
+
+async function refreshDetail() {
+  const id = selected();
+  const fresh = await fragment(rowOf(id)?.querySelector("a").href ?? `/requests/${id}/`);
+  if (!fresh || selected() !== id) return;
+  mergeParts(fresh, detail);
+  tellLocalTimes(detail);
+}
+
+function settle() {
+  const waiting = rows.querySelectorAll("li:not(.closed)").length;
+  document.querySelector("#empty").hidden = rows.children.length > 0;
+  document.title = document.title.replace(/^(\(\d+\) )?/, waiting ? `(${waiting}) ` : "");
+  tellLocalTimes(rows);
+  markSelected();
+}
+
+function showSelected() {
+  markSelected();
+  tellLocalTimes(detail);
+  const focusHere = detail.querySelector("[autofocus], [aria-invalid=true]") ?? detail.querySelector("h1");
+  if (location.pathname !== "/") {
+    focusHere?.focus({ preventScroll: focusHere.matches("h1") });
+    if (focusHere?.matches("h1")) scrollTo({ top: 0, behavior: "instant" });
+  }
+}
+
+function markSelected() {
+  rows.querySelector("[aria-current]")?.removeAttribute("aria-current");
+  rowOf(selected())?.querySelector("a").setAttribute("aria-current", "true");
+}
+
+const rowOf = (id) => document.getElementById(`row-${id}`);
+const selected = () => detail.querySelector("article")?.dataset.id;

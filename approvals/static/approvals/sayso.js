@@ -1,0 +1,36 @@
+// Where a page comes alive. Without this it still works: links and forms do everything.
+
+import { startClock } from "./clock.js";
+import { startKeys } from "./keys.js";
+
+const says = document.querySelector("#announce");
+const announce = (text) => (says.textContent = text);
+let move = () => {};
+
+if (document.querySelector("#rows")) {
+  const inbox = await import("./inbox.js");
+  inbox.startInbox(announce);
+  move = inbox.move;
+}
+if (document.querySelector("article[data-run]")) (await import("./run.js")).startRun();
+startClock(announce);
+startKeys((by) => move(by));
+
+// What could not be sent stays typed, and says so.
+const trouble = document.querySelector("#trouble");
+const tell = (text) => ((trouble.textContent = text), (trouble.hidden = !text));
+document.addEventListener("htmx:sendError", () => tell("The server cannot be reached. Nothing was sent; what you typed is still here."));
+document.addEventListener("htmx:responseError", ({ detail }) =>
+  tell(detail.xhr.status === 404 ? "That request is not there any more, or not for you to see." : "The server could not do that. Please try again."));
+document.addEventListener("htmx:beforeRequest", () => tell(""));
+
+document.addEventListener("click", ({ target }) => {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(target)) menu.open = false;
+});
+document.addEventListener("keydown", ({ key }) => {
+  const menu = key === "Escape" && document.querySelector(".menu[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});

@@ -1,0 +1,58 @@
+// One WebSocket that comes back by itself, and the pill that says how it is.
+
+const FIRST_DELAY = 500, LONGEST_DELAY = 30000, HEARTBEAT = 25000, SIGNED_OUT = 4401;
+const WORDS = { live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
+const pill = document.querySelector(".pill");
+
+// Calls `heard(message)` for each message; a `hello` comes first on every connection.
+export function keepConnected(path, heard) {
+  const address = new URL(path, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  let socket, retry, failures = 0, silentSince = 0;
+
+  function open() {
+    clearTimeout(retry);
+    socket = new WebSocket(address);
+    socket.onmessage = ({ data }) => {
+      silentSince = 0;
+      const message = JSON.parse(data);
+      if (message.type === "hello") {
+        failures = 0;
+        show("live");
+      }
+      heard(message);
+    };
+    socket.onclose = ({ code }) => {
+      // The server ended the session: the page that follows is the log-in.
+      if (code === SIGNED_OUT) return location.reload();
+      failures += 1;
+      show(navigator.onLine && failures < 6 ? "reconnecting" : "offline");
+      const ceiling = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures);
+      retry = setTimeout(open, ceiling * (0.5 + Math.random() / 2));
+    };
+  }
+
+  function openNow() {
+    if (socket.readyState === WebSocket.CLOSED) open();
+  }
+
+  setInterval(() => {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    // A dead connection can look open for minutes; one unanswered ping is enough to leave it.
+    if (silentSince) return socket.close();
+    silentSince = Date.now();
+    socket.send(JSON.stringify({ type: "ping", ref: "heartbeat", data: {} }));
+  }, HEARTBEAT);
+  addEventListener("online", openNow);
+  addEventListener("offline", () => show("offline"));
+  addEventListener("pageshow", openNow);
+  document.addEventListener("visibilitychange", () => document.hidden || openNow());
+  open();
+}
+
+function show(state) {
+  pill.hidden = false;
+  pill.dataset.state = state;
+  pill.firstElementChild.textContent = WORDS[state];
+  pill.title = state === "live" ? "" : "Decisions still work; this page may be behind.";
+}

@@ -1,0 +1,104 @@
+"""Template tags of the pages: icons, times, JSON values, and words about requests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms, template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals.markdown import rendered
+from approvals.web import times, values, words
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing from the sprite; always beside a word, so hidden from screen readers."""
+    return format_html(
+        '<svg aria-hidden="true"><use href="{}#{}"/></svg>', static("approvals/icons.svg"), name
+    )
+
+
+@register.simple_tag
+def left(deadline: datetime, now: datetime) -> SafeString:
+    """A countdown that clock.js keeps going."""
+    urgent = " urgent" if times.is_urgent(deadline, now) else ""
+    return _time(deadline, f"left{urgent}", times.time_left(deadline, now))
+
+
+@register.simple_tag
+def since(moment: datetime, now: datetime) -> SafeString:
+    return _time(moment, "since", times.time_since(moment, now))
+
+
+@register.simple_tag
+def exactly(moment: datetime) -> SafeString:
+    return _time(moment, "exact", f"{moment.astimezone(UTC):%-d %B %Y, %H:%M:%S} UTC")
+
+
+@register.filter
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    return SafeString(rendered(text))
+
+
+@register.filter
+def shown(value: Any) -> SafeString:
+    return values.shown(value)
+
+
+@register.filter
+def visible(text: str) -> SafeString:
+    return values.visible(text)
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    return values.pretty(value)
+
+
+@register.filter
+def kind_word(asked: Any) -> str:
+    return words.KINDS[asked.kind]
+
+
+@register.filter
+def outcome_words(asked: Any) -> str:
+    return words.outcome_in_words(asked)
+
+
+@register.filter
+def if_nobody_decides(asked: Any) -> str:
+    return words.if_nobody_decides(asked)
+
+
+@register.filter
+def order(asked: Any) -> str:
+    """Sorts rows as the inbox does: by deadline, then by age."""
+    due = f"0{iso(asked.deadline)}" if asked.deadline else "1"
+    return f"{due} {iso(asked.opened_at)} {asked.pk}"
+
+
+@register.filter
+def is_group(field: forms.BoundField) -> bool:
+    """A field that is several inputs needs a fieldset with a legend instead of a label."""
+    return isinstance(field.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
+
+
+@register.filter
+def is_tick(field: forms.BoundField) -> bool:
+    return isinstance(field.field.widget, forms.CheckboxInput)
+
+
+def _time(moment: datetime, kind: str, text: str) -> SafeString:
+    exact = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time class="{}" datetime="{}" title="{}">{}</time>', kind, iso(moment), exact, text)

@@ -1,0 +1,43 @@
+"""Times in words, as clock.js writes them too: the page does not change when its script starts."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+JUST_NOW = 45
+
+
+def time_left(deadline: datetime, now: datetime) -> str:
+    seconds = math.ceil((deadline - now).total_seconds())
+    if seconds <= 0:
+        return "Time is up"
+    if seconds < MINUTE:
+        return f"{seconds} s left"
+    if seconds < HOUR:
+        return f"{seconds // MINUTE} min {seconds % MINUTE:02} s left"
+    if seconds < DAY:
+        return f"{seconds // HOUR} h {seconds % HOUR // MINUTE:02} min left"
+    return f"{seconds // DAY} d {seconds % DAY // HOUR} h left"
+
+
+def is_urgent(deadline: datetime, now: datetime) -> bool:
+    return (deadline - now).total_seconds() <= MINUTE
+
+
+def time_since(moment: datetime, now: datetime) -> str:
+    seconds = (now - moment).total_seconds()
+    if seconds < JUST_NOW:
+        return "just now"
+    if seconds < HOUR:
+        return f"{max(1, _rounded(seconds / MINUTE))} min ago"
+    if seconds < DAY:
+        return f"{_rounded(seconds / HOUR)} h ago"
+    days = _rounded(seconds / DAY)
+    return "yesterday" if days == 1 else f"{days} days ago"
+
+
+def _rounded(number: float) -> int:
+    """Halves go up, as in the browser."""
+    return math.floor(number + 0.5)

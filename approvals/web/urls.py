@@ -1,0 +1,13 @@
+"""Addresses of the inbox and its requests."""
+
+from django.urls import path
+
+from approvals.web import views
+
+urlpatterns = [
+    path("", views.inbox, name="inbox"),
+    path("rows/", views.rows, name="rows"),
+    path("requests/<uuid:request_id>/", views.request_page, name="request"),
+    path("requests/<uuid:request_id>/withdraw/", views.withdraw, name="request-withdraw"),
+    path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
+]

@@ -1,0 +1,107 @@
+"""JSON shown to people: tables for objects, lists for lists, long text folded, and nothing hidden.
+
+Whoever decides must see what is really there: characters that are invisible or turn the reading direction
+are shown by their code points.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+# Controls but for tab and line feed, direction marks and overrides, invisible operators, tag characters.
+# The joiners U+200C and U+200D stay: emoji and several scripts need them.
+ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+MOST_VALUES = 400
+DEEPEST = 5
+LONG_TEXT = 240
+MANY_LINES = 6
+MANY_ITEMS = 12
+
+
+def shown(value: Any) -> SafeString:
+    """Any JSON value as HTML."""
+    return _Page().value(value, 0)
+
+
+def visible(text: str) -> SafeString:
+    """The text, escaped, with odd characters made visible."""
+    return mark_safe(ODD.sub(_marked, conditional_escape(text)))  # noqa: S308 - escaped, then marked
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+class _Page:
+    """One rendering; `left` bounds how much of a huge value becomes HTML."""
+
+    def __init__(self) -> None:
+        self.left = MOST_VALUES
+
+    def value(self, value: Any, depth: int) -> SafeString:
+        self.left -= 1
+        if isinstance(value, str):
+            return _text(value)
+        if not isinstance(value, dict | list):
+            return format_html("<code>{}</code>", json.dumps(value))
+        if not value:
+            return format_html('<span class="muted">{}</span>', "(no entries)")
+        if depth >= DEEPEST or self.left <= 0:
+            return _folded("More, as JSON", format_html("<pre>{}</pre>", visible(pretty(value))))
+        return self._table(value, depth) if isinstance(value, dict) else self._list(value, depth)
+
+    def _table(self, value: dict[str, Any], depth: int) -> SafeString:
+        rows = [
+            (visible(key), self.value(inner, depth + 1)) for key, inner in self._affordable(value.items())
+        ]
+        body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', rows)
+        return format_html(
+            '<table class="values"><tbody>{}{}</tbody></table>', body, _rest(value, rows, row=True)
+        )
+
+    def _list(self, value: list[Any], depth: int) -> SafeString:
+        items = [(self.value(inner, depth + 1),) for inner in self._affordable(value)]
+        body = format_html("<ul>{}{}</ul>", format_html_join("", "<li>{}</li>", items), _rest(value, items))
+        return _folded(f"{len(value)} entries", body) if len(value) > MANY_ITEMS else body
+
+    def _affordable(self, inner: Any) -> list[Any]:
+        return list(inner)[: max(self.left, 1)]
+
+
+def _text(text: str) -> SafeString:
+    if not text:
+        return format_html('<span class="muted">{}</span>', "(empty text)")
+    whole = format_html('<span class="text" dir="auto">{}</span>', visible(text))
+    if len(text) <= LONG_TEXT and text.count("\n") < MANY_LINES:
+        return whole
+    start = text[:80].splitlines()[0] if text[:80].splitlines() else ""
+    return _folded(f"{start}… ({len(text):,} characters)", whole)
+
+
+def _folded(summary: str, body: SafeString) -> SafeString:
+    return format_html('<details class="fold"><summary>{}</summary>{}</details>', visible(summary), body)
+
+
+def _rest(value: Any, rendered: list[Any], *, row: bool = False) -> SafeString:
+    missing = len(value) - len(rendered)
+    if not missing:
+        return SafeString()
+    around = '<tr><td colspan="2" class="muted">{}</td></tr>' if row else '<li class="muted">{}</li>'
+    return format_html(around, f"… and {missing:,} more, in the raw JSON")
+
+
+def _marked(match: re.Match[str]) -> str:
+    character = match.group()
+    code = f"{ord(character):04X}"
+    name = unicodedata.name(character, "control character").lower()
+    return f'<span class="odd" title="U+{code} {name}">U+{code}</span>'

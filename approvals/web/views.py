@@ -1,0 +1,219 @@
+"""The inbox and the request pages: read, decide, answer, withdraw. Plain forms; scripts only make them live.
+
+Every address answers a whole page, or, where a page of ours asks for its `detail`, just the request in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from approvals import deciding, selectors
+from approvals.commands import Channel
+from approvals.database import database_now
+from approvals.exceptions import (
+    AlreadyDecided,
+    ApprovalError,
+    Busy,
+    InvalidAnswer,
+    InvalidRequest,
+    NotPermitted,
+    TooLate,
+    Unavailable,
+    UnknownRequest,
+)
+from approvals.forms import DecisionForm, ReasonForm
+from approvals.lifecycle import Status
+from approvals.web.actors import actor_of_http
+from approvals.web.filters import Filters
+from approvals.web.pages import page, user_id, wants_detail
+from approvals.web.request_page import ActForm, Notice, RequestPage, form_for
+
+logger = logging.getLogger(__name__)
+
+MOST_IDS = 100
+
+# What a refused decision gets: the same page, what is on record, and why.
+STATUSES: dict[type[ApprovalError], HTTPStatus] = {
+    InvalidAnswer: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotPermitted: HTTPStatus.FORBIDDEN,
+    AlreadyDecided: HTTPStatus.CONFLICT,
+    TooLate: HTTPStatus.CONFLICT,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+@page(UnknownRequest)
+@require_GET
+def inbox(request: HttpRequest) -> HttpResponse:
+    return render(request, "approvals/inbox.html", _list(request))
+
+
+@page(UnknownRequest)
+@require_GET
+def rows(request: HttpRequest) -> HttpResponse:
+    """The rows of the list as it is now; with `id`, only those, also where they have closed meanwhile."""
+    context = _list(request)
+    ids = {selectors.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
+    if ids:
+        shown = [row for row in context["rows"] if row.pk in ids]
+        context["rows"] = shown + _closed(request, ids - {row.pk for row in shown})
+    return render(request, "approvals/_rows.html", context)
+
+
+@page(UnknownRequest)
+@require_http_methods(["GET", "HEAD", "POST"])
+def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    asked = selectors.request_for(user_id(request), request_id)
+    if request.method == "POST":
+        return _decided(request, asked, form_for(asked, request.POST))
+    trail = selectors.history(asked)
+    if not any(entry.event == "viewed" and entry.actor == request.user.get_username() for entry in trail):
+        _record_view(request, asked)
+        trail = selectors.history(asked)
+    return _shown(request, asked, trail=trail)
+
+
+@page(UnknownRequest)
+@require_POST
+def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    asked = selectors.request_for(user_id(request), request_id)
+    form = ReasonForm(request.POST)
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
+    actor = actor_of_http(request, Channel.PAGE)
+    return _written(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason))
+
+
+@page(UnknownRequest)
+@require_GET
+def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """The arguments alone, as JSON: for those too long to be part of the page."""
+    outcome = selectors.outcome_of(selectors.request_for(user_id(request), request_id))
+    text = json.dumps(outcome.arguments, ensure_ascii=False, indent=2)
+    return HttpResponse(text, content_type="application/json; charset=utf-8")
+
+
+def _decided(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
+    if not form.is_valid():
+        return _shown(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    if isinstance(form, DecisionForm):
+        if form.unreviewed and _is_open_to(request, asked):
+            form.check_arguments()
+            status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
+            return _shown(request, asked, form=form, status=status)
+        return _written(request, asked, lambda: _decide(request, asked, form), form=form)
+    return _written(request, asked, lambda: _answer(request, asked, form), form=form)
+
+
+def _decide(request: HttpRequest, asked: Any, form: ActForm) -> object:
+    said = form.cleaned_data
+    return deciding.decide(
+        actor_of_http(request, Channel.PAGE),
+        asked.pk,
+        said["decision"],
+        comment=said["comment"],
+        arguments=said["arguments"],
+    )
+
+
+def _answer(request: HttpRequest, asked: Any, form: ActForm) -> object:
+    said = form.cleaned_data
+    actor = actor_of_http(request, Channel.PAGE)
+    return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
+
+
+def _written(
+    request: HttpRequest, asked: Any, write: Callable[[], object], *, form: ActForm | None = None
+) -> HttpResponse:
+    """Have it recorded, then send the browser to the record; or say why not, keeping what was typed."""
+    try:
+        write()
+    except UnknownRequest:
+        raise
+    except ApprovalError as error:
+        return _refused(request, asked, error, form)
+    back = reverse("request", args=[asked.pk]) + Filters.of(request.GET).query
+    return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
+
+
+def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None) -> HttpResponse:
+    status = STATUSES[type(error)]
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
+        form.refused(error)
+        return _shown(request, asked, form=form, status=status)
+    notice = Notice(text=f"{error.detail} What you sent was not recorded.")
+    fresh = selectors.request_for(user_id(request), asked.pk)
+    response = _shown(request, fresh, form=form, notice=notice, status=status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = "2"
+    return response
+
+
+def _shown(
+    request: HttpRequest,
+    asked: Any,
+    *,
+    trail: list[selectors.TimelineEntry] | None = None,
+    form: ActForm | None = None,
+    notice: Notice | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HttpResponse:
+    """The request, alone or in the whole page with the list beside it."""
+    shown = RequestPage(
+        asked=asked,
+        username=request.user.get_username(),
+        rights=selectors.may(user_id(request), asked),
+        trail=selectors.history(asked) if trail is None else trail,
+        form=form,
+        notice=notice,
+    )
+    alone = wants_detail(request)
+    around = _around(request) if alone else _list(request)
+    template = "approvals/_request.html" if alone else "approvals/inbox.html"
+    return render(request, template, around | shown.context, status=status)
+
+
+def _record_view(request: HttpRequest, asked: Any) -> None:
+    """On record before it is shown. A page that can't be recorded is shown all the same, and logged."""
+    try:
+        deciding.record_view(actor_of_http(request, Channel.PAGE), asked.pk)
+    except (Busy, Unavailable) as error:
+        logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
+
+
+def _is_open_to(request: HttpRequest, asked: Any) -> bool:
+    return asked.status == Status.PENDING and selectors.may(user_id(request), asked).decide
+
+
+def _list(request: HttpRequest) -> dict[str, Any]:
+    filters = Filters.of(request.GET)
+    found, more = filters.rows(user_id(request))
+    last_closed = None if found else selectors.last_closed_for(user_id(request))
+    return _around(request) | {"rows": found, "more": more, "last_closed": last_closed}
+
+
+def _around(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "now": database_now(),
+        "filters": Filters.of(request.GET),
+        "section": "inbox",
+        "here": request.get_full_path(),
+    }
+
+
+def _closed(request: HttpRequest, ids: set[UUID]) -> list[Any]:
+    """Those of these requests that this user may see and that no longer wait."""
+    closed = [row for row in selectors.requests_by_id(ids) if row.status != Status.PENDING]
+    visible = selectors.visible_ids([user_id(request)], closed)[user_id(request)]
+    return [row for row in closed if row.pk in visible]

@@ -1,0 +1,55 @@
+"""Template tags that show runs beside what they have asked: their names, and the plan they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from orchestration import selectors
+from orchestration.exceptions import UnknownRun
+from orchestration.models import Run
+from orchestration.web.plan import plan_in_words
+
+register = template.Library()
+
+
+@register.simple_tag
+def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
+    """The runs that asked these requests, as far as this user may see them, by id."""
+    ids = {run_id for request in requests if (run_id := _run_id(request.origin or {}))}
+    visible = selectors.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
+    return {str(run.pk): run for run in selectors.runs_by_id(visible)} if visible else {}
+
+
+@register.simple_tag
+def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> SafeString:
+    """Who asks, and through which run: `ann, disk cleanup`."""
+    who = request.requester.get_username() if request.requester else "A program"
+    origin = request.origin or {}
+    run = runs.get(origin.get("id", ""))
+    if run is None:
+        return format_html("{}, {}", who, origin["kind"]) if origin.get("kind") else format_html("{}", who)
+    if linked:
+        return format_html('{}, <a href="{}">{}</a>', who, origin.get("url", ""), run.title)
+    return format_html("{}, {}", who, run.title)
+
+
+@register.inclusion_tag("orchestration/_plan_of_request.html")
+def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[str, Any]:
+    """The plan of the run that asks, with the current step marked; nothing where there is no plan."""
+    run = runs.get((request.origin or {}).get("id", ""))
+    return {"steps": plan_in_words(run.plan) if run else [], "now": now}
+
+
+def _run_id(origin: Mapping[str, Any]) -> UUID | None:
+    if origin.get("kind") == "run":
+        with suppress(UnknownRun):  # whoever asked may have written anything
+            return selectors.as_id(origin.get("id", ""))
+    return None

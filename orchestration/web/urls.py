@@ -1,0 +1,11 @@
+"""Addresses of the runs."""
+
+from django.urls import path
+
+from orchestration.web import views
+
+urlpatterns = [
+    path("runs/", views.runs, name="runs"),
+    path("runs/<uuid:run_id>/", views.run_page, name="run"),
+    path("runs/<uuid:run_id>/cancel/", views.cancel, name="run-cancel"),
+]

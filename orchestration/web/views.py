@@ -1,0 +1,133 @@
+"""The runs and one run's page: read, and cancel. Scripts only make them live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from approvals.commands import Channel
+from approvals.database import database_now
+from approvals.selectors import open_requests_of, visible_ids
+from approvals.web.actors import actor_of_http
+from approvals.web.pages import page, user_id, wants_detail
+from orchestration import selectors
+from orchestration.exceptions import NotPermitted, UnknownRun
+from orchestration.manager import OrchestrationManager
+from orchestration.models import OPEN, Run, RunStatus
+from orchestration.web.plan import plan_in_words, time_taken
+
+PAGE = 50
+LONGEST_PAGE = 1_000
+
+REASONS = {
+    "rejected": "A person said no.",
+    "timed_out": "Nobody answered in time.",
+    "withdrawn": "The question was taken back.",
+    "step_failed": "A step failed.",
+    "replay_mismatch": "The program has changed since the run began, so it could not go on.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    status: str = ""
+    search: str = ""
+    limit: int = PAGE
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Filters:
+        status, limit = request.GET.get("status", ""), request.GET.get("limit", "")
+        return cls(
+            status=status if status in RunStatus.values else "",
+            search=request.GET.get("q", "").replace("\x00", "").strip()[:200],
+            limit=min(max(int(limit), PAGE), LONGEST_PAGE) if limit.isdecimal() and len(limit) < 6 else PAGE,
+        )
+
+    @property
+    def more(self) -> str:
+        parts = {"status": self.status, "q": self.search, "limit": str(min(self.limit * 4, LONGEST_PAGE))}
+        return "?" + urlencode({name: value for name, value in parts.items() if value})
+
+
+@page(UnknownRun)
+@require_GET
+def runs(request: HttpRequest) -> HttpResponse:
+    filters = Filters.of(request)
+    found = selectors.runs_for(
+        user_id(request), status=filters.status or None, search=filters.search, limit=filters.limit + 1
+    )
+    return render(
+        request,
+        "orchestration/runs.html",
+        {
+            "section": "runs",
+            "now": database_now(),
+            "filters": filters,
+            "statuses": RunStatus.choices,
+            "runs": found[: filters.limit],
+            "more": len(found) > filters.limit,
+        },
+    )
+
+
+@page(UnknownRun)
+@require_GET
+def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    return _shown(request, selectors.run_for(user_id(request), run_id))
+
+
+@page(UnknownRun)
+@require_POST
+def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """End the run, and withdraw what it asks."""
+    run = selectors.run_for(user_id(request), run_id)
+    try:
+        cancelled = OrchestrationManager().cancel(actor_of_http(request, Channel.PAGE), run.pk)
+    except NotPermitted as error:
+        raise PermissionDenied(error.detail) from None
+    if not cancelled:
+        ended = selectors.run_for(user_id(request), run_id)
+        notice = "It had ended before; there was nothing left to cancel."
+        return _shown(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
+    return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
+
+
+def _shown(
+    request: HttpRequest, run: Run, *, notice: str = "", status: HTTPStatus = HTTPStatus.OK
+) -> HttpResponse:
+    """The run, alone where a page of ours asks for its `detail`, or in the whole page."""
+    alone = wants_detail(request)
+    template = "orchestration/_run.html" if alone else "orchestration/run.html"
+    is_open = run.status in OPEN
+    context: dict[str, Any] = {
+        "section": "runs",
+        "now": database_now(),
+        "run": run,
+        "notice": notice,
+        "steps": plan_in_words(run.plan),
+        "waits": _waits(request, run),
+        "said": selectors.messages_of(run),
+        "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
+        "reason": REASONS.get(run.reason, ""),
+        "ending": run.cancel_requested_at is not None and is_open,
+        "may_cancel": is_open
+        and run.cancel_requested_at is None
+        and selectors.may_change(user_id(request), run),
+    }
+    return render(request, template, context, status=status)
+
+
+def _waits(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
+    """What the run asks people now; `link` where this user may see the request."""
+    asked = open_requests_of(str(run.pk)) if run.status in OPEN else []
+    visible = visible_ids([user_id(request)], asked)[user_id(request)]
+    return [{"asked": one, "link": one.pk in visible} for one in asked]
