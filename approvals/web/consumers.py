@@ -27,7 +27,7 @@ from approvals.web.inbox import InboxSeat, inbox_hub
 from approvals.web.limits import Allowance
 from approvals.web.outbox import Outbox, Send
 from approvals.web.protocol import Answer, Decide, DecisionAccepted, Json, Malformed, Ping, Pong, Ref, encode
-from approvals.web.sessions import owners
+from approvals.web.sessions import user_of
 
 logger = logging.getLogger(__name__)
 
@@ -152,12 +152,10 @@ class LiveConsumer(AsyncConsumer):
 
     async def _actor(self) -> Actor:
         """Who this connection is at this moment."""
-        actor = actor_of_scope(self.scope, Channel.WEBSOCKET)
-        key = self._session_key or ""
-        owner = (await in_database(owners, {key})).get(key)
-        if owner is None or owner != actor.user_id:
+        user = await in_database(user_of, self._session_key or "")
+        if user is None:
             raise Unauthenticated("The session is over; log in again.")
-        return actor
+        return actor_of_scope({**self.scope, "user": user}, Channel.WEBSOCKET)
 
     def _correct(self, error: Malformed) -> None:
         self._refuse(error, error.ref)

@@ -50,7 +50,9 @@ def inbox_hub() -> InboxHub:
 class InboxSeat(Seat):
     """One connection's list: the whole inbox, or the requests of one origin.
 
-    `shown` is None while a snapshot is owed; then no event is sent.
+    `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events. `end`
+    is the place of the last, if the list was cut there. `person` is who it was made for, with the rights of
+    that moment; None: they are doubtful, and the next reading replaces the list.
     """
 
     __slots__ = ("end", "origin_id", "person", "shown")
@@ -79,11 +81,11 @@ class InboxHub(Hub[InboxSeat]):
         self._sessions_of: dict[int, frozenset[str]] = {}
         self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
 
-    # Snapshots
+    # All that a seat shows
 
     async def _tell(self, seats: Sequence[InboxSeat]) -> None:
         read = await in_database(readings.inboxes, [(seat.session_key, seat.origin_id) for seat in seats])
-        snapshots: dict[readings.Scope, str] = {}
+        frames = _Frames()
         for seat in seats:
             owner = read.attendance.owners.get(seat.session_key)
             if seat not in self._seats:
@@ -91,26 +93,37 @@ class InboxHub(Hub[InboxSeat]):
             if owner is None or not seat.holds(owner):
                 self._expel(seat)
                 continue
-            scope = (owner, seat.origin_id)
-            if scope not in snapshots:
-                requests = Json.array(item.request for item in read.inboxes[scope].items)
-                snapshots[scope] = encode(Snapshot(requests=requests))
-            person = read.attendance.people[owner]
-            self._show(seat, person, read.inboxes[scope], snapshots[scope], read.server_time)
+            person, inbox = read.attendance.people[owner], read.inboxes[owner, seat.origin_id]
+            if seat.user_id is None:
+                self._greet(seat, person, inbox, read.server_time, frames)
+            elif seat.shown is None or seat.person != person or inbox.cut or seat.end:
+                self._replace(seat, person, inbox, frames)
+            else:
+                self._catch_up(seat, seat.shown, inbox, frames)
 
-    def _show(
-        self, seat: InboxSeat, person: Person, inbox: Inbox, snapshot: str, server_time: str | None
+    def _greet(
+        self, seat: InboxSeat, person: Person, inbox: Inbox, server_time: str | None, frames: _Frames
     ) -> None:
-        greeting = [] if seat.user_id else [encode(Hello(user=person.username, server_time=server_time))]
+        seat.user_id = person.id
+        self._seats_of[person.id].add(seat)
+        self._note_sessions(person.id)
+        seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
+        self._replace(seat, person, inbox, frames)
+
+    def _replace(self, seat: InboxSeat, person: Person, inbox: Inbox, frames: _Frames) -> None:
+        """Send a snapshot, unless it would say nothing new."""
         shown = {item.id: item.version for item in inbox.items}
-        if shown != seat.shown and not seat.outbox.tell(*greeting, snapshot):
+        if shown != seat.shown and not seat.outbox.tell(frames.snapshot(inbox)):
             self._owe_a_snapshot(seat)
             return
-        if seat.user_id is None:
-            self._settle(seat, person.id)
         self._remember(seat, shown)
         seat.person = person
         seat.end = inbox.items[-1].place if inbox.cut and inbox.items else None
+
+    def _catch_up(self, seat: InboxSeat, shown: dict[UUID, datetime], inbox: Inbox, frames: _Frames) -> None:
+        """Send what was missed as events. What has become of requests that are gone is read next."""
+        self._hint(shown.keys() - {item.id for item in inbox.items})
+        self._tell_events(seat, [self._difference(seat, shown, item, frames) for item in inbox.items])
 
     # Events
 
@@ -128,12 +141,13 @@ class InboxHub(Hub[InboxSeat]):
         if seat.shown is None or seat.user_id is None:
             return
         visible = news.visible[seat.user_id]
-        told = []
-        for id_ in sorted(visible | (seat.shown.keys() & ids)):
-            if id_ not in visible:
-                self.refresh([seat])
-            elif frame := self._difference(seat, seat.shown, news.items[id_], frames):
-                told.append(frame)
+        if seat.shown.keys() & ids - visible:
+            self._make_snapshot_due(seat)
+        items = [news.items[id_] for id_ in sorted(visible)]
+        self._tell_events(seat, [self._difference(seat, seat.shown, item, frames) for item in items])
+
+    def _tell_events(self, seat: InboxSeat, events: Iterable[str | None]) -> None:
+        told = [event for event in events if event is not None]
         if told and not seat.outbox.tell(*told):
             self._owe_a_snapshot(seat)
 
@@ -178,15 +192,10 @@ class InboxHub(Hub[InboxSeat]):
             self._expel(seat)
             return False
         if present.people[owner] != seat.person:
-            self.refresh([seat])
+            self._make_snapshot_due(seat)
         return True
 
     # Who sits where, and shows what
-
-    def _settle(self, seat: InboxSeat, user_id: int) -> None:
-        seat.user_id = user_id
-        self._seats_of[user_id].add(seat)
-        self._note_sessions(user_id)
 
     def _forget(self, seat: InboxSeat) -> None:
         self._remember(seat, None)
@@ -221,6 +230,10 @@ class InboxHub(Hub[InboxSeat]):
         if not self._showing[id_]:
             del self._showing[id_]
 
+    def _make_snapshot_due(self, seat: InboxSeat) -> None:
+        seat.person = None
+        self.refresh([seat])
+
     def _owe_a_snapshot(self, seat: InboxSeat) -> None:
         """Its client reads too slowly: no event until it has read what waits, then a snapshot."""
         self._remember(seat, None)
@@ -228,10 +241,11 @@ class InboxHub(Hub[InboxSeat]):
 
 
 class _Frames:
-    """The frames of one reading's events, each encoded once for all who get it."""
+    """The frames of one reading, each encoded once for all who get it."""
 
     def __init__(self) -> None:
         self._encoded: dict[tuple[str, UUID], str] = {}
+        self._snapshots: dict[int, str] = {}
 
     def opened(self, item: Item) -> str:
         return self._once(item, RequestOpened(request=item.request))
@@ -241,6 +255,12 @@ class _Frames:
 
     def closed(self, item: Item) -> str:
         return self._once(item, RequestClosed(request=item.request, outcome=item.outcome or Json.of(None)))
+
+    def snapshot(self, inbox: Inbox) -> str:
+        if id(inbox) not in self._snapshots:
+            requests = Json.array(item.request for item in inbox.items)
+            self._snapshots[id(inbox)] = encode(Snapshot(requests=requests))
+        return self._snapshots[id(inbox)]
 
     def _once(self, item: Item, message: ServerMessage) -> str:
         key = (message.type, item.id)
