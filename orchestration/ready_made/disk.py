@@ -67,17 +67,18 @@ class Removal:
 def directory_at(path: str) -> Directory:
     """The directory at `path`, an absolute path; raises InvalidInput for anything else."""
     if not path.startswith("/"):
-        raise InvalidInput(f"must be an absolute path, not {path!r}", field="directory")
+        raise _refused(f"{path!r} is not an absolute path; there is no current directory here, and no ~")
     try:
         if Path(path).is_symlink():
-            raise InvalidInput(f"{path} is a link: name the directory itself", field="directory")
+            raise _refused(f"{path!r} is a link; name the directory itself")
         real = os.fsencode(Path(path).resolve(strict=True))
         handle = os.open(real, DIRECTORY)
-    except NotADirectoryError as error:
-        raise InvalidInput(f"{path} is not a directory", field="directory") from error
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput(f"{path} can't be read: {reason}", field="directory") from error
+    except NotADirectoryError:
+        raise _refused(f"{path!r} is not a directory") from None
+    except OSError as error:
+        raise _refused(f"{path!r} can't be read: {error.strerror}") from error
+    except (ValueError, RuntimeError) as error:  # no path at all; links that lead in a circle
+        raise _refused(f"{path!r} can't be read: {error}") from error
     try:
         return Directory(path=shown(real), identity=_identity(os.fstat(handle)))
     finally:
@@ -179,6 +180,10 @@ class _Search:
         except FileNotFoundError:
             return None
         return _seen(shown(path), found) if self.minimum <= found.st_size <= LARGEST_SIZE else None
+
+
+def _refused(rule: str) -> InvalidInput:
+    return InvalidInput(f"directory: {rule}.", field="directory")
 
 
 @contextmanager

@@ -1,0 +1,117 @@
+"""The agent `command`: runs a program of this machine, if the settings allow that program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from django.conf import settings
+from pydantic import Field
+
+from orchestration.agents.arguments import Arguments, check_action
+from orchestration.agents.program import run_program
+from orchestration.catalog import agent
+from orchestration.exceptions import InvalidInput, StepFailed
+from orchestration.runs import Run
+from orchestration.speech import Speech
+
+OUTPUT_LIMIT = 65_536
+
+
+class Command(Arguments):
+    """`timeout` in seconds, `output_limit` in bytes; without a directory the program gets an empty one."""
+
+    program: str
+    arguments: list[str] = []
+    directory: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    output_limit: Annotated[int, Field(ge=1000, le=262_144)] = OUTPUT_LIMIT
+
+
+@agent("command", description="Runs a program of this machine, without a shell and within limits.")
+async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
+    """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
+
+    Anything but exit status 0 within the time limit fails the step.
+
+    Step: `{"agent": "command", "action": "run", "arguments": {"program": "df", "arguments": ["-h"]}}`
+    """
+    check_action(action, "run")
+    asked = Command.read(arguments)
+    check_allowed(asked)
+    async with run.speaking("command") as speak:
+        ended = await run.step(f"run {asked.program}"[:100], partial(_run, speak), asked.model_dump())
+    if ended["status"] != 0:
+        raise StepFailed(_how_it_failed(asked, ended))
+    return str(ended["output"])
+
+
+def check_allowed(asked: Command) -> None:
+    """Raises InvalidInput for a program that is not on the list, or not here, and for a missing directory."""
+    allowed = settings.SAYSO_COMMANDS
+    if asked.program not in allowed:
+        raise InvalidInput(
+            f"arguments.program: {asked.program!r} may not be run here. The setting SAYSO_COMMANDS allows: "
+            f"{', '.join(allowed) or 'nothing'}.",
+            field="arguments.program",
+        )
+    _path(asked.program)
+    if asked.directory is not None and not (
+        asked.directory.startswith("/") and Path(asked.directory).is_dir()
+    ):
+        raise InvalidInput(
+            f"arguments.directory: {asked.directory!r} is not the absolute path of a directory.",
+            field="arguments.directory",
+        )
+
+
+def _path(program: str) -> str:
+    """Where the program is: a name is looked up in this process's PATH."""
+    path = shutil.which(program)
+    if path is None:
+        raise InvalidInput(
+            f"arguments.program: there is no program {program!r} here.", field="arguments.program"
+        )
+    return os.path.abspath(path)  # noqa: PTH100 - it is going to run in another directory
+
+
+async def _run(speak: Speech, given: dict[str, Any]) -> dict[str, Any]:
+    asked = Command(**given)
+    async with _directory(asked) as directory:
+        ended = await run_program(
+            _path(asked.program),
+            asked.arguments,
+            directory=directory,
+            seconds=asked.timeout,
+            output_limit=asked.output_limit,
+            hear=speak,
+        )
+    return {"status": ended.status, "output": ended.output}
+
+
+@asynccontextmanager
+async def _directory(asked: Command) -> AsyncIterator[str]:
+    if asked.directory is not None:
+        yield asked.directory
+        return
+    empty = tempfile.mkdtemp()
+    try:
+        yield empty
+    finally:
+        await asyncio.to_thread(shutil.rmtree, empty, ignore_errors=True)
+
+
+def _how_it_failed(asked: Command, ended: dict[str, Any]) -> str:
+    if ended["status"] is None:
+        return f"{asked.program} was stopped after {asked.timeout:g} seconds"
+    how = f"ended with status {ended['status']}"
+    if ended["status"] < 0:
+        how = f"was ended by signal {-ended['status']}"
+    return f"{asked.program} {how}: {ended['output'].strip()[-1000:]}"

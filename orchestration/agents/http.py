@@ -1,0 +1,82 @@
+"""The agent `http`: makes one HTTP request, after approval where it may change something."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, Self
+
+import httpx
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from orchestration.agents.arguments import Arguments, check_action
+from orchestration.agents.exchange import Exchange, exchange
+from orchestration.catalog import agent
+from orchestration.exceptions import StepFailed
+from orchestration.runs import Run
+
+SAFE_METHODS = ("GET", "HEAD")
+METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
+
+
+def _web_address(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"is not an address: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("must be an address that begins with http:// or https://")
+    return text
+
+
+class Request(Arguments):
+    """`json` is sent as JSON, `body` as it is; `timeout` in seconds for all, `answer_limit` in bytes."""
+
+    url: Annotated[str, AfterValidator(_web_address)]
+    headers: dict[str, str] = {}
+    json_body: Annotated[JsonValue, Field(alias="json")] = None
+    body: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
+    answer_limit: Annotated[int, Field(ge=0, le=262_144)] = 65_536
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if self.json_body is not None and self.body is not None:
+            raise ValueError("give json or body, not both")
+        return self
+
+
+@agent(
+    "http", description="Makes an HTTP request. Anything but GET and HEAD asks for approval of that request."
+)
+async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
+    """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
+
+    Step: `{"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/status"}}`
+    """
+    check_action(action := action.upper(), *METHODS)
+    asked = Request.read(arguments)
+    request = _exchange(action, asked)
+    if action not in SAFE_METHODS:
+        await run.approve(f"{action} {asked.url}"[:200], arguments=asdict(request))
+    answer = await run.step(action, _exchanged, asdict(request), asked.timeout, asked.answer_limit)
+    text = f"{answer['status']} {answer['reason']} {answer['location']}".rstrip() + f"\n\n{answer['text']}"
+    await run.say("http", text.strip())
+    if answer["status"] >= 400:
+        raise StepFailed(f"{action} {asked.url} was answered with {text[:1000].strip()}")
+    return text.strip()
+
+
+def _exchange(method: str, asked: Request) -> Exchange:
+    if asked.json_body is None:
+        return Exchange(method=method, url=asked.url, headers=asked.headers, body=asked.body)
+    return Exchange(
+        method=method,
+        url=asked.url,
+        headers={"Content-Type": "application/json", **asked.headers},
+        body=json.dumps(asked.json_body, ensure_ascii=False),
+    )
+
+
+async def _exchanged(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:
+    return asdict(await exchange(Exchange(**request), seconds=seconds, limit=limit))

@@ -1,0 +1,117 @@
+"""The orchestration `checklist`: people confirm one item after the other, as in a runbook or a release."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from approvals.lifecycle import Outcome
+from orchestration.catalog import orchestration
+from orchestration.exceptions import Rejected, Withdrawn
+from orchestration.plans import StepState
+from orchestration.proxy_agent import people_named, title_of
+from orchestration.runs import Run
+
+AGAIN, SKIP, STOP = "Ask again", "Skip it", "Stop here"
+SKIPPED = "skipped"
+
+
+class Item(BaseModel):
+    """What to confirm, and who: names of users and groups; without any, the run's owner."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    details: str = ""
+    assignees: list[str] | None = None
+    required: Annotated[int, Field(ge=1)] = 1
+    four_eyes: bool = False
+
+
+def _as_item(value: Any) -> Any:
+    return {"title": value} if isinstance(value, str) else value
+
+
+Items = Annotated[list[Annotated[Item, BeforeValidator(_as_item)]], Field(min_length=1, max_length=200)]
+
+
+@orchestration("checklist")
+async def checklist(
+    run: Run,
+    *,
+    title: str,
+    items: Items,
+    timeout: float | None = None,  # noqa: ASYNC109 - the people's, not this call's
+) -> str:
+    """Walk people through a checklist; each item waits until somebody confirms it.
+
+    Confirming may carry a note. Where an item is rejected, or nobody confirms it within `timeout` seconds,
+    the run's owner says how to go on: ask again, skip the item, or stop. Who confirmed what is on record.
+
+    Input: `{"title": "Release 2.4", "items": ["Tests are green", {"title": "Backup is restorable",
+    "details": "Restore last night's into `staging`.", "assignees": ["ops"], "four_eyes": true}]}`
+    """
+    assignees = [
+        await people_named(run, item.assignees, f"items[{index}].assignees")
+        for index, item in enumerate(items)
+    ]
+    await run.show_plan([{"title": item.title} for item in items])
+    notes = []
+    for index, item in enumerate(items):
+        confirm = partial(
+            run.approve,
+            title_of(f"{title}: {item.title}"),
+            arguments={"checklist": title, "number": index + 1, "item": item.title},
+            details=item.details,
+            assignees=assignees[index],
+            required=item.required,
+            four_eyes=item.four_eyes,
+            timeout=timeout,
+        )
+        notes.append(await _gone_through(run, index, item, confirm))
+    return _report(title, items, notes)
+
+
+async def _gone_through(run: Run, index: int, item: Item, confirm: Callable[[], Awaitable[Outcome]]) -> str:
+    """Ask until the item is confirmed or skipped; returns the note for the report."""
+    while True:
+        await run.mark_step(index, StepState.WAITING)
+        try:
+            confirmed = await confirm()
+        except Withdrawn:
+            raise
+        except Rejected as rejected:
+            how = await run.ask(
+                title_of(f"How to go on? {item.title}"),
+                details=f"Not confirmed. {rejected.detail}",
+                choices=[AGAIN, SKIP, STOP],
+                default=STOP,
+            )
+            if how == STOP:
+                await run.mark_step(index, StepState.REJECTED, rejected.detail)
+                raise
+            if how == SKIP:
+                await run.mark_step(index, StepState.SKIPPED, rejected.detail)
+                return SKIPPED
+        else:
+            note = _note(confirmed)
+            await run.mark_step(index, StepState.COMPLETED, note)
+            return note
+
+
+def _note(confirmed: Outcome) -> str:
+    by = f"confirmed by {confirmed.decided_by}" if confirmed.decided_by else "confirmed"
+    return f"{by}: {confirmed.comment}" if confirmed.comment else by
+
+
+def _report(title: str, items: Items, notes: list[str]) -> str:
+    skipped = notes.count(SKIPPED)
+    lines = [f"{title}: {len(items) - skipped} confirmed, {skipped} skipped."]
+    lines += [
+        f"{number}. {item.title}: {note}"
+        for number, (item, note) in enumerate(zip(items, notes, strict=True), 1)
+    ]
+    return "\n".join(lines)

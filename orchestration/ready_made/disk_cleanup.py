@@ -1,0 +1,100 @@
+"""The orchestration `disk_cleanup`: a person picks which of the largest files are removed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from orchestration.catalog import orchestration
+from orchestration.ready_made.disk import Directory, File, directory_at, largest_files, readable, remove
+from orchestration.runs import Run
+
+OPTION_LIMIT = 200
+
+
+def check_directory(given: Mapping[str, Any]) -> None:
+    directory_at(given["directory"])
+
+
+@orchestration("disk_cleanup", check=check_directory)
+async def disk_cleanup(
+    run: Run,
+    *,
+    directory: str,
+    limit: Annotated[int, Field(ge=1, le=200)] = 20,
+    minimum: Annotated[int, Field(ge=0)] = 1,
+) -> str:
+    """Find the largest files under a directory, ask which may go, and remove those after approval.
+
+    Links are never followed, other file systems are not entered, and a file that has changed since it was
+    shown is left. `limit` is how many files are shown, `minimum` the smallest size in bytes.
+
+    Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
+    """
+    found = await run.step("look for large files", _look, directory, limit, minimum)
+    if found["unreadable"]:
+        await run.say("disk", f"Folders that could not be looked into: {found['unreadable']}.")
+    if not found["files"]:
+        return f"There is no file of {readable(minimum)} or more under {directory}. Nothing was removed."
+
+    options = {_option(number, File(**file)): file for number, file in enumerate(found["files"], 1)}
+    picked = await run.ask(
+        "Which files shall be removed?", choices=list(options), multiple=True, details=directory
+    )
+    if not picked:
+        return "No file was picked. Nothing was removed."
+
+    files = [options[option] for option in picked]
+    size = readable(sum(file["size"] for file in files))
+    await run.approve(
+        f"Remove {_files(len(files))}, {size}",
+        details="They are removed for good. A file that changes before is left.",
+        arguments={"directory": found["directory"], "files": files},
+    )
+    removals = [await run.step("remove", _remove, found["directory"], file) for file in files]
+    return _report(removals)
+
+
+async def _look(directory: str, limit: int, minimum: int) -> dict[str, Any]:
+    """In a thread, which stops looking when nobody waits for it any more."""
+    stopped = threading.Event()
+    try:
+        return await asyncio.to_thread(_found, directory, limit, minimum, stopped)
+    finally:
+        stopped.set()
+
+
+def _found(directory: str, limit: int, minimum: int, stopped: threading.Event) -> dict[str, Any]:
+    place = directory_at(directory)
+    found = largest_files(place, limit=limit, minimum=minimum, stopped=stopped.is_set)
+    return {"directory": asdict(place), **asdict(found)}
+
+
+def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    return asdict(remove(Directory(**directory), File(**file)))
+
+
+def _option(number: int, file: File) -> str:
+    option = f"{file.path} — {readable(file.size)}"
+    if len(option) <= OPTION_LIMIT:
+        return option
+    # No other option ends like this, so even shortened paths can't be mistaken for each other.
+    return f"{file.path[:80]}…{file.path[-80:]} — {readable(file.size)} (no. {number})"
+
+
+def _report(removals: list[dict[str, Any]]) -> str:
+    removed = [removal for removal in removals if removal["removed"]]
+    freed = readable(sum(removal["freed"] for removal in removed))
+    lines = [f"Removed {len(removed)} of {_files(len(removals))}, freed {freed}."]
+    lines += [f"Removed: {removal['path']}" for removal in removed]
+    lines += [f"Left: {removal['path']}: {removal['left']}." for removal in removals if removal["left"]]
+    return "\n".join(lines)
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"

@@ -1,0 +1,118 @@
+"""The orchestration `plan`: steps of agents, carried out once a person has approved exactly these steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestration.approval_manager import HumanApprovalManager, steps_schema
+from orchestration.catalog import agents, orchestration
+from orchestration.exceptions import Rejected, plain_words
+from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
+from orchestration.proxy_agent import title_of
+from orchestration.runs import Run
+
+
+def check_plan(given: Mapping[str, Any]) -> None:
+    plan_from(given, agents())
+
+
+@orchestration("plan", check=check_plan)
+async def plan(run: Run, *, task: str, steps: list[dict[str, Any]]) -> str:
+    """Have a plan approved, then carry out its steps, one after the other.
+
+    A step with `"approval": true` asks once more, right before it is done. The approver may edit the plan, or
+    send it back with a comment: then the owner is asked for other steps, which need an approval of their own.
+
+    Input: `{"task": "See how full the disk is", "steps": [{"agent": "command", "action": "run",
+    "arguments": {"program": "df", "arguments": ["-h"]}, "approval": false}]}`
+    """
+    team = agents()
+    return await carry_out(run, task, GivenPlan(run, plan_from({"task": task, "steps": steps}, team)), team)
+
+
+async def carry_out(run: Run, task: str, planner: Planner, team: Team | None = None) -> str:
+    """The same with a planner of your own; it may be as clever as you like, people approve what it plans.
+
+    @orchestration("tidy_up")
+    async def tidy_up(run: Run, *, task: str) -> str:
+        return await carry_out(run, task, MyPlanner())
+    """
+    team = agents() if team is None else team
+    approved = await HumanApprovalManager(run, planner).approved_plan(task, team)
+    results = [await _tried(run, team, approved, index) for index in range(len(approved.steps))]
+    return _final_answer(approved, results)
+
+
+class GivenPlan:
+    """The default planner: the plan is the one given. Sent back, it asks the run's owner for other steps.
+
+    No steps, or no answer in time, mean that there is no other plan.
+    """
+
+    asks_people = True
+
+    def __init__(self, run: Run, given: Plan) -> None:
+        self._run = run
+        self._given = given
+
+    async def plan(self, task: str, team: Team) -> Plan:
+        return self._given
+
+    async def replan(self, task: str, team: Team, plan: Plan, feedback: str) -> Plan:
+        steps = await self._run.ask(
+            title_of(f"Which steps instead? {task}"),
+            details=_sent_back(plan, feedback),
+            schema=steps_schema(team, fewest=0),
+            default=[],
+        )
+        return plan_from({"task": task, "steps": steps}, team) if steps else Plan(task=task, steps=())
+
+
+async def _tried(run: Run, team: Team, plan: Plan, index: int) -> str:
+    """Carry out one step, and let the shown plan say how it went."""
+    try:
+        result = await _carried_out(run, team[plan.steps[index].agent], plan.steps[index], index)
+    except Exception as error:
+        ended = StepState.REJECTED if isinstance(error, Rejected) else StepState.FAILED
+        await run.mark_step(index, ended, plain_words(error))
+        for later in range(index + 1, len(plan.steps)):
+            await run.mark_step(later, StepState.SKIPPED)
+        raise
+    await run.mark_step(index, StepState.COMPLETED, _brief(result))
+    return result
+
+
+async def _carried_out(run: Run, agent: Agent, step: PlanStep, index: int) -> str:
+    if step.approval:
+        await run.mark_step(index, StepState.WAITING)
+        await run.approve(
+            title_of(f"Step {index + 1}: {step.agent}, {step.action}"),
+            arguments={"agent": step.agent, "action": step.action, "arguments": step.arguments},
+        )
+    await run.mark_step(index, StepState.RUNNING)
+    result = await agent(run, step.action, step.arguments)
+    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+
+def _sent_back(plan: Plan, feedback: str) -> str:
+    quoted = "\n".join(f"> {line}" for line in feedback.splitlines())
+    steps = json.dumps(plan.as_json()["steps"], ensure_ascii=False, indent=2)
+    return (
+        f"The plan was sent back:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"
+        "Answer with other steps, which will need approval, or with an empty list to end the run."
+    )
+
+
+def _final_answer(plan: Plan, results: list[str]) -> str:
+    lines = [
+        f"{number}. {step.agent}, {step.action}: {_brief(result)}"
+        for number, (step, result) in enumerate(zip(plan.steps, results, strict=True), 1)
+    ]
+    return "\n".join([f"Done: {plan.task}", *lines])
+
+
+def _brief(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:299].rstrip()}…"
