@@ -11,7 +11,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.admin.records import RecordAdmin
-from approvals.database import database_now
 from approvals.web.values import visible
 from orchestration import selectors
 from orchestration.models import Run
@@ -50,7 +49,6 @@ class RunAdmin(RecordAdmin):
         return {
             "title": str(row),
             "run": selectors.run_by_id(row.pk),
-            "now": database_now(),
             "steps": selectors.steps_of(row),
             "messages_of_run": messages[-LATEST_MESSAGES:],
             "earlier": max(0, len(messages) - LATEST_MESSAGES),

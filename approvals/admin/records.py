@@ -10,6 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from approvals.database import database_now
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -41,7 +43,7 @@ class RecordAdmin(ModelAdmin):
 
     def shown(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
         """A page with what every admin page has around it."""
-        around = {**self.admin_site.each_context(request), "opts": self.opts}
+        around = {**self.admin_site.each_context(request), "opts": self.opts, "now": database_now()}
         return TemplateResponse(request, template, {**around, **context})
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -123,7 +123,6 @@ class RequestAdmin(RecordAdmin):
         return {
             "title": str(asked),
             "asked": asked,
-            "now": database_now(),
             "edits": _edits(asked),
             "trail": [in_words(entry, asked.required) for entry in selectors.history(asked)],
             "broken": audit.verify(asked),
