@@ -21,7 +21,7 @@ from approvals import group_commit, permissions, selectors
 from approvals.commands import Accepted, Actor, Answer, Command, Decide, Reassign, Result, View, Withdraw
 from approvals.database import in_database
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest
-from approvals.lifecycle import Outcome, Status, Verdict
+from approvals.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text
 from approvals.schemas import check_against, check_choice
 
@@ -134,53 +134,57 @@ def _decide_command(
 ) -> Decide:
     if verdict not in set(Verdict):
         raise InvalidRequest("A decision is 'approve' or 'reject'.", field="decision")
-    command = Decide(
-        request_id=selectors.as_id(request_id),
+    pk = selectors.as_id(request_id)
+    if arguments is not None:
+        arguments = _checked_arguments(actor, pk, verdict, arguments)
+    return Decide(
+        request_id=pk,
         actor=actor,
         verdict=Verdict(verdict),
         comment=checked_text(comment, "comment", max_length=COMMENT_LIMIT),
         arguments=arguments,
     )
-    if arguments is not None:
-        _check_edited(command)
-    return command
 
 
-def _check_edited(command: Decide) -> None:
-    request = _request_to_check(command)
-    if not isinstance(command.arguments, dict):
+def _checked_arguments(actor: Actor, request_id: UUID, verdict: str, arguments: Any) -> Any:
+    if not isinstance(arguments, dict):
         raise InvalidAnswer("Edited arguments are a JSON object.", field="arguments")
-    checked_json(command.arguments, "arguments", error=InvalidAnswer)
-    if command.verdict is Verdict.REJECT:
+    if verdict == Verdict.REJECT:
         raise InvalidAnswer("Only an approval can edit the arguments.", field="arguments")
+    arguments = checked_json(arguments, "arguments", error=InvalidAnswer)
+    request = _request_to_check(actor, request_id)
     if request is not None and isinstance(request.editable, dict):
-        check_against(request.editable, command.arguments, "arguments")
+        return check_against(request.editable, arguments, "arguments")
+    return arguments
 
 
 def _answer_command(actor: Actor, request_id: UUID | str, answer: Any, comment: str) -> Answer:
-    command = Answer(
-        request_id=selectors.as_id(request_id),
+    pk = selectors.as_id(request_id)
+    return Answer(
+        request_id=pk,
         actor=actor,
-        answer=checked_json(answer, "answer", error=InvalidAnswer),
+        answer=_checked_answer(actor, pk, checked_json(answer, "answer", error=InvalidAnswer)),
         comment=checked_text(comment, "comment", max_length=COMMENT_LIMIT),
     )
-    request = _request_to_check(command)
-    if request is None:
-        return command
+
+
+def _checked_answer(actor: Actor, request_id: UUID, answer: Any) -> Any:
+    request = _request_to_check(actor, request_id)
+    if request is None or request.kind != Kind.CLARIFICATION:
+        return answer
     if request.choices is not None:
-        check_choice(request.choices, request.multiple, answer, "answer")
-    elif request.schema is not None:
-        check_against(request.schema, answer, "answer")
-    elif not isinstance(answer, str):
+        return check_choice(request.choices, request.multiple, answer, "answer")
+    if request.schema is not None:
+        return check_against(request.schema, answer, "answer")
+    if not isinstance(answer, str):
         raise InvalidAnswer("The answer is text.", field="answer")
-    return command
+    return answer
 
 
-def _request_to_check(command: Decide | Answer) -> Any:
+def _request_to_check(actor: Actor, request_id: UUID) -> Any:
     """The request, if it is open and this actor's to decide; else the writer says what is wrong."""
-    for request in selectors.requests_by_id([command.request_id]):
-        user_id = command.actor.user_id
-        permitted = user_id is None or selectors.may(user_id, request).decide
+    for request in selectors.requests_by_id([request_id]):
+        permitted = actor.user_id is None or selectors.may(actor.user_id, request).decide
         return request if permitted and request.status == Status.PENDING else None
     return None
 

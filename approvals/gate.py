@@ -172,7 +172,7 @@ def _approval(
     if on_timeout not in set(Verdict):
         raise InvalidRequest("A timeout decides 'approve' or 'reject'.", field="on_timeout")
     _check_required(required)
-    _check_editable(editable, required)
+    editable = _checked_editable(editable, required)
     return _command(
         Kind.APPROVAL,
         title,
@@ -200,7 +200,7 @@ def _clarification(
         raise InvalidRequest("Several answers need choices to pick from.", field="multiple")
     options = None if choices is None else _options(choices, multiple)
     if schema is not None:
-        check_schema(schema, "schema")
+        schema = check_schema(schema, "schema")
     return _command(
         Kind.CLARIFICATION,
         title,
@@ -274,24 +274,21 @@ def _check_required(required: int) -> None:
         raise InvalidRequest("At least one approval is required, as a whole number.", field="required")
 
 
-def _check_editable(editable: bool | dict[str, Any], required: int) -> None:
-    if isinstance(editable, dict):
-        check_schema(editable, "editable")
-    elif not isinstance(editable, bool):
+def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | dict[str, Any]:
+    if not isinstance(editable, bool | dict):
         raise InvalidRequest("Editable is true, false or a JSON Schema.", field="editable")
     if editable is not False and required > 1:
         # Each would approve other arguments; then nobody has approved the same thing.
         raise InvalidRequest(
             "What several people must approve can't be edited by one of them.", field="editable"
         )
+    return editable if isinstance(editable, bool) else check_schema(editable, "editable")
 
 
 def _options(choices: Collection[str], multiple: bool) -> list[str]:
     if isinstance(choices, str) or not isinstance(choices, Collection):
         raise InvalidRequest("The choices are a list of texts.", field="choices")
-    options = list(choices)
-    check_choices(options, multiple, "choices")
-    return options
+    return check_choices(list(choices), multiple, "choices")
 
 
 def _default_answer(
@@ -299,13 +296,13 @@ def _default_answer(
 ) -> Any:
     if default is OMITTED:
         return DEFAULT_ANSWER if options is None and schema is None else None
-    checked_json(default, "default")
+    default = checked_json(default, "default")
     if default is None:
         return None
     if options is not None:
-        check_choice(options, multiple, default, "default", error=InvalidRequest)
-    elif schema is not None:
-        check_against(schema, default, "default", error=InvalidRequest)
-    elif not isinstance(default, str):
+        return check_choice(options, multiple, default, "default", error=InvalidRequest)
+    if schema is not None:
+        return check_against(schema, default, "default", error=InvalidRequest)
+    if not isinstance(default, str):
         raise InvalidRequest("The default of a free answer is text.", field="default")
     return default

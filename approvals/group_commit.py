@@ -61,7 +61,7 @@ class Writer:
 
     def close(self) -> None:
         """Write what is queued, then stop the thread and close its connection."""
-        self._thread.submit(connection.close)
+        self._thread.submit(lambda: connection.close())  # the name means another connection in each thread
         self._thread.shutdown(wait=True)
 
     def _drain(self) -> None:

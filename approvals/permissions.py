@@ -160,9 +160,8 @@ def _is_assigned(person: Person, audience: Audience) -> bool:
 
 def _permissions_of(user_ids: set[int]) -> defaultdict[int, set[str]]:
     held: defaultdict[int, set[str]] = defaultdict(set)
-    wanted = Permission.objects.filter(
-        content_type__app_label="approvals", codename__in=[DECIDE, SEE_ALL, MANAGE]
-    )
+    codenames = [DECIDE, SEE_ALL, MANAGE]
+    wanted = Permission.objects.order_by().filter(content_type__app_label="approvals", codename__in=codenames)
     direct = wanted.filter(user__in=user_ids).values_list("user__pk", "codename")
     by_group = wanted.filter(group__user__in=user_ids).values_list(F("group__user__pk"), "codename")
     for user_id, codename in direct.union(by_group):
