@@ -8,12 +8,16 @@ from typing import Any
 
 from approvals.gate import OMITTED
 from approvals.lifecycle import Outcome
+from orchestration.agents.arguments import check_agent
 from orchestration.exceptions import InvalidInput, Rejected
 from orchestration.plans import InvalidPlan, Plan, Planner, Team, plan_from
 from orchestration.proxy_agent import title_of
 from orchestration.runs import Run
 
 ROUNDS = 30
+ADVICE = (
+    "Nothing begins before you approve. You may edit the steps; a rejection with a comment asks for others."
+)
 
 
 class HumanApprovalManager:
@@ -49,55 +53,84 @@ class HumanApprovalManager:
     async def approved_plan(self, task: str, team: Team) -> Plan:
         """The plan as approved; Rejected, with the last outcome, where none is."""
         plan = await self._made("plan", partial(self._planner.plan, task, team), team)
+        flaw = ""
         for number in range(1, self._rounds + 1):
-            await self._run.show_plan(plan.as_json()["steps"])
             try:
-                return await self._approved(plan, team, number)
+                approved = await self._approved(plan, team, number, flaw)
             except Rejected as rejected:
-                if not (feedback := _feedback(rejected.outcome)):
-                    raise
-                if number == self._rounds:
-                    raise _no_plan(f"None of {number} plans was approved", rejected) from rejected
-                plan = await self._made(
-                    "replan", partial(self._planner.replan, task, team, plan, feedback), team
-                )
-                if not plan.steps:
-                    raise _no_plan("There is no other plan", rejected) from rejected
-        raise AssertionError("the last round returns or raises")
+                plan, flaw = await self._other_plan(task, team, plan, number, rejected), ""
+                continue
+            if approved == plan or not (flaw := await flaw_of(self._run, approved.as_json(), team)):
+                return approved
+            plan = approved
+        raise InvalidInput(f"After {self._rounds} plans: {flaw}", field="steps")
 
-    async def _made(self, name: str, planning: Callable[[], Awaitable[Plan]], team: Team) -> Plan:
-        async def on_record() -> dict[str, Any]:
-            return (await planning()).as_json()
-
-        asks_people = getattr(self._planner, "asks_people", False)
-        made = await on_record() if asks_people else await self._run.step(name, on_record)
-        return Plan(task=made["task"], steps=()) if not made["steps"] else _read(made, team)
-
-    async def _approved(self, plan: Plan, team: Team, number: int) -> Plan:
+    async def _approved(self, plan: Plan, team: Team, number: int, flaw: str) -> Plan:
+        await self._run.show_plan(plan.as_json()["steps"])
         outcome = await self._run.approve(
             title_of(f"Plan: {plan.task}" if number == 1 else f"Plan {number}: {plan.task}"),
-            details="Nothing begins before you approve. You may edit the steps; a rejection with a comment"
-            " asks for another plan.",
+            details=f"These steps can't be carried out: {flaw}" if flaw else ADVICE,
             arguments=plan.as_json(),
             editable=_plan_schema(plan.task, team),
             assignees=self._assignees,
             timeout=self._timeout,
         )
-        approved = _read(outcome.arguments, team)
+        approved = plan_from(outcome.arguments, team)
         if approved != plan:
             await self._run.show_plan(approved.as_json()["steps"])
         return approved
 
+    async def _other_plan(self, task: str, team: Team, plan: Plan, number: int, rejected: Rejected) -> Plan:
+        feedback = _feedback(rejected.outcome)
+        if not feedback:
+            raise rejected
+        if number == self._rounds:
+            raise _no_plan(f"None of {number} plans was approved", rejected) from rejected
+        replan = partial(self._planner.replan, task, team, plan, feedback)
+        other = await self._made("replan", replan, team)
+        if not other.steps:
+            raise _no_plan("There is no other plan", rejected) from rejected
+        return other
 
-def steps_schema(team: Team, *, fewest: int = 1) -> dict[str, Any]:
-    """JSON Schema of a plan's steps for this team."""
+    async def _made(self, name: str, planning: Callable[[], Awaitable[Plan]], team: Team) -> Plan:
+        if getattr(self._planner, "asks_people", False):
+            return await planning()
+        made = await self._run.step(name, partial(_checked, planning, team))
+        return plan_from(made, team) if made["steps"] else Plan(task=made["task"], steps=())
+
+
+def check_steps(plan: Plan, team: Team) -> None:
+    """Let each agent look at its steps; InvalidInput names the step and the field that can't be."""
+    for index, step in enumerate(plan.steps):
+        try:
+            check_agent(team[step.agent], step.action, step.arguments)
+        except InvalidInput as error:
+            field = f"steps[{index}].{error.field}"
+            raise InvalidInput(f"steps[{index}].{error.detail}", field=field) from error
+
+
+async def flaw_of(run: Run, plan: dict[str, Any], team: Team) -> str:
+    """What is wrong with a plan that a person wrote, in words; empty if nothing is. Recorded."""
+
+    def check() -> str:
+        try:
+            check_steps(plan_from(plan, team), team)
+        except (InvalidPlan, InvalidInput) as error:
+            return f"{error.field}: {error.detail.removeprefix(f'{error.field}: ')}"
+        return ""
+
+    return str(await run.step("check steps", check))
+
+
+def steps_schema(agents: Collection[str] = (), *, fewest: int = 1) -> dict[str, Any]:
+    """JSON Schema of a plan's steps, whoever carries them out or only by these agents."""
     return {
         "type": "array",
         "minItems": fewest,
         "items": {
             "type": "object",
             "properties": {
-                "agent": {"type": "string", "enum": sorted(team)},
+                "agent": {"type": "string", "enum": sorted(agents)} if agents else {"type": "string"},
                 "action": {"type": "string", "pattern": r"\S"},
                 "arguments": {"type": "object"},
                 "approval": {"type": "boolean"},
@@ -117,11 +150,12 @@ def _plan_schema(task: str, team: Team) -> dict[str, Any]:
     }
 
 
-def _read(value: object, team: Team) -> Plan:
-    try:
-        return plan_from(value, team)
-    except InvalidPlan as error:
-        raise InvalidInput(f"{error.field}: {error.detail}", field=error.field) from error
+async def _checked(planning: Callable[[], Awaitable[Plan]], team: Team) -> dict[str, Any]:
+    plan = await planning()
+    if plan.steps:
+        plan_from(plan.as_json(), team)
+        check_steps(plan, team)
+    return plan.as_json()
 
 
 def _feedback(outcome: Outcome) -> str:

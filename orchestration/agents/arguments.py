@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeAlias, TypeVar
 
 import pydantic
 
 from orchestration.exceptions import InvalidInput
+from orchestration.plans import Agent
+
+Check: TypeAlias = Callable[[str, dict[str, Any]], object]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Arguments(pydantic.BaseModel):
@@ -33,6 +38,26 @@ def check_action(action: str, *known: str) -> None:
         raise InvalidInput(
             f"action: {action!r} is not known here. Known actions: {', '.join(known)}.", field="action"
         )
+
+
+def checked_by(check: Check) -> Callable[[F], F]:
+    """Say what an agent can know about a step before it is done: `check(action, arguments)`.
+
+    It raises InvalidInput, whose field is such as `arguments.url`. Put this below `@agent`.
+    """
+
+    def attach(function: F) -> F:
+        function.check = check  # type: ignore[attr-defined]  # functions take attributes
+        return function
+
+    return attach
+
+
+def check_agent(agent: Agent, action: str, arguments: dict[str, Any]) -> None:
+    """Let an agent look at a step, if it has something to say about it."""
+    check: Check | None = getattr(getattr(agent, "function", agent), "check", None)
+    if check is not None:
+        check(action, arguments)
 
 
 def _step(part: int | str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from django.conf import settings
 from pydantic import Field
 
-from orchestration.agents.arguments import Arguments, check_action
+from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
 from orchestration.exceptions import InvalidInput, StepFailed
@@ -35,7 +35,18 @@ class Command(Arguments):
     output_limit: Annotated[int, Field(ge=1000, le=262_144)] = OUTPUT_LIMIT
 
 
+def check(action: str, arguments: dict[str, Any]) -> None:
+    """Raises InvalidInput for what can't be run here."""
+    check_allowed(read(action, arguments))
+
+
+def read(action: str, arguments: dict[str, Any]) -> Command:
+    check_action(action, "run")
+    return Command.read(arguments)
+
+
 @agent("command", description="Runs a program of this machine, without a shell and within limits.")
+@checked_by(check)
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
 
@@ -43,9 +54,7 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
     Step: `{"agent": "command", "action": "run", "arguments": {"program": "df", "arguments": ["-h"]}}`
     """
-    check_action(action, "run")
-    asked = Command.read(arguments)
-    check_allowed(asked)
+    asked = read(action, arguments)
     async with run.speaking("command") as speak:
         ended = await run.step(f"run {asked.program}"[:100], partial(_run, speak), asked.model_dump())
     if ended["status"] != 0:
@@ -84,6 +93,7 @@ def _path(program: str) -> str:
 
 async def _run(speak: Speech, given: dict[str, Any]) -> dict[str, Any]:
     asked = Command(**given)
+    check_allowed(asked)
     async with _directory(asked) as directory:
         ended = await run_program(
             _path(asked.program),

@@ -10,8 +10,9 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
-from orchestration.agents.arguments import Arguments, check_action
+from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.catalog import agent
+from orchestration.proxy_agent import title_of
 from orchestration.runs import Run
 
 
@@ -38,16 +39,21 @@ class Letter(Arguments):
     body: str
 
 
+def read(action: str, arguments: dict[str, Any]) -> Letter:
+    check_action(action, "send")
+    return Letter.read(arguments)
+
+
 @agent("email", description="Sends an email, after approval of its recipients and text.")
+@checked_by(read)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Send a plain text email from the installation's own address.
 
     Step: `{"agent": "email", "action": "send", "arguments": {"to": ["ana@example.org"], "subject": "Done",
     "body": "The backup is complete."}}`
     """
-    check_action(action, "send")
-    letter = {"from": settings.DEFAULT_FROM_EMAIL, **Letter.read(arguments).model_dump()}
-    await run.approve(f"Send an email: {letter['subject']}"[:200], arguments=letter)
+    letter = {"from": settings.DEFAULT_FROM_EMAIL, **read(action, arguments).model_dump()}
+    await run.approve(title_of(f"Send an email: {letter['subject']}"), arguments=letter)
     await run.step("send", _send, letter)
     sent = f"Sent “{letter['subject']}” to {', '.join(letter['to'])}."
     await run.say("email", sent)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Self
 import httpx
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from orchestration.agents.arguments import Arguments, check_action
+from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.exchange import Exchange, exchange
 from orchestration.catalog import agent
 from orchestration.exceptions import StepFailed
+from orchestration.proxy_agent import title_of
 from orchestration.runs import Run
 
 SAFE_METHODS = ("GET", "HEAD")
@@ -46,19 +47,24 @@ class Request(Arguments):
         return self
 
 
+def read(action: str, arguments: dict[str, Any]) -> Request:
+    check_action(action, *METHODS)
+    return Request.read(arguments)
+
+
 @agent(
     "http", description="Makes an HTTP request. Anything but GET and HEAD asks for approval of that request."
 )
+@checked_by(read)
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
 
     Step: `{"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/status"}}`
     """
-    check_action(action := action.upper(), *METHODS)
-    asked = Request.read(arguments)
+    asked = read(action, arguments)
     request = _exchange(action, asked)
     if action not in SAFE_METHODS:
-        await run.approve(f"{action} {asked.url}"[:200], arguments=asdict(request))
+        await run.approve(title_of(f"{action} {asked.url}"), arguments=asdict(request))
     answer = await run.step(action, _exchanged, asdict(request), asked.timeout, asked.answer_limit)
     text = f"{answer['status']} {answer['reason']} {answer['location']}".rstrip() + f"\n\n{answer['text']}"
     await run.say("http", text.strip())

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from approvals.gate import OMITTED
-from orchestration.agents.arguments import Arguments
+from orchestration.agents.arguments import Arguments, checked_by
 from orchestration.catalog import agent
 from orchestration.proxy_agent import ProxyAgent, people_named
 from orchestration.runs import Run
@@ -24,15 +24,20 @@ class Question(Arguments):
     timeout: Annotated[float, Field(gt=0)] | None = None
 
 
+def read(action: str, arguments: dict[str, Any]) -> Question:
+    return Question.read(arguments)
+
+
 @agent(
     "person", description="Asks a person a question; the action is the question, the answer is the result."
 )
+@checked_by(read)
 async def person(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Ask, wait, and bring back the answer.
 
     Step: `{"agent": "person", "action": "Which shelf?", "arguments": {"choices": ["top", "bottom"]}}`
     """
-    asked = Question.read(arguments)
+    asked = read(action, arguments)
     proxy = ProxyAgent(run, assignees=await people_named(run, asked.assignees, "arguments.assignees"))
     return await proxy.ask(
         action,

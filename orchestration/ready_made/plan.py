@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.approval_manager import HumanApprovalManager, steps_schema
+from orchestration.approval_manager import HumanApprovalManager, check_steps, flaw_of, steps_schema
 from orchestration.catalog import agents, orchestration
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
@@ -15,7 +15,7 @@ from orchestration.runs import Run
 
 
 def check_plan(given: Mapping[str, Any]) -> None:
-    plan_from(given, agents())
+    check_steps(plan_from(given, team := agents()), team)
 
 
 @orchestration("plan", check=check_plan)
@@ -33,11 +33,13 @@ async def plan(run: Run, *, task: str, steps: list[dict[str, Any]]) -> str:
 
 
 async def carry_out(run: Run, task: str, planner: Planner, team: Team | None = None) -> str:
-    """The same with a planner of your own; it may be as clever as you like, people approve what it plans.
+    """The same with a planner of your own:
 
-    @orchestration("tidy_up")
-    async def tidy_up(run: Run, *, task: str) -> str:
-        return await carry_out(run, task, MyPlanner())
+        @orchestration("tidy_up")
+        async def tidy_up(run: Run, *, task: str) -> str:
+            return await carry_out(run, task, MyPlanner())
+
+    It may be as clever as you like, people approve what it plans. `team` None: all registered agents.
     """
     team = agents() if team is None else team
     approved = await HumanApprovalManager(run, planner).approved_plan(task, team)
@@ -61,13 +63,20 @@ class GivenPlan:
         return self._given
 
     async def replan(self, task: str, team: Team, plan: Plan, feedback: str) -> Plan:
-        steps = await self._run.ask(
-            title_of(f"Which steps instead? {task}"),
-            details=_sent_back(plan, feedback),
-            schema=steps_schema(team, fewest=0),
-            default=[],
-        )
-        return plan_from({"task": task, "steps": steps}, team) if steps else Plan(task=task, steps=())
+        flaw = ""
+        while True:
+            steps = await self._run.ask(
+                title_of(f"Which steps instead? {task}"),
+                details=_sent_back(plan, feedback, flaw),
+                schema=steps_schema(fewest=0),
+                default=[],
+            )
+            if not steps:
+                return Plan(task=task, steps=())
+            other = {"task": task, "steps": steps}
+            flaw = await flaw_of(self._run, other, team)
+            if not flaw:
+                return plan_from(other, team)
 
 
 async def _tried(run: Run, team: Team, plan: Plan, index: int) -> str:
@@ -96,11 +105,12 @@ async def _carried_out(run: Run, agent: Agent, step: PlanStep, index: int) -> st
     return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
 
 
-def _sent_back(plan: Plan, feedback: str) -> str:
+def _sent_back(plan: Plan, feedback: str, flaw: str) -> str:
     quoted = "\n".join(f"> {line}" for line in feedback.splitlines())
     steps = json.dumps(plan.as_json()["steps"], ensure_ascii=False, indent=2)
+    problem = f"Your last answer can't be carried out: {flaw}\n\n" if flaw else ""
     return (
-        f"The plan was sent back:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"
+        f"{problem}The plan was sent back:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"
         "Answer with other steps, which will need approval, or with an empty list to end the run."
     )
 

@@ -1,18 +1,12 @@
 """One HTTP exchange keeps to its limits and to the request that it was given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import httpx
 import pytest
 
 from orchestration.agents.exchange import Answer, Exchange, exchange
-from tests.orchestration.agents.web_server import WebServer, web_server
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with web_server() as server:
-        yield server
+from tests.orchestration.agents.web_server import WebServer
 
 
 async def ask(

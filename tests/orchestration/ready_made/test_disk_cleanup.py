@@ -128,8 +128,7 @@ async def test_links_are_not_offered(runtime: Runtime, owner: User, tmp_path: Pa
 async def test_a_name_that_is_hard_to_read_is_removed_exactly(
     runtime: Runtime, owner: User, tmp_path: Path, name: bytes
 ) -> None:
-    path = os.fsencode(tmp_path) + b"/" + name
-    write(Path(os.fsdecode(path)), 10)
+    path = write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)), 10)
     run = await begin(runtime, "disk_cleanup", owner, directory=str(tmp_path))
     (option,) = (await run.asked())["choices"]
     await run.answer([option])
@@ -137,7 +136,7 @@ async def test_a_name_that_is_hard_to_read_is_removed_exactly(
 
     assert (await run.finished())["status"] == "completed"
     assert option.isprintable()
-    assert not os.path.lexists(path)
+    assert not path.exists()
 
 
 async def test_paths_too_long_for_an_option_are_still_told_apart(

@@ -1,0 +1,32 @@
+"""One agent at work in a real run, and the web server it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from approvals.database import in_database
+from orchestration.catalog import find_agent, orchestration
+from orchestration.runs import Run
+from tests import factories
+from tests.orchestration.agents.web_server import WebServer, web_server
+from tests.stacks import Stack
+
+
+@orchestration("tests_one_agent")
+async def one_agent(run: Run, *, agent: str, action: str, arguments: dict[str, Any]) -> Any:
+    return await find_agent(agent)(run, action, arguments)
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    with web_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def owner(stack: Stack) -> User:
+    return await in_database(factories.user, "ana")
