@@ -48,6 +48,7 @@ class Connection:
         cookie = [(b"cookie", f"sessionid={session_key}".encode())] if session_key else []
         self.session_key = session_key
         self.requests: dict[str, dict[str, Any]] = {}
+        self.frames: list[dict[str, Any]] = []
         scope = {
             "type": "websocket",
             "path": path,
@@ -57,7 +58,7 @@ class Connection:
             "client": ["127.0.0.1", 50_000],
         }
         application = application or SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
-        self._socket = ApplicationCommunicator(application, scope)
+        self._socket: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]  # has none
 
     @classmethod
     async def of(cls, person: User, path: str = "/ws/inbox/", *, application: Any = None) -> Connection:
@@ -91,6 +92,7 @@ class Connection:
             raise Closed(message["code"])
         frame: dict[str, Any] = json.loads(message["text"])
         assert kind in (None, frame["type"]), frame
+        self.frames.append(frame)
         self._note(frame)
         return frame
 

@@ -60,8 +60,9 @@ class RateLimited(ApprovalError):
     code = "rate_limited"
 
 
-class LiveConsumer(AsyncConsumer):
-    """A person's connection. Without a layer's channel of its own: hints come to the hubs."""
+class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+    """A person's connection. `__call__` is our own: that of channels takes a channel of the layer for each
+    connection, and a turn on the thread that all connections share for each message. Hubs need neither."""
 
     def __init__(self) -> None:
         self._acting = 0

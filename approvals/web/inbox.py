@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import ClassVar
@@ -52,14 +52,23 @@ class InboxSeat(Seat):
 
     `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events. `end`
     is the place of the last, if the list was cut there. `person` is who it was made for, with the rights of
-    that moment; None: they are doubtful, and the next reading replaces the list.
+    that moment; None: they are doubtful, and the next reading replaces the list. `greeted` is called once,
+    after hello and the first snapshot.
     """
 
-    __slots__ = ("end", "origin_id", "person", "shown")
+    __slots__ = ("end", "greeted", "origin_id", "person", "shown")
 
-    def __init__(self, outbox: Outbox, session_key: str, origin_id: str | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        session_key: str,
+        origin_id: str | None = None,
+        *,
+        greeted: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(outbox, session_key)
         self.origin_id = origin_id
+        self.greeted = greeted
         self.person: Person | None = None
         self.shown: dict[UUID, datetime] | None = None
         self.end: Place | None = None
@@ -109,6 +118,8 @@ class InboxHub(Hub[InboxSeat]):
         self._note_sessions(person.id)
         seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
         self._replace(seat, person, inbox, frames)
+        if seat.greeted:
+            seat.greeted()
 
     def _replace(self, seat: InboxSeat, person: Person, inbox: Inbox, frames: _Frames) -> None:
         """Send a snapshot, unless it would say nothing new."""
@@ -131,7 +142,7 @@ class InboxHub(Hub[InboxSeat]):
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
         news = await in_database(readings.news, ids, shown_to, self._connected_sessions)
         frames = _Frames()
-        for turn, seat in enumerate(self._settled(news.visible.keys() | shown_to), start=1):
+        for turn, seat in enumerate(self._settled(news.concerned), start=1):
             if self._still_holds(seat, news.attendance):
                 self._tell_seat(seat, ids, news, frames)
             if turn % SEATS_BETWEEN_TURNS == 0:

@@ -6,7 +6,7 @@ be seen is never part of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from typing import Any, TypeAlias
@@ -72,11 +72,15 @@ class Inboxes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What has become of some requests, and which of them each user that they concern may see."""
+    """What has become of some requests, and which of them each user that they concern may see.
 
+    `concerned` are connected; those of them whose sessions are all over are not in `visible`.
+    """
+
+    concerned: frozenset[int]
     attendance: Attendance
     items: Mapping[UUID, Item]
-    visible: Mapping[int, frozenset[UUID]]  # for everybody who is there
+    visible: Mapping[int, frozenset[UUID]]
 
 
 def attendance(session_keys: Collection[str]) -> Attendance:
@@ -100,7 +104,7 @@ def inboxes(wanted: Collection[tuple[str, str | None]]) -> Inboxes:
 def news(
     ids: Collection[UUID],
     shown_to: Collection[int],
-    sessions_of: Callable[[int], Iterable[str]],
+    sessions_of: Callable[[int], Collection[str]],
 ) -> News:
     """What has become of these requests, for the users they are `shown_to` and for whom else they concern.
 
@@ -108,8 +112,8 @@ def news(
     """
     requests = selectors.requests_by_id(ids)
     audiences = permissions.audiences(requests)
-    concerned = {*shown_to, *_concerned(audiences.values())}
-    present = attendance({key for user_id in concerned for key in sessions_of(user_id)})
+    sessions = {user_id: sessions_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
+    present = attendance({key for keys in sessions.values() for key in keys})
     visible = {
         user_id: frozenset(
             id_ for id_, audience in audiences.items() if permissions.may_see(person, audience)
@@ -118,6 +122,7 @@ def news(
     }
     seen = frozenset().union(*visible.values())
     return News(
+        concerned=frozenset(user_id for user_id, keys in sessions.items() if keys),
         attendance=present,
         items={request.pk: _item(request) for request in requests if request.pk in seen},
         visible=visible,
@@ -160,15 +165,13 @@ def _concerned(audiences: Collection[Audience]) -> set[int]:
 def _members(group_ids: Collection[int]) -> set[int]:
     if not group_ids:
         return set()
-    membership = get_user_model()._meta.get_field("groups").remote_field.through
-    return set(membership.objects.filter(group_id__in=group_ids).values_list("user_id", flat=True))
+    return set(get_user_model()._default_manager.filter(groups__in=group_ids).values_list("pk", flat=True))
 
 
 def _holders() -> set[int]:
-    """Active users who see requests because of a permission."""
+    """Users who see requests because of a permission."""
     held = Permission.objects.filter(
         content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
     )
-    people = get_user_model()._default_manager.filter(is_active=True)
     by_permission = Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
-    return set(people.filter(by_permission).values_list("pk", flat=True))
+    return set(get_user_model()._default_manager.filter(by_permission).values_list("pk", flat=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -204,7 +205,7 @@ async def test_hints_that_come_twice_late_or_for_nothing_change_nothing() -> Non
         await connection.next("request_closed")
         for request in [*reversed(requests), *requests]:
             hints.send("requests", [request])
-            await inbox_hub().look(frozenset({readings.UUID(request)}))
+            await inbox_hub().look(frozenset({UUID(request)}))
         await inbox_hub().look_everywhere()
         await settled((connection, ada))
 
@@ -296,7 +297,10 @@ class World:
     def open(self) -> None:
         named = [self.someone(), self.random.choice(self.groups)]
         opened = self.random.choice([factories.approval, factories.clarification])
-        terms = {"timeout": self.random.choice([None, 60.0, 600.0]), "requester": self.someone()}
+        terms: dict[str, Any] = {
+            "timeout": self.random.choice([None, 60.0, 600.0]),
+            "requester": self.someone(),
+        }
         self.requests.append(opened(assignees=named[: self.random.randint(0, 2)], **terms))
 
     def decide(self) -> None:

@@ -1,0 +1,146 @@
+"""The hub of runs: everyone who watches a run live, told from one reading for all of them.
+
+A connection is told the run, then every message in order, then that the run is finished. A message that is
+still being spoken is told in chunks, each what was added; its end is told as the whole message. How far a
+connection has heard is kept with its seat, so hints that come twice or late find nothing new, and a slow
+reader goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from approvals.database import in_database
+from approvals.web.hubs import Hub, Seat
+from approvals.web.outbox import Outbox
+from approvals.web.protocol import Error, encode
+from orchestration import selectors
+from orchestration.models import Message
+from orchestration.web import readings
+from orchestration.web.protocol import AgentMessage, AgentMessageChunk, RunFinished, RunStatus
+from orchestration.web.readings import Place, ReadRun, Runs
+
+UNKNOWN_RUN = 4404
+
+_hub: RunHub | None = None
+
+
+def run_hub() -> RunHub:
+    """The process's hub, on the running event loop: a server has one."""
+    global _hub  # noqa: PLW0603
+    if _hub is None or _hub.loop is not asyncio.get_running_loop():
+        _hub = RunHub()
+    return _hub
+
+
+class RunSeat(Seat):
+    """One connection to one run. `heard` is the last message that it was told of; `growing` has those that
+    were not over then, and how many characters of each it was told. `told` is the hash of the run it has."""
+
+    __slots__ = ("finished", "growing", "heard", "run_id", "told")
+
+    def __init__(self, outbox: Outbox, session_key: str, run_id: UUID) -> None:
+        super().__init__(outbox, session_key)
+        self.run_id = run_id
+        self.heard = 0
+        self.growing: dict[int, int] = {}
+        self.told: int | None = None
+        self.finished = False
+
+    @property
+    def place(self) -> Place:
+        return Place(
+            session_key=self.session_key,
+            run_id=self.run_id,
+            heard=self.heard,
+            growing=frozenset(self.growing),
+        )
+
+
+class RunHub(Hub[RunSeat]):
+    topic: ClassVar[str] = "runs"
+    refreshed_at_once: ClassVar[int] = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watching: defaultdict[UUID, set[RunSeat]] = defaultdict(set)
+
+    def join(self, seat: RunSeat) -> None:
+        self._watching[seat.run_id].add(seat)
+        super().join(seat)
+
+    def _forget(self, seat: RunSeat) -> None:
+        self._watching[seat.run_id].discard(seat)
+        if not self._watching[seat.run_id]:
+            del self._watching[seat.run_id]
+
+    async def _tell_of(self, ids: frozenset[UUID]) -> None:
+        self.refresh(seat for run_id in ids for seat in self._watching.get(run_id, ()))
+
+    async def _check(self, seats: Sequence[RunSeat]) -> None:
+        self.refresh(seats)
+
+    async def _tell(self, seats: Sequence[RunSeat]) -> None:
+        read = await in_database(readings.runs, [seat.place for seat in seats])
+        for seat in seats:
+            if seat in self._seats and self._may_watch(seat, read):
+                self._tell_seat(seat, read)
+
+    def _may_watch(self, seat: RunSeat, read: Runs) -> bool:
+        owner = read.owners.get(seat.session_key)
+        if owner is None or not seat.holds(owner):
+            self._expel(seat)
+            return False
+        seat.user_id = owner
+        if seat.run_id in read.runs and seat.run_id in read.visible.get(owner, ()):
+            return True
+        unknown = selectors.unknown(seat.run_id)
+        seat.outbox.answer(encode(Error(code=unknown.code, detail=unknown.detail, field="run_id")))
+        self._expel(seat, UNKNOWN_RUN)
+        return False
+
+    def _tell_seat(self, seat: RunSeat, read: Runs) -> None:
+        run = read.runs[seat.run_id]
+        understood = _tell_run(seat, run) and all(
+            _tell_message(seat, message) for message in read.messages.get(seat.run_id, ())
+        )
+        if not understood:
+            seat.outbox.when_drained(lambda: self.refresh([seat]))
+        elif read.more:
+            self.refresh([seat])
+        elif run.finished and not seat.finished:
+            seat.finished = seat.outbox.tell(encode(RunFinished(run=run.run)))
+
+
+def _tell_run(seat: RunSeat, run: ReadRun) -> bool:
+    """False: the outbox is full."""
+    told = hash(run.run)
+    if told != seat.told and not seat.outbox.tell(encode(RunStatus(run=run.run))):
+        return False
+    seat.told = told
+    seat.finished = seat.finished and run.finished
+    return True
+
+
+def _tell_message(seat: RunSeat, message: Message) -> bool:
+    """False: the outbox is full."""
+    if message.pk <= seat.heard and message.pk not in seat.growing:
+        return True
+    if not seat.outbox.tell(*_frames(message, seat.growing.get(message.pk, 0))):
+        return False
+    seat.heard = max(seat.heard, message.pk)
+    seat.growing.pop(message.pk, None)
+    if not message.complete:
+        seat.growing[message.pk] = len(message.text)
+    return True
+
+
+def _frames(message: Message, told: int) -> list[str]:
+    if message.complete:
+        return [encode(AgentMessage(agent=message.agent, text=message.text))]
+    added = message.text[told:]
+    return [encode(AgentMessageChunk(agent=message.agent, text=added))] if added else []

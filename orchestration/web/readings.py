@@ -1,0 +1,87 @@
+"""What the hub of runs reads: sets in, sets out. Synchronous, for the database threads.
+
+Sessions, users and rights are looked up afresh in every reading.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q
+
+from approvals.web.protocol import Json
+from approvals.web.sessions import owners
+from orchestration import selectors
+from orchestration.models import FINISHED, Message, Run
+
+# A long run is told in pieces.
+MESSAGES_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far one connection has heard a run: up to a message, and of which ones it waits for the end."""
+
+    session_key: str
+    run_id: UUID
+    heard: int
+    growing: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRun:
+    run: Json
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """`more`: there are further messages than were read."""
+
+    owners: Mapping[str, int]
+    visible: Mapping[int, Collection[UUID]]
+    runs: Mapping[UUID, ReadRun]
+    messages: Mapping[UUID, Sequence[Message]]
+    more: bool
+
+
+def runs(places: Sequence[Place]) -> Runs:
+    """What these connections have not heard yet. Where a run is finished, its last message was read too."""
+    present = owners({place.session_key for place in places})
+    run_ids = {place.run_id for place in places if place.session_key in present}
+    visible = selectors.visible_run_ids(set(present.values()), run_ids)
+    # The runs before the messages: whatever was said before a run was finished is found.
+    found = selectors.runs_by_id(run_ids)
+    messages = _messages([place for place in places if place.run_id in run_ids])
+    return Runs(
+        owners=present,
+        visible=visible,
+        runs={run.pk: _read(run) for run in found},
+        messages=_by_run(messages),
+        more=len(messages) == MESSAGES_AT_ONCE,
+    )
+
+
+def _read(run: Run) -> ReadRun:
+    return ReadRun(run=Json.of(selectors.run_on_the_wire(run)), finished=run.status in FINISHED)
+
+
+def _messages(places: Sequence[Place]) -> list[Message]:
+    """The first messages that one of these connections has not heard to the end; one query."""
+    heard: dict[UUID, int] = {}
+    wanted = Q(pk__in={message_id for place in places for message_id in place.growing})
+    for place in places:
+        heard[place.run_id] = min(place.heard, heard.get(place.run_id, place.heard))
+    for run_id, last in heard.items():
+        wanted |= Q(run_id=run_id, pk__gt=last)
+    return list(Message.objects.filter(wanted).order_by("pk")[:MESSAGES_AT_ONCE]) if places else []
+
+
+def _by_run(messages: Sequence[Message]) -> Mapping[UUID, Sequence[Message]]:
+    by_run: defaultdict[UUID, list[Message]] = defaultdict(list)
+    for message in messages:
+        by_run[message.run_id].append(message)
+    return by_run

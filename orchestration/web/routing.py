@@ -1,0 +1,9 @@
+"""The addresses of live connections to runs; see approvals.web.routing."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from orchestration.web.consumers import RunConsumer
+
+websocket_urlpatterns = [path("ws/runs/<uuid:run_id>/", RunConsumer.as_asgi())]
