@@ -12,8 +12,8 @@ from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.management.answering import flat_properties, labels, typed_choices, typed_property
 from approvals.management.json_option import json_from, json_object_from
 from approvals.management.keyboard import Keyboard
-from approvals.management.screen import Misuse, Screen
-from approvals.management.wording import arguments, as_text, facts, refusal
+from approvals.management.screen import Misuse, Screen, as_text
+from approvals.management.wording import facts, refusal
 
 _YES = {"a", "approve", "y", "yes"}
 _NO = {"r", "reject", "n", "no"}
@@ -85,7 +85,7 @@ class Questions:
         """Arguments typed anew, shown once more before they are approved."""
         self._screen.say(f"Now: {as_text(request['arguments'])}", style="dim")
         edited = json_object_from(await self._line("Arguments as JSON (or @file):"), "The arguments")
-        self._screen.fields(arguments(edited), title="As edited", style="yellow")
+        self._screen.fields(edited, title="As edited", style="yellow")
         if (await self._line("Approve these? [y]es, [n]o:")).lower() not in _YES:
             return await self._verdict(request)
         return await self._decide(request, Verdict.APPROVE, arguments=edited)

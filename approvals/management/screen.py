@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, cast
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -16,6 +16,9 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+# Line ends and tabs, and the joiners that emoji and several scripts need.
+_KEPT = "\n\t\u200c\u200d"
 
 
 class Misuse(CommandError):
@@ -51,6 +54,13 @@ class Screen:
         else:
             self._stream.write(one_line(text))
 
+    def text(self, text: str) -> None:
+        """Several lines as they are, but for what would act on a terminal."""
+        if self.is_terminal:
+            self._console.print(Text(visible(text)))
+        else:
+            self._stream.write(text)
+
     def prompt(self, text: str) -> None:
         """A question whose answer is typed on the same line."""
         self._console.print(Text(visible(text), style="bold"), end=" ")
@@ -66,26 +76,27 @@ class Screen:
             for row in rows:
                 self._stream.write("\t".join(one_line(str(cell)) for cell in row))
             return
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=any(columns))
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(_cell(cell) for cell in row))
         self._console.print(table)
 
-    def fields(self, values: Mapping[str, str], *, title: str = "", style: str = "dim") -> None:
-        """Names and values in a frame; elsewhere `name: value` lines."""
+    def fields(self, values: Mapping[str, Any], *, title: str = "", style: str = "dim") -> None:
+        """Names and values in a frame, JSON as an outline; elsewhere `name: value` lines, JSON as it is."""
         if not self.is_terminal:
             if title:
                 self._stream.write(one_line(title))
             for name, value in values.items():
-                self._stream.write(f"{one_line(name)}: {one_line(value)}")
+                self._stream.write(f"{one_line(name)}: {one_line(as_text(value))}")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="dim")
         grid.add_column(overflow="fold")
         for name, value in values.items():
-            grid.add_row(visible(name), visible(value))
+            lines = [value] if isinstance(value, str) else _outline(value)
+            grid.add_row(visible(name), visible("\n".join(lines)))
         self.panel(grid, title=title, style=style)
 
     def panel(self, *parts: RenderableType, title: str = "", style: str = "dim") -> None:
@@ -98,6 +109,11 @@ class Screen:
         self._stream.write(json.dumps(value, ensure_ascii=not self.is_terminal, indent=2))
 
 
+def as_text(value: Any) -> str:
+    """Texts as they are, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def visible(text: str) -> str:
     """`text` with everything that acts on a terminal, or reorders what is read, written out."""
     return "".join(_shown(character) for character in text)
@@ -105,14 +121,42 @@ def visible(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` as one field of one line: tabs and line ends written out as well."""
-    return visible(text).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return visible(text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n"))
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+    if character in _KEPT or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _outline(value: Any) -> Iterator[str]:
+    """JSON for people: a line for each value, what belongs together indented. No text can pass for a name."""
+    match value:
+        case dict() if value:
+            for name, inner in value.items():
+                yield from _beneath(f"{_key(name)}:", inner)
+        case list() if value:
+            for inner in value:
+                yield from _beneath("-", inner)
+        case _:
+            yield json.dumps(value, ensure_ascii=False)
+
+
+def _beneath(head: str, inner: Any) -> Iterator[str]:
+    lines = list(_outline(inner))
+    if isinstance(inner, dict | list) and inner and head != "-":
+        yield head
+        yield from (f"  {line}" for line in lines)
+    else:
+        first, *rest = lines
+        yield f"{head} {first}"
+        yield from (f"  {line}" for line in rest)
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else json.dumps(name, ensure_ascii=False)
 
 
 def _cell(cell: str | Text) -> Text:

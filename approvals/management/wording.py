@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Kind, Outcome, Status
-from approvals.management.screen import Refused, visible
+from approvals.management.screen import Refused, as_text, visible
 
 KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
 STATUS_MARKS = {
@@ -31,9 +30,9 @@ STATUS_STYLES = {
 _URGENT = timedelta(minutes=1)
 
 
-def facts(request: Mapping[str, Any]) -> dict[str, str]:
+def facts(request: Mapping[str, Any]) -> dict[str, Any]:
     """What a person must know before deciding, from a request on the wire."""
-    known = {
+    known: dict[str, Any] = {
         "asked by": request["requester"] or "this installation",
         "decides": assignees(request["assignees"]),
         "deadline": deadline(request),
@@ -42,17 +41,9 @@ def facts(request: Mapping[str, Any]) -> dict[str, str]:
         known["approvals"] = f"{request['approvals']} of {request['required']}"
     if request["details"]:
         known["details"] = request["details"]
-    known.update({f"  {name}": value for name, value in arguments(request["arguments"]).items()})
+    if request["arguments"]:
+        known["arguments"] = request["arguments"]
     return known
-
-
-def arguments(values: Mapping[str, Any] | None) -> dict[str, str]:
-    """The exact action, one line a name; texts as they are, everything else as JSON."""
-    return {name: as_text(value) for name, value in (values or {}).items()}
-
-
-def as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def assignees(named: Mapping[str, list[str]]) -> str:
@@ -64,7 +55,8 @@ def deadline(request: Mapping[str, Any]) -> str:
     """When the time is up, and what happens then."""
     if request["deadline"] is None:
         return "none"
-    return f"{moment(request['deadline'])}, then: {if_nobody_decides(request)}"
+    left, _ = time_left(request["deadline"], datetime.now(UTC))
+    return f"{moment(request['deadline'])} ({left}), then: {if_nobody_decides(request)}"
 
 
 def if_nobody_decides(request: Mapping[str, Any]) -> str:
