@@ -182,10 +182,15 @@ class Batch:
 
 
 def _locked(commands: Sequence[Command]) -> dict[UUID, HumanRequest]:
-    """The rows that the commands concern, locked in id order, so that no two batches wait for each other."""
+    """The rows that the commands concern, locked in id order, so that no two batches wait for each other.
+
+    They are read by a second statement: one that had to wait for a lock joins what it locked then with what
+    the other tables held when it began.
+    """
     wanted = {command.request_id for command in commands} | _ids_of_keys(commands)
-    rows = HumanRequest.writing.select_for_update(of=("self",)).select_related("decided_by")
-    return {row.pk: row for row in rows.filter(pk__in=wanted).order_by("pk")}
+    rows = HumanRequest.writing.filter(pk__in=wanted)
+    locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+    return {row.pk: row for row in rows.filter(pk__in=locked).select_related("decided_by")} if locked else {}
 
 
 def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:

@@ -139,7 +139,7 @@ class TestAnswers:
         ("terms", "wrong", "right"),
         [
             ({"choices": ["a", "b"]}, "c", "a"),
-            ({"choices": ["a", "b"], "multiple": True}, ["a", "c"], ["b", "a"]),
+            ({"choices": ["a", "b"], "multiple": True}, ["a", "c"], ["a", "b"]),
             ({"schema": {"type": "object", "required": ["n"]}}, {"m": 1}, {"n": 1}),
             ({}, 5, "five"),
         ],
@@ -376,7 +376,7 @@ class TestRaces:
         with ThreadPoolExecutor(len(people)) as threads:
             told = list(threads.map(vote, people))
         recorded = gate.outcome(request_id)
-        assert all(outcome == recorded for outcome in told)
+        assert told == [recorded] * len(people)
         assert AuditEntry.objects.filter(request_id=request_id).exclude(outcome="").count() == 1
         assert audit.verify(row(request_id)) is None
 

@@ -43,7 +43,7 @@ class TestBadInput:
             ({"required": 2}, "required"),
             ({"required": True}, "required"),
             ({"four_eyes": True}, "four_eyes"),
-            ({"editable": {"type": "nonsense"}}, "editable"),
+            ({"editable": {"type": "nonsense"}}, "editable.type"),
             ({"editable": True, "required": 2}, "editable"),
             ({"on_timeout": "maybe"}, "on_timeout"),
             ({"arguments": {"a": "x" * 1_048_577}}, "arguments"),
