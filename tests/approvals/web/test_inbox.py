@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -323,9 +324,9 @@ class World:
         permission = Permission.objects.get(codename="decide_humanrequest")
         change = self.random.choice(
             [
-                lambda: person.groups.set(self.random.sample(self.groups, self.random.randint(0, 2))),
-                lambda: person.user_permissions.add(permission),
-                lambda: person.user_permissions.remove(permission),
+                partial(person.groups.set, self.random.sample(self.groups, self.random.randint(0, 2))),
+                partial(person.user_permissions.add, permission),
+                partial(person.user_permissions.remove, permission),
             ]
         )
         change()

@@ -1,0 +1,315 @@
+"""A live run: who watches it is told the run, all that was said in order, and its end; nobody else is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from channels.routing import URLRouter
+from channels.sessions import SessionMiddlewareStack
+from django.contrib.auth.models import Permission, User
+
+from approvals.database import in_database
+from approvals.web import outbox
+from approvals.web.inbox import inbox_hub
+from orchestration import Run, orchestration, selectors
+from orchestration.runtime import Runtime
+from orchestration.web import readings
+from orchestration.web.hub import run_hub
+from orchestration.web.routing import websocket_urlpatterns
+from tests import factories
+from tests.connections import Closed, Connection
+from tests.orchestration import watching
+
+routes = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
+
+
+async def watch(person: User, run_id: UUID) -> Connection:
+    return await Connection.of(person, f"/ws/runs/{run_id}/", application=routes)
+
+
+async def until_finished(connection: Connection) -> list[dict[str, Any]]:
+    while not connection.frames or connection.frames[-1]["type"] != "run_finished":
+        await connection.next()
+    return connection.frames
+
+
+def said(frames: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    told = [frame for frame in frames if frame["type"].startswith("agent_message")]
+    return [(frame["type"], frame["data"]["agent"], frame["data"]["text"]) for frame in told]
+
+
+def heard(frames: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What a client makes of the messages: chunks add up, a whole message ends what they began."""
+    messages: list[tuple[str, str]] = []
+    speaking: dict[str, int] = {}
+    for kind, agent, text in said(frames):
+        if kind == "agent_message_chunk":
+            if agent not in speaking:
+                speaking[agent] = len(messages)
+                messages.append((agent, ""))
+            messages[speaking[agent]] = (agent, messages[speaking[agent]][1] + text)
+        elif agent in speaking:
+            assert text.startswith(messages[speaking[agent]][1])
+            messages[speaking.pop(agent)] = (agent, text)
+        else:
+            messages.append((agent, text))
+    return messages
+
+
+class Gate:
+    """Holds a run at a point until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def passed(self) -> None:
+        await self.opened.wait()
+
+
+gates: dict[str, Gate] = {}
+
+
+@pytest.fixture
+async def gate() -> Gate:
+    gates["live"] = Gate()
+    return gates["live"]
+
+
+@orchestration("live_refund")
+async def refund(run: Run) -> str:
+    await run.say("payments", "Looking into it")
+    await run.approve("Refund 12.00")
+    await run.say("payments", "Refunded")
+    return "done"
+
+
+@orchestration("live_speech")
+async def speech(run: Run) -> str:
+    async with run.speaking("writer") as write:
+        await write("Once upon ")
+        await gates["live"].passed()
+        await write("a time")
+    return "told"
+
+
+@orchestration("live_chatter")
+async def chatter(run: Run, *, count: int) -> None:
+    for number in range(count):
+        await run.say("chatter", str(number))
+
+
+@pytest.mark.every_stack
+async def test_a_run_from_start_to_end(runtime: Runtime, owner: User) -> None:
+    """Hello, snapshot, the run, what was said; the request it asks, decided here; the rest, and its end."""
+    run_id = await runtime.manager.astart("live_refund", {}, owner)
+    request = await watching.asked(run_id)
+    async with await watch(owner, run_id) as connection:
+        assert (await connection.next("hello"))["data"]["user"] == "olga"
+        snapshot = await connection.next("snapshot")
+        assert [each["id"] for each in snapshot["data"]["requests"]] == [request["id"]]
+        status = await connection.next("run_status")
+        assert status["data"]["run"]["id"] == str(run_id)
+        assert (await connection.next("agent_message"))["data"] == {
+            "agent": "payments",
+            "text": "Looking into it",
+        }
+        await connection.say("decide", ref=1, request_id=request["id"], decision="approve")
+        frames = await until_finished(connection)
+    assert heard(frames) == [("payments", "Looking into it"), ("payments", "Refunded")]
+    assert {"decision_accepted", "request_closed"} <= {frame["type"] for frame in frames}
+    assert frames[-1]["data"]["run"]["status"] == "completed"
+    assert frames[-1]["data"]["run"]["result"] == "done"
+
+
+async def test_only_the_runs_own_requests_are_shown(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_refund", {}, owner)
+    request = await watching.asked(run_id)
+    await in_database(factories.approval, "Another matter", assignees=[owner])
+    async with await watch(owner, run_id) as connection:
+        await connection.opened()
+        assert list(connection.requests) == [request["id"]]
+        await in_database(factories.approval, "And another", assignees=[owner])
+        await connection.say("decide", ref=1, request_id=request["id"], decision="approve")
+        frames = await until_finished(connection)
+    assert "request_opened" not in {frame["type"] for frame in frames}
+
+
+async def test_a_finished_run_is_told_whole(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_chatter", {"count": 3}, owner)
+    await watching.finished(run_id)
+    async with await watch(owner, run_id) as connection:
+        frames = await until_finished(connection)
+    kinds = [frame["type"] for frame in frames]
+    assert kinds == ["hello", "snapshot", "run_status", *["agent_message"] * 3, "run_finished"]
+
+
+@pytest.mark.every_stack
+async def test_a_message_grows_in_chunks_and_ends_whole(runtime: Runtime, owner: User, gate: Gate) -> None:
+    run_id = await runtime.manager.astart("live_speech", {}, owner)
+    async with await watch(owner, run_id) as connection:
+        await connection.opened()
+        while not said(connection.frames):
+            await connection.next()
+        gate.opened.set()
+        frames = await until_finished(connection)
+    assert said(frames)[0] == ("agent_message_chunk", "writer", "Once upon ")
+    assert said(frames)[-1] == ("agent_message", "writer", "Once upon a time")
+    assert heard(frames) == [("writer", "Once upon a time")]
+
+
+async def test_who_comes_in_the_middle_hears_what_was_said_so_far(
+    runtime: Runtime, owner: User, gate: Gate
+) -> None:
+    run_id = await runtime.manager.astart("live_speech", {}, owner)
+    async with await watch(owner, run_id) as first:
+        while not said(first.frames):
+            await first.next()
+        async with await watch(owner, run_id) as second:
+            while not said(second.frames):
+                await second.next()
+            gate.opened.set()
+            assert heard(await until_finished(second)) == heard(await until_finished(first))
+            assert said(second.frames)[0] == ("agent_message_chunk", "writer", "Once upon ")
+
+
+async def test_a_long_run_is_told_in_order_and_whole(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In several readings, each a bounded piece, whoever else is served in between."""
+    monkeypatch.setattr(readings, "MESSAGES_AT_ONCE", 4)
+    run_id = await runtime.manager.astart("live_chatter", {"count": 18}, owner)
+    async with await watch(owner, run_id) as early:
+        await watching.finished(run_id)
+        async with await watch(owner, run_id) as late:
+            expected = [("chatter", str(number)) for number in range(18)]
+            assert heard(await until_finished(late)) == expected
+            assert heard(await until_finished(early)) == expected
+
+
+async def test_a_slow_reader_hears_everything_once(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the outbox has no room for is read again once it is drained."""
+    monkeypatch.setattr(outbox, "FRAMES", 2)
+    run_id = await runtime.manager.astart("live_chatter", {"count": 18}, owner)
+    await watching.finished(run_id)
+    async with await watch(owner, run_id) as connection:
+        frames = await until_finished(connection)
+    assert heard(frames) == [("chatter", str(number)) for number in range(18)]
+
+
+async def test_hints_that_come_twice_or_for_nothing_change_nothing(
+    runtime: Runtime, owner: User, gate: Gate
+) -> None:
+    run_id = await runtime.manager.astart("live_speech", {}, owner)
+    async with await watch(owner, run_id) as connection:
+        while not said(connection.frames):
+            await connection.next()
+        for _ in range(5):
+            await run_hub().look(frozenset({run_id, uuid4()}))
+            await run_hub().look_everywhere()
+        gate.opened.set()
+        frames = await until_finished(connection)
+    assert heard(frames) == [("writer", "Once upon a time")]
+    statuses = [frame["data"]["run"] for frame in frames if frame["type"] == "run_status"]
+    assert all(before != after for before, after in pairwise(statuses))
+
+
+# Who may watch
+
+
+async def closed_as_unknown(connection: Connection) -> bool:
+    code = await connection.until_closed()
+    errors = [frame["data"]["code"] for frame in connection.frames if frame["type"] == "error"]
+    return (code, errors) == (4404, ["unknown_run"])
+
+
+async def test_a_run_that_may_not_be_seen_does_not_exist(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+    stranger = await in_database(factories.user)
+    for id_ in (run_id, uuid4()):
+        async with await watch(stranger, id_) as connection:
+            assert await closed_as_unknown(connection)
+            assert "olga" not in str(connection.frames)
+            assert not said(connection.frames)
+
+
+async def test_who_may_see_all_runs_may_watch_them(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+    auditor = await in_database(factories.user, may=("view_run",))
+    async with await watch(auditor, run_id) as connection:
+        assert heard(await until_finished(connection)) == [("chatter", "0")]
+
+
+async def test_without_a_session_nothing_is_told(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+    async with Connection("", f"/ws/runs/{run_id}/", application=routes) as connection:
+        with pytest.raises(Closed) as closed:
+            await connection.next()
+        assert closed.value.code == 4401
+
+
+def give_up_permission(person: User) -> None:
+    person.user_permissions.remove(Permission.objects.get(codename="view_run"))
+
+
+@pytest.mark.parametrize("noticed_by", ["event", "check"])
+async def test_permission_that_was_taken_away_ends_the_watching(
+    runtime: Runtime, owner: User, gate: Gate, noticed_by: str
+) -> None:
+    run_id = await runtime.manager.astart("live_speech", {}, owner)
+    auditor = await in_database(factories.user, may=("view_run",))
+    async with await watch(auditor, run_id) as connection:
+        while not said(connection.frames):
+            await connection.next()
+        await in_database(give_up_permission, auditor)
+        if noticed_by == "event":
+            gate.opened.set()
+        else:
+            run_hub().check_everybody()
+        assert await closed_as_unknown(connection)
+        assert said(connection.frames) == [("agent_message_chunk", "writer", "Once upon ")]
+    gate.opened.set()
+    await watching.finished(run_id)
+
+
+def change_password(person: User) -> None:
+    person.set_password("another")
+    person.save()
+
+
+def deactivate(person: User) -> None:
+    person.is_active = False
+    person.save()
+
+
+@pytest.mark.parametrize("end", [change_password, deactivate])
+async def test_a_session_that_is_over_is_told_nothing(
+    runtime: Runtime, owner: User, gate: Gate, end: Callable[[User], None]
+) -> None:
+    run_id = await runtime.manager.astart("live_speech", {}, owner)
+    async with await watch(owner, run_id) as connection:
+        while not said(connection.frames):
+            await connection.next()
+        await in_database(end, owner)
+        gate.opened.set()
+        assert await connection.until_closed() == 4401
+        assert said(connection.frames) == [("agent_message_chunk", "writer", "Once upon ")]
+    gate.opened.set()
+    await watching.finished(run_id)
+
+
+async def test_the_hubs_rest_when_nobody_watches(runtime: Runtime, owner: User) -> None:
+    run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+    for _ in range(2):
+        async with await watch(owner, run_id) as connection:
+            await until_finished(connection)
+    assert not run_hub()._watching
+    assert not run_hub()._seats
+    assert not inbox_hub()._seats
+    assert (await in_database(selectors.run_by_id, run_id)).status == "completed"
