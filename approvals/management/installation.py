@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from approvals.management.screen import Refused
+
+# Names the lock under which PostgreSQL lets one process migrate at a time.
+_LOCK = 0x5A150
 
 
 def is_embedded() -> bool:
@@ -20,12 +29,11 @@ def require_tables() -> None:
         raise Refused("The database is not up to date. Run `manage.py migrate` first.")
 
 
-def prepare_tables() -> int:
-    """Apply what migrations are missing; how many there were."""
-    missing = _unapplied()
-    if missing:
-        call_command("migrate", interactive=False, verbosity=0)
-    return missing
+def prepare_tables() -> None:
+    """Apply what migrations are missing. Commands that start together do so one after the other."""
+    if _unapplied():
+        with _alone():
+            call_command("migrate", interactive=False, verbosity=0)
 
 
 def _unapplied() -> int:
@@ -33,5 +41,20 @@ def _unapplied() -> int:
         executor = MigrationExecutor(connection)
         return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     except DatabaseError as error:
-        name = connection.settings_dict["NAME"] or DEFAULT_DB_ALIAS
+        name = connection.settings_dict["NAME"]
         raise Refused(f"unavailable: the database {str(name)!r} does not answer: {error}") from error
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if is_embedded():
+        with (Path(settings.VAR) / "migrate.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])

@@ -131,8 +131,11 @@ class Live:
         """Say where it can be decided: on the page, or from another terminal."""
         approval = request["kind"] == Kind.APPROVAL
         verb = f"decide {request['id']} approve|reject" if approval else f"answer {request['id']} TEXT"
+        rule = {name: request[name] for name in ("choices", "schema") if request[name] is not None}
         elsewhere = {"page": f"/requests/{request['id']}/", "command": f"manage.py {verb}"}
-        self._screen.fields(facts(request) | elsewhere, title=f"waits: {request['title']}", style="cyan")
+        self._screen.fields(
+            facts(request) | rule | elsewhere, title=f"waits: {request['title']}", style="cyan"
+        )
 
     # What the run does
 

@@ -1,0 +1,53 @@
+"""Try Sayso: people, samples that wait for them, and a server."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from approvals.management.installation import prepare_tables
+from approvals.management.screen import Screen
+from orchestration.management.server import add_address_options, require_free, serve
+from orchestration.management.showroom import DemoPerson, demo_people, require_embedded, start_samples
+
+# Seconds. Whoever looks around should not have to hurry.
+PATIENCE = 7_200.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Migrate, make two demo people with new one-time passwords, start sample orchestrations that really"
+        " wait, and serve. For the embedded SQLite database only; your own accounts are left alone."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_address_options(parser)
+
+    def handle(self, *, host: str, port: int, **options: Any) -> None:
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        # The port first: where a demo runs already, its people keep their passwords.
+        require_free(host, port)
+        require_embedded()
+        prepare_tables()
+        settings.SAYSO_DEFAULT_TIMEOUT = max(settings.SAYSO_DEFAULT_TIMEOUT, PATIENCE)
+        people = demo_people()
+        start_samples()
+        serve(host, port, lambda url: _announce(screen, url, people))
+        screen.say(
+            "Stopped. The samples wait in the database; `manage.py demo` goes on with them.", style="dim"
+        )
+
+
+def _announce(screen: Screen, url: str, people: Sequence[DemoPerson]) -> None:
+    screen.fields(
+        {"inbox": f"{url}/", "runs": f"{url}/runs/", "admin": f"{url}/admin/"}, title="Sayso", style="green"
+    )
+    screen.table(
+        ("Sign in as", "One-time password", ""),
+        [(person.username, person.password, person.role) for person in people],
+    )
+    screen.say("The passwords hold until the next `manage.py demo`. Ctrl-C stops the server.", style="dim")

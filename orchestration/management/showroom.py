@@ -1,0 +1,165 @@
+"""What `demo` shows: two people, and sample orchestrations that really wait for them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q
+
+from approvals.management.installation import is_embedded
+from approvals.management.screen import Refused
+from orchestration import selectors
+from orchestration.manager import OrchestrationManager
+from orchestration.models import OPEN
+
+OWNER, REVIEWER = "owner", "reviewer"
+DEMO, REVIEWERS = "Demo people", "Reviewers"
+
+# Without what is easily mistaken for something else.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_REVIEWERS_MAY = {
+    "approvals": {
+        "view_humanrequest",
+        "decide_humanrequest",
+        "view_approval",
+        "view_clarification",
+        "view_auditentry",
+    },
+    "orchestration": {"view_run"},
+}
+_FILES = {
+    "videos/all-hands-raw.mp4": 4_200_000,
+    "backups/database-2024.dump": 2_600_000,
+    "downloads/installer-old.iso": 1_900_000,
+    "logs/access.log.1": 640_000,
+    "notes/ideas.txt": 2_100,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPerson:
+    """Somebody to sign in as. The password holds until the next `demo`."""
+
+    username: str
+    password: str
+    role: str
+
+
+def require_embedded() -> None:
+    """`Refused` where people and samples would get into a real installation's database."""
+    if not is_embedded():
+        raise Refused("`demo` is for the embedded database only: it would add people to yours. Use `serve`.")
+
+
+def demo_people() -> list[DemoPerson]:
+    """Both people, made if need be, each with a new password. `Refused` where the names are taken."""
+    _require_free_names()
+    demo, reviewers = (Group.objects.get_or_create(name=name)[0] for name in (DEMO, REVIEWERS))
+    reviewers.permissions.set(_permissions())
+    return [
+        _person(OWNER, "starts runs and decides about them", [demo]),
+        _person(
+            REVIEWER,
+            "sees everything, confirms items, may open the admin",
+            [demo, reviewers],
+            staff=True,
+        ),
+    ]
+
+
+def start_samples() -> None:
+    """Queue the samples for the server. One that still waits from an earlier time is not started again."""
+    owner = get_user_model()._default_manager.get(username=OWNER)
+    known = selectors.runs_for(owner.pk)
+    for name, given in _samples().items():
+        prefix = f"demo-{name}-"
+        earlier = [run for run in known if run.key.startswith(prefix)]
+        if not any(run.status in OPEN for run in earlier):
+            OrchestrationManager().start(name, given, owner, key=f"{prefix}{len(earlier) + 1}")
+
+
+def _samples() -> Mapping[str, dict[str, Any]]:
+    return {
+        "plan": {
+            "task": "Invite everybody to the summer party",
+            "steps": [
+                {
+                    "agent": "person",
+                    "action": "Where shall we celebrate?",
+                    "arguments": {
+                        "choices": ["On the roof", "By the lake", "In the office"],
+                        "timeout": 86_400,
+                    },
+                },
+                {
+                    "agent": "email",
+                    "action": "send",
+                    "arguments": {
+                        "to": ["everybody@example.org"],
+                        "subject": "Summer party",
+                        "body": "Friday at six. Bring friends.",
+                    },
+                },
+            ],
+        },
+        "checklist": {
+            "title": "Release 2.4",
+            "items": [
+                {"title": "All tests are green", "assignees": [REVIEWERS]},
+                {
+                    "title": "Last night's backup can be restored",
+                    "details": "Restore it into `staging` and open **one order** there.",
+                    "assignees": [REVIEWERS],
+                    "four_eyes": True,
+                },
+                "Customers know of the maintenance window",
+            ],
+        },
+        "disk_cleanup": {"directory": str(_files())},
+    }
+
+
+def _files() -> Path:
+    """A directory with real files, to be really removed."""
+    directory = Path(settings.VAR) / "demo" / "files"
+    for name, size in _FILES.items():
+        file = directory / name
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(bytes(size))
+    return directory
+
+
+def _require_free_names() -> None:
+    strangers = (
+        get_user_model()._default_manager.filter(username__in=[OWNER, REVIEWER]).exclude(groups__name=DEMO)
+    )
+    if stranger := strangers.first():
+        raise Refused(
+            f"There is an account {stranger.get_username()!r} that `demo` did not make, so it leaves"
+            " everything as it is. Use `serve`."
+        )
+
+
+def _person(username: str, role: str, groups: list[Group], *, staff: bool = False) -> DemoPerson:
+    password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
+    person, _ = User.objects.get_or_create(username=username)
+    person.is_active, person.is_staff, person.is_superuser = True, staff, False
+    person.set_password(password)
+    person.save()
+    person.groups.set(groups)
+    return DemoPerson(username=username, password=password, role=role)
+
+
+def _permissions() -> list[Permission]:
+    wanted = Q()
+    for app, codenames in _REVIEWERS_MAY.items():
+        wanted |= Q(content_type__app_label=app, codename__in=codenames)
+    return list(Permission.objects.filter(wanted))
