@@ -123,7 +123,7 @@ def _deliver_all(layer: Any, topic: str, ids: Sequence[UUID]) -> None:
     try:
         asyncio.run(_deliver_within_limit(layer, topic, ids))
     except Exception as error:  # noqa: BLE001  Layers raise what they like.
-        log.warning("hint dropped topic=%s ids=%d error=%r", topic, len(ids), error)
+        log.warning("hint dropped topic=%s ids=%d error=%s %s", topic, len(ids), type(error).__name__, error)
 
 
 async def _deliver_within_limit(layer: Any, topic: str, ids: Sequence[UUID]) -> None:

@@ -42,15 +42,17 @@ class Gathering(Generic[K]):
 
     async def take(self, most: int) -> list[K]:
         """Wait until there is something, and take it away, in the order it came."""
-        await self._bell.wait()
-        with self._lock:
-            taken = list(islice(self._things, most))
-            for thing in taken:
-                del self._things[thing]
-            if not self._things:
-                self._bell.clear()
-                self._rung = False
-        return taken
+        while True:
+            await self._bell.wait()
+            with self._lock:
+                taken = list(islice(self._things, most))
+                for thing in taken:
+                    del self._things[thing]
+                if not self._things:
+                    self._bell.clear()
+                    self._rung = False
+            if taken:
+                return taken
 
     def drop(self) -> list[K]:
         """Take away everything that has gathered, without waiting."""

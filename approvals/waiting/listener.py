@@ -18,7 +18,7 @@ from approvals import hints
 from approvals.conf import approval_settings
 from approvals.hints import Hint
 from approvals.waiting.gathering import Gathering
-from approvals.waiting.outages import Outage
+from approvals.waiting.outages import Outage, described
 
 T = TypeVar("T")
 
@@ -85,6 +85,7 @@ class Sender:
     def __init__(self, sender: str, loop: asyncio.AbstractEventLoop) -> None:
         self._sender = sender
         self._outgoing: Gathering[tuple[str, UUID]] = Gathering(loop)
+        self._dropped = 0
 
     def hand(self, topic: str, ids: Sequence[UUID]) -> None:
         self._outgoing.bring((topic, each) for each in ids)
@@ -95,10 +96,11 @@ class Sender:
             while True:
                 await self._send(layer, await self._outgoing.take(hints.IDS_A_MESSAGE))
         finally:
-            await self._send(layer, self._outgoing.drop())
+            if rest := self._outgoing.drop():
+                await self._send(layer, rest)
             await _close(layer)
 
-    async def _send(self, layer: Any, outgoing: list[tuple[str, UUID]]) -> None:
+    async def _send(self, layer: Any, outgoing: Sequence[tuple[str, UUID]]) -> None:
         by_topic: dict[str, list[UUID]] = {}
         for topic, each in outgoing:
             by_topic.setdefault(topic, []).append(each)
@@ -108,8 +110,20 @@ class Sender:
                     await hints.deliver(layer, hint)
         except Exception as error:  # noqa: BLE001  Layers raise what they like.
             # Sending the rest would take as long again for each message, and the re-check finds it anyway.
-            dropped = len(outgoing) + len(self._outgoing.drop())
-            log.warning("hint dropped ids=%d error=%r", dropped, error)
+            self._drop(len(outgoing) + len(self._outgoing.drop()), error)
+            await _close(layer)
+        else:
+            self._sent()
+
+    def _drop(self, number: int, error: Exception) -> None:
+        if not self._dropped:
+            log.warning("hints dropped ids=%d error=%s; more until it is back", number, described(error))
+        self._dropped += number
+
+    def _sent(self) -> None:
+        if self._dropped:
+            log.info("hints sent again dropped=%d", self._dropped)
+        self._dropped = 0
 
 
 async def _subscribe(layer: Any) -> str:
@@ -120,10 +134,13 @@ async def _subscribe(layer: Any) -> str:
 
 async def _close(layer: Any) -> None:
     """Release the layer's connections, also while a hung server would rather keep them."""
-    try:
-        await _within_limit(layer.flush())
-    except Exception as error:  # noqa: BLE001  Layers raise what they like.
-        log.debug("closing a channel layer failed error=%r", error)
+    # In a task of its own, because the pub/sub layer swallows the cancellation of whoever flushes it.
+    flushing = asyncio.create_task(layer.flush())
+    _, late = await asyncio.wait([flushing], timeout=approval_settings().hint_timeout)
+    if late:
+        flushing.cancel()
+    elif error := flushing.exception():
+        log.debug("closing a channel layer failed error=%s", described(error))
 
 
 async def _within_limit(awaitable: Awaitable[T]) -> T:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -33,31 +34,29 @@ class Outage:
         except self._signs as error:
             if not self._away:
                 self._away = True
-                log.warning("%s away error=%r; trying until it is back", self._what, _first(error))
+                log.warning("%s away error=%s; trying until it is back", self._what, described(error))
             raise Away(self._what) from error
         if self._away:
             self._away = False
             log.info("%s back", self._what)
 
 
-async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work`; when it fails, run it again after a pause that doubles from 0.1 to 5 seconds."""
+async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `work`; when it fails, run it again after a pause that doubles from 0.1 to 5 seconds.
+
+    Each attempt is a task of its own: whether we were cancelled, or something inside, can be told apart then.
+    """
     pause = FIRST_PAUSE
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
+        attempt = loop.create_task(work())
         try:
-            await work()
-        except Away:
-            pass
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            log.exception("%s was cancelled by nobody; starting it again", name)
-        except Exception:
-            log.exception("%s failed; starting it again", name)
-        else:
+            await asyncio.wait([attempt])
+        finally:
+            attempt.cancel()
+            await asyncio.wait([attempt])
+        if _succeeded(name, attempt):
             return
         if loop.time() - started > LONGEST_PAUSE:
             pause = FIRST_PAUSE
@@ -65,7 +64,18 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _first(error: BaseException) -> BaseException:
+def _succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
+    if attempt.cancelled():
+        log.error("%s was cancelled by nobody; starting it again", name)
+        return False
+    error = attempt.exception()
+    if error is not None and not isinstance(error, Away):
+        log.error("%s failed; starting it again", name, exc_info=error)
+    return error is None
+
+
+def described(error: BaseException) -> str:
+    """An error in one line. Not its `repr`: some say less than their text, and a timeout has no text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")

@@ -1,0 +1,58 @@
+"""What the tests of waiting share: a room on the test's loop, and somebody in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from approvals import hints
+from approvals.waiting.outages import keep_running
+from approvals.waiting.room import WaitingRoom, waiting_room
+from tests.stacks import Stack
+
+
+@pytest.fixture
+async def room(stack: Stack) -> AsyncIterator[WaitingRoom]:
+    """The process's room, running on the test's loop."""
+    room = waiting_room()
+    await room.start()
+    yield room
+    await room.stop()
+
+
+@pytest.fixture
+async def other_process(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """The channel layer as another process has it. In memory there is only one; then it is shared."""
+    layer = hints.own_layer()
+    if stack.layer == "memory":
+        monkeypatch.setattr(hints, "own_layer", lambda: layer)
+    yield layer
+    await layer.flush()
+
+
+@pytest.fixture
+def deaf_and_dumb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every hint of this process is lost, in both directions."""
+    monkeypatch.setattr(hints, "attach", lambda sink: None)
+    monkeypatch.setattr(hints, "_sink", lambda topic, ids: None)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Give everything else its turn until the condition holds."""
+    while not condition():  # noqa: ASYNC110  Whatever is awaited has no event for tests to wait for.
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[asyncio.Task[None]]:
+    """Long-lived work, kept running as the room does, and cancelled at the end."""
+    task = asyncio.create_task(keep_running("work under test", work))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

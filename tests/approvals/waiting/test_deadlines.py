@@ -1,0 +1,181 @@
+"""The deadline keeper: what is due is recorded once, soon, by whoever notices; nothing is asked too often."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import Error
+
+from approvals import deciding, gate, group_commit, selectors
+from approvals.commands import Actor
+from approvals.database import database_now, in_database
+from approvals.exceptions import Busy
+from approvals.models import AuditEntry
+from approvals.waiting import deadlines
+from approvals.waiting.deadlines import AFTER_NOTHING, LONGEST_SLEEP, DeadlineKeeper
+from approvals.waiting.outages import Outage
+from tests import factories as make
+from tests.approvals.waiting.conftest import running, until
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_stack]
+
+
+@pytest.fixture
+async def keeper(stack: object) -> DeadlineKeeper:
+    return DeadlineKeeper(Outage("database", Error), asyncio.get_running_loop())
+
+
+async def opened(*timeouts: float | None) -> list[str]:
+    return [await in_database(make.approval, timeout=seconds) for seconds in timeouts]
+
+
+async def test_without_deadlines_it_asks_now_and_then(keeper: DeadlineKeeper) -> None:
+    await opened(None)
+    assert await keeper.keep() == LONGEST_SLEEP
+
+
+async def test_it_sleeps_until_the_earliest_deadline(keeper: DeadlineKeeper) -> None:
+    await opened(500, 9, 12)
+    assert 7 < await keeper.keep() <= 9
+
+
+async def test_it_never_sleeps_long(keeper: DeadlineKeeper) -> None:
+    """The clock it sleeps by stops while the machine is suspended."""
+    await opened(5000)
+    assert await keeper.keep() == LONGEST_SLEEP
+
+
+async def test_what_is_due_is_recorded_with_the_requests_own_default(keeper: DeadlineKeeper) -> None:
+    approve = await in_database(make.approval, timeout=0.01, on_timeout="approve")
+    answer = await in_database(make.clarification, timeout=0.01, default="none")
+    pending = await in_database(make.approval, timeout=500)
+    await due(approve, answer)
+    assert await keeper.keep() == 0.0
+    approved = await gate.aoutcome(approve)
+    assert (approved.status, approved.approved) == ("timed_out", True)
+    assert (await gate.aoutcome(answer)).answer == "none"
+    assert not (await gate.aoutcome(pending)).closed
+
+
+async def test_many_that_are_due_are_recorded_in_sets(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "CHUNK", 10)
+    sets = []
+    original = group_commit.submit_many
+
+    def remembering(commands: Any) -> Any:
+        sets.append(len(commands))
+        return original(commands)
+
+    ids = await opened(*[0.01] * 25)
+    await due(*ids)
+    monkeypatch.setattr(group_commit, "submit_many", remembering)
+    await keeper.keep()
+    assert sets == [10, 10, 5]
+    assert await in_database(selectors.overdue, 100) == []
+
+
+async def test_several_keepers_record_a_timeout_once(keeper: DeadlineKeeper) -> None:
+    other = DeadlineKeeper(Outage("database", Error), asyncio.get_running_loop())
+    ids = await opened(*[0.01] * 20)
+    await due(*ids)
+    await asyncio.gather(keeper.keep(), other.keep())
+    closing = AuditEntry.objects.exclude(outcome="")
+    assert await in_database(closing.count) == 20
+
+
+async def test_when_nothing_can_be_recorded_it_does_not_try_at_once(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def busy(commands: Any) -> Any:
+        raise Busy("too many")
+
+    (request_id,) = await opened(0.01)
+    await due(request_id)
+    monkeypatch.setattr(group_commit, "submit_many", busy)
+    assert await keeper.keep() == AFTER_NOTHING
+    assert "timeouts not recorded due=1" in caplog.text
+
+
+async def test_an_earlier_deadline_wakes_it(keeper: DeadlineKeeper) -> None:
+    await opened(500)
+    async with running(keeper.run):
+        await until(lambda: keeper._earliest)
+        (request_id,) = await opened(0.3)
+        (look,) = await in_database(selectors.look, [UUID(request_id)])
+        assert look.deadline
+        keeper.consider(look.deadline)
+        await recorded(request_id)
+
+
+async def test_a_later_deadline_leaves_it_asleep(keeper: DeadlineKeeper) -> None:
+    await opened(500)
+    async with running(keeper.run):
+        await until(lambda: keeper._earliest)
+        known = keeper._earliest
+        assert known
+        keeper.consider(known + timedelta(seconds=1))
+        await asyncio.sleep(0)
+        assert keeper._earliest == known
+
+
+async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer may be older than the request: the keeper asks again instead of sleeping on it."""
+    await opened(500)
+    new: list[str] = []
+    original = selectors.next_deadline
+
+    def raced() -> Any:
+        answer = original()
+        if not new:
+            new.append(make.approval(timeout=0.3))
+            (look,) = selectors.look([UUID(new[0])])
+            assert look.deadline
+            keeper.consider(look.deadline)
+        return answer
+
+    monkeypatch.setattr(selectors, "next_deadline", raced)
+    async with running(keeper.run):
+        await until(lambda: new)
+        await recorded(new[0])
+
+
+async def test_news_of_other_requests_make_it_ask_before_long(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that another process opened may be due before anything that is known here."""
+    monkeypatch.setattr(deadlines, "AFTER_NEWS", 0.0)
+    async with running(keeper.run):
+        await asyncio.sleep(0)
+        (request_id,) = await opened(0.3)
+        for _ in range(100):
+            keeper.news()
+        await recorded(request_id)
+
+
+async def test_a_decision_in_time_is_not_touched(keeper: DeadlineKeeper) -> None:
+    (request_id,) = await opened(0.5)
+    decided = await deciding.adecide(Actor.program(), request_id, "approve")
+    await due(request_id)
+    await keeper.keep()
+    assert await gate.aoutcome(request_id) == decided
+
+
+async def due(*ids: str) -> None:
+    """Return when the deadlines of these requests have passed, on the database's clock."""
+    looks = await in_database(selectors.look, [UUID(each) for each in ids])
+    last = max(look.deadline for look in looks if look.deadline)
+    while await in_database(database_now) < last:
+        pass
+
+
+async def recorded(request_id: str) -> None:
+    while not (await gate.aoutcome(request_id)).closed:
+        pass

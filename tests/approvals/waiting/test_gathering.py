@@ -1,0 +1,100 @@
+"""Gathering: each thing once, in order, and one ring of the loop until it is all taken."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from approvals.waiting.alarm import Alarm
+from approvals.waiting.gathering import Gathering
+
+
+async def test_things_are_taken_once_and_in_order() -> None:
+    gathering = Gathering[int](asyncio.get_running_loop())
+    gathering.bring([3, 1])
+    gathering.bring([1, 2])
+    assert await gathering.take(2) == [3, 1]
+    assert await gathering.take(2) == [2]
+    assert len(gathering) == 0
+
+
+async def test_take_waits_until_something_comes() -> None:
+    gathering = Gathering[int](asyncio.get_running_loop())
+    taking = asyncio.create_task(gathering.take(10))
+    gathering.bring([])
+    await asyncio.sleep(0)
+    assert not taking.done()
+    gathering.bring([1])
+    assert await taking == [1]
+
+
+async def test_many_threads_bring_and_nothing_is_lost() -> None:
+    gathering = Gathering[int](asyncio.get_running_loop())
+    with ThreadPoolExecutor(4) as threads:
+        for start in range(0, 1000, 100):
+            threads.submit(gathering.bring, range(start, start + 100))
+        taken: set[int] = set()
+        while len(taken) < 1000:
+            taken |= set(await gathering.take(64))
+    assert taken == set(range(1000))
+
+
+async def test_bringing_rings_once_until_all_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    gathering = Gathering[int](loop)
+    original, rings = loop.call_soon_threadsafe, 0
+
+    def counted(*args: object, **kwargs: object) -> asyncio.Handle:
+        nonlocal rings
+        rings += 1
+        return original(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    for number in range(100):
+        gathering.bring([number])
+    assert len(await gathering.take(100)) == 100
+    assert rings == 1
+
+
+async def test_dropping_takes_everything_and_the_next_thing_still_rings() -> None:
+    gathering = Gathering[int](asyncio.get_running_loop())
+    gathering.bring([1, 2])
+    assert gathering.drop() == [1, 2]
+    taking = asyncio.create_task(gathering.take(10))
+    await asyncio.sleep(0)
+    gathering.bring([3])
+    assert await taking == [3]
+
+
+async def test_bringing_to_a_closed_loop_is_harmless() -> None:
+    loop = asyncio.new_event_loop()
+    gathering = Gathering[int](loop)
+    loop.close()
+    gathering.bring([1])
+    assert len(gathering) == 0
+
+
+async def test_an_alarm_ends_a_sleep_early() -> None:
+    alarm = Alarm(asyncio.get_running_loop())
+    sleeping = asyncio.create_task(alarm.sleep(3600))
+    await asyncio.sleep(0)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(alarm.ring)
+    await sleeping
+
+
+async def test_a_ring_while_awake_ends_the_next_sleep_only() -> None:
+    alarm = Alarm(asyncio.get_running_loop())
+    alarm.ring()
+    await alarm.sleep(3600)
+    sleeping = asyncio.create_task(alarm.sleep(3600))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not sleeping.done()
+    sleeping.cancel()
+
+
+async def test_an_alarm_rings_by_itself_in_the_end() -> None:
+    await Alarm(asyncio.get_running_loop()).sleep(0)

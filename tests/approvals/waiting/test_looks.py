@@ -1,0 +1,149 @@
+"""Looking at rows: what wakes a waiter was read from a committed row; many looks are one query."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import Error, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from approvals import deciding, selectors
+from approvals.commands import Actor
+from approvals.database import database_now, in_database
+from approvals.lifecycle import Outcome
+from approvals.waiting import looks
+from approvals.waiting.looks import Looks, Waiters
+from approvals.waiting.outages import Outage
+from approvals.waiting.registry import Registry
+from tests import factories as make
+from tests.approvals.waiting.conftest import running, until
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_stack]
+
+PROGRAM = Actor.program()
+
+
+class Waiting:
+    """Looks, somebody who waits, and the deadlines that came up."""
+
+    def __init__(self) -> None:
+        self.waiters: Waiters = Registry()
+        self.deadlines: list[datetime] = []
+        loop = asyncio.get_running_loop()
+        self.looks = Looks(self.waiters, Outage("database", Error), self.deadlines.append, loop)
+
+    def for_(self, request_id: UUID | str) -> asyncio.Future[Outcome | None]:
+        return self.waiters.register(UUID(str(request_id)))
+
+
+async def test_a_closed_request_wakes_with_what_its_row_records() -> None:
+    waiting = Waiting()
+    request_id = await in_database(make.approval)
+    waiter = waiting.for_(request_id)
+    decided = await deciding.adecide(PROGRAM, request_id, "reject", comment="too much")
+    await waiting.looks.look([UUID(request_id)])
+    assert await waiter == decided
+    assert decided.comment == "too much"
+
+
+async def test_a_pending_request_keeps_waiting_and_its_deadline_is_considered() -> None:
+    waiting = Waiting()
+    ids = [await in_database(make.approval, timeout=seconds) for seconds in (500, 100, None)]
+    waiters = [waiting.for_(each) for each in ids]
+    await waiting.looks.look([UUID(each) for each in ids])
+    assert not any(waiter.done() for waiter in waiters)
+    (earliest,) = waiting.deadlines
+    assert earliest - await in_database(database_now) < timedelta(seconds=100)
+
+
+async def test_a_missing_row_wakes_with_nothing() -> None:
+    waiting = Waiting()
+    request_id = uuid4()
+    waiter = waiting.for_(request_id)
+    await waiting.looks.look([request_id])
+    assert await waiter is None
+
+
+async def test_nobody_waits_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting()
+    monkeypatch.setattr(selectors, "look", None)
+    await waiting.looks.look([uuid4()])
+
+
+async def test_a_thousand_waits_are_one_query() -> None:
+    waiting = Waiting()
+    ids = [uuid4() for _ in range(1000)]
+    for each in ids:
+        waiting.for_(each)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            waiting.looks._read_and_wake(ids)
+        return len(captured)
+
+    assert await in_database(queries) == 1
+
+
+async def test_what_is_asked_while_a_query_runs_is_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting()
+    queries = remembered(monkeypatch)
+    first, *later = ids = [uuid4() for _ in range(50)]
+    waiters = [waiting.for_(each) for each in ids]
+    async with running(waiting.looks.run):
+        waiting.looks.ask([first])
+        await until(lambda: queries)
+        for each in later:
+            waiting.looks.ask([each, each])
+        await asyncio.gather(*waiters)
+    assert len(queries) <= 3
+    assert sum(map(len, queries)) == 50
+
+
+async def test_looking_everywhere_reads_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting()
+    monkeypatch.setattr(looks, "CHUNK", 10)
+    queries = remembered(monkeypatch)
+    waiters = [waiting.for_(uuid4()) for _ in range(25)]
+    await waiting.looks.look_everywhere()
+    await asyncio.gather(*waiters)
+    assert [len(each) for each in queries] == [10, 10, 5]
+
+
+async def test_a_look_that_failed_is_repeated_until_the_database_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = Waiting()
+    failures = 2
+    original = selectors.look
+
+    def failing(ids: Any) -> list[selectors.Look]:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OperationalError("server closed the connection")
+        return original(ids)
+
+    monkeypatch.setattr(selectors, "look", failing)
+    waiter = waiting.for_(uuid4())
+    async with running(waiting.looks.run):
+        waiting.looks.ask(waiting.waiters.ids())
+        assert await waiter is None
+    assert failures == 0
+
+
+def remembered(monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
+    """The ids of each query that the looks make from now on."""
+    queries: list[list[UUID]] = []
+    original: Callable[..., list[selectors.Look]] = selectors.look
+
+    def remembering(ids: Any) -> list[selectors.Look]:
+        queries.append(list(ids))
+        return original(ids)
+
+    monkeypatch.setattr(selectors, "look", remembering)
+    return queries
