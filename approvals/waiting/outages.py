@@ -54,8 +54,10 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
         try:
             await asyncio.wait([attempt])
         finally:
-            attempt.cancel()
-            await asyncio.wait([attempt])
+            # Again and again: the channel layer's Redis client swallows a cancellation now and then.
+            while not attempt.done():
+                attempt.cancel()
+                await asyncio.wait([attempt], timeout=FIRST_PAUSE)
         if _succeeded(name, attempt):
             return
         if loop.time() - started > LONGEST_PAUSE:
