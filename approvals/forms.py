@@ -178,7 +178,10 @@ def _answer_field(request: Answerable) -> forms.Field:
     if not request.multiple:
         return option_field(request.choices, label="Your answer", few=12)
     options = [(choice, choice) for choice in request.choices]
-    boxes = forms.CheckboxSelectMultiple
     return forms.MultipleChoiceField(
-        label="Your answer", choices=options, widget=boxes, help_text="Choose any number."
+        label="Your answer",
+        help_text="Choose any number, or none.",
+        choices=options,
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
     )

@@ -19,6 +19,8 @@ from orchestration.web.plan import plan_in_words
 
 register = template.Library()
 
+BRIEF = 90
+
 
 @register.simple_tag
 def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
@@ -39,6 +41,14 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
     if linked:
         return format_html('{}, <a href="{}">{}</a>', who, origin.get("url", ""), run.title)
     return format_html("{}, {}", who, run.title)
+
+
+@register.filter
+def brief(given: Mapping[str, Any]) -> str:
+    """A run's input in one line, enough to tell it from its neighbours."""
+    words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
+    line = " ".join(", ".join(words or given).split())
+    return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"
 
 
 @register.inclusion_tag("orchestration/_plan_of_request.html")

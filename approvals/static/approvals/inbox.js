@@ -134,11 +134,17 @@ async function refreshDetail() {
 }
 
 function settle() {
-  const waiting = rows.querySelectorAll("li:not(.closed)").length;
-  document.querySelector("#empty").hidden = rows.children.length > 0;
-  document.title = document.title.replace(/^(\(\d+\) )?/, waiting ? `(${waiting}) ` : "");
+  const filtered = search().size > 0;
+  document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered;
+  document.querySelector("#empty").hidden = rows.children.length > 0 || filtered;
   tellLocalTimes(rows);
   markSelected();
+}
+
+function nameThePage() {
+  const waiting = rows.querySelectorAll("li:not(.closed)").length;
+  const name = (location.pathname !== "/" && detail.querySelector("h1")?.textContent) || "Inbox";
+  document.title = `${waiting ? `(${waiting}) ` : ""}${name} · Sayso`;
 }
 
 function showSelected() {
@@ -154,6 +160,7 @@ function showSelected() {
 function markSelected() {
   rows.querySelector("[aria-current]")?.removeAttribute("aria-current");
   rowOf(selected())?.querySelector("a").setAttribute("aria-current", "true");
+  nameThePage();
 }
 
 const rowOf = (id) => document.getElementById(`row-${id}`);
