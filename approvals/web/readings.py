@@ -134,11 +134,18 @@ def _inbox(scope: Scope, present: Attendance) -> Inbox:
     if origin_id is None:
         rows = selectors.inbox(user_id, limit=SNAPSHOT_REQUESTS)
     else:
-        rows = selectors.open_requests_of(origin_id)
-        audiences = permissions.audiences(rows)
-        person = present.people[user_id]
-        rows = [row for row in rows if permissions.may_see(person, audiences[row.pk])][:SNAPSHOT_REQUESTS]
+        rows = _visible(selectors.open_requests_of(origin_id), present.people[user_id])
+        rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]
     return Inbox(items=tuple(_item(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
+
+
+def _visible(rows: list[Any], person: Person) -> list[Any]:
+    audiences = permissions.audiences(rows)
+    return [row for row in rows if permissions.may_see(person, audiences[row.pk])]
+
+
+def _place(request: Any) -> Place:
+    return request.deadline or _NEVER, request.opened_at, request.pk
 
 
 def _item(request: Any) -> Item:
@@ -147,7 +154,7 @@ def _item(request: Any) -> Item:
     return Item(
         id=request.pk,
         version=request.changed_at,
-        place=(request.deadline or _NEVER, request.opened_at, request.pk),
+        place=_place(request),
         origin_id=request.origin_id,
         request=Json.of(selectors.on_the_wire(request)),
         outcome=None if outcome is None else Json.of(outcome),

@@ -24,6 +24,12 @@ from tests.connections import Connection
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def no_recheck(settings: Any) -> None:
+    """The re-check would make good, a little later, what the hub itself has missed."""
+    settings.SAYSO_RECHECK_INTERVAL = 600.0
+
+
 async def made(factory: Any, *args: Any, **fields: Any) -> Any:
     return await in_database(factory, *args, **fields)
 
