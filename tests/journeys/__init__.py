@@ -1,0 +1,1 @@
+"""Whole journeys: real processes, a real terminal, a real browser."""
