@@ -71,11 +71,6 @@ def end_the_dead() -> None:
         sign.unlink(missing_ok=True)
 
 
-def forget_old() -> None:
-    """Remove rows of processes that ended long ago; runs only remember who executes them now."""
-    Process.objects.filter(expires_at__lt=Now() - timedelta(days=7)).delete()
-
-
 def _end(process_id: UUID) -> None:
     Process.objects.filter(pk=process_id, released_at__isnull=True).update(released_at=Now())
 

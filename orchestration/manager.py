@@ -6,8 +6,9 @@ Starting and cancelling write a row and hint; the process that executes the run 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from orchestration.catalog import find_orchestration
 from orchestration.engines import Engine
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.execution import withdraw_requests
-from orchestration.models import OPEN, Message, Run, RunStatus
+from orchestration.models import OPEN, Run, RunStatus
 
 KEY_LIMIT = 150
 
@@ -103,10 +104,11 @@ class OrchestrationManager:
     async def acancel(self, actor: Actor, run_id: UUID | str) -> bool:
         return await in_database(self.cancel, actor, run_id)
 
-    async def watch(self, run_id: UUID | str) -> AsyncIterator[RunEvent]:
+    async def watch(self, run_id: UUID | str) -> AsyncGenerator[RunEvent]:
         """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
         run_id = selectors.as_id(run_id)
         room = waiting_room()
+        room.topic_source(journal.TOPIC, selectors.runs_changed_since)
         room.ensure_running()
         watcher = _Watcher(run_id)
         room.follow(journal.TOPIC, watcher)
@@ -157,8 +159,9 @@ class _Seen:
 
     def news(self) -> list[RunEvent]:
         run = selectors.run_by_id(self._run_id)
-        # In this order, so that an ended run's last words come before its end.
-        events = [*self._messages(), *self._requests(), *self._status(run)]
+        # As it happened; and an ended run's last words come before its end.
+        happened = sorted([*self._messages(), *self._requests()], key=lambda each: each[0])
+        events = [event for _, event in happened] + self._status(run)
         if run.status not in OPEN:
             self.finished = True
             events.append(RunEvent(type="run_finished", data={"run": selectors.run_on_the_wire(run)}))
@@ -171,38 +174,33 @@ class _Seen:
         self._run = state
         return [RunEvent(type="run_status", data={"run": state})]
 
-    def _requests(self) -> list[RunEvent]:
+    def _requests(self) -> Iterator[tuple[datetime, RunEvent]]:
         asked = [each for each in selectors.request_ids_of(self._run_id) if each not in self._closed]
-        events = []
         for request in approvals_selectors.requests_by_id(asked) if asked else ():
             data = {"request": approvals_selectors.on_the_wire(request)}
             if request.pk not in self._opened:
                 self._opened.add(request.pk)
-                events.append(RunEvent(type="request_opened", data=data))
+                yield request.opened_at, RunEvent(type="request_opened", data=data)
             outcome = approvals_selectors.outcome_of(request)
-            if outcome.closed:
+            if request.closed_at is not None:
                 self._closed.add(request.pk)
                 data = data | {"outcome": approvals_selectors.outcome_on_the_wire(outcome)}
-                events.append(RunEvent(type="request_closed", data=data))
-        return events
+                yield request.closed_at, RunEvent(type="request_closed", data=data)
 
-    def _messages(self) -> list[RunEvent]:
+    def _messages(self) -> Iterator[tuple[datetime, RunEvent]]:
         messages = selectors.messages_of(self._run_id, after=self._told)
-        events = [event for message in messages for event in self._said(message)]
+        for message in messages:
+            known = self._lengths.get(message.pk)
+            new = message.text[known or 0 :]
+            self._lengths[message.pk] = len(message.text)
+            if new:
+                whole = known is None and message.complete
+                data = {"id": message.pk, "agent": message.agent, "text": new}
+                kind = "agent_message" if whole else "agent_message_chunk"
+                yield message.said_at, RunEvent(type=kind, data=data)
         growing = [message.pk for message in messages if not message.complete]
         if messages:
             self._told = growing[0] - 1 if growing else messages[-1].pk
-        return events
-
-    def _said(self, message: Message) -> list[RunEvent]:
-        known = self._lengths.get(message.pk)
-        new = message.text[known or 0 :]
-        self._lengths[message.pk] = len(message.text)
-        if not new:
-            return []
-        whole = known is None and message.complete
-        data = {"id": message.pk, "agent": message.agent, "text": new}
-        return [RunEvent(type="agent_message" if whole else "agent_message_chunk", data=data)]
 
 
 def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> UUID:

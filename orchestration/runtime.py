@@ -17,6 +17,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 
+from approvals import hints
 from approvals.database import in_database
 from approvals.waiting.room import waiting_room
 from orchestration import journal, leases, selectors
@@ -169,6 +170,8 @@ class Runtime:
         try:
             async with asyncio.timeout(LAST_WORDS):
                 await in_database(leases.release, lease)
+                # So that others need not come upon them by chance.
+                await in_database(hints.send, journal.TOPIC, self._left)
         except (TimeoutError, DatabaseError) as error:
             log.warning("lease not given back process=%s error=%r", lease.process_id, error)
 

@@ -1,0 +1,199 @@
+"""The catalog: what is registered, and input that is checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import pytest
+
+from orchestration.catalog import (
+    agent,
+    agents,
+    find_agent,
+    find_orchestration,
+    orchestration,
+    orchestrations,
+)
+from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
+from orchestration.plans import InvalidPlan
+
+
+class Size(Enum):
+    SMALL = "small"
+
+
+@dataclass(frozen=True)
+class Line:
+    item: str
+    pieces: int = 1
+
+
+@orchestration("catalog_order", description="Orders things")
+async def order(
+    run: Any,
+    *,
+    customer: str,
+    lines: list[Line],
+    limit: Decimal = Decimal(100),
+    size: Size | None = None,
+    where: Path | None = None,
+    kind: Literal["rush", "normal"] = "normal",
+    copies: Annotated[int, pydantic.Field(ge=1)] = 1,
+) -> None:
+    """Not the description."""
+
+
+@agent("catalog_storekeeper")
+async def storekeeper(run: Any, action: str, arguments: dict[str, Any]) -> str:
+    """Hands things out.
+
+    And takes them back.
+    """
+    return f"{action} {arguments}"
+
+
+GOOD = {"customer": "ACME", "lines": [{"item": "rope"}]}
+
+
+def test_what_is_decorated_can_be_found() -> None:
+    """By name, with title and description for people."""
+    found = find_orchestration("catalog_order")
+    assert (found.title, found.description) == ("Catalog order", "Orders things")
+    assert orchestrations()["catalog_order"] is found
+    assert find_agent("catalog_storekeeper").description == "Hands things out."
+    assert "catalog_storekeeper" in agents()
+
+
+async def test_an_agent_is_called_with_action_and_arguments() -> None:
+    """A registered agent is an agent of plans."""
+    assert await find_agent("catalog_storekeeper")(None, "Give", {"item": "rope"}) == "Give {'item': 'rope'}"
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    """Who mistypes a name learns the right ones."""
+    with pytest.raises(UnknownOrchestration, match="catalog_order") as refused:
+        find_orchestration("catalog_ordr")
+    assert refused.value.field == "orchestration"
+    with pytest.raises(UnknownAgent, match="catalog_storekeeper"):
+        find_agent("nobody")
+
+
+def test_input_arrives_as_the_types_of_the_signature() -> None:
+    """JSON goes in, the signature's types come out; what was left out is left to the function's defaults."""
+    given = GOOD | {"limit": "12.50", "size": "small", "where": "/tmp", "kind": "rush"}
+    found = find_orchestration("catalog_order")
+    assert found.arguments(found.checked(given)) == {
+        "customer": "ACME",
+        "lines": [Line("rope")],
+        "limit": Decimal("12.50"),
+        "size": Size.SMALL,
+        "where": Path("/tmp"),
+        "kind": "rush",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ("text", "input"),
+        ([], "input"),
+        ({}, "customer"),
+        (GOOD | {"custmer": "x"}, "custmer"),
+        (GOOD | {"customer": 12}, "customer"),
+        (GOOD | {"copies": "1"}, "copies"),
+        (GOOD | {"copies": True}, "copies"),
+        (GOOD | {"copies": 0}, "copies"),
+        (GOOD | {"lines": [{"item": "rope"}, {"pieces": 2}]}, "lines[1].item"),
+        (GOOD | {"limit": "much"}, "limit"),
+        (GOOD | {"kind": "slow"}, "kind"),
+        (GOOD | {"customer": "A\0"}, "input.customer"),
+        (GOOD | {"customer": "\ud800"}, "input.customer"),
+        (GOOD | {"limit": float("nan")}, "input.limit"),
+        (GOOD | {"limit": 2**60}, "input.limit"),
+        (GOOD | {"where": Path("/tmp")}, "input.where"),
+        (GOOD | {1: 2}, "input"),
+    ],
+)
+def test_input_that_does_not_fit_names_the_field(given: Any, field: str) -> None:
+    """Missing, unknown, mistyped and unrecordable input is refused by name."""
+    with pytest.raises(InvalidInput) as refused:
+        find_orchestration("catalog_order").checked(given)
+    assert refused.value.field == field
+    assert refused.value.errors[0][0] == field
+
+
+def test_refused_input_is_told_the_known_fields() -> None:
+    """With their types, and with all that is wrong at once."""
+    with pytest.raises(
+        InvalidInput, match=r"Known fields: customer \(str\), lines .*, copies \(int\)"
+    ) as refused:
+        find_orchestration("catalog_order").checked({"custmer": "x", "lines": []})
+    assert dict(refused.value.errors) == {"customer": "is required", "custmer": "is not a known field"}
+
+
+def test_any_name_may_be_a_field() -> None:
+    """Also those that mean something to the library that validates."""
+
+    @orchestration("catalog_odd_names")
+    async def odd(run: Any, *, model_config: int, copy: str, schema: str = "") -> None: ...
+
+    found = find_orchestration("catalog_odd_names")
+    given = {"model_config": 1, "copy": "x"}
+    assert found.arguments(found.checked(given)) == given
+
+
+def test_an_open_ended_signature_takes_any_field() -> None:
+    """`**rest` says so."""
+
+    @orchestration("catalog_open")
+    async def open_ended(run: Any, *, one: int, **rest: Any) -> None: ...
+
+    found = find_orchestration("catalog_open")
+    assert found.arguments(found.checked({"one": 1, "two": [2]})) == {"one": 1, "two": [2]}
+
+
+def test_a_check_of_its_own_refuses_before_anything_starts() -> None:
+    """As `plan` does with unknown agents."""
+
+    def check(arguments: Any) -> None:
+        raise InvalidPlan("There is no agent 'x'.", field="steps[0].agent")
+
+    @orchestration("catalog_checked", check=check)
+    async def checked(run: Any) -> None: ...
+
+    with pytest.raises(InvalidInput, match="no agent 'x'") as refused:
+        find_orchestration("catalog_checked").checked(None)
+    assert refused.value.field == "steps[0].agent"
+
+
+def test_a_name_belongs_to_one_function() -> None:
+    """A second function under the same name is a mistake; the same one, imported again, is not."""
+
+    def make() -> Any:
+        async def again(run: Any) -> None: ...
+
+        return again
+
+    orchestration("catalog_twice")(make())
+    orchestration("catalog_twice")(make())
+    with pytest.raises(ValueError, match="already registered"):
+        orchestration("catalog_twice")(order)
+
+
+def test_what_is_registered_must_be_async() -> None:
+    """A plain function can't wait."""
+    plain: Any = print
+    with pytest.raises(TypeError, match="async def"):
+        orchestration("catalog_plain")(plain)
+
+
+def test_the_input_has_a_schema() -> None:
+    """For forms and API documents."""
+    schema = find_orchestration("catalog_order").input_schema
+    assert set(schema["required"]) == {"customer", "lines"}
+    assert schema["properties"]["copies"]["minimum"] == 1

@@ -1,0 +1,542 @@
+"""Executing a run: how it ends, how it goes on after a crash, and who may write it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+
+from approvals import deciding, gate
+from approvals.commands import Actor
+from approvals.database import in_database
+from orchestration import OrchestrationManager, Rejected, Run, journal, models, orchestration, selectors
+from orchestration.engines.local import LocalEngine
+from orchestration.exceptions import Fenced, ReplayMismatch
+from orchestration.journal import Ownership
+from orchestration.runtime import Runtime
+from tests import factories
+from tests.orchestration.conftest import Processes
+from tests.orchestration.watching import asked, finished, idle, until_recorded
+
+
+def crash_after(run_id: UUID, records: int) -> None:
+    """Leave the rows of a completed run as a crash after its first `records` records would have left them."""
+    kept = models.StepRecord.objects.filter(run_id=run_id).order_by("id").values_list("pk", flat=True)
+    models.StepRecord.objects.filter(run_id=run_id).exclude(pk__in=list(kept[:records])).delete()
+    models.Message.objects.filter(run_id=run_id).delete()
+    models.Run.objects.filter(pk=run_id).update(
+        status="running", finished_at=None, result=None, process=None, leaves_requests=False
+    )
+
+
+def expire(engine: LocalEngine) -> None:
+    """Let the lease of this engine's process have run out long ago."""
+    processes = models.Process.objects.filter(pk=engine.process_id or UUID(int=0))
+    assert processes.update(expires_at=datetime(2000, 1, 1, tzinfo=UTC))
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (ValueError("no such order"), ("failed", "error", "ValueError: no such order")),
+        (KeyError(), ("failed", "error", "KeyError")),
+        (ValueError("a\0b\ud800"), ("failed", "error", "ValueError: a\\0b\\ud800")),
+        (asyncio.CancelledError(), ("failed", "cancelled_itself", None)),
+        (
+            ExceptionGroup("2", [ValueError("a"), OSError("b")]),
+            ("failed", "error", "ValueError: a; OSError: b"),
+        ),
+    ],
+)
+async def test_an_error_fails_the_run_in_plain_words(
+    runtime: Runtime, error: BaseException, ending: tuple[str, str, str | None]
+) -> None:
+    """No traceback on record; what a database can't keep is spelled out."""
+
+    @orchestration("execution_error")
+    async def failing(run: Run) -> None:
+        raise error
+
+    run = await finished(await runtime.manager.astart("execution_error"))
+    assert (run["status"], run["reason"]) == ending[:2]
+    assert ending[2] in (None, run["error"])
+    assert run["result"] is None
+
+
+async def test_a_result_that_is_not_json_fails_the_run(runtime: Runtime) -> None:
+    """The error names what can't be recorded."""
+
+    @orchestration("execution_unrecordable")
+    async def unrecordable(run: Run) -> Any:
+        return {"what": [object()]}
+
+    run = await finished(await runtime.manager.astart("execution_unrecordable"))
+    assert (run["status"], run["reason"]) == ("failed", "invalid")
+    assert "result.what[0]" in run["error"]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("seconds", "reason"), [(0, "timed_out"), (300, "rejected")])
+async def test_a_rejection_that_escapes_rejects_the_run(
+    runtime: Runtime, owner: User, grouped: bool, seconds: int, reason: str
+) -> None:
+    """Also from within a TaskGroup; the reason says whether a person or the deadline did it."""
+
+    @orchestration("execution_rejected")
+    async def rejected(run: Run, *, grouped: bool, seconds: int) -> None:
+        if not grouped:
+            await run.approve("May I?", timeout=seconds)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run.approve("May I?", timeout=seconds))
+
+    given = {"grouped": grouped, "seconds": seconds}
+    run_id = await runtime.manager.astart("execution_rejected", given, owner)
+    if seconds:
+        request = await asked(run_id)
+        await deciding.adecide(factories.actor(owner), request["id"], "reject")
+    run = await finished(run_id)
+    assert (run["status"], run["reason"]) == ("rejected", reason)
+
+
+async def test_a_missing_answer_that_escapes_fails_the_run(runtime: Runtime, owner: User) -> None:
+    """It was no person's no; the reason says what it was."""
+
+    @orchestration("execution_unanswered")
+    async def unanswered(run: Run) -> None:
+        await run.ask("Which?", choices=["a", "b"], timeout=0)
+
+    run = await finished(await runtime.manager.astart("execution_unanswered", owner=owner))
+    assert (run["status"], run["reason"]) == ("failed", "timed_out")
+
+
+async def test_an_ended_run_leaves_nothing_open(runtime: Runtime, owner: User) -> None:
+    """One rejection ends it; what else it had asked is taken back, and nobody decides in vain."""
+
+    @orchestration("execution_two_questions")
+    async def two(run: Run) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(2):
+                tasks.create_task(run.approve(f"Number {number}?", key=str(number)))
+
+    run_id = await runtime.manager.astart("execution_two_questions", owner=owner)
+    first, second = await asked(run_id, "Number 0?"), await asked(run_id, "Number 1?")
+    await deciding.adecide(factories.actor(owner), first["id"], "reject")
+    assert (await finished(run_id))["status"] == "rejected"
+    assert (await gate.wait_for_outcome(second["id"])).withdrawn
+
+
+async def test_an_unknown_orchestration_fails_in_plain_words(runtime: Runtime) -> None:
+    """A run whose code is gone, as after a deployment."""
+    run_id, _ = await in_database(
+        journal.open_run,
+        orchestration="execution_gone",
+        title="Gone",
+        given={},
+        owner_id=None,
+        key="",
+        process_id=None,
+    )
+    assert "no orchestration 'execution_gone'" in (await finished(run_id))["error"]
+
+
+# How it goes on after a crash
+
+calls: Counter[str] = Counter()
+
+
+def count(name: str) -> str:
+    calls[name] += 1
+    return f"{name} {calls[name]}"
+
+
+@orchestration("execution_long")
+async def long(run: Run, *, order: int) -> Any:
+    first = await run.step("first", count, "first")
+    outcome = await run.approve(f"Refund {order}", arguments={"order": order})
+    await run.say("payments", f"approved by {outcome.decided_by}")
+    answer = await run.ask("Why?")
+    async with run.speaking("writer") as speak:
+        await speak("because ")
+        await speak(answer)
+    second = await run.step("second", count, "second")
+    return [first, str(outcome.decided_at), answer, speak.text, second]
+
+
+@pytest.mark.parametrize("records", range(7))
+async def test_a_run_goes_on_from_wherever_it_stopped(runtime: Runtime, owner: User, records: int) -> None:
+    """Whatever was recorded returns as it was, decisions included; nothing that is recorded happens twice."""
+    calls.clear()
+    actor = factories.actor(owner)
+    run_id = await runtime.manager.astart("execution_long", {"order": 812}, owner)
+    await deciding.adecide(actor, (await asked(run_id))["id"], "approve")
+    await deciding.aanswer(actor, (await asked(run_id, "Why?"))["id"], "damaged")
+    before = await finished(run_id)
+    await in_database(crash_after, run_id, records)
+    await runtime.look_everywhere()
+    after = await finished(run_id)
+    assert after["status"] == "completed"
+    assert after["result"][1:4] == before["result"][1:4]
+    assert calls == {"first": 1 + (records < 1), "second": 1 + (records < 6)}
+    requests = await in_database(selectors.request_ids_of, run_id)
+    assert len(requests) == 2, "asked once each, in both lives"
+
+
+async def test_a_failure_that_was_handled_replays_as_a_failure(runtime: Runtime) -> None:
+    """Even if the function would succeed the second time: the run had taken the other branch."""
+    calls.clear()
+
+    def once() -> None:
+        if count("once") == "once 1":
+            raise OSError("away")
+
+    @orchestration("execution_handled")
+    async def handled(run: Run) -> Any:
+        try:
+            return await run.step("once", once)
+        except Exception as error:
+            return [str(error), await run.step("instead", count, "instead")]
+
+    run_id = await runtime.manager.astart("execution_handled")
+    before = await finished(run_id)
+    await in_database(crash_after, run_id, 1)
+    await runtime.look_everywhere()
+    assert (await finished(run_id))["result"] == [before["result"][0], "instead 2"]
+    assert calls["once"] == 1
+
+
+async def test_a_step_that_was_interrupted_runs_again(process: Processes) -> None:
+    """At least once: its effect is not on record, so nobody can know."""
+    calls.clear()
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    @orchestration("execution_interrupted")
+    async def interrupted(run: Run) -> Any:
+        async def effect() -> str:
+            count("effect")
+            begun.set()
+            if calls["effect"] == 1:
+                await never.wait()
+            return "done"
+
+        return await run.step("effect", effect)
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_interrupted")
+    await begun.wait()
+    await first.let_go()
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    assert (await finished(run_id))["result"] == "done"
+    step = await in_database(models.StepRecord.objects.get, run_id=run_id)
+    assert (calls["effect"], step.attempts) == (2, 2)
+
+
+@pytest.mark.parametrize("changed", ["title", "arguments", "kind", "key"])
+async def test_a_replay_that_differs_fails_the_run(process: Processes, owner: User, changed: str) -> None:
+    """Changed code meets another call than the one on record; nothing further happens, and it says so."""
+    calls.clear()
+    lives = Counter[str]()
+
+    @orchestration("execution_changed")
+    async def changing(run: Run) -> Any:
+        lives["lives"] += 1
+        if lives["lives"] == 1:
+            await run.approve("Pay 12", arguments={"amount": 12})
+        elif changed == "title":
+            await run.approve("Pay 13", arguments={"amount": 12})
+        elif changed == "arguments":
+            await run.approve("Pay 12", arguments={"amount": 13})
+        elif changed == "kind":
+            await run.step("pay", count, "pay")
+        else:
+            await run.approve("Pay 12", arguments={"amount": 12}, key="pay")
+        return await run.step("pay", count, "pay")
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_changed", owner=owner)
+    request = await asked(run_id)
+    await first.let_go()
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    if changed == "key":  # a keyed call is a new call; the numbered one after it is what differs
+        await until_recorded(models.StepRecord.objects.filter(key="pay").exists)
+        again = await in_database(models.StepRecord.objects.get, key="pay")
+        assert again.request_id is not None
+        await deciding.adecide(Actor.program(), again.request_id, "approve")
+    run = await finished(run_id)
+    assert (run["status"], run["reason"]) == ("failed", ReplayMismatch.code)
+    assert "had recorded approve 'Pay 12'" in run["error"]
+    assert not calls
+    assert (await gate.wait_for_outcome(request["id"])).withdrawn
+
+
+async def test_a_mismatch_can_not_be_swallowed(process: Processes) -> None:
+    """An orchestration that catches everything still fails for it."""
+    lives = Counter[str]()
+
+    @orchestration("execution_swallowing")
+    async def swallowing(run: Run) -> Any:
+        lives["lives"] += 1
+        try:
+            await run.step(f"life {lives['lives']}", str)
+            await run.step("wait", asyncio.Event().wait)
+        except Exception:
+            return "all is well"
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_swallowing")
+    await until_recorded(models.StepRecord.objects.filter(name="wait").exists)
+    await first.let_go()
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    assert (await finished(run_id))["reason"] == ReplayMismatch.code
+
+
+async def test_an_open_request_is_attached_to_again(process: Processes, owner: User) -> None:
+    """Not asked anew; what was decided while nobody executed the run takes effect."""
+
+    @orchestration("execution_attached")
+    async def attached(run: Run) -> Any:
+        return (await run.approve("May I?", arguments={"n": 1})).decided_by
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_attached", owner=owner)
+    request = await asked(run_id)
+    await first.let_go()
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    assert (await finished(run_id))["result"] == "olga"
+    assert await in_database(selectors.request_ids_of, run_id) == [UUID(request["id"])]
+
+
+async def test_a_request_that_was_opened_but_not_noted_is_found_by_its_key(
+    process: Processes, owner: User
+) -> None:
+    """The process died between asking and recording that it had asked."""
+
+    @orchestration("execution_unnoted")
+    async def unnoted(run: Run) -> Any:
+        return (await run.approve("May I?")).approved
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_unnoted", owner=owner)
+    request = await asked(run_id)
+    await first.let_go()
+    await in_database(models.StepRecord.objects.all().delete)
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    assert (await asked(run_id))["id"] == request["id"]
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_an_interrupted_message_is_kept_and_said_anew(process: Processes) -> None:
+    """What people have read does not change under their eyes."""
+    lives = Counter[str]()
+
+    @orchestration("execution_speech")
+    async def speech(run: Run) -> None:
+        lives["lives"] += 1
+        async with run.speaking("writer") as speak:
+            await speak("Once ")
+            if lives["lives"] == 1:
+                await asyncio.Event().wait()
+            await speak("upon a time")
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_speech")
+    await until_recorded(models.Message.objects.filter(text="Once ").exists)
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    await finished(run_id)
+    said = await in_database(selectors.messages_of, run_id)
+    assert [(message.text, message.complete) for message in said] == [
+        ("Once ", True),
+        ("Once upon a time", True),
+    ]
+
+
+# Who may write it
+
+
+async def test_a_stale_owner_writes_nothing(process: Processes) -> None:
+    """A process that slept past its lease wakes, and meets the next epoch: its run is another's."""
+    calls.clear()
+    asleep, awake = asyncio.Event(), asyncio.Event()
+
+    @orchestration("execution_frozen")
+    async def frozen(run: Run) -> Any:
+        life = calls["lives"] = calls["lives"] + 1
+
+        async def effect() -> int:
+            if life == 1:
+                asleep.set()
+                await awake.wait()
+            return life
+
+        first = await run.step("effect", effect)
+        return [first, await run.step("after", count, "after")]
+
+    sleeper, successor = await process(), await process()
+    run_id = await OrchestrationManager(sleeper).astart("execution_frozen")
+    await asleep.wait()
+    await in_database(expire, sleeper)
+    await successor.execute([run_id])
+    run = await finished(run_id)
+    awake.set()
+    await idle(sleeper)
+    assert run["result"] == [2, "after 1"]
+    assert calls["after"] == 1, "the sleeper stopped at its first write"
+    assert (await finished(run_id)) == run
+    step = await in_database(models.StepRecord.objects.get, run_id=run_id, name="effect")
+    assert step.result == 2
+
+
+async def test_a_living_owners_run_is_left_alone(process: Processes) -> None:
+    """While its lease lives nobody else can claim it."""
+    done = asyncio.Event()
+
+    @orchestration("execution_owned")
+    async def owned(run: Run) -> None:
+        await done.wait()
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_owned")
+    await second.execute([run_id])
+    assert run_id in first.run_ids
+    assert not second.run_ids
+    done.set()
+    await finished(run_id)
+
+
+async def test_every_write_of_a_former_epoch_is_refused(process: Processes) -> None:
+    """Whatever it is, and also after the end."""
+
+    @orchestration("execution_waiting")
+    async def waiting(run: Run) -> None:
+        await asyncio.Event().wait()
+
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("execution_waiting")
+    former = Ownership(run_id, 0)
+    call = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
+    writes: list[tuple[Any, ...]] = [
+        (journal.went_on, models.RunStatus.RUNNING),
+        (journal.step_started, call, models.RunStatus.RUNNING),
+        (journal.step_done, call, 1),
+        (journal.step_failed, call, "x"),
+        (journal.asked, call, run_id, models.RunStatus.WAITING),
+        (journal.answered, call, run_id, {}, models.RunStatus.RUNNING),
+        (journal.said, call, "a", "x", models.RunStatus.RUNNING),
+        (journal.speech_begun, call, "a", models.RunStatus.RUNNING),
+        (journal.speech_grown, 1, "x"),
+        (journal.plan_shown, 1, []),
+        (journal.ended, journal.Ending(status=models.RunStatus.COMPLETED)),
+    ]
+    for write, *arguments in writes:
+        with pytest.raises(Fenced):
+            await in_database(write, former, *arguments)
+    run = await in_database(models.Run.objects.get, pk=run_id)
+    assert (run.status, run.epoch) == ("running", 1)
+    assert await in_database(models.StepRecord.objects.count) == 0
+
+
+async def test_an_end_is_recorded_once(runtime: Runtime) -> None:
+    """A run that has ended takes no further write, even from its own epoch."""
+
+    @orchestration("execution_short")
+    async def short(run: Run) -> str:
+        return "done"
+
+    run_id = await runtime.manager.astart("execution_short")
+    before = await finished(run_id)
+    with pytest.raises(Fenced):
+        await in_database(
+            journal.ended, Ownership(run_id, 1), journal.Ending(status=models.RunStatus.FAILED, error="x")
+        )
+    assert await finished(run_id) == before
+
+
+async def test_repeating_a_write_is_harmless(process: Processes) -> None:
+    """As after a commit whose answer got lost: the record has it once."""
+
+    @orchestration("execution_repeating")
+    async def repeating(run: Run) -> None:
+        await asyncio.Event().wait()
+
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("execution_repeating")
+    owned = Ownership(run_id, 1)
+    call = journal.Call(key="say#1", position=1, kind="say", name="a", fingerprint="")
+    for _ in range(2):
+        await in_database(journal.said, owned, call, "a", "hello", models.RunStatus.RUNNING)
+    step = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
+    for _ in range(2):
+        await in_database(journal.step_started, owned, step, models.RunStatus.RUNNING)
+        await in_database(journal.step_done, owned, step, 1)
+    assert await in_database(models.Message.objects.count) == 1
+    assert await in_database(models.StepRecord.objects.count) == 2
+
+
+async def test_a_fenced_owner_takes_back_what_it_asked_of_an_ended_run(
+    process: Processes, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled between asking and recording it: the request would stay open for ever."""
+    real = gate.aopen_approval
+    opened: list[str] = []
+
+    async def slowly(*args: Any, **kwargs: Any) -> str:
+        request_id = await real(*args, **kwargs)
+        opened.append(request_id)
+        await in_database(models.Process.objects.all().update, expires_at=datetime(2000, 1, 1, tzinfo=UTC))
+        await in_database(OrchestrationManager().cancel, Actor.program(), run_ids[0])
+        # What cancelling withdrew is not what this test is about.
+        opened.append(await real("May I once more?", **{**kwargs, "key": "other"}))
+        return opened[1]
+
+    @orchestration("execution_asking_late")
+    async def late(run: Run) -> None:
+        await run.approve("May I?")
+
+    monkeypatch.setattr(gate, "aopen_approval", slowly)
+    engine = await process()
+    run_ids = [
+        (
+            await in_database(
+                journal.open_run,
+                orchestration="execution_asking_late",
+                title="Late",
+                given={},
+                owner_id=owner.pk,
+                key="",
+                process_id=None,
+            )
+        )[0]
+    ]
+    await engine.execute(run_ids)
+    await idle(engine)
+    assert [(await gate.aoutcome(each)).withdrawn for each in opened] == [True, True]
+
+
+async def test_rejections_inside_other_errors_do_not_count(runtime: Runtime, owner: User) -> None:
+    """A group of a rejection and a failure is a failure."""
+
+    @orchestration("execution_mixed")
+    async def mixed(run: Run) -> None:
+        try:
+            await run.approve("May I?", timeout=0)
+        except Rejected as rejected:
+            raise ExceptionGroup("both", [rejected, ValueError("and more")]) from None
+
+    run = await finished(await runtime.manager.astart("execution_mixed", owner=owner))
+    assert run["status"] == "failed"
+    assert "nobody decided in time; ValueError: and more" in run["error"]

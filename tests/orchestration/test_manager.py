@@ -1,0 +1,275 @@
+"""Starting, cancelling, resuming and watching runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from approvals import deciding, gate
+from approvals.database import in_database
+from orchestration import OrchestrationManager, Run, StepFailed, orchestration, selectors
+from orchestration.exceptions import (
+    AlreadyFinished,
+    InvalidInput,
+    KeyConflict,
+    NotPermitted,
+    UnknownOrchestration,
+    UnknownRun,
+)
+from orchestration.models import Run as RunRow
+from orchestration.runtime import Runtime
+from tests import factories
+from tests.orchestration.conftest import Processes
+from tests.orchestration.watching import asked, finished, until
+
+
+@orchestration("manager_asks")
+async def asks(run: Run, *, title: str = "May I?") -> Any:
+    return (await run.approve(title)).approved
+
+
+async def stuck(run: Run) -> None:
+    await asyncio.Event().wait()
+
+
+orchestration("manager_stuck")(stuck)
+
+# Starting
+
+
+@pytest.mark.django_db
+def test_what_does_not_fit_starts_nothing() -> None:
+    """Unknown name, wrong input, impossible key: refused, and no row."""
+    manager = OrchestrationManager()
+    with pytest.raises(UnknownOrchestration):
+        manager.start("manager_nothing")
+    with pytest.raises(InvalidInput):
+        manager.start("manager_asks", {"titel": "x"})
+    with pytest.raises(InvalidInput) as refused:
+        manager.start("manager_asks", key="k" * 151)
+    assert refused.value.field == "key"
+    assert not RunRow.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_same_key_is_the_same_run() -> None:
+    """For one owner, with the same orchestration and input; else it is a conflict."""
+    manager, owner, other = OrchestrationManager(), factories.user(), factories.user()
+    first = manager.start("manager_asks", {"title": "x"}, owner, key="k")
+    assert manager.start("manager_asks", {"title": "x"}, owner, key="k") == first
+    assert manager.start("manager_asks", {"title": "x"}, other, key="k") != first
+    without = manager.start("manager_asks", {"title": "x"}, key="k")
+    assert without != first
+    assert manager.start("manager_asks", {"title": "x"}, key="k") == without
+    assert manager.start("manager_asks", {"title": "x"}, owner) != first
+    for name, given in (("manager_asks", {"title": "y"}), ("manager_stuck", {})):
+        with pytest.raises(KeyConflict) as refused:
+            manager.start(name, given, owner, key="k")
+        assert refused.value.field == "key"
+
+
+# Cancelling
+
+
+async def test_cancelling_ends_a_run_and_takes_back_what_it_asks(runtime: Runtime, owner: User) -> None:
+    """Asked for by any process; done by the one that executes it."""
+    run_id = await runtime.manager.astart("manager_asks", owner=owner)
+    request = await asked(run_id)
+    assert await OrchestrationManager().acancel(factories.actor(owner), run_id)
+    run = await finished(run_id)
+    assert (run["status"], run["reason"], run["cancelled_by"]) == ("cancelled", "cancelled", "olga")
+    assert (await gate.wait_for_outcome(request["id"])).withdrawn
+    assert not await OrchestrationManager().acancel(factories.actor(owner), run_id)
+
+
+async def test_cancelling_a_run_that_nobody_executes_is_done_at_once(process: Processes, owner: User) -> None:
+    """Also where it had asked before its process died."""
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("manager_asks", owner=owner)
+    request = await asked(run_id)
+    await engine.let_go()
+    await in_database(RunRow.objects.update, process=None)
+    assert await OrchestrationManager().acancel(factories.actor(owner), run_id)
+    row = await in_database(RunRow.objects.get, pk=run_id)
+    assert (row.status, row.leaves_requests) == ("cancelled", False)
+    assert (await gate.aoutcome(request["id"])).withdrawn
+
+
+async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, owner: User) -> None:
+    """CancelledError reaches it; what it returns then does not count."""
+    cleaned = asyncio.Event()
+
+    @orchestration("manager_cleans_up")
+    async def cleans_up(run: Run) -> str:
+        try:
+            await run.approve("May I?")
+        except asyncio.CancelledError:
+            cleaned.set()
+        return "done anyway"
+
+    run_id = await runtime.manager.astart("manager_cleans_up", owner=owner)
+    await asked(run_id)
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    run = await finished(run_id)
+    assert (run["status"], run["result"]) == ("cancelled", None)
+    assert cleaned.is_set()
+
+
+async def test_only_who_may_change_a_run_cancels_it(runtime: Runtime, owner: User) -> None:
+    """Its owner, and who may change runs. For the rest it does not exist, unless they may see it."""
+    run_id = await runtime.manager.astart("manager_stuck", owner=owner)
+    stranger = await in_database(factories.user)
+    spectator = await in_database(factories.user, may=("view_run",))
+    operator = await in_database(factories.user, may=("view_run", "change_run"))
+    with pytest.raises(UnknownRun):
+        await runtime.manager.acancel(factories.actor(stranger), run_id)
+    with pytest.raises(NotPermitted):
+        await runtime.manager.acancel(factories.actor(spectator), run_id)
+    with pytest.raises(UnknownRun):
+        await runtime.manager.acancel(factories.actor(operator), uuid4())
+    with pytest.raises(UnknownRun):
+        await runtime.manager.acancel(factories.actor(operator), "nonsense")
+    assert await runtime.manager.acancel(factories.actor(operator), run_id)
+    assert (await finished(run_id))["cancelled_by"] == operator.username
+
+
+# Resuming
+
+
+async def test_a_failed_run_goes_on_where_it_failed(runtime: Runtime, owner: User) -> None:
+    """Once what was wrong is repaired: what is done is not done again, what failed is."""
+    calls: list[str] = []
+    broken = [True]
+
+    def repairable() -> str:
+        calls.append("second")
+        if broken[0]:
+            raise OSError("away")
+        return "second"
+
+    @orchestration("manager_repaired")
+    async def repaired(run: Run) -> Any:
+        await run.step("first", calls.append, "first")
+        return await run.step("second", repairable)
+
+    run_id = await runtime.manager.astart("manager_repaired", owner=owner)
+    run = await finished(run_id)
+    assert (run["status"], run["reason"]) == ("failed", StepFailed.code)
+    broken[0] = False
+    await OrchestrationManager().aresume(factories.actor(owner), run_id)
+    completed = await until(run_id, lambda event: event.type == "run_finished")
+    assert completed["run"]["result"] == "second"
+    assert calls == ["first", "second", "second"]
+
+
+async def test_a_resumed_run_asks_anew_what_was_open(runtime: Runtime, owner: User) -> None:
+    """The failure had withdrawn it."""
+    broken = [True]
+
+    @orchestration("manager_asks_anew")
+    async def asks_anew(run: Run) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            approval = tasks.create_task(run.approve("May I?", key="may"))
+            if broken[0]:
+                await until_open
+                raise OSError("away")
+        return approval.result().approved
+
+    until_open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    run_id = await runtime.manager.astart("manager_asks_anew", owner=owner)
+    first = await asked(run_id)
+    until_open.set_result(None)
+    await finished(run_id)
+    assert (await gate.wait_for_outcome(first["id"])).withdrawn
+    broken[0] = False
+    await runtime.manager.aresume(factories.actor(owner), run_id)
+    second = await asked(run_id)
+    assert second["id"] != first["id"]
+    await deciding.adecide(factories.actor(owner), second["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_an_end_that_stands_can_not_be_resumed(runtime: Runtime, owner: User) -> None:
+    """Completed, rejected, cancelled."""
+    run_id = await runtime.manager.astart("manager_stuck", owner=owner)
+    await runtime.manager.aresume(factories.actor(owner), run_id)  # it runs; nothing to do
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    await finished(run_id)
+    with pytest.raises(AlreadyFinished, match="cancelled"):
+        await runtime.manager.aresume(factories.actor(owner), run_id)
+
+
+# Watching
+
+
+async def test_a_watcher_sees_all_of_a_run(runtime: Runtime, owner: User) -> None:
+    """State, messages, requests and their outcomes, and the end, in an order that makes sense."""
+
+    @orchestration("manager_watched")
+    async def watched(run: Run) -> str:
+        await run.say("guide", "hello")
+        await run.ask("Name?")
+        await run.say("guide", "goodbye")
+        return "done"
+
+    run_id = await runtime.manager.astart("manager_watched", owner=owner)
+    seen = []
+    async for event in OrchestrationManager().watch(run_id):
+        match event.type:
+            case "agent_message":
+                seen.append(event.data["text"])
+            case "request_opened":
+                seen.append(event.data["request"]["title"])
+                await deciding.aanswer(factories.actor(owner), event.data["request"]["id"], "Ann")
+            case "request_closed":
+                seen.append(event.data["outcome"]["answer"])
+            case "run_finished":
+                seen.append(event.data["run"]["result"])
+            case "run_status":
+                assert event.data["run"]["status"] in {"running", "waiting", "completed"}
+    assert seen == ["hello", "Name?", "Ann", "goodbye", "done"]
+
+
+async def test_a_finished_run_can_be_watched(runtime: Runtime, owner: User) -> None:
+    """It tells what was, and ends."""
+    run_id = await runtime.manager.astart("manager_asks", owner=owner)
+    await deciding.adecide(factories.actor(owner), (await asked(run_id))["id"], "approve")
+    await finished(run_id)
+    types = [event.type async for event in OrchestrationManager().watch(run_id)]
+    assert types == ["request_opened", "request_closed", "run_status", "run_finished"]
+
+
+async def test_an_unknown_run_can_not_be_watched(runtime: Runtime) -> None:
+    """Rather than waiting for ever."""
+    with pytest.raises(UnknownRun):
+        await anext(OrchestrationManager().watch(uuid4()))
+
+
+async def test_a_watcher_may_live_on_another_loop(runtime: Runtime, owner: User) -> None:
+    """As in a terminal, whose waiting room has a thread of its own."""
+    run_id = await runtime.manager.astart("manager_asks", owner=owner)
+    request = await asked(run_id)
+    elsewhere = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(finished(run_id))))
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await elsewhere)["result"] is True
+
+
+async def test_a_run_is_shown_as_its_owner_may_see_it(runtime: Runtime, owner: User) -> None:
+    """On the wire: names, times, what it waits for."""
+    run_id = await runtime.manager.astart("manager_asks", {"title": "Now?"}, owner)
+    request = await asked(run_id)
+    run = await in_database(selectors.run_for, owner.pk, run_id)
+    wire = selectors.run_on_the_wire(run)
+    assert wire["created_at"] <= wire["started_at"]
+    assert wire["finished_at"] is None
+    assert {name: wire[name] for name in ("title", "owner", "status", "input", "waiting_for")} == {
+        "title": "Manager asks",
+        "owner": "olga",
+        "status": "waiting",
+        "input": {"title": "Now?"},
+        "waiting_for": [{"id": request["id"], "title": "Now?"}],
+    }
