@@ -92,6 +92,8 @@ async def _gone_through(run: Run, index: int, item: Item, confirm: Callable[[], 
             )
             if how == STOP:
                 await run.mark_step(index, StepState.REJECTED, rejected.detail)
+                for later in range(index + 1, len(run.plan)):
+                    await run.mark_step(later, StepState.SKIPPED)
                 raise
             if how == SKIP:
                 await run.mark_step(index, StepState.SKIPPED, rejected.detail)

@@ -37,17 +37,16 @@ async def disk_cleanup(
     Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
     """
     found = await run.step("look for large files", _look, directory, limit, minimum)
-    if found["unreadable"]:
-        await run.say("disk", f"Folders that could not be looked into: {found['unreadable']}.")
+    await run.say("disk", _overview(found))
     if not found["files"]:
-        return f"There is no file of {readable(minimum)} or more under {directory}. Nothing was removed."
+        return "Nothing was removed: there was no file to pick from."
 
     options = {_option(number, File(**file)): file for number, file in enumerate(found["files"], 1)}
     picked = await run.ask(
-        "Which files shall be removed?", choices=list(options), multiple=True, details=directory
+        "Which files shall be removed?", choices=list(options), multiple=True, details=f"Under `{directory}`"
     )
     if not picked:
-        return "No file was picked. Nothing was removed."
+        return "Nothing was removed: no file was picked."
 
     files = [options[option] for option in picked]
     size = readable(sum(file["size"] for file in files))
@@ -77,6 +76,12 @@ def _found(directory: str, limit: int, minimum: int, stopped: threading.Event) -
 
 def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     return asdict(remove(Directory(**directory), File(**file)))
+
+
+def _overview(found: dict[str, Any]) -> str:
+    size = readable(sum(file["size"] for file in found["files"]))
+    text = f"Found {_files(len(found['files']))} under {found['directory']['path']}, {size}."
+    return f"{text} Folders that could not be read: {found['unreadable']}." if found["unreadable"] else text
 
 
 def _option(number: int, file: File) -> str:

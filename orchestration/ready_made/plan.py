@@ -86,7 +86,7 @@ async def _tried(run: Run, team: Team, plan: Plan, index: int) -> str:
     except Exception as error:
         ended = StepState.REJECTED if isinstance(error, Rejected) else StepState.FAILED
         await run.mark_step(index, ended, plain_words(error))
-        for later in range(index + 1, len(plan.steps)):
+        for later in range(index + 1, len(run.plan)):
             await run.mark_step(later, StepState.SKIPPED)
         raise
     await run.mark_step(index, StepState.COMPLETED, _brief(result))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from approvals.database import in_database
 from orchestration.manager import OrchestrationManager
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.orchestration import watching
 from tests.orchestration.agents.web_server import WebServer
 from tests.orchestration.people import Attended, begin
 
@@ -34,8 +37,8 @@ async def carried_out(
 
 
 async def messages(run: Attended) -> list[str]:
-    watching = OrchestrationManager().watch(run.run_id)
-    return [event.data["text"] async for event in watching if event.type == "agent_message"]
+    events = OrchestrationManager().watch(run.run_id)
+    return [event.data["text"] async for event in events if event.type == "agent_message"]
 
 
 class TestCommand:
@@ -50,6 +53,30 @@ class TestCommand:
         )
         assert (await run.finished())["result"] == "it works\n"
         assert await messages(run) == ["it works\n"]
+
+    async def test_output_is_shown_while_the_program_runs(
+        self, runtime: Runtime, owner: User, tmp_path: Path
+    ) -> None:
+        """It goes on only when its first words were seen."""
+        os.mkfifo(tmp_path / "go")
+        script = f"echo first; read line < {tmp_path}/go; echo $line"
+        run = await start(runtime, owner, "command", "run", {"program": "sh", "arguments": ["-c", script]})
+        await watching.until(run.run_id, lambda event: event.data.get("text") == "first\n")
+        await asyncio.to_thread((tmp_path / "go").write_text, "last\n")
+        assert (await run.finished())["result"] == "first\nlast\n"
+
+    async def test_a_cancelled_run_kills_its_program(
+        self, runtime: Runtime, owner: User, tmp_path: Path
+    ) -> None:
+        """The program's end closes the pipe that it holds open."""
+        os.mkfifo(tmp_path / "held")
+        script = f"exec 3> {tmp_path}/held; echo holding >&3; exec sleep 1000"
+        run = await start(runtime, owner, "command", "run", {"program": "sh", "arguments": ["-c", script]})
+        with await asyncio.to_thread((tmp_path / "held").open) as held:
+            assert await asyncio.to_thread(held.readline) == "holding\n"
+            await runtime.manager.acancel(factories.actor(owner), run.run_id)
+            assert await asyncio.to_thread(held.read) == ""
+        assert (await run.finished())["status"] == "cancelled"
 
     async def test_a_failure_fails_the_run_and_says_how(self, runtime: Runtime, owner: User) -> None:
         run = await carried_out(
