@@ -1,0 +1,132 @@
+"""The admin in a real browser: every page fits the Content-Security-Policy, and deciding works by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.async_api import Page, expect
+
+from approvals import gate
+from approvals.database import in_database
+from approvals.models import AuditEntry
+from tests import factories as make
+from tests.conftest import Manage
+from tests.connections import session_of
+from tests.processes import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.one_stack, pytest.mark.django_db]
+
+SignIn = Callable[[User], Awaitable[Page]]
+
+
+@pytest.fixture
+def rita() -> User:
+    return make.user("rita", may=("decide_humanrequest", "view_humanrequest"), is_staff=True)
+
+
+@pytest.fixture
+def boss() -> User:
+    return make.user("boss", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def sign_in(server: Server, page: Page) -> SignIn:
+    """The page, with a session of this person's."""
+
+    async def sign_in(person: User) -> Page:
+        key = await in_database(session_of, person)
+        await page.context.add_cookies([{"name": "sessionid", "value": key, "url": server.url}])
+        return page
+
+    return sign_in
+
+
+async def test_many_are_decided_with_one_reason(sign_in: SignIn, server: Server, rita: User) -> None:
+    """Tick, choose, confirm with a reason, and read the outcome of each."""
+    ids = [await in_database(make.approval, f"Refund {number}") for number in (811, 812)]
+    page = await sign_in(rita)
+    await page.goto(f"{server.url}/admin/approvals/approval/")
+    for number in (811, 812):
+        await page.get_by_role("row", name=f"Refund {number}").get_by_role("checkbox").check()
+    await page.get_by_label("Action:").select_option(label="Reject…")
+    await page.get_by_role("button", name="Go").click()
+    await expect(page.get_by_role("heading", name="Reject?")).to_be_visible()
+    await page.get_by_label("Note").fill("Not twice.")
+    await page.get_by_role("button", name="Reject these 2").click()
+    for number in (811, 812):
+        await expect(page.get_by_text(f"Refund {number}: rejected by rita")).to_be_visible()
+    outcomes = [await in_database(gate.outcome, request_id) for request_id in ids]
+    assert {(one.status, one.comment) for one in outcomes} == {("rejected", "Not twice.")}
+
+
+async def test_one_is_decided_from_its_page_which_then_says_who_from_where(
+    sign_in: SignIn, server: Server, rita: User
+) -> None:
+    """The history names the address and the program, and says that nothing was tampered with."""
+    request_id = await in_database(make.approval, "Refund ACME", arguments={"order": 812})
+    page = await sign_in(rita)
+    await page.goto(f"{server.url}/admin/approvals/approval/{request_id}/change/")
+    await page.get_by_role("link", name="Approve…").click()
+    await expect(page.get_by_role("cell", name="812")).to_be_visible()
+    await page.get_by_role("button", name="Approve", exact=True).click()
+    decided = page.get_by_role("row", name=re.compile("Approved by rita"))
+    await expect(decided).to_contain_text("127.0.0.1")
+    await expect(decided).to_contain_text("Chrome")
+    await expect(page.get_by_text("every entry of this trail is as it was written")).to_be_visible()
+    await expect(page.get_by_role("link", name="Approve…")).to_have_count(0)
+
+
+async def test_a_question_is_answered_by_choice(sign_in: SignIn, server: Server, rita: User) -> None:
+    request_id = await in_database(make.clarification, "Which colour?", choices=["red", "blue"])
+    page = await sign_in(rita)
+    await page.goto(f"{server.url}/admin/approvals/clarification/{request_id}/change/")
+    await page.get_by_role("link", name="Answer…").click()
+    await page.get_by_label("blue").check()
+    await page.get_by_role("button", name="Answer").click()
+    await expect(page.get_by_text("Which colour?: answered by rita")).to_be_visible()
+    assert (await in_database(gate.outcome, request_id)).answer == "blue"
+
+
+async def test_every_page_fits_the_policy(
+    sign_in: SignIn, server: Server, manage: Manage, boss: User, tmp_path: Path
+) -> None:
+    """The `page` fixture fails on any violation, or any error of a script."""
+    approval = await in_database(make.approval, arguments={"deep": {"list": [1, {"a": "b"}]}}, editable=True)
+    clarification = await in_database(make.clarification, choices=["red", "blue"])
+    entry = await in_database(AuditEntry.objects.filter(request_id=approval).latest, "pk")
+    (tmp_path / "file").write_bytes(bytes(10))
+    given = json.dumps({"directory": str(tmp_path)})
+    run = manage("orchestrate", "disk_cleanup", "--input", given, "--as", "boss")
+    run_id = await in_database(lambda: run.output.wait_for("page: ").partition("run: ")[2][:36])
+    page = await sign_in(boss)
+    for address in (
+        "",
+        "approvals/",
+        "approvals/approval/",
+        "approvals/approval/?q=refund&status__exact=pending&due=soon&mine=yes",
+        f"approvals/approval/{approval}/change/",
+        f"approvals/approval/decide/?ids={approval}&decision=approve",
+        f"approvals/approval/decide/?ids={approval}&decision=reject",
+        "approvals/clarification/",
+        f"approvals/clarification/{clarification}/change/",
+        f"approvals/clarification/answer/?ids={clarification}",
+        "approvals/auditentry/",
+        f"approvals/auditentry/{entry.pk}/change/",
+        "orchestration/run/",
+        f"orchestration/run/{run_id}/change/",
+        "auth/user/",
+        f"auth/user/{boss.pk}/change/",
+        f"auth/user/{boss.pk}/password/",
+        "auth/user/add/",
+        "auth/group/add/",
+        "password_change/",
+    ):
+        response = await page.goto(f"{server.url}/admin/{address}")
+        assert response
+        assert response.status == 200, address
+        await expect(page.get_by_role("heading", level=1).last).to_be_visible()
