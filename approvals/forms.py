@@ -73,6 +73,8 @@ class DecisionForm(PlainForm):
     comment = TextField(
         required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
     )
+    # Says that the argument fields below are meant: an empty check box sends nothing of its own.
+    edits = forms.CharField(required=False, widget=forms.HiddenInput, initial="1")
     reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, request: Approvable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -84,7 +86,8 @@ class DecisionForm(PlainForm):
             self.fields.update(self.editing.fields)
 
     def argument_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.editing.fields] if self.editing else []
+        """What the page shows for editing; nothing where that is not allowed."""
+        return [self[name] for name in ("edits", *self.editing.fields)] if self.editing else []
 
     @property
     def arguments(self) -> dict[str, Any] | None:
@@ -121,9 +124,13 @@ class DecisionForm(PlainForm):
         return cleaned
 
     def _edited(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
-        if self.editing is None or self.errors or cleaned.get("decision") != Verdict.APPROVE:
+        if self.editing is None:
             return None
-        if not any(self.add_prefix(name) in self.data for name in self.editing.fields):
+        if not cleaned.get("edits") or cleaned.get("decision") != Verdict.APPROVE:
+            for name in self.editing.fields:
+                self.errors.pop(name, None)
+            return None
+        if self.errors:
             return None
         value = self.editing.value(cleaned)
         if not isinstance(value, dict):

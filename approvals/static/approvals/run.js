@@ -5,53 +5,54 @@ import { fragment, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
 const page = document.querySelector("article[data-run]");
-let connections = 0;
+const messages = page.querySelector(".messages");
+
+// Each connection is told every message from the first one on: how many it was told, and which still grow.
+let told = 0;
+let growing = new Map();
 
 export function startRun() {
   keepConnected(`/ws/runs/${page.dataset.run}/`, heard);
 }
 
 function heard({ type, data }) {
-  if (type === "agent_message") addMessage(data);
-  else if (type === "agent_message_chunk") addChunk(data);
-  else if (type === "hello") {
+  if (type === "hello") {
     serverSays(data.server_time);
-    // The first connection follows the page by a moment, the later ones by a gap: read it again.
-    connections += 1;
-    refresh("all");
-  } else if (data?.run || data?.request) refresh("state");
+    told = 0;
+    growing = new Map();
+  } else if (type === "agent_message") write(data, data.text);
+  else if (type === "agent_message_chunk") grow(data);
+  else if (data?.run) refresh();
 }
 
-const refresh = together(async (reasons) => {
+const refresh = together(async () => {
   const fresh = await fragment(location.pathname);
   if (!fresh) return;
-  if (!reasons.includes("all")) fresh.querySelector("[data-part=messages]")?.remove();
   mergeParts(fresh, page);
   tellLocalTimes(page);
 });
 
-function addMessage({ agent, text }) {
-  const open = page.querySelector(".messages .streaming");
-  if (open?.dataset.agent === agent) {
-    open.classList.remove("streaming");
-    open.querySelector(".text").textContent = text;
-  } else newMessage(agent, text);
+function write({ agent }, text) {
+  const message = growing.get(agent) ?? next(agent);
+  growing.delete(agent);
+  const place = message.querySelector(".text");
+  if (place.textContent !== text) place.textContent = text;
 }
 
-function addChunk({ agent, text }) {
-  const open = page.querySelector(".messages .streaming");
-  const message = open?.dataset.agent === agent ? open : newMessage(agent, "");
-  message.classList.add("streaming");
-  message.querySelector(".text").append(text);
-}
-
-function newMessage(agent, text) {
-  const message = document.querySelector("#message").content.firstElementChild.cloneNode(true);
-  message.dataset.agent = agent;
-  message.querySelector(".who").textContent = agent;
+function grow({ agent, text }) {
+  const place = growing.get(agent)?.querySelector(".text");
+  if (place) return place.append(text);
+  const message = next(agent);
+  growing.set(agent, message);
   message.querySelector(".text").textContent = text;
-  const list = page.querySelector(".messages");
-  list.append(message);
-  list.parentElement.hidden = false;
+}
+
+function next(agent) {
+  const message = messages.children[told] ?? messages.appendChild(blank());
+  told += 1;
+  message.querySelector(".who").textContent = agent;
+  document.querySelector("#messages").hidden = false;
   return message;
 }
+
+const blank = () => document.querySelector("#message").content.firstElementChild.cloneNode(true);

@@ -1,6 +1,6 @@
 // One WebSocket that comes back by itself, and the pill that says how it is.
 
-const FIRST_DELAY = 500, LONGEST_DELAY = 30000, HEARTBEAT = 25000, SIGNED_OUT = 4401;
+const FIRST_DELAY = 500, LONGEST_DELAY = 30000, HEARTBEAT = 25000, GONE = [4401, 4404];
 const WORDS = { live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const pill = document.querySelector(".pill");
 
@@ -23,8 +23,8 @@ export function keepConnected(path, heard) {
       heard(message);
     };
     socket.onclose = ({ code }) => {
-      // The server ended the session: the page that follows is the log-in.
-      if (code === SIGNED_OUT) return location.reload();
+      // The session is over, or what is shown here is no longer for this person: the server says what follows.
+      if (GONE.includes(code)) return location.reload();
       failures += 1;
       show(navigator.onLine && failures < 6 ? "reconnecting" : "offline");
       const ceiling = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures);
