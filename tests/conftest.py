@@ -154,6 +154,7 @@ def _django_db_helper(stack: Stack, django_db_blocker: DjangoDbBlocker) -> Itera
         yield
         in_process.close_parts()
         stack.database.clean()
+        assert in_process.all_connections_came_back(), "a thread ended without closing its connection"
 
 
 @pytest.fixture(autouse=True)
@@ -194,23 +195,18 @@ def _belongs_to_the_test(task: asyncio.Task[object]) -> bool:
 @pytest.fixture
 def private_redis(stack: Stack) -> Iterator[RedisServer]:
     """A Redis of this test's own, under the stack's layer: stop, start, freeze, thaw or flush it."""
-    server = RedisServer()
-    server.start()
-    with _private(stack, redis=server):
+    with RedisServer() as server, _private(stack, redis=server):
         yield server
-    server.remove()
 
 
 @pytest.fixture
 def private_postgres(stack: Stack) -> Iterator[PostgresServer]:
     """A PostgreSQL of this test's own, under the stack: to stop, start, freeze, or rid of sessions."""
-    server = PostgresServer()
-    server.start()
-    database = PostgresDatabase(server, "private")
-    in_process.migrate(database)
-    with _private(stack, database=database):
-        yield server
-    server.remove()
+    with PostgresServer() as server:
+        database = PostgresDatabase(server, "private")
+        in_process.migrate(database)
+        with _private(stack, database=database):
+            yield server
 
 
 @contextmanager
@@ -220,10 +216,12 @@ def _private(
     shared = (stack.database, stack.redis)
     stack.database, stack.redis = database or stack.database, redis or stack.redis
     in_process.join(stack)
-    yield
-    in_process.close_parts()
-    stack.database, stack.redis = shared
-    in_process.join(stack)
+    try:
+        yield
+        in_process.close_parts()
+    finally:
+        stack.database, stack.redis = shared
+        in_process.join(stack)
 
 
 # --- Processes ---

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from typing import Any
 
 from channels.layers import channel_layers
@@ -11,6 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
+from psycopg_pool import ConnectionPool
 
 from tests.processes import bare_environment
 from tests.settings import UNSTACKED
@@ -48,6 +51,21 @@ def close_parts() -> None:
             getattr(module, close)()
     channel_layers.backends.clear()
     close_connection()
+
+
+def all_connections_came_back() -> bool:
+    """False if a thread ended without closing its connection: the pool would be smaller for ever."""
+    if not isinstance(own := connections["default"], PostgresWrapper) or not own.pool or own.pool.closed:
+        return True
+    patience = time.monotonic() + 5
+    while not (idle := _idle(own.pool)) and time.monotonic() < patience:
+        threading.Event().wait(0.01)  # the pool's own threads test what comes back before it counts
+    return idle
+
+
+def _idle(pool: ConnectionPool) -> bool:
+    stats = pool.get_stats()
+    return stats.get("pool_size", 0) == stats.get("pool_available", 0)
 
 
 def close_connection() -> None:

@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
@@ -33,6 +35,15 @@ class OwnServer(ABC):
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
         self._process: Process | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
 
     def start(self) -> None:
         """Start, or start again with the same address and data; returns when it accepts connections."""
