@@ -111,7 +111,7 @@ def news(
     `sessions_of` gives the sessions with which a user is connected; it is called on this thread.
     """
     requests = selectors.requests_by_id(ids)
-    audiences = permissions.audiences(requests)
+    audiences = {request.pk: _audience(request) for request in requests}
     sessions = {user_id: sessions_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
     present = attendance({key for keys in sessions.values() for key in keys})
     visible = {
@@ -140,8 +140,17 @@ def _inbox(scope: Scope, present: Attendance) -> Inbox:
 
 
 def _visible(rows: list[Any], person: Person) -> list[Any]:
-    audiences = permissions.audiences(rows)
-    return [row for row in rows if permissions.may_see(person, audiences[row.pk])]
+    return [row for row in rows if permissions.may_see(person, _audience(row))]
+
+
+def _audience(request: Any) -> Audience:
+    """As permissions.audiences, from the people that were read along."""
+    return Audience(
+        requester_id=request.requester_id,
+        user_ids=frozenset(user.pk for user in request.assigned_users.all()),
+        group_ids=frozenset(group.pk for group in request.assigned_groups.all()),
+        four_eyes=request.four_eyes,
+    )
 
 
 def _place(request: Any) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import suppress
 from functools import partial
@@ -10,6 +11,8 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection as db_connection
+from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, hints, selectors
 from approvals.commands import Actor
@@ -19,7 +22,8 @@ from approvals.waiting.room import waiting_room
 from approvals.web import inbox, readings
 from approvals.web.inbox import inbox_hub
 from tests import factories
-from tests.connections import Connection
+from tests.connections import Connection, session_of
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
 
@@ -368,3 +372,39 @@ async def test_snapshot_and_events_equal_a_fresh_snapshot(seed: int) -> None:
     finally:
         for connection, _ in connections:
             await connection.__aexit__(None, None, None)
+
+
+@pytest.mark.stacks("postgresql-memory")
+async def test_the_database_goes_and_comes_back(private_postgres: PostgresServer) -> None:
+    """What a dead database left unread is read when it is back; no connection is lost meanwhile."""
+    ada = await made(factories.user)
+    key = await in_database(session_of, ada)
+    async with Connection(key) as connection:
+        await connection.opened()
+        await asyncio.to_thread(private_postgres.stop)
+        inbox_hub().check_everybody()
+        async with Connection(key) as newcomer:
+            await asyncio.to_thread(private_postgres.start)
+            await newcomer.opened()
+            await made(factories.approval, assignees=[ada])
+            await connection.next("request_opened")
+            await newcomer.next("request_opened")
+
+
+@pytest.mark.one_stack
+async def test_an_event_costs_the_same_queries_however_many_are_connected() -> None:
+    ada = await made(factories.user)
+    requests = [UUID(await made(factories.approval, assignees=[ada])) for _ in range(10)]
+    others = [await made(factories.reviewer) for _ in range(10)]
+    sessions = {person.pk: {await in_database(session_of, person)} for person in (ada, *others)}
+
+    def queries(ids: list[UUID], connected: list[User]) -> int:
+        there = {person.pk: sessions[person.pk] for person in connected}
+        with CaptureQueriesContext(db_connection) as captured:
+            found = readings.news(ids, {ada.pk}, lambda user_id: there.get(user_id, set()))
+        assert found.visible[ada.pk] == frozenset(ids)
+        return len(captured)
+
+    assert await in_database(queries, requests, [ada, *others]) == await in_database(
+        queries, requests[:1], [ada]
+    )
