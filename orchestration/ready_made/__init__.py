@@ -1,0 +1,1 @@
+"""Orchestrations that are useful as they stand, and short enough to learn from."""

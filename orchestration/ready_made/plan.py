@@ -23,8 +23,8 @@ async def plan(run: Run, *, task: str, steps: list[dict[str, Any]]) -> str:
     """Have a plan approved, then carry out its steps, one after the other.
 
     A step with `"approval": true` asks once more, right before it is done; `http` (but for GET and HEAD) and
-    `email` do so by themselves. The approver may edit the plan, or send it back with a comment: then the owner
-    is asked for other steps, which need an approval of their own.
+    `email` do so by themselves. The approver may edit the plan, or send it back with a comment: then the
+    owner is asked for other steps, which need an approval of their own.
 
     Input: `{"task": "See how full the disk is", "steps": [{"agent": "command", "action": "run",
     "arguments": {"program": "df", "arguments": ["-h"]}, "approval": false}]}`
