@@ -1,0 +1,501 @@
+"""The pages: they show what one may see, decide by plain forms, and say what is on record when that fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from approvals import deciding, gate, selectors
+from approvals.commands import Actor
+from approvals.database import database_now
+from approvals.exceptions import Busy
+from approvals.lifecycle import Outcome
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+REFUND = {"amount": "12.00", "to": "ACME"}
+AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
+
+
+@pytest.fixture
+def ravi() -> User:
+    return make.user("ravi")
+
+
+@pytest.fixture
+def client(ravi: User) -> Client:
+    return client_of(ravi)
+
+
+def client_of(person: User, **options: Any) -> Client:
+    client = Client(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.7", **options)
+    client.force_login(person)
+    return client
+
+
+def page(request: str) -> str:
+    return f"/requests/{request}/"
+
+
+def text(response: Any, status: int = 200) -> str:
+    """What a reader sees."""
+    assert response.status_code == status, response
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def titles(response: Any) -> list[str]:
+    return re.findall(r'class="title">([^<]+)<', response.content.decode())
+
+
+def events(request: str) -> list[tuple[str, str | None]]:
+    return [(entry.event, entry.actor) for entry in trail(request)]
+
+
+def trail(request: str) -> list[selectors.TimelineEntry]:
+    return selectors.history(selectors.requests_by_id([request])[0])
+
+
+def outcome(request: str) -> Outcome:
+    return gate.outcome(request)
+
+
+class TestWho:
+    @pytest.mark.parametrize("path", ["/", "/rows/", f"/requests/{uuid4()}/", "/runs/"])
+    def test_pages_are_for_people_who_are_logged_in(self, path: str) -> None:
+        response = Client().get(path)
+        assert response.status_code == 302
+        assert response["Location"] == f"/accounts/login/?next={path}"
+
+    def test_what_may_not_be_seen_is_as_unknown_as_what_does_not_exist(self, client: Client) -> None:
+        """Reading, deciding, withdrawing and the raw arguments alike."""
+        foreign = make.approval("Secret", assignees=[make.user()])
+        for request in (foreign, str(uuid4())):
+            for answered in (
+                client.get(page(request)),
+                client.post(page(request), {"decision": "approve"}),
+                client.post(page(request) + "withdraw/"),
+                client.get(page(request) + "arguments.json"),
+            ):
+                assert "Secret" not in text(answered, 404)
+        assert client.get("/requests/1/").status_code == 404
+        assert events(foreign) == [("opened", None)]
+
+    def test_nobody_decides_without_the_token_of_a_page(self, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        strict = client_of(ravi, enforce_csrf_checks=True)
+        assert "Nothing was recorded" in text(strict.post(page(request), {"decision": "approve"}), 403)
+        assert outcome(request).status == "pending"
+
+    def test_reading_decides_nothing(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        client.get(page(request), {"decision": "approve"})
+        assert client.get(page(request) + "withdraw/").status_code == 405
+        assert outcome(request).status == "pending"
+
+    def test_pages_are_not_cached_and_carry_a_strict_policy(self, client: Client) -> None:
+        response = client.get("/")
+        assert "no-store" in response["Cache-Control"]
+        assert "unsafe" not in response["Content-Security-Policy"]
+
+    @pytest.mark.parametrize("path", ["/", "request", "/accounts/password/", "/nowhere/"])
+    def test_pages_have_nothing_inline(self, client: Client, ravi: User, path: str) -> None:
+        request = make.approval(assignees=[ravi], details="<b onclick=x>!</b>", editable=True)
+        html = client.get(page(request) if path == "request" else path).content.decode()
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=\"|javascript:|<script(?![^>]*\ssrc=)", html)
+
+
+class TestInbox:
+    def test_what_is_due_first_comes_first_then_what_waits_longest(self, client: Client, ravi: User) -> None:
+        make.clarification("Old", assignees=[ravi], timeout=None)
+        make.approval("Later", assignees=[ravi], timeout=900)
+        make.approval("Sooner", assignees=[ravi], timeout=600)
+        make.approval("New", assignees=[ravi], timeout=None)
+        make.approval("Foreign", assignees=[make.user()])
+        assert titles(client.get("/")) == ["Sooner", "Later", "Old", "New"]
+
+    @pytest.mark.parametrize(
+        ("query", "shown"),
+        [
+            ("", {"Pay", "Which centre?", "Asked by me"}),
+            ("?show=mine", {"Pay", "Which centre?"}),
+            ("?kind=approval", {"Pay", "Asked by me"}),
+            ("?kind=clarification&show=mine", {"Which centre?"}),
+            ("?soon=1", {"Pay"}),
+            ("?q=centre", {"Which centre?"}),
+            ("?q=nothing+like+it", set()),
+            ("?kind=nonsense&limit=x&show=%00&q=%00", {"Pay", "Which centre?", "Asked by me"}),
+        ],
+    )
+    def test_filters_live_in_the_address(
+        self, client: Client, ravi: User, query: str, shown: set[str]
+    ) -> None:
+        """Whatever makes no sense in it is as if it were not there."""
+        make.approval("Pay", assignees=[ravi], timeout=60)
+        make.clarification("Which centre?", assignees=[ravi], timeout=None)
+        make.approval("Asked by me", requester=ravi, assignees=[make.user()], timeout=None)
+        assert set(titles(client.get(f"/{query}"))) == shown
+        assert set(titles(client.get(f"/rows/{query}"))) == shown
+
+    def test_an_empty_inbox_says_so_kindly_and_when_the_last_request_was(
+        self, client: Client, ravi: User
+    ) -> None:
+        assert "Nothing waits for you." in text(client.get("/"))
+        request = make.approval("Pay", assignees=[ravi])
+        deciding.decide(make.actor(ravi), request, "approve")
+        assert "The last request closed just now : Pay" in text(client.get("/"))
+
+    def test_a_long_list_is_shown_in_parts(self, client: Client, ravi: User) -> None:
+        for number in range(51):
+            make.approval(f"Number {number}", assignees=[ravi])
+        first = client.get("/?kind=approval")
+        assert len(titles(first)) == 50
+        assert "?kind=approval&amp;limit=200" in first.content.decode()
+        assert len(titles(client.get("/?kind=approval&limit=200"))) == 51
+
+    def test_an_inbox_takes_the_same_queries_however_long_it_is(self, client: Client, ravi: User) -> None:
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get("/").status_code == 200
+            return len(captured)
+
+        make.approval(assignees=[ravi], requester=make.user())
+        few = queries()
+        for _ in range(15):
+            make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
+        assert queries() == few
+
+    def test_rows_by_id_are_those_that_fit_and_those_that_closed(self, client: Client, ravi: User) -> None:
+        """What a live page asks for when it hears of changes; nothing that it may not see."""
+        waits = make.approval("Waits", assignees=[ravi])
+        other_kind = make.clarification("Other kind", assignees=[ravi])
+        closed = make.approval("Closed", assignees=[ravi])
+        foreign = make.approval("Foreign", assignees=[make.user()])
+        deciding.decide(make.actor(ravi), closed, "reject")
+        deciding.withdraw(Actor.program(), foreign)
+        query = {"kind": "approval", "id": [waits, other_kind, closed, foreign, str(uuid4())]}
+        response = client.get("/rows/", query)
+        assert titles(response) == ["Waits", "Closed"]
+        assert "Rejected by ravi" in text(response)
+        assert text(client.get("/rows/?id=nonsense"), 404)
+
+    def test_a_title_in_disguise_is_shown_as_it_is(self, client: Client, ravi: User) -> None:
+        make.approval("Pay <b>Bank\u202eelgnA</b>", assignees=[ravi])
+        html = client.get("/").content.decode()
+        assert "\u202e" not in html
+        assert "Pay &lt;b&gt;Bank" in html
+
+
+class TestRequest:
+    def test_it_says_what_who_when_and_what_if_nobody_does(self, client: Client, ravi: User) -> None:
+        olga = make.user("olga")
+        request = make.approval(
+            "Rotate the key",
+            details="Only **once** a year.",
+            arguments={"key": "release", "hosts": ["a", "b"]},
+            requester=olga,
+            assignees=[ravi, make.user("nina"), make.group("Security", make.user("sam"))],
+            required=2,
+            four_eyes=True,
+            timeout=600,
+            on_timeout="approve",
+        )
+        response = client.get(page(request))
+        shown = text(response)
+        for words in (
+            "Rotate the key",
+            "olga",
+            "nina, ravi, the group Security",
+            "olga, who asked, may not",
+            "0 of 2 so far",
+            "min",
+            "It counts as approved when the time is up.",
+            "key release hosts a b",
+            "Raw JSON",
+            "Asked for olga",
+            "Seen by ravi",
+        ):
+            assert words in shown
+        assert "<strong>once</strong>" in response.content.decode()
+
+    def test_a_part_of_our_own_page_gets_the_request_alone(self, client: Client, ravi: User) -> None:
+        request = make.approval("Pay", assignees=[ravi])
+        html = client.get(page(request), headers={"HX-Target": "detail"}).content.decode()
+        assert "<html" not in html
+        assert "Pay" in html
+
+    def test_a_view_is_on_record_once_with_where_it_came_from(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(3):
+            client.get(page(request))
+        assert events(request) == [("opened", None), ("viewed", "ravi")]
+        viewed = trail(request)[-1]
+        assert (viewed.channel, viewed.address, viewed.user_agent) == ("page", "192.0.2.7", "Firefox")
+
+    def test_a_page_takes_the_same_queries_however_long_its_history_is(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(assignees=[ravi])
+        client.get(page(request))
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get(page(request)).status_code == 200
+            return len(captured)
+
+        few = queries()
+        for _ in range(8):
+            deciding.reassign(make.actor(ravi), request, [ravi.pk, make.user().pk])
+        assert queries() == few
+
+    def test_a_page_is_shown_even_if_the_view_can_not_be_recorded(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*args: object) -> None:
+            raise Busy("Too much to do.")
+
+        request = make.approval("Pay", assignees=[ravi])
+        monkeypatch.setattr(deciding, "record_view", busy)
+        assert "Pay" in text(client.get(page(request)))
+
+    def test_long_arguments_are_one_click_away(self, client: Client, ravi: User) -> None:
+        long = {"text": "x" * 20_000}
+        request = make.approval(assignees=[ravi], arguments=long)
+        assert f"{page(request)}arguments.json" in client.get(page(request)).content.decode()
+        assert client.get(page(request) + "arguments.json").json() == long
+
+    def test_who_only_may_see_gets_no_form(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        html = client_of(ravi).get(page(request)).content.decode()
+        assert "it is for others to decide" in html
+        assert 'name="decision"' not in html
+
+
+class TestDeciding:
+    def test_an_approval_is_on_record_and_the_browser_sent_to_it(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        response = client.post(page(request) + "?show=mine", {"decision": "approve", "comment": "Fine."})
+        assert (response.status_code, response["Location"]) == (303, page(request) + "?show=mine")
+        assert outcome(request).approved
+        decided = trail(request)[-1]
+        assert (decided.event, decided.channel, decided.address) == ("decided", "page", "192.0.2.7")
+        shown = text(client.get(page(request)))
+        assert "Approved by ravi" in shown
+        assert "Fine." in shown
+
+    def test_a_rejection_takes_its_reason_along(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments={"amount": "1"})
+        client.post(page(request), {"decision": "reject", "comment": "Not on\r\na Friday."})
+        assert outcome(request).status == "rejected"
+        assert outcome(request).comment == "Not on\na Friday."
+
+    def test_the_same_decision_twice_is_the_same_page(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(2):
+            assert client.post(page(request), {"decision": "approve"}).status_code == 303
+        assert events(request) == [("opened", None), ("decided", "ravi")]
+
+    def test_edited_arguments_are_shown_as_a_difference_before_they_count(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments=REFUND)
+        edit = {"decision": "approve", "edits": "1", "arguments.amount": "9.00"}
+        review = client.post(page(request), edit)
+        assert "amount 12.00 9.00" in text(review)
+        assert outcome(request).status == "pending"
+        fingerprint = re.search(r'name="reviewed" value="(\w+)"', review.content.decode())
+        assert fingerprint
+        assert client.post(page(request), {**edit, "reviewed": fingerprint[1]}).status_code == 303
+        assert outcome(request).arguments == {"amount": "9.00", "to": "ACME"}
+        assert "Approved with these changes" in text(client.get(page(request)))
+
+    def test_edits_that_break_their_rule_are_shown_on_their_field(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments={"amount": "12.00"})
+        response = client.post(
+            page(request), {"decision": "approve", "edits": "1", "arguments.amount": "lots"}
+        )
+        html = response.content.decode()
+        assert response.status_code == 422
+        assert 'id="id_arguments-amount_error"' in html
+        assert 'value="lots"' in html
+        assert outcome(request).status == "pending"
+
+    def test_what_is_no_decision_is_refused(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        assert "Select a valid choice" in text(client.post(page(request), {"decision": "maybe"}), 422)
+
+    def test_two_approvals_are_counted_and_a_vote_is_not_asked_for_twice(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        shown = text(client_of(ravi).get(page(request)))
+        assert "1 of 2 so far" in shown
+        assert "You have approved this. It needs 1 more approval." in shown
+        client_of(nina).post(page(request), {"decision": "approve"})
+        assert outcome(request).approved
+
+    def test_who_may_see_but_not_decide_is_refused_on_record(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        response = client_of(ravi).post(page(request), {"decision": "approve"})
+        assert "What you sent was not recorded." in text(response, 403)
+        assert trail(request)[-1].event == "refused"
+        assert outcome(request).status == "pending"
+
+    def test_a_lost_race_shows_who_decided_and_what(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi, nina := make.user("nina")])
+        deciding.decide(make.actor(nina), request, "reject", comment="Too much.")
+        shown = text(client.post(page(request), {"decision": "approve"}), 409)
+        assert "It was already rejected by nina. What you sent was not recorded." in shown
+        assert "Too much." in shown
+        assert trail(request)[-1].event == "refused"
+
+    def test_too_late_is_too_late(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], timeout=0.01)
+        while database_now() < (selectors.requests_by_id([request])[0].deadline or database_now()):
+            pass
+        shown = text(client.post(page(request), {"decision": "reject", "comment": "No"}), 409)
+        assert "The deadline has passed. What you sent was not recorded." in shown
+        assert "Timed out, rejected by default" in shown
+
+    def test_when_too_much_is_queued_what_was_typed_is_kept(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*args: object, **terms: object) -> None:
+            raise Busy("Too much to do; try again.")
+
+        request = make.approval(assignees=[ravi])
+        monkeypatch.setattr(deciding, "decide", busy)
+        response = client.post(page(request), {"decision": "reject", "comment": "My reason"})
+        assert response["Retry-After"]
+        assert "My reason" in text(response, 503)
+
+    def test_the_requester_takes_a_question_back(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        client = client_of(ravi)
+        assert "Withdraw this request" in text(client.get(page(request)))
+        assert client.post(page(request) + "withdraw/", {"reason": "Solved."}).status_code == 303
+        assert outcome(request).withdrawn
+        assert "Solved." in text(client.get(page(request)))
+
+    def test_others_do_not_take_it_back(self, client: Client, ravi: User) -> None:
+        request = make.approval(requester=make.user(), assignees=[ravi])
+        assert client.post(page(request) + "withdraw/").status_code == 403
+        assert outcome(request).status == "pending"
+
+
+class TestAnswering:
+    @pytest.mark.parametrize(
+        ("terms", "data", "answer"),
+        [
+            ({"choices": ["A", "B"]}, {"answer": "B"}, "B"),
+            ({"choices": ["A", "B"], "multiple": True}, {"answer": ["B", "A"]}, ["A", "B"]),
+            ({"choices": ["A", "B"], "multiple": True}, {}, []),
+            ({}, {"answer": "Tomorrow.\r\nPerhaps."}, "Tomorrow.\nPerhaps."),
+            ({"schema": AMOUNT}, {"answer.amount": "12"}, {"amount": "12"}),
+            ({"schema": {"type": "array"}}, {"answer": "[1, 2]"}, [1, 2]),
+        ],
+    )
+    def test_each_kind_of_answer(
+        self, client: Client, ravi: User, terms: Any, data: dict[str, Any], answer: Any
+    ) -> None:
+        request = make.clarification(assignees=[ravi], **terms)
+        assert client.get(page(request)).status_code == 200
+        assert client.post(page(request), data).status_code == 303
+        assert (outcome(request).status, outcome(request).answer) == ("answered", answer)
+        assert "Answered by ravi" in text(client.get(page(request)))
+
+    @pytest.mark.parametrize(
+        ("terms", "data", "field"),
+        [
+            ({"choices": ["A", "B"]}, {"answer": "C"}, "answer"),
+            ({}, {"answer": ""}, "answer"),
+            ({"schema": AMOUNT}, {"answer.amount": "lots"}, "answer-amount"),
+            ({"schema": {"type": "array", "maxItems": 1}}, {"answer": "[1, 2]"}, "answer"),
+            ({"schema": {"type": "array"}}, {"answer": "[1,"}, "answer"),
+        ],
+    )
+    def test_an_answer_that_does_not_fit_is_refused_on_its_field(
+        self, client: Client, ravi: User, terms: Any, data: dict[str, Any], field: str
+    ) -> None:
+        request = make.clarification(assignees=[ravi], **terms)
+        response = client.post(page(request), data)
+        assert response.status_code == 422
+        assert re.search(rf'id="id_{field}_error"|<fieldset[^>]*aria-invalid', response.content.decode())
+        assert outcome(request).status == "pending"
+
+    def test_the_default_is_named_before_the_time_is_up(self, client: Client, ravi: User) -> None:
+        request = make.clarification(assignees=[ravi], choices=["A", "B"], default="B", timeout=600)
+        assert "This answer is taken when the time is up: B" in text(client.get(page(request)))
+
+
+class TestAccounts:
+    def test_logging_in_leads_to_the_page_that_was_wanted(self, ravi: User) -> None:
+        ravi.set_password("a long secret")
+        ravi.save()
+        data = {"username": "ravi", "password": "a long secret", "next": "/runs/"}
+        response = Client().post("/accounts/login/", data)
+        assert response["Location"] == "/runs/"
+
+    def test_a_wrong_password_says_so(self, ravi: User) -> None:
+        response = Client().post("/accounts/login/", {"username": "ravi", "password": "wrong"})
+        assert "Please enter a correct username and password" in text(response)
+
+    def test_logging_in_never_leads_away(self, ravi: User) -> None:
+        ravi.set_password("a long secret")
+        ravi.save()
+        data = {"username": "ravi", "password": "a long secret", "next": "https://evil.example/"}
+        assert Client().post("/accounts/login/", data)["Location"] == "/"
+
+    def test_logging_out_ends_the_session(self, client: Client) -> None:
+        assert client.post("/accounts/logout/")["Location"] == "/accounts/login/"
+        assert client.get("/").status_code == 302
+
+    @pytest.mark.parametrize(
+        "path", ["password/", "password/changed/", "reset/", "reset/sent/", "reset/done/"]
+    )
+    def test_pages_about_passwords_are_our_own(self, client: Client, path: str) -> None:
+        response = client.get(f"/accounts/{path}")
+        assert "approvals/sayso.css" in response.content.decode()
+        assert response.status_code == 200
+
+    def test_a_forgotten_password_is_set_anew_by_mail(self, ravi: User, mailoutbox: list[Any]) -> None:
+        ravi.email = "ravi@example.org"
+        ravi.set_password("forgotten")
+        ravi.save()
+        anyone = Client()
+        anyone.post("/accounts/reset/", {"email": "ravi@example.org"})
+        assert mailoutbox[0].subject == "Sayso: choose a new password"
+        link = re.search(r"https?://[^/]+(/accounts/reset/\S+)", mailoutbox[0].body)
+        assert link
+        form = anyone.get(link[1], follow=True)
+        new = {"new_password1": "another long secret", "new_password2": "another long secret"}
+        anyone.post(form.request["PATH_INFO"], new)
+        assert Client().login(username="ravi", password="another long secret")
+
+
+def test_a_first_page_is_light(client: Client, ravi: User) -> None:
+    """All that a browser loads for an inbox of ten requests, the first one opened: under 100 KB as it is."""
+    requests = [make.approval(f"Number {number}", assignees=[ravi], timeout=600) for number in range(10)]
+    opened = client.get(page(requests[0]), headers={"HX-Target": "detail"})
+    pages = len(client.get("/").content) + len(opened.content)
+    assert size(client, "approvals/sayso.css") < 20_000
+    assert pages + sum(size(client, name) for name in loaded()) < 100_000
+
+
+def loaded() -> list[str]:
+    scripts = ("sayso", "clock", "keys", "inbox", "fragments", "socket")
+    ours = ["sayso.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
+    return ["django_htmx/htmx-2.min.js", *(f"approvals/{name}" for name in ours)]
+
+
+def size(client: Client, name: str) -> int:
+    response: Any = client.get(f"/static/{name}")
+    assert response.status_code == 200, name
+    return len(b"".join(response.streaming_content))
