@@ -19,19 +19,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()
 
 # Only from here on can models be imported.
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from config.origins import OwnPagesOnly, Receive, Scope, Send  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
-
-try:
-    from orchestration.web.routing import websocket_urlpatterns as run_sockets
-except ModuleNotFoundError:
-    run_sockets = []
+from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +91,9 @@ _start_with_reactor()
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": OwnPagesOnly(AuthMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))),
+        "websocket": OwnPagesOnly(
+            SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))
+        ),
         "lifespan": lifespan,
     }
 )
