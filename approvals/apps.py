@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
 
 
 class ApprovalsConfig(AppConfig):
@@ -14,8 +15,8 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from approvals import checks  # noqa: F401 - importing registers them
-
+        # Importing an app's checks registers them; those of the apps above this one too.
+        autodiscover_modules("checks")
         post_migrate.connect(install_triggers, sender=self)
 
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.admin.records import RecordAdmin
+from approvals.admin.records import RecordAdmin, moment_of
 from approvals.web.values import visible
 from orchestration import selectors
 from orchestration.models import Run
@@ -26,7 +26,7 @@ class RunAdmin(RecordAdmin):
     """All runs for holders of `orchestration.view_run`; for other staff their own."""
 
     page_template = "admin/orchestration/run.html"
-    list_display = ("what", "state", "owner", "created_at", "started_at", "finished_at")
+    list_display = ("what", "state", "owner", "began", "ended")
     list_filter = (
         "status",
         "orchestration",
@@ -57,6 +57,14 @@ class RunAdmin(RecordAdmin):
     @admin.display(description="run", ordering="title")
     def what(self, run: Run) -> SafeString:
         return visible(run.title or run.orchestration)
+
+    @admin.display(description="queued", ordering="created_at")
+    def began(self, run: Run) -> SafeString | None:
+        return moment_of(run.created_at)
+
+    @admin.display(description="ended", ordering="finished_at")
+    def ended(self, run: Run) -> SafeString | None:
+        return moment_of(run.finished_at)
 
     @admin.display(description="state", ordering="status")
     def state(self, run: Run) -> SafeString:

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from approvals import audit, deciding, permissions, selectors
 from approvals.admin.choosing import Chosen, Deed
-from approvals.admin.records import RecordAdmin, user_id_of
+from approvals.admin.records import RecordAdmin, moment_of, user_id_of
 from approvals.commands import Channel
 from approvals.database import database_now
 from approvals.differences import Change, changes
@@ -81,7 +81,7 @@ class RequestAdmin(RecordAdmin):
     kind: Kind
     deeds: tuple[Deed, ...]
     page_template = "admin/approvals/request.html"
-    list_display = ("what", "state", "requester", "decides", "opened_at", "time_left", "closed_at")
+    list_display = ("what", "state", "ends", "decides", "requester", "asked")
     list_filter = (
         "status",
         AssignedToMe,
@@ -148,11 +148,16 @@ class RequestAdmin(RecordAdmin):
     def decides(self, asked: HumanRequest) -> str:
         return ", ".join(str(one) for one in asked.assignees) or "whoever may"
 
-    @admin.display(description="time left", ordering="deadline")
-    def time_left(self, asked: HumanRequest) -> SafeString | None:
-        if asked.deadline is None or asked.status != Status.PENDING:
-            return None
-        return left(asked.deadline, datetime.now(UTC))
+    @admin.display(description="asked", ordering="opened_at")
+    def asked(self, request: HumanRequest) -> SafeString | None:
+        return moment_of(request.opened_at)
+
+    @admin.display(description="ends", ordering="deadline")
+    def ends(self, request: HumanRequest) -> SafeString | None:
+        """The time that is left, or when it was closed."""
+        if request.status != Status.PENDING:
+            return moment_of(request.closed_at)
+        return left(request.deadline, datetime.now(UTC)) if request.deadline else None
 
 
 @admin.register(Approval)
@@ -210,6 +215,7 @@ class ApprovalAdmin(RequestAdmin):
         self, request: HttpRequest, chosen: Chosen, verdict: Verdict, form: DecisionForm | None = None
     ) -> HttpResponse:
         form = form or DecisionForm(chosen.form_subject)
+        form.fields["comment"].label = "Reason"
         context = {
             "title": "Approve?" if verdict is Verdict.APPROVE else "Reject?",
             "verdict": verdict.value,

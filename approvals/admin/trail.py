@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import audit, selectors
-from approvals.admin.records import RecordAdmin, user_id_of
+from approvals.admin.records import RecordAdmin, moment_of, user_id_of
 from approvals.models import AuditEntry, ShownContent
 from approvals.web.values import visible
 
@@ -25,7 +25,7 @@ class AuditEntryAdmin(RecordAdmin):
     """The entries of the requests that somebody may see."""
 
     page_template = "admin/approvals/entry.html"
-    list_display = ("recorded_at", "happened", "of_request", "actor", "channel", "address", "allowed_by")
+    list_display = ("recorded", "happened", "of_request", "actor", "channel", "address", "allowed_by")
     list_filter = (
         "event",
         "outcome",
@@ -54,6 +54,10 @@ class AuditEntryAdmin(RecordAdmin):
             "shown": shown,
             "broken": audit.verify(entry.request),
         }
+
+    @admin.display(description="when", ordering="recorded_at")
+    def recorded(self, entry: AuditEntry) -> SafeString | None:
+        return moment_of(entry.recorded_at)
 
     @admin.display(description="event", ordering="event")
     def happened(self, entry: AuditEntry) -> SafeString:

@@ -244,19 +244,21 @@ class TestDeciding:
         request_id = make.approval(arguments={"amount": 12}, editable=True)
         page = text(client.get(f"{DECIDE}?ids={request_id}&decision=approve"))
         assert 'name="arguments"' in page
-        response = decide(client, [request_id], "approve", arguments='{"amount": 10}')
+        response = decide(client, [request_id], "approve", edits="1", arguments='{"amount": 10}')
         assert "You are about to approve these changes" in text(response)
         assert gate.outcome(request_id).status == "pending"
         reviewed = response.context["form"].fingerprint
-        decide(client, [request_id], "approve", arguments='{"amount": 10}', reviewed=reviewed)
+        edited = {"edits": "1", "arguments": '{"amount": 10}', "reviewed": reviewed}
+        decide(client, [request_id], "approve", **edited)
         assert gate.outcome(request_id).arguments == {"amount": 10}
 
     def test_edited_arguments_that_break_their_schema_are_refused_in_place(self, client: Client) -> None:
         schema = {"type": "object", "properties": {"amount": {"maximum": 12}}}
         request_id = make.approval(arguments={"amount": 12}, editable=schema)
-        response = decide(client, [request_id], "approve", arguments='{"amount": 99}')
+        edited = {"edits": "1", "arguments": '{"amount": 99}'}
+        response = decide(client, [request_id], "approve", **edited)
         reviewed = response.context["form"].fingerprint
-        response = decide(client, [request_id], "approve", arguments='{"amount": 99}', reviewed=reviewed)
+        response = decide(client, [request_id], "approve", **edited, reviewed=reviewed)
         assert "arguments" in response.context["form"].errors
         assert gate.outcome(request_id).status == "pending"
 

@@ -56,7 +56,7 @@ async def test_many_are_decided_with_one_reason(sign_in: SignIn, server: Server,
     await page.get_by_label("Action:").select_option(label="Reject…")
     await page.get_by_role("button", name="Go").click()
     await expect(page.get_by_role("heading", name="Reject?")).to_be_visible()
-    await page.get_by_label("Note").fill("Not twice.")
+    await page.get_by_label("Reason").fill("Not twice.")
     await page.get_by_role("button", name="Reject these 2").click()
     for number in (811, 812):
         await expect(page.get_by_text(f"Refund {number}: rejected by rita")).to_be_visible()
