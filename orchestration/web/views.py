@@ -108,13 +108,15 @@ def _shown(
     alone = wants_detail(request)
     template = "orchestration/_run.html" if alone else "orchestration/run.html"
     is_open = run.status in OPEN
+    waits, waits_beside = _waits(request, run)
     context: dict[str, Any] = {
         "section": "runs",
         "now": database_now(),
         "run": run,
         "notice": notice,
         "steps": plan_in_words(run.plan),
-        "waits": _waits(request, run),
+        "waits": waits,
+        "waits_beside": waits_beside,
         "said": selectors.messages_of(run),
         "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
         "reason": REASONS.get(run.reason, ""),
@@ -126,8 +128,9 @@ def _shown(
     return render(request, template, context, status=status)
 
 
-def _waits(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
-    """What the run asks people now; `link` where this user may see the request."""
+def _waits(request: HttpRequest, run: Run) -> tuple[list[Any], int]:
+    """What the run asks people now, as far as this user may see it, and how much there is beside."""
     asked = open_requests_of(str(run.pk)) if run.status in OPEN else []
     visible = visible_ids([user_id(request)], asked)[user_id(request)]
-    return [{"asked": one, "link": one.pk in visible} for one in asked]
+    shown = [one for one in asked if one.pk in visible]
+    return shown, len(asked) - len(shown)
