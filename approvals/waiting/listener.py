@@ -1,9 +1,10 @@
 """The channel layer's two ends: the listener hears what other processes changed, the sender tells them.
 
 A hint may be lost in many ways that nobody is told of: a Redis that restarts, an emptied group, a receiver
-that died inside the layer. So the listener proves now and then that it hears, by a message to itself; when it
-does not, or on any error, it starts anew on fresh connections and says that everything may have been missed.
-It never cancels a `receive` to look at a clock: on the pub/sub layer that destroys the channel.
+that died inside the layer. So the listener proves, first of all and then now and then, that it hears, by a
+message to itself. When it does not, or on any error, it starts anew on fresh connections, and as soon as it
+hears it says that everything may have been missed. It never cancels a `receive` to look at a clock: on the
+pub/sub layer that destroys the channel.
 """
 
 from __future__ import annotations
@@ -48,8 +49,6 @@ class Listener:
         try:
             with self._outage.noticed():
                 channel = await _within_limit(_subscribe(layer))
-            self._renewed()
-            with self._outage.noticed():
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(layer, channel))
                     tasks.create_task(self._prove_hearing(layer, channel))
@@ -70,13 +69,18 @@ class Listener:
                 self._heard(hint.topic, hint.ids)
 
     async def _prove_hearing(self, layer: Any, channel: str) -> None:
-        heartbeat = Hint(topic=HEARTBEAT, ids=(), sender=self._sender)
+        await self._hear_myself(layer)
+        self._outage.over()
+        self._renewed()
         while True:
             await asyncio.sleep(approval_settings().recheck_interval)
-            self._echo.clear()
             await _within_limit(layer.group_add(hints.GROUP, channel))
-            await hints.deliver(layer, heartbeat)
-            await _within_limit(self._echo.wait())
+            await self._hear_myself(layer)
+
+    async def _hear_myself(self, layer: Any) -> None:
+        self._echo.clear()
+        await hints.deliver(layer, Hint(topic=HEARTBEAT, ids=(), sender=self._sender))
+        await _within_limit(self._echo.wait())
 
 
 class Sender:

@@ -28,7 +28,7 @@ class Outage:
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
-        """Turn the errors that are signs of an outage into Away; without one, all is well again."""
+        """Turn the errors that are signs of an outage into Away; without one, it is over."""
         try:
             yield
         except self._signs as error:
@@ -36,6 +36,10 @@ class Outage:
                 self._away = True
                 log.warning("%s away error=%s; trying until it is back", self._what, described(error))
             raise Away(self._what) from error
+        self.over()
+
+    def over(self) -> None:
+        """It answers."""
         if self._away:
             self._away = False
             log.info("%s back", self._what)
