@@ -82,5 +82,13 @@ class Unavailable(ApprovalError):
 
 REFUSALS: dict[str, type[ApprovalError]] = {
     error.code: error
-    for error in (InvalidRequest, UnknownRequest, NotPermitted, AlreadyDecided, TooLate, KeyConflict, Unavailable)
+    for error in (
+        InvalidRequest,
+        UnknownRequest,
+        NotPermitted,
+        AlreadyDecided,
+        TooLate,
+        KeyConflict,
+        Unavailable,
+    )
 }

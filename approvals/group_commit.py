@@ -61,7 +61,7 @@ class Writer:
 
     def close(self) -> None:
         """Write what is queued, then stop the thread and close its connection."""
-        self._thread.submit(lambda: connection.close())  # the name means another connection in each thread
+        self._thread.submit(_close_connection)
         self._thread.shutdown(wait=True)
 
     def _drain(self) -> None:
@@ -100,6 +100,10 @@ def close_writer() -> None:
 def _writer() -> Writer:
     settings = approval_settings()
     return Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
+
+
+def _close_connection() -> None:
+    connection.close()  # looked up here: the name means another connection in each thread
 
 
 def _uncancellable() -> Future[Result]:

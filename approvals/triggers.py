@@ -20,7 +20,7 @@ _SQLITE = {
     "sayso_audit_no_update": f"BEFORE UPDATE ON {TABLE}",
     "sayso_audit_no_delete": f"BEFORE DELETE ON {TABLE}",
     "sayso_audit_no_overwrite": (
-        f"BEFORE INSERT ON {TABLE} WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE id = NEW.id"
+        f"BEFORE INSERT ON {TABLE} WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE id = NEW.id"  # noqa: S608  constants
         " OR (request_id = NEW.request_id AND sequence = NEW.sequence)"
         " OR (request_id = NEW.request_id AND outcome <> '' AND NEW.outcome <> ''))"
     ),
@@ -33,7 +33,8 @@ def install(connection: BaseDatabaseWrapper) -> None:
         if connection.vendor == "postgresql":
             cursor.execute(
                 "CREATE OR REPLACE FUNCTION sayso_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS"
-                f" $$ BEGIN RAISE EXCEPTION '{_MESSAGE}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+                f" $$ BEGIN RAISE EXCEPTION '{_MESSAGE}'"
+                " USING ERRCODE = 'integrity_constraint_violation'; END $$"
             )
             for name, when in _POSTGRESQL.items():
                 cursor.execute(

@@ -60,7 +60,9 @@ class Execution:
         await in_database(withdraw_requests, self.run_id)
 
     def cancel(self) -> None:
-        """End the run where it is. Too late where its end is being recorded."""
+        """End the run where it is. Too late where its end is being recorded; once is enough."""
+        if self._cancelled:
+            return
         self._cancelled = True
         if self._running is not None:
             self._running.cancel()

@@ -27,7 +27,8 @@ def as_a_superuser_might() -> Iterator[None]:
 def request_row() -> HumanRequest:
     request_id = make.approval(arguments={"order": 812})
     deciding.decide(make.actor(make.reviewer()), request_id, "approve", comment="fine")
-    return HumanRequest.objects.get(pk=request_id)
+    row: HumanRequest = HumanRequest.objects.get(pk=request_id)
+    return row
 
 
 class TestTriggers:
@@ -37,7 +38,7 @@ class TestTriggers:
             "UPDATE approvals_auditentry SET event = 'viewed'",
             "DELETE FROM approvals_auditentry",
             "TRUNCATE approvals_auditentry CASCADE",
-            "INSERT OR REPLACE INTO approvals_auditentry SELECT * FROM approvals_auditentry WHERE sequence = 1",
+            "INSERT OR REPLACE INTO approvals_auditentry SELECT * FROM approvals_auditentry",
         ],
     )
     def test_the_table_refuses(self, statement: str, request_row: HumanRequest) -> None:

@@ -39,7 +39,8 @@ def events(request_id: str) -> list[str]:
 
 
 def row(request_id: str) -> HumanRequest:
-    return HumanRequest.objects.get(pk=request_id)
+    found: HumanRequest = HumanRequest.objects.get(pk=request_id)
+    return found
 
 
 def make_overdue(request_id: str) -> None:

@@ -77,14 +77,13 @@ class TestBadInput:
             ({"schema": {"$ref": "https://example.org/schema"}}, "schema.$ref"),
             ({"multiple": True}, "multiple"),
             ({"default": 5}, "default"),
-            ({"schema": {"enum": [DEEP]}}, "schema"),
+            ({"schema": 5}, "schema"),
         ],
     )
     def test_of_clarifications(self, terms: dict[str, Any], field: str) -> None:
         with pytest.raises(InvalidRequest) as refused:
             gate.open_clarification("Which?", **terms)
-        assert refused.value.field is not None
-        assert refused.value.field.startswith(field.split(".")[0].split("[")[0])
+        assert refused.value.field == field
         assert HumanRequest.objects.count() == 0
 
     def test_nesting_past_64_is_refused(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.db import IntegrityError, connection
 
 from approvals import gate, group_commit
-from approvals.commands import Accepted, Actor, Channel, Decide, OpenRequest, Refused, Withdraw
+from approvals.commands import Accepted, Actor, Channel, Command, Decide, OpenRequest, Refused, Withdraw
 from approvals.exceptions import Busy
 from approvals.fields import new_id
 from approvals.group_commit import Writer
@@ -39,7 +39,7 @@ def asked(**fields: object) -> OpenRequest:
 def test_commands_of_one_batch_are_carried_out_in_order() -> None:
     opening = asked()
     rita = make.actor(make.reviewer(), Channel.API)
-    commands = [
+    commands: list[Command] = [
         opening,
         Decide(request_id=opening.request_id, actor=rita, verdict=Verdict.APPROVE),
         Withdraw(request_id=opening.request_id, actor=Actor.program()),
