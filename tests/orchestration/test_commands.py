@@ -1,0 +1,223 @@
+"""What the commands of runs decide by themselves: whose run it is, how it is shown, what it ends with."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.core.management.base import OutputWrapper
+from pytest_django import Settings
+
+from approvals.management import people
+from approvals.management.screen import Misuse, Refused, Screen
+from orchestration import checks
+from orchestration.management import ownership, showroom
+from orchestration.management.commands.orchestrate import _exit_status
+from orchestration.management.live import Live
+from orchestration.management.ownership import owner_of_run
+from orchestration.management.server import require_free
+from orchestration.manager import RunEvent
+from orchestration.models import Run
+from tests import factories as make
+from tests.processes import free_port
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def screen(output: io.StringIO) -> Screen:
+    """A screen that is no terminal."""
+    return Screen(OutputWrapper(output))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("completed", "", 0),
+        ("rejected", "rejected", 3),
+        ("rejected", "withdrawn", 3),
+        ("rejected", "timed_out", 4),
+        ("failed", "timed_out", 4),
+        ("failed", "step_failed", 1),
+        ("cancelled", "cancelled", 5),
+    ],
+)
+def test_each_end_has_its_exit_status(status: str, reason: str, expected: int) -> None:
+    """A timeout is told apart from a rejection, whichever way it ended the run."""
+    assert _exit_status({"status": status, "reason": reason}) == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.one_stack
+class TestOwners:
+    @pytest.fixture(autouse=True)
+    def on_this_computer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever runs the tests is called ana."""
+        monkeypatch.setattr(people, "computer_user", lambda: "ana")
+        monkeypatch.setattr(ownership, "computer_user", lambda: "ana")
+
+    def test_the_first_owner_is_made(self, screen: Screen, output: io.StringIO) -> None:
+        """An account of no special rights, which can sign in nowhere before it has a password."""
+        owner = owner_of_run(None, screen)
+        assert (owner.username, owner.is_staff, owner.is_superuser) == ("ana", False, False)
+        assert not owner.has_usable_password()
+        assert "changepassword ana" in output.getvalue()
+
+    def test_an_account_that_is_there_is_used(self, screen: Screen, output: io.StringIO) -> None:
+        ana = make.user("ana")
+        assert owner_of_run(None, screen) == ana
+        assert output.getvalue() == ""
+
+    def test_beside_other_people_the_computers_user_gets_an_own_account(self, screen: Screen) -> None:
+        """As after `demo`, whose people are not those who run commands."""
+        make.user("owner")
+        make.user("reviewer")
+        assert owner_of_run(None, screen).username == "ana"
+
+    def test_an_account_that_was_switched_off_is_not_made_anew(self, screen: Screen) -> None:
+        make.user("ana", is_active=False)
+        with pytest.raises(Misuse):
+            owner_of_run(None, screen)
+
+    def test_a_named_owner_must_exist(self, screen: Screen) -> None:
+        with pytest.raises(Misuse, match="no account 'bob'"):
+            owner_of_run("bob", screen)
+        assert not User.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_real_database_gets_no_accounts_by_itself(screen: Screen, stack: Any) -> None:
+    """Only where whoever runs the command owns the database."""
+    if stack.engine == "sqlite":
+        assert owner_of_run(None, screen)
+        return
+    with pytest.raises(Misuse, match="no accounts yet"):
+        owner_of_run(None, screen)
+
+
+class TestLive:
+    async def test_chunks_are_shown_as_whole_lines(self, screen: Screen, output: io.StringIO) -> None:
+        """What is left over is shown when something else happens."""
+        live = Live(screen, 1, None)
+        for text in ("Hel", "lo\nyou", " there"):
+            await live.show(RunEvent(type="agent_message_chunk", data={"agent": "bot", "text": text}))
+        assert output.getvalue() == "bot: Hello\n"
+        await live.show(RunEvent(type="agent_message", data={"agent": "bot", "text": "One\nTwo"}))
+        assert output.getvalue() == "bot: Hello\nbot: you there\nbot: One\nbot: Two\n"
+
+    async def test_only_what_changes_is_shown(self, screen: Screen, output: io.StringIO) -> None:
+        live = Live(screen, 1, None)
+        for states in (("running", "pending"), ("completed", "running")):
+            await live.show(RunEvent(type="run_status", data={"run": self.run_with(states)}))
+        assert output.getvalue().splitlines() == [
+            "run: running",
+            "▸ step 1, running: Do 0",
+            "○ step 2, pending: Do 1",
+            "✓ step 1, completed: Do 0",
+            "▸ step 2, running: Do 1",
+        ]
+
+    @staticmethod
+    def run_with(states: tuple[str, ...]) -> Mapping[str, Any]:
+        plan = [{"action": f"Do {number}", "state": state} for number, state in enumerate(states)]
+        return {"status": "running", "plan": plan}
+
+
+class TestAddresses:
+    def test_a_free_port_is_free(self) -> None:
+        require_free("127.0.0.1", free_port())
+        require_free("localhost", 0)
+
+    @pytest.mark.parametrize("port", [-1, 65_536])
+    def test_an_impossible_port_is_misuse(self, port: int) -> None:
+        with pytest.raises(Misuse):
+            require_free("127.0.0.1", port)
+
+
+@pytest.mark.django_db
+@pytest.mark.one_stack
+class TestShowroom:
+    @pytest.fixture(autouse=True)
+    def own_folder(self, settings: Settings, tmp_path: Path) -> None:
+        settings.VAR = tmp_path
+
+    def test_the_reviewer_may_look_and_decide_but_not_administer(self) -> None:
+        showroom.demo_people()
+        owner, reviewer = (User.objects.get(username=name) for name in ("owner", "reviewer"))
+        assert not owner.is_staff
+        assert (reviewer.is_staff, reviewer.is_superuser) == (True, False)
+        assert reviewer.has_perms(["approvals.decide_humanrequest", "orchestration.view_run"])
+        assert not reviewer.has_perm("auth.change_user")
+
+    def test_passwords_are_new_each_time_and_the_last_one_holds(self) -> None:
+        first, second = (showroom.demo_people() for _ in range(2))
+        owner = User.objects.get(username="owner")
+        assert owner.check_password(second[0].password)
+        assert not owner.check_password(first[0].password)
+
+    def test_somebody_elses_account_is_left_alone(self) -> None:
+        make.user("owner", password="her own")
+        with pytest.raises(Refused, match="'owner'"):
+            showroom.demo_people()
+        assert User.objects.get(username="owner").check_password("her own")
+        assert not Group.objects.exists()
+
+    def test_samples_that_wait_are_not_started_again_and_ended_ones_are(self, tmp_path: Path) -> None:
+        showroom.demo_people()
+        for _ in range(2):
+            showroom.start_samples()
+        assert Run.objects.count() == 3
+        Run.objects.filter(orchestration="disk_cleanup").update(
+            status="cancelled", finished_at=Run.objects.latest("created_at").created_at
+        )
+        (tmp_path / "demo/files/notes/ideas.txt").unlink()
+        showroom.start_samples()
+        assert sorted(Run.objects.values_list("key", flat=True)) == [
+            "demo-checklist-1",
+            "demo-disk_cleanup-1",
+            "demo-disk_cleanup-2",
+            "demo-plan-1",
+        ]
+        assert (tmp_path / "demo/files/notes/ideas.txt").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.one_stack
+def test_a_detached_run_is_queued_and_its_id_printed(output: io.StringIO, tmp_path: Path) -> None:
+    """Standard output has the id and nothing else."""
+    ana = make.user("ana")
+    given = json.dumps({"directory": str(tmp_path)})
+    call_command(
+        "orchestrate",
+        "disk_cleanup",
+        input=given,
+        username="ana",
+        detach=True,
+        stdout=output,
+        stderr=io.StringIO(),
+    )
+    run = Run.objects.get()
+    assert output.getvalue() == f"{run.pk}\n"
+    assert (run.owner, run.status, run.process) == (ana, "queued", None)
+
+
+class TestChecks:
+    def test_an_unknown_engine_is_an_error(self, settings: Settings) -> None:
+        assert checks.check_engine() == []
+        settings.SAYSO_ENGINE = "steam"
+        (message,) = checks.check_engine()
+        assert message.id == "sayso.E101"
+
+    def test_a_program_that_is_not_there_is_reported(self, settings: Settings) -> None:
+        settings.SAYSO_COMMANDS = ["sh", "no-such-program"]
+        (message,) = checks.check_commands()
+        assert "no-such-program" in message.msg
