@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,7 +86,8 @@ class OwnServer(ABC):
         assert self._process
         main = psutil.Process(self._process.pid)
         for process in [main, *main.children(recursive=True)]:
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):  # sessions end at any time
+                process.send_signal(number)
 
 
 class RedisServer(OwnServer):

@@ -17,6 +17,7 @@ from playwright.async_api import Page
 
 from approvals import triggers
 from approvals.database import in_database
+from tests import in_process
 from tests.conftest import Manage
 from tests.processes import Process, ProcessEnded
 from tests.servers import PostgresServer, RedisServer
@@ -57,6 +58,15 @@ def test_all_threads_see_the_same_database(stack: Stack) -> None:
     Group.objects.create(name="seen")
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(_names_of_groups).result() == ["seen"]
+        thread.submit(in_process.close_connection).result()
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_a_connection_that_a_thread_forgot_is_noticed(stack: Stack) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(_names_of_groups).result() == []
+    in_process.close_connection()
+    assert not in_process.all_connections_came_back()
 
 
 async def test_coroutines_see_the_same_database(stack: Stack) -> None:
