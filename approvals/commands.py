@@ -45,6 +45,17 @@ DEADLINE = Actor(user_id=None, channel=Channel.DEADLINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed:
+    """The latest request that was asked under this key, for those who know no id."""
+
+    key_scope: str
+    key: str
+
+
+Reference: TypeAlias = UUID | Keyed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
     """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
 
@@ -80,7 +91,7 @@ class OpenRequest:
 class Decide:
     """Vote on an approval; `arguments` are the edited ones, None: as asked."""
 
-    request_id: UUID
+    request_id: Reference
     actor: Actor
     verdict: Verdict
     comment: str = ""
@@ -91,7 +102,7 @@ class Decide:
 class Answer:
     """Answer a clarification; `answer` has been checked against the request's choices or schema."""
 
-    request_id: UUID
+    request_id: Reference
     actor: Actor
     answer: Any
     comment: str = ""
@@ -109,7 +120,7 @@ class Expire:
 class Withdraw:
     """Take the question back."""
 
-    request_id: UUID
+    request_id: Reference
     actor: Actor
     reason: str = ""
 
@@ -118,7 +129,7 @@ class Withdraw:
 class Reassign:
     """Let others decide, instead of those who were named before."""
 
-    request_id: UUID
+    request_id: Reference
     actor: Actor
     user_ids: tuple[int, ...] = ()
     group_ids: tuple[int, ...] = ()
@@ -136,7 +147,7 @@ class View:
 class Reschedule:
     """Put the deadline `timeout` seconds from now; only the first one of a request counts."""
 
-    request_id: UUID
+    request_id: Reference
     actor: Actor
     timeout: float
 

@@ -29,13 +29,25 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
 
+def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` and wait for it, also where a running event loop forbids it on this thread.
+
+    Such a loop stands still meanwhile: for what has to be synchronous only.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return function(*args, **kwargs)
+    return _threads().submit(_with_fresh_connection, partial(function, *args, **kwargs)).result()
+
+
 def database_now() -> datetime:
     """The database's clock, the only one that decides; UTC."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT statement_timestamp()")
             (moment,) = cursor.fetchone()
-            return cast(datetime, moment).astimezone(UTC)
+            return cast("datetime", moment).astimezone(UTC)
         cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
         (text,) = cursor.fetchone()
         return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -121,12 +121,12 @@ async def arecord_view(actor: Actor, request_id: UUID | str) -> None:
 def written(command: Command) -> Outcome:
     """Have one command written; its outcome once it is committed, or the refusal raised."""
     _refuse_inside_a_transaction()
-    return _outcome(group_commit.submit(command).result())
+    return outcome_of_result(group_commit.submit(command).result())
 
 
 async def awritten(command: Command) -> Outcome:
     """As `written`, for coroutines. Cancelling the caller does not take the command back."""
-    return _outcome(await asyncio.wrap_future(group_commit.submit(command)))
+    return outcome_of_result(await asyncio.wrap_future(group_commit.submit(command)))
 
 
 def _decide_command(
@@ -274,12 +274,13 @@ def _prepared(actor: Actor, request_id: UUID | str, verdict: str, comment: str) 
 
 def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:
     try:
-        return _outcome(future.result())
+        return outcome_of_result(future.result())
     except ApprovalError as error:
         return error
 
 
-def _outcome(result: Result) -> Outcome:
+def outcome_of_result(result: Result) -> Outcome:
+    """The outcome on record; a refusal is raised."""
     if isinstance(result, Accepted):
         return result.outcome
     raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome)

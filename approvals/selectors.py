@@ -201,7 +201,14 @@ def open_requests_of(origin_id: str) -> list[HumanRequest]:
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
     """The latest round of what was asked under this key."""
-    return HumanRequest.objects.filter(key_scope=key_scope, key=key).order_by("-round").first()
+    rows = HumanRequest.objects.filter(key_scope=key_scope, key=key).select_related("decided_by")
+    return rows.order_by("-round").first()
+
+
+def keys_of(key_scope: str) -> list[str]:
+    """Every key of this scope, oldest first."""
+    first_rounds = HumanRequest.objects.filter(key_scope=key_scope, round=1)
+    return list(first_rounds.order_by("opened_at", "id").values_list("key", flat=True))
 
 
 # Shapes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -17,16 +17,16 @@ from approvals.commands import (
     Answer,
     Command,
     Decide,
+    Keyed,
     OpenRequest,
     Reassign,
+    Reference,
     Reschedule,
     View,
 )
 from approvals.database import database_now
 from approvals.lifecycle import Kind, Status, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
-
-C = TypeVar("C", bound=Command)
 
 CHANGING_FIELDS = [
     "status",
@@ -58,15 +58,21 @@ class Batch:
         self.people = permissions.persons(
             command.actor.user_id for command in commands if command.actor.user_id is not None
         )
-        self.responses = _responses_to(self.rows, commands)
-        self.viewers = audit.viewers(_ids_of(commands, View))
-        self.rescheduled = audit.rescheduled(_ids_of(commands, Reschedule))
+        self.responses = _responses_to(self._concerned(commands, Decide, Answer), commands)
+        self.viewers = audit.viewers(self._concerned(commands, View))
+        self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
         self.changed: dict[UUID, None] = {}
         self._opened: set[UUID] = set()
         self._closed: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[Response] = []
         self._drafts: list[Draft] = []
+
+    def find(self, reference: Reference) -> HumanRequest | None:
+        """The row that a command names, by its id or as the latest of its key."""
+        if isinstance(reference, Keyed):
+            return self.by_key.get(_key(reference))
+        return self.rows.get(reference)
 
     def add(self, row: HumanRequest, command: OpenRequest) -> None:
         """A new request, for those whom the command names."""
@@ -177,6 +183,11 @@ class Batch:
             four_eyes=row.four_eyes,
         )
 
+    def _concerned(self, commands: Sequence[Command], *kinds: type[Command]) -> set[UUID]:
+        """The rows that commands of these kinds name."""
+        found = (self.find(command.request_id) for command in commands if isinstance(command, kinds))
+        return {row.pk for row in found if row is not None}
+
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
 
@@ -187,7 +198,8 @@ def _locked(commands: Sequence[Command]) -> dict[UUID, HumanRequest]:
     They are read by a second statement: one that had to wait for a lock joins what it locked then with what
     the other tables held when it began.
     """
-    wanted = {command.request_id for command in commands} | _ids_of_keys(commands)
+    named = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)}
+    wanted = named | _ids_of_keys(commands)
     rows = HumanRequest.writing.filter(pk__in=wanted)
     locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
     return {row.pk: row for row in rows.filter(pk__in=locked).select_related("decided_by")} if locked else {}
@@ -195,6 +207,7 @@ def _locked(commands: Sequence[Command]) -> dict[UUID, HumanRequest]:
 
 def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
     keys = {(one.key_scope, one.key) for one in commands if isinstance(one, OpenRequest) and one.key}
+    keys |= {_key(one.request_id) for one in commands if isinstance(one.request_id, Keyed)}
     if not keys:
         return set()
     scopes, names = {scope for scope, _ in keys}, {name for _, name in keys}
@@ -202,13 +215,13 @@ def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
     return {pk for pk, *key in found.values_list("pk", "key_scope", "key") if tuple(key) in keys}
 
 
+def _key(keyed: Keyed) -> tuple[str, str]:
+    return keyed.key_scope, keyed.key
+
+
 def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], HumanRequest]:
     by_round = sorted(rows, key=lambda row: row.round)
     return {(row.key_scope, row.key): row for row in by_round if row.key}
-
-
-def _ids_of(commands: Sequence[Command], kind: type[C]) -> list[UUID]:
-    return [command.request_id for command in commands if isinstance(command, kind)]
 
 
 def _need_audiences(commands: Sequence[Command]) -> bool:
@@ -216,17 +229,16 @@ def _need_audiences(commands: Sequence[Command]) -> bool:
 
 
 def _responses_to(
-    rows: Mapping[UUID, HumanRequest], commands: Sequence[Command]
+    ids: Collection[UUID], commands: Sequence[Command]
 ) -> dict[tuple[UUID, int | None], Response]:
     """What the actors of these commands have already said to these requests."""
-    deciding = [one for one in commands if isinstance(one, (Decide, Answer)) and one.request_id in rows]
-    if not deciding:
+    if not ids:
         return {}
-    actors = {command.actor.user_id for command in deciding}
+    actors = {command.actor.user_id for command in commands}
     theirs = Q(actor_id__in=[actor for actor in actors if actor is not None])
     if None in actors:
         theirs |= Q(actor__isnull=True)
-    found = Response.objects.filter(theirs, request_id__in={command.request_id for command in deciding})
+    found = Response.objects.filter(theirs, request_id__in=ids)
     return {(response.request_id, response.actor_id): response for response in found}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from approvals import permissions
 from approvals.commands import (
@@ -18,8 +17,10 @@ from approvals.commands import (
     Command,
     Decide,
     Expire,
+    Keyed,
     OpenRequest,
     Reassign,
+    Reference,
     Refused,
     Reschedule,
     Result,
@@ -36,7 +37,7 @@ def carry_out(batch: Batch, command: Command) -> Result:
     """Do what the command says to the batch's rows; the outcome on record then, or the refusal."""
     if isinstance(command, OpenRequest):
         return _open(batch, command)
-    row = batch.rows.get(command.request_id)
+    row = batch.find(command.request_id)
     if row is None:
         return _unknown(command.request_id)
     return _DEEDS[type(command)](batch, command, row)
@@ -310,8 +311,9 @@ def _unchanged(row: HumanRequest) -> Accepted:
     return Accepted(outcome=outcome_of(row), changed=False)
 
 
-def _unknown(request_id: UUID) -> Refused:
-    detail = f"There is no request {str(request_id)!r}, or you may not see it."
+def _unknown(reference: Reference) -> Refused:
+    name = reference.key if isinstance(reference, Keyed) else str(reference)
+    detail = f"There is no request {name!r}, or you may not see it."
     return Refused(code="unknown_request", detail=detail, field="request_id")
 
 

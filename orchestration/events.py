@@ -1,0 +1,268 @@
+"""Waiting by plan id and request id: the drop-in replacement for code that polls a dictionary.
+
+Each id is the key of a row. Setters and reads are synchronous, as that code has them; what they hand over is
+written in order by this process's writer, and the row decides what a wait returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from approvals import group_commit, selectors
+from approvals.commands import (
+    Accepted,
+    Actor,
+    Answer,
+    Command,
+    Decide,
+    Keyed,
+    OpenRequest,
+    Reschedule,
+    Result,
+)
+from approvals.database import in_database, in_database_now
+from approvals.deciding import awritten, outcome_of_result
+from approvals.exceptions import AlreadyDecided, InvalidAnswer
+from approvals.fields import new_id
+from approvals.gate import KEY_LIMIT, TITLE_LIMIT
+from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
+from approvals.payloads import checked_text, seconds
+from approvals.waiting.room import waiting_room
+
+logger = logging.getLogger(__name__)
+
+V = TypeVar("V")
+
+
+class OrchestrationConfig:
+    """Approvals by plan id and clarifications by request id, on record and without polling.
+
+    Setters return when it is on record; inside a running event loop they hand the write over and return at
+    once, and the matching `wait_for_*` awaits the record first. Their `aset_*` twins await it themselves and
+    raise what went wrong. A first result stands: a second one is logged and left on the trail.
+    """
+
+    default_timeout: float = 300.0
+
+    def __init__(self) -> None:
+        self._approvals = _Events(Kind.APPROVAL)
+        self._clarifications = _Events(Kind.CLARIFICATION)
+        self.approvals: Mapping[str, bool | None] = _View(self._approvals, _approved)
+        self.clarifications: Mapping[str, str | None] = _View(self._clarifications, _text)
+
+    def set_approval_pending(self, plan_id: str) -> None:
+        """Ask for the approval of a plan, for `default_timeout` seconds; a closed one is asked anew."""
+        self._approvals.hand(plan_id, [self._approvals.opening(plan_id, self.default_timeout, anew=True)])
+
+    async def aset_approval_pending(self, plan_id: str) -> None:
+        await self._approvals.written([self._approvals.opening(plan_id, self.default_timeout, anew=True)])
+
+    def set_approval_result(self, plan_id: str, approved: bool) -> None:
+        """Decide the plan, as the program; also before anybody waits, or asked."""
+        self._approvals.hand(plan_id, self._approval(plan_id, approved))
+
+    async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
+        """As `set_approval_result`; raises AlreadyDecided or TooLate with what is on record."""
+        await self._approvals.written(self._approval(plan_id, approved))
+
+    async def wait_for_approval(self, plan_id: str, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+        """Wait for the decision; False where it is no, withdrawn, or the deadline passed.
+
+        The first wait that names a `timeout`, in seconds, puts the deadline there; later ones join.
+        KeyError for a plan that nobody asked about.
+        """
+        return _approved(await self._approvals.outcome(plan_id, timeout)) is True
+
+    def set_clarification_pending(self, request_id: str) -> None:
+        """Ask for a clarification, for `default_timeout` seconds; a closed one is asked anew."""
+        opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
+        self._clarifications.hand(request_id, [opening])
+
+    async def aset_clarification_pending(self, request_id: str) -> None:
+        opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
+        await self._clarifications.written([opening])
+
+    def set_clarification_result(self, request_id: str, answer: str) -> None:
+        """Answer, as the program; also before anybody waits, or asked. An empty answer is an answer."""
+        self._clarifications.hand(request_id, self._answer(request_id, answer))
+
+    async def aset_clarification_result(self, request_id: str, answer: str) -> None:
+        """As `set_clarification_result`; raises AlreadyDecided or TooLate with what is on record."""
+        await self._clarifications.written(self._answer(request_id, answer))
+
+    async def wait_for_clarification(self, request_id: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        """Wait for the answer; the default text where the deadline passed.
+
+        `timeout` as in `wait_for_approval`. KeyError for a question that nobody asked, AlreadyDecided for one
+        that was withdrawn.
+        """
+        outcome = await self._clarifications.outcome(request_id, timeout)
+        if outcome.withdrawn:
+            raise AlreadyDecided(f"The question {request_id!r} was withdrawn.", outcome=outcome)
+        return str(outcome.answer)
+
+    def cleanup_approval(self, plan_id: str) -> None:
+        """Forget what this process keeps in memory about the plan; the record stays."""
+        self._approvals.forget(plan_id)
+
+    def cleanup_clarification(self, request_id: str) -> None:
+        """Forget what this process keeps in memory about the question; the record stays."""
+        self._clarifications.forget(request_id)
+
+    def _approval(self, plan_id: str, approved: bool) -> list[Command]:
+        verdict = Verdict.APPROVE if approved else Verdict.REJECT
+        named = self._approvals.named(plan_id)
+        return [
+            self._approvals.opening(plan_id, self.default_timeout),
+            Decide(request_id=named, actor=Actor.program(), verdict=verdict),
+        ]
+
+    def _answer(self, request_id: str, answer: str) -> list[Command]:
+        answer = checked_text(answer, "answer", error=InvalidAnswer)
+        named = self._clarifications.named(request_id)
+        return [
+            self._clarifications.opening(request_id, self.default_timeout),
+            Answer(request_id=named, actor=Actor.program(), answer=answer),
+        ]
+
+
+class _Events:
+    """The ids of one kind: commands for them, and the writes that are under way in this process."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.scope = f"events:{kind.value}"
+        self._lock = threading.Lock()
+        self._writes: defaultdict[str, list[Future[Result]]] = defaultdict(list)
+
+    def named(self, event_id: str) -> Keyed:
+        return Keyed(key_scope=self.scope, key=event_id)
+
+    def opening(self, event_id: str, timeout: float, *, anew: bool = False) -> OpenRequest:
+        """Ask, or find what was asked; `anew` asks again where that is closed."""
+        field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
+        checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
+        words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
+        return OpenRequest(
+            request_id=new_id(),
+            actor=Actor.program(),
+            kind=self.kind,
+            title=f"{words} {event_id}"[:TITLE_LIMIT],
+            timeout=seconds(timeout, "default_timeout", none_allowed=False),
+            on_timeout=Verdict.REJECT if self.kind is Kind.APPROVAL else None,
+            default=None if self.kind is Kind.APPROVAL else DEFAULT_ANSWER,
+            key=event_id,
+            key_scope=self.scope,
+            new_round=anew,
+        )
+
+    def hand(self, event_id: str, commands: list[Command]) -> None:
+        """Have them written: at once outside of event loops, else soon, whatever becomes of the loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            for write in group_commit.submit_many(commands):
+                self._note(event_id, write)
+                write.result()
+            return
+        with self._lock:
+            writes = group_commit.submit_many(commands)
+            # What failed before and was now said again is of no interest any more.
+            self._writes[event_id] = [write for write in self._writes[event_id] if not write.done()] + writes
+        for write in writes:
+            write.add_done_callback(partial(self._finished, event_id))
+
+    async def written(self, commands: list[Command]) -> None:
+        for write in group_commit.submit_many(commands):
+            outcome_of_result(await asyncio.wrap_future(write))
+
+    async def outcome(self, event_id: str, timeout: float | None) -> Outcome:  # noqa: ASYNC109
+        """What the row comes to, once everything that was handed over for it is on record."""
+        timeout = seconds(timeout, "timeout", none_allowed=True)
+        for write in self._under_way(event_id):
+            await asyncio.wrap_future(write)
+        outcome = await in_database(self.read, event_id)
+        if timeout is not None and not outcome.closed:
+            command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=timeout)
+            outcome = await awritten(command)
+        return outcome if outcome.closed else await waiting_room().wait(outcome.request_id)
+
+    def read(self, event_id: str) -> Outcome:
+        """What is on record now; KeyError where nothing is."""
+        row = selectors.request_of_key(self.scope, event_id)
+        if row is None:
+            raise KeyError(event_id)
+        return selectors.outcome_of(row)
+
+    def settle(self, event_id: str) -> None:
+        """Return when everything that was handed over for this id is on record."""
+        for write in self._under_way(event_id):
+            write.exception()
+
+    def forget(self, event_id: str) -> None:
+        with self._lock:
+            self._writes.pop(event_id, None)
+
+    def _under_way(self, event_id: str) -> list[Future[Result]]:
+        with self._lock:
+            return list(self._writes.get(event_id, ()))
+
+    def _finished(self, event_id: str, write: Future[Result]) -> None:
+        """Forget what is on record; keep what failed for the wait that will ask."""
+        if self._note(event_id, write):
+            with self._lock:
+                writes = self._writes.get(event_id, [])
+                if write in writes:
+                    writes.remove(write)
+                if not writes:
+                    self._writes.pop(event_id, None)
+
+    def _note(self, event_id: str, write: Future[Result]) -> bool:
+        """Log a refusal, which nobody would hear of otherwise; False where the write failed."""
+        if write.exception() is not None:
+            return False
+        result = write.result()
+        if not isinstance(result, Accepted):
+            logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, result.code)
+        return True
+
+
+class _View(Mapping[str, V | None], Generic[V]):
+    """A read-only mapping over the rows: what is on record, whichever process put it there.
+
+    Inside an event loop a read keeps that loop waiting for the database; waits are the better way there.
+    """
+
+    def __init__(self, events: _Events, value: Any) -> None:
+        self._events = events
+        self._value = value
+
+    def __getitem__(self, event_id: str) -> V | None:
+        self._events.settle(event_id)
+        found: V | None = self._value(in_database_now(self._events.read, event_id))
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(in_database_now(selectors.keys_of, self._events.scope))
+
+    def __len__(self) -> int:
+        return len(in_database_now(selectors.keys_of, self._events.scope))
+
+
+def _approved(outcome: Outcome) -> bool | None:
+    return outcome.approved
+
+
+def _text(outcome: Outcome) -> str | None:
+    return None if outcome.answer is None else str(outcome.answer)
+
+
+orchestration_config = OrchestrationConfig()

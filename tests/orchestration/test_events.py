@@ -1,0 +1,239 @@
+"""Waiting by id: what a dictionary and a polling loop did, on record and without polling."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Thread
+
+import pytest
+
+from approvals import deciding, selectors
+from approvals.commands import Actor
+from approvals.database import in_database
+from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate
+from approvals.lifecycle import DEFAULT_ANSWER
+from approvals.models import AuditEntry, HumanRequest
+from approvals.waiting.room import waiting_room
+from orchestration.events import OrchestrationConfig
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def config() -> OrchestrationConfig:
+    return OrchestrationConfig()
+
+
+def row(key: str) -> HumanRequest:
+    found: HumanRequest = HumanRequest.objects.filter(key=key).latest("round")
+    return found
+
+
+def events(key: str) -> list[str]:
+    entries = AuditEntry.objects.filter(request=row(key)).order_by("sequence")
+    return list(entries.values_list("event", flat=True))
+
+
+def in_thread(function: Callable[[], None]) -> None:
+    thread = Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+async def registered(number: int) -> None:
+    """Until so many wait; each turn of the loop brings them further."""
+    while len(waiting_room()) < number:  # noqa: ASYNC110  the registry rings no bell
+        await asyncio.sleep(0)
+
+
+class TestSynchronousCode:
+    def test_a_setter_returns_when_it_is_on_record(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        assert (row("plan-1").status, config.approvals["plan-1"]) == ("pending", None)
+        config.set_approval_result("plan-1", approved=True)
+        assert (row("plan-1").status, config.approvals["plan-1"]) == ("approved", True)
+
+    def test_the_deadline_is_now_and_the_default_timeout(self, config: OrchestrationConfig) -> None:
+        config.default_timeout = 42.0
+        config.set_approval_pending("plan-1")
+        asked = row("plan-1")
+        assert asked.deadline is not None
+        assert asked.deadline - asked.opened_at == timedelta(seconds=42)
+
+    def test_a_closed_id_opens_a_new_round(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        config.set_approval_result("plan-1", approved=False)
+        config.set_approval_pending("plan-1")
+        assert (row("plan-1").round, config.approvals["plan-1"]) == (2, None)
+
+    def test_asking_twice_asks_once(self, config: OrchestrationConfig) -> None:
+        config.set_clarification_pending("q")
+        config.set_clarification_pending("q")
+        assert HumanRequest.objects.count() == 1
+
+    def test_a_second_result_is_logged_and_left_on_the_trail(
+        self, config: OrchestrationConfig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config.set_approval_result("plan-1", approved=True)
+        with caplog.at_level(logging.WARNING):
+            config.set_approval_result("plan-1", approved=False)
+        assert config.approvals["plan-1"] is True
+        assert "already_decided" in caplog.text
+        assert events("plan-1") == ["opened", "decided", "refused"]
+
+    def test_the_views_are_read_only_and_tell_what_is_on_record(self, config: OrchestrationConfig) -> None:
+        config.set_clarification_result("q", "")
+        assert dict(config.clarifications) == {"q": ""}
+        assert "other" not in config.clarifications
+        with pytest.raises(TypeError):
+            config.clarifications["q"] = "x"  # type: ignore[index]  # that is the point
+
+    def test_both_kinds_may_share_an_id(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("1")
+        config.set_clarification_pending("1")
+        assert (config.approvals["1"], config.clarifications["1"]) == (None, None)
+
+    @pytest.mark.parametrize("plan_id", ["", "x" * 201, "a\0b"])
+    def test_an_impossible_id_is_refused_by_name(self, config: OrchestrationConfig, plan_id: str) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            config.set_approval_pending(plan_id)
+        assert refused.value.field == "plan_id"
+
+    def test_an_answer_is_text(self, config: OrchestrationConfig) -> None:
+        with pytest.raises(InvalidAnswer):
+            config.set_clarification_result("q", 5)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.every_stack
+class TestWaiting:
+    async def test_a_result_wakes_every_waiter(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        waits = [asyncio.create_task(config.wait_for_approval("plan-1")) for _ in range(3)]
+        await registered(3)
+        config.set_approval_result("plan-1", approved=True)
+        assert await asyncio.gather(*waits) == [True, True, True]
+        assert len(waiting_room()) == 0
+
+    async def test_a_result_set_before_the_wait_returns_at_once(self, config: OrchestrationConfig) -> None:
+        config.set_clarification_pending("q")
+        config.set_clarification_result("q", "4711")
+        assert await config.wait_for_clarification("q") == "4711"
+
+    async def test_an_empty_answer_is_an_answer(self, config: OrchestrationConfig) -> None:
+        config.set_clarification_result("q", "")
+        assert await config.wait_for_clarification("q") == ""
+
+    async def test_a_person_decides_as_well(self, config: OrchestrationConfig) -> None:
+        rita = await in_database(make.reviewer)
+        config.set_approval_pending("plan-1")
+        waiting = asyncio.create_task(config.wait_for_approval("plan-1"))
+        await registered(1)
+        request_id = (await in_database(row, "plan-1")).pk
+        await deciding.adecide(make.actor(rita), request_id, "approve")
+        assert await waiting
+
+    async def test_an_approval_that_times_out_is_no(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        assert await config.wait_for_approval("plan-1", timeout=0.05) is False
+        assert (await in_database(row, "plan-1")).status == "timed_out"
+        assert len(waiting_room()) == 0
+
+    async def test_a_clarification_that_times_out_is_the_default_text(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.set_clarification_pending("q")
+        assert await config.wait_for_clarification("q", timeout=0.05) == DEFAULT_ANSWER
+        assert (await in_database(row, "q")).status == "timed_out"
+
+    async def test_a_cancelled_wait_is_deregistered_and_the_row_stays_pending(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.set_approval_pending("plan-1")
+        waiting = asyncio.create_task(config.wait_for_approval("plan-1"))
+        await registered(1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert len(waiting_room()) == 0
+        assert (await in_database(row, "plan-1")).status == "pending"
+
+
+class TestTimeouts:
+    async def test_the_first_that_names_one_replaces_the_deadline_and_later_ones_join(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.set_approval_pending("plan-1")
+        first = asyncio.create_task(config.wait_for_approval("plan-1", timeout=100))
+        await registered(1)
+        second = asyncio.create_task(config.wait_for_approval("plan-1", timeout=5_000))
+        await registered(2)
+        asked = await in_database(row, "plan-1")
+        assert asked.deadline is not None
+        assert timedelta(seconds=100) <= asked.deadline - asked.opened_at < timedelta(seconds=1_000)
+        assert await in_database(events, "plan-1") == ["opened", "rescheduled"]
+        config.set_approval_result("plan-1", approved=True)
+        assert await first
+        assert await second
+
+    @pytest.mark.parametrize("given", [-1, float("nan")])
+    async def test_an_impossible_one_is_refused(self, config: OrchestrationConfig, given: float) -> None:
+        config.set_approval_pending("plan-1")
+        with pytest.raises(InvalidRequest) as refused:
+            await config.wait_for_approval("plan-1", timeout=given)
+        assert refused.value.field == "timeout"
+
+    async def test_a_result_after_the_deadline_is_too_late(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        await config.wait_for_approval("plan-1", timeout=0)
+        with pytest.raises(TooLate):
+            await config.aset_approval_result("plan-1", approved=True)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("kind", ["approval", "clarification"])
+    async def test_an_unknown_id_is_a_key_error_that_names_it(
+        self, config: OrchestrationConfig, kind: str
+    ) -> None:
+        with pytest.raises(KeyError, match="nowhere"):
+            await getattr(config, f"wait_for_{kind}")("nowhere")
+
+    async def test_a_second_result_raises_where_it_is_awaited(self, config: OrchestrationConfig) -> None:
+        await config.aset_approval_pending("plan-1")
+        await config.aset_approval_result("plan-1", approved=True)
+        with pytest.raises(AlreadyDecided) as refused:
+            await config.aset_approval_result("plan-1", approved=False)
+        assert refused.value.outcome is not None
+        assert refused.value.outcome.approved
+
+    async def test_a_withdrawn_question_has_no_answer(self, config: OrchestrationConfig) -> None:
+        await config.aset_clarification_pending("q")
+        await deciding.awithdraw(Actor.program(), (await in_database(row, "q")).pk)
+        with pytest.raises(AlreadyDecided, match="withdrawn"):
+            await config.wait_for_clarification("q")
+
+
+class TestHandedOver:
+    async def test_a_view_knows_what_was_just_handed_over(self, config: OrchestrationConfig) -> None:
+        config.set_approval_pending("plan-1")
+        assert config.approvals["plan-1"] is None
+
+    def test_the_write_survives_the_loop(self, config: OrchestrationConfig) -> None:
+        async def ask() -> None:
+            config.set_approval_pending("plan-1")
+
+        in_thread(lambda: asyncio.run(ask()))
+        assert config.approvals["plan-1"] is None
+
+    async def test_cleaning_up_forgets_the_wait_and_never_the_record(
+        self, config: OrchestrationConfig
+    ) -> None:
+        await config.aset_approval_result("plan-1", approved=True)
+        config.cleanup_approval("plan-1")
+        config.cleanup_clarification("unknown")
+        assert await config.wait_for_approval("plan-1")
+        known = await in_database(selectors.request_of_key, "events:approval", "plan-1")
+        assert known is not None
