@@ -129,7 +129,8 @@ class Questions:
         return answer
 
     async def _property(self, name: str, rule: Mapping[str, Any], *, required: bool) -> Any:
-        hint = "" if required else " (Enter to leave out)"
+        hint = ", yes or no" if rule["type"] == "boolean" else ""
+        hint += "" if required else " (Enter to leave out)"
         while True:
             typed = await self._line(f"{rule.get('title') or name}{hint}:")
             if not typed and not required:

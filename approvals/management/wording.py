@@ -62,7 +62,7 @@ def deadline(request: Mapping[str, Any]) -> str:
 def if_nobody_decides(request: Mapping[str, Any]) -> str:
     if request["kind"] == Kind.APPROVAL:
         return "approved" if request["on_timeout"] == "approve" else "rejected"
-    return "no answer" if request["default"] is None else f"the answer {as_text(request['default'])!r}"
+    return "no answer" if request["default"] is None else f"the answer {_quoted(request['default'])}"
 
 
 def time_left(deadline: str | None, now: datetime) -> tuple[str, bool]:
@@ -117,4 +117,8 @@ def refusal(error: ApprovalError) -> Refused:
 def _decided_by_time(outcome: Outcome) -> str:
     if outcome.kind == Kind.APPROVAL:
         return "this counts as approved" if outcome.approved else "this counts as rejected"
-    return "there is no answer" if outcome.answer is None else f"the answer is {as_text(outcome.answer)!r}"
+    return "there is no answer" if outcome.answer is None else f"the answer is {_quoted(outcome.answer)}"
+
+
+def _quoted(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else as_text(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -38,10 +39,13 @@ def require_free(host: str, port: int) -> None:
         raise _cannot_listen(host, port, error) from error
 
 
-def serve(host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Listen, announce the server's address, and serve until SIGINT or SIGTERM."""
+def serve(host: str, port: int, announce: Callable[[str], None], *, quiet: bool = False) -> None:
+    """Listen, announce the server's address, serve until SIGINT or SIGTERM. `quiet` logs warnings only."""
+    application = get_default_application()
+    if quiet:  # only now: loading the application sets logging up anew
+        logging.getLogger().setLevel(logging.WARNING)
     server = _Server(
-        application=get_default_application(),
+        application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         server_name="",
     )

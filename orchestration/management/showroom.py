@@ -64,10 +64,10 @@ def demo_people() -> list[DemoPerson]:
     demo, reviewers = (Group.objects.get_or_create(name=name)[0] for name in (DEMO, REVIEWERS))
     reviewers.permissions.set(_permissions())
     return [
-        _person(OWNER, "starts runs and decides about them", [demo]),
+        _person(OWNER, "owns the runs, decides about them", [demo]),
         _person(
             REVIEWER,
-            "sees everything, confirms items, may open the admin",
+            "sees all, confirms, opens the admin",
             [demo, reviewers],
             staff=True,
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
@@ -35,11 +34,9 @@ class Command(BaseCommand):
         require_embedded()
         prepare_tables()
         settings.SAYSO_DEFAULT_TIMEOUT = max(settings.SAYSO_DEFAULT_TIMEOUT, PATIENCE)
-        if options["verbosity"] < 2:
-            logging.getLogger().setLevel(logging.WARNING)
         people = demo_people()
         start_samples()
-        serve(host, port, lambda url: _announce(screen, url, people))
+        serve(host, port, lambda url: _announce(screen, url, people), quiet=options["verbosity"] < 2)
         screen.say(
             "Stopped. The samples wait in the database; `manage.py demo` goes on with them.", style="dim"
         )
