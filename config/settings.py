@@ -176,6 +176,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
 SAYSO_RECHECK_INTERVAL = env.float("SAYSO_RECHECK_INTERVAL", default=30.0 if REDIS_URL else 2.0)
 SAYSO_DATABASE_THREADS = DATABASE_THREADS
+# What process managers call it; SQLite and the in-memory layer carry one process only.
+SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
 # Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
 SAYSO_COMMANDS: list[str] = []

@@ -106,7 +106,7 @@ async def _pipe() -> AsyncIterator[tuple[StreamReader, int]]:
 
 def _environment(directory: str) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": os.pathsep.join(os.get_exec_path()),
         "HOME": directory,
         "LANG": "C.UTF-8",
         "TERM": "dumb",
