@@ -1,6 +1,8 @@
 // Times on the page: countdowns to a deadline, "3 min ago", exact local times as titles.
 // The server's clock counts, not this machine's; web/times.py writes the same words.
 
+import { announce } from "./announce.js";
+
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 let ahead = Date.parse(document.body.dataset.now) - Date.now() || 0;
 
@@ -27,9 +29,9 @@ export function timeSince(seconds) {
   return days === 1 ? "yesterday" : `${days} days ago`;
 }
 
-export function startClock(announce) {
+export function startClock() {
   const tick = () => {
-    countDown(announce);
+    countDown();
     setTimeout(tick, 1000 - (now() % 1000));
   };
   tick();
@@ -45,7 +47,7 @@ export function tellLocalTimes(root = document) {
   }
 }
 
-function countDown(announce) {
+function countDown() {
   for (const time of document.querySelectorAll("time.left")) {
     const seconds = Math.ceil((Date.parse(time.dateTime) - now()) / 1000);
     write(time, timeLeft(seconds));

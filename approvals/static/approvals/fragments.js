@@ -1,11 +1,16 @@
 // Fetches what the server has rendered and puts it where it changed: one source of markup.
 
+// Nothing where the server does not answer with a page.
 export async function fragment(address) {
-  const response = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": "detail" } });
-  if (leftForLogin(response.url)) return null;
-  if (!response.ok) return null;
   const template = document.createElement("template");
-  template.innerHTML = await response.text();
+  try {
+    const response = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": "detail" } });
+    if (leftForLogin(response.url) || !response.ok) return null;
+    template.innerHTML = await response.text();
+  } catch (error) {
+    console.info(error.message);
+    return null;
+  }
   return template.content;
 }
 

@@ -1,33 +1,28 @@
 // The live list and the request beside it. The socket says what changed; the server renders it.
 
+import { announce } from "./announce.js";
 import { serverSays, tellLocalTimes } from "./clock.js";
 import { fragment, leftForLogin, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
-const MOST_IDS = 50;
+const MOST_IDS = 50, RETRY = 5000;
 const rows = document.querySelector("#rows");
 const detail = document.querySelector("#detail");
 const scroller = rows.closest(".scroll");
 const filters = document.querySelector(".filters");
 const wide = matchMedia("(min-width: 56.01rem)");
-let announce;
 
-export function startInbox(tell) {
-  announce = tell;
-  document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => target === detail && showSelected());
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (leftForLogin(event.detail.xhr.responseURL)) event.detail.shouldSwap = false;
-  });
-  filters.addEventListener("submit", (event) => (event.preventDefault(), filter()));
-  filters.addEventListener("change", filter);
-  filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
-  filters.querySelector("button").hidden = true;
-  markSelected();
-  openFirst();
-  keepConnected("/ws/inbox/", heard);
-}
+document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => target === detail && showSelected());
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (leftForLogin(event.detail.xhr.responseURL)) event.detail.shouldSwap = false;
+});
+document.addEventListener("sayso:move", (event) => move(event.detail));
+filters.addEventListener("submit", (event) => (event.preventDefault(), filter()));
+filters.addEventListener("change", () => filter());
+filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
+filters.querySelector("button").hidden = true;
 
-export function move(by) {
+function move(by) {
   const links = [...rows.querySelectorAll("a")];
   const current = document.activeElement.closest("#rows a") ?? rows.querySelector("[aria-current]");
   const next = links[Math.min(links.length - 1, Math.max(0, links.indexOf(current) + by))];
@@ -38,7 +33,8 @@ export function move(by) {
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article")) {
-    window.htmx.ajax("GET", first.getAttribute("href"), { target: detail });
+    // What goes wrong is told where every answer of the server is heard.
+    window.htmx.ajax("GET", first.getAttribute("href"), { target: detail }).catch(() => {});
   }
 }
 
@@ -53,7 +49,7 @@ const look = together(async (ids) => {
   const query = search();
   for (const id of ids) query.append("id", id);
   const fresh = await fragment(`/rows/?${query}`);
-  if (!fresh) return;
+  if (!fresh) return setTimeout(() => look(...ids), RETRY);
   const shown = [...fresh.children];
   shown.forEach(place);
   // What is not among them may no longer be seen here.
@@ -64,7 +60,7 @@ const look = together(async (ids) => {
 
 async function refresh() {
   const fresh = await fragment(`/rows/?${search()}`);
-  if (!fresh) return;
+  if (!fresh) return setTimeout(refresh, RETRY);
   const shown = new Set([...fresh.children].map((row) => row.id));
   [...fresh.children].forEach(place);
   const gone = [...rows.querySelectorAll("li:not(.closed)")].filter((row) => !shown.has(row.id));
@@ -165,3 +161,7 @@ function markSelected() {
 
 const rowOf = (id) => document.getElementById(`row-${id}`);
 const selected = () => detail.querySelector("article")?.dataset.id;
+
+markSelected();
+openFirst();
+keepConnected("/ws/inbox/", heard);

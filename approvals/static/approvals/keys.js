@@ -3,7 +3,10 @@
 const dialog = document.querySelector("#keys");
 const SETTING = "sayso.keys";
 
-export function startKeys(move) {
+// Lists listen for `sayso:move`.
+const move = (by) => document.dispatchEvent(new CustomEvent("sayso:move", { detail: by }));
+
+export function startKeys() {
   const enabled = dialog.querySelector("input");
   enabled.checked = localStorage.getItem(SETTING) !== "off";
   enabled.addEventListener("change", () => localStorage.setItem(SETTING, enabled.checked ? "on" : "off"));

@@ -11,10 +11,6 @@ const messages = page.querySelector(".messages");
 let told = 0;
 let growing = new Map();
 
-export function startRun() {
-  keepConnected(`/ws/runs/${page.dataset.run}/`, heard);
-}
-
 function heard({ type, data }) {
   if (type === "hello") {
     serverSays(data.server_time);
@@ -56,3 +52,5 @@ function next(agent) {
 }
 
 const blank = () => document.querySelector("#message").content.firstElementChild.cloneNode(true);
+
+keepConnected(`/ws/runs/${page.dataset.run}/`, heard);

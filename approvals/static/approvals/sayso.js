@@ -3,18 +3,8 @@
 import { startClock } from "./clock.js";
 import { startKeys } from "./keys.js";
 
-const says = document.querySelector("#announce");
-const announce = (text) => (says.textContent = text);
-let move = () => {};
-
-if (document.querySelector("#rows")) {
-  const inbox = await import("./inbox.js");
-  inbox.startInbox(announce);
-  move = inbox.move;
-}
-if (document.querySelector("article[data-run]")) (await import("./run.js")).startRun();
-startClock(announce);
-startKeys((by) => move(by));
+startClock();
+startKeys();
 
 // What could not be sent stays typed, and says so.
 const trouble = document.querySelector("#trouble");

@@ -490,7 +490,7 @@ def test_a_first_page_is_light(client: Client, ravi: User) -> None:
 
 
 def loaded() -> list[str]:
-    scripts = ("sayso", "clock", "keys", "inbox", "fragments", "socket")
+    scripts = ("announce", "clock", "fragments", "inbox", "keys", "sayso", "socket")
     ours = ["sayso.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
     return ["django_htmx/htmx-2.min.js", *(f"approvals/{name}" for name in ours)]
 

@@ -1,0 +1,417 @@
+"""People at a real browser: the inbox lives by itself, and one more act decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from playwright.async_api import Browser, Locator, Page, expect
+
+from approvals import deciding, gate
+from approvals.database import in_database
+from approvals.lifecycle import Outcome
+from approvals.web.times import time_left, time_since
+from tests import factories as make
+from tests.connections import session_of
+from tests.processes import Server
+
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180)]
+
+AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
+NARROW = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+async def ravi(stack: Any) -> User:
+    return await in_database(make.user, "ravi")
+
+
+@pytest.fixture
+async def at_work(page: Page, server: Server, ravi: User) -> Page:
+    """Ravi, logged in; `page.goto("/")` leads to the server."""
+    return await logged_in(page, server, ravi)
+
+
+async def logged_in(page: Page, server: Server, person: User) -> Page:
+    key = await in_database(session_of, person)
+    await page.context.add_cookies([{"name": "sessionid", "value": key, "url": server.url}])
+    await page.goto(server.url)
+    return page
+
+
+async def opened(*args: Any, **terms: Any) -> str:
+    return await in_database(make.approval, *args, **terms)
+
+
+async def outcome(request: str) -> Outcome:
+    return await in_database(gate.outcome, request)
+
+
+def row(page: Page, title: str) -> Locator:
+    return page.locator("#rows li", has_text=title)
+
+
+async def live(page: Page) -> None:
+    await expect(page.locator(".pill")).to_have_text("Live")
+
+
+# Live
+
+
+async def test_new_requests_appear_and_closed_ones_stay_greyed_with_who_decided(
+    at_work: Page, ravi: User
+) -> None:
+    """Without reloading; what other processes decide shows as well. A reload tidies up."""
+    await live(at_work)
+    await expect(at_work.get_by_text("Nothing waits for you.")).to_be_visible()
+    nina = await in_database(make.user, "nina")
+    later = await opened("Pay later", assignees=[ravi, nina], timeout=900)
+    await expect(row(at_work, "Pay later")).to_be_visible()
+    await opened("Pay sooner", assignees=[ravi], timeout=600)
+    await expect(at_work.locator("#rows .title")).to_have_text(["Pay sooner", "Pay later"])
+    assert (await at_work.title()).startswith("(2) ")
+
+    await deciding.adecide(make.actor(nina), later, "reject")
+    await expect(row(at_work, "Pay later")).to_contain_text("Rejected by nina")
+    await expect(row(at_work, "Pay later")).to_have_class(re.compile("closed"))
+    assert (await at_work.title()).startswith("(1) ")
+    await at_work.reload()
+    await expect(at_work.locator("#rows .title")).to_have_text(["Pay sooner"])
+
+
+async def test_a_timeout_shows_by_itself(at_work: Page, ravi: User) -> None:
+    await live(at_work)
+    await opened("Pay now", assignees=[ravi], timeout=2)
+    await expect(row(at_work, "Pay now")).to_contain_text("Timed out, rejected by default", timeout=15_000)
+
+
+async def test_the_last_minute_is_urgent_and_not_by_colour_alone(at_work: Page, ravi: User) -> None:
+    await opened("Pay now", assignees=[ravi], timeout=30)
+    left = row(at_work, "Pay now").locator("time.left")
+    await expect(left).to_have_class("left urgent")
+    await expect(left).to_have_text(re.compile(r"^\d+ s left$"))
+    mark = await left.evaluate("each => getComputedStyle(each, '::before').content")
+    assert "!" in mark
+
+
+async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
+    at_work: Page, ravi: User
+) -> None:
+    """What is being typed stays for as long as it can be sent; a decision elsewhere replaces the form."""
+    nina, olga = await in_database(make.user, "nina"), await in_database(make.user, "olga")
+    request = await opened("Rotate", assignees=[ravi, nina, olga], required=3)
+    await row(at_work, "Rotate").click()
+    await at_work.get_by_text("Reject…").click()
+    await at_work.get_by_label("Why?").fill("Because of")
+    await deciding.adecide(make.actor(nina), request, "approve")
+    await expect(at_work.locator("#detail")).to_contain_text("1 of 3 so far")
+    await expect(at_work.get_by_label("Why?")).to_have_value("Because of")
+    await deciding.adecide(make.actor(olga), request, "reject", comment="Not today.")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected by olga")
+    await expect(at_work.locator("#detail")).to_contain_text("Not today.")
+    await expect(at_work.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> None:
+    await opened("Pay the printer", assignees=[ravi])
+    await live(at_work)
+    await at_work.get_by_label("Search requests").fill("printer")
+    await expect(at_work).to_have_url(re.compile(r"\?q=printer$"))
+    await opened("Pay the rent", assignees=[ravi])
+    await opened("Another printer", assignees=[ravi])
+    await expect(row(at_work, "Another printer")).to_be_visible()
+    await expect(at_work.locator("#rows li")).to_have_count(2)
+    await at_work.get_by_label("Kind of request").select_option("clarification")
+    await expect(at_work.get_by_text("Nothing here fits.")).to_be_visible()
+
+
+async def test_the_page_catches_up_after_the_server_was_away(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """The pill says so meanwhile; what came and went is there afterwards, without a reload."""
+    gone = await opened("Goes", assignees=[ravi])
+    await live(at_work)
+    await expect(row(at_work, "Goes")).to_be_visible()
+    await in_database(server.kill)
+    await expect(at_work.locator(".pill")).to_have_text("Reconnecting")
+    await deciding.adecide(make.actor(ravi), gone, "approve")
+    await opened("Comes", assignees=[ravi])
+    again = await in_database(server.again)
+    try:
+        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=45_000)
+        await expect(row(at_work, "Comes")).to_be_visible()
+        await expect(row(at_work, "Goes")).to_contain_text("Approved by ravi")
+    finally:
+        await in_database(again.kill)
+
+
+async def test_who_logs_out_elsewhere_sees_nothing_more_here(at_work: Page, ravi: User) -> None:
+    await live(at_work)
+    await in_database(Session.objects.all().delete)
+    await opened("Secret", assignees=[ravi])
+    await expect(at_work).to_have_url(re.compile("/accounts/login/"), timeout=75_000)
+
+
+# Deciding
+
+
+async def test_an_open_request_and_one_click(at_work: Page, ravi: User) -> None:
+    """On a wide screen the first one is open from the start; after the click the record is there."""
+    request = await opened("Pay", assignees=[ravi], timeout=600)
+    await at_work.reload()
+    await at_work.get_by_role("button", name="Approve", exact=True).click()
+    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    await expect(row(at_work, "Pay")).to_contain_text("Approved by ravi")
+    assert (await outcome(request)).approved
+
+
+async def test_edited_arguments_are_reviewed_then_approved(at_work: Page, ravi: User) -> None:
+    request = await opened(
+        "Pay", assignees=[ravi], arguments={"amount": "12.00", "to": "ACME"}, editable=AMOUNT
+    )
+    await row(at_work, "Pay").click()
+    await at_work.get_by_text("Change before approving").click()
+    await at_work.get_by_label("Amount").fill("lots")
+    await at_work.get_by_role("button", name="Approve").click()
+    await expect(at_work.locator(".errors")).to_be_visible()
+    await expect(at_work.get_by_label("Amount")).to_be_focused()
+    await at_work.get_by_label("Amount").fill("9.00")
+    await at_work.get_by_role("button", name="Approve").click()
+    await expect(at_work.locator("del")).to_have_text("12.00")
+    await expect(at_work.locator("ins")).to_have_text("9.00")
+    assert (await outcome(request)).status == "pending"
+    await at_work.get_by_role("button", name="Approve with these changes").click()
+    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    assert (await outcome(request)).arguments == {"amount": "9.00", "to": "ACME"}
+
+
+async def test_keys_move_open_and_decide_with_a_visible_confirmation(at_work: Page, ravi: User) -> None:
+    first = await opened("First", assignees=[ravi], timeout=600)
+    second = await opened("Second", assignees=[ravi], timeout=900)
+    await at_work.reload()
+    await expect(at_work.locator("#detail h1")).to_have_text("First")
+    await at_work.keyboard.press("j")
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail h1")).to_have_text("Second")
+    await expect(at_work.locator("#detail h1")).to_be_focused()
+    await at_work.keyboard.press("a")
+    await expect(at_work.get_by_role("button", name="Approve")).to_be_focused()
+    await expect(at_work.get_by_text("Press Enter to approve")).to_be_visible()
+    assert (await outcome(second)).status == "pending"
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    await at_work.keyboard.press("k")
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail h1")).to_have_text("First")
+    await at_work.keyboard.press("r")
+    await expect(at_work.get_by_label("Why?")).to_be_focused()
+    await at_work.keyboard.type("ajk/? no")
+    await expect(at_work.get_by_label("Why?")).to_have_value("ajk/? no")
+    await at_work.keyboard.press("Tab")
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
+    assert (await outcome(first)).comment == "ajk/? no"
+
+
+async def test_shortcuts_are_listed_and_can_be_switched_off(at_work: Page, ravi: User) -> None:
+    await opened("Pay", assignees=[ravi])
+    await at_work.reload()
+    await expect(at_work.get_by_role("button", name="Approve")).to_be_visible()
+    await at_work.keyboard.press("?")
+    await at_work.get_by_label("Single-key shortcuts").uncheck()
+    await at_work.get_by_role("button", name="Close").click()
+    await at_work.keyboard.press("a")
+    await expect(at_work.get_by_text("Press Enter to approve")).to_be_hidden()
+
+
+async def test_what_could_not_be_sent_stays_typed(at_work: Page, server: Server, ravi: User) -> None:
+    await opened("Pay", assignees=[ravi])
+    await row(at_work, "Pay").click()
+    await at_work.get_by_text("Reject…").click()
+    await at_work.get_by_label("Why?").fill("My long reason")
+    await in_database(server.kill)
+    await at_work.get_by_role("button", name="Reject", exact=True).click()
+    await expect(at_work.get_by_role("alert")).to_contain_text("what you typed is still here")
+    await expect(at_work.get_by_label("Why?")).to_have_value("My long reason")
+
+
+# Every browser, every screen
+
+
+async def test_everything_works_without_scripts(browser: Browser, server: Server, ravi: User) -> None:
+    request = await opened("Pay", assignees=[ravi], arguments={"amount": "12.00"}, editable=AMOUNT)
+    other = await opened("Delete", assignees=[ravi])
+    question = await in_database(make.clarification, "Which?", choices=["A", "B"], assignees=[ravi])
+    context = await browser.new_context(java_script_enabled=False)
+    page = await logged_in(await context.new_page(), server, ravi)
+
+    await page.get_by_label("Search requests").fill("pay")
+    await page.get_by_role("button", name="Show").click()
+    await page.get_by_role("link", name="Pay").click()
+    await expect(page).to_have_url(re.compile(rf"/requests/{request}/\?q=pay$"))
+    await page.get_by_text("Change before approving").click()
+    await page.get_by_label("Amount").fill("9.00")
+    await page.get_by_role("button", name="Approve").click()
+    await page.get_by_role("button", name="Approve with these changes").click()
+    await expect(page.get_by_role("main")).to_contain_text("Approved by ravi")
+
+    await page.goto(f"{server.url}/requests/{other}/")
+    await page.get_by_text("Reject…").click()
+    await page.get_by_label("Why?").fill("No.")
+    await page.get_by_role("button", name="Reject", exact=True).click()
+    await expect(page.get_by_role("main")).to_contain_text("Rejected by ravi")
+
+    await page.goto(f"{server.url}/requests/{question}/")
+    await page.get_by_label("B", exact=True).check()
+    await page.get_by_role("button", name="Answer").click()
+    await expect(page.get_by_role("main")).to_contain_text("Answered by ravi")
+    await context.close()
+    assert (await outcome(request)).arguments == {"amount": "9.00"}
+    assert (await outcome(question)).answer == "B"
+
+
+@pytest.fixture
+async def narrow(browser: Browser, server: Server, ravi: User) -> AsyncIterator[Page]:
+    context = await browser.new_context(viewport=NARROW)  # type: ignore[arg-type]
+    yield await logged_in(await context.new_page(), server, ravi)
+    await context.close()
+
+
+async def test_a_narrow_screen_shows_the_list_then_the_request(narrow: Page, ravi: User) -> None:
+    """Nothing is wider than the screen, whatever a request holds."""
+    arguments = {"deep": {"er": {"still": ["x" * 80, {"a": 1}]}}, "k" * 60: "v" * 300}
+    long = "A title that is long " * 8
+    await opened(long, assignees=[ravi], arguments=arguments, details="x" * 200)
+    await narrow.reload()
+    await expect(narrow.locator("#detail")).to_be_hidden()
+    await narrow.locator("#rows a").click()
+    await expect(narrow.get_by_role("button", name="Approve")).to_be_in_viewport()
+    await expect(narrow.locator("#rows")).to_be_hidden()
+    assert await narrow.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    await narrow.get_by_role("link", name="← Inbox").click()
+    await expect(narrow.locator("#rows")).to_be_visible()
+    assert await narrow.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+async def test_nothing_shifts_after_the_page_has_loaded(at_work: Page, ravi: User) -> None:
+    for number in range(5):
+        await opened(f"Number {number}", assignees=[ravi], timeout=600)
+    await at_work.add_init_script(
+        """window.shifts = 0;
+        const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
+        new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });"""
+    )
+    await at_work.reload()
+    await live(at_work)
+    await expect(at_work.locator("#detail h1")).to_have_text("Number 0")
+    assert await at_work.evaluate("window.shifts") < 0.01
+
+
+async def test_a_row_that_arrives_above_does_not_move_the_one_under_the_pointer(
+    at_work: Page, ravi: User
+) -> None:
+    for number in range(30):
+        await opened(f"Number {number:02}", assignees=[ravi], timeout=600)
+    await at_work.reload()
+    await live(at_work)
+    reading = row(at_work, "Number 15")
+    await reading.scroll_into_view_if_needed()
+    await reading.hover()
+    before = await reading.bounding_box()
+    await opened("Urgent", assignees=[ravi], timeout=300)
+    await expect(row(at_work, "Urgent")).to_have_count(1)
+    after = await reading.bounding_box()
+    assert before
+    assert after
+    assert abs(before["y"] - after["y"]) < 1
+
+
+async def test_script_and_server_say_times_alike(at_work: Page) -> None:
+    """Otherwise the page would change when its script starts."""
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    seconds = [
+        -5,
+        0,
+        1,
+        44,
+        45,
+        59,
+        60,
+        61,
+        89,
+        90,
+        91,
+        3599,
+        3600,
+        5399,
+        5400,
+        86_399,
+        86_400,
+        129_600,
+        500_000,
+    ]
+    said = await at_work.evaluate(
+        """async (seconds) => {
+            const clock = await import("/static/approvals/clock.js");
+            return seconds.map((each) => [clock.timeLeft(each), clock.timeSince(each)]);
+        }""",
+        seconds,
+    )
+    assert said == [
+        [time_left(now + timedelta(seconds=each), now), time_since(now - timedelta(seconds=each), now)]
+        for each in seconds
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_has_contrast_in_both_schemes(
+    browser: Browser, server: Server, ravi: User, scheme: Any
+) -> None:
+    """WCAG 2.2 AA: 4.5 to 1 for every text that is shown, on the background it is shown on."""
+    nina = await in_database(make.user, "nina")
+    closed = await opened("Closed", assignees=[ravi, nina])
+    await opened("Urgent", assignees=[ravi], timeout=50, arguments={"a": "\u202e"})
+    await deciding.adecide(make.actor(nina), closed, "reject", comment="No.")
+    context = await browser.new_context(color_scheme=scheme)
+    page = await logged_in(await context.new_page(), server, ravi)
+    await page.get_by_text("Reject…").click()
+    for path in ("", f"/requests/{closed}/", "/runs/", "/accounts/password/"):
+        if path:
+            await page.goto(server.url + path)
+        assert await page.evaluate(POOR_CONTRAST) == []
+    await context.close()
+
+
+POOR_CONTRAST = """() => {
+    const numbers = (colour) => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const light = (colour) => numbers(colour).slice(0, 3)
+        .map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+    const ground = (element) => {
+        for (let each = element; each; each = each.parentElement) {
+            const colour = getComputedStyle(each).backgroundColor;
+            if (numbers(colour)[3] === 255) return colour;
+        }
+        return "white";
+    };
+    const poor = [];
+    for (const element of document.body.querySelectorAll("*")) {
+        const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (!text || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+        const [ink, paper] = [light(getComputedStyle(element).color), light(ground(element))];
+        const contrast = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+        if (contrast < 4.5) poor.push(`${element.outerHTML.slice(0, 90)}: ${contrast.toFixed(2)}`);
+    }
+    return poor;
+}"""
