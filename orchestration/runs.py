@@ -52,6 +52,8 @@ T = TypeVar("T")
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 1_000_000
+# Seconds that a cancelled run may take to finish asking.
+LAST_QUESTION = 5.0
 
 
 class Run:
@@ -350,11 +352,21 @@ async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
     """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
     for pause in journal.BACKOFF:
         try:
-            return await ask()
+            return await _to_the_end(ask())
         except (Busy, Unavailable) as error:
             log.warning("request not opened retry_in=%s error=%s", pause, error)
             await asyncio.sleep(pause)
-    return await ask()
+    return await _to_the_end(ask())
+
+
+async def _to_the_end(asking: Awaitable[str]) -> str:
+    """Ask even if cancelled: the request will be on record, and whoever takes it back must find it."""
+    asked = asyncio.ensure_future(asking)
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        await asyncio.wait([asked], timeout=LAST_QUESTION)
+        raise
 
 
 def _in_thread(deed: Callable[[], Any]) -> Any:

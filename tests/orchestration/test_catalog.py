@@ -48,7 +48,7 @@ async def order(
     """Not the description."""
 
 
-@agent("catalog_storekeeper")
+@agent("storekeeper")
 async def storekeeper(run: Any, action: str, arguments: dict[str, Any]) -> str:
     """Hands things out.
 
@@ -65,13 +65,13 @@ def test_what_is_decorated_can_be_found() -> None:
     found = find_orchestration("catalog_order")
     assert (found.title, found.description) == ("Catalog order", "Orders things")
     assert orchestrations()["catalog_order"] is found
-    assert find_agent("catalog_storekeeper").description == "Hands things out."
-    assert "catalog_storekeeper" in agents()
+    assert find_agent("storekeeper").description == "Hands things out."
+    assert "storekeeper" in agents()
 
 
 async def test_an_agent_is_called_with_action_and_arguments() -> None:
     """A registered agent is an agent of plans."""
-    assert await find_agent("catalog_storekeeper")(None, "Give", {"item": "rope"}) == "Give {'item': 'rope'}"
+    assert await find_agent("storekeeper")(None, "Give", {"item": "rope"}) == "Give {'item': 'rope'}"
 
 
 def test_unknown_names_list_the_known_ones() -> None:
@@ -79,7 +79,7 @@ def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UnknownOrchestration, match="catalog_order") as refused:
         find_orchestration("catalog_ordr")
     assert refused.value.field == "orchestration"
-    with pytest.raises(UnknownAgent, match="catalog_storekeeper"):
+    with pytest.raises(UnknownAgent, match="storekeeper"):
         find_agent("nobody")
 
 

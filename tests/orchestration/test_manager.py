@@ -119,6 +119,28 @@ async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, ow
     assert cleaned.is_set()
 
 
+async def test_a_request_on_its_way_to_the_record_is_taken_back_too(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while it asks: the writer has the request already, so the end waits until it is there."""
+    real, asking, go_on = gate.aopen_approval, asyncio.Event(), asyncio.Event()
+    opened: list[str] = []
+
+    async def slowly(*args: Any, **kwargs: Any) -> str:
+        asking.set()
+        await go_on.wait()
+        opened.append(await real(*args, **kwargs))
+        return opened[0]
+
+    monkeypatch.setattr(gate, "aopen_approval", slowly)
+    run_id = await runtime.manager.astart("manager_asks", owner=owner)
+    await asking.wait()
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    go_on.set()
+    assert (await finished(run_id))["status"] == "cancelled"
+    assert (await gate.wait_for_outcome(opened[0])).withdrawn
+
+
 async def test_only_who_may_change_a_run_cancels_it(runtime: Runtime, owner: User) -> None:
     """Its owner, and who may change runs. For the rest it does not exist, unless they may see it."""
     run_id = await runtime.manager.astart("manager_stuck", owner=owner)
