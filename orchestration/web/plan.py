@@ -31,7 +31,7 @@ def plan_in_words(plan: Sequence[Mapping[str, Any]]) -> list[ShownStep]:
     return [
         ShownStep(
             agent=str(step.get("agent", "")),
-            action=str(step.get("action", "")),
+            action=str(step.get("action") or step.get("title", "")),
             arguments=dict(step.get("arguments") or {}),
             state=str(step.get("state", StepState.PENDING)),
             current=step.get("state") in UNDER_WAY,

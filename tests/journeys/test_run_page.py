@@ -1,0 +1,149 @@
+"""A person follows a run at a real browser: what it does, says and waits for, until its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from django.utils import timezone
+from playwright.async_api import Page, expect
+
+from approvals import deciding, hints, selectors
+from approvals.database import in_database
+from orchestration.manager import OrchestrationManager
+from orchestration.models import Message, Run
+from tests import factories as make
+from tests.connections import session_of
+from tests.processes import Server
+
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+async def olga(stack: Any) -> User:
+    return await in_database(make.user, "olga")
+
+
+@pytest.fixture
+async def at_work(page: Page, server: Server, olga: User) -> Page:
+    key = await in_database(session_of, olga)
+    await page.context.add_cookies([{"name": "sessionid", "value": key, "url": server.url}])
+    return page
+
+
+async def started(name: str, given: Any, owner: User) -> UUID:
+    return await in_database(OrchestrationManager().start, name, given, owner)
+
+
+async def test_a_run_is_followed_from_its_first_question_to_its_result(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    """Nobody reloads: what it waits for, then asks next, then came to, appears."""
+    (tmp_path / "large.bin").write_bytes(b"x" * 3000)
+    (tmp_path / "small.bin").write_bytes(b"x" * 1000)
+    run_id = await started("disk_cleanup", {"directory": str(tmp_path)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    await expect(at_work.locator(".pill")).to_have_text("Live")
+
+    question = await waited_for(at_work, "Which files shall be removed?")
+    (large,) = [choice for choice in question.choices if "large.bin" in choice]
+    await deciding.aanswer(make.actor(olga), question.pk, [large])
+    approval = await waited_for(at_work, "Remove 1 file")
+    await deciding.adecide(make.actor(olga), approval.pk, "approve")
+
+    await expect(at_work.locator("article")).to_contain_text("Completed")
+    await expect(at_work.locator("#end-title")).to_have_text("Result")
+    await expect(at_work.get_by_text("Cancel this run")).to_have_count(0)
+    assert names_in(tmp_path) == ["small.bin"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def waited_for(page: Page, title: str) -> Any:
+    """The request, once the page says that the run waits for it."""
+    link = page.locator("[data-part=waits] a", has_text=title)
+    await expect(link).to_be_visible(timeout=15_000)
+    address = await link.get_attribute("href") or ""
+    (request,) = await in_database(selectors.requests_by_id, [address.split("/")[2]])
+    return request
+
+
+async def test_messages_appear_as_they_are_spoken_and_none_twice(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    """Also for a page that was loaded in the middle of one, and after the server was away."""
+    (tmp_path / "large.bin").write_bytes(b"x")
+    run_id = await started("disk_cleanup", {"directory": str(tmp_path)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    await waited_for(at_work, "Which files shall be removed?")
+    message = await said(run_id, "I look", complete=False)
+    await at_work.reload()
+    texts = at_work.locator(".messages .text")
+    await expect(at_work.locator(".pill")).to_have_text("Live")
+    first = re.compile("^Found 1 file")
+    await expect(texts).to_have_text([first, "I look"])
+
+    await grown(run_id, message, text="I look <b>here</b>")
+    await expect(texts).to_have_text([first, "I look <b>here</b>"], timeout=15_000)
+    await grown(run_id, message, text="I look <b>here</b>.", complete=True)
+    await said(run_id, "Third.")
+    everything: list[str | re.Pattern[str]] = [first, "I look <b>here</b>.", "Third."]
+    await expect(texts).to_have_text(everything, timeout=15_000)
+
+    await in_database(server.kill)
+    await expect(at_work.locator(".pill")).to_have_text("Reconnecting")
+    again = await in_database(server.again)
+    try:
+        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=45_000)
+        await said(run_id, "Fourth.")
+        await expect(texts).to_have_text([*everything, "Fourth."], timeout=15_000)
+    finally:
+        await in_database(again.kill)
+
+
+async def said(run_id: UUID, text: str, *, complete: bool = True) -> int:
+    def say() -> int:
+        message = Message.objects.create(
+            run_id=run_id, agent="disk", text=text, complete=complete, said_at=timezone.now()
+        )
+        return int(message.pk)
+
+    return await told(run_id, say)
+
+
+async def grown(run_id: UUID, message: int, **fields: Any) -> None:
+    await told(run_id, lambda: Message.objects.filter(pk=message).update(**fields))
+
+
+async def told(run_id: UUID, change: Callable[[], int]) -> int:
+    """Change what was said, as the process that executes the run does."""
+
+    def changed() -> int:
+        result = change()
+        Run.objects.filter(pk=run_id).update(changed_at=Now())
+        hints.send("runs", [run_id])
+        return result
+
+    return await in_database(changed)
+
+
+async def test_a_run_is_cancelled_after_a_confirmation(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    (tmp_path / "large.bin").write_bytes(b"x")
+    run_id = await started("disk_cleanup", {"directory": str(tmp_path)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    question = await waited_for(at_work, "Which files shall be removed?")
+    await at_work.get_by_text("Cancel this run").click()
+    await at_work.get_by_role("button", name="Cancel the run").click()
+    await expect(at_work.locator("article")).to_contain_text("Cancelled by olga", timeout=15_000)
+    await at_work.goto(f"{server.url}/requests/{question.pk}/")
+    await expect(at_work.locator("#detail")).to_contain_text("Withdrawn")
