@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
+import django
 import environ
 
 env = environ.Env()
@@ -140,8 +141,25 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
-EMAIL_URL = env.str("EMAIL_URL", default="consolemail://")
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+_email = env.email_url("EMAIL_URL", default="consolemail://")
+if django.VERSION >= (6, 1):
+    _options = {
+        "host": _email["EMAIL_HOST"],
+        "port": _email["EMAIL_PORT"],
+        "username": _email["EMAIL_HOST_USER"],
+        "password": _email["EMAIL_HOST_PASSWORD"],
+        "use_tls": _email.get("EMAIL_USE_TLS"),
+        "use_ssl": _email.get("EMAIL_USE_SSL"),
+        "file_path": _email["EMAIL_FILE_PATH"],
+    }
+    MAILERS = {
+        "default": {
+            "BACKEND": _email["EMAIL_BACKEND"],
+            "OPTIONS": {name: value for name, value in _options.items() if value},
+        }
+    }
+else:
+    vars().update(_email)
 
 # Security. SAYSO_TRUSTED_ORIGINS with https:// says that a TLS proxy stands in front.
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
