@@ -18,19 +18,19 @@ from uuid import UUID
 
 from approvals import group_commit, selectors
 from approvals.commands import (
-    Accepted,
     Actor,
     Answer,
     Command,
     Decide,
     Keyed,
     OpenRequest,
+    Refused,
     Reschedule,
     Result,
 )
 from approvals.database import in_database, in_database_now
-from approvals.deciding import awritten, outcome_of_result
-from approvals.exceptions import AlreadyDecided, InvalidAnswer
+from approvals.deciding import awritten, outcome_of_result, written
+from approvals.exceptions import AlreadyDecided, InvalidAnswer, TooLate
 from approvals.fields import new_id
 from approvals.gate import KEY_LIMIT, TITLE_LIMIT
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
@@ -169,9 +169,8 @@ class _Events:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            for write in group_commit.submit_many(commands):
-                self._note(event_id, write)
-                write.result()
+            for command in commands:
+                self._write(event_id, command)
             return
         with self._lock:
             writes = group_commit.submit_many(commands)
@@ -187,8 +186,7 @@ class _Events:
     async def outcome(self, event_id: str, timeout: float | None) -> Outcome:  # noqa: ASYNC109
         """What the row comes to, once everything that was handed over for it is on record."""
         timeout = seconds(timeout, "timeout", none_allowed=True)
-        for write in self._under_way(event_id):
-            await asyncio.wrap_future(write)
+        await self._recorded(event_id)
         outcome = await in_database(self.read, event_id)
         if timeout is not None and not outcome.closed:
             command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=timeout)
@@ -211,28 +209,44 @@ class _Events:
         with self._lock:
             self._writes.pop(event_id, None)
 
+    def _write(self, event_id: str, command: Command) -> None:
+        try:
+            written(command)
+        except (AlreadyDecided, TooLate) as refused:
+            self._log_refusal(event_id, refused.code)
+
+    async def _recorded(self, event_id: str) -> None:
+        """Await the record. What failed is raised by every wait that it kept waiting, and by one at least."""
+        writes = self._under_way(event_id)
+        try:
+            for write in writes:
+                await asyncio.wrap_future(write)
+        except Exception:
+            self._drop(event_id, writes)
+            raise
+
     def _under_way(self, event_id: str) -> list[Future[Result]]:
         with self._lock:
             return list(self._writes.get(event_id, ()))
 
     def _finished(self, event_id: str, write: Future[Result]) -> None:
         """Forget what is on record; keep what failed for the wait that will ask."""
-        if self._note(event_id, write):
-            with self._lock:
-                writes = self._writes.get(event_id, [])
-                if write in writes:
-                    writes.remove(write)
-                if not writes:
-                    self._writes.pop(event_id, None)
-
-    def _note(self, event_id: str, write: Future[Result]) -> bool:
-        """Log a refusal, which nobody would hear of otherwise; False where the write failed."""
         if write.exception() is not None:
-            return False
+            return
+        self._drop(event_id, [write])
         result = write.result()
-        if not isinstance(result, Accepted):
-            logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, result.code)
-        return True
+        if isinstance(result, Refused):
+            self._log_refusal(event_id, result.code)
+
+    def _drop(self, event_id: str, writes: list[Future[Result]]) -> None:
+        with self._lock:
+            kept = [write for write in self._writes.pop(event_id, []) if write not in writes]
+            if kept:
+                self._writes[event_id] = kept
+
+    def _log_refusal(self, event_id: str, code: str) -> None:
+        """Nobody would hear of it otherwise; the trail has it too."""
+        logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, code)
 
 
 class _View(Mapping[str, V | None], Generic[V]):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from threading import Thread
+from typing import NoReturn
 
 import pytest
+from django.db import OperationalError, transaction
 
-from approvals import deciding, selectors
-from approvals.commands import Actor
+from approvals import deciding, decisions, selectors
+from approvals.commands import Actor, Command
 from approvals.database import in_database
-from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate
+from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate, Unavailable
 from approvals.lifecycle import DEFAULT_ANSWER
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
+from tests.conftest import Manage
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +51,23 @@ async def registered(number: int) -> None:
     """Until so many wait; each turn of the loop brings them further."""
     while len(waiting_room()) < number:  # noqa: ASYNC110  the registry rings no bell
         await asyncio.sleep(0)
+
+
+def unreachable(commands: Sequence[Command]) -> NoReturn:
+    """What the writer meets when the database is away."""
+    raise OperationalError("no route to the database")
+
+
+LAST_WORDS = """
+import asyncio
+from orchestration.events import orchestration_config
+
+async def main():
+    orchestration_config.set_clarification_pending("q")
+    orchestration_config.set_clarification_result("q", "4711")
+
+asyncio.run(main())
+"""
 
 
 class TestSynchronousCode:
@@ -103,6 +123,11 @@ class TestSynchronousCode:
             config.set_approval_pending(plan_id)
         assert refused.value.field == "plan_id"
 
+    def test_inside_a_transaction_it_is_refused(self, config: OrchestrationConfig) -> None:
+        """The writer has a transaction of its own, and would wait for this one."""
+        with transaction.atomic(), pytest.raises(RuntimeError, match="atomic"):
+            config.set_approval_pending("plan-1")
+
     def test_an_answer_is_text(self, config: OrchestrationConfig) -> None:
         with pytest.raises(InvalidAnswer):
             config.set_clarification_result("q", 5)  # type: ignore[arg-type]  # that is the point
@@ -116,6 +141,14 @@ class TestWaiting:
         await registered(3)
         config.set_approval_result("plan-1", approved=True)
         assert await asyncio.gather(*waits) == [True, True, True]
+        assert len(waiting_room()) == 0
+
+    async def test_everyone_who_waits_before_it_is_on_record_finds_it(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.set_approval_pending("plan-1")
+        waits = [config.wait_for_approval("plan-1", timeout=0.1) for _ in range(5)]
+        assert await asyncio.gather(*waits) == [False] * 5
         assert len(waiting_room()) == 0
 
     async def test_a_result_set_before_the_wait_returns_at_once(self, config: OrchestrationConfig) -> None:
@@ -227,6 +260,44 @@ class TestHandedOver:
 
         in_thread(lambda: asyncio.run(ask()))
         assert config.approvals["plan-1"] is None
+
+    async def test_a_write_that_failed_surfaces_in_the_waits(
+        self, config: OrchestrationConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In all that it kept waiting; who waits later waits for what is on record."""
+        await config.aset_approval_pending("plan-1")
+        with monkeypatch.context() as patched:
+            patched.setattr(decisions, "execute", unreachable)
+            config.set_approval_result("plan-1", approved=True)
+            waits = [asyncio.create_task(config.wait_for_approval("plan-1")) for _ in range(3)]
+            errors = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(error) for error in errors] == [Unavailable] * 3
+        waiting = asyncio.create_task(config.wait_for_approval("plan-1"))
+        await registered(1)
+        config.set_approval_result("plan-1", approved=True)
+        assert await waiting
+
+    async def test_a_write_that_failed_before_anybody_waited_surfaces_once(
+        self, config: OrchestrationConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(decisions, "execute", unreachable)
+            config.set_clarification_pending("q")
+            with pytest.raises(Unavailable):
+                await config.aset_clarification_result("q", "4711")
+        with pytest.raises(Unavailable):
+            await config.wait_for_clarification("q")
+        with pytest.raises(KeyError):
+            await config.wait_for_clarification("q")
+
+    @pytest.mark.every_stack
+    def test_the_write_survives_the_end_of_the_program(
+        self, config: OrchestrationConfig, manage: Manage
+    ) -> None:
+        """Handed over by the last statement of the last coroutine of a real process."""
+        process = manage("shell", "--no-imports", "-c", LAST_WORDS)
+        assert process.wait() == 0
+        assert config.clarifications["q"] == "4711"
 
     async def test_cleaning_up_forgets_the_wait_and_never_the_record(
         self, config: OrchestrationConfig
