@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -161,10 +162,10 @@ def _is_assigned(person: Person, audience: Audience) -> bool:
 def _permissions_of(user_ids: set[int]) -> defaultdict[int, set[str]]:
     held: defaultdict[int, set[str]] = defaultdict(set)
     codenames = [DECIDE, SEE_ALL, MANAGE]
-    wanted = Permission.objects.order_by().filter(content_type__app_label="approvals", codename__in=codenames)
+    wanted = Permission.objects.filter(content_type__app_label="approvals", codename__in=codenames)
     direct = wanted.filter(user__in=user_ids).values_list("user__pk", "codename")
     by_group = wanted.filter(group__user__in=user_ids).values_list(F("group__user__pk"), "codename")
-    for user_id, codename in direct.union(by_group):
+    for user_id, codename in chain(direct, by_group):
         held[user_id].add(codename)
     return held
 
