@@ -15,7 +15,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import deciding, selectors
 from approvals.commands import Channel
@@ -55,13 +55,13 @@ STATUSES: dict[type[ApprovalError], HTTPStatus] = {
 
 
 @page(UnknownRequest)
-@require_GET
+@require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
     return render(request, "approvals/inbox.html", _list(request))
 
 
 @page(UnknownRequest)
-@require_GET
+@require_safe
 def rows(request: HttpRequest) -> HttpResponse:
     """The rows of the list as it is now; with `id`, only those, also where they have closed meanwhile."""
     context = _list(request)
@@ -79,7 +79,7 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if request.method == "POST":
         return _decided(request, asked, form_for(asked, request.POST))
     trail = selectors.history(asked)
-    if not any(entry.event == "viewed" and entry.actor == request.user.get_username() for entry in trail):
+    if request.method == "GET" and not _has_seen(request, trail):
         _record_view(request, asked)
         trail = selectors.history(asked)
     return _shown(request, asked, trail=trail)
@@ -96,7 +96,7 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@require_GET
+@require_safe
 def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The arguments alone, as JSON: for those too long to be part of the page."""
     outcome = selectors.outcome_of(selectors.request_for(user_id(request), request_id))
@@ -182,6 +182,11 @@ def _shown(
     around = _around(request) if alone else _list(request)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     return render(request, template, around | shown.context, status=status)
+
+
+def _has_seen(request: HttpRequest, trail: list[selectors.TimelineEntry]) -> bool:
+    username = request.user.get_username()
+    return any(entry.event == "viewed" and entry.actor == username for entry in trail)
 
 
 def _record_view(request: HttpRequest, asked: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -39,7 +40,7 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
     if run is None:
         return format_html("{}, {}", who, origin["kind"]) if origin.get("kind") else format_html("{}", who)
     if linked:
-        return format_html('{}, <a href="{}">{}</a>', who, origin.get("url", ""), run.title)
+        return format_html('{}, <a href="{}">{}</a>', who, reverse("run", args=[run.pk]), run.title)
     return format_html("{}, {}", who, run.title)
 
 

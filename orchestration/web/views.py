@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.commands import Channel
 from approvals.database import database_now
@@ -59,7 +59,7 @@ class Filters:
 
 
 @page(UnknownRun)
-@require_GET
+@require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     filters = Filters.of(request)
     found = selectors.runs_for(
@@ -80,7 +80,7 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRun)
-@require_GET
+@require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return _shown(request, selectors.run_for(user_id(request), run_id))
 

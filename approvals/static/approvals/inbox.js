@@ -29,10 +29,13 @@ function move(by) {
   next?.focus();
 }
 
-// Where there is room, the first request that waits is open from the start.
+// Where there is room, the first request that waits is open from the start. Nobody asked: the focus stays.
+let unasked = false;
+
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article")) {
+    unasked = true;
     // What goes wrong is told where every answer of the server is heard.
     window.htmx.ajax("GET", first.getAttribute("href"), { target: detail }).catch(() => {});
   }
@@ -146,11 +149,11 @@ function nameThePage() {
 function showSelected() {
   markSelected();
   tellLocalTimes(detail);
-  const focusHere = detail.querySelector("[autofocus], [aria-invalid=true]") ?? detail.querySelector("h1");
-  if (location.pathname !== "/") {
-    focusHere?.focus({ preventScroll: focusHere.matches("h1") });
-    if (focusHere?.matches("h1")) scrollTo({ top: 0, behavior: "instant" });
-  }
+  const heading = detail.querySelector("h1");
+  const focusHere = detail.querySelector("[autofocus], [aria-invalid=true]") ?? heading;
+  if (!unasked) focusHere?.focus({ preventScroll: focusHere === heading });
+  if (!unasked && focusHere === heading) scrollTo({ top: 0, behavior: "instant" });
+  unasked = false;
 }
 
 function markSelected() {

@@ -16,10 +16,8 @@ export function keepConnected(path, heard) {
     socket.onmessage = ({ data }) => {
       silentSince = 0;
       const message = JSON.parse(data);
-      if (message.type === "hello") {
-        failures = 0;
-        show("live");
-      }
+      if (message.type === "hello") failures = 0;
+      show("live");
       heard(message);
     };
     socket.onclose = ({ code }) => {
@@ -36,14 +34,17 @@ export function keepConnected(path, heard) {
     if (socket.readyState === WebSocket.CLOSED) open();
   }
 
-  setInterval(() => {
+  function ask() {
     if (socket.readyState !== WebSocket.OPEN) return;
     // A dead connection can look open for minutes; one unanswered ping is enough to leave it.
     if (silentSince) return socket.close();
     silentSince = Date.now();
     socket.send(JSON.stringify({ type: "ping", ref: "heartbeat", data: {} }));
-  }, HEARTBEAT);
-  addEventListener("online", openNow);
+  }
+
+  setInterval(ask, HEARTBEAT);
+  // A short absence leaves the connection alive: its answer says so.
+  addEventListener("online", () => (openNow(), ask()));
   addEventListener("offline", () => show("offline"));
   addEventListener("pageshow", openNow);
   document.addEventListener("visibilitychange", () => document.hidden || openNow());
@@ -51,6 +52,7 @@ export function keepConnected(path, heard) {
 }
 
 function show(state) {
+  if (pill.dataset.state === state && !pill.hidden) return;
   pill.hidden = false;
   pill.dataset.state = state;
   pill.firstElementChild.textContent = WORDS[state];

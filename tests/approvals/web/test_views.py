@@ -485,8 +485,8 @@ def test_a_first_page_is_light(client: Client, ravi: User) -> None:
     requests = [make.approval(f"Number {number}", assignees=[ravi], timeout=600) for number in range(10)]
     opened = client.get(page(requests[0]), headers={"HX-Target": "detail"})
     pages = len(client.get("/").content) + len(opened.content)
-    assert size(client, "approvals/sayso.css") < 20_000
-    assert pages + sum(size(client, name) for name in loaded()) < 100_000
+    assert size(client, "approvals/sayso.css") < 20 * 1024
+    assert pages + sum(size(client, name) for name in loaded()) < 100 * 1024
 
 
 def loaded() -> list[str]:
