@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
 from approvals import decisions
 from approvals.commands import Command, Result
@@ -128,11 +128,14 @@ def _write(batch: list[_Queued]) -> None:
 
 
 def _executed(commands: list[Command]) -> list[Result]:
-    """Run the commands; once more where the connection turns out to be dead, as after a server's restart."""
+    """Run the commands; once more where the connection turns out to be dead, as after a server's restart, or
+    where another process was first with the same key, whose request is found then."""
     try:
         return decisions.execute(commands)
     except _LOST:
         connection.close()
+        return decisions.execute(commands)
+    except IntegrityError:
         return decisions.execute(commands)
 
 

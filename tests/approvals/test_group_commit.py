@@ -9,10 +9,12 @@ import threading
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from approvals import gate, group_commit
 from approvals.commands import Accepted, Actor, Channel, Command, Decide, OpenRequest, Refused, Withdraw
+from approvals.decisions.batch import Batch
+from approvals.decisions.deeds import carry_out
 from approvals.exceptions import Busy
 from approvals.fields import new_id
 from approvals.group_commit import Writer
@@ -70,6 +72,28 @@ def test_a_command_handed_over_twice_is_recorded_once() -> None:
     assert isinstance(again, Accepted)
     assert (first.changed, again.changed) == (True, False)
     assert AuditEntry.objects.count() == 1
+
+
+def test_who_comes_second_with_a_key_finds_what_another_process_is_just_opening() -> None:
+    theirs, ours = asked(key="refund"), asked(key="refund")
+    with transaction.atomic():
+        batch = Batch([theirs])
+        carry_out(batch, theirs)
+        batch.write()
+        writing = group_commit.submit(ours)
+        until_somebody_waits_for_a_lock()
+    found = writing.result()
+    assert isinstance(found, Accepted)
+    assert (found.changed, found.outcome.request_id) == (False, str(theirs.request_id))
+
+
+def until_somebody_waits_for_a_lock() -> None:
+    """On SQLite whoever writes waits from the start."""
+    waiting = connection.vendor == "sqlite"
+    while not waiting:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            (waiting,) = cursor.fetchone()
 
 
 def test_a_full_queue_refuses_and_takes_nothing() -> None:
