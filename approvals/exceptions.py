@@ -32,10 +32,13 @@ class InvalidAnswer(ApprovalError):
     code = "invalid"
 
 
-class UnknownRequest(ApprovalError):
-    """There is no such request, or none that this actor may see."""
+class UnknownRequest(ApprovalError, KeyError):
+    """There is no such request, or none that this actor may see. A KeyError too, for those who wait by id."""
 
     code = "unknown_request"
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class NotPermitted(ApprovalError):

@@ -5,7 +5,7 @@ Asking writes a row; waiting is a future in this process's waiting room, woken b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
@@ -93,7 +93,7 @@ async def request_approval(
     `patience` limits how long this call waits, in seconds: then StillPending, and the request stays open.
     Raises InvalidRequest naming the field (nothing is recorded then), KeyConflict, Busy, Unavailable.
     """
-    return await _closed(await _aopened(_approval, title, terms), patience)
+    return await _asked(_approval, title, terms, patience)
 
 
 async def request_clarification(
@@ -103,7 +103,7 @@ async def request_clarification(
 
     Raises as `request_approval` does.
     """
-    return await _closed(await _aopened(_clarification, title, terms), patience)
+    return await _asked(_clarification, title, terms, patience)
 
 
 def open_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
@@ -153,7 +153,11 @@ async def _aopened(command: Callable[..., OpenRequest], title: str, terms: Mappi
     return await awritten(await in_database(command, title, **terms))
 
 
-async def _closed(opened: Outcome, patience: float | None) -> Outcome:
+async def _asked(
+    command: Callable[..., OpenRequest], title: str, terms: Mapping[str, Any], patience: float | None
+) -> Outcome:
+    patience = seconds(patience, "patience", none_allowed=True)  # before anything is recorded
+    opened = await _aopened(command, title, terms)
     return opened if opened.closed else await waiting_room().wait(UUID(opened.request_id), patience)
 
 
@@ -169,9 +173,11 @@ def _approval(
 ) -> OpenRequest:
     if arguments is not None and not isinstance(arguments, dict):
         raise InvalidRequest("The arguments are a JSON object.", field="arguments")
-    if on_timeout not in set(Verdict):
+    if not isinstance(on_timeout, str) or on_timeout not in set(Verdict):
         raise InvalidRequest("A timeout decides 'approve' or 'reject'.", field="on_timeout")
     _check_required(required)
+    if not isinstance(four_eyes, bool):
+        raise InvalidRequest("Four eyes is true or false.", field="four_eyes")
     editable = _checked_editable(editable, required)
     return _command(
         Kind.APPROVAL,
@@ -231,8 +237,9 @@ def _command(
     details = checked_text(details, "details", max_length=DETAILS_LIMIT)
     timeout = approval_settings().default_timeout if timeout is OMITTED else timeout
     timeout = seconds(timeout, "timeout", none_allowed=True)
-    key = checked_text(key or "", "key", max_length=KEY_LIMIT)
-    origin = checked_json(origin or {}, "origin")
+    key = checked_text("" if key is None else key, "key", max_length=KEY_LIMIT)
+    origin = _checked_origin(origin)
+    assignees = _checked_assignees(assignees)
     requester_id = None if requester is None else user_ids_of([requester], "requester")[0]
     groups = [assignee for assignee in assignees if isinstance(assignee, Group)]
     user_ids = user_ids_of([one for one in assignees if not isinstance(one, Group)], "assignees")
@@ -267,6 +274,21 @@ def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
     if origin.get("kind") == "run":
         return f"run:{origin['id']}"
     return "" if requester_id is None else f"user:{requester_id}"
+
+
+def _checked_origin(origin: object) -> dict[str, str]:
+    origin = checked_json({} if origin is None else origin, "origin")
+    if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
+        raise InvalidRequest("An origin is an object of texts: kind, id and url.", field="origin")
+    if origin.get("kind") == "run" and not origin.get("id"):
+        raise InvalidRequest("The origin of a run's request names the run.", field="origin.id")
+    return origin
+
+
+def _checked_assignees(assignees: object) -> list[Any]:
+    if isinstance(assignees, str) or not isinstance(assignees, Iterable):
+        raise InvalidRequest("The assignees are a list of users and groups.", field="assignees")
+    return list(assignees)
 
 
 def _check_required(required: int) -> None:

@@ -17,8 +17,9 @@ from django.db import Error as DatabaseError
 
 from approvals import selectors
 from approvals.database import in_database
-from approvals.exceptions import InvalidRequest, StillPending
+from approvals.exceptions import StillPending
 from approvals.lifecycle import Outcome
+from approvals.payloads import seconds
 from approvals.waiting.duty import REQUESTS, Duty
 from approvals.waiting.followers import Follower, Followers
 from approvals.waiting.looks import Waiters
@@ -59,8 +60,7 @@ class WaitingRoom:
         open. While the database is away the wait goes on, and ends when it is back.
         """
         request_id = selectors.as_id(request_id)
-        if patience is not None and not patience >= 0:
-            raise InvalidRequest("Patience is a number of seconds, zero or more.", field="patience")
+        patience = seconds(patience, "patience", none_allowed=True)
         duty = self._on_duty()
         waiter = self._waiters.register(request_id, patience)
         try:

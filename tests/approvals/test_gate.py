@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 
 from approvals import deciding, gate
 from approvals.commands import Actor
@@ -38,14 +39,26 @@ class TestBadInput:
             ({"timeout": math.nan}, "timeout"),
             ({"timeout": math.inf}, "timeout"),
             ({"assignees": ["nobody"]}, "assignees"),
+            ({"assignees": ["a\0"]}, "assignees"),
+            ({"assignees": ["\ud800"]}, "assignees"),
+            ({"assignees": [10**30]}, "assignees"),
+            ({"assignees": [True]}, "assignees"),
+            ({"assignees": [None]}, "assignees"),
+            ({"assignees": "rita"}, "assignees"),
+            ({"assignees": None}, "assignees"),
             ({"requester": "nobody"}, "requester"),
             ({"required": 0}, "required"),
             ({"required": 2}, "required"),
             ({"required": True}, "required"),
             ({"four_eyes": True}, "four_eyes"),
+            ({"four_eyes": "no"}, "four_eyes"),
             ({"editable": {"type": "nonsense"}}, "editable.type"),
             ({"editable": True, "required": 2}, "editable"),
             ({"on_timeout": "maybe"}, "on_timeout"),
+            ({"on_timeout": ["reject"]}, "on_timeout"),
+            ({"origin": "a run"}, "origin"),
+            ({"origin": {"id": 5}}, "origin"),
+            ({"origin": {"kind": "run"}}, "origin.id"),
             ({"arguments": {"a": "x" * 1_048_577}}, "arguments"),
             ({"arguments": {"a": "\0"}}, "arguments.a"),
             ({"arguments": {"a": "\ud800"}}, "arguments.a"),
@@ -55,6 +68,7 @@ class TestBadInput:
             ({"arguments": [1]}, "arguments"),
             ({"details": "\0"}, "details"),
             ({"key": "k" * 201}, "key"),
+            ({"key": 0}, "key"),
         ],
     )
     def test_of_approvals(self, terms: dict[str, Any], field: str) -> None:
@@ -95,6 +109,20 @@ class TestBadInput:
             gate.open_approval("Refund", assignees=[make.group("empty")])
         assert refused.value.field == "assignees"
 
+    def test_a_group_can_ask_nothing_whatever_user_has_its_number(self) -> None:
+        group = make.group()
+        User.objects.create_user("same number", pk=group.pk)
+        with pytest.raises(InvalidRequest) as refused:
+            make.approval(requester=group)
+        assert refused.value.field == "requester"
+
+    @pytest.mark.parametrize("patience", [-1, math.nan, "long"])
+    async def test_patience_is_checked_before_anything_is_recorded(self, patience: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            await gate.request_approval("Refund", patience=patience)
+        assert refused.value.field == "patience"
+        assert not await in_database(HumanRequest.objects.exists)
+
     def test_an_unknown_term_is_a_mistake_of_the_program(self) -> None:
         with pytest.raises(TypeError, match="deadline"):
             gate.open_approval("Refund", deadline=3)  # type: ignore[call-arg]
@@ -126,6 +154,11 @@ class TestKeys:
         with pytest.raises(KeyConflict):
             make.approval(**{"key": "refund-812", **other})
         assert HumanRequest.objects.count() == 1
+
+    def test_true_is_not_the_same_argument_as_1(self) -> None:
+        make.approval(key="k", arguments={"all": 1})
+        with pytest.raises(KeyConflict):
+            make.approval(key="k", arguments={"all": True})
 
     def test_a_key_belongs_to_its_requester(self) -> None:
         one, two = make.user(), make.user()
@@ -168,9 +201,11 @@ class TestWaiting:
             await gate.request_approval("Refund", key="k", patience=0)
         assert (await gate.aoutcome(await gate.aopen_approval("Refund", key="k"))).status == "pending"
 
-    async def test_an_unknown_request_is_unknown(self) -> None:
-        with pytest.raises(UnknownRequest):
-            await gate.wait_for_outcome(uuid4())
+    @pytest.mark.parametrize("error", [UnknownRequest, KeyError])
+    async def test_an_unknown_request_is_unknown(self, error: type[Exception]) -> None:
+        unknown = uuid4()
+        with pytest.raises(error, match=f"^There is no request '{unknown}'"):
+            await gate.wait_for_outcome(unknown)
 
     async def test_many_waiters_of_one_request_all_wake(self) -> None:
         request_id = await gate.aopen_approval("Refund")
