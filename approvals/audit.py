@@ -8,6 +8,7 @@ shown and said is kept beside the entry, which holds only its salted hash: it ca
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import secrets
 from collections import Counter
@@ -160,8 +161,8 @@ def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
         actor_id=draft.actor.user_id,
         on_behalf_of_id=draft.on_behalf_of_id,
         channel=draft.actor.channel.value,
-        address=draft.actor.address,
-        user_agent=draft.actor.user_agent[:400],
+        address=_address(draft.actor.address),
+        user_agent=_printable(draft.actor.user_agent)[:400],
         allowed_by=draft.allowed_by,
         recorded_at=now,
         content_hash=content_hash(content.salt, content.content),
@@ -172,6 +173,21 @@ def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
     entry.hash = hashlib.sha256(entry.canonical.encode()).hexdigest()
     request.trail_head = entry.hash
     return Link(entry=entry, content=content)
+
+
+def _address(text: str | None) -> str | None:
+    """As both databases give it back, or the hash would not hold: without zone, IPv4 as such."""
+    try:
+        address = ipaddress.ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _printable(text: str) -> str:
+    """What a peer says of itself must not keep its deed from being recorded: PostgreSQL refuses U+0000."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
 
 
 def _counted(counts: Counter[tuple[UUID, int | None]], draft: Draft) -> bool:

@@ -8,7 +8,7 @@ decide: who may not, learns nothing about the rule.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,18 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from approvals import group_commit, permissions, selectors
-from approvals.commands import Accepted, Actor, Answer, Command, Decide, Reassign, Result, View, Withdraw
+from approvals.commands import (
+    Accepted,
+    Actor,
+    Answer,
+    Command,
+    Decide,
+    Expire,
+    Reassign,
+    Result,
+    View,
+    Withdraw,
+)
 from approvals.database import in_database
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
@@ -153,9 +164,15 @@ def _checked_arguments(actor: Actor, request_id: UUID, verdict: str, arguments: 
         raise InvalidAnswer("Only an approval can edit the arguments.", field="arguments")
     arguments = checked_json(arguments, "arguments", error=InvalidAnswer)
     request = _request_to_check(actor, request_id)
-    if request is not None and isinstance(request.editable, dict):
-        return check_against(request.editable, arguments, "arguments")
-    return arguments
+    if request is None or request.kind != Kind.APPROVAL:
+        return arguments
+    return _fitting(request, arguments, _edited)
+
+
+def _edited(request: Any, arguments: Any) -> Any:
+    if request.editable is False:
+        raise InvalidAnswer("The arguments of this request may not be edited.", field="arguments")
+    return arguments if request.editable is True else check_against(request.editable, arguments, "arguments")
 
 
 def _answer_command(actor: Actor, request_id: UUID | str, answer: Any, comment: str) -> Answer:
@@ -172,6 +189,10 @@ def _checked_answer(actor: Actor, request_id: UUID, answer: Any) -> Any:
     request = _request_to_check(actor, request_id)
     if request is None or request.kind != Kind.CLARIFICATION:
         return answer
+    return _fitting(request, answer, _answered)
+
+
+def _answered(request: Any, answer: Any) -> Any:
     if request.choices is not None:
         return check_choice(request.choices, request.multiple, answer, "answer")
     if request.schema is not None:
@@ -181,11 +202,22 @@ def _checked_answer(actor: Actor, request_id: UUID, answer: Any) -> Any:
     return answer
 
 
+def _fitting(request: Any, value: Any, checked: Callable[[Any, Any], Any]) -> Any:
+    """The value as `checked` puts it. Where it does not fit, but the time for it is over, that is said first:
+    the value goes on to the writer, who refuses whatever comes for a closed request."""
+    try:
+        return checked(request, value)
+    except InvalidAnswer:
+        if written(Expire(request_id=request.pk)).closed:
+            return value
+        raise
+
+
 def _request_to_check(actor: Actor, request_id: UUID) -> Any:
-    """The request, if it is open and this actor's to decide; else the writer says what is wrong."""
+    """The request, if it is this actor's to decide; else the writer says what is wrong."""
     for request in selectors.requests_by_id([request_id]):
         permitted = actor.user_id is None or selectors.may(actor.user_id, request).decide
-        return request if permitted and request.status == Status.PENDING else None
+        return request if permitted else None
     return None
 
 
@@ -200,9 +232,11 @@ def _reassign_command(
     user_ids = user_ids_of(users, "users")
     group_ids = group_ids_of(groups, "groups")
     for request in selectors.requests_by_id([request_id]):
-        check_deciders(
-            request.requester_id, user_ids, group_ids, request.required, four_eyes=request.four_eyes
-        )
+        permitted = actor.user_id is None or selectors.may(actor.user_id, request).reassign
+        if permitted and request.status == Status.PENDING:
+            check_deciders(
+                request.requester_id, user_ids, group_ids, request.required, four_eyes=request.four_eyes
+            )
     return Reassign(
         request_id=selectors.as_id(request_id), actor=actor, user_ids=user_ids, group_ids=group_ids
     )
@@ -248,10 +282,8 @@ def check_deciders(
 
 
 def _ids_of(values: Collection[Any], field: str, word: str, rows: Any, name_field: str) -> tuple[int, ...]:
-    names = {value for value in values if isinstance(value, str)}
-    numbers = {
-        value if isinstance(value, int) else value.pk for value in values if not isinstance(value, str)
-    }
+    names = {checked_text(value, field) for value in values if isinstance(value, str)}
+    numbers = {_id_of(value, field, word, rows.model) for value in values if not isinstance(value, str)}
     by_name = dict(rows.filter(**{f"{name_field}__in": names}).values_list(name_field, "pk")) if names else {}
     by_id = set(rows.filter(pk__in=numbers).values_list("pk", flat=True)) if numbers else set()
     missing = sorted(names - set(by_name)) + sorted(str(number) for number in numbers - by_id)
@@ -263,6 +295,15 @@ def _ids_of(values: Collection[Any], field: str, word: str, rows: Any, name_fiel
             field=field,
         )
     return tuple(sorted({*by_name.values(), *by_id}))
+
+
+def _id_of(value: Any, field: str, word: str, model: type[Any]) -> Any:
+    """The id of a row of this model, and of no other: a group's number may be some user's, too."""
+    if isinstance(value, model):
+        return value.pk
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return value
+    raise InvalidRequest(f"{str(value)[:100]!r} is no {word}.", field=field)
 
 
 def _prepared(actor: Actor, request_id: UUID | str, verdict: str, comment: str) -> Decide | ApprovalError:

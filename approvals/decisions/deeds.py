@@ -30,6 +30,7 @@ from approvals.commands import (
 from approvals.decisions.batch import Batch
 from approvals.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.models import Event, HumanRequest
+from approvals.payloads import canonical
 from approvals.selectors import outcome_of
 
 
@@ -61,7 +62,8 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
 
 
 def _attached(command: OpenRequest, row: HumanRequest) -> Result:
-    if (command.kind, command.title, command.arguments) == (row.kind, row.title, row.arguments):
+    same_question = (command.kind, command.title) == (row.kind, row.title)
+    if same_question and _same(command.arguments, row.arguments):
         return _unchanged(row)
     detail = f"The key {command.key!r} was used for another request: {row.title!r}."
     return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
@@ -127,12 +129,13 @@ def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
         detail = "A clarification is answered, not approved or rejected."
         return Refused(code="invalid", detail=detail, field="decision")
     earlier = batch.responses.get((row.pk, command.actor.user_id))
-    if earlier and (earlier.verdict, earlier.arguments) == (command.verdict, command.arguments):
+    if earlier and earlier.verdict == command.verdict and _same(earlier.arguments, command.arguments):
         return _unchanged(row)
     refused = _refused_by_state(batch, command.actor, row, said, voted=earlier is not None)
     if refused:
         return refused
-    if command.arguments is not None and not row.editable:
+    # Not its truth: an empty schema lets anything be edited.
+    if command.arguments is not None and row.editable is False:
         detail = "The arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
     _vote(batch, command, row, allowed, said)
@@ -166,7 +169,7 @@ def _answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
         detail = "An approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.responses.get((row.pk, command.actor.user_id))
-    if earlier and earlier.answer == command.answer:
+    if earlier and _same(earlier.answer, command.answer):
         return _unchanged(row)
     refused = _refused_by_state(batch, command.actor, row, said)
     if refused:
@@ -305,6 +308,11 @@ def _refused_by_state(
 
 def _record_refusal(batch: Batch, row: HumanRequest, actor: Actor, code: str, said: dict[str, Any]) -> None:
     batch.record(row, Event.REFUSED, actor, {**said, "code": code})
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Are these the same JSON? Python takes true for 1."""
+    return canonical(one) == canonical(other)
 
 
 def _unchanged(row: HumanRequest) -> Accepted:

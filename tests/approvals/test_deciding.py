@@ -157,6 +157,17 @@ class TestAnswers:
         assert row(request_id).status == "pending"
         assert deciding.answer(make.actor(rita), request_id, right).answer == right
 
+    def test_the_same_picks_in_another_order_are_the_same_answer(self) -> None:
+        request_id = make.clarification(choices=["tea", "milk"], multiple=True)
+        first = deciding.answer(Actor.program(), request_id, ["milk", "tea"])
+        assert deciding.answer(Actor.program(), request_id, ["milk", "tea"]) == first
+
+    def test_true_after_1_is_another_answer(self) -> None:
+        request_id = make.clarification(schema={"type": ["integer", "boolean"]})
+        deciding.answer(Actor.program(), request_id, 1)
+        with pytest.raises(AlreadyDecided):
+            deciding.answer(Actor.program(), request_id, True)
+
 
 class TestEditedArguments:
     def test_both_versions_are_on_record(self) -> None:
@@ -175,6 +186,18 @@ class TestEditedArguments:
         assert (refused.value.code, refused.value.field) == ("invalid", "arguments")
         assert row(request_id).status == "pending"
 
+    def test_they_are_named_where_they_may_not_be_edited(self) -> None:
+        request_id = make.approval(arguments={"amount": 10})
+        with pytest.raises(InvalidAnswer) as refused:
+            deciding.decide(Actor.program(), request_id, "approve", arguments={"amount": 11})
+        assert refused.value.field == "arguments"
+        assert gate.outcome(request_id).status == "pending"
+
+    def test_an_empty_schema_lets_anything_be_edited(self) -> None:
+        request_id = make.approval(arguments={"amount": 10}, editable={})
+        outcome = deciding.decide(Actor.program(), request_id, "approve", arguments={"amount": 11})
+        assert outcome.arguments == {"amount": 11}
+
     def test_they_must_fit_their_schema(self) -> None:
         schema = {"type": "object", "properties": {"amount": {"type": "integer", "maximum": 10}}}
         request_id = make.approval(arguments={"amount": 10}, editable=schema)
@@ -192,6 +215,13 @@ class TestDeadlines:
         assert refused.value.outcome is not None
         assert (refused.value.outcome.status, refused.value.outcome.approved) == ("timed_out", False)
         assert gate.outcome(request_id) == refused.value.outcome
+        assert events(request_id) == ["opened", "timed_out", "refused"]
+
+    def test_an_answer_that_is_late_and_does_not_fit_is_late(self) -> None:
+        request_id = make.clarification(choices=["red", "blue"])
+        make_overdue(request_id)
+        with pytest.raises(TooLate):
+            deciding.answer(Actor.program(), request_id, "green")
         assert events(request_id) == ["opened", "timed_out", "refused"]
 
     def test_expiry_before_the_deadline_changes_nothing(self) -> None:
@@ -316,11 +346,41 @@ class TestReassigning:
         assert deciding.decide(make.actor(new), request_id, "approve").approved
         assert events(request_id) == ["opened", "reassigned", "refused", "decided"]
 
+    def test_permission_and_state_are_tested_before_the_new_assignees(self) -> None:
+        ann, ben, eve = make.user("ann"), make.user("ben"), make.user("eve")
+        request_id = make.approval(assignees=[ann, ben], required=2)
+        with pytest.raises(UnknownRequest):
+            deciding.reassign(make.actor(eve), request_id, users=["ann"])
+        deciding.decide(make.actor(ann), request_id, "reject")
+        with pytest.raises(AlreadyDecided):
+            deciding.reassign(make.actor(ann), request_id, users=["ann"])
+
     def test_nobody_who_could_decide_is_refused(self) -> None:
         old = make.user()
         request_id = make.approval(assignees=[old])
         with pytest.raises(InvalidRequest):
             deciding.reassign(make.actor(old), request_id, groups=[make.group("empty").name])
+
+
+class TestPeers:
+    @pytest.mark.parametrize(
+        ("address", "recorded"),
+        [
+            ("fe80::1%eth0", "fe80::1"),
+            ("2001:DB8::0001", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("a unix socket", None),
+        ],
+    )
+    def test_whatever_a_peer_is_called_its_decision_is_recorded_and_the_chain_holds(
+        self, address: str, recorded: str | None
+    ) -> None:
+        request_id = make.approval()
+        peer = make.actor(make.reviewer(), address=address, user_agent="a\0b\ud800")
+        assert deciding.decide(peer, request_id, "approve").approved
+        entry = AuditEntry.objects.get(request_id=request_id, event="decided")
+        assert (entry.address, entry.user_agent) == (recorded, "a?b?")
+        assert audit.verify(row(request_id)) is None
 
 
 class TestViews:
