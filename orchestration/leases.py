@@ -41,12 +41,16 @@ def take() -> Lease:
     process_id = new_id()
     # The sign first: a process without one might be taken for dead by its own machine.
     lease = Lease(process_id, _raise_sign(process_id))
-    Process.objects.create(
-        id=process_id,
-        name=f"{socket.gethostname()}:{os.getpid()}"[:200],
-        started_at=Now(),
-        expires_at=Now() + _duration(),
-    )
+    try:
+        Process.objects.create(
+            id=process_id,
+            name=f"{socket.gethostname()}:{os.getpid()}"[:200],
+            started_at=Now(),
+            expires_at=Now() + _duration(),
+        )
+    except BaseException:
+        _lower_sign(lease)
+        raise
     return lease
 
 
@@ -58,9 +62,7 @@ def renew(lease: Lease) -> bool:
 
 def release(lease: Lease) -> None:
     """Give it back at once, so that others can go on with what this process leaves."""
-    if lease.sign is not None:
-        _sign_of(lease.process_id).unlink(missing_ok=True)
-        os.close(lease.sign)
+    _lower_sign(lease)
     _end(lease.process_id)
 
 
@@ -97,6 +99,12 @@ def _raise_sign(process_id: UUID) -> int | None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     path.rename(_sign_of(process_id))
     return handle
+
+
+def _lower_sign(lease: Lease) -> None:
+    if lease.sign is not None:
+        _sign_of(lease.process_id).unlink(missing_ok=True)
+        os.close(lease.sign)
 
 
 def _dead() -> Iterator[tuple[UUID, Path]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import OperationalError
 
 from orchestration import leases
+from orchestration.conf import orchestration_settings
 from orchestration.models import Process
 from tests.conftest import Manage
 
@@ -64,3 +68,24 @@ def test_a_killed_process_is_found_dead(manage: Manage) -> None:
     process.kill()
     leases.end_the_dead()
     assert Process.objects.get(pk=process_id).released_at is not None
+
+
+def test_a_lease_that_can_not_be_taken_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is away this is tried again and again."""
+
+    def away(**values: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(Process.objects, "create", away)
+    before = _open_files(), _signs()
+    with pytest.raises(OperationalError):
+        leases.take()
+    assert (_open_files(), _signs()) == before
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _signs() -> set[Path]:
+    return set((orchestration_settings().var / "processes").glob("*"))
