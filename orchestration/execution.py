@@ -42,6 +42,7 @@ class Execution:
         self._owned = claimed.ownership
         self._threads = threads
         self._running: asyncio.Task[Any] | None = None
+        self._run: Run | None = None
         self._cancelled = claimed.run.cancel_requested_at is not None
 
     @property
@@ -67,11 +68,16 @@ class Execution:
         if self._running is not None:
             self._running.cancel()
 
+    def let_go(self) -> None:
+        """Record nothing any more: what cleans up on the way out would stand where the run goes on later."""
+        if self._run is not None and self._run.replay.over is None:
+            self._run.replay.over = Fenced(f"Run {self.run_id} is left to its next owner.")
+
     async def _to_the_end(self) -> Ending:
         if self._cancelled:
             return CANCELLATION
         self._running = _this_task()
-        run = Run(self._claimed, self._threads)
+        run = self._run = Run(self._claimed, self._threads)
         try:
             ending = await self._called(run)
         except asyncio.CancelledError:
@@ -80,7 +86,7 @@ class Execution:
             if self._running.cancelling():
                 raise  # this process stops; whoever owns the run next goes on with it
             ending = _failure("cancelled_itself", "The orchestration was cancelled from within.")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # who exits within a run must not end the server
             log.info("run failed run=%s", self.run_id, exc_info=True)
             ending = _ending_of(error)
         finally:
@@ -106,6 +112,8 @@ class Execution:
 
 def withdraw_requests(run_id: UUID) -> None:
     """Take back what an ended run still asks: nobody waits for it. Repeating this is harmless."""
+    if not journal.has_ended(run_id):
+        return  # it was resumed meanwhile, and waits for what it asks
     for request in approvals_selectors.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
             deciding.withdraw(Actor.program(), request.pk, "The run has ended.")

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Case, F, Max, Q, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from approvals import hints
@@ -151,7 +151,8 @@ def claim(run_ids: Collection[UUID], process_id: UUID) -> list[Claimed]:
             changed_at=Now(),
         )
         _hint(taken)
-    return _load(taken)
+        # Here, while nobody else can begin yet another epoch, which would be taken for ours.
+        return _load(taken)
 
 
 def _load(run_ids: Collection[UUID]) -> list[Claimed]:
@@ -298,7 +299,10 @@ def request_cancel(run_id: UUID, user_id: int | None) -> bool:
 
 
 def requeue(run_id: UUID) -> None:
-    """Let a failed run begin again from its record. What failed or was left open in the end is done anew."""
+    """Let a failed run begin again from its record. What failed or was left open in the end is done anew.
+
+    What it still asks must have been taken back.
+    """
     with transaction.atomic():
         changed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED).update(
             status=RunStatus.QUEUED,
@@ -310,15 +314,41 @@ def requeue(run_id: UUID) -> None:
             cancel_requested_at=None,
             cancelled_by=None,
             finished_at=None,
+            leaves_requests=False,
             changed_at=Now(),
         )
         if not changed:
             raise AlreadyFinished("Only a failed run can be resumed.")
-        # What the run went on from, such as a failure that it handled, must replay as it was.
-        done = StepRecord.objects.filter(run_id=run_id, status=StepStatus.DONE)
-        last = done.aggregate(last=Max("id"))["last"] or 0
-        StepRecord.objects.filter(run_id=run_id, id__gt=last).delete()
+        _forget_the_unfinished(run_id)
+        plan = Run.objects.values_list("plan", flat=True).get(pk=run_id)
+        Run.objects.filter(pk=run_id).update(plan=[_as_before(step) for step in plan])
         _hint([run_id])
+
+
+def _forget_the_unfinished(run_id: UUID) -> None:
+    """Delete what was under way, and what failed in the end.
+
+    What the run went on from, such as a failure that it handled, must replay as it was.
+    """
+    records = StepRecord.objects.filter(run_id=run_id)
+    in_the_end = Q(status=StepStatus.FAILED)
+    last = records.filter(status=StepStatus.DONE).order_by("finished_at", "id").last()
+    if last is not None:
+        in_the_end &= Q(finished_at__gt=last.finished_at) | Q(finished_at=last.finished_at, id__gt=last.pk)
+    records.filter(Q(status__in=(StepStatus.STARTED, StepStatus.OPEN)) | in_the_end).delete()
+
+
+def _as_before(step: dict[str, Any]) -> dict[str, Any]:
+    """A shown step as it was before it failed. Where the run handled that, its replay says so again."""
+    if step["state"] == StepState.COMPLETED:
+        return step
+    return step | {
+        "state": StepState.PENDING.value,
+        "started_at": None,
+        "finished_at": None,
+        "request_id": None,
+        "note": "",
+    }
 
 
 @contextmanager

@@ -82,6 +82,8 @@ class OrchestrationManager:
         if run.status in OPEN:
             hints.send(journal.TOPIC, [run.pk])
         elif run.status == RunStatus.FAILED:
+            if run.leaves_requests:  # its process may have died before it did this
+                withdraw_requests(run.pk)
             journal.requeue(run.pk)
         else:
             raise AlreadyFinished(f"The run is {run.status}; only a failed one can be resumed.")

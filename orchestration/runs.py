@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from approvals import gate
 from approvals.database import in_database
@@ -231,8 +231,7 @@ class Run:
         self.replay.remember(call, StepStatus.STARTED)
         try:
             result = checked_json(await self._result(deed), "result")
-        except Exception as error:
-            self.replay.check()  # a run that is over fails for that reason, not for its step's
+        except (Exception, SystemExit) as error:
             log.info("step failed run=%s step=%s", self.id, call.key, exc_info=True)
             text = f"Step {call.name!r} failed: {plain_words(error)}"
             await self._write(journal.step_failed, call, text)
@@ -350,13 +349,15 @@ class Run:
 
 async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
     """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
-    for pause in journal.BACKOFF:
+    attempt = 0
+    while True:
         try:
             return await _to_the_end(ask())
-        except (Busy, Unavailable) as error:
+        except (Busy, Unavailable, OperationalError, InterfaceError) as error:
+            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
+            attempt += 1
             log.warning("request not opened retry_in=%s error=%s", pause, error)
             await asyncio.sleep(pause)
-    return await _to_the_end(ask())
 
 
 async def _to_the_end(asking: Awaitable[str]) -> str:

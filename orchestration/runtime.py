@@ -19,6 +19,7 @@ from django.db import Error as DatabaseError
 
 from approvals import hints
 from approvals.database import in_database
+from approvals.exceptions import ApprovalError
 from approvals.waiting.room import waiting_room
 from orchestration import journal, leases, selectors
 from orchestration.conf import orchestration_settings
@@ -101,6 +102,7 @@ class Runtime:
 
     async def look_everywhere(self) -> None:
         await self._cancel(self._engine.run_ids)
+        await self._begin_what_is_taken()
         if self._serves:
             await in_database(leases.end_the_dead)
             await self._take_up(None)
@@ -109,6 +111,11 @@ class Runtime:
     async def _cancel(self, run_ids: frozenset[UUID]) -> None:
         if run_ids:
             await self._engine.cancel(await in_database(selectors.to_cancel, run_ids))
+
+    async def _begin_what_is_taken(self) -> None:
+        if (process_id := self._engine.process_id) is not None:
+            taken = await in_database(selectors.not_begun, process_id, self._engine.run_ids)
+            await self._engine.execute(taken)
 
     async def _take_up(self, among: frozenset[UUID] | None) -> None:
         batch = orchestration_settings().claim_batch
@@ -161,10 +168,17 @@ class Runtime:
                 if not await in_database(leases.renew, lease):
                     log.error("lease lost process=%s runs=%d", lease.process_id, len(self._engine.run_ids))
                     return
-                await self.look_everywhere()
+                await self._look_after_others()
             except DatabaseError as error:
                 log.warning("lease not renewed process=%s error=%s", lease.process_id, error)
             await asyncio.sleep(orchestration_settings().lease_renewal)
+
+    async def _look_after_others(self) -> None:
+        """What can't be done for them, such as withdrawing a locked request, must not end what runs here."""
+        try:
+            await self.look_everywhere()
+        except (DatabaseError, ApprovalError, OSError) as error:
+            log.warning("not everything looked after error=%r", error)
 
     async def _give_back(self, lease: Lease) -> None:
         try:

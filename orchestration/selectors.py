@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from approvals.selectors import moment_on_the_wire
 from orchestration.exceptions import UnknownRun
-from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
+from orchestration.models import FINISHED, OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
@@ -140,7 +140,7 @@ def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
 
 def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
     """Ended runs (of these) that may have left requests open."""
-    runs = Run.objects.filter(leaves_requests=True)
+    runs = Run.objects.filter(leaves_requests=True, status__in=FINISHED)
     return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
 
 
@@ -152,6 +152,14 @@ def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = Non
     if after is not None:
         runs = runs.filter(pk__gt=after)
     return list(runs.order_by("pk").values_list("pk", flat=True)[:limit])
+
+
+def not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
+    """Open runs that this process owns and is not executing: it was interrupted while it took them."""
+    own = Run.objects.filter(status__in=OPEN, process_id=process_id)
+    if own.count() <= len(executing):  # as ever; so thousands that wait cost one number
+        return []
+    return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
 
 
 def as_id(run_id: UUID | str) -> UUID:

@@ -57,7 +57,8 @@ class LocalEngine:
         async with self._claiming:
             self.process_id = None
             tasks = [task for _, task in self._executing.values()]
-            for task in tasks:
+            for execution, task in self._executing.values():
+                execution.let_go()
                 task.cancel()
             if tasks:
                 _, stubborn = await asyncio.wait(tasks, timeout=LETTING_GO)

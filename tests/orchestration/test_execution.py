@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +11,12 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError
 
 from approvals import deciding, gate
 from approvals.commands import Actor
 from approvals.database import in_database
+from approvals.exceptions import Unavailable
 from orchestration import OrchestrationManager, Rejected, Run, journal, models, orchestration, selectors
 from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, ReplayMismatch, plain_words
@@ -424,6 +427,25 @@ async def test_a_living_owners_run_is_left_alone(process: Processes) -> None:
     await finished(run_id)
 
 
+async def test_telling_an_engine_twice_is_harmless(process: Processes) -> None:
+    """What it executes already it does not claim again: that would fence its own execution."""
+    done = asyncio.Event()
+
+    @orchestration("execution_told_twice")
+    async def told_twice(run: Run) -> str:
+        await done.wait()
+        return await run.step("after", count, "after")
+
+    calls.clear()
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("execution_told_twice")
+    await engine.execute([run_id])
+    await asyncio.gather(engine.execute([run_id]), engine.execute([run_id]))
+    done.set()
+    assert (await finished(run_id))["result"] == "after 1"
+    assert (await in_database(models.Run.objects.get, pk=run_id)).epoch == 1
+
+
 async def test_every_write_of_a_former_epoch_is_refused(process: Processes) -> None:
     """Whatever it is, and also after the end."""
 
@@ -546,3 +568,68 @@ async def test_rejections_inside_other_errors_do_not_count(runtime: Runtime, own
     run = await finished(await runtime.manager.astart("execution_mixed", owner=owner))
     assert run["status"] == "failed"
     assert "nobody decided in time; ValueError: and more" in run["error"]
+
+
+async def test_what_cleans_up_while_a_process_stops_records_nothing(process: Processes, owner: User) -> None:
+    """It would stand where the run goes on later, and look like another program."""
+
+    @orchestration("execution_cleans_up")
+    async def cleans_up(run: Run) -> Any:
+        try:
+            await run.approve("May I?")
+            await run.say("worker", "goes on")
+        finally:
+            await run.say("worker", "is over")
+
+    first, second = await process(), await process()
+    run_id = await OrchestrationManager(first).astart("execution_cleans_up", owner=owner)
+    request = await asked(run_id)
+    await first.let_go()
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["error"] == ""
+    said = await in_database(selectors.messages_of, run_id)
+    assert [message.text for message in said] == ["goes on", "is over"]
+
+
+async def test_a_question_waits_until_the_database_is_back(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, and whoever notices that it is away."""
+    monkeypatch.setattr(journal, "BACKOFF", (0.0,))
+    errors = [OperationalError("away"), InterfaceError("away"), *[Unavailable("away")] * 4]
+    ask = gate.aopen_approval
+
+    async def away(*args: Any, **terms: Any) -> str:
+        if errors:
+            raise errors.pop()
+        return await ask(*args, **terms)
+
+    monkeypatch.setattr(gate, "aopen_approval", away)
+
+    @orchestration("execution_outage")
+    async def outage(run: Run) -> Any:
+        return (await run.approve("May I?")).approved
+
+    run_id = await runtime.manager.astart("execution_outage", owner=owner)
+    request = await asked(run_id)
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_code_that_wants_to_exit_ends_its_run_only(runtime: Runtime) -> None:
+    """Argument parsers, for one, call `sys.exit`; it is not theirs to stop the server."""
+
+    @orchestration("execution_exits_in_step")
+    async def in_step(run: Run) -> Any:
+        await run.step("parse", sys.exit, 2)
+
+    @orchestration("execution_exits")
+    async def exits(run: Run) -> Any:
+        sys.exit(2)
+
+    for name, reason in [("execution_exits_in_step", "step_failed"), ("execution_exits", "error")]:
+        run = await finished(await runtime.manager.astart(name))
+        assert (run["status"], run["reason"]) == ("failed", reason)
+        assert "SystemExit: 2" in run["error"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -10,8 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding, gate
+from approvals.commands import Actor
 from approvals.database import in_database
-from orchestration import OrchestrationManager, Run, StepFailed, orchestration, selectors
+from orchestration import OrchestrationManager, Run, StepFailed, agent, orchestration, selectors
 from orchestration.exceptions import (
     AlreadyFinished,
     InvalidInput,
@@ -20,11 +22,12 @@ from orchestration.exceptions import (
     UnknownOrchestration,
     UnknownRun,
 )
+from orchestration.execution import withdraw_requests
 from orchestration.models import Run as RunRow
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
-from tests.orchestration.watching import asked, finished, until
+from tests.orchestration.watching import asked, finished, idle, until
 
 
 @orchestration("manager_asks")
@@ -295,3 +298,91 @@ async def test_a_run_is_shown_as_its_owner_may_see_it(runtime: Runtime, owner: U
         "input": {"title": "Now?"},
         "waiting_for": [{"id": request["id"], "title": "Now?"}],
     }
+
+
+async def test_a_resumed_run_keeps_what_it_asks(process: Processes, owner: User) -> None:
+    """What it had left open when it failed is taken back before, even if its process died on the way."""
+    broken = [True]
+
+    @orchestration("manager_keeps")
+    async def keeps(run: Run) -> Any:
+        if broken[0]:
+            raise OSError("away")
+        return (await run.approve("May I?")).approved
+
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("manager_keeps", owner=owner)
+    await finished(run_id)
+    await idle(engine)
+    await in_database(RunRow.objects.filter(pk=run_id).update, leaves_requests=True)
+    broken[0] = False
+    await OrchestrationManager().aresume(factories.actor(owner), run_id)
+    await engine.execute([run_id])
+    request = await asked(run_id)
+    assert await in_database(selectors.untidy) == []
+    await in_database(withdraw_requests, run_id)
+    assert (await gate.aoutcome(request["id"])).status == "pending"
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_a_resumed_run_begins_anew_whatever_was_under_way(runtime: Runtime, owner: User) -> None:
+    """Also what began before something that was completed: calls with keys overlap."""
+    broken = [True]
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def repairable() -> str:
+        if broken[0]:
+            raise OSError("away")
+        return "repaired"
+
+    @orchestration("manager_overlap")
+    async def overlap(run: Run) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            approval = tasks.create_task(run.approve("May I?", key="may"))
+            await opened
+            await run.step("fine", str, 1, key="fine")
+            await run.step("repairable", repairable, key="repairable")
+        return approval.result().approved
+
+    run_id = await runtime.manager.astart("manager_overlap", owner=owner)
+    first = await asked(run_id)
+    opened.set_result(None)
+    assert (await finished(run_id))["status"] == "failed"
+    broken[0] = False
+    await runtime.manager.aresume(factories.actor(owner), run_id)
+    second = await asked(run_id)
+    assert second["id"] != first["id"]
+    await deciding.adecide(factories.actor(owner), second["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_a_resumed_runs_plan_shows_how_it_went_at_last(runtime: Runtime) -> None:
+    """Not that a step had failed and the rest was skipped."""
+    broken = [True]
+
+    @agent("manager_breaks", description="Fails once")
+    async def breaks(run: Run, action: str, arguments: dict[str, Any]) -> str:
+        if broken[0]:
+            raise OSError("away")
+        return "done"
+
+    @orchestration("manager_plan")
+    async def planned(run: Run) -> Any:
+        await run.show_plan([{"title": "one"}, {"title": "two"}])
+        for index in range(2):
+            await run.mark_step(index, "running")
+            try:
+                await run.step("work", partial(breaks, run, "work", {}))
+            except StepFailed as error:
+                await run.mark_step(index, "failed", str(error))
+                await run.mark_step(1, "skipped")
+                raise
+            await run.mark_step(index, "completed")
+
+    run_id = await runtime.manager.astart("manager_plan")
+    assert [step["state"] for step in (await finished(run_id))["plan"]] == ["failed", "skipped"]
+    broken[0] = False
+    await runtime.manager.aresume(Actor.program(), run_id)
+    run = await finished(run_id)
+    assert [(step["state"], step["note"]) for step in run["plan"]] == [("completed", ""), ("completed", "")]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from approvals import deciding, gate
 from approvals.commands import Actor
 from approvals.database import in_database
+from approvals.exceptions import Busy
 from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
 from orchestration import runtime as runtime_module
 from orchestration.models import OPEN, Process
@@ -199,3 +203,69 @@ async def test_an_unknown_engine_is_named(process: Processes, settings: Settings
     settings.SAYSO_ENGINE = "lokal"
     with pytest.raises(Exception, match="lokal"):
         await start_runtime()
+
+
+async def test_a_run_that_was_recorded_as_taken_but_never_begun_is_begun(runtime: Runtime) -> None:
+    """The answer to the claim got lost, or who started the run was cancelled in between."""
+    process = await in_database(Process.objects.get)
+    run_id, _ = await in_database(
+        journal.open_run,
+        orchestration="runtime_quick",
+        title="Quick",
+        given={},
+        owner_id=None,
+        key="",
+        process_id=process.pk,
+    )
+    await runtime.look_everywhere()
+    assert (await finished(run_id))["result"] == "done"
+
+
+async def test_a_claim_that_fails_claims_nothing(process: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of a run and who owns it are of one moment: nobody takes it over in between."""
+
+    def away(*args: object) -> None:
+        raise OperationalError("away")
+
+    engine = await process()
+    run_id = await in_database(OrchestrationManager().start, "runtime_quick")
+    monkeypatch.setattr(journal, "_load", away)
+    with pytest.raises(OperationalError):
+        await engine.execute([run_id])
+    assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 0
+    assert await in_database(selectors.unowned, limit=1) == [run_id]
+
+
+async def test_what_can_not_be_tidied_ends_no_lease(
+    process: Processes, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs of this process go on, whatever becomes of what others left."""
+    often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
+    monkeypatch.setattr(runtime_module, "orchestration_settings", lambda: often)
+    tried = asyncio.Semaphore(0)
+    loop = asyncio.get_running_loop()
+
+    def busy(run_id: object) -> None:
+        loop.call_soon_threadsafe(tried.release)
+        raise Busy("locked")
+
+    runtime = await start_runtime()
+    await runtime.ready()
+    run_id = await runtime.manager.astart("runtime_asks", owner=owner)
+    request = await asked(run_id)
+    monkeypatch.setattr(runtime_module, "withdraw_requests", busy)
+    await in_database(
+        RunRow.objects.create,
+        status="failed",
+        leaves_requests=True,
+        created_at=Now(),
+        finished_at=Now(),
+        changed_at=Now(),
+    )
+    for _ in range(3):
+        await tried.acquire()
+    assert (await in_database(Process.objects.get)).released_at is None
+    assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 1
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+    await stop_runtime()
