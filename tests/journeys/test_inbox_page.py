@@ -150,6 +150,15 @@ async def test_the_page_catches_up_after_the_server_was_away(
         await in_database(again.kill)
 
 
+async def test_a_short_absence_shows_and_passes(at_work: Page, ravi: User) -> None:
+    """The connection outlives it: the pill must not stay on Offline."""
+    await live(at_work)
+    await at_work.context.set_offline(True)
+    await expect(at_work.locator(".pill")).to_have_text("Offline")
+    await at_work.context.set_offline(False)
+    await live(at_work)
+
+
 async def test_who_logs_out_elsewhere_sees_nothing_more_here(at_work: Page, ravi: User) -> None:
     await live(at_work)
     await in_database(Session.objects.all().delete)
