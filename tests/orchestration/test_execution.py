@@ -432,7 +432,7 @@ async def test_telling_an_engine_twice_is_harmless(process: Processes) -> None:
     done = asyncio.Event()
 
     @orchestration("execution_told_twice")
-    async def told_twice(run: Run) -> str:
+    async def told_twice(run: Run) -> Any:
         await done.wait()
         return await run.step("after", count, "after")
 
