@@ -30,7 +30,7 @@ from approvals.commands import (
 )
 from approvals.database import in_database, in_database_now
 from approvals.deciding import awritten, outcome_of_result, written
-from approvals.exceptions import AlreadyDecided, InvalidAnswer, TooLate
+from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate
 from approvals.fields import new_id
 from approvals.gate import KEY_LIMIT, TITLE_LIMIT
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
@@ -148,8 +148,7 @@ class _Events:
 
     def opening(self, event_id: str, timeout: float, *, anew: bool = False) -> OpenRequest:
         """Ask, or find what was asked; `anew` asks again where that is closed."""
-        field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
-        checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
+        self._checked(event_id)
         words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
         return OpenRequest(
             request_id=new_id(),
@@ -195,7 +194,10 @@ class _Events:
 
     def read(self, event_id: str) -> Outcome:
         """What is on record now; KeyError where nothing is."""
-        row = selectors.request_of_key(self.scope, event_id)
+        try:
+            row = selectors.request_of_key(self.scope, self._checked(event_id))
+        except InvalidRequest:  # no setter would have taken such an id
+            row = None
         if row is None:
             raise KeyError(event_id)
         return selectors.outcome_of(row)
@@ -224,6 +226,10 @@ class _Events:
         except Exception:
             self._drop(event_id, writes)
             raise
+
+    def _checked(self, event_id: str) -> str:
+        field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
+        return checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
 
     def _under_way(self, event_id: str) -> list[Future[Result]]:
         with self._lock:

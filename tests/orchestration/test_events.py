@@ -231,8 +231,10 @@ class TestErrors:
     async def test_an_unknown_id_is_a_key_error_that_names_it(
         self, config: OrchestrationConfig, kind: str
     ) -> None:
-        with pytest.raises(KeyError, match="nowhere"):
-            await getattr(config, f"wait_for_{kind}")("nowhere")
+        for unknown in ("nowhere", "no\0where"):
+            with pytest.raises(KeyError) as missing:
+                await getattr(config, f"wait_for_{kind}")(unknown)
+            assert missing.value.args == (unknown,)
 
     async def test_a_second_result_raises_where_it_is_awaited(self, config: OrchestrationConfig) -> None:
         await config.aset_approval_pending("plan-1")
