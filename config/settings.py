@@ -165,7 +165,8 @@ else:
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 SESSION_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_SECURE = BEHIND_TLS
-SECURE_SSL_REDIRECT = BEHIND_TLS
+# Only a trusted proxy can say that a request came by TLS; without one, each would be sent to itself for ever.
+SECURE_SSL_REDIRECT = BEHIND_TLS and bool(SAYSO_TRUSTED_PROXIES)
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
 SECURE_HSTS_PRELOAD = BEHIND_TLS
