@@ -63,6 +63,8 @@ class JSONValueField(forms.CharField):
         """Text validators do not fit JSON values; NUL is refused where the value is checked."""
 
     def prepare_value(self, value: Any) -> Any:
+        if value is None:
+            return ""
         return value if isinstance(value, str) else as_json(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:

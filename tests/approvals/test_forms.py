@@ -274,3 +274,8 @@ def test_ids_in_the_page_have_no_spaces_whatever_properties_are_called() -> None
 def test_a_schema_of_very_many_properties_is_edited_as_json() -> None:
     many = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(50)}}
     assert not SchemaFields(many, "answer").generated
+
+
+def test_an_answer_to_be_written_as_json_starts_empty() -> None:
+    form = AnswerForm(question(schema={"type": "array", "items": {"type": "object"}}))
+    assert form["answer"].value() == ""
