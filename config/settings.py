@@ -210,7 +210,8 @@ LOGGING = {
     "loggers": {
         "daphne": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
-        # It prints a traceback a second while Redis is away, which our own listener tells once.
+        # They print a line or more a second while a server is away, which our own lines tell once.
+        "psycopg.pool": {"level": "ERROR"},
         "channels_redis.pubsub": {"level": "CRITICAL"},
     },
 }
