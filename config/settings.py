@@ -5,6 +5,8 @@ Nothing is needed to start: without any variable everything lives under `var/` b
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -18,14 +20,15 @@ VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
-    """The installation's own key: made once, readable by its owner only."""
+    """The installation's own key: made once, readable by its owner only, and never seen half written."""
     path: Path = VAR / "secret_key"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(64))
+    if not path.exists():
+        handle, name = tempfile.mkstemp(prefix="secret_key.", dir=VAR)  # mode 0600
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        with suppress(FileExistsError):  # another process was first
+            path.hardlink_to(name)
+        Path(name).unlink()
     return path.read_text().strip()
 
 

@@ -114,15 +114,6 @@ class Fenced(OrchestrationError):
     code = "fenced"
 
 
-class LeaseLost(OrchestrationError):
-    """The process did not renew its lease in time; its runs belong to others now."""
-
-    code = "lease_lost"
-
-
-WORDS_LIMIT = 2000
-
-
 def plain_words(error: BaseException) -> str:
     """What went wrong, for people and for the record: no traceback, nothing a database can't keep."""
     if isinstance(error, BaseExceptionGroup):
