@@ -114,6 +114,9 @@ class Fenced(OrchestrationError):
     code = "fenced"
 
 
+WORDS_LIMIT = 2000
+
+
 def plain_words(error: BaseException) -> str:
     """What went wrong, for people and for the record: no traceback, nothing a database can't keep."""
     if isinstance(error, BaseExceptionGroup):
