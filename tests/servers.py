@@ -233,8 +233,7 @@ def create_database(server_url: str, name: str, template: str | None = None) -> 
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template:
-            # Copying the files beats replaying them through the log for a database this small.
-            statement += sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(template))
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         connection.execute(statement)
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 
