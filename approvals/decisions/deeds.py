@@ -30,7 +30,7 @@ from approvals.commands import (
 from approvals.decisions.batch import Batch
 from approvals.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.models import Event, HumanRequest
-from approvals.payloads import canonical
+from approvals.payloads import canonical, digest
 from approvals.selectors import outcome_of
 
 
@@ -102,6 +102,7 @@ def _asked(command: OpenRequest) -> dict[str, Any]:
         "title": command.title,
         "details": command.details,
         "arguments": command.arguments,
+        "arguments_sha256": digest(canonical(command.arguments)),
         "editable": command.editable,
         "choices": command.choices,
         "multiple": command.multiple,

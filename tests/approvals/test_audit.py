@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -104,6 +106,11 @@ class TestEntries:
         assert (entry.channel, entry.address, entry.user_agent) == ("page", "127.0.0.1", "tests")
         assert entry.allowed_by == "permission decide_humanrequest"
         assert entry.outcome == "approved"
+
+    def test_the_hash_of_the_exact_action_is_on_record(self, request_row: HumanRequest) -> None:
+        """SHA-256 of the arguments' canonical JSON (RFC 8785), which anyone can recompute."""
+        content = json.loads(ShownContent.objects.get(entry__request=request_row, entry__sequence=1).content)
+        assert content["arguments_sha256"] == hashlib.sha256(b'{"order":812}').hexdigest()
 
     def test_the_entry_itself_holds_no_words_that_retention_must_remove(
         self, request_row: HumanRequest
