@@ -12,8 +12,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
-from approvals import deciding
-from approvals.database import in_database
+from approvals import deciding, gate
+from approvals.database import database_now, in_database
+from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration import OrchestrationManager, journal
 from orchestration.models import Process as Executor
@@ -73,6 +74,25 @@ async def test_a_killed_server_goes_on_when_it_is_started_again(serve: Serve, ow
     run = await in_database(Run.objects.get, pk=run_id)
     assert run.epoch == 2
     assert await in_database(run.steps.filter(request_id__isnull=False).count) == 1
+
+
+async def test_a_deadline_that_passed_while_no_server_ran_is_recorded_once(serve: Serve, owner: User) -> None:
+    """And the run goes on with it: the checklist's owner is asked what to do now."""
+    server = serve()
+    run_id = await in_database(OrchestrationManager().start, "checklist", INPUT | {"timeout": 3600.0}, owner)
+    request = await asked(run_id)
+    server.kill()
+    await in_database(_let_pass, request["id"])
+    with server.again():
+        assert (await gate.wait_for_outcome(request["id"])).timed_out
+        assert (await asked(run_id))["id"] != request["id"]
+    entries = AuditEntry.objects.filter(request_id=request["id"]).exclude(outcome="")
+    assert await in_database(entries.count) == 1
+
+
+def _let_pass(request_id: str) -> None:
+    past = database_now() - timedelta(seconds=1)
+    HumanRequest.writing.filter(pk=request_id).update(deadline=past)
 
 
 async def test_a_server_leaves_the_runs_of_a_living_terminal_alone(serve: Serve, owner: User) -> None:
