@@ -86,7 +86,10 @@ def may_start(user_id: int) -> bool:
 
 
 def run_on_the_wire(run: Run) -> dict[str, Any]:
-    """The run as pages, sockets and programs get it."""
+    """The run as pages, sockets and programs get it.
+
+    `waiting_for` has ids alone: not everyone who may see the run may see what it asked of others.
+    """
     return {
         "id": str(run.pk),
         "orchestration": run.orchestration,
@@ -99,7 +102,7 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
         "result": run.result,
         "cancelled_by": None if run.cancelled_by is None else run.cancelled_by.get_username(),
         "error": run.error,
-        "waiting_for": [{"id": str(step.request_id), "title": step.name} for step in _open_steps(run)],
+        "waiting_for": [str(step.request_id) for step in _open_steps(run)],
         "created_at": moment_on_the_wire(run.created_at),
         "started_at": moment_on_the_wire(run.started_at),
         "finished_at": moment_on_the_wire(run.finished_at),

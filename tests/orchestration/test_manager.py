@@ -296,7 +296,7 @@ async def test_a_run_is_shown_as_its_owner_may_see_it(runtime: Runtime, owner: U
         "owner": "olga",
         "status": "waiting",
         "input": {"title": "Now?"},
-        "waiting_for": [{"id": request["id"], "title": "Now?"}],
+        "waiting_for": [request["id"]],
     }
 
 

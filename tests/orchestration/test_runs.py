@@ -37,7 +37,7 @@ async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User) -
     assert request["origin"] == {"kind": "run", "id": str(run_id), "url": f"/runs/{run_id}/"}
     run = selectors.run_on_the_wire(await in_database(selectors.run_by_id, run_id))
     assert run["status"] == "waiting"
-    assert run["waiting_for"] == [{"id": request["id"], "title": "Refund 12.00"}]
+    assert run["waiting_for"] == [request["id"]]
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     question = await asked(run_id, "Why?")
     await deciding.aanswer(factories.actor(owner), question["id"], "damaged")

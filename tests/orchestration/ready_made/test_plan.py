@@ -190,7 +190,7 @@ class TestMalformed:
         ("steps", "field", "words"),
         [
             ([], "steps", "at least one step"),
-            ([step(), step(agent="nobody")], "steps[1].agent", "command, email, http, person"),
+            ([step(), step(agent="nobody")], "steps[1].agent", "Known agents: command"),
             ([step(action="")], "steps[0].action", ""),
             ([{"agent": "person"}], "steps[0].action", ""),
             ([step(approval="yes")], "steps[0].approval", ""),
