@@ -24,7 +24,7 @@ from approvals.commands import Actor
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 from approvals.payloads import canonical
 
-FORMAT = 1
+FORMAT = 2
 REFUSALS_PER_MINUTE = 5
 
 
@@ -127,9 +127,11 @@ def content_hash(salt: str, content: str) -> str:
 
 
 def canonical_entry(entry: AuditEntry, host_now: str) -> str:
-    """Format 1: every column that identifies the entry, in canonical JSON (RFC 8785)."""
+    """Every column that identifies the entry, in canonical JSON (RFC 8785). Format 1 knew no tokens."""
+    token = {} if entry.format == 1 else {"token": None if entry.token_id is None else str(entry.token_id)}
     return canonical(
         {
+            **token,
             "format": entry.format,
             "request": str(entry.request_id),
             "sequence": entry.sequence,
@@ -161,6 +163,7 @@ def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
         actor_id=draft.actor.user_id,
         on_behalf_of_id=draft.on_behalf_of_id,
         channel=draft.actor.channel.value,
+        token_id=draft.actor.token_id,
         address=_address(draft.actor.address),
         user_agent=_printable(draft.actor.user_agent)[:400],
         allowed_by=draft.allowed_by,

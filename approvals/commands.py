@@ -28,13 +28,14 @@ class Actor:
     """Who acts, through which channel, from where.
 
     `user_id` None is this installation's own code, which is trusted; only code can make such an actor.
-    `address` is the peer's IP address where there is a peer.
+    `address` is the peer's IP address where there is a peer; `token_id` the API token that was shown.
     """
 
     user_id: int | None
     channel: Channel
     address: str | None = None
     user_agent: str = ""
+    token_id: UUID | None = None
 
     @classmethod
     def program(cls) -> Actor:
@@ -60,7 +61,9 @@ class OpenRequest:
     """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
 
     `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
-    its `key_scope`; `new_round` opens anew where that is closed.
+    its `key_scope`; `new_round` opens anew where that is closed. Where both have a `fingerprint`, which
+    stands for the whole question as its asker put it, these must be the same, too. The outcome is posted to
+    the `callback_url`.
     """
 
     request_id: UUID
@@ -85,6 +88,8 @@ class OpenRequest:
     key_scope: str = ""
     new_round: bool = False
     origin: dict[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    callback_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,10 @@ class ApprovalSettings:
     recheck_interval: float
     database_threads: int
     trusted_proxies: tuple[str, ...]
+    callback_hosts: tuple[str, ...]
+    """Hosts that outcomes may be posted to; `*.example.org`: any below it."""
+    callback_networks: tuple[str, ...]
+    """Networks that may be posted to although they are not public."""
     recheck_overlap: float = 60.0
     full_reread_interval: float = 600.0
     hint_timeout: float = 2.0
@@ -28,4 +32,6 @@ def approval_settings() -> ApprovalSettings:
         recheck_interval=settings.SAYSO_RECHECK_INTERVAL,
         database_threads=settings.SAYSO_DATABASE_THREADS,
         trusted_proxies=tuple(settings.SAYSO_TRUSTED_PROXIES),
+        callback_hosts=tuple(settings.SAYSO_CALLBACK_HOSTS),
+        callback_networks=tuple(settings.SAYSO_CALLBACK_NETWORKS),
     )

@@ -22,6 +22,7 @@ from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
 from approvals.payloads import checked_json, checked_text, seconds
 from approvals.schemas import check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
+from approvals.webhooks.targets import checked_callback_url
 
 TITLE_LIMIT = 200
 KEY_LIMIT = 200
@@ -59,6 +60,10 @@ class Terms(TypedDict, total=False):
     """Where the key's request is closed, open another instead of returning its outcome."""
     actor: Actor
     """Who opens the request; omitted: this installation's own code."""
+    callback_url: str
+    """Where the outcome is posted, signed, until it is received (see docs/api.md)."""
+    fingerprint: str
+    """Stands for the whole question: where the `key` was used with another one, that is a KeyConflict."""
 
 
 class ApprovalTerms(Terms, total=False):
@@ -231,6 +236,8 @@ def _command(
     key_scope: str | None = None,
     new_round: bool = False,
     actor: Actor | None = None,
+    callback_url: str = "",
+    fingerprint: str = "",
     **asked: Any,
 ) -> OpenRequest:
     title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True)
@@ -239,6 +246,7 @@ def _command(
     timeout = seconds(timeout, "timeout", none_allowed=True)
     key = checked_text("" if key is None else key, "key", max_length=KEY_LIMIT)
     origin = _checked_origin(origin)
+    callback_url = checked_callback_url(callback_url)
     assignees = _checked_assignees(assignees)
     requester_id = None if requester is None else user_ids_of([requester], "requester")[0]
     groups = [assignee for assignee in assignees if isinstance(assignee, Group)]
@@ -265,6 +273,8 @@ def _command(
         key_scope=_scope(origin, requester_id) if key_scope is None else key_scope,
         new_round=new_round,
         origin=origin,
+        callback_url=callback_url,
+        fingerprint=fingerprint,
         **asked,
     )
 

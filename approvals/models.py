@@ -1,6 +1,7 @@
 """The rows: requests, responses, the trail, and what was shown. Fields and constraints, no behaviour.
 
-Default managers only read. The managers named `writing` belong to decisions.py and audit.py alone.
+Default managers only read. The managers named `writing` belong to decisions and audit.py; those of tokens and
+callbacks to the modules of these names.
 """
 
 from __future__ import annotations
@@ -94,6 +95,10 @@ class HumanRequest(OnRecord):
     default = JSONText(null=True)
     origin = JSONText(default=dict)
     origin_id = models.CharField(max_length=100, blank=True)
+    # What the asker's whole question hashes to, where its `key` may not be used for any other.
+    fingerprint = models.CharField(max_length=64, blank=True)
+    # Where the outcome is posted.
+    callback_url = models.CharField(max_length=2000, blank=True)
 
     # What it has come to.
     closed_at = models.DateTimeField(null=True)
@@ -157,6 +162,7 @@ class HumanRequest(OnRecord):
             ),
             # Not partial: the re-check looks for requests that closed as well as for those that opened.
             models.Index(name="request_changed", fields=["changed_at", "id"]),
+            models.Index(name="request_opened", fields=["opened_at", "id"]),
             models.Index(name="request_of_origin", fields=["origin_id", "id"], condition=~Q(origin_id="")),
         ]
 
@@ -246,6 +252,34 @@ class Response(OnRecord):
         return f"{self.actor_id}: {self.verdict or 'answer'}"
 
 
+class ApiToken(OnRecord):
+    """What a program shows to act as its user. Only the secret's SHA-256 is kept, and its `prefix`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12)
+    secret_hash = models.CharField(max_length=64, unique=True)
+    scopes = JSONText(default=list)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="api_tokens_revoked"
+    )
+
+    class Meta:
+        verbose_name = "API token"
+        permissions = [("revoke_apitoken", "Can revoke API tokens")]
+        indexes = [
+            models.Index(name="token_revoked", fields=["revoked_at"], condition=Q(revoked_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
 class Event(models.TextChoices):
     """What happened to a request, as the trail calls it."""
 
@@ -278,6 +312,7 @@ class AuditEntry(OnRecord):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="audit_entries_on_behalf"
     )
     channel = models.CharField(max_length=16)
+    token = models.ForeignKey(ApiToken, on_delete=models.PROTECT, null=True, related_name="audit_entries")
     address = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=400, blank=True)
     allowed_by = models.CharField(max_length=100, blank=True)
@@ -308,3 +343,64 @@ class ShownContent(OnRecord):
 
     def __str__(self) -> str:
         return f"content of entry {self.entry_id}"
+
+
+class CallbackStatus(models.TextChoices):
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up", "given up"
+
+
+class Callback(OnRecord):
+    """An outcome on its way to a `callback_url`, written in the transaction that closed the request.
+
+    Its id is the same at every attempt (`webhook-id`), so that receivers know what they have had. `due_at` is
+    when the next attempt is due; who makes it has claimed the row until `claimed_until` (database clock).
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    request = models.OneToOneField(HumanRequest, on_delete=models.PROTECT, related_name="callback")
+    url = models.CharField(max_length=2000)
+    status = models.CharField(max_length=16, choices=CallbackStatus.choices, default=CallbackStatus.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+    give_up_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        permissions = [("resend_callback", "Can send outcomes again")]
+        constraints = [
+            models.CheckConstraint(
+                name="callback_due_fits_status",
+                condition=Q(status=CallbackStatus.WAITING, due_at__isnull=False)
+                | Q(~Q(status=CallbackStatus.WAITING), due_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="callback_due", fields=["due_at", "id"], condition=Q(status=CallbackStatus.WAITING)
+            ),
+            models.Index(name="callback_changed", fields=["changed_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request_id} to {self.url}"
+
+
+class CallbackAttempt(OnRecord):
+    """One attempt to post an outcome, how long it took, and what was answered or went wrong."""
+
+    callback = models.ForeignKey(Callback, on_delete=models.PROTECT, related_name="attempt_set")
+    number = models.PositiveIntegerField()
+    ended_at = models.DateTimeField()
+    seconds = models.FloatField()
+    status_code = models.PositiveSmallIntegerField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="attempt_in_sequence", fields=["callback", "number"])]
+
+    def __str__(self) -> str:
+        return f"{self.callback_id}#{self.number}: {self.status_code or self.error}"

@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
+    "ninja",
     "approvals",
     "orchestration",
 ]
@@ -200,6 +201,10 @@ SAYSO_RECHECK_INTERVAL = env.float("SAYSO_RECHECK_INTERVAL", default=30.0 if RED
 SAYSO_DATABASE_THREADS = DATABASE_THREADS
 # What process managers call it; SQLite and the in-memory layer carry one process only.
 SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
+# Where outcomes may be posted: hosts (`*.example.org`: any below it); networks that may be reached although
+# they are not public, such as 10.0.0.0/8. Nowhere unless you say so.
+SAYSO_CALLBACK_HOSTS = env.list("SAYSO_CALLBACK_HOSTS", default=[])
+SAYSO_CALLBACK_NETWORKS = env.list("SAYSO_CALLBACK_NETWORKS", default=[])
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
 # Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
 SAYSO_COMMANDS: list[str] = []

@@ -16,7 +16,7 @@ from functools import partial
 
 from django.db import connection, transaction
 
-from approvals import hints
+from approvals import callbacks, hints
 from approvals.commands import Command, Result
 from approvals.decisions.batch import Batch
 from approvals.decisions.deeds import carry_out
@@ -39,6 +39,8 @@ def execute(commands: Sequence[Command]) -> list[Result]:
         batch.write()
         if batch.changed:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
+        if batch.callbacks:
+            transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
     return results
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
-from approvals import audit, permissions
+from approvals import audit, callbacks, permissions
 from approvals.audit import Draft
 from approvals.commands import (
     DEADLINE,
@@ -47,7 +47,7 @@ class Batch:
     """What the commands found and what they make of it.
 
     `rows` are locked; `now` is the database's clock after the locks were got. `changed` names the requests
-    that people or programs should look at again.
+    that people or programs should look at again, `callbacks` the outcomes that are to be posted.
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
@@ -62,6 +62,7 @@ class Batch:
         self.viewers = audit.viewers(self._concerned(commands, View))
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
         self.changed: dict[UUID, None] = {}
+        self.callbacks: list[UUID] = []
         self._opened: set[UUID] = set()
         self._closed: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
@@ -153,6 +154,9 @@ class Batch:
         self._write_assignments()
         Response.writing.bulk_create(self._responses)
         audit.append(links)
+        self.callbacks = [
+            callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self._closed), self.now)
+        ]
 
     def _save(self, ids: set[UUID], rows: Any) -> None:
         if ids and rows.bulk_update([self.rows[pk] for pk in ids], CHANGING_FIELDS) != len(ids):

@@ -63,7 +63,8 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
 
 def _attached(command: OpenRequest, row: HumanRequest) -> Result:
     same_question = (command.kind, command.title) == (row.kind, row.title)
-    if same_question and _same(command.arguments, row.arguments):
+    same_words = command.fingerprint == row.fingerprint or not (command.fingerprint and row.fingerprint)
+    if same_question and same_words and _same(command.arguments, row.arguments):
         return _unchanged(row)
     detail = f"The key {command.key!r} was used for another request: {row.title!r}."
     return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
@@ -93,6 +94,8 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
         default=command.default,
         origin=command.origin,
         origin_id=command.origin.get("id", "")[:100],
+        fingerprint=command.fingerprint,
+        callback_url=command.callback_url,
     )
 
 
@@ -115,6 +118,7 @@ def _asked(command: OpenRequest) -> dict[str, Any]:
         "users": list(command.user_ids),
         "groups": list(command.group_ids),
         "origin": command.origin,
+        "callback_url": command.callback_url,
     }
 
 
