@@ -11,10 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db import transaction
+from django.db.models import Case, Q, QuerySet, Value, When
 
 from approvals import hints
 from approvals.database import database_now
@@ -39,6 +42,16 @@ class Scope(StrEnum):
     READ = "read"
 
 
+class State(StrEnum):
+    """What a token is worth at a moment. Only an active one lets anybody in."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    """Its user may not log in any more; it holds again if that is taken back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearer:
     """Who shows a token that holds at this moment."""
@@ -53,10 +66,12 @@ def issue(
 ) -> tuple[ApiToken, str]:
     """A new token and its secret, which is shown now or never. `lifetime` is in seconds; None: no end.
 
-    Raises InvalidRequest naming `user`, `name`, `scopes` or `lifetime`.
+    Names need not differ: the `prefix` tells tokens apart. Raises InvalidRequest naming `user`, `name`,
+    `scopes` or `lifetime`.
     """
     name = checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
-    lifetime = seconds(lifetime, "lifetime", none_allowed=True)
+    scopes = _checked(scopes)
+    lifetime = _lifetime(lifetime)
     if not get_user_model()._default_manager.filter(pk=user_id, is_active=True).exists():
         raise InvalidRequest("A token is issued to an active user.", field="user")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -66,7 +81,7 @@ def issue(
         name=name,
         prefix=secret[:SHOWN_CHARACTERS],
         secret_hash=_hash(secret),
-        scopes=_checked(scopes),
+        scopes=scopes,
         created_at=now,
         expires_at=None if lifetime is None else now + timedelta(seconds=lifetime),
     )
@@ -80,25 +95,27 @@ def bearer(secret: str) -> Bearer | None:
     token = _holding(now).filter(secret_hash=_hash(secret)).first()
     if token is None:
         return None
-    if token.last_used_at is None or token.last_used_at <= now - USE_INTERVAL:
-        ApiToken.writing.filter(pk=token.pk).update(last_used_at=now)
+    _note_use(token, now)
     return Bearer(token_id=token.pk, user_id=token.user_id, scopes=frozenset(map(Scope, token.scopes)))
 
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Whose these tokens are, by token; left out is what does not hold any more. One query."""
+    """Whose these tokens are, by token; left out is what does not hold any more. Two queries."""
     if not token_ids:
         return {}
     return dict(_holding(database_now()).filter(pk__in=token_ids).values_list("pk", "user_id"))
 
 
 def revoke(token_id: UUID, by_user_id: int | None) -> bool:
-    """End a token for ever. False: it had been revoked before, or there is none."""
+    """End a token for ever, and hint it once that is committed.
+
+    False: it had been revoked before, by whoever the row names, or there is none.
+    """
     revoked = ApiToken.writing.filter(pk=token_id, revoked_at__isnull=True).update(
         revoked_at=database_now(), revoked_by_id=by_user_id
     )
     if revoked:
-        hints.send(TOPIC, [token_id])
+        transaction.on_commit(partial(hints.send, TOPIC, [token_id]), robust=True)
     return bool(revoked)
 
 
@@ -107,9 +124,27 @@ def revoked_since(moment: datetime) -> list[UUID]:
     return list(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", flat=True))
 
 
-def _holding(now: datetime) -> QuerySet[ApiToken]:
-    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
-    return ApiToken.objects.filter(in_time, revoked_at__isnull=True, user__is_active=True)
+def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:
+    """These tokens, each with its `state` at `now` (database clock)."""
+    state = Case(
+        When(revoked_at__isnull=False, then=Value(State.REVOKED.value)),
+        When(expires_at__lte=now, then=Value(State.EXPIRED.value)),
+        When(user__is_active=False, then=Value(State.SUSPENDED.value)),
+        default=Value(State.ACTIVE.value),
+    )
+    return tokens.annotate(state=state)
+
+
+def _holding(now: datetime) -> QuerySet[Any]:
+    return with_state(ApiToken.objects.all(), now).filter(state=State.ACTIVE.value)
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    """Of several uses at a time one writes: the condition is asked again by the UPDATE."""
+    before = now - USE_INTERVAL
+    if token.last_used_at is None or token.last_used_at <= before:
+        unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lte=before)
+        ApiToken.writing.filter(unnoted, pk=token.pk).update(last_used_at=now)
 
 
 def _hash(secret: str) -> str:
@@ -123,3 +158,10 @@ def _checked(scopes: Collection[str]) -> list[str]:
     if unknown or not wanted:
         raise InvalidRequest(f"The scopes of a token are some of: {', '.join(Scope)}.", field="scopes")
     return wanted
+
+
+def _lifetime(lifetime: float | None) -> float | None:
+    lifetime = seconds(lifetime, "lifetime", none_allowed=True)
+    if lifetime == 0:
+        raise InvalidRequest("must be more than 0 seconds", field="lifetime")
+    return lifetime

@@ -1,0 +1,70 @@
+"""Issue an API token to a user and print it, this once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from approvals import tokens
+from approvals.exceptions import InvalidRequest
+from approvals.management.installation import require_tables
+from approvals.management.people import acting_person
+from approvals.management.screen import Misuse, Screen, visible
+from approvals.management.wording import moment
+from approvals.tokens import Scope
+
+DEFAULT_SCOPES = (Scope.ASK, Scope.READ)
+SECONDS_A_DAY = 86_400
+# What the command calls the fields that it may get wrong.
+OPTIONS = {"name": "--name", "lifetime": "--expires-in", "scopes": "--scope", "user": "USER"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Issue an API token, with which a program acts as USER. Standard output gets the token and nothing"
+        " else, so that TOKEN=$(manage.py create_token …) works. Only its hash is kept."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username", metavar="USER", help="the account that the program acts as")
+        parser.add_argument(
+            "--name", required=True, metavar="N", help="what the token is for; the trail shows it"
+        )
+        parser.add_argument(
+            "--scope",
+            dest="scopes",
+            action="append",
+            choices=[*map(str, Scope)],
+            help="what it may be used for, at most; may be repeated. Default: ask and read",
+        )
+        parser.add_argument(
+            "--expires-in",
+            dest="days",
+            type=float,
+            metavar="DAYS",
+            help="default: it holds until it is revoked",
+        )
+
+    def handle(self, **options: Any) -> None:
+        require_tables()
+        person = acting_person(options["username"])
+        days = options["days"]
+        try:
+            token, secret = tokens.issue(
+                person.pk,
+                options["name"],
+                options["scopes"] or DEFAULT_SCOPES,
+                lifetime=None if days is None else days * SECONDS_A_DAY,
+            )
+        except InvalidRequest as error:
+            option = OPTIONS.get(error.field or "", error.field)
+            raise Misuse(visible(f"{option}: {error.detail}")) from error
+        by_default = "" if options["scopes"] else ", because no --scope was given"
+        end = f"until {moment(token.expires_at)}" if token.expires_at else "until it is revoked"
+        scopes = f"{' and '.join(token.scopes)}{by_default}"
+        screen = Screen(self.stderr, no_color=options["no_color"], force_color=options["force_color"])
+        screen.say(f"Token {token.name!r} for {person.get_username()}: {scopes}; holds {end}.")
+        screen.say("This is the only time that it is shown; only its hash is kept.")
+        self.stdout.write(secret)
