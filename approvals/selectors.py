@@ -47,7 +47,10 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One entry of a request's trail, for people. `content` is None once it has been purged."""
+    """One entry of a request's trail, for people. `content` is None once it has been purged.
+
+    `token` is the name of the API token that was shown, where one was.
+    """
 
     id: int
     sequence: int
@@ -61,6 +64,7 @@ class TimelineEntry:
     at: datetime
     hash: str
     content: dict[str, Any] | None
+    token: str | None = None
 
 
 # What people see
@@ -154,7 +158,9 @@ def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> 
 def history(request: HumanRequest) -> list[TimelineEntry]:
     """The trail of a request, oldest entry first."""
     entries = (
-        AuditEntry.objects.filter(request_id=request.pk).select_related("actor", "shown").order_by("sequence")
+        AuditEntry.objects.filter(request_id=request.pk)
+        .select_related("actor", "shown", "token")
+        .order_by("sequence")
     )
     return [_timeline_entry(entry) for entry in entries]
 
@@ -319,6 +325,7 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         at=entry.recorded_at,
         hash=entry.hash,
         content=json.loads(shown.content) if shown else None,
+        token=entry.token.name if entry.token else None,
     )
 
 
