@@ -22,6 +22,7 @@ from django.db.models.functions import Coalesce, Now
 
 from approvals import hints
 from approvals.database import database_now, in_database
+from approvals.payloads import canonical
 from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
@@ -113,7 +114,8 @@ def open_run(
                 owner_id=owner_id,
                 key=key,
                 process_id=process_id,
-                created_at=Now(),
+                # No Now(): SQLite would keep fewer digits than a moment that it is compared with has.
+                created_at=database_now(),
                 changed_at=Now(),
             )
             _hint([run.pk])
@@ -126,7 +128,8 @@ def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None,
     run = Run.objects.filter(key=key, owner_id=owner_id).exclude(key="").first()
     if run is None:
         raise UnknownRun("The run could not be recorded: its owner no longer exists.", field="owner")
-    if (run.orchestration, run.input) != (orchestration, given):
+    # As texts: to Python, true and 1 are equal.
+    if run.orchestration != orchestration or canonical(run.input) != canonical(given):
         raise KeyConflict(
             f"The key {key!r} belongs to run {run.pk}, which has another orchestration or input.", field="key"
         )

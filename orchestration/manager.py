@@ -56,6 +56,17 @@ class OrchestrationManager:
         Raises UnknownOrchestration, InvalidInput (naming field and known names) and KeyConflict; then nothing
         has started.
         """
+        return self.start_once(name, input, owner, key=key)[0]
+
+    def start_once(
+        self,
+        name: str,
+        input: Any = None,  # noqa: A002 - what people call it
+        owner: Any = None,
+        *,
+        key: str | None = None,
+    ) -> tuple[UUID, bool]:
+        """As `start`; with the id, whether the run is new: False where the key has found it."""
         return _queue(name, input, owner, key, None)
 
     async def astart(
@@ -68,7 +79,7 @@ class OrchestrationManager:
     ) -> UUID:
         """As `start`; with an engine, the run begins here at once."""
         process_id = None if self._engine is None else self._engine.process_id
-        run_id = await in_database(_queue, name, input, owner, key, process_id)
+        run_id, _ = await in_database(_queue, name, input, owner, key, process_id)
         if self._engine is not None:
             await self._engine.execute([run_id])
         return run_id
@@ -205,14 +216,14 @@ class _Seen:
             self._told = growing[0] - 1 if growing else messages[-1].pk
 
 
-def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> UUID:
+def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> tuple[UUID, bool]:
     orchestration = find_orchestration(name)
     given = orchestration.checked(given)
     try:
         checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
-    run_id, _ = journal.open_run(
+    return journal.open_run(
         orchestration=name,
         title=orchestration.title,
         given=given,
@@ -220,7 +231,6 @@ def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID 
         key=key or "",
         process_id=process_id,
     )
-    return run_id
 
 
 def _run_to_change(actor: Actor, run_id: UUID | str) -> Run:

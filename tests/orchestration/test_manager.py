@@ -41,6 +41,12 @@ async def stuck(run: Run) -> None:
 
 orchestration("manager_stuck")(stuck)
 
+
+@orchestration("manager_open")
+async def open_ended(run: Run, **given: Any) -> None:
+    """Takes any input."""
+
+
 # Starting
 
 
@@ -73,6 +79,25 @@ def test_the_same_key_is_the_same_run() -> None:
         with pytest.raises(KeyConflict) as refused:
             manager.start(name, given, owner, key="k")
         assert refused.value.field == "key"
+
+
+@pytest.mark.django_db
+def test_who_starts_once_learns_whether_it_was_now() -> None:
+    """So that a repeated request can be told from the first."""
+    manager, owner = OrchestrationManager(), factories.user()
+    first, new = manager.start_once("manager_asks", {"title": "x"}, owner, key="k")
+    assert new
+    assert manager.start_once("manager_asks", {"title": "x"}, owner, key="k") == (first, False)
+    assert manager.start_once("manager_asks", {"title": "x"}, owner)[1]
+
+
+@pytest.mark.django_db
+def test_the_input_of_a_key_is_compared_as_json() -> None:
+    """Python's True equals 1; a key's input may not."""
+    manager = OrchestrationManager()
+    manager.start("manager_open", {"flag": True}, key="k")
+    with pytest.raises(KeyConflict):
+        manager.start("manager_open", {"flag": 1}, key="k")
 
 
 # Cancelling

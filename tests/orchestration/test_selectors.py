@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -50,6 +50,27 @@ def test_people_see_their_own_runs() -> None:
     assert selectors.visible_run_ids([ann.pk, root.pk, gone.pk], [anns.pk, bobs.pk]) == {
         ann.pk: {anns.pk},
         root.pk: {anns.pk, bobs.pk},
+    }
+
+
+def test_who_sees_which_runs_costs_the_same_however_many(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    """Rights held by name, by a group or as a superuser; nothing is read once for each user or run."""
+    auditors = factories.group()
+    auditors.permissions.set(Permission.objects.filter(codename="view_run"))
+    see_all = [
+        factories.user(groups=(auditors,), may=("view_run",)),
+        factories.user(groups=(auditors,)),
+        factories.user(is_superuser=True),
+    ]
+    owners = [factories.user() for _ in range(3)]
+    runs = [run(owner).pk for owner in owners]
+    gone = factories.user(groups=(auditors,), is_active=False)
+    with django_assert_num_queries(3):
+        visible = selectors.visible_run_ids([user.pk for user in [*see_all, *owners, gone]], runs)
+    assert visible == {user.pk: set(runs) for user in see_all} | {
+        owner.pk: {run_id} for owner, run_id in zip(owners, runs, strict=True)
     }
 
 
