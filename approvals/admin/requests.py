@@ -23,7 +23,7 @@ from approvals.differences import Change, changes
 from approvals.exceptions import ApprovalError
 from approvals.forms import AnswerForm, DecisionForm
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
-from approvals.models import Approval, Clarification, GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import Approval, Callback, Clarification, GroupAssignment, HumanRequest, UserAssignment
 from approvals.templatetags.sayso import icon, left
 from approvals.web.actors import actor_of_http
 from approvals.web.values import visible
@@ -126,6 +126,7 @@ class RequestAdmin(RecordAdmin):
             "edits": _edits(asked),
             "trail": [in_words(entry, asked.required) for entry in selectors.history(asked)],
             "broken": audit.verify(asked),
+            "callback": Callback.objects.filter(request=asked).first(),
             "deeds": self.deeds if pending and selectors.may(user_id, asked).decide else (),
         }
 

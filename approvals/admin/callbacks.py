@@ -1,0 +1,95 @@
+"""Callbacks: where outcomes are posted, each attempt, what became of it; and sending one again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals import callbacks, selectors
+from approvals.admin.records import RecordAdmin, moment_of, user_id_of
+from approvals.admin.trail import request_url
+from approvals.models import Callback, CallbackAttempt
+from approvals.web.values import visible
+
+if TYPE_CHECKING:
+    Callbacks = QuerySet[Callback]
+
+SEND_AGAIN = "approvals.resend_callback"
+
+
+@admin.register(Callback)
+class CallbackAdmin(RecordAdmin):
+    """The callbacks of the requests that somebody may see."""
+
+    page_template = "admin/approvals/callback.html"
+    list_display = ("to", "of_request", "state", "attempts", "due", "changed")
+    list_filter = ("status", "created_at")
+    search_fields = ("url", "request__title")
+    search_help_text = "Address or request"
+    ordering = ("-created_at", "-id")
+    list_select_related = ("request",)
+
+    def get_queryset(self, request: HttpRequest) -> Callbacks:
+        seen = selectors.visible_to(user_id_of(request))
+        return Callback.objects.filter(request__in=seen).select_related("request").order_by(*self.ordering)
+
+    def get_urls(self) -> list[URLPattern]:
+        again = self.admin_site.admin_view(self.send_again_view)
+        address = "<uuid:callback_id>/send_again/"
+        return [path(address, again, name="approvals_callback_send_again"), *super().get_urls()]
+
+    def page(self, request: HttpRequest, row: Callback) -> dict[str, Any]:
+        return {
+            "title": f"Callback of {row.request}",
+            "callback": row,
+            "request_url": request_url(row.request),
+            "attempts": CallbackAttempt.objects.filter(callback=row).order_by("-number"),
+            "may_send_again": request.user.has_perm(SEND_AGAIN),
+        }
+
+    def send_again_view(self, request: HttpRequest, callback_id: UUID) -> HttpResponse:
+        """POST has it posted again, at once; its receiver knows it by its id."""
+        if not request.user.has_perm(SEND_AGAIN):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        callback = self.get_queryset(request).filter(pk=callback_id).first()
+        if callback is None:
+            raise Http404(f"There is no callback {callback_id}, or you may not see it.")
+        if callbacks.send_again(callback_id):
+            self.log_change(request, callback, "Sent again.")
+            messages.success(request, "It is sent again; its attempts are listed below as they end.")
+        else:
+            messages.info(request, "It is being sent already.")
+        return HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
+
+    @admin.display(description="address", ordering="url")
+    def to(self, callback: Callback) -> SafeString:
+        return visible(callback.url)
+
+    @admin.display(description="request", ordering="request__title")
+    def of_request(self, callback: Callback) -> SafeString:
+        return format_html(
+            '<a href="{}">{}</a>', request_url(callback.request), visible(callback.request.title)
+        )
+
+    @admin.display(description="state", ordering="status")
+    def state(self, callback: Callback) -> SafeString:
+        word = callback.get_status_display().capitalize()
+        return format_html('<span class="state is-{}">{}</span>', callback.status, word)
+
+    @admin.display(description="next attempt", ordering="due_at")
+    def due(self, callback: Callback) -> SafeString | None:
+        return moment_of(callback.due_at)
+
+    @admin.display(description="last change", ordering="changed_at")
+    def changed(self, callback: Callback) -> SafeString | None:
+        return moment_of(callback.changed_at)

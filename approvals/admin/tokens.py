@@ -1,0 +1,127 @@
+"""API tokens: whose they are, what they are good for, what they did last; and the end of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals import selectors, tokens
+from approvals.admin.records import RecordAdmin, moment_of, user_id_of
+from approvals.database import database_now
+from approvals.models import ApiToken, AuditEntry
+from approvals.tokens import Scope, State
+from approvals.web.values import visible
+
+if TYPE_CHECKING:
+    Tokens = QuerySet[Any]  # each with its `state`
+
+REVOKE = "approvals.revoke_apitoken"
+SEE_ALL = "approvals.view_apitoken"
+LATEST_ENTRIES = 10
+
+
+class InState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state.value, state.value.capitalize()) for state in State]
+
+    def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+class WithScope(admin.SimpleListFilter):
+    title = "scope"
+    parameter_name = "scope"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(scope.value, scope.value) for scope in Scope]
+
+    def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
+        """The column is JSON text of words without quotes, so the quoted word is in it or not."""
+        return queryset.filter(scopes__contains=f'"{self.value()}"') if self.value() else queryset
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(RecordAdmin):
+    """All tokens for those who may see or revoke any; for other staff their own."""
+
+    page_template = "admin/approvals/token.html"
+    list_display = ("what", "user", "good_for", "worth", "created", "expires", "last_used")
+    list_filter = (InState, WithScope, ("user", admin.RelatedOnlyFieldListFilter), "created_at")
+    search_fields = ("name", "prefix", "user__username")
+    search_help_text = "Name, user, or how the token begins"
+    ordering = ("-created_at", "-id")
+    list_select_related = ("user",)
+
+    def get_queryset(self, request: HttpRequest) -> Tokens:
+        rows = ApiToken.objects.select_related("user", "revoked_by")
+        if not (request.user.has_perm(REVOKE) or request.user.has_perm(SEE_ALL)):
+            rows = rows.filter(user_id=user_id_of(request))
+        return tokens.with_state(rows, database_now()).order_by(*self.ordering)
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = self.admin_site.admin_view(self.revoke_view)
+        return [
+            path("<uuid:token_id>/revoke/", revoke, name="approvals_apitoken_revoke"),
+            *super().get_urls(),
+        ]
+
+    def page(self, request: HttpRequest, row: ApiToken) -> dict[str, Any]:
+        did = AuditEntry.objects.filter(token=row, request__in=selectors.visible_to(user_id_of(request)))
+        latest = did.select_related("request", "actor").order_by("-recorded_at", "-id")
+        return {
+            "title": str(row),
+            "token": row,
+            "latest": latest[:LATEST_ENTRIES],
+            "entries_url": f"{reverse('admin:approvals_auditentry_changelist')}?token__id__exact={row.pk}",
+            "may_revoke": request.user.has_perm(REVOKE) and row.revoked_at is None,
+        }
+
+    def revoke_view(self, request: HttpRequest, token_id: UUID) -> HttpResponse:
+        """GET asks for confirmation; POST revokes. A second time says who was first."""
+        if not request.user.has_perm(REVOKE):
+            raise PermissionDenied
+        token = self.get_queryset(request).filter(pk=token_id).first()
+        if token is None:
+            raise Http404(f"There is no API token {token_id}.")
+        if request.method != "POST":
+            return self.shown(request, "admin/approvals/revoke.html", {"title": "Revoke?", "token": token})
+        if tokens.revoke(token_id, user_id_of(request)):
+            messages.success(request, f"{token} is revoked: nobody gets in with it any more.")
+        else:
+            messages.info(request, f"{token} had been revoked before.")
+        return HttpResponseRedirect(reverse("admin:approvals_apitoken_change", args=[token_id]))
+
+    @admin.display(description="token", ordering="name")
+    def what(self, token: ApiToken) -> SafeString:
+        return format_html("{} <code>{}…</code>", visible(token.name), token.prefix)
+
+    @admin.display(description="scopes")
+    def good_for(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.display(description="state", ordering="state")
+    def worth(self, token: Any) -> SafeString:
+        return format_html('<span class="state is-{}">{}</span>', token.state, token.state.capitalize())
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, token: ApiToken) -> SafeString | None:
+        return moment_of(token.created_at)
+
+    @admin.display(description="expires", ordering="expires_at", empty_value="never")
+    def expires(self, token: ApiToken) -> SafeString | None:
+        return moment_of(token.expires_at)
+
+    @admin.display(description="last used", ordering="last_used_at", empty_value="never")
+    def last_used(self, token: ApiToken) -> SafeString | None:
+        return moment_of(token.last_used_at)
