@@ -24,6 +24,7 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
+from approvals.web.holding import HoldingAnswers  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from config.origins import OwnPagesOnly, Receive, Scope, Send  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
@@ -90,7 +91,7 @@ _start_with_reactor()
 
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": HoldingAnswers(pages, ending="/outcome"),
         "websocket": OwnPagesOnly(
             SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))
         ),
