@@ -127,8 +127,12 @@ def content_hash(salt: str, content: str) -> str:
 
 
 def canonical_entry(entry: AuditEntry, host_now: str) -> str:
-    """Every column that identifies the entry, in canonical JSON (RFC 8785). Format 1 knew no tokens."""
-    token = {} if entry.format == 1 else {"token": None if entry.token_id is None else str(entry.token_id)}
+    """Every column that identifies the entry, in canonical JSON (RFC 8785).
+
+    Format 1 knew no tokens: one that has been added to such an entry since then is a difference.
+    """
+    token_id = None if entry.token_id is None else str(entry.token_id)
+    token = {} if entry.format == 1 and token_id is None else {"token": token_id}
     return canonical(
         {
             **token,

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from approvals import audit, deciding, triggers
+from approvals import audit, deciding, tokens, triggers
+from approvals.commands import Channel
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 from tests import factories as make
 
@@ -137,3 +138,68 @@ class TestWriters:
         ):
             with pytest.raises(TypeError):
                 write()
+
+
+class TestTokens:
+    """Which API token was shown is part of what is hashed."""
+
+    @pytest.fixture
+    def by_token(self) -> AuditEntry:
+        reviewer = make.reviewer()
+        token, _ = tokens.issue(reviewer.pk, "deploy", ["decide"])
+        request_id = make.approval()
+        deciding.decide(make.actor(reviewer, Channel.API, token_id=token.pk), request_id, "approve")
+        return self.entry(request_id, 2)
+
+    def test_an_entry_says_which_token_was_shown(self, by_token: AuditEntry) -> None:
+        assert by_token.token is not None
+        hashed = json.loads(by_token.canonical)
+        assert (hashed["token"], hashed["format"]) == (str(by_token.token.pk), 2)
+        assert by_token.token.name not in by_token.canonical
+        assert audit.verify(by_token.request) is None
+
+    def test_without_a_token_that_is_hashed_too(self, request_row: HumanRequest) -> None:
+        assert json.loads(self.entry(request_row.pk, 1).canonical)["token"] is None
+
+    def test_another_token_or_none_is_named(self, by_token: AuditEntry) -> None:
+        """Blame can neither be moved to another program nor taken off."""
+        other, _ = tokens.issue(make.user().pk, "other", ["read"])
+        for forged in (other.pk, None):
+            with as_a_superuser_might():
+                AuditEntry.writing.filter(pk=by_token.pk).update(token=forged)
+            found = audit.verify(by_token.request)
+            assert found is not None
+            assert (found.sequence, found.reason) == (2, "columns disagree with the hashed text")
+
+    def test_a_chain_that_began_before_there_were_tokens_holds_and_goes_on(self) -> None:
+        request_id = make.approval()
+        self.write_in_format_1(request_id)
+        deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        formats = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
+        assert list(formats.values_list("format", flat=True)) == [1, 2]
+        assert audit.verify(HumanRequest.objects.get(pk=request_id)) is None
+
+    def test_a_token_added_to_an_entry_from_before_is_named(self) -> None:
+        request_id = make.approval()
+        self.write_in_format_1(request_id)
+        token, _ = tokens.issue(make.user().pk, "late", ["read"])
+        with as_a_superuser_might():
+            AuditEntry.writing.filter(request_id=request_id).update(token=token)
+        found = audit.verify(HumanRequest.objects.get(pk=request_id))
+        assert found is not None
+        assert found.reason == "columns disagree with the hashed text"
+
+    @staticmethod
+    def entry(request_id: object, sequence: int) -> AuditEntry:
+        found: AuditEntry = AuditEntry.objects.get(request_id=request_id, sequence=sequence)
+        return found
+
+    def write_in_format_1(self, request_id: str) -> None:
+        """The only entry of this request as it would have been written then: without `token`."""
+        hashed = json.loads(self.entry(request_id, 1).canonical)
+        del hashed["token"]
+        text = json.dumps(hashed | {"format": 1}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        head = hashlib.sha256(text.encode()).hexdigest()
+        with as_a_superuser_might():
+            AuditEntry.writing.filter(request_id=request_id).update(format=1, canonical=text, hash=head)
+        HumanRequest.writing.filter(pk=request_id).update(trail_head=head)
