@@ -4,9 +4,12 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
+from config.api import api
+
 urlpatterns = [
     path("", include("approvals.web.urls")),
     path("", include("orchestration.web.urls")),
+    path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
     path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from django.http import HttpRequest
 
@@ -22,14 +23,12 @@ USER_AGENT_LIMIT = 400
 
 def actor_of_http(request: HttpRequest, channel: Channel) -> Actor:
     """The logged-in user behind this request."""
-    return Actor(
-        user_id=request.user.pk,
-        channel=channel,
-        address=client_address(
-            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
-        ),
-        user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
-    )
+    return _actor_of_http(request, request.user.pk, channel, None)
+
+
+def actor_of_caller(request: HttpRequest, user_id: int, token_id: UUID | None) -> Actor:
+    """The user as whom a call of the API acts, and the token that was shown, if one was."""
+    return _actor_of_http(request, user_id, Channel.API, token_id)
 
 
 def actor_of_scope(scope: Mapping[str, Any], channel: Channel) -> Actor:
@@ -53,6 +52,20 @@ def client_address(peer: str, forwarded_for: str) -> str | None:
             break
         nearest = claimed
     return None if nearest is None else str(nearest)
+
+
+def _actor_of_http(
+    request: HttpRequest, user_id: int | None, channel: Channel, token_id: UUID | None
+) -> Actor:
+    return Actor(
+        user_id=user_id,
+        channel=channel,
+        address=client_address(
+            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+        ),
+        user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
+        token_id=token_id,
+    )
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str:

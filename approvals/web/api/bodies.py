@@ -1,0 +1,92 @@
+"""Bodies as they come in: JSON in the strict sense, bounded, and every value of it fit to be recorded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from django.http import HttpRequest
+from django.http.request import RawPostDataException, UnreadablePostError
+from ninja.parser import Parser
+
+from approvals.exceptions import InvalidRequest
+from approvals.payloads import BYTES_LIMIT, DEPTH_LIMIT, checked_json
+from approvals.web.api.problems import TooLarge
+
+# The largest payload, and room for what stands around it and for how JSON may escape it.
+BODY_LIMIT = 2 * BYTES_LIMIT
+# Levels that a body may have around a payload.
+AROUND = 4
+
+
+def read_body(request: HttpRequest) -> None:
+    """Read the body before anybody else does, and no more of it than may be."""
+    if _announced(request) > BODY_LIMIT:
+        raise _too_large()
+    try:
+        body = request.read(BODY_LIMIT + 1)
+    except (RawPostDataException, UnreadablePostError):
+        raise InvalidRequest("The body could not be read.", field="") from None
+    if len(body) > BODY_LIMIT:
+        raise _too_large()
+    request._body = body  # what `request.body` keeps what it read in
+
+
+class StrictJson(Parser):
+    """Refuses what other programs would read otherwise, or not at all."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        if not _may_be_json(request.content_type or ""):
+            raise InvalidRequest("A body is JSON: send it with `Content-Type: application/json`.", field="")
+        return _storable(_parsed(request.body))
+
+
+def _may_be_json(media_type: str) -> bool:
+    return media_type in ("", "application/json") or media_type.endswith("+json")
+
+
+def _announced(request: HttpRequest) -> int:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isdecimal() else 0
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.")
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(
+            body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_without_duplicates
+        )
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", field="") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body is not UTF-8.", field="") from None
+    except ValueError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", field="") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body is a JSON object.", field="")
+    return value
+
+
+def _storable(body: dict[str, Any]) -> Any:
+    """A copy without what can't be recorded: U+0000, lone surrogates, numbers beyond JSON's."""
+    try:
+        return checked_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND)
+    except InvalidRequest as error:
+        field = (error.field or "").removeprefix(".")
+        raise InvalidRequest(error.detail.removeprefix("."), field=field) from None
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        seen: set[str] = set()
+        again = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name {again[:100]!r} comes twice in an object")
+    return names

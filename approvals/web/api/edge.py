@@ -1,0 +1,122 @@
+"""The API's outer edge: every answer that is no answer is a problem, whatever went wrong and wherever.
+
+Routers raise; nobody below makes a problem by hand. What is outside of every router (unknown addresses, wrong
+methods, bodies that are too large) is answered here, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from django.db import InterfaceError, InternalError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern, URLResolver, re_path
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.openapi.docs import DocsBase
+
+from approvals.exceptions import ApprovalError
+from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
+from approvals.web.api.bodies import StrictJson, read_body
+from approvals.web.api.documentation import Documentation, completed
+from approvals.web.api.problems import InvalidFields, Unauthenticated, problem, refused
+from approvals.web.api.validation import errors_of
+
+logger = logging.getLogger(__name__)
+
+View: TypeAlias = Callable[..., HttpResponseBase]
+
+# The database is away, or its connection is. Everything else that it says is a mistake of ours.
+LOST = (OperationalError, InterfaceError, InternalError)
+
+
+class Api(NinjaAPI):
+    """An API of Sayso's: strict bodies, two kinds of authentication, problems, a description."""
+
+    def __init__(self, *, docs: DocsBase | None = None, **options: Any) -> None:
+        super().__init__(auth=AUTHENTICATION, parser=StrictJson(), docs=docs or Documentation(), **options)
+        self.refuses(ApprovalError)
+        self.add_exception_handler(HttpError, _of_http)
+        self.add_exception_handler(ValidationError, _of_validation)
+        self.add_exception_handler(Http404, _not_found)
+        self.add_exception_handler(Exception, _failed)
+
+    def refuses(self, error: type[Exception]) -> None:
+        """Answer errors of this class, which have `code`, `detail` and `field`, by the problem they are."""
+        self.add_exception_handler(error, _refused)
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        return completed(super().get_openapi_schema(**options))
+
+    def _get_urls(self) -> list[URLResolver | URLPattern]:
+        urls = super()._get_urls()
+        for url in urls:
+            if isinstance(url, URLPattern):
+                url.callback = _answered(url.callback)
+        return [*urls, re_path("", _answered(_no_address))]
+
+
+def _answered(view: View) -> View:
+    """The view, what it leaves to Django answered as the API answers."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            if request.method not in SAFE_METHODS:
+                read_body(request)
+            response = view(request, *args, **kwargs)
+        except ApprovalError as error:
+            response = refused(error)
+        except Http404:
+            response = problem("not_found", "There is nothing at this address.")
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response = _with_allow(response)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    answered.csrf_exempt = True  # type: ignore[attr-defined]  # sessions are checked where they count
+    return answered
+
+
+def _with_allow(response: HttpResponseBase) -> HttpResponse:
+    refusal = problem("method_not_allowed", f"This address takes {response['Allow']}.")
+    refusal["Allow"] = response["Allow"]
+    return refusal
+
+
+def _no_address(request: HttpRequest) -> HttpResponse:
+    return problem("not_found", "There is nothing at this address.")
+
+
+def _refused(request: HttpRequest, error: Any) -> HttpResponse:
+    return refused(error)
+
+
+def _of_http(request: HttpRequest, error: Any) -> HttpResponse:
+    """What ninja raises by itself: nobody is authenticated, or the parser has refused the body."""
+    if isinstance(error.__cause__, ApprovalError):
+        return refused(error.__cause__)
+    if isinstance(error, AuthenticationError):
+        return refused(Unauthenticated("Show a token in `Authorization: Bearer …`, or log in."))
+    return _failed(request, error)
+
+
+def _of_validation(request: HttpRequest, error: Any) -> HttpResponse:
+    return refused(InvalidFields(errors_of(error)))
+
+
+def _not_found(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem("not_found", "There is nothing at this address.")
+
+
+def _failed(request: HttpRequest, error: Any) -> HttpResponse:
+    """Nothing that anybody foresaw: the log has the details, the caller has none."""
+    logger.error("api_failed method=%s path=%s", request.method, request.path, exc_info=error)
+    if isinstance(error, LOST):
+        return problem("unavailable", "The database does not answer. Repeating is safe; try again.")
+    return problem("internal", "Something went wrong here. It is in the log of this installation.")

@@ -1,0 +1,67 @@
+"""Pages of lists that grow while they are read: a cursor names the last row that was seen, no number of rows.
+
+The lists are ordered by a moment and an id, newest first; what comes in meanwhile is before the first page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+from approvals.exceptions import InvalidRequest
+
+DEFAULT_LIMIT = 50
+LIMIT = 200
+LONGEST_CURSOR = 200
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a row stands: behind it are those that are older, and of the same moment those of lower ids."""
+
+    at: datetime
+    id: UUID
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """What this cursor names; None: the start. InvalidRequest where it is not one of ours."""
+    if cursor is None:
+        return None
+    try:
+        at, _, row_id = _text(cursor).partition(" ")
+        place = Place(at=datetime.fromisoformat(at).astimezone(UTC), id=UUID(row_id))
+        if _cursor(place) == cursor:
+            return place
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidRequest("This is no cursor that this list gave.", field="cursor")
+
+
+def page_of(
+    rows: Sequence[Row], limit: int, place: Callable[[Row], Place]
+) -> tuple[Sequence[Row], str | None]:
+    """The first `limit` of these rows, of which one more was read; and the cursor of what follows them."""
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], _cursor(place(rows[limit - 1]))
+
+
+def _cursor(place: Place) -> str:
+    text = f"{place.at.astimezone(UTC).isoformat()} {place.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _text(cursor: str) -> str:
+    if len(cursor) > LONGEST_CURSOR:
+        raise ValueError("too long")
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except binascii.Error as error:
+        raise ValueError("not base64") from error

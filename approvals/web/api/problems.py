@@ -1,0 +1,189 @@
+"""How the API refuses: RFC 9457 problems. The one place where a code becomes an HTTP status.
+
+Orchestration's part of the API speaks through this module, too: whatever has `code`, `detail` and `field`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from django.http import HttpResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from approvals.exceptions import ApprovalError, InvalidRequest
+from approvals.lifecycle import Outcome
+from approvals.selectors import outcome_on_the_wire
+from approvals.web.api.wire import OutcomeOnTheWire
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "2"
+
+STATUSES: Mapping[str, HTTPStatus] = {
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "not_permitted": HTTPStatus.FORBIDDEN,
+    "unknown_request": HTTPStatus.NOT_FOUND,
+    "unknown_run": HTTPStatus.NOT_FOUND,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "already_decided": HTTPStatus.CONFLICT,
+    "already_finished": HTTPStatus.CONFLICT,
+    "too_late": HTTPStatus.CONFLICT,
+    "key_conflict": HTTPStatus.CONFLICT,
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+# What each code means, for the documentation.
+MEANINGS: Mapping[str, str] = {
+    "unauthenticated": "No valid token and no session that holds.",
+    "not_permitted": "You may see it, but not do this; the token lacks the scope; or a CSRF token is missing.",
+    "unknown_request": "There is no such request, or you may not see it.",
+    "unknown_run": "There is no such run, or you may not see it.",
+    "not_found": "There is nothing at this address.",
+    "method_not_allowed": "The address does not take this method; see `Allow`.",
+    "already_decided": "Somebody was first, or you have voted otherwise; `outcome` is what is on record.",
+    "already_finished": "The run has ended.",
+    "too_late": "The deadline had passed; `outcome` is what is on record.",
+    "key_conflict": "The same key was used with another body. Nothing was opened.",
+    "too_large": "The body is larger than may be sent.",
+    "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
+    "rate_limited": "Too many requests; see `Retry-After`.",
+    "internal": "A mistake of this installation; it is in its log.",
+    "busy": "More is queued than may wait. Nothing was recorded; see `Retry-After`.",
+    "unavailable": "The database does not answer. Repeating is safe; see `Retry-After`.",
+}
+
+# Refusals of these codes speak of a field of the body; others of the whole.
+_OF_FIELDS = ("invalid", "key_conflict")
+
+
+class FieldError(BaseModel):
+    """One field at fault."""
+
+    field: str = Field(description="Its path: `arguments.items[3]`. Empty: the body as a whole.")
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem. `code` is stable: match on it, never on texts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Entity",
+                    "status": 422,
+                    "detail": "title is required.",
+                    "code": "invalid",
+                    "errors": [{"field": "title", "message": "title is required."}],
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(json_schema_extra={"enum": list(STATUSES)})
+    errors: list[FieldError] | None = Field(
+        default=None, description="Each field at fault; only where fields are."
+    )
+    outcome: OutcomeOnTheWire | None = Field(
+        default=None, description="What is on record; only with `already_decided` and `too_late`."
+    )
+
+
+class Refusal(Protocol):
+    """An error that a problem can be made of."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def field(self) -> str | None: ...
+
+
+class Unauthenticated(ApprovalError):
+    """Nobody, or not any more."""
+
+    code = "unauthenticated"
+
+
+class TooLarge(ApprovalError):
+    """The body is larger than may be sent."""
+
+    code = "too_large"
+
+
+class InvalidFields(InvalidRequest):
+    """Several fields at once break their rules."""
+
+    def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
+        self.errors = tuple(errors)
+        field, message = self.errors[0]
+        super().__init__(message, field=field)
+
+
+def refused(error: Refusal) -> HttpResponse:
+    """The problem that says why."""
+    return _response(error.code, _contents(error))
+
+
+def problem(code: str, detail: str) -> HttpResponse:
+    """A problem without further members."""
+    return _response(code, {"code": code, "detail": detail})
+
+
+def in_words(error: Refusal) -> dict[str, Any]:
+    """The same for one of many: what the problem says, without what it says as an answer of HTTP's."""
+    return _contents(error)
+
+
+def refusals(*codes: str) -> dict[str, Any]:
+    """These refusals in an operation's documentation, beside those that every operation has."""
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for code in ("unauthenticated", "not_permitted", "invalid", *codes, "internal", "busy", "unavailable"):
+        by_status.setdefault(STATUSES[code], []).append(code)
+    return {
+        "responses": {
+            status.value: {
+                "description": " ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
+            for status, codes in sorted(by_status.items())
+        }
+    }
+
+
+def _contents(error: Refusal) -> dict[str, Any]:
+    contents: dict[str, Any] = {"code": error.code, "detail": error.detail}
+    errors = getattr(error, "errors", None) or [(error.field, error.detail)]
+    if error.code in _OF_FIELDS and errors[0][0] is not None:
+        contents["errors"] = [{"field": field, "message": message} for field, message in errors]
+    outcome: Outcome | None = getattr(error, "outcome", None)
+    if outcome is not None and error.code in ("already_decided", "too_late"):
+        contents["outcome"] = outcome_on_the_wire(outcome)
+    return contents
+
+
+def _response(code: str, contents: Mapping[str, Any]) -> HttpResponse:
+    status = STATUSES[code]
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, **contents}
+    response = HttpResponse(json.dumps(body), content_type=MEDIA_TYPE, status=status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = RETRY_AFTER
+    if status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = 'Bearer realm="Sayso"'
+    return response

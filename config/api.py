@@ -1,0 +1,19 @@
+"""The HTTP API of this installation, composed of the apps' routers."""
+
+from __future__ import annotations
+
+from approvals.web.api import requests
+from approvals.web.api.edge import Api
+from orchestration.exceptions import OrchestrationError
+
+DESCRIPTION = """\
+Ask people, wait for them, decide: over HTTP. `docs/api.md` has examples for curl and Python.
+
+Refusals are RFC 9457 problems (`application/problem+json`) with a stable `code`. Times are ISO 8601 in UTC;
+durations are seconds. Every POST may be repeated after a lost answer: questions and runs by
+their `key`, everything else by itself.
+"""
+
+api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespace="api")
+api.add_router("", requests.router, tags=["requests"])
+api.refuses(OrchestrationError)
