@@ -13,6 +13,7 @@ from django.core import checks
 from django.db import connections
 
 from approvals import triggers
+from approvals.webhooks import targets
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
@@ -27,6 +28,8 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
         *_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
         *_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
         *_proxies(),
+        *_callback_networks(),
+        *_callback_hosts(),
     ]
 
 
@@ -95,6 +98,33 @@ def _proxies() -> Iterator[checks.CheckMessage]:
                 f"SAYSO_TRUSTED_PROXIES: {error}.",
                 hint="IP addresses or networks such as 10.0.0.0/8, separated by commas.",
                 id="sayso.E004",
+            )
+
+
+def _callback_networks() -> Iterator[checks.CheckMessage]:
+    for text in settings.SAYSO_CALLBACK_NETWORKS:
+        network = targets.network_from(text)
+        if network is None:
+            yield checks.Error(
+                f"SAYSO_CALLBACK_NETWORKS: {text!r} is no network.",
+                hint="Networks such as 10.0.0.0/8, separated by commas.",
+                id="sayso.E005",
+            )
+        elif network.prefixlen == 0:
+            yield checks.Warning(
+                f"SAYSO_CALLBACK_NETWORKS: {text} is everything, this computer's own services included.",
+                hint="Name the private networks in which receivers are; public addresses need no naming.",
+                id="sayso.W007",
+            )
+
+
+def _callback_hosts() -> Iterator[checks.CheckMessage]:
+    for text in settings.SAYSO_CALLBACK_HOSTS:
+        if not targets.is_pattern(text):
+            yield checks.Warning(
+                f"SAYSO_CALLBACK_HOSTS: {text!r} is no host, and allows none.",
+                hint="Hosts without a port, such as hooks.example.org or *.example.org, separated by commas.",
+                id="sayso.W008",
             )
 
 

@@ -1,8 +1,8 @@
 """The process as an executor of runs: its waiting room, its lease, its engine, from start to stop.
 
-Servers take up whatever nobody executes: queued runs, and those whose process has died. A terminal executes
-only what it starts itself. The one thing done now and then is the renewal of the lease, with a look for what
-the dead have left; all else follows hints.
+Servers take up whatever nobody executes: queued runs, and those whose process has died. They post outcomes to
+callback URLs, too. A terminal executes only what it starts itself. The one thing done now and then is the
+renewal of the lease, with a look for what the dead have left; all else follows hints.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from approvals import hints
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError
 from approvals.waiting.room import waiting_room
+from approvals.webhooks.postman import Postman
 from orchestration import journal, leases, selectors
 from orchestration.conf import orchestration_settings
 from orchestration.engines.local import LocalEngine
@@ -68,6 +69,7 @@ class Runtime:
         self._left: frozenset[UUID] = frozenset()
         self._ready = asyncio.Event()
         self._living: asyncio.Task[None] | None = None
+        self._postman = Postman(waiting_room()) if serves else None
         self.manager = OrchestrationManager(self._engine)
 
     @property
@@ -78,6 +80,8 @@ class Runtime:
         room = waiting_room()
         room.topic_source(journal.TOPIC, selectors.runs_changed_since)
         await room.start()
+        if self._postman is not None:
+            await self._postman.start()
         self._living = asyncio.create_task(self._live(), context=contextvars.Context())
 
     async def ready(self) -> None:
@@ -87,6 +91,10 @@ class Runtime:
     async def stop(self) -> None:
         if self._living is not None:
             self._living.cancel()
+        # Both have their last words with the database: side by side, for servers wait for seconds only.
+        if self._postman is not None:
+            await self._postman.stop()
+        if self._living is not None:
             await asyncio.wait([self._living])
         self._engine.close()
         await waiting_room().stop()

@@ -1,6 +1,31 @@
-"""Where outcomes may be posted: to hosts that the installation names, at public or allowed addresses."""
+"""Where outcomes may be posted: to hosts that the installation names, at public or allowed addresses.
+
+A URL passes twice. When a request is asked, everything is refused that can be without resolving its host.
+When its outcome is posted, the host is resolved once, all its addresses are checked, and the connection is
+made to one of these: what the name resolves to later, or elsewhere, makes no difference. A redirect begins
+anew.
+
+Any port will do: who allows a host allows what it serves. Hosts are compared in one spelling (lower case,
+IDNA, no trailing dot); numbers that only some programs take for an address are no hosts.
+"""
 
 from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TypeAlias
 
 import httpx
 
@@ -9,6 +34,55 @@ from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_text
 
 URL_LIMIT = 2000
+HOST_LIMIT = 253
+RESOLVERS = 16
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# How the last label of a host begins to be a number, in any base that resolvers know.
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+# Beyond what `ipaddress` of every supported Python knows not to be public.
+_SPECIAL = [
+    ip_network(each)
+    for each in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2001:db8::/32",
+        "3fff::/20",
+        "2620:4f:8000::/48",
+    )
+]
+_UNICAST = IPv6Network("2000::/3")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A URL that may be posted to, as far as can be told without resolving its host."""
+
+    url: httpx.URL
+    host: str
+    address: Address | None
+    """The host itself, where it is an address."""
+
+    @property
+    def port(self) -> int:
+        return self.url.port or (443 if self.url.scheme == "https" else 80)
+
+    @property
+    def netloc(self) -> str:
+        """For the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.url.port is None else f"{host}:{self.url.port}"
+
+    def at(self, address: Address) -> httpx.URL:
+        """The same URL by this address."""
+        return self.url.copy_with(host=str(address))
 
 
 def checked_callback_url(value: object) -> str:
@@ -19,26 +93,135 @@ def checked_callback_url(value: object) -> str:
     return text
 
 
-def check_target(text: str) -> httpx.URL:
+def check_target(text: str) -> Target:
     """InvalidRequest where the installation posts nothing to this URL, whatever its host resolves to."""
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise _refused(f"This is no URL: {error}.") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise _refused("A callback URL begins with https:// or http:// and names a host.")
     if url.userinfo or url.fragment:
         raise _refused("A callback URL has no user, password or fragment.")
-    if not any(_matches(pattern, url.host) for pattern in approval_settings().callback_hosts):
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise _refused("The port of a callback URL is between 1 and 65535.")
+    host = normal_host(url.raw_host.decode("ascii"))
+    if host is None:
+        raise _refused("A callback URL names its host by a name, or by an address in the usual spelling.")
+    if not any(_matches(pattern, host) for pattern in approval_settings().callback_hosts):
         raise _refused("This host is none of those that the installation allows (SAYSO_CALLBACK_HOSTS).")
-    return url
+    target = Target(url=url, host=host, address=_as_address(host))
+    if target.address is not None:
+        check_address(target.address)
+    return target
+
+
+async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
+    """All addresses of the target's host, each of which may be posted to; InvalidRequest if one may not.
+
+    OSError where the host has none.
+    """
+    if target.address is not None:
+        return [target.address]
+    found = await resolve(target.host, target.port)
+    addresses = list(dict.fromkeys(_plain(ip_address(each)) for each in found))
+    if not addresses:
+        raise OSError(f"{target.host} has no address")
+    for address in addresses:
+        check_address(address)
+    return addresses
+
+
+def check_address(address: Address) -> None:
+    """InvalidRequest unless the address is public or in one of SAYSO_CALLBACK_NETWORKS."""
+    allowed = (network_from(each) for each in approval_settings().callback_networks)
+    if not is_public(address) and not any(network and address in network for network in allowed):
+        raise _refused("This host's address is not public, and not allowed either (SAYSO_CALLBACK_NETWORKS).")
+
+
+def is_public(address: Address) -> bool:
+    """Whether this is an ordinary address of the internet, and embeds no other kind."""
+    address = _plain(address)
+    if address.is_multicast or not address.is_global or any(address in each for each in _SPECIAL):
+        return False
+    if isinstance(address, IPv4Address):
+        return True
+    if address in _NAT64:
+        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+    if address.sixtofour is not None and not is_public(address.sixtofour):
+        return False
+    return address in _UNICAST
+
+
+def network_from(text: str) -> Network | None:
+    """None for what is no network: it allows nothing, and `manage.py check` names it."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
+
+
+def normal_host(host: str) -> str | None:
+    """The one spelling of a host name or address; None for what is neither."""
+    host = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    if not host.isascii():
+        try:
+            host = httpx.URL(f"http://{host}/").raw_host.decode("ascii")
+        except httpx.InvalidURL:
+            return None
+    address = _as_address(host)
+    if address is not None:
+        return str(address)
+    labels = host.split(".")
+    named = len(host) <= HOST_LIMIT and all(_LABEL.fullmatch(label) for label in labels)
+    return host if named and not _NUMBER.fullmatch(labels[-1]) else None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether this can stand in SAYSO_CALLBACK_HOSTS: a host, or `*.` and a name."""
+    host = normal_host(text.removeprefix("*."))
+    return host is not None and not (text.startswith("*.") and _as_address(host) is not None)
+
+
+class Resolver:
+    """The system's resolver, on threads of its own: one that hangs must not keep others from theirs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="sayso-resolver")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _resolved, host, port)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _resolved(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [str(address[0]) for *_, address in found]
 
 
 def _matches(pattern: str, host: str) -> bool:
     """`*.example.org` stands for every host below example.org."""
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:].lower())
-    return host == pattern.lower()
+    if not is_pattern(pattern):
+        return False
+    named = normal_host(pattern.removeprefix("*."))
+    return host.endswith(f".{named}") if pattern.startswith("*.") else host == named
+
+
+def _as_address(host: str) -> Address | None:
+    """An address that names no zone: that would be one of this computer's interfaces."""
+    try:
+        return None if "%" in host else _plain(ip_address(host))
+    except ValueError:
+        return None
+
+
+def _plain(address: Address) -> Address:
+    """IPv4 in IPv6's clothes, undressed: that is how the connection is made."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def _refused(detail: str) -> InvalidRequest:

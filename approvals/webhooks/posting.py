@@ -1,0 +1,170 @@
+"""One attempt to post one message: within its time, to checked addresses only, believing the status alone."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from approvals.exceptions import InvalidRequest
+from approvals.waiting.outages import described
+from approvals.webhooks.messages import Message
+from approvals.webhooks.targets import Address, Resolve, Resolver, Target, addresses_of, check_target
+
+# Seconds for everything: resolving, redirects, an answer that comes byte by byte.
+TIMEOUT = 15.0
+# For one address; the host may have others.
+CONNECTING = 5.0
+# Read of an answer before its sender is cut off, out of courtesy: in seconds, and in bytes.
+COURTESY = 1.0
+ANSWER_LIMIT = 4096
+REDIRECTS = 3
+
+GONE = 410
+FOLLOWED = {307, 308}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the receiver said. Delivered where there is no `error`; `final`: it wants no more messages."""
+
+    status_code: int | None = None
+    error: str = ""
+    retry_after: float | None = None
+    final: bool = False
+    location: str | None = None
+
+
+class Posting:
+    """How messages are posted. Holds no connection between attempts: one made for a host serves no other."""
+
+    def __init__(
+        self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._resolver = None if resolve else Resolver()
+        self._resolve: Resolve = resolve or self._resolver  # type: ignore[assignment]  # one of both is there
+        self._timeout = timeout
+        self._tls = tls
+        self._loading = asyncio.Lock()
+
+    async def post(self, url: str, message: Message) -> Answer:
+        """Post the message, following 307 and 308. Never raises for what the other side does."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(url, message)
+        except TimeoutError:
+            return Answer(error=f"There was no answer within {self._timeout:g} s.")
+        except InvalidRequest as refusal:
+            return Answer(error=refusal.detail)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            return Answer(error=described(error))
+
+    def close(self) -> None:
+        if self._resolver is not None:
+            self._resolver.close()
+
+    async def _follow(self, url: str, message: Message) -> Answer:
+        target = check_target(url)
+        for _ in range(REDIRECTS + 1):
+            answer = await self._reach(target, message)
+            if answer.location is None:
+                return answer
+            following = target.url.join(answer.location)
+            if target.url.scheme == "https" and following.scheme != "https":
+                return replace(answer, error="A redirect from https to http is not followed.")
+            try:
+                target = check_target(str(following))
+            except InvalidRequest as refusal:
+                return replace(
+                    answer, error=f"A redirect to {str(following)[:200]} is refused. {refusal.detail}"
+                )
+        return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
+
+    async def _reach(self, target: Target, message: Message) -> Answer:
+        """By the first of the host's addresses that takes a connection."""
+        *others, last = await addresses_of(target, self._resolve)
+        for address in others:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._exchange(target, address, message)
+        return await self._exchange(target, last, message)
+
+    async def _exchange(self, target: Target, address: Address, message: Message) -> Answer:
+        # Connected by address, verified by name: the certificate must be the host's.
+        named = {} if target.address is not None else {"sni_hostname": target.host}
+        async with (
+            httpx.AsyncClient(
+                verify=await self._trust(),
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(self._timeout, connect=CONNECTING),
+            ) as client,
+            client.stream(
+                "POST",
+                target.at(address),
+                headers={**message.headers, "Host": target.netloc},
+                content=message.body,
+                extensions=named,
+            ) as response,
+        ):
+            answer = _answer(response)
+            await _hear_out(response)
+        return answer
+
+    async def _trust(self) -> ssl.SSLContext:
+        async with self._loading:
+            if self._tls is None:
+                self._tls = await asyncio.to_thread(_trusted)
+        return self._tls
+
+
+def _trusted() -> ssl.SSLContext:
+    """What browsers trust, and what this computer does: perhaps an authority of its owner's."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
+
+
+def _answer(response: httpx.Response) -> Answer:
+    status = response.status_code
+    location = response.headers.get("location")
+    if 200 <= status < 300:
+        return Answer(status_code=status)
+    if status == GONE:
+        return Answer(status_code=status, error="The receiver wants no more (410 Gone).", final=True)
+    if status in FOLLOWED and location:
+        return Answer(status_code=status, location=location)
+    if 300 <= status < 400:
+        error = f"A redirect by status {status} is not followed; 307 and 308 are, if they say where to."
+        return Answer(status_code=status, error=error)
+    return Answer(
+        status_code=status,
+        error=f"The receiver answered with status {status}.",
+        retry_after=_retry_after(response.headers.get("retry-after", "")),
+    )
+
+
+async def _hear_out(response: httpx.Response) -> None:
+    """Let a short answer end; what it says, and how it ends, is of no interest."""
+    heard = 0
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(COURTESY):
+            async for part in response.aiter_raw():
+                heard += len(part)
+                if heard >= ANSWER_LIMIT:
+                    return
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds from now, given as such or as a date."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
