@@ -163,5 +163,5 @@ def _checked(scopes: Collection[str]) -> list[str]:
 def _lifetime(lifetime: float | None) -> float | None:
     lifetime = seconds(lifetime, "lifetime", none_allowed=True)
     if lifetime == 0:
-        raise InvalidRequest("must be more than 0 seconds", field="lifetime")
+        raise InvalidRequest("lifetime must be more than 0 seconds.", field="lifetime")
     return lifetime

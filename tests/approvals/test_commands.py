@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from approvals import gate, selectors
+from approvals import gate, selectors, tokens
 from approvals.lifecycle import Outcome, Status
 from approvals.management import people
 from approvals.management.answering import flat_properties, labels, typed_choices, typed_property
 from approvals.management.screen import Misuse, Refused, one_line, visible
 from approvals.management.wording import duration, outcome_sentence
-from approvals.models import AuditEntry
+from approvals.models import ApiToken, AuditEntry
+from approvals.tokens import Scope
 from tests import factories as make
 from tests.conftest import Manage
+from tests.processes import PROJECT
 from tests.stacks import Stack
 
 
@@ -337,6 +341,69 @@ class TestTypedAnswers:
             typed_property("perhaps", {"type": kind})
 
 
+@pytest.mark.django_db
+class TestCreateToken:
+    def issued(self, *arguments: str) -> tuple[str, str]:
+        """What standard output and standard error got."""
+        errors = io.StringIO()
+        output = run("create_token", *arguments, stderr=errors)
+        return output, errors.getvalue()
+
+    def test_standard_output_gets_the_token_and_nothing_else(self, rita: User) -> None:
+        """So that TOKEN=$(manage.py create_token …) works."""
+        output, told = self.issued("rita", "--name", "deploy", "--scope", "decide", "--scope", "read")
+        assert output.count("\n") == 1
+        bearer = tokens.bearer(output.strip())
+        assert bearer is not None
+        assert bearer.user_id == rita.pk
+        assert bearer.scopes == {Scope.DECIDE, Scope.READ}
+        assert "Token 'deploy' for rita: decide and read; holds until it is revoked." in told
+        assert output.strip() not in told
+
+    def test_without_scopes_it_may_ask_and_read_and_that_is_said(self, rita: User) -> None:
+        output, told = self.issued("rita", "--name", "deploy")
+        bearer = tokens.bearer(output.strip())
+        assert bearer is not None
+        assert bearer.scopes == {Scope.ASK, Scope.READ}
+        assert "ask and read, because no --scope was given" in told
+
+    def test_days_may_be_counted(self, rita: User) -> None:
+        _, told = self.issued("rita", "--name", "deploy", "--expires-in", "1.5")
+        token = ApiToken.objects.get()
+        assert token.expires_at - token.created_at == timedelta(hours=36)
+        assert f"holds until {token.expires_at:%Y-%m-%d %H:%M:%S} UTC" in told
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("nobody", "--name", "x"), "There is no account 'nobody'. Accounts: rita."),
+            (("gone", "--name", "x"), "The account 'gone' is not active."),
+            (("rita", "--name", " "), "--name: "),
+            (("rita", "--name", "two\nlines"), "--name: "),
+            (("rita",), "--name"),
+            (("rita", "--name", "x", "--scope", "rule"), "'ask', 'decide', 'read'"),
+            (("rita", "--name", "x", "--expires-in", "0"), "--expires-in: "),
+            (("rita", "--name", "x", "--expires-in=-1"), "--expires-in: "),
+            (("rita", "--name", "x", "--expires-in", "nan"), "--expires-in: "),
+            (("rita", "--name", "x", "--expires-in", "inf"), "--expires-in: "),
+            (("rita", "--name", "x", "--expires-in", "99999"), "must be between 0 seconds and 100 years"),
+            (("rita", "--name", "x", "--expires-in", "soon"), "--expires-in"),
+        ],
+    )
+    def test_misuse_is_named_and_issues_nothing(
+        self, rita: User, arguments: tuple[str, ...], words: str
+    ) -> None:
+        make.user("gone", is_active=False)
+        error = refusal("create_token", *arguments)
+        assert words in str(error)
+        assert not ApiToken.objects.exists()
+
+    def test_names_cannot_act_on_the_terminal(self, rita: User) -> None:
+        """Direction marks are no control characters: the row may have them, the screen shows them."""
+        _, told = self.issued("rita", "--name", "de\u202eploy", "--force-color")
+        assert "\u202e" not in told
+
+
 @pytest.mark.one_stack
 @pytest.mark.django_db
 class TestProcesses:
@@ -367,3 +434,26 @@ class TestProcesses:
         assert process.wait() == 1
         assert "unavailable: " in process.output.text
         assert "Traceback" not in process.output.text
+
+    def test_a_token_is_alone_on_standard_output(self, stack: Stack, rita: User) -> None:
+        """As a shell takes it; misuse has status 2 and leaves it empty."""
+
+        def issue(username: str) -> subprocess.CompletedProcess[str]:
+            arguments = [
+                sys.executable,
+                str(PROJECT / "manage.py"),
+                "create_token",
+                username,
+                "--name",
+                "deploy",
+            ]
+            return subprocess.run(
+                arguments, env=stack.environment, capture_output=True, text=True, check=False
+            )
+
+        done = issue("rita")
+        assert done.returncode == 0, done.stderr
+        assert tokens.bearer(done.stdout.removesuffix("\n")) is not None
+        assert "Token 'deploy' for rita" in done.stderr
+        wrong = issue("nobody")
+        assert (wrong.returncode, wrong.stdout) == (2, "")
