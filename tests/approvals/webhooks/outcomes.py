@@ -1,0 +1,45 @@
+"""Requests that are closed, with the callbacks that this makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from approvals import deciding, gate
+from approvals.commands import Actor
+from approvals.database import database_now
+from approvals.models import Callback, CallbackAttempt
+from tests import factories as make
+
+
+def closed(url: str, **terms: object) -> Callback:
+    """A callback that waits, of an approval that was withdrawn."""
+    request_id = make.approval(callback_url=url, **terms)
+    deciding.withdraw(Actor.program(), request_id)
+    return callback_of(request_id)
+
+
+async def aclosed(*urls: str) -> list[UUID]:
+    """Many at once; the ids of the callbacks."""
+    ids = await asyncio.gather(*[gate.aopen_approval("Refund", callback_url=url) for url in urls])
+    await asyncio.gather(*[deciding.awithdraw(Actor.program(), each) for each in ids])
+    return [pk async for pk in Callback.objects.filter(request_id__in=ids).values_list("pk", flat=True)]
+
+
+def callback_of(request_id: str) -> Callback:
+    return Callback.objects.get(request_id=request_id)
+
+
+def again(callback: Callback) -> Callback:
+    """The row as it is now."""
+    return Callback.objects.get(pk=callback.pk)
+
+
+def attempts(callback: Callback) -> Sequence[CallbackAttempt]:
+    return list(CallbackAttempt.objects.filter(callback_id=callback.pk).order_by("number"))
+
+
+def make_due(callback_id: UUID) -> None:
+    """Its pause, or another process's claim of it, is over."""
+    Callback.writing.filter(pk=callback_id, status="waiting").update(due_at=database_now())
