@@ -5,6 +5,7 @@ from __future__ import annotations
 from approvals.web.api import requests
 from approvals.web.api.edge import Api
 from orchestration.exceptions import OrchestrationError
+from orchestration.web.api import runs
 
 DESCRIPTION = """\
 Ask people, wait for them, decide: over HTTP. `docs/api.md` has examples for curl and Python.
@@ -16,4 +17,5 @@ their `key`, everything else by itself.
 
 api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespace="api")
 api.add_router("", requests.router, tags=["requests"])
+api.add_router("", runs.router, tags=["runs"])
 api.refuses(OrchestrationError)

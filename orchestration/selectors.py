@@ -45,9 +45,37 @@ def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit
     return list(_shown(runs).order_by("-created_at", "id")[:limit])
 
 
-def run_for(user_id: int, run_id: UUID | str) -> Run:
-    """The run, or UnknownRun where there is none, or none that this user may see."""
-    run = _shown(_visible_to(user_id)).filter(pk=as_id(run_id)).first()
+def listed_runs(
+    user_id: int,
+    *,
+    status: str | None = None,
+    orchestration: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    behind: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Run]:
+    """What the user may see, newest first. `since` is the first moment of creation, `until` the first that is
+    too late; `behind`: the moment and the id of the run that these follow."""
+    runs = _visible_to(user_id)
+    given = {
+        "status": status,
+        "orchestration": orchestration,
+        "created_at__gte": since,
+        "created_at__lt": until,
+    }
+    runs = runs.filter(**{name: value for name, value in given.items() if value is not None})
+    if behind is not None:
+        at, run_id = behind
+        runs = runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id))
+    return list(_shown(runs).order_by("-created_at", "-id")[:limit])
+
+
+def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
+    """The run. UnknownRun where there is none or this user may not see it; with `own` also where it is
+    somebody else's."""
+    runs = _visible_to(user_id).filter(pk=as_id(run_id))
+    run = _shown(runs.filter(owner_id=user_id) if own else runs).first()
     if run is None:
         raise unknown(run_id)
     return run

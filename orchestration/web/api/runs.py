@@ -1,0 +1,150 @@
+"""Runs over HTTP: start, list, look, cancel. What happens in a run is its server's business."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Path, Query, Router, Status
+from pydantic import BaseModel
+
+from approvals.payloads import checked_json, checked_text
+from approvals.tokens import Scope
+from approvals.web.api.authentication import Caller, actor_of, caller_of
+from approvals.web.api.paging import Place, page_of, place_of
+from approvals.web.api.problems import InvalidFields, refusals
+from orchestration import selectors
+from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
+from orchestration.manager import KEY_LIMIT, OrchestrationManager
+from orchestration.models import FINISHED, Run, RunStatus
+from orchestration.web.api.wire import NewRun, PageOfRuns, RunFilters, RunOnTheWire
+
+router = Router()
+
+RunId = Annotated[str, Path(description="The run's id.", format="uuid")]
+
+
+@router.post(
+    "/runs",
+    response={201: RunOnTheWire, 200: RunOnTheWire},
+    operation_id="start_run",
+    summary="Start a run",
+    openapi_extra=refusals("key_conflict", "too_large"),
+)
+def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
+    """Queue a run for the servers, owned by the caller. 201: it is new; 200: its `key` found it.
+
+    Needs the scope `ask` and the permission `orchestration.add_run`.
+    """
+    caller = caller_of(request, Scope.ASK)
+    if not selectors.may_start(caller.user_id):
+        raise NotPermitted(f"Starting runs needs the permission `{selectors.START}`.")
+    run_id, new = _started(caller, body)
+    return Status(HTTPStatus.CREATED if new else HTTPStatus.OK, _on_the_wire(caller, run_id))
+
+
+@router.get(
+    "/runs", response=PageOfRuns, operation_id="list_runs", summary="List runs", openapi_extra=refusals()
+)
+def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
+    """The runs that the caller may see, newest first. Needs the scope `read`."""
+    caller = caller_of(request, Scope.READ)
+    _check_names(request, RunFilters)
+    if filters.orchestration is not None:
+        checked_text(filters.orchestration, "orchestration", one_line=True)
+    place = place_of(filters.cursor)
+    runs, following = page_of(
+        selectors.listed_runs(
+            caller.user_id,
+            status=filters.status,
+            orchestration=filters.orchestration,
+            since=filters.since,
+            until=filters.until,
+            behind=None if place is None else (place.at, place.id),
+            limit=filters.limit + 1,
+        ),
+        filters.limit,
+        _place_of_run,
+    )
+    return {"runs": [selectors.run_on_the_wire(run) for run in runs], "next": following}
+
+
+@router.get(
+    "/runs/{run_id}",
+    response=RunOnTheWire,
+    operation_id="get_run",
+    summary="One run",
+    openapi_extra=refusals("unknown_run"),
+)
+def one(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+    """Needs the scope `read`; for the caller's own runs, `ask` will do."""
+    return selectors.run_on_the_wire(_seen(caller_of(request, Scope.READ, Scope.ASK), run_id))
+
+
+@router.post(
+    "/runs/{run_id}/cancel",
+    response=RunOnTheWire,
+    operation_id="cancel_run",
+    summary="Cancel a run",
+    openapi_extra=refusals("unknown_run", "already_finished"),
+)
+def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+    """End the run and take back what it asks; its process stops it, so it may go on for a moment.
+
+    Needs the scope `ask`. Repeating is safe: a cancelled run is answered as it is. One that has ended
+    otherwise is `already_finished`.
+    """
+    caller = caller_of(request, Scope.ASK)
+    OrchestrationManager().cancel(actor_of(request), _seen(caller, run_id).pk)
+    run = selectors.run_for(caller.user_id, run_id)
+    if run.status in FINISHED and run.status != RunStatus.CANCELLED:
+        raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
+    return selectors.run_on_the_wire(run)
+
+
+def _check_names(request: HttpRequest, filters: type[BaseModel]) -> None:
+    """A filter that is not one would be none, unnoticed."""
+    unknown = [name for name in request.GET if name not in filters.model_fields]
+    if unknown:
+        raise InvalidFields((name, f"{name} is not a filter here.") for name in unknown)
+
+
+def _started(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
+    # Whatever is refused after these two is inside the input, or the orchestration's name.
+    checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
+    checked_json(body.input, "input")
+    try:
+        return OrchestrationManager().start_once(body.orchestration, body.input, caller.user_id, key=body.key)
+    except UnknownOrchestration:
+        raise
+    except InvalidInput as error:
+        raise _of_body(error) from None
+
+
+def _of_body(error: InvalidInput) -> InvalidInput:
+    """The same, every field named as the body has it."""
+    errors = tuple((_path(field), _sentence(_path(field), message)) for field, message in error.errors)
+    return InvalidInput(error.detail, field=errors[0][0], errors=errors)
+
+
+def _path(field: str) -> str:
+    return field if field == "input" else f"input.{field}"
+
+
+def _sentence(path: str, message: str) -> str:
+    return f"{path} {message}." if message.startswith("is ") else f"{path}: {message}"
+
+
+def _seen(caller: Caller, run_id: str) -> Run:
+    """The run, if the caller may see it: any that its user sees, or without `read` just its user's own."""
+    return selectors.run_for(caller.user_id, run_id, own=Scope.READ not in caller.scopes)
+
+
+def _on_the_wire(caller: Caller, run_id: UUID) -> dict[str, Any]:
+    return selectors.run_on_the_wire(selectors.run_for(caller.user_id, run_id))
+
+
+def _place_of_run(run: Run) -> Place:
+    return Place(at=run.created_at, id=run.pk)
