@@ -107,6 +107,12 @@ def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
     return set(entries.values_list("request_id", flat=True))
 
 
+def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
+    """Who was the last to hand on which of these requests."""
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
+    return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
+
+
 def verify(request: HumanRequest) -> Break | None:
     """Recompute the chain of one request; the first break, or None where it holds."""
     previous, sequence = "", 0

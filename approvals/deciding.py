@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -33,10 +34,24 @@ from approvals.commands import (
 from approvals.database import in_database
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
-from approvals.payloads import checked_json, checked_text
+from approvals.payloads import checked_json, checked_text, spot
 from approvals.schemas import check_against, check_choice
 
 COMMENT_LIMIT = 10_000
+
+
+# Names nobody: what cannot be found, where it must not be said that it cannot.
+NOBODY = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One of many decisions. `arguments`: the edited action, where the request lets it be edited."""
+
+    request_id: UUID | str
+    verdict: str
+    comment: str = ""
+    arguments: dict[str, Any] | None = None
 
 
 def decide(
@@ -52,7 +67,8 @@ def decide(
     Returns what is now on record; with a quorum that may still be pending. Repeating one's own decision is
     harmless. Raises UnknownRequest, NotPermitted, AlreadyDecided, TooLate, InvalidAnswer, Busy, Unavailable.
     """
-    return written(_decide_command(actor, request_id, verdict, comment, arguments))
+    decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
+    return written(_decide_command(actor, decision))
 
 
 async def adecide(
@@ -63,17 +79,27 @@ async def adecide(
     comment: str = "",
     arguments: dict[str, Any] | None = None,
 ) -> Outcome:
-    return await awritten(await in_database(_decide_command, actor, request_id, verdict, comment, arguments))
+    decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
+    return await awritten(await in_database(_decide_command, actor, decision))
+
+
+def decide_each(actor: Actor, decisions: Sequence[Decision]) -> list[Outcome | ApprovalError]:
+    """Many decisions, written together; an outcome or the refusal for each, in order.
+
+    A constant number of queries before the writer's. Raises Busy where there is no room for all of them.
+    """
+    _refuse_inside_a_transaction()
+    prepared = _fitted(actor, [_prepared(actor, decision) for decision in decisions])
+    futures = iter(group_commit.submit_many([one for one in prepared if not isinstance(one, ApprovalError)]))
+    return [one if isinstance(one, ApprovalError) else _outcome_or_error(next(futures)) for one in prepared]
 
 
 def decide_many(
     actor: Actor, decisions: Sequence[tuple[UUID | str, str]], *, comment: str = ""
 ) -> list[Outcome | ApprovalError]:
-    """Many decisions with one comment, written together; an outcome or the refusal for each, in order."""
-    prepared = [_prepared(actor, request_id, verdict, comment) for request_id, verdict in decisions]
-    _refuse_inside_a_transaction()
-    futures = iter(group_commit.submit_many([one for one in prepared if not isinstance(one, ApprovalError)]))
-    return [one if isinstance(one, ApprovalError) else _outcome_or_error(next(futures)) for one in prepared]
+    """Many decisions with one comment, as `decide_each`."""
+    each = [Decision(request_id=one, verdict=verdict, comment=comment) for one, verdict in decisions]
+    return decide_each(actor, each)
 
 
 async def adecide_many(
@@ -131,8 +157,13 @@ async def arecord_view(actor: Actor, request_id: UUID | str) -> None:
 
 def written(command: Command) -> Outcome:
     """Have one command written; its outcome once it is committed, or the refusal raised."""
+    return accepted(command).outcome
+
+
+def accepted(command: Command) -> Accepted:
+    """As `written`, and whether the command has changed anything."""
     _refuse_inside_a_transaction()
-    return outcome_of_result(group_commit.submit(command).result())
+    return _unless_refused(group_commit.submit(command).result())
 
 
 async def awritten(command: Command) -> Outcome:
@@ -140,36 +171,77 @@ async def awritten(command: Command) -> Outcome:
     return outcome_of_result(await asyncio.wrap_future(group_commit.submit(command)))
 
 
-def _decide_command(
-    actor: Actor, request_id: UUID | str, verdict: str, comment: str, arguments: Any
-) -> Decide:
-    if verdict not in set(Verdict):
+def _decide_command(actor: Actor, decision: Decision) -> Decide:
+    for command in _fitted(actor, [_unfitted(actor, decision)]):
+        if isinstance(command, Decide):
+            return command
+        raise command
+    raise RuntimeError("one decision is one command")
+
+
+def _prepared(actor: Actor, decision: Decision) -> Decide | ApprovalError:
+    try:
+        return _unfitted(actor, decision)
+    except ApprovalError as error:
+        return error
+
+
+def _unfitted(actor: Actor, decision: Decision) -> Decide:
+    """The command, before its edited arguments have been held against the request."""
+    if decision.verdict not in set(Verdict):
         raise InvalidRequest("A decision is 'approve' or 'reject'.", field="decision")
-    pk = selectors.as_id(request_id)
-    if arguments is not None:
-        arguments = _checked_arguments(actor, pk, verdict, arguments)
     return Decide(
-        request_id=pk,
+        request_id=selectors.as_id(decision.request_id),
         actor=actor,
-        verdict=Verdict(verdict),
-        comment=checked_text(comment, "comment", max_length=COMMENT_LIMIT),
-        arguments=arguments,
+        verdict=Verdict(decision.verdict),
+        comment=checked_text(decision.comment, "comment", max_length=COMMENT_LIMIT),
+        arguments=_checked_arguments(decision),
     )
 
 
-def _checked_arguments(actor: Actor, request_id: UUID, verdict: str, arguments: Any) -> Any:
-    if not isinstance(arguments, dict):
+def _checked_arguments(decision: Decision) -> Any:
+    if decision.arguments is None:
+        return None
+    if not isinstance(decision.arguments, dict):
         raise InvalidAnswer("Edited arguments are a JSON object.", field="arguments")
-    if verdict == Verdict.REJECT:
+    if decision.verdict == Verdict.REJECT:
         raise InvalidAnswer("Only an approval can edit the arguments.", field="arguments")
-    arguments = checked_json(arguments, "arguments", error=InvalidAnswer)
-    request = _request_to_check(actor, request_id)
-    if request is None or request.kind != Kind.APPROVAL:
-        return arguments
-    return _fitting(request, arguments, _edited)
+    return checked_json(decision.arguments, "arguments", error=InvalidAnswer)
+
+
+def _fitted(actor: Actor, commands: Sequence[Decide | ApprovalError]) -> list[Decide | ApprovalError]:
+    """The commands, their edited arguments held against the requests: where they don't fit, the error.
+
+    Where the time for it is over, that is said first: such a command goes on to the writer as it is.
+    """
+    edited = {one.request_id for one in commands if isinstance(one, Decide) and one.arguments is not None}
+    requests = _requests_to_check(actor, edited)
+    misfits: dict[int, tuple[Decide, InvalidAnswer]] = {}
+    fitted = list(commands)
+    for index, one in enumerate(commands):
+        if isinstance(one, Decide) and one.arguments is not None and one.request_id in requests:
+            try:
+                arguments = _edited(requests[one.request_id], one.arguments)
+                fitted[index] = replace(one, arguments=arguments)
+            except InvalidAnswer as error:
+                misfits[index] = one, error
+    over = _over({one.request_id for one, _ in misfits.values()})
+    for index, (one, misfit) in misfits.items():
+        fitted[index] = one if one.request_id in over else misfit
+    return fitted
+
+
+def _over(request_ids: Collection[Any]) -> set[Any]:
+    """Which of these requests are closed, those included whose deadline has passed unnoticed."""
+    ids = list(request_ids)
+    futures = group_commit.submit_many([Expire(request_id=request_id) for request_id in ids])
+    results = zip(ids, (future.result() for future in futures), strict=True)
+    return {one for one, result in results if isinstance(result, Accepted) and result.outcome.closed}
 
 
 def _edited(request: Any, arguments: Any) -> Any:
+    if request.kind != Kind.APPROVAL:
+        return arguments
     if request.editable is False:
         raise InvalidAnswer("The arguments of this request may not be edited.", field="arguments")
     return arguments if request.editable is True else check_against(request.editable, arguments, "arguments")
@@ -186,13 +258,18 @@ def _answer_command(actor: Actor, request_id: UUID | str, answer: Any, comment: 
 
 
 def _checked_answer(actor: Actor, request_id: UUID, answer: Any) -> Any:
-    request = _request_to_check(actor, request_id)
-    if request is None or request.kind != Kind.CLARIFICATION:
-        return answer
-    return _fitting(request, answer, _answered)
+    for request in _requests_to_check(actor, {request_id}).values():
+        try:
+            return _answered(request, answer)
+        except InvalidAnswer:
+            if not _over({request_id}):  # else the writer refuses whatever comes
+                raise
+    return answer
 
 
 def _answered(request: Any, answer: Any) -> Any:
+    if request.kind != Kind.CLARIFICATION:
+        return answer
     if request.choices is not None:
         return check_choice(request.choices, request.multiple, answer, "answer")
     if request.schema is not None:
@@ -202,23 +279,16 @@ def _answered(request: Any, answer: Any) -> Any:
     return answer
 
 
-def _fitting(request: Any, value: Any, checked: Callable[[Any, Any], Any]) -> Any:
-    """The value as `checked` puts it. Where it does not fit, but the time for it is over, that is said first:
-    the value goes on to the writer, who refuses whatever comes for a closed request."""
-    try:
-        return checked(request, value)
-    except InvalidAnswer:
-        if written(Expire(request_id=request.pk)).closed:
-            return value
-        raise
-
-
-def _request_to_check(actor: Actor, request_id: UUID) -> Any:
-    """The request, if it is this actor's to decide; else the writer says what is wrong."""
-    for request in selectors.requests_by_id([request_id]):
-        permitted = actor.user_id is None or selectors.may(actor.user_id, request).decide
-        return request if permitted else None
-    return None
+def _requests_to_check(actor: Actor, request_ids: Collection[Any]) -> dict[Any, Any]:
+    """Those of these requests that are this actor's to decide; of others the writer says what is wrong."""
+    if not request_ids:
+        return {}
+    rows = selectors.requests_by_id(request_ids)
+    if actor.user_id is None:
+        return {row.pk: row for row in rows}
+    person = permissions.persons([actor.user_id]).get(actor.user_id)
+    audiences = permissions.audiences(rows)
+    return {row.pk: row for row in rows if person and permissions.may_decide(person, audiences[row.pk])}
 
 
 def _withdraw_command(actor: Actor, request_id: UUID | str, reason: str) -> Withdraw:
@@ -229,28 +299,47 @@ def _withdraw_command(actor: Actor, request_id: UUID | str, reason: str) -> With
 def _reassign_command(
     actor: Actor, request_id: UUID | str, users: Collection[str | int], groups: Collection[str | int]
 ) -> Reassign:
-    user_ids = user_ids_of(users, "users")
-    group_ids = group_ids_of(groups, "groups")
-    for request in selectors.requests_by_id([request_id]):
-        permitted = actor.user_id is None or selectors.may(actor.user_id, request).reassign
-        if permitted and request.status == Status.PENDING:
-            check_deciders(
-                request.requester_id, user_ids, group_ids, request.required, four_eyes=request.four_eyes
-            )
-    return Reassign(
-        request_id=selectors.as_id(request_id), actor=actor, user_ids=user_ids, group_ids=group_ids
-    )
+    pk = selectors.as_id(request_id)
+    for request in selectors.requests_by_id([pk]):
+        if actor.user_id is None or selectors.may(actor.user_id, request).reassign:
+            return _reassigning(actor, request, users, groups)
+    # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
+    # not told to who may not name any.
+    user_ids = _ids_or_nobody(user_ids_of, users)
+    group_ids = _ids_or_nobody(group_ids_of, groups)
+    return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
 
 
-def user_ids_of(users: Collection[Any], field: str) -> tuple[int, ...]:
-    """Ids of active users given as objects, ids or usernames; InvalidRequest names the unknown one."""
+def _reassigning(
+    actor: Actor, request: Any, users: Collection[str | int], groups: Collection[str | int]
+) -> Reassign:
+    user_ids = user_ids_of(users, "users", spots=True)
+    group_ids = group_ids_of(groups, "groups", spots=True)
+    if request.status == Status.PENDING:
+        check_deciders(
+            request.requester_id, user_ids, group_ids, request.required, four_eyes=request.four_eyes
+        )
+    return Reassign(request_id=request.pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
+
+
+def _ids_or_nobody(ids_of: Callable[..., tuple[int, ...]], names: Collection[Any]) -> tuple[int, ...]:
+    try:
+        return ids_of(names, "")
+    except InvalidRequest:
+        return (NOBODY,)
+
+
+def user_ids_of(users: Collection[Any], field: str, *, spots: bool = False) -> tuple[int, ...]:
+    """Ids of active users given as objects, ids or usernames. InvalidRequest names the unknown one, and with
+    `spots` where in the field it stands."""
     model = get_user_model()
-    return _ids_of(users, field, "user", model._default_manager.filter(is_active=True), model.USERNAME_FIELD)
+    rows = model._default_manager.filter(is_active=True)
+    return _ids_of(users, field, "user", rows, model.USERNAME_FIELD, spots=spots)
 
 
-def group_ids_of(groups: Collection[Any], field: str) -> tuple[int, ...]:
-    """Ids of groups given as objects, ids or names; InvalidRequest names the unknown one."""
-    return _ids_of(groups, field, "group", Group.objects.all(), "name")
+def group_ids_of(groups: Collection[Any], field: str, *, spots: bool = False) -> tuple[int, ...]:
+    """Ids of groups given as objects, ids or names; refuses as `user_ids_of` does."""
+    return _ids_of(groups, field, "group", Group.objects.all(), "name", spots=spots)
 
 
 def check_deciders(
@@ -281,7 +370,9 @@ def check_deciders(
     raise InvalidRequest(f"{required} must decide, but only {possible} may.", field=field)
 
 
-def _ids_of(values: Collection[Any], field: str, word: str, rows: Any, name_field: str) -> tuple[int, ...]:
+def _ids_of(
+    values: Collection[Any], field: str, word: str, rows: Any, name_field: str, *, spots: bool
+) -> tuple[int, ...]:
     names = {checked_text(value, field) for value in values if isinstance(value, str)}
     numbers = {_id_of(value, field, word, rows.model) for value in values if not isinstance(value, str)}
     by_name = dict(rows.filter(**{f"{name_field}__in": names}).values_list(name_field, "pk")) if names else {}
@@ -292,7 +383,7 @@ def _ids_of(values: Collection[Any], field: str, word: str, rows: Any, name_fiel
             f"There is no active {word} {missing[0]!r}."
             if word == "user"
             else f"There is no group {missing[0]!r}.",
-            field=field,
+            field=spot(field, [list(values).index(missing[0])]) if spots and missing[0] in values else field,
         )
     return tuple(sorted({*by_name.values(), *by_id}))
 
@@ -306,13 +397,6 @@ def _id_of(value: Any, field: str, word: str, model: type[Any]) -> Any:
     raise InvalidRequest(f"{str(value)[:100]!r} is no {word}.", field=field)
 
 
-def _prepared(actor: Actor, request_id: UUID | str, verdict: str, comment: str) -> Decide | ApprovalError:
-    try:
-        return _decide_command(actor, request_id, verdict, comment, None)
-    except ApprovalError as error:
-        return error
-
-
 def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:
     try:
         return outcome_of_result(future.result())
@@ -322,8 +406,12 @@ def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:
 
 def outcome_of_result(result: Result) -> Outcome:
     """The outcome on record; a refusal is raised."""
+    return _unless_refused(result).outcome
+
+
+def _unless_refused(result: Result) -> Accepted:
     if isinstance(result, Accepted):
-        return result.outcome
+        return result
     raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome)
 
 

@@ -12,10 +12,10 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 
 from approvals import selectors
-from approvals.commands import Actor, OpenRequest
+from approvals.commands import Accepted, Actor, OpenRequest
 from approvals.conf import approval_settings
 from approvals.database import in_database
-from approvals.deciding import awithdraw, awritten, check_deciders, group_ids_of, user_ids_of, written
+from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
@@ -113,12 +113,22 @@ async def request_clarification(
 
 def open_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
     """Ask without waiting, from synchronous code outside a transaction; the request's id once on record."""
-    return written(_approval(title, **terms)).request_id
+    return opened_approval(title, **terms).outcome.request_id
 
 
 def open_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> str:
     """Ask without waiting, from synchronous code outside a transaction; the request's id once on record."""
-    return written(_clarification(title, **terms)).request_id
+    return opened_clarification(title, **terms).outcome.request_id
+
+
+def opened_approval(title: str, **terms: Unpack[ApprovalTerms]) -> Accepted:
+    """As `open_approval`; `changed` is false where the `key` had asked before."""
+    return accepted(_approval(title, **terms))
+
+
+def opened_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> Accepted:
+    """As `open_clarification`; `changed` is false where the `key` had asked before."""
+    return accepted(_clarification(title, **terms))
 
 
 async def aopen_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:

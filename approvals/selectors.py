@@ -83,9 +83,11 @@ def visible_to(user_id: int) -> Requests:
     return HumanRequest.objects.filter(named)
 
 
-def request_for(user_id: int, request_id: UUID | str) -> HumanRequest:
-    """The request, with its people. UnknownRequest where there is none or this user may not see it."""
-    request = with_people(visible_to(user_id).filter(pk=as_id(request_id))).first()
+def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> HumanRequest:
+    """The request, with its people. UnknownRequest where there is none or this user may not see it; `own`: or
+    where somebody else has asked it."""
+    requests = visible_to(user_id).filter(pk=as_id(request_id))
+    request = with_people(requests.filter(requester_id=user_id) if own else requests).first()
     if request is None:
         raise unknown(request_id)
     return request
@@ -123,6 +125,37 @@ def inbox(
     else:
         ordered = requests.order_by(F("closed_at").desc(nulls_first=True), "-id")
     return list(with_people(ordered)[:limit])
+
+
+def listed(
+    user_id: int,
+    *,
+    status: str | None = None,
+    kind: str | None = None,
+    mine: bool = False,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    behind: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[HumanRequest]:
+    """What the user may see, newest first. `since` is the first moment of opening, `until` the first that is
+    too late; `behind`: the moment and the id of the row that these rows follow."""
+    requests = visible_to(user_id)
+    if status:
+        requests = requests.filter(status=status)
+    if kind:
+        requests = requests.filter(kind=kind)
+    if mine:
+        people = permissions.persons([user_id])
+        requests = requests.filter(_may_decide(people[user_id])) if people else requests.none()
+    if since:
+        requests = requests.filter(opened_at__gte=since)
+    if until:
+        requests = requests.filter(opened_at__lt=until)
+    if behind:
+        at, request_id = behind
+        requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
+    return list(with_people(requests.order_by("-opened_at", "-id"))[:limit])
 
 
 def last_closed_for(user_id: int) -> HumanRequest | None:

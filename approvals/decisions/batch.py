@@ -61,6 +61,7 @@ class Batch:
         self.responses = _responses_to(self._concerned(commands, Decide, Answer), commands)
         self.viewers = audit.viewers(self._concerned(commands, View))
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
+        self.handed_on = audit.handed_on(self._concerned(commands, Reassign))
         self.changed: dict[UUID, None] = {}
         self.callbacks: list[UUID] = []
         self._opened: set[UUID] = set()
@@ -86,6 +87,7 @@ class Batch:
 
     def reassign(self, row: HumanRequest, command: Reassign) -> None:
         self._name(row, command)
+        self.handed_on[row.pk] = command.actor.user_id
         self.change(row)
 
     def change(self, row: HumanRequest) -> None:

@@ -28,7 +28,7 @@ from approvals.commands import (
     Withdraw,
 )
 from approvals.decisions.batch import Batch
-from approvals.lifecycle import Kind, Status, Verdict, is_overdue, tally
+from approvals.lifecycle import Kind, Outcome, Status, Verdict, is_overdue, tally
 from approvals.models import Event, HumanRequest
 from approvals.payloads import canonical, digest
 from approvals.selectors import outcome_of
@@ -216,6 +216,8 @@ def _withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
 
 def _reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
     before = batch.audiences[row.pk]
+    if _is_repeated(batch, command, row):
+        return Accepted(outcome=_as_handed_on(batch, command.actor, row), changed=False)
     said = {
         "users": list(command.user_ids),
         "groups": list(command.group_ids),
@@ -230,6 +232,43 @@ def _reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
     batch.reassign(row, command)
     batch.record(row, Event.REASSIGNED, command.actor, said, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
+
+
+def _is_repeated(batch: Batch, command: Reassign, row: HumanRequest) -> bool:
+    """Has this actor handed the request to the same people, and nobody since to others?
+
+    Asked before permission: who hands a request on may lose all rights to it, and with a lost answer could
+    not tell whether that has happened.
+    """
+    now = batch.audiences[row.pk]
+    same = (now.user_ids, now.group_ids) == (frozenset(command.user_ids), frozenset(command.group_ids))
+    by_same = row.pk in batch.handed_on and batch.handed_on[row.pk] == command.actor.user_id
+    return same and by_same and _is_there(batch, command.actor)
+
+
+def _is_there(batch: Batch, actor: Actor) -> bool:
+    person = None if actor.user_id is None else batch.people.get(actor.user_id)
+    return actor.user_id is None or (person is not None and person.active)
+
+
+def _as_handed_on(batch: Batch, actor: Actor, row: HumanRequest) -> Outcome:
+    """The outcome on record; for who may not see the request any more, the one it was left with."""
+    recorded = outcome_of(row)
+    if actor.user_id is None or permissions.may_see(batch.people[actor.user_id], batch.audiences[row.pk]):
+        return recorded
+    return Outcome(
+        request_id=recorded.request_id,
+        kind=recorded.kind,
+        status=Status.PENDING.value,
+        approved=None,
+        answer=None,
+        arguments=row.arguments,
+        comment="",
+        decided_by=None,
+        decided_at=None,
+        timed_out=False,
+        withdrawn=False,
+    )
 
 
 def _reschedule(batch: Batch, command: Reschedule, row: HumanRequest) -> Result:

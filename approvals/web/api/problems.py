@@ -43,7 +43,7 @@ STATUSES: Mapping[str, HTTPStatus] = {
 # What each code means, for the documentation.
 MEANINGS: Mapping[str, str] = {
     "unauthenticated": "No valid token and no session that holds.",
-    "not_permitted": "You may see it, but not do this; the token lacks the scope; or a CSRF token is missing.",
+    "not_permitted": "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
     "unknown_request": "There is no such request, or you may not see it.",
     "unknown_run": "There is no such run, or you may not see it.",
     "not_found": "There is nothing at this address.",

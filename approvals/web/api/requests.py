@@ -1,7 +1,277 @@
-"""Requests over HTTP: ask, look, wait, decide."""
+"""Requests over HTTP: ask, look, wait, decide. Views only parse, call and say what came of it.
+
+They never wait for people: an answer that is to be held back is held back outside of Django (approvals.web.
+holding).
+"""
 
 from __future__ import annotations
 
-from ninja import Router
+import json
+from http import HTTPStatus
+from typing import Annotated, Any
 
-router = Router()
+from django.http import HttpRequest, HttpResponse
+from ninja import Body, Path, Query, Router
+from pydantic import WithJsonSchema
+
+from approvals import deciding, selectors
+from approvals.exceptions import ApprovalError
+from approvals.lifecycle import Outcome
+from approvals.tokens import Scope
+from approvals.web.api import asking
+from approvals.web.api.authentication import Caller, actor_of, caller_of
+from approvals.web.api.paging import Place, page_of, place_of
+from approvals.web.api.problems import in_words as refusal_in_words
+from approvals.web.api.problems import refusals
+from approvals.web.api.schemas import (
+    AnswerBody,
+    AnyQuestion,
+    DecisionBody,
+    ManyDecisions,
+    Patience,
+    ReassignmentBody,
+    RequestFilters,
+    WithdrawalBody,
+)
+from approvals.web.api.wire import (
+    DecisionResults,
+    History,
+    OutcomeOnTheWire,
+    PageOfRequests,
+    RequestOnTheWire,
+)
+from approvals.web.holding import hold_answer
+from approvals.web.words import in_words
+
+router = Router(by_alias=True)
+
+RequestId = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "uuid", "description": "The request's id."}),
+    Path(...),
+]
+
+
+@router.post(
+    "/requests",
+    response={201: RequestOnTheWire, 200: RequestOnTheWire},
+    operation_id="ask",
+    summary="Ask",
+    openapi_extra=refusals("key_conflict", "too_large"),
+)
+def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
+    """Ask people to approve an exact action, or for an answer; you are the requester.
+
+    201: it is new; 200: the same question was asked under its `key` before. Needs the scope `ask`.
+    """
+    caller = caller_of(request, Scope.ASK)
+    request_id, new = asking.asked(actor_of(request), body)
+    asked = selectors.request_for(caller.user_id, request_id)
+    return _answer(selectors.on_the_wire(asked), HTTPStatus.CREATED if new else HTTPStatus.OK)
+
+
+@router.get(
+    "/requests",
+    response=PageOfRequests,
+    operation_id="list_requests",
+    summary="List requests",
+    openapi_extra=refusals(),
+)
+def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpResponse:
+    """The requests that you may see, newest first. Needs the scope `read`."""
+    caller = caller_of(request, Scope.READ)
+    place = place_of(filters.cursor)
+    found = selectors.listed(
+        caller.user_id,
+        status=filters.status,
+        kind=filters.kind,
+        mine=filters.assigned == "me",
+        since=filters.since,
+        until=filters.until,
+        behind=None if place is None else (place.at, place.id),
+        limit=filters.limit + 1,
+    )
+    rows, following = page_of(found, filters.limit, _place)
+    return _answer({"requests": [selectors.on_the_wire(row) for row in rows], "next": following})
+
+
+@router.get(
+    "/requests/{request_id}",
+    response=RequestOnTheWire,
+    operation_id="get_request",
+    summary="One request",
+    openapi_extra=refusals("unknown_request"),
+)
+def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
+    """Needs the scope `read`; for what you have asked yourself, `ask` will do."""
+    return _answer(selectors.on_the_wire(_seen(request, request_id)))
+
+
+@router.get(
+    "/requests/{request_id}/outcome",
+    response={200: OutcomeOnTheWire, 202: OutcomeOnTheWire},
+    operation_id="get_outcome",
+    summary="Wait for the outcome",
+    openapi_extra=refusals("unknown_request"),
+)
+def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Patience]) -> HttpResponse:
+    """What has come of the request. 200: it is closed; 202: it is still pending, after `wait` seconds.
+
+    With `wait`, the answer comes the moment the request is closed. Ask again after a 202, and after a lost
+    connection. Needs the scope `read`; for what you have asked yourself, `ask` will do.
+    """
+    asked = _seen(request, request_id)
+    outcome = selectors.outcome_of(asked)
+    if outcome.closed:
+        return _outcome(outcome)
+    if patience.wait:
+        token_id = caller_of(request, *Scope).token_id
+        hold_answer(request, request_id=asked.pk, seconds=patience.wait, token_id=token_id)
+    return _answer(selectors.outcome_on_the_wire(outcome), HTTPStatus.ACCEPTED)
+
+
+@router.get(
+    "/requests/{request_id}/history",
+    response=History,
+    operation_id="get_history",
+    summary="The trail of a request",
+    openapi_extra=refusals("unknown_request"),
+)
+def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
+    """Who did what to it, when and from where. Needs the scope `read`; for your own, `ask` will do."""
+    asked = _seen(request, request_id)
+    requester = asked.requester.get_username() if asked.requester else None
+    lines = [in_words(entry, asked.required, requester) for entry in selectors.history(asked)]
+    return _answer({"entries": [_line(line) for line in lines]})
+
+
+@router.post(
+    "/requests/{request_id}/decision",
+    response=OutcomeOnTheWire,
+    operation_id="decide",
+    summary="Approve or reject",
+    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+)
+def decide(request: HttpRequest, request_id: RequestId, body: DecisionBody) -> HttpResponse:
+    """Vote on an approval. With a quorum, it may still be `pending` then.
+
+    Repeating your own decision is safe; changing it is `already_decided`. Needs the scope `decide`.
+    """
+    caller_of(request, Scope.DECIDE)
+    return _outcome(
+        deciding.decide(
+            actor_of(request), request_id, body.decision, comment=body.comment, arguments=body.arguments
+        )
+    )
+
+
+@router.post(
+    "/requests/{request_id}/answer",
+    response=OutcomeOnTheWire,
+    operation_id="answer",
+    summary="Answer",
+    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+)
+def answer(request: HttpRequest, request_id: RequestId, body: AnswerBody) -> HttpResponse:
+    """Answer a clarification. Repeating your own answer is safe. Needs the scope `decide`."""
+    caller_of(request, Scope.DECIDE)
+    return _outcome(deciding.answer(actor_of(request), request_id, body.answer, comment=body.comment))
+
+
+@router.post(
+    "/requests/{request_id}/withdraw",
+    response=OutcomeOnTheWire,
+    operation_id="withdraw",
+    summary="Take a question back",
+    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+)
+def withdraw(
+    request: HttpRequest,
+    request_id: RequestId,
+    body: WithdrawalBody = WithdrawalBody(),  # noqa: B008 - a value
+) -> HttpResponse:
+    """Take back what you have asked; who waits for it is told. Repeating is safe. Needs the scope `ask`."""
+    caller = caller_of(request, Scope.ASK)
+    if Scope.READ not in caller.scopes:
+        selectors.request_for(caller.user_id, request_id, own=True)
+    return _outcome(deciding.withdraw(actor_of(request), request_id, body.reason))
+
+
+@router.post(
+    "/requests/{request_id}/reassign",
+    response=OutcomeOnTheWire,
+    operation_id="reassign",
+    summary="Let others decide",
+    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+)
+def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody) -> HttpResponse:
+    """Hand on what is assigned to you. Repeating is safe, also where you can't see it any more then.
+
+    Needs the scope `decide`.
+    """
+    caller_of(request, Scope.DECIDE)
+    return _outcome(deciding.reassign(actor_of(request), request_id, body.users, body.groups))
+
+
+@router.post(
+    "/decisions",
+    response=DecisionResults,
+    operation_id="decide_many",
+    summary="Many decisions at once",
+    openapi_extra=refusals("too_large"),
+)
+def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
+    """Make up to 1,000 decisions; each gets its outcome, or the error that it would get alone, in order.
+
+    Repeating is safe. Needs the scope `decide`.
+    """
+    caller_of(request, Scope.DECIDE)
+    decisions = [
+        deciding.Decision(
+            request_id=one.request_id, verdict=one.decision, comment=one.comment, arguments=one.arguments
+        )
+        for one in body.decisions
+    ]
+    results = zip(decisions, deciding.decide_each(actor_of(request), decisions), strict=True)
+    return _answer({"results": [_result(decision, result) for decision, result in results]})
+
+
+def _seen(request: HttpRequest, request_id: str) -> Any:
+    """The request, if the caller may see it: any that its user sees, or just its user's own."""
+    caller: Caller = caller_of(request, Scope.READ, Scope.ASK)
+    return selectors.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
+
+
+def _place(row: Any) -> Place:
+    return Place(at=row.opened_at, id=row.pk)
+
+
+def _line(line: Any) -> dict[str, Any]:
+    entry = line.entry
+    return {
+        "sequence": entry.sequence,
+        "event": entry.event,
+        "outcome": entry.outcome or None,
+        "actor": entry.actor,
+        "channel": entry.channel,
+        "token": entry.token,
+        "address": entry.address,
+        "user_agent": entry.user_agent,
+        "at": selectors.moment_on_the_wire(entry.at),
+        "text": line.text,
+        "said": line.said,
+    }
+
+
+def _result(decision: deciding.Decision, result: Outcome | ApprovalError) -> dict[str, Any]:
+    if isinstance(result, ApprovalError):
+        return {"request_id": decision.request_id, "error": refusal_in_words(result)}
+    return {"request_id": decision.request_id, "outcome": selectors.outcome_on_the_wire(result)}
+
+
+def _outcome(outcome: Outcome) -> HttpResponse:
+    return _answer(selectors.outcome_on_the_wire(outcome))
+
+
+def _answer(value: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
+    return HttpResponse(json.dumps(value), content_type="application/json", status=status)

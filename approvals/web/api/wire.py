@@ -137,7 +137,7 @@ class DecisionResults(BaseModel):
 
 
 class HistoryEntry(BaseModel):
-    """One entry of a request's trail. `hash` chains it to the one before."""
+    """One entry of a request's trail, as the request's page shows it."""
 
     sequence: int
     event: str
@@ -145,10 +145,11 @@ class HistoryEntry(BaseModel):
     actor: str | None
     channel: str
     token: str | None = Field(description="The name of the API token that was shown.")
+    address: str | None = Field(description="From where.")
+    user_agent: str
     at: str = Field(json_schema_extra=MOMENT)
     text: str = Field(description="The entry in words.")
     said: Any = Field(description="The comment, the answer or the reason; null: none, or purged.")
-    hash: str
 
 
 class History(BaseModel):

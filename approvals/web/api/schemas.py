@@ -1,0 +1,254 @@
+"""The bodies and filters of calls about requests: declared, strict, nothing beside what is declared."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from approvals.deciding import COMMENT_LIMIT
+from approvals.gate import DETAILS_LIMIT, KEY_LIMIT, TITLE_LIMIT
+from approvals.payloads import LONGEST_DURATION
+from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
+from approvals.web.api.wire import KindName, StatusName
+
+MOST_DECISIONS = 1000
+LONGEST_WAIT = 60.0
+NAME_LIMIT = 150
+URL_LIMIT = 2000
+
+
+def _examples(*examples: JsonDict) -> ConfigDict:
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": list(examples)})
+
+
+class Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Comment = Annotated[str, Field(max_length=COMMENT_LIMIT)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
+
+
+# Asking
+
+
+class Assignees(Body):
+    """Who may decide, by name. Nobody at all: whoever has the permission."""
+
+    users: list[Name] = Field(default=[], max_length=1000)
+    groups: list[Name] = Field(default=[], max_length=1000)
+
+
+def _no_run(kind: str) -> str:
+    if kind == "run":
+        raise ValueError("must not be 'run': only this installation's own runs ask as runs")
+    return kind
+
+
+def _web_address(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// or http://")
+    return url
+
+
+class Origin(Body):
+    """What asks: shown beside the request, with a link where there is a `url`."""
+
+    kind: Annotated[str, AfterValidator(_no_run)] = Field(
+        default="", max_length=100, description="A word such as `job` or `agent`."
+    )
+    id: str = Field(default="", max_length=100)
+    url: Annotated[str, AfterValidator(_web_address)] = Field(default="", max_length=URL_LIMIT)
+
+
+class Question(Body):
+    """What both kinds of questions say about themselves."""
+
+    title: str = Field(min_length=1, max_length=TITLE_LIMIT, description="One line.")
+    details: str = Field(default="", max_length=DETAILS_LIMIT, description="Markdown for the reviewer.")
+    assignees: Assignees = Field(default=Assignees(), description="Who may decide.")
+    timeout: float | None = Field(
+        default=None,
+        ge=0,
+        le=LONGEST_DURATION,
+        allow_inf_nan=False,
+        description="Seconds to the deadline. null: no deadline; omitted: this installation's default.",
+    )
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=KEY_LIMIT,
+        description="Your name for this question: repeating is safe then. With another body, the same key is "
+        "a `key_conflict`.",
+    )
+    callback_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=URL_LIMIT,
+        description="Where the outcome is posted, signed (Standard Webhooks). Its host must be allowed here.",
+    )
+    origin: Origin | None = Field(default=None, description="What asks.")
+
+
+class ApprovalQuestion(Question):
+    """Ask people to approve an exact action."""
+
+    model_config = _examples(
+        {
+            "kind": "approval",
+            "title": "Refund 1,240.00 EUR to ACME",
+            "details": "Order 812 was delivered twice.",
+            "arguments": {"order": 812, "amount": "1240.00"},
+            "timeout": 3600,
+            "key": "refund-812",
+        }
+    )
+
+    kind: Literal["approval"]
+    arguments: dict[str, Any] = Field(
+        default={}, description="The exact action. Its SHA-256 is on record. 1 MiB at most."
+    )
+    editable: bool | dict[str, Any] = Field(
+        default=False,
+        description="May the approver change `arguments`? true, or a JSON Schema that they must fit then.",
+    )
+    required: int = Field(default=1, ge=1, description="Approvals needed; one rejection rejects.")
+    four_eyes: bool = Field(default=False, description="true: you may not decide it yourself.")
+    on_timeout: Literal["approve", "reject"] = Field(
+        default="reject", description="What the deadline decides."
+    )
+
+
+class ClarificationQuestion(Question):
+    """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
+
+    model_config = _examples(
+        {
+            "kind": "clarification",
+            "title": "Which cost centre?",
+            "choices": ["4711", "4712"],
+            "timeout": 3600,
+            "key": "cost-centre-812",
+        }
+    )
+
+    kind: Literal["clarification"]
+    choices: list[str] | None = Field(default=None, description="Options to pick from.")
+    multiple: bool = Field(
+        default=False, description="true: any number of the choices; the answer is a list."
+    )
+    json_schema: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="JSON Schema of a structured answer."
+    )
+    default: Any = Field(
+        default=None,
+        description="The answer when the deadline passes. null: none; omitted, for free text: "
+        "`No response received within timeout period`.",
+    )
+
+
+AnyQuestion: TypeAlias = Annotated[ApprovalQuestion | ClarificationQuestion, Field(discriminator="kind")]
+
+
+# Deciding
+
+
+class DecisionBody(Body):
+    """Approve or reject."""
+
+    model_config = _examples({"decision": "approve", "comment": "Looks right."})
+
+    decision: Literal["approve", "reject"]
+    comment: Comment = ""
+    arguments: dict[str, Any] | None = Field(
+        default=None, description="The edited action, where the request lets it be edited."
+    )
+
+
+class AnswerBody(Body):
+    """Answer a clarification."""
+
+    model_config = _examples({"answer": "4711"})
+
+    answer: Any = Field(
+        description="Text, one of the choices (or a list of them), or data fitting the schema."
+    )
+    comment: Comment = ""
+
+
+class WithdrawalBody(Body):
+    """Take a question back. May be left out."""
+
+    model_config = _examples({"reason": "The order was cancelled."})
+
+    reason: Comment = ""
+
+
+class ReassignmentBody(Assignees):
+    """Who may decide from now on, instead of those who may now."""
+
+    model_config = _examples({"users": ["ann"], "groups": ["finance"]})
+
+
+class ManyDecisionsItem(DecisionBody):
+    """One of many decisions."""
+
+    model_config = _examples({"request_id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11", "decision": "approve"})
+
+    request_id: str = Field(max_length=100)
+
+
+class ManyDecisions(Body):
+    """Up to 1,000 decisions; each is made, or refused, for itself."""
+
+    decisions: list[ManyDecisionsItem] = Field(min_length=1, max_length=MOST_DECISIONS)
+
+
+# Looking
+
+
+def _moment(value: object) -> datetime:
+    """ISO 8601 with an offset, in UTC."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a moment in ISO 8601 with its offset (in an address, + is written %2B)")
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+class RequestFilters(BaseModel):
+    """Which requests to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: StatusName | None = None
+    kind: KindName | None = None
+    assigned: Literal["me"] | None = Field(default=None, description="`me`: only those that you may decide.")
+    since: Moment | None = Field(default=None, description="Opened at this moment or later.")
+    until: Moment | None = Field(default=None, description="Opened before this moment.")
+    cursor: str | None = Field(default=None, description="The `next` of the page before.")
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=LIMIT)
+
+
+class Patience(BaseModel):
+    """How long an answer may be held back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: float = Field(
+        default=0,
+        ge=0,
+        le=LONGEST_WAIT,
+        allow_inf_nan=False,
+        description="Seconds to wait for the outcome; it is answered the moment it is there.",
+    )
