@@ -136,6 +136,20 @@ def test_refused_input_is_told_the_known_fields() -> None:
     assert dict(refused.value.errors) == {"customer": "is required", "custmer": "is not a known field"}
 
 
+def test_known_fields_are_named_with_types_as_people_write_them() -> None:
+    """Without how they are checked, and without addresses in memory."""
+    assert find_orchestration("catalog_order").fields == {
+        "customer": "str",
+        "lines": "list[Line]",
+        "limit": "Decimal",
+        "size": "Size | None",
+        "where": "Path | None",
+        "kind": "'rush' | 'normal'",
+        "copies": "int",
+    }
+    assert find_orchestration("checklist").fields["items"] == "list[Item]"
+
+
 def test_any_name_may_be_a_field() -> None:
     """Also those that mean something to the library that validates."""
 

@@ -8,13 +8,12 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Status
-from pydantic import BaseModel
 
 from approvals.payloads import checked_json, checked_text
 from approvals.tokens import Scope
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, page_of, place_of
-from approvals.web.api.problems import InvalidFields, refusals
+from approvals.web.api.problems import refusals
 from orchestration import selectors
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
 from orchestration.manager import KEY_LIMIT, OrchestrationManager
@@ -51,7 +50,6 @@ def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
 def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     """The runs that the caller may see, newest first. Needs the scope `read`."""
     caller = caller_of(request, Scope.READ)
-    _check_names(request, RunFilters)
     if filters.orchestration is not None:
         checked_text(filters.orchestration, "orchestration", one_line=True)
     place = place_of(filters.cursor)
@@ -102,13 +100,6 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     if run.status in FINISHED and run.status != RunStatus.CANCELLED:
         raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
     return selectors.run_on_the_wire(run)
-
-
-def _check_names(request: HttpRequest, filters: type[BaseModel]) -> None:
-    """A filter that is not one would be none, unnoticed."""
-    unknown = [name for name in request.GET if name not in filters.model_fields]
-    if unknown:
-        raise InvalidFields((name, f"{name} is not a filter here.") for name in unknown)
 
 
 def _started(caller: Caller, body: NewRun) -> tuple[UUID, bool]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
+from approvals.web.api.schemas import Body, Moment
 from orchestration.manager import KEY_LIMIT
 
 RUN_EXAMPLE: dict[str, Any] = {
@@ -34,22 +34,10 @@ MOMENT: JsonDict = {"format": "date-time"}
 RunStatusName = Literal["queued", "running", "waiting", "completed", "rejected", "failed", "cancelled"]
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must be a moment between the years 1 and 9999 in UTC") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-
-
-class NewRun(BaseModel):
+class NewRun(Body):
     """A run to start. Sent again under the same `key`, it finds the run that it has started."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
         json_schema_extra={
             "examples": [
                 {
