@@ -30,7 +30,7 @@ class CallbackAdmin(RecordAdmin):
     """The callbacks of the requests that somebody may see."""
 
     page_template = "admin/approvals/callback.html"
-    list_display = ("to", "of_request", "state", "attempts", "due", "changed")
+    list_display = ("of_request", "state", "to", "attempts", "due", "changed")
     list_filter = ("status", "created_at")
     search_fields = ("url", "request__title")
     search_help_text = "Address or request"
@@ -62,13 +62,10 @@ class CallbackAdmin(RecordAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         callback = self.get_queryset(request).filter(pk=callback_id).first()
-        if callback is None:
+        if callback is None or not callbacks.send_again(callback_id):
             raise Http404(f"There is no callback {callback_id}, or you may not see it.")
-        if callbacks.send_again(callback_id):
-            self.log_change(request, callback, "Sent again.")
-            messages.success(request, "It is sent again; its attempts are listed below as they end.")
-        else:
-            messages.info(request, "It is being sent already.")
+        self.log_change(request, callback, "Sent again.")
+        messages.success(request, "It is sent again. Each attempt is listed below once it has ended.")
         return HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
 
     @admin.display(description="address", ordering="url")

@@ -56,7 +56,7 @@ class ApiTokenAdmin(RecordAdmin):
     """All tokens for those who may see or revoke any; for other staff their own."""
 
     page_template = "admin/approvals/token.html"
-    list_display = ("what", "user", "good_for", "worth", "created", "expires", "last_used")
+    list_display = ("what", "worth", "user", "good_for", "last_used", "expires", "created")
     list_filter = (InState, WithScope, ("user", admin.RelatedOnlyFieldListFilter), "created_at")
     search_fields = ("name", "prefix", "user__username")
     search_help_text = "Name, user, or how the token begins"
