@@ -11,7 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from approvals import deciding, gate
+from approvals import deciding, gate, tokens
+from approvals.commands import Channel
 from approvals.models import AuditEntry
 from tests import factories as make
 
@@ -165,6 +166,26 @@ class TestPages:
         page = text(client.get(f"{ENTRIES}{entry.pk}/change/"))
         for piece in (entry.hash, entry.content_hash, "Refund ACME"):
             assert piece in page
+
+    def test_the_api_token_of_an_entry_is_named(self, client: Client, rita: User) -> None:
+        """On the request, in the list and on the entry; linked for those who may see the token."""
+        ann = make.user("ann")
+        token, _ = tokens.issue(ann.pk, "nightly job", ["ask"])
+        actor = make.actor(ann, Channel.API, token_id=token.pk)
+        request_id = make.approval("By token", requester=ann, actor=actor)
+        entry = AuditEntry.objects.get(request_id=request_id)
+        link = f"/admin/approvals/apitoken/{token.pk}/change/"
+        assert "nightly job" in text(client.get(f"{APPROVALS}{request_id}/change/"))
+        page = text(client.get(f"{ENTRIES}{entry.pk}/change/"))
+        assert "nightly job" in page
+        assert link not in page
+        boss = client_of(make.user("boss", is_staff=True, is_superuser=True))
+        assert link in text(boss.get(f"{ENTRIES}{entry.pk}/change/"))
+        make.approval("By page")
+        listed = text(client.get(f"{ENTRIES}?token__id__exact={token.pk}"))
+        assert "By token" in listed
+        assert "By page" not in listed
+        assert "By token" in text(client.get(f"{ENTRIES}?q=nightly"))
 
     def test_hidden_characters_are_shown(self, client: Client) -> None:
         request_id = make.approval(arguments={"to": "acme\u202eknab"})
