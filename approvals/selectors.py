@@ -233,9 +233,10 @@ def overdue(limit: int) -> list[UUID]:
 
 
 def open_requests_of(origin_id: str) -> list[HumanRequest]:
-    """The pending requests that this origin (a run) has asked."""
+    """The pending requests that this run has asked; not those of others that name its id as their origin."""
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
-    return list(with_people(rows.order_by("opened_at", "id")))
+    asked = with_people(rows.order_by("opened_at", "id"))
+    return [row for row in asked if row.origin.get("kind") == "run"]
 
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:

@@ -164,7 +164,7 @@ def _item(request: Any) -> Item:
         id=request.pk,
         version=request.changed_at,
         place=_place(request),
-        origin_id=request.origin_id,
+        origin_id=request.origin_id if request.origin.get("kind") == "run" else "",
         request=Json.of(selectors.on_the_wire(request)),
         outcome=None if outcome is None else Json.of(outcome),
     )

@@ -16,10 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from approvals.exceptions import ApprovalError, InvalidRequest
 from approvals.lifecycle import Outcome
 from approvals.selectors import outcome_on_the_wire
-from approvals.web.api.wire import OutcomeOnTheWire
+from approvals.web.api.wire import OUTCOME_EXAMPLE, OutcomeOnTheWire
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = "2"
 
 STATUSES: Mapping[str, HTTPStatus] = {
     "unauthenticated": HTTPStatus.UNAUTHORIZED,
@@ -62,6 +61,14 @@ MEANINGS: Mapping[str, str] = {
 
 # Refusals of these codes speak of a field of the body; others of the whole.
 _OF_FIELDS = ("invalid", "key_conflict")
+# And these of what is on record instead.
+_WITH_OUTCOME = ("already_decided", "too_late")
+
+_HEADERS: Mapping[HTTPStatus, Mapping[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="Sayso"'},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
+}
+_TEXT = {"schema": {"type": "string"}}
 
 
 class FieldError(BaseModel):
@@ -160,11 +167,27 @@ def refusals(*codes: str) -> dict[str, Any]:
         "responses": {
             status.value: {
                 "description": " ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                "headers": dict.fromkeys(_HEADERS.get(status, {}), _TEXT),
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {code: {"value": _example(code)} for code in codes},
+                    }
+                },
             }
             for status, codes in sorted(by_status.items())
         }
     }
+
+
+def _example(code: str) -> dict[str, Any]:
+    contents: dict[str, Any] = {"code": code, "detail": MEANINGS[code]}
+    if code == "invalid":
+        message = "arguments.items[3] is not a finite number."
+        contents |= {"detail": message, "errors": [{"field": "arguments.items[3]", "message": message}]}
+    if code in _WITH_OUTCOME:
+        contents["outcome"] = OUTCOME_EXAMPLE
+    return _body(code, contents)
 
 
 def _contents(error: Refusal) -> dict[str, Any]:
@@ -173,17 +196,21 @@ def _contents(error: Refusal) -> dict[str, Any]:
     if error.code in _OF_FIELDS and errors[0][0] is not None:
         contents["errors"] = [{"field": field, "message": message} for field, message in errors]
     outcome: Outcome | None = getattr(error, "outcome", None)
-    if outcome is not None and error.code in ("already_decided", "too_late"):
+    if outcome is not None and error.code in _WITH_OUTCOME:
         contents["outcome"] = outcome_on_the_wire(outcome)
     return contents
 
 
 def _response(code: str, contents: Mapping[str, Any]) -> HttpResponse:
     status = STATUSES[code]
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, **contents}
-    response = HttpResponse(json.dumps(body), content_type=MEDIA_TYPE, status=status)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["Retry-After"] = RETRY_AFTER
-    if status == HTTPStatus.UNAUTHORIZED:
-        response["WWW-Authenticate"] = 'Bearer realm="Sayso"'
-    return response
+    return HttpResponse(
+        json.dumps(_body(code, contents)),
+        content_type=MEDIA_TYPE,
+        status=status,
+        headers=_HEADERS.get(status),
+    )
+
+
+def _body(code: str, contents: Mapping[str, Any]) -> dict[str, Any]:
+    status = STATUSES[code]
+    return {"type": "about:blank", "title": status.phrase, "status": status.value, **contents}

@@ -24,6 +24,8 @@ from approvals.web.api.paging import Place, page_of, place_of
 from approvals.web.api.problems import in_words as refusal_in_words
 from approvals.web.api.problems import refusals
 from approvals.web.api.schemas import (
+    APPROVAL_QUESTION,
+    CLARIFICATION_QUESTION,
     AnswerBody,
     AnyQuestion,
     DecisionBody,
@@ -52,12 +54,24 @@ RequestId = Annotated[
 ]
 
 
+EXAMPLES = {
+    "content": {
+        "application/json": {
+            "examples": {
+                "approval": {"summary": "An approval", "value": APPROVAL_QUESTION},
+                "clarification": {"summary": "A clarification", "value": CLARIFICATION_QUESTION},
+            }
+        }
+    }
+}
+
+
 @router.post(
     "/requests",
     response={201: RequestOnTheWire, 200: RequestOnTheWire},
     operation_id="ask",
     summary="Ask",
-    openapi_extra=refusals("key_conflict", "too_large"),
+    openapi_extra={**refusals("key_conflict", "too_large"), "requestBody": EXAMPLES},
 )
 def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     """Ask people to approve an exact action, or for an answer; you are the requester.

@@ -20,6 +20,24 @@ NAME_LIMIT = 150
 URL_LIMIT = 2000
 
 
+APPROVAL_QUESTION: JsonDict = {
+    "kind": "approval",
+    "title": "Refund 1,240.00 EUR to ACME",
+    "details": "Order 812 was delivered twice.",
+    "arguments": {"order": 812, "amount": "1240.00"},
+    "timeout": 3600,
+    "key": "refund-812",
+}
+
+CLARIFICATION_QUESTION: JsonDict = {
+    "kind": "clarification",
+    "title": "Which cost centre?",
+    "choices": ["4711", "4712"],
+    "timeout": 3600,
+    "key": "cost-centre-812",
+}
+
+
 def _examples(*examples: JsonDict) -> ConfigDict:
     return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": list(examples)})
 
@@ -98,16 +116,7 @@ class Question(Body):
 class ApprovalQuestion(Question):
     """Ask people to approve an exact action."""
 
-    model_config = _examples(
-        {
-            "kind": "approval",
-            "title": "Refund 1,240.00 EUR to ACME",
-            "details": "Order 812 was delivered twice.",
-            "arguments": {"order": 812, "amount": "1240.00"},
-            "timeout": 3600,
-            "key": "refund-812",
-        }
-    )
+    model_config = _examples(APPROVAL_QUESTION)
 
     kind: Literal["approval"]
     arguments: dict[str, Any] = Field(
@@ -127,15 +136,7 @@ class ApprovalQuestion(Question):
 class ClarificationQuestion(Question):
     """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
 
-    model_config = _examples(
-        {
-            "kind": "clarification",
-            "title": "Which cost centre?",
-            "choices": ["4711", "4712"],
-            "timeout": 3600,
-            "key": "cost-centre-812",
-        }
-    )
+    model_config = _examples(CLARIFICATION_QUESTION)
 
     kind: Literal["clarification"]
     choices: list[str] | None = Field(default=None, description="Options to pick from.")
