@@ -33,9 +33,16 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
         ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),
         ("SAYSO_DATABASE_THREADS", 0, "sayso.E003"),
         ("SAYSO_TRUSTED_PROXIES", ["10.0.0.0/8", "the proxy"], "sayso.E004"),
+        ("SAYSO_CALLBACK_NETWORKS", ["10.0.0.0/8", "10.0.0.1/8"], "sayso.E005"),
+        ("SAYSO_CALLBACK_NETWORKS", ["fd00::/8", "the intranet"], "sayso.E005"),
+        ("SAYSO_CALLBACK_NETWORKS", ["0.0.0.0/0"], "sayso.W007"),
+        ("SAYSO_CALLBACK_NETWORKS", ["::/0"], "sayso.W007"),
+        ("SAYSO_CALLBACK_HOSTS", ["hooks.example.org", "*"], "sayso.W008"),
+        ("SAYSO_CALLBACK_HOSTS", ["*.example.org", "https://hooks.example.org/"], "sayso.W008"),
+        ("SAYSO_CALLBACK_HOSTS", ["localhost", "10.0.0.5", "[fd00::5]", "localhost:8000"], "sayso.W008"),
     ],
 )
-def test_impossible_values_are_errors(settings: Settings, name: str, value: object, expected: str) -> None:
+def test_impossible_values_are_reported(settings: Settings, name: str, value: object, expected: str) -> None:
     """Each names the variable at fault."""
     setattr(settings, name, value)
     (message,) = checks.check_values()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from approvals import deciding, gate
 from approvals.commands import Actor
-from approvals.database import database_now
+from approvals.database import database_now, in_database
 from approvals.models import Callback, CallbackAttempt
 from tests import factories as make
 
@@ -24,7 +24,8 @@ async def aclosed(*urls: str) -> list[UUID]:
     """Many at once; the ids of the callbacks."""
     ids = await asyncio.gather(*[gate.aopen_approval("Refund", callback_url=url) for url in urls])
     await asyncio.gather(*[deciding.awithdraw(Actor.program(), each) for each in ids])
-    return [pk async for pk in Callback.objects.filter(request_id__in=ids).values_list("pk", flat=True)]
+    found = Callback.objects.filter(request_id__in=ids).values_list("pk", flat=True)
+    return await in_database(lambda: list(found))
 
 
 def callback_of(request_id: str) -> Callback:

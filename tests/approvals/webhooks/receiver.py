@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 PATIENCE = 30.0
+NEVER = 0
 # What a slow answer pauses for, between one byte and the next.
 DRIP = 0.02
 
@@ -36,7 +37,7 @@ class Posted:
 
 
 class Receiver:
-    """`answers` are the statuses of the next requests to `/told`; after them, 200."""
+    """`answers` are the statuses of the next requests to `/told`; after them, 200. NEVER: it hangs."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -114,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _act(self, seen: Receiver, told: int) -> None:
         address = urlsplit(self.path)
         match address.path.strip("/").split("/"):
+            case ["told"] if told == NEVER:
+                seen.closing.wait()
             case ["told"]:
                 self._answer(told, **seen.headers)
             case ["status", status]:
