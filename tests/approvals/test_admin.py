@@ -168,14 +168,15 @@ class TestPages:
             assert piece in page
 
     def test_the_api_token_of_an_entry_is_named(self, client: Client, rita: User) -> None:
-        """On the request, in the list and on the entry; linked for those who may see the token."""
+        """On the request's pages, in the list and on the entry; linked for those who may see the token."""
         ann = make.user("ann")
         token, _ = tokens.issue(ann.pk, "nightly job", ["ask"])
         actor = make.actor(ann, Channel.API, token_id=token.pk)
         request_id = make.approval("By token", requester=ann, actor=actor)
         entry = AuditEntry.objects.get(request_id=request_id)
         link = f"/admin/approvals/apitoken/{token.pk}/change/"
-        assert "nightly job" in text(client.get(f"{APPROVALS}{request_id}/change/"))
+        for address in (f"{APPROVALS}{request_id}/change/", f"/requests/{request_id}/"):
+            assert "nightly job" in text(client.get(address))
         page = text(client.get(f"{ENTRIES}{entry.pk}/change/"))
         assert "nightly job" in page
         assert link not in page

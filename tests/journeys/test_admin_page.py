@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from playwright.async_api import Page, expect
+from pytest_django import Settings
 
-from approvals import gate
+from approvals import deciding, gate, tokens
 from approvals.database import in_database
-from approvals.models import AuditEntry
+from approvals.models import AuditEntry, Callback
 from tests import factories as make
 from tests.conftest import Manage
 from tests.connections import session_of
@@ -44,6 +45,14 @@ def sign_in(server: Server, page: Page) -> SignIn:
         return page
 
     return sign_in
+
+
+def posted_of(person: User) -> Callback:
+    """The callback of a request that this person has just decided."""
+    request_id = make.approval(callback_url="https://hooks.example.org/")
+    deciding.decide(make.actor(person), request_id, "approve")
+    found: Callback = Callback.objects.get(request_id=request_id)
+    return found
 
 
 async def test_many_are_decided_with_one_reason(sign_in: SignIn, server: Server, rita: User) -> None:
@@ -93,12 +102,15 @@ async def test_a_question_is_answered_by_choice(sign_in: SignIn, server: Server,
 
 
 async def test_every_page_fits_the_policy(
-    sign_in: SignIn, server: Server, manage: Manage, boss: User, tmp_path: Path
+    sign_in: SignIn, server: Server, manage: Manage, boss: User, tmp_path: Path, settings: Settings
 ) -> None:
     """The `page` fixture fails on any violation, or any error of a script."""
     approval = await in_database(make.approval, arguments={"deep": {"list": [1, {"a": "b"}]}}, editable=True)
     clarification = await in_database(make.clarification, choices=["red", "blue"])
+    settings.SAYSO_CALLBACK_HOSTS = ["hooks.example.org"]
+    callback = await in_database(posted_of, boss)
     entry = await in_database(AuditEntry.objects.filter(request_id=approval).latest, "pk")
+    token, _ = await in_database(tokens.issue, boss.pk, "deploy", ["ask"])
     (tmp_path / "file").write_bytes(bytes(10))
     given = json.dumps({"directory": str(tmp_path)})
     run = manage("orchestrate", "disk_cleanup", "--input", given, "--as", "boss")
@@ -117,6 +129,11 @@ async def test_every_page_fits_the_policy(
         f"approvals/clarification/answer/?ids={clarification}",
         "approvals/auditentry/",
         f"approvals/auditentry/{entry.pk}/change/",
+        "approvals/apitoken/",
+        f"approvals/apitoken/{token.pk}/change/",
+        f"approvals/apitoken/{token.pk}/revoke/",
+        "approvals/callback/",
+        f"approvals/callback/{callback.pk}/change/",
         "orchestration/run/",
         f"orchestration/run/{run_id}/change/",
         "auth/user/",
