@@ -37,8 +37,8 @@ class Program:
         client.force_login(user)
         return cls(client)
 
-    def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
-        return self._read(self.client.get(ROOT + path, parameters), status)
+    def get(self, path: str, expected: int = 200, /, **parameters: Any) -> Any:
+        return self._read(self.client.get(ROOT + path, parameters), expected)
 
     def post(self, path: str, body: object = None, status: int = 200) -> Any:
         return self.send(path, json.dumps({} if body is None else body), status)

@@ -123,7 +123,9 @@ class TestRefused:
             ({"origin": {"more": "x"}}, "origin.more"),
         ],
     )
-    def test_what_breaks_a_rule_is_named(self, billing: Program, fields: dict[str, Any], at_fault: str) -> None:
+    def test_what_breaks_a_rule_is_named(
+        self, billing: Program, fields: dict[str, Any], at_fault: str
+    ) -> None:
         problem = billing.post("/requests", {"kind": "approval", "title": "Refund", **fields}, 422)
         assert problem["code"] == "invalid"
         assert fields_at_fault(problem) == [at_fault]
@@ -206,7 +208,9 @@ class TestKeys:
             {"origin": {"kind": "job"}},
         ],
     )
-    def test_another_body_is_a_conflict_and_opens_nothing(self, billing: Program, other: dict[str, Any]) -> None:
+    def test_another_body_is_a_conflict_and_opens_nothing(
+        self, billing: Program, other: dict[str, Any]
+    ) -> None:
         body = {"kind": "approval", "title": "Refund", "key": "k", "arguments": {"a": 1}}
         billing.post("/requests", body, 201)
         problem = billing.post("/requests", body | other, 409)
