@@ -12,14 +12,16 @@ import ipaddress
 import json
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
+from approvals import sets
 from approvals.commands import Actor
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 from approvals.payloads import canonical
@@ -54,8 +56,8 @@ class Break:
 class Link:
     """An entry of a chain with the content that it vouches for, ready to be written."""
 
-    entry: AuditEntry
-    content: ShownContent
+    entry: dict[str, Any]
+    content: dict[str, Any]
 
 
 def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
@@ -69,10 +71,14 @@ def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
 
 def append(links: Sequence[Link]) -> None:
     """Write the entries and their contents, in the caller's transaction: two statements for any number."""
-    AuditEntry.writing.bulk_create([link.entry for link in links])
-    for link in links:
-        link.content.entry = link.entry
-    ShownContent.writing.bulk_create([link.content for link in links])
+    sets.insert(AuditEntry, [link.entry for link in links])
+    sets.insert_beside(
+        ShownContent,
+        [link.content for link in links],
+        link="entry",
+        other=AuditEntry,
+        by=("request", "sequence"),
+    )
 
 
 def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
@@ -97,12 +103,16 @@ def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
 
 def viewers(request_ids: Collection[UUID]) -> set[tuple[UUID, int | None]]:
     """Who has already been recorded as having looked at which of these requests."""
+    if not request_ids:
+        return set()
     viewed = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.VIEWED)
     return set(viewed.values_list("request_id", "actor_id"))
 
 
 def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
     """Which of these requests have had their deadline replaced."""
+    if not request_ids:
+        return set()
     entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.RESCHEDULED)
     return set(entries.values_list("request_id", flat=True))
 
@@ -132,62 +142,62 @@ def content_hash(salt: str, content: str) -> str:
     return hashlib.sha256(f"{salt}{content}".encode()).hexdigest()
 
 
-def canonical_entry(entry: AuditEntry, host_now: str) -> str:
+def canonical_entry(entry: Mapping[str, Any], host_now: str) -> str:
     """Every column that identifies the entry, in canonical JSON (RFC 8785).
 
-    Format 1 knew no tokens: one that has been added to such an entry since then is a difference.
+    `entry` has the columns by name, as `vars` of an AuditEntry does. Format 1 knew no tokens: one that has been
+    added to such an entry since then is a difference.
     """
-    token_id = None if entry.token_id is None else str(entry.token_id)
-    token = {} if entry.format == 1 and token_id is None else {"token": token_id}
-    return canonical(
-        {
-            **token,
-            "format": entry.format,
-            "request": str(entry.request_id),
-            "sequence": entry.sequence,
-            "event": str(entry.event),
-            "outcome": entry.outcome,
-            "actor": entry.actor_id,
-            "on_behalf_of": entry.on_behalf_of_id,
-            "channel": str(entry.channel),
-            "address": entry.address,
-            "user_agent": entry.user_agent,
-            "allowed_by": entry.allowed_by,
-            "recorded_at": _moment(entry.recorded_at),
-            "host_clock": host_now,
-            "content": entry.content_hash,
-            "previous": entry.previous_hash,
-        }
-    )
+    named = {
+        "format": entry["format"],
+        "request": str(entry["request_id"]),
+        "sequence": entry["sequence"],
+        "event": str(entry["event"]),
+        "outcome": entry["outcome"],
+        "actor": entry["actor_id"],
+        "on_behalf_of": entry["on_behalf_of_id"],
+        "channel": str(entry["channel"]),
+        "address": entry["address"],
+        "user_agent": entry["user_agent"],
+        "allowed_by": entry["allowed_by"],
+        "recorded_at": _moment(entry["recorded_at"]),
+        "host_clock": host_now,
+        "content": entry["content_hash"],
+        "previous": entry["previous_hash"],
+    }
+    if entry["format"] > 1 or entry["token_id"] is not None:
+        named["token"] = None if entry["token_id"] is None else str(entry["token_id"])
+    return canonical(named)
 
 
 def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
-    request = draft.request
-    content = ShownContent(salt=secrets.token_hex(16), content=canonical(draft.content))
+    request, actor = draft.request, draft.actor
+    salt, content = secrets.token_hex(16), canonical(draft.content)
     request.trail_length += 1
-    entry = AuditEntry(
-        request_id=request.pk,
-        sequence=request.trail_length,
-        event=draft.event.value,
-        outcome=draft.outcome,
-        actor_id=draft.actor.user_id,
-        on_behalf_of_id=draft.on_behalf_of_id,
-        channel=draft.actor.channel.value,
-        token_id=draft.actor.token_id,
-        address=_address(draft.actor.address),
-        user_agent=_printable(draft.actor.user_agent)[:400],
-        allowed_by=draft.allowed_by,
-        recorded_at=now,
-        content_hash=content_hash(content.salt, content.content),
-        previous_hash=request.trail_head,
-        format=FORMAT,
-    )
-    entry.canonical = canonical_entry(entry, _moment(host_now))
-    entry.hash = hashlib.sha256(entry.canonical.encode()).hexdigest()
-    request.trail_head = entry.hash
-    return Link(entry=entry, content=content)
+    entry: dict[str, Any] = {
+        "request_id": request.pk,
+        "sequence": request.trail_length,
+        "event": draft.event.value,
+        "outcome": draft.outcome,
+        "actor_id": actor.user_id,
+        "on_behalf_of_id": draft.on_behalf_of_id,
+        "channel": actor.channel.value,
+        "token_id": actor.token_id,
+        "address": _address(actor.address),
+        "user_agent": _printable(actor.user_agent)[:400],
+        "allowed_by": draft.allowed_by,
+        "recorded_at": now,
+        "content_hash": content_hash(salt, content),
+        "previous_hash": request.trail_head,
+        "format": FORMAT,
+    }
+    entry["canonical"] = canonical_entry(entry, _moment(host_now))
+    entry["hash"] = request.trail_head = hashlib.sha256(entry["canonical"].encode()).hexdigest()
+    shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
+    return Link(entry=entry, content=shown)
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str | None) -> str | None:
     """As both databases give it back, or the hash would not hold: without zone, IPv4 as such."""
     try:
@@ -221,7 +231,7 @@ def _fault(entry: AuditEntry, sequence: int, previous: str) -> str:
         return "broken link"
     if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
         return "changed entry"
-    if canonical_entry(entry, json.loads(entry.canonical)["host_clock"]) != entry.canonical:
+    if canonical_entry(vars(entry), json.loads(entry.canonical)["host_clock"]) != entry.canonical:
         return "columns disagree with the hashed text"
     shown = getattr(entry, "shown", None)
     if shown is not None and content_hash(shown.salt, shown.content) != entry.content_hash:

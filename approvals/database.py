@@ -10,11 +10,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connection
 
 from approvals.conf import approval_settings
+
+CLOCK = {
+    "postgresql": "SELECT statement_timestamp()",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,13 +49,16 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 def database_now() -> datetime:
     """The database's clock, the only one that decides; UTC."""
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT statement_timestamp()")
-            (moment,) = cursor.fetchone()
-            return cast("datetime", moment).astimezone(UTC)
-        cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
-        (text,) = cursor.fetchone()
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        cursor.execute(CLOCK[connection.vendor])
+        (moment,) = cursor.fetchone()
+        return as_utc(moment)
+
+
+def as_utc(moment: datetime | str) -> datetime:
+    """What the clock says, as a cursor gives it."""
+    if isinstance(moment, str):
+        return datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
 
 
 def close_threads() -> None:

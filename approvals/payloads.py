@@ -94,7 +94,24 @@ def seconds(value: object, field: str, *, none_allowed: bool) -> float | None:
 
 def canonical(value: Any) -> str:
     """The RFC 8785 text of checked JSON: equal values have equal texts, in any program, on any database."""
-    return rfc8785.dumps(value).decode()
+    return _encode(value) if _is_plain(value) else rfc8785.dumps(value).decode()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether Python's own encoder writes what RFC 8785 asks for, which it does twenty times faster.
+
+    They differ in how numbers with a fraction look and in the order of names beyond ASCII.
+    """
+    if isinstance(value, str | None):
+        return True
+    if isinstance(value, dict):
+        return all(name.isascii() and _is_plain(child) for name, child in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, int) and -LARGEST_INTEGER <= value <= LARGEST_INTEGER
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def digest(text: str) -> str:

@@ -9,15 +9,19 @@ are asked for, never the requester.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
-from django.db.models import F, Q
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.db.models import Q
 
+from approvals import sets
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 
 DECIDE = "decide_humanrequest"
@@ -95,38 +99,42 @@ def reassigns_by(person: Person, audience: Audience) -> str | None:
 
 
 def persons(user_ids: Iterable[int]) -> dict[int, Person]:
-    """These users as they are now: four queries, however many."""
+    """These users as they are now: one query, however many."""
+    return asking_persons(user_ids)()
+
+
+def asking_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
+    """As `persons`, asked now and read when the result is called."""
     wanted = set(user_ids)
     if not wanted:
-        return {}
-    groups: defaultdict[int, set[int]] = defaultdict(set)
-    members = Group.objects.filter(user__in=wanted)
-    for user_id, group_id in members.values_list("user__pk", "pk"):
-        groups[user_id].add(group_id)
-    held = _permissions_of(wanted)
-    users = get_user_model()._default_manager.filter(pk__in=wanted)
-    return {
-        user_id: Person(
-            id=user_id,
-            username=username,
-            active=active,
-            superuser=superuser,
-            group_ids=frozenset(groups[user_id]),
-            permissions=frozenset(held[user_id]),
-        )
-        for user_id, username, active, superuser in users.values_list(
-            "pk", get_user_model().USERNAME_FIELD, "is_active", "is_superuser"
-        )
-    }
+        return dict
+    found = sets.ask(_persons_statement(connection.vendor), [sets.values(wanted)] * 4)
+    return lambda: _persons(found())
 
 
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
-    """Whom these requests concern: two queries, however many."""
-    ids = [request.pk for request in requests]
-    users = _grouped(UserAssignment.objects.filter(request_id__in=ids).values_list("request_id", "user_id"))
-    groups = _grouped(
-        GroupAssignment.objects.filter(request_id__in=ids).values_list("request_id", "group_id")
-    )
+    """Whom these requests concern: one query, however many."""
+    if not requests:
+        return {}
+    return audiences_of(requests, asking_assignments([request.pk for request in requests])())
+
+
+def asking_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
+    """Who is named to decide these requests, for `audiences_of`; call the result to have it."""
+    return sets.ask(_assignments_statement(connection.vendor), [sets.values(request_ids)] * 2)
+
+
+def audiences_of(
+    requests: Collection[HumanRequest], assignments: Iterable[tuple[Any, ...]]
+) -> dict[UUID, Audience]:
+    """Whom these requests concern, given who is named to decide them."""
+    users: defaultdict[UUID, set[int]] = defaultdict(set)
+    groups: defaultdict[UUID, set[int]] = defaultdict(set)
+    for request_id, user_id, group_id in assignments:
+        if group_id is None:
+            users[sets.as_uuid(request_id)].add(user_id)
+        else:
+            groups[sets.as_uuid(request_id)].add(group_id)
     return {
         request.pk: Audience(
             requester_id=request.requester_id,
@@ -159,19 +167,77 @@ def _is_assigned(person: Person, audience: Audience) -> bool:
     return person.active and named
 
 
-def _permissions_of(user_ids: set[int]) -> defaultdict[int, set[str]]:
+def _persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
+    people: dict[int, tuple[str, bool, bool]] = {}
+    groups: defaultdict[int, set[int]] = defaultdict(set)
     held: defaultdict[int, set[str]] = defaultdict(set)
-    codenames = [DECIDE, SEE_ALL, MANAGE]
-    wanted = Permission.objects.filter(content_type__app_label="approvals", codename__in=codenames)
-    direct = wanted.filter(user__in=user_ids).values_list("user__pk", "codename")
-    by_group = wanted.filter(group__user__in=user_ids).values_list(F("group__user__pk"), "codename")
-    for user_id, codename in chain(direct, by_group):
-        held[user_id].add(codename)
-    return held
+    for user_id, username, active, superuser, group_id, codename in rows:
+        if username is not None:
+            people[user_id] = username, bool(active), bool(superuser)
+        elif group_id is not None:
+            groups[user_id].add(group_id)
+        else:
+            held[user_id].add(codename)
+    return {
+        user_id: Person(
+            id=user_id,
+            username=username,
+            active=active,
+            superuser=superuser,
+            group_ids=frozenset(groups[user_id]),
+            permissions=frozenset(held[user_id]),
+        )
+        for user_id, (username, active, superuser) in people.items()
+    }
 
 
-def _grouped(pairs: Iterable[tuple[UUID, int]]) -> Mapping[UUID, set[int]]:
-    grouped: defaultdict[UUID, set[int]] = defaultdict(set)
-    for key, value in pairs:
-        grouped[key].add(value)
-    return grouped
+# The statements' texts stay the same: putting them together takes longer than carrying them out.
+
+
+@cache
+def _persons_statement(vendor: str) -> str:
+    among, user = sets.among, get_user_model()
+    people, key, name = sets.table(user), _column(user, "pk"), _column(user, user.USERNAME_FIELD)
+    memberships, member = _through(user, "groups")
+    grants, holder = _through(user, "user_permissions")
+    shared, _ = _through(Group, "permissions")
+    permission, content_type = sets.table(Permission), sets.table(ContentType)
+    codenames = ", ".join(f"'{codename}'" for codename in (DECIDE, SEE_ALL, MANAGE))
+    ours = (
+        f" JOIN {permission} p ON p.id = g.permission_id AND p.codename IN ({codenames})"
+        f" JOIN {content_type} c ON c.id = p.content_type_id AND c.app_label = 'approvals'"
+    )
+    return (
+        f"SELECT {key}, {name}, is_active, is_superuser, NULL, NULL FROM {people} WHERE {among(key)}"  # noqa: S608
+        f" UNION ALL SELECT {member}, NULL, NULL, NULL, group_id, NULL FROM {memberships}"
+        f" WHERE {among(member)}"
+        f" UNION ALL SELECT g.{holder}, NULL, NULL, NULL, NULL, p.codename FROM {grants} g{ours}"
+        f" WHERE {among(f'g.{holder}')}"
+        f" UNION ALL SELECT m.{member}, NULL, NULL, NULL, NULL, p.codename FROM {memberships} m"
+        f" JOIN {shared} g ON g.group_id = m.group_id{ours} WHERE {among(f'm.{member}')}"
+    )
+
+
+@cache
+def _assignments_statement(vendor: str) -> str:
+    users, groups, condition = (
+        sets.table(UserAssignment),
+        sets.table(GroupAssignment),
+        sets.among("request_id"),
+    )
+    return (
+        f"SELECT request_id, user_id, NULL FROM {users} WHERE {condition}"  # noqa: S608  our own names
+        f" UNION ALL SELECT request_id, NULL, group_id FROM {groups} WHERE {condition}"
+    )
+
+
+def _column(model: type[Any], field: str) -> str:
+    named = model._meta.pk if field == "pk" else model._meta.get_field(field)
+    return connection.ops.quote_name(str(named.column))
+
+
+def _through(model: type[Any], field: str) -> tuple[str, str]:
+    """The table of a many-to-many field, and its column for this model."""
+    relation = model._meta.get_field(field)
+    quoted = connection.ops.quote_name
+    return quoted(relation.m2m_db_table()), quoted(relation.m2m_column_name())

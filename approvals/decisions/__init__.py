@@ -14,17 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from approvals import callbacks, hints
 from approvals.commands import Command, Result
 from approvals.decisions.batch import Batch
 from approvals.decisions.deeds import carry_out
-
-# Shorter, all together, than the overlap of the re-check: what a transaction stamped is found by it.
-LOCK_TIMEOUT = "2s"
-STATEMENT_TIMEOUT = "5s"
-IDLE_TIMEOUT = "5s"
 
 
 def execute(commands: Sequence[Command]) -> list[Result]:
@@ -33,7 +28,6 @@ def execute(commands: Sequence[Command]) -> list[Result]:
     Once it returns, accepted and refused alike are committed and the hint is on its way.
     """
     with transaction.atomic(durable=True):
-        _bound_the_transaction()
         batch = Batch(commands)
         results = [carry_out(batch, command) for command in commands]
         batch.write()
@@ -42,14 +36,3 @@ def execute(commands: Sequence[Command]) -> list[Result]:
         if batch.callbacks:
             transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
     return results
-
-
-def _bound_the_transaction() -> None:
-    if connection.vendor != "postgresql":
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
-            [LOCK_TIMEOUT, STATEMENT_TIMEOUT, IDLE_TIMEOUT],
-        )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q
 
-from approvals import audit, callbacks, permissions
+from approvals import audit, callbacks, permissions, sets
 from approvals.audit import Draft
 from approvals.commands import (
     DEADLINE,
     Actor,
-    Answer,
     Command,
-    Decide,
     Keyed,
     OpenRequest,
     Reassign,
@@ -24,11 +22,11 @@ from approvals.commands import (
     Reschedule,
     View,
 )
-from approvals.database import database_now
+from approvals.decisions.reading import Said, read
 from approvals.lifecycle import Kind, Status, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
 
-CHANGING_FIELDS = [
+CHANGING_FIELDS = (
     "status",
     "closed_at",
     "changed_at",
@@ -40,7 +38,7 @@ CHANGING_FIELDS = [
     "deadline",
     "trail_length",
     "trail_head",
-]
+)
 
 
 class Batch:
@@ -51,14 +49,10 @@ class Batch:
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        self.rows = _locked(commands)
-        self.now = database_now()
+        found = read(commands)
+        self.rows, self.now = found.rows, found.now
+        self.audiences, self.people, self.said = found.audiences, found.people, found.said
         self.by_key = _latest_by_key(self.rows.values())
-        self.audiences = permissions.audiences(list(self.rows.values())) if _need_audiences(commands) else {}
-        self.people = permissions.persons(
-            command.actor.user_id for command in commands if command.actor.user_id is not None
-        )
-        self.responses = _responses_to(self._concerned(commands, Decide, Answer), commands)
         self.viewers = audit.viewers(self._concerned(commands, View))
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = audit.handed_on(self._concerned(commands, Reassign))
@@ -67,7 +61,8 @@ class Batch:
         self._opened: set[UUID] = set()
         self._closed: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
-        self._responses: list[Response] = []
+        self._responses: list[dict[str, Any]] = []
+        self._users: dict[int, Any] = {}
         self._drafts: list[Draft] = []
 
     def find(self, reference: Reference) -> HumanRequest | None:
@@ -100,7 +95,7 @@ class Batch:
             raise RuntimeError(f"a {row.kind} that is {row.status} can't become {status}")
         person = self._person(actor)
         row.status, row.closed_at, row.comment = status.value, self.now, comment
-        row.decided_by = _as_user(person) if person else None
+        row.decided_by = self._user(person) if person else None
         self._closed.add(row.pk)
         self.change(row)
 
@@ -112,13 +107,30 @@ class Batch:
         decided |= {"on_timeout": row.on_timeout} if row.kind == Kind.APPROVAL else {"default": row.default}
         self.record(row, Event.TIMED_OUT, DEADLINE, decided, status=Status.TIMED_OUT)
 
-    def respond(self, row: HumanRequest, actor: Actor, **said: Any) -> None:
+    def respond(
+        self,
+        row: HumanRequest,
+        actor: Actor,
+        *,
+        verdict: str = "",
+        answer: Any = None,
+        arguments: dict[str, Any] | None = None,
+        comment: str,
+    ) -> None:
         """Keep what this actor said."""
-        response = Response(
-            request=row, actor_id=actor.user_id, channel=actor.channel.value, given_at=self.now, **said
+        self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
+        self._responses.append(
+            {
+                "request_id": row.pk,
+                "actor_id": actor.user_id,
+                "verdict": verdict,
+                "answer": answer,
+                "arguments": arguments,
+                "comment": comment,
+                "channel": actor.channel.value,
+                "given_at": self.now,
+            }
         )
-        self.responses[row.pk, actor.user_id] = response
-        self._responses.append(response)
 
     def record(
         self,
@@ -150,35 +162,34 @@ class Batch:
         drafts = audit.within_limits(self._drafts, self.now)
         links = audit.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
         touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
-        HumanRequest.writing.bulk_create(self.rows[pk] for pk in self._opened)
-        self._save(touched & self._closed, HumanRequest.writing.filter(status=Status.PENDING))
-        self._save(touched - self._closed, HumanRequest.writing.all())
-        self._write_assignments()
-        Response.writing.bulk_create(self._responses)
-        audit.append(links)
+        closed, others = touched & self._closed, touched - self._closed
+        with sets.together():
+            sets.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
+            closing = self._saving(closed, still=Status.PENDING.value)
+            changing = self._saving(others)
+            self._write_assignments()
+            sets.insert(Response, self._responses)
+            audit.append(links)
+        if closing() + changing() != len(touched):
+            raise RuntimeError("a locked request changed under its lock")
         self.callbacks = [
             callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self._closed), self.now)
         ]
 
-    def _save(self, ids: set[UUID], rows: Any) -> None:
-        if ids and rows.bulk_update([self.rows[pk] for pk in ids], CHANGING_FIELDS) != len(ids):
-            raise RuntimeError("a locked request changed under its lock")
+    def _saving(self, ids: set[UUID], still: str | None = None) -> Callable[[], int]:
+        rows = [vars(self.rows[pk]) for pk in ids]
+        return sets.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
 
     def _write_assignments(self) -> None:
         renamed = set(self._named) - self._opened
         if renamed:
             UserAssignment.writing.filter(request_id__in=renamed).delete()
             GroupAssignment.writing.filter(request_id__in=renamed).delete()
-        UserAssignment.writing.bulk_create(
-            UserAssignment(request_id=pk, user_id=user_id)
-            for pk, command in self._named.items()
-            for user_id in command.user_ids
-        )
-        GroupAssignment.writing.bulk_create(
-            GroupAssignment(request_id=pk, group_id=group_id)
-            for pk, command in self._named.items()
-            for group_id in command.group_ids
-        )
+        named = self._named.items()
+        users = [{"request_id": pk, "user_id": user_id} for pk, one in named for user_id in one.user_ids]
+        groups = [{"request_id": pk, "group_id": group_id} for pk, one in named for group_id in one.group_ids]
+        sets.insert(UserAssignment, users)
+        sets.insert(GroupAssignment, groups)
 
     def _name(self, row: HumanRequest, command: OpenRequest | Reassign) -> None:
         self._named[row.pk] = command
@@ -194,31 +205,14 @@ class Batch:
         found = (self.find(command.request_id) for command in commands if isinstance(command, kinds))
         return {row.pk for row in found if row is not None}
 
+    def _user(self, person: permissions.Person) -> Any:
+        """One and the same for all that this person decides here."""
+        if person.id not in self._users:
+            self._users[person.id] = _as_user(person)
+        return self._users[person.id]
+
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
-
-
-def _locked(commands: Sequence[Command]) -> dict[UUID, HumanRequest]:
-    """The rows that the commands concern, locked in id order, so that no two batches wait for each other.
-
-    They are read by a second statement: one that had to wait for a lock joins what it locked then with what
-    the other tables held when it began.
-    """
-    named = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)}
-    wanted = named | _ids_of_keys(commands)
-    rows = HumanRequest.writing.filter(pk__in=wanted)
-    locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
-    return {row.pk: row for row in rows.filter(pk__in=locked).select_related("decided_by")} if locked else {}
-
-
-def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
-    keys = {(one.key_scope, one.key) for one in commands if isinstance(one, OpenRequest) and one.key}
-    keys |= {_key(one.request_id) for one in commands if isinstance(one.request_id, Keyed)}
-    if not keys:
-        return set()
-    scopes, names = {scope for scope, _ in keys}, {name for _, name in keys}
-    found = HumanRequest.objects.filter(key_scope__in=scopes, key__in=names)
-    return {pk for pk, *key in found.values_list("pk", "key_scope", "key") if tuple(key) in keys}
 
 
 def _key(keyed: Keyed) -> tuple[str, str]:
@@ -230,23 +224,10 @@ def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], Huma
     return {(row.key_scope, row.key): row for row in by_round if row.key}
 
 
-def _need_audiences(commands: Sequence[Command]) -> bool:
-    return any(command.actor.user_id is not None or isinstance(command, Reassign) for command in commands)
-
-
-def _responses_to(
-    ids: Collection[UUID], commands: Sequence[Command]
-) -> dict[tuple[UUID, int | None], Response]:
-    """What the actors of these commands have already said to these requests."""
-    if not ids:
-        return {}
-    actors = {command.actor.user_id for command in commands}
-    theirs = Q(actor_id__in=[actor for actor in actors if actor is not None])
-    if None in actors:
-        theirs |= Q(actor__isnull=True)
-    found = Response.objects.filter(theirs, request_id__in=ids)
-    return {(response.request_id, response.actor_id): response for response in found}
+@cache
+def _username_field() -> str:
+    return str(get_user_model().USERNAME_FIELD)
 
 
 def _as_user(person: permissions.Person) -> Any:
-    return get_user_model()(pk=person.id, **{get_user_model().USERNAME_FIELD: person.username})
+    return get_user_model()(pk=person.id, **{_username_field(): person.username})

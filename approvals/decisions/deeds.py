@@ -133,7 +133,7 @@ def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
     if row.kind != Kind.APPROVAL:
         detail = "A clarification is answered, not approved or rejected."
         return Refused(code="invalid", detail=detail, field="decision")
-    earlier = batch.responses.get((row.pk, command.actor.user_id))
+    earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and earlier.verdict == command.verdict and _same(earlier.arguments, command.arguments):
         return _unchanged(row)
     refused = _refused_by_state(batch, command.actor, row, said, voted=earlier is not None)
@@ -173,7 +173,7 @@ def _answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
     if row.kind != Kind.CLARIFICATION:
         detail = "An approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
-    earlier = batch.responses.get((row.pk, command.actor.user_id))
+    earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and _same(earlier.answer, command.answer):
         return _unchanged(row)
     refused = _refused_by_state(batch, command.actor, row, said)

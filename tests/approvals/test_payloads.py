@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -247,6 +248,12 @@ def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
     backwards = dict(reversed(value.items()))
     assert canonical(backwards) == canonical(value)
     assert canonical(json.loads(canonical(value), parse_int=float)) == canonical(value)
+
+
+@given(values)
+def test_every_text_is_the_one_that_the_library_of_the_rfc_writes(value: Any) -> None:
+    """Also where Python's own encoder, which is faster, writes it."""
+    assert canonical(value) == rfc8785.dumps(value).decode()
 
 
 def test_the_canonical_form_is_rfc_8785() -> None:

@@ -35,6 +35,24 @@ def test_only_the_writer_names_a_writing_manager() -> None:
     assert strangers == []
 
 
+def test_only_the_writer_writes_in_sets() -> None:
+    """approvals.sets goes past the managers; others may read by it."""
+    strangers = [
+        source.at(node)
+        for source in product()
+        if not source.path.startswith(WRITERS)
+        for node in source.nodes()
+        if _writes_a_set(node)
+    ]
+    assert strangers == []
+    assert any(
+        _writes_a_set(node)
+        for source in product()
+        if source.path.startswith(WRITERS)
+        for node in source.nodes()
+    )
+
+
 def test_nobody_writes_the_record_in_sql_of_their_own() -> None:
     """SQL that changes a table of the record is neither in the writer nor beside it."""
     statement = re.compile(r"(INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE)\s+[\"`]?approvals_", re.IGNORECASE)
@@ -103,3 +121,14 @@ def test_the_reader_of_sources_sees_such_names() -> None:
     tree = ast.parse("Response.writing.bulk_create(rows); getattr(Response, 'writing')")
     source = Source(path="approvals/elsewhere.py", text="", tree=tree)
     assert sum(_names_a_writing_manager(node) for node in source.nodes()) == 2
+
+
+def _writes_a_set(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "approvals.sets"
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in {"insert", "insert_beside", "update"}
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "sets"
+    )

@@ -1,0 +1,131 @@
+"""What a batch of commands finds on record: its rows, locked in id order, and everything about them, at once.
+
+The rows are read by a later statement than the one that locks them: one that had to wait for a lock would
+join what it locked then with what the other tables held when it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from approvals import permissions, sets
+from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
+from approvals.database import CLOCK, as_utc
+from approvals.models import HumanRequest, Response
+
+# Shorter, all together, than the overlap of the re-check: what a transaction stamped is found by it.
+LOCK_TIMEOUT = "2s"
+STATEMENT_TIMEOUT = "5s"
+IDLE_TIMEOUT = "5s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What somebody has said to a request."""
+
+    verdict: str
+    answer: Any
+    arguments: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """`now` is the database's clock after the locks were got; `said` is by request and person."""
+
+    rows: dict[UUID, HumanRequest]
+    now: datetime
+    audiences: dict[UUID, permissions.Audience]
+    people: dict[int, permissions.Person]
+    said: dict[tuple[UUID, int | None], Said]
+
+
+def read(commands: Sequence[Command]) -> Findings:
+    """Lock the rows that the commands concern, until the transaction ends, and read all that they need."""
+    ids = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)} | _ids_of_keys(
+        commands
+    )
+    user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
+    asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
+    votes = any(isinstance(command, Decide | Answer) for command in commands)
+    with sets.together():
+        _bound_the_transaction()
+        locked = _asking_locks(ids)
+        rows = sets.read(HumanRequest, ids)
+        clock = sets.ask(CLOCK[connection.vendor])
+        assignments = permissions.asking_assignments(ids) if asked_by_people else dict
+        people = permissions.asking_persons(user_ids)
+        said = _asking_what_was_said(ids) if votes else dict
+        held = locked()
+        found = [row for row in rows() if row.pk in held]
+        findings = Findings(
+            rows={row.pk: row for row in found},
+            now=as_utc(clock()[0][0]),
+            audiences=permissions.audiences_of(found, assignments()) if asked_by_people else {},
+            people=people(),
+            said=said(),
+        )
+    _name_deciders(found)
+    return findings
+
+
+def _bound_the_transaction() -> None:
+    if connection.vendor == "postgresql":
+        sets.ask(
+            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            [LOCK_TIMEOUT, STATEMENT_TIMEOUT, IDLE_TIMEOUT],
+        )
+
+
+def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
+    """Those of the rows that are there. SQLite has locked everything when the transaction began."""
+    if connection.vendor != "postgresql":
+        return lambda: ids
+    found = sets.ask(
+        f"SELECT id FROM {sets.table(HumanRequest)} WHERE {sets.among('id')} ORDER BY id FOR UPDATE",  # noqa: S608
+        [sets.values(ids)],
+    )
+    return lambda: {id_ for (id_,) in found()}
+
+
+def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
+    found = sets.ask(
+        f"SELECT request_id, actor_id, verdict, answer, arguments FROM {sets.table(Response)}"  # noqa: S608
+        f" WHERE {sets.among('request_id')}",
+        [sets.values(ids)],
+    )
+    return lambda: {
+        (sets.as_uuid(request_id), actor_id): Said(
+            verdict=verdict, answer=sets.as_json(answer), arguments=sets.as_json(arguments)
+        )
+        for request_id, actor_id, verdict, answer, arguments in found()
+    }
+
+
+def _name_deciders(rows: Collection[HumanRequest]) -> None:
+    """Refusals tell who was first."""
+    ids = {row.decided_by_id for row in rows if row.decided_by_id is not None}
+    deciders = get_user_model()._default_manager.in_bulk(ids)
+    for row in rows:
+        row.decided_by = deciders.get(row.decided_by_id)
+
+
+def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
+    keys = {(one.key_scope, one.key) for one in commands if isinstance(one, OpenRequest) and one.key}
+    keys |= {
+        (one.request_id.key_scope, one.request_id.key)
+        for one in commands
+        if isinstance(one.request_id, Keyed)
+    }
+    if not keys:
+        return set()
+    scopes, names = {scope for scope, _ in keys}, {name for _, name in keys}
+    found = HumanRequest.objects.filter(key_scope__in=scopes, key__in=names)
+    return {pk for pk, *key in found.values_list("pk", "key_scope", "key") if tuple(key) in keys}

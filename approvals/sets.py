@@ -1,0 +1,333 @@
+"""Rows in sets: read, added and changed by one statement each, for any number, whose text is always the same.
+
+Django puts each query together anew, writes a CASE of all rows for each column it updates, and asks every
+field of every row it adds: together that costs far more than what a decision has to do. Here statements are
+texts. PostgreSQL gets rows as one JSON document, SQLite runs one prepared statement row by row. Only for the
+writer, and for who may do what: what rows may hold, is checked before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+from uuid import UUID
+
+import psycopg
+from django.db import connection, models
+from django.utils.dateparse import parse_datetime
+
+from approvals.fields import JSONText
+
+M = TypeVar("M", bound=models.Model)
+
+# The values of a row by the names of its attributes, such as `vars` of an instance has.
+Row: TypeAlias = Mapping[str, Any]
+# What a statement has found; to be called once, when all that goes together has been asked.
+Found: TypeAlias = Callable[[], list[tuple[Any, ...]]]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Send what is asked inside without waiting for each answer: one round trip for all (PostgreSQL).
+
+    They are carried out in order, each as a statement of its own. Inside a transaction.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def ask(statement: str, parameters: Sequence[Any] = ()) -> Found:
+    """Carry out a statement that finds rows; call the result to have them."""
+    cursor = _cursor()
+    cursor.execute(statement, parameters)
+
+    def found() -> list[tuple[Any, ...]]:
+        with cursor:
+            return list(cursor.fetchall())
+
+    return found
+
+
+def _cursor() -> Any:
+    """On PostgreSQL one whose statements are planned once a connection, where `prepare_threshold` says so:
+    planning takes longer than carrying out. Django's own puts the parameters into the text."""
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    connection.ensure_connection()
+    cursor: Any = psycopg.Cursor(connection.connection)
+    return (
+        connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+    )
+
+
+def table(model: type[models.Model]) -> str:
+    """The name of its table, to put into a statement."""
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+class _Column(NamedTuple):
+    attribute: str
+    name: str
+    type: str
+    prepared: Callable[[Any], Any]
+    restored: Callable[[Any], Any]
+
+
+def among(column: str) -> str:
+    """The SQL condition that a column is one of some values: one parameter, made by `values`."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s)"
+    return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608  a column of our own
+
+
+def values(wanted: Iterable[Any]) -> Any:
+    """The parameter of `among`: ids, numbers or texts."""
+    if connection.vendor == "postgresql":
+        return list(wanted)
+    return json.dumps([value.hex if isinstance(value, UUID) else value for value in wanted])
+
+
+def as_uuid(value: Any) -> UUID:
+    """An id as a cursor gives it: SQLite keeps ids as text."""
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
+    """Ask for the rows with these ids; call the result to have them, in no order."""
+    columns = _columns(model, connection.vendor)
+    names = ", ".join(column.name for column in columns)
+    key = connection.ops.quote_name(_key(model).column)
+    found = ask(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
+    attributes = [column.attribute for column in columns]
+    restored = [column.restored for column in columns]
+
+    def rows() -> list[M]:
+        return [
+            model.from_db(
+                connection.alias,
+                attributes,
+                [restore(value) for restore, value in zip(restored, row, strict=True)],
+            )
+            for row in found()
+        ]
+
+    return rows
+
+
+def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
+    """Add the rows; ids that the database gives out are not among their values."""
+    if rows:
+        columns = _columns(model, connection.vendor, without=_counted(model))
+        names, table_ = _names(columns), table(model)
+        if connection.vendor == "postgresql":
+            ask(
+                f"INSERT INTO {table_} ({names}) SELECT {_new(columns)} FROM {_records(columns)}",  # noqa: S608
+                [_document(columns, rows)],
+            )
+        else:
+            _one_by_one(
+                f"INSERT INTO {table_} ({names}) VALUES ({_places(columns)})",  # noqa: S608
+                _tuples(columns, rows),
+            )
+
+
+def insert_beside(
+    model: type[models.Model],
+    rows: Sequence[Row],
+    *,
+    link: str,
+    other: type[models.Model],
+    by: tuple[str, ...],
+) -> None:
+    """Add rows that belong to rows of another table, which were given their ids by the database.
+
+    `link` is the field that holds that id; `by` names the fields that tell the other row, which are among the
+    values.
+    """
+    if not rows:
+        return
+    known = _columns(other, connection.vendor, only=by)
+    own = _columns(model, connection.vendor, without=link)
+    link_name = _names(_columns(model, connection.vendor, only=(link,)))
+    key = connection.ops.quote_name(_key(other).column)
+    if connection.vendor == "postgresql":
+        columns = (*own, *known)
+        same = [f"other.{column.name} = new.c{at}" for at, column in enumerate(known, len(own))]
+        # Said once more as a list: so the index is used, however long the planner takes the document for.
+        same.append(among(f"other.{known[0].name}"))
+        ask(
+            f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) SELECT {_new(own)}, other.{key}"  # noqa: S608
+            f" FROM {_records(columns)} JOIN {table(other)} other ON {' AND '.join(same)}",
+            [_document(columns, rows), values(row[known[0].attribute] for row in rows)],
+        )
+    else:
+        natural = " AND ".join(f"{column.name} = %s" for column in known)
+        _one_by_one(
+            f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) VALUES ({_places(own)},"  # noqa: S608
+            f" (SELECT {key} FROM {table(other)} WHERE {natural}))",
+            _tuples((*own, *known), rows),
+        )
+
+
+def update(
+    model: type[models.Model], rows: Sequence[Row], fields: tuple[str, ...], *, still: Any = None
+) -> Callable[[], int]:
+    """Write these fields of the rows; call the result to have how many rows were found on record.
+
+    `still` limits them to those whose first of these fields has that value on record.
+    """
+    if not rows:
+        return int
+    key, *changing = columns = _columns(model, connection.vendor, only=(_key(model).name, *fields))
+    condition = "" if still is None else f" AND old.{changing[0].name} = %s"
+    limit = [] if still is None else [still]
+    if connection.vendor == "postgresql":
+        assignments = ", ".join(f"{column.name} = new.c{at}" for at, column in enumerate(changing, 1))
+        cursor = _cursor()
+        cursor.execute(
+            f"UPDATE {table(model)} AS old SET {assignments} FROM {_records(columns)}"  # noqa: S608
+            f" WHERE old.{key.name} = new.c0 AND {among(f'old.{key.name}')}{condition}",
+            [_document(columns, rows), values(row[key.attribute] for row in rows), *limit],
+        )
+    else:
+        assignments = ", ".join(f"{column.name} = %s" for column in changing)
+        cursor = _one_by_one(
+            f"UPDATE {table(model)} AS old SET {assignments} WHERE old.{key.name} = %s{condition}",  # noqa: S608
+            _tuples((*changing, key), rows, *limit),
+        )
+    return lambda: int(cursor.rowcount)
+
+
+@cache
+def _columns(
+    model: type[models.Model],
+    vendor: str,
+    *,
+    only: tuple[str, ...] | None = None,
+    without: str | None = None,
+) -> tuple[_Column, ...]:
+    named = [model._meta.get_field(name) for name in only] if only else model._meta.concrete_fields
+    return tuple(_column(field, vendor) for field in named if field.name != without)
+
+
+def _key(model: type[models.Model]) -> Any:
+    return model._meta.pk
+
+
+def _counted(model: type[models.Model]) -> str | None:
+    """The name of its primary key, if the database gives that out."""
+    return _key(model).name if isinstance(_key(model), models.AutoField) else None
+
+
+def _names(columns: Iterable[_Column]) -> str:
+    return ", ".join(column.name for column in columns)
+
+
+def _column(field: Any, vendor: str) -> _Column:
+    kind: str = field.cast_db_type(connection)
+    return _Column(
+        attribute=field.attname,
+        name=connection.ops.quote_name(field.column),
+        type="text" if kind.startswith("varchar") else kind,
+        prepared=_preparation(field.target_field if field.is_relation else field, vendor),
+        restored=_restoration(field.target_field if field.is_relation else field, vendor),
+    )
+
+
+def _preparation(field: Any, vendor: str) -> Callable[[Any], Any]:
+    """What makes a value of this field one that goes into JSON (PostgreSQL), or to SQLite."""
+    if isinstance(field, JSONText):
+        return field.get_prep_value
+    if isinstance(field, models.UUIDField):
+        return _text if vendor == "postgresql" else _hex
+    if isinstance(field, models.DateTimeField):
+        return _moment if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
+    return _as_it_is
+
+
+def _restoration(field: Any, vendor: str) -> Callable[[Any], Any]:
+    """What makes a value of this field out of what a cursor gives."""
+    if isinstance(field, JSONText):
+        return as_json
+    if vendor == "postgresql":
+        return _as_it_is
+    if isinstance(field, models.UUIDField):
+        return _uuid
+    return as_moment if isinstance(field, models.DateTimeField) else _as_it_is
+
+
+def as_json(value: str | None) -> Any:
+    """What a column of JSON text holds."""
+    return None if value is None else json.loads(value)
+
+
+def _uuid(value: str | None) -> UUID | None:
+    return None if value is None else UUID(value)
+
+
+def as_moment(value: Any) -> datetime | None:
+    """A moment as a cursor gives it: SQLite keeps UTC without saying so."""
+    moment = parse_datetime(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _hex(value: UUID | None) -> str | None:
+    return None if value is None else value.hex
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+# PostgreSQL
+
+
+def _document(columns: Sequence[_Column], rows: Iterable[Row]) -> str:
+    getters = [(f"c{at}", column.attribute, column.prepared) for at, column in enumerate(columns)]
+    return json.dumps(
+        [{name: prepared(row[attribute]) for name, attribute, prepared in getters} for row in rows],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _records(columns: Sequence[_Column]) -> str:
+    described = ", ".join(f"c{at} {column.type}" for at, column in enumerate(columns))
+    return f"json_to_recordset(%s::json) AS new ({described})"
+
+
+def _new(columns: Sequence[_Column]) -> str:
+    return ", ".join(f"new.c{at}" for at in range(len(columns)))
+
+
+# SQLite
+
+
+def _tuples(columns: Sequence[_Column], rows: Iterable[Row], *more: Any) -> list[tuple[Any, ...]]:
+    getters = [(column.attribute, column.prepared) for column in columns]
+    return [(*[prepared(row[attribute]) for attribute, prepared in getters], *more) for row in rows]
+
+
+def _places(columns: Sequence[_Column]) -> str:
+    return ", ".join(["%s"] * len(columns))
+
+
+def _one_by_one(statement: str, parameters: list[tuple[Any, ...]]) -> Any:
+    cursor = _cursor()
+    cursor.executemany(statement, parameters)
+    return cursor
