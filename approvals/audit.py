@@ -145,8 +145,8 @@ def content_hash(salt: str, content: str) -> str:
 def canonical_entry(entry: Mapping[str, Any], host_now: str) -> str:
     """Every column that identifies the entry, in canonical JSON (RFC 8785).
 
-    `entry` has the columns by name, as `vars` of an AuditEntry does. Format 1 knew no tokens: one that has been
-    added to such an entry since then is a difference.
+    `entry` has the columns by name, as `vars` of an AuditEntry does. Format 1 knew no tokens: one that was
+    added to such an entry later is a difference.
     """
     named = {
         "format": entry["format"],
