@@ -25,8 +25,9 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from approvals.web.holding import HoldingAnswers  # noqa: E402
+from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
-from config.origins import OwnPagesOnly, Receive, Scope, Send  # noqa: E402
+from config.origins import NoForeignPages, OwnPagesOnly, Receive, Scope, Send  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
 
@@ -87,14 +88,13 @@ async def _stop() -> None:
 
 _starting: set[asyncio.Task[Any]] = set()
 _nowhere = re_path("", WebsocketDenier.as_asgi())
+_page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
 _start_with_reactor()
 
 application = ProtocolTypeRouter(
     {
         "http": HoldingAnswers(pages, ending="/outcome"),
-        "websocket": OwnPagesOnly(
-            SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))
-        ),
+        "websocket": NoForeignPages(URLRouter([*program_sockets, re_path("", _page_sockets)])),
         "lifespan": lifespan,
     }
 )

@@ -34,6 +34,16 @@ class OwnPagesOnly:
         await application(scope, receive, send)
 
 
+class NoForeignPages(OwnPagesOnly):
+    """Lets through what has no origin, too: programs, which have no cookies that a page could borrow."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _values(scope, b"origin"):
+            await super().__call__(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+
 def is_own_page(origins: list[str], hosts: list[str]) -> bool:
     if len(origins) != 1 or len(hosts) > 1:
         return False

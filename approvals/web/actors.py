@@ -31,14 +31,17 @@ def actor_of_caller(request: HttpRequest, user_id: int, token_id: UUID | None) -
     return _actor_of_http(request, user_id, Channel.API, token_id)
 
 
-def actor_of_scope(scope: Mapping[str, Any], channel: Channel) -> Actor:
-    """The logged-in user behind this connection."""
+def actor_of_scope(
+    scope: Mapping[str, Any], user_id: int, channel: Channel, token_id: UUID | None = None
+) -> Actor:
+    """The user as whom this connection acts, and the token that was shown, if one was."""
     peer = scope.get("client") or ("", 0)
     return Actor(
-        user_id=scope["user"].pk,
+        user_id=user_id,
         channel=channel,
         address=client_address(peer[0], _header(scope, b"x-forwarded-for")),
         user_agent=_header(scope, b"user-agent")[:USER_AGENT_LIMIT],
+        token_id=token_id,
     )
 
 

@@ -1,8 +1,8 @@
 """One live connection: its limits, what its client says, what becomes of that. The hubs do the showing.
 
 Nothing here waits inside the loop that receives: a decision is a task, eight of them at most, and what a
-client has sent is carried out even if it leaves before the answer. Session and user are looked up before each
-act; permission is the writer's to check. Whatever a client does wrong costs its own connection only.
+client has sent is carried out even if it leaves before the answer. Credential and user are looked up before
+each act; permission is the writer's to check. Whatever a client does wrong costs its own connection only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any, TypeAlias
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 
-from approvals import deciding, selectors
+from approvals import deciding, selectors, tokens
 from approvals.commands import Actor, Channel
 from approvals.database import in_database
-from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
 from approvals.lifecycle import Outcome
+from approvals.tokens import Bearer
+from approvals.tokens import Scope as TokenScope
 from approvals.web import protocol
 from approvals.web.actors import actor_of_scope
-from approvals.web.hubs import FAILED, SESSION_OVER
+from approvals.web.credentials import Credential, owners, secret_of
+from approvals.web.hubs import FAILED, UNAUTHENTICATED
 from approvals.web.inbox import InboxSeat, inbox_hub
 from approvals.web.limits import Allowance
 from approvals.web.outbox import Outbox, Send
 from approvals.web.protocol import Answer, Decide, DecisionAccepted, Json, Malformed, Ping, Pong, Ref, encode
-from approvals.web.sessions import user_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +44,18 @@ FAULTS_A_MINUTE = 10
 REFUSALS_A_MINUTE = 20
 
 MALFORMED = 4400
+NOT_PERMITTED = 4403
 FLOODING = 4429
+TRY_AGAIN_LATER = 1013
+
+AWAY = "The database does not answer."
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Unauthenticated(ApprovalError):
-    """The session behind the connection is over."""
+    """The session or the token behind the connection does not hold any more."""
 
     code = "unauthenticated"
 
@@ -80,7 +86,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
                 self.leave()
                 self.outbox.discard()
 
-    def join(self, session_key: str) -> None:
+    def join(self, credential: Credential) -> None:
         """Take seats in the hubs that show something here."""
         raise NotImplementedError
 
@@ -101,10 +107,14 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
     def _greet(self) -> None:
         """Accept, whoever it is: browsers learn the code of a close only after that."""
         self.outbox.accept()
+        self.enter()
+
+    def enter(self) -> None:
+        """Join by what came along with the connection, or close it."""
         if self._session_key:
             self.join(self._session_key)
         else:
-            self.outbox.close(SESSION_OVER)
+            self.outbox.close(UNAUTHENTICATED)
 
     @property
     def _session_key(self) -> str | None:
@@ -127,22 +137,22 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self.outbox.answer(encode(Pong(), ref))
         elif self._acting >= ACTS_AT_ONCE:
             busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
-            self._refuse(busy, ref)
+            self.refuse(busy, ref)
         else:
             self._acting += 1
             self._acts.create_task(self._act(ref, message))
 
     async def _act(self, ref: Ref, message: Decide | Answer) -> None:
         try:
-            outcome = await _carry_out(await self._actor(), message)
+            outcome = await _carry_out(await self.actor(), message)
         except Unauthenticated as error:
-            self._refuse(error, ref)
-            self.outbox.close(SESSION_OVER)
+            self.refuse(error, ref)
+            self.outbox.close(UNAUTHENTICATED)
         except ApprovalError as error:
-            self._refuse(error, ref)
+            self.refuse(error, ref)
         except DatabaseError as error:
             logger.warning("socket_act_failed request=%s error=%r", message.request_id[:100], error)
-            self._refuse(Unavailable("The database does not answer. Repeating the message is safe."), ref)
+            self.refuse(Unavailable(f"{AWAY} Repeating the message is safe."), ref)
         except Exception:
             logger.exception("socket_act_failed request=%s", message.request_id[:100])
             self.outbox.close(FAILED)
@@ -151,24 +161,25 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         finally:
             self._acting -= 1
 
-    async def _actor(self) -> Actor:
-        """Who this connection is at this moment."""
-        user = await in_database(user_of, self._session_key or "")
-        if user is None:
+    async def actor(self) -> Actor:
+        """Who acts by this connection at this moment."""
+        key = self._session_key or ""
+        user_id = (await in_database(owners, [key])).get(key)
+        if user_id is None:
             raise Unauthenticated("The session is over; log in again.")
-        return actor_of_scope({**self.scope, "user": user}, Channel.WEBSOCKET)
+        return actor_of_scope(self.scope, user_id, Channel.WEBSOCKET)
 
     def _correct(self, error: Malformed) -> None:
-        self._refuse(error, error.ref)
+        self.refuse(error, error.ref)
         if not self._faults.take():
             self.outbox.close(MALFORMED)
 
     def _hold_back(self) -> None:
-        self._refuse(RateLimited("Too many messages; the connection is closed if this goes on."))
+        self.refuse(RateLimited("Too many messages; the connection is closed if this goes on."))
         if not self._refusals.take():
             self.outbox.close(FLOODING)
 
-    def _refuse(self, error: ApprovalError, ref: Ref = None) -> None:
+    def refuse(self, error: ApprovalError, ref: Ref = None) -> None:
         outcome = _on_the_wire(error.outcome) if error.outcome else None
         self.outbox.answer(encode(protocol.refusal(error, outcome), ref))
 
@@ -178,14 +189,55 @@ class InboxConsumer(LiveConsumer):
 
     _seat: InboxSeat | None = None
 
-    def join(self, session_key: str) -> None:
+    def join(self, credential: Credential) -> None:
         self._hub = inbox_hub()
-        self._seat = InboxSeat(self.outbox, session_key)
+        self._seat = InboxSeat(self.outbox, credential)
         self._hub.join(self._seat)
 
     def leave(self) -> None:
         if self._seat:
             self._hub.leave(self._seat)
+
+
+class ProgramInboxConsumer(InboxConsumer):
+    """`/ws/api/inbox/`: the same for a program, which shows an API token in its `Authorization` header.
+
+    The token needs the scope `read`, and `decide` for each act.
+    """
+
+    def enter(self) -> None:
+        self._acts.create_task(self._admit())
+
+    async def actor(self) -> Actor:
+        bearer = await self._bearer(TokenScope.DECIDE)
+        return actor_of_scope(self.scope, bearer.user_id, Channel.WEBSOCKET, bearer.token_id)
+
+    async def _admit(self) -> None:
+        try:
+            bearer = await self._bearer(TokenScope.READ)
+        except Unauthenticated:
+            self.outbox.close(UNAUTHENTICATED)
+        except NotPermitted as error:
+            self.refuse(error)
+            self.outbox.close(NOT_PERMITTED)
+        except DatabaseError as error:
+            logger.warning("socket_not_admitted error=%r", error)
+            self.refuse(Unavailable(f"{AWAY} Connect again later."))
+            self.outbox.close(TRY_AGAIN_LATER)
+        else:
+            # Unless the client has left, or was found flooding, meanwhile.
+            if not self.outbox.closing:
+                self.join(bearer.token_id)
+
+    async def _bearer(self, scope: TokenScope) -> Bearer:
+        """Who shows the token at this moment."""
+        secret = secret_of(self.scope["headers"])
+        bearer = None if secret is None else await in_database(tokens.bearer, secret)
+        if bearer is None:
+            raise Unauthenticated("This token is unknown, or it has expired or been revoked.")
+        if scope not in bearer.scopes:
+            raise NotPermitted(f"This token lacks the scope that this needs: `{scope}`.")
+        return bearer
 
 
 async def _carry_out(actor: Actor, message: Decide | Answer) -> Outcome:

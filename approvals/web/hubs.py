@@ -2,8 +2,9 @@
 
 Connections take a seat. One task reads the rows for all of them, one set-based reading after the other: what
 a seat has been sent is always what some reading found, and readings never overtake each other. Hints come
-first, then seats that are due a fresh reading, then the regular check of everybody's session and rights.
-The task follows its topic in the waiting room before the first reading and as long as anybody has a seat.
+first, then seats that are due a fresh reading, then the regular check of everybody's credential and rights.
+A token that was revoked comes before all of them. The task follows its topics in the waiting room before the
+first reading and as long as anybody has a seat.
 """
 
 from __future__ import annotations
@@ -11,44 +12,47 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import ClassVar, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import Error as DatabaseError
 
+from approvals import tokens
 from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.room import waiting_room
+from approvals.web.credentials import Credential
 from approvals.web.outbox import Outbox
+from approvals.web.revocations import follow_revocations
 
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 
-# Sessions, users and rights of everybody are checked this often, beside each event and each act.
+# Credentials, users and rights of everybody are checked this often, beside each event and each act.
 CHECK_INTERVAL = 45.0
 
 HINTS_AT_ONCE = 500
 CHECKS_AT_ONCE = 500
 SEATS_BETWEEN_TURNS = 200
 
-SESSION_OVER = 4401
+UNAUTHENTICATED = 4401
 FAILED = 1011
 
 
 class Seat:
     """One connection's place in a hub. `user_id` is None until the first reading has found who it is."""
 
-    __slots__ = ("outbox", "session_key", "user_id")
+    __slots__ = ("credential", "outbox", "user_id")
 
-    def __init__(self, outbox: Outbox, session_key: str) -> None:
+    def __init__(self, outbox: Outbox, credential: Credential) -> None:
         self.outbox = outbox
-        self.session_key = session_key
+        self.credential = credential
         self.user_id: int | None = None
 
     def holds(self, owner: int | None) -> bool:
-        """Whether its session, which now belongs to `owner`, is still the session it was opened with."""
+        """Whether its credential, which now belongs to `owner`, is still the one it was opened with."""
         return owner is not None and self.user_id in (None, owner)
 
 
@@ -68,6 +72,8 @@ class Hub(ABC, Generic[S]):
         self._hinted: dict[UUID, None] = {}
         self._due: dict[S, None] = {}
         self._unchecked: dict[S, None] = {}
+        self._doubtful: dict[S, None] = {}
+        self._revocations = _Revocations(self)
         self._task: asyncio.Task[None] | None = None
         self._checks: asyncio.TimerHandle
         self._database = Outage("database", DatabaseError)
@@ -88,6 +94,7 @@ class Hub(ABC, Generic[S]):
         self._seats.remove(seat)
         self._due.pop(seat, None)
         self._unchecked.pop(seat, None)
+        self._doubtful.pop(seat, None)
         self._forget(seat)
         if not self._seats:
             self._bell.set()
@@ -98,17 +105,29 @@ class Hub(ABC, Generic[S]):
         self._bell.set()
 
     def check_everybody(self) -> None:
-        """Look at every seat's session, user and rights again."""
+        """Look at every seat's credential, user and rights again."""
         self._unchecked.update(dict.fromkeys(self._seats))
+        self._bell.set()
+
+    def doubt(self, credentials: Collection[Credential]) -> None:
+        """Look at once at the seats that were taken with one of these."""
+        self._doubtful.update((seat, None) for seat in self._seats if seat.credential in credentials)
         self._bell.set()
 
     # For the waiting room, whose loop may be another
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        self._call(self._hint, ids)
+        self.call(self._hint, ids)
 
     async def look_everywhere(self) -> None:
-        self._call(self._refresh_all)
+        self.call(self._refresh_all)
+
+    def call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function` on the hub's loop; from any other."""
+        if asyncio.get_running_loop() is self.loop:
+            function(*args, **kwargs)
+        elif not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(partial(function, *args, **kwargs))
 
     # For subclasses
 
@@ -122,12 +141,12 @@ class Hub(ABC, Generic[S]):
 
     @abstractmethod
     async def _check(self, seats: Sequence[S]) -> None:
-        """Expel whose session is over; refresh whose rights have changed."""
+        """Expel whose credential does not hold any more; refresh whose rights have changed."""
 
     def _forget(self, seat: S) -> None:
         """Drop what is remembered of a seat that was given up."""
 
-    def _expel(self, seat: S, code: int = SESSION_OVER) -> None:
+    def _expel(self, seat: S, code: int = UNAUTHENTICATED) -> None:
         self.leave(seat)
         seat.outbox.close(code)
 
@@ -139,12 +158,14 @@ class Hub(ABC, Generic[S]):
             room = waiting_room()
             room.ensure_running()
             room.follow(self.topic, self)
+            follow_revocations(room, self._revocations)
             self._checks = self.loop.call_later(CHECK_INTERVAL, self._check_regularly)
             try:
                 await self._do_everything()
             finally:
                 self._checks.cancel()
                 room.unfollow(self.topic, self)
+                room.unfollow(tokens.TOPIC, self._revocations)
         # Not one await since the last look at the seats: whoever joins from now on starts another task.
         self._task = None
         self._hinted.clear()
@@ -159,7 +180,9 @@ class Hub(ABC, Generic[S]):
     async def _do_next(self) -> bool:
         """Do one bounded piece of work; False: there was none."""
         with self._database.noticed():
-            if ids := _taken(self._hinted, HINTS_AT_ONCE):
+            if seats := _taken(self._doubtful, CHECKS_AT_ONCE):
+                await self._check(seats)
+            elif ids := _taken(self._hinted, HINTS_AT_ONCE):
                 await self._tell_of(frozenset(ids))
             elif seats := _taken(self._due, self.refreshed_at_once):
                 await self._tell_or_close(seats)
@@ -192,11 +215,18 @@ class Hub(ABC, Generic[S]):
             self._hinted.update(dict.fromkeys(ids))
             self._bell.set()
 
-    def _call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        if asyncio.get_running_loop() is self.loop:
-            function(*args, **kwargs)
-        elif not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(partial(function, *args, **kwargs))
+
+class _Revocations:
+    """Brings word of revoked tokens to a hub. Where it may have been lost, the hub reads everything anew."""
+
+    def __init__(self, hub: Hub[Any]) -> None:
+        self._hub = hub
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        self._hub.call(self._hub.doubt, ids)
+
+    async def look_everywhere(self) -> None:
+        pass
 
 
 def _taken(waiting: dict[K, None], most: int) -> list[K]:

@@ -22,6 +22,7 @@ from uuid import UUID
 from approvals.database import in_database
 from approvals.permissions import Person
 from approvals.web import readings
+from approvals.web.credentials import Credential
 from approvals.web.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
 from approvals.web.outbox import Outbox
 from approvals.web.protocol import (
@@ -61,12 +62,12 @@ class InboxSeat(Seat):
     def __init__(
         self,
         outbox: Outbox,
-        session_key: str,
+        credential: Credential,
         origin_id: str | None = None,
         *,
         greeted: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(outbox, session_key)
+        super().__init__(outbox, credential)
         self.origin_id = origin_id
         self.greeted = greeted
         self.person: Person | None = None
@@ -87,16 +88,16 @@ class InboxHub(Hub[InboxSeat]):
     def __init__(self) -> None:
         super().__init__()
         self._seats_of: defaultdict[int, set[InboxSeat]] = defaultdict(set)
-        self._sessions_of: dict[int, frozenset[str]] = {}
+        self._credentials_of: dict[int, frozenset[Credential]] = {}
         self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
 
     # All that a seat shows
 
     async def _tell(self, seats: Sequence[InboxSeat]) -> None:
-        read = await in_database(readings.inboxes, [(seat.session_key, seat.origin_id) for seat in seats])
+        read = await in_database(readings.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
         frames = _Frames()
         for seat in seats:
-            owner = read.attendance.owners.get(seat.session_key)
+            owner = read.attendance.owners.get(seat.credential)
             if seat not in self._seats:
                 continue
             if owner is None or not seat.holds(owner):
@@ -115,7 +116,7 @@ class InboxHub(Hub[InboxSeat]):
     ) -> None:
         seat.user_id = person.id
         self._seats_of[person.id].add(seat)
-        self._note_sessions(person.id)
+        self._note_credentials(person.id)
         seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
         self._replace(seat, person, inbox, frames)
         if seat.greeted:
@@ -140,7 +141,7 @@ class InboxHub(Hub[InboxSeat]):
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
-        news = await in_database(readings.news, ids, shown_to, self._connected_sessions)
+        news = await in_database(readings.news, ids, shown_to, self._connected_by)
         frames = _Frames()
         for turn, seat in enumerate(self._settled(news.concerned), start=1):
             if self._still_holds(seat, news.attendance):
@@ -189,16 +190,16 @@ class InboxHub(Hub[InboxSeat]):
     # The regular check
 
     async def _check(self, seats: Sequence[InboxSeat]) -> None:
-        present = await in_database(readings.attendance, {seat.session_key for seat in seats})
+        present = await in_database(readings.attendance, {seat.credential for seat in seats})
         for seat in seats:
             if seat.user_id is not None:
                 self._still_holds(seat, present)
 
     def _still_holds(self, seat: InboxSeat, present: Attendance) -> bool:
-        """Expel the seat whose session is over. Rights that have changed make a snapshot due."""
+        """Expel the seat whose credential does not hold. Rights that have changed make a snapshot due."""
         if seat not in self._seats:
             return False
-        owner = present.owners.get(seat.session_key)
+        owner = present.owners.get(seat.credential)
         if owner is None or owner != seat.user_id:
             self._expel(seat)
             return False
@@ -212,17 +213,17 @@ class InboxHub(Hub[InboxSeat]):
         self._remember(seat, None)
         if seat.user_id is not None:
             self._seats_of[seat.user_id].discard(seat)
-            self._note_sessions(seat.user_id)
+            self._note_credentials(seat.user_id)
 
-    def _note_sessions(self, user_id: int) -> None:
+    def _note_credentials(self, user_id: int) -> None:
         """The sets are replaced, never changed: database threads look them up."""
         if seats := self._seats_of[user_id]:
-            self._sessions_of[user_id] = frozenset(seat.session_key for seat in seats)
+            self._credentials_of[user_id] = frozenset(seat.credential for seat in seats)
         else:
-            del self._seats_of[user_id], self._sessions_of[user_id]
+            del self._seats_of[user_id], self._credentials_of[user_id]
 
-    def _connected_sessions(self, user_id: int) -> frozenset[str]:
-        return self._sessions_of.get(user_id, frozenset())
+    def _connected_by(self, user_id: int) -> frozenset[Credential]:
+        return self._credentials_of.get(user_id, frozenset())
 
     def _settled(self, user_ids: Iterable[int]) -> list[InboxSeat]:
         return [seat for user_id in user_ids for seat in self._seats_of.get(user_id, ())]

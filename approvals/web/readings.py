@@ -1,7 +1,7 @@
 """What a hub reads: sets in, sets out, a constant number of queries for any number of connections.
 
-Synchronous, for the database threads. Every reading looks up sessions, users and rights afresh; what may not
-be seen is never part of it.
+Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh; what may
+not be seen is never part of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from approvals import permissions, selectors
 from approvals.database import database_now
 from approvals.lifecycle import Status
 from approvals.permissions import Audience, Person
+from approvals.web.credentials import Credential, owners
 from approvals.web.protocol import Json
-from approvals.web.sessions import owners
 
 # A snapshot holds the first of what a user may see, in the inbox's order.
 SNAPSHOT_REQUESTS = 200
@@ -57,9 +57,9 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """Who is there: the owners of the sessions that still hold, and these people's rights."""
+    """Who is there: the owners of the credentials that still hold, and these people's rights."""
 
-    owners: Mapping[str, int]
+    owners: Mapping[Credential, int]
     people: Mapping[int, Person]
 
 
@@ -74,7 +74,7 @@ class Inboxes:
 class News:
     """What has become of some requests, and which of them each user that they concern may see.
 
-    `concerned` are connected; those of them whose sessions are all over are not in `visible`.
+    `concerned` are connected; those of them whose credentials do not hold any more are not in `visible`.
     """
 
     concerned: frozenset[int]
@@ -83,16 +83,16 @@ class News:
     visible: Mapping[int, frozenset[UUID]]
 
 
-def attendance(session_keys: Collection[str]) -> Attendance:
-    found = owners(session_keys)
+def attendance(credentials: Collection[Credential]) -> Attendance:
+    found = owners(credentials)
     people = permissions.persons(found.values())
     there = {key: user_id for key, user_id in found.items() if user_id in people}
     return Attendance(owners=there, people=people)
 
 
-def inboxes(wanted: Collection[tuple[str, str | None]]) -> Inboxes:
-    """The inboxes of these sessions, each of them whole or for one origin."""
-    present = attendance({session_key for session_key, _ in wanted})
+def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
+    """The inboxes of these credentials' owners, each of them whole or for one origin."""
+    present = attendance({credential for credential, _ in wanted})
     scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
     return Inboxes(
         attendance=present,
@@ -104,16 +104,16 @@ def inboxes(wanted: Collection[tuple[str, str | None]]) -> Inboxes:
 def news(
     ids: Collection[UUID],
     shown_to: Collection[int],
-    sessions_of: Callable[[int], Collection[str]],
+    credentials_of: Callable[[int], Collection[Credential]],
 ) -> News:
     """What has become of these requests, for the users they are `shown_to` and for whom else they concern.
 
-    `sessions_of` gives the sessions with which a user is connected; it is called on this thread.
+    `credentials_of` gives those with which a user is connected; it is called on this thread.
     """
     requests = selectors.requests_by_id(ids)
     audiences = {request.pk: _audience(request) for request in requests}
-    sessions = {user_id: sessions_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
-    present = attendance({key for keys in sessions.values() for key in keys})
+    shown_by = {user_id: credentials_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
+    present = attendance({each for credentials in shown_by.values() for each in credentials})
     visible = {
         user_id: frozenset(
             id_ for id_, audience in audiences.items() if permissions.may_see(person, audience)
@@ -122,7 +122,7 @@ def news(
     }
     seen = frozenset().union(*visible.values())
     return News(
-        concerned=frozenset(user_id for user_id, keys in sessions.items() if keys),
+        concerned=frozenset(user_id for user_id, credentials in shown_by.items() if credentials),
         attendance=present,
         items={request.pk: _item(request) for request in requests if request.pk in seen},
         visible=visible,

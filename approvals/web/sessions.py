@@ -17,25 +17,18 @@ from django.utils.crypto import constant_time_compare
 
 
 def owners(session_keys: Collection[str]) -> dict[str, int]:
-    """Whose these sessions are, by session; two queries, however many.
+    """Whose these sessions are, by session; two queries, however many. None without any.
 
     Left out is what was logged out, has expired, belongs to somebody who is not active any more or whose
     password (or this installation's secret) has changed.
     """
-    return {key: user.pk for key, user in _users(session_keys).items()}
-
-
-def user_of(session_key: str) -> Any:
-    """Whose this session is; None where it does not hold any more."""
-    return _users([session_key]).get(session_key)
-
-
-def _users(session_keys: Collection[str]) -> dict[str, Any]:
+    if not session_keys:
+        return {}
     claims = {key: data for key, data in _stored(session_keys).items() if _names_a_user(data)}
     users = _active_users({_user_id(data) for data in claims.values()})
     proofs = {user_id: _proofs(user) for user_id, user in users.items()}
     return {
-        key: users[_user_id(data)]
+        key: _user_id(data)
         for key, data in claims.items()
         if _proves(data[HASH_SESSION_KEY], proofs.get(_user_id(data), ()))
     }

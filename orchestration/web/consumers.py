@@ -8,6 +8,7 @@ this person may not see (any more), is an `unknown_run` error and the close code
 from __future__ import annotations
 
 from approvals.web.consumers import LiveConsumer
+from approvals.web.credentials import Credential
 from approvals.web.inbox import InboxSeat, inbox_hub
 from orchestration.web.hub import RunSeat, run_hub
 
@@ -17,11 +18,11 @@ class RunConsumer(LiveConsumer):
 
     _requests: InboxSeat | None = None
 
-    def join(self, session_key: str) -> None:
+    def join(self, credential: Credential) -> None:
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
         self._inbox, self._runs = inbox_hub(), run_hub()
-        self._run = RunSeat(self.outbox, session_key, run_id)
-        self._requests = InboxSeat(self.outbox, session_key, str(run_id), greeted=self._watch)
+        self._run = RunSeat(self.outbox, credential, run_id)
+        self._requests = InboxSeat(self.outbox, credential, str(run_id), greeted=self._watch)
         self._inbox.join(self._requests)
 
     def leave(self) -> None:

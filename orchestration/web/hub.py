@@ -15,6 +15,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from approvals.database import in_database
+from approvals.web.credentials import Credential
 from approvals.web.hubs import Hub, Seat
 from approvals.web.outbox import Outbox
 from approvals.web.protocol import Error, encode
@@ -43,8 +44,8 @@ class RunSeat(Seat):
 
     __slots__ = ("finished", "growing", "heard", "run_id", "told")
 
-    def __init__(self, outbox: Outbox, session_key: str, run_id: UUID) -> None:
-        super().__init__(outbox, session_key)
+    def __init__(self, outbox: Outbox, credential: Credential, run_id: UUID) -> None:
+        super().__init__(outbox, credential)
         self.run_id = run_id
         self.heard = 0
         self.growing: dict[int, int] = {}
@@ -54,7 +55,7 @@ class RunSeat(Seat):
     @property
     def place(self) -> Place:
         return Place(
-            session_key=self.session_key,
+            credential=self.credential,
             run_id=self.run_id,
             heard=self.heard,
             growing=frozenset(self.growing),
@@ -91,7 +92,7 @@ class RunHub(Hub[RunSeat]):
                 self._tell_seat(seat, read)
 
     def _may_watch(self, seat: RunSeat, read: Runs) -> bool:
-        owner = read.owners.get(seat.session_key)
+        owner = read.owners.get(seat.credential)
         if owner is None or not seat.holds(owner):
             self._expel(seat)
             return False

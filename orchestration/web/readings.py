@@ -1,6 +1,6 @@
 """What the hub of runs reads: sets in, sets out. Synchronous, for the database threads.
 
-Sessions, users and rights are looked up afresh in every reading.
+Credentials, users and rights are looked up afresh in every reading.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from approvals.web.credentials import Credential, owners
 from approvals.web.protocol import Json
-from approvals.web.sessions import owners
 from orchestration import selectors
 from orchestration.models import FINISHED, Message, Run
 
@@ -25,7 +25,7 @@ MESSAGES_AT_ONCE = 100
 class Place:
     """How far one connection has heard a run: up to a message, and of which ones it waits for the end."""
 
-    session_key: str
+    credential: Credential
     run_id: UUID
     heard: int
     growing: frozenset[int]
@@ -41,7 +41,7 @@ class ReadRun:
 class Runs:
     """`more`: there are further messages than were read."""
 
-    owners: Mapping[str, int]
+    owners: Mapping[Credential, int]
     visible: Mapping[int, Collection[UUID]]
     runs: Mapping[UUID, ReadRun]
     messages: Mapping[UUID, Sequence[Message]]
@@ -50,8 +50,8 @@ class Runs:
 
 def runs(places: Sequence[Place]) -> Runs:
     """What these connections have not heard yet. Where a run is finished, its last message was read too."""
-    present = owners({place.session_key for place in places})
-    run_ids = {place.run_id for place in places if place.session_key in present}
+    present = owners({place.credential for place in places})
+    run_ids = {place.run_id for place in places if place.credential in present}
     visible = selectors.visible_run_ids(set(present.values()), run_ids)
     # The runs before the messages: whatever was said before a run was finished is found.
     found = selectors.runs_by_id(run_ids)

@@ -57,7 +57,6 @@ def test_a_request_and_a_connection_give_the_same_actor(settings: Any) -> None:
     )
     request.user = Person()  # type: ignore[assignment]
     scope = {
-        "user": Person(),
         "client": ("10.0.0.1", 4711),
         "headers": [
             (b"x-forwarded-for", b"1.1.1.1"),
@@ -69,8 +68,8 @@ def test_a_request_and_a_connection_give_the_same_actor(settings: Any) -> None:
         user_id=7, channel=Channel.PAGE, address="198.51.100.1", user_agent=("Firefox " * 100)[:400]
     )
     assert actor_of_http(request, Channel.PAGE) == expected
-    assert actor_of_scope(scope, Channel.PAGE) == expected
+    assert actor_of_scope(scope, 7, Channel.PAGE) == expected
 
 
 def test_a_connection_without_a_peer_has_no_address() -> None:
-    assert actor_of_scope({"user": Person(), "client": None}, Channel.WEBSOCKET).address is None
+    assert actor_of_scope({"client": None}, 7, Channel.WEBSOCKET).address is None

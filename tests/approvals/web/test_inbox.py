@@ -257,7 +257,7 @@ async def test_the_hub_rests_when_nobody_is_connected() -> None:
     hub = inbox_hub()
     assert not hub._seats
     assert not hub._seats_of
-    assert not hub._sessions_of
+    assert not hub._credentials_of
     assert not hub._showing
 
 
