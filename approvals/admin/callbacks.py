@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     Callbacks = QuerySet[Callback]
 
 SEND_AGAIN = "approvals.resend_callback"
+LATEST_SENT = 10
 
 
 @admin.register(Callback)
@@ -52,6 +55,9 @@ class CallbackAdmin(RecordAdmin):
             "callback": row,
             "request_url": request_url(row.request),
             "attempts": CallbackAttempt.objects.filter(callback=row).order_by("-number"),
+            "sent_again": LogEntry.objects.filter(
+                content_type=ContentType.objects.get_for_model(Callback), object_id=row.pk
+            ).select_related("user")[:LATEST_SENT],
             "may_send_again": request.user.has_perm(SEND_AGAIN),
         }
 

@@ -179,6 +179,7 @@ class TestSendingAgain:
         assert again.due_at <= database_now()
         (logged,) = LogEntry.objects.all()
         assert (logged.user, UUID(logged.object_id)) == (rita, callback.pk)
+        assert "<dt>Sent again</dt>" in text(client.get(f"{CALLBACKS}{callback.pk}/change/"))
 
     def test_who_may_not_has_no_button_and_is_refused(self) -> None:
         callback = closed()
