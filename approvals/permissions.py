@@ -197,7 +197,7 @@ def _persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
 @cache
 def _persons_statement(vendor: str) -> str:
     among, user = sets.among, get_user_model()
-    people, key, name = sets.table(user), _column(user, "pk"), _column(user, user.USERNAME_FIELD)
+    people, key, name = sets.table(user), sets.column(user, "pk"), sets.column(user, user.USERNAME_FIELD)
     memberships, member = _through(user, "groups")
     grants, holder = _through(user, "user_permissions")
     shared, _ = _through(Group, "permissions")
@@ -229,11 +229,6 @@ def _assignments_statement(vendor: str) -> str:
         f"SELECT request_id, user_id, NULL FROM {users} WHERE {condition}"  # noqa: S608  our own names
         f" UNION ALL SELECT request_id, NULL, group_id FROM {groups} WHERE {condition}"
     )
-
-
-def _column(model: type[Any], field: str) -> str:
-    named = model._meta.pk if field == "pk" else model._meta.get_field(field)
-    return connection.ops.quote_name(str(named.column))
 
 
 def _through(model: type[Any], field: str) -> tuple[str, str]:

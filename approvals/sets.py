@@ -72,6 +72,12 @@ def table(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
+def column(model: type[models.Model], field: str) -> str:
+    """The name of a field's column, to put into a statement; `pk` is the primary key."""
+    named: Any = model._meta.pk if field == "pk" else model._meta.get_field(field)
+    return connection.ops.quote_name(named.column)
+
+
 class _Column(NamedTuple):
     attribute: str
     name: str
@@ -103,7 +109,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
     """Ask for the rows with these ids; call the result to have them, in no order."""
     columns = _columns(model, connection.vendor)
     names = ", ".join(column.name for column in columns)
-    key = connection.ops.quote_name(_key(model).column)
+    key = column(model, "pk")
     found = ask(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
     attributes = [column.attribute for column in columns]
     restored = [column.restored for column in columns]
@@ -156,7 +162,7 @@ def insert_beside(
     known = _columns(other, connection.vendor, only=by)
     own = _columns(model, connection.vendor, without=link)
     link_name = _names(_columns(model, connection.vendor, only=(link,)))
-    key = connection.ops.quote_name(_key(other).column)
+    key = column(other, "pk")
     if connection.vendor == "postgresql":
         columns = (*own, *known)
         same = [f"other.{column.name} = new.c{at}" for at, column in enumerate(known, len(own))]
@@ -214,7 +220,7 @@ def _columns(
     without: str | None = None,
 ) -> tuple[_Column, ...]:
     named = [model._meta.get_field(name) for name in only] if only else model._meta.concrete_fields
-    return tuple(_column(field, vendor) for field in named if field.name != without)
+    return tuple(_described(field, vendor) for field in named if field.name != without)
 
 
 def _key(model: type[models.Model]) -> Any:
@@ -230,7 +236,7 @@ def _names(columns: Iterable[_Column]) -> str:
     return ", ".join(column.name for column in columns)
 
 
-def _column(field: Any, vendor: str) -> _Column:
+def _described(field: Any, vendor: str) -> _Column:
     kind: str = field.cast_db_type(connection)
     return _Column(
         attribute=field.attname,
