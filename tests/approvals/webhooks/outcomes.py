@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from approvals import deciding, gate
+from approvals import callbacks, deciding, gate, hints
 from approvals.commands import Actor
 from approvals.database import database_now, in_database
 from approvals.models import Callback, CallbackAttempt
@@ -42,5 +42,7 @@ def attempts(callback: Callback) -> Sequence[CallbackAttempt]:
 
 
 def make_due(callback_id: UUID) -> None:
-    """Its pause, or another process's claim of it, is over."""
-    Callback.writing.filter(pk=callback_id, status="waiting").update(due_at=database_now())
+    """Its pause, or another process's claim of it, is over; and everybody is told."""
+    now = database_now()
+    Callback.writing.filter(pk=callback_id, status="waiting").update(due_at=now, changed_at=now)
+    hints.send(callbacks.TOPIC, [callback_id])

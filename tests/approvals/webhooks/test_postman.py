@@ -107,9 +107,7 @@ async def settled(callback_id: UUID, status: str, attempts: int | None = None) -
 
 
 async def due_now(callback_id: UUID) -> None:
-    """Its pause is over; and somebody says so."""
     await in_database(make_due, callback_id)
-    await in_database(hints.send, callbacks.TOPIC, [callback_id])
 
 
 class TestDelivering:
