@@ -11,9 +11,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from django.db import Error as DatabaseError
+
 from approvals import tokens
 from approvals.database import in_database
 from approvals.waiting.followers import Follower
+from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry
 from approvals.waiting.room import WaitingRoom, waiting_room
 
@@ -33,6 +36,7 @@ class Revocations:
     def __init__(self) -> None:
         self._watched: Registry[None] = Registry()
         self._remembered: dict[UUID, None] = {}
+        self._database = Outage("database", DatabaseError)
 
     @contextmanager
     def over(self, token_id: UUID | None) -> Iterator[asyncio.Future[None]]:
@@ -65,7 +69,10 @@ class Revocations:
         await self._check(self._watched.ids())
 
     async def _check(self, token_ids: Collection[UUID]) -> None:
-        holding = await in_database(tokens.owners, token_ids) if token_ids else {}
+        if not token_ids:
+            return
+        with self._database.noticed():
+            holding = await in_database(tokens.owners, token_ids)
         self._watched.wake({token_id: None for token_id in token_ids if token_id not in holding})
 
 

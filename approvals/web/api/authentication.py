@@ -20,6 +20,7 @@ from approvals.exceptions import InvalidRequest, NotPermitted
 from approvals.tokens import Scope
 from approvals.web.actors import actor_of_caller
 from approvals.web.api.problems import Unauthenticated
+from approvals.web.credentials import shown_secret
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
@@ -86,12 +87,6 @@ def actor_of(request: HttpRequest) -> Actor:
     """The caller, for the trail."""
     caller: Caller = getattr(request, "auth")  # noqa: B009 - ninja sets it
     return actor_of_caller(request, caller.user_id, caller.token_id)
-
-
-def shown_secret(authorization: str) -> str | None:
-    """The token in this header; None where it is of another scheme, or empty."""
-    scheme, _, secret = authorization.partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else None
 
 
 def _check_csrf(request: Any) -> None:

@@ -16,6 +16,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.test import RequestFactory
 from django.urls import path
 
 from approvals import deciding, selectors, tokens
@@ -185,6 +186,10 @@ async def test_only_an_answer_that_says_pending_is_held(program: Program) -> Non
     async with program.poll(UNKNOWN_ID, "hold") as poll:
         assert (await poll.answered())[0] == 404
     assert program.django.passes == 1
+
+
+async def test_where_nobody_holds_answers_that_is_the_answer() -> None:
+    hold_answer(RequestFactory().get("/"), request_id=UUID(UNKNOWN_ID), seconds=60)
 
 
 async def test_other_paths_are_not_held(program: Program) -> None:

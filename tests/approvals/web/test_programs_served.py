@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -94,6 +95,25 @@ async def test_a_token_revoked_in_another_process_ends_its_waits_and_sockets(ser
         assert await closed(connection) == 4401
         answer = await waiting
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.one_stack
+async def test_a_server_that_is_told_to_stop_does_so_with_waits_held(server: Server) -> None:
+    """Whoever asks its successor again gets the outcome."""
+    program = await in_database(Program, "ask")
+    request = await in_database(factories.approval, requester=program.user)
+    by = await in_database(factories.reviewer)
+    async with program.client() as client:
+        waiting = asyncio.create_task(client.get(outcome_at(server, request), params={"wait": 60}))
+        assert (await client.get(outcome_at(server, request))).status_code == 202
+        server.signal(signal.SIGTERM)
+        with pytest.raises(httpx.TransportError):
+            await waiting
+        await asyncio.to_thread(server.wait, 20)
+        await deciding.adecide(factories.actor(by), request, "approve")
+        with await asyncio.to_thread(server.again) as successor:
+            answer = await client.get(outcome_at(successor, request), params={"wait": 60})
+    assert (answer.status_code, answer.json()["status"]) == (200, "approved")
 
 
 @pytest.mark.stacks("postgresql-redis")
