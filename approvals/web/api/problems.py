@@ -145,17 +145,12 @@ class InvalidFields(InvalidRequest):
 
 def refused(error: Refusal) -> HttpResponse:
     """The problem that says why."""
-    return _response(error.code, _contents(error))
+    return _response(error.code, contents_of(error))
 
 
 def problem(code: str, detail: str) -> HttpResponse:
     """A problem without further members."""
     return _response(code, {"code": code, "detail": detail})
-
-
-def in_words(error: Refusal) -> dict[str, Any]:
-    """The same for one of many: what the problem says, without what it says as an answer of HTTP's."""
-    return _contents(error)
 
 
 def refusals(*codes: str) -> dict[str, Any]:
@@ -190,7 +185,8 @@ def _example(code: str) -> dict[str, Any]:
     return _body(code, contents)
 
 
-def _contents(error: Refusal) -> dict[str, Any]:
+def contents_of(error: Refusal) -> dict[str, Any]:
+    """What a problem says of its own, for one that is not an answer of HTTP's but part of one."""
     contents: dict[str, Any] = {"code": error.code, "detail": error.detail}
     errors = getattr(error, "errors", None) or [(error.field, error.detail)]
     if error.code in _OF_FIELDS and errors[0][0] is not None:

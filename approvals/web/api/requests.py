@@ -21,8 +21,7 @@ from approvals.tokens import Scope
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, page_of, place_of
-from approvals.web.api.problems import in_words as refusal_in_words
-from approvals.web.api.problems import refusals
+from approvals.web.api.problems import contents_of, refusals
 from approvals.web.api.schemas import (
     APPROVAL_QUESTION,
     CLARIFICATION_QUESTION,
@@ -279,7 +278,7 @@ def _line(line: Any) -> dict[str, Any]:
 
 def _result(decision: deciding.Decision, result: Outcome | ApprovalError) -> dict[str, Any]:
     if isinstance(result, ApprovalError):
-        return {"request_id": decision.request_id, "error": refusal_in_words(result)}
+        return {"request_id": decision.request_id, "error": contents_of(result)}
     return {"request_id": decision.request_id, "outcome": selectors.outcome_on_the_wire(result)}
 
 

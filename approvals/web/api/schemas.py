@@ -207,6 +207,10 @@ class ManyDecisionsItem(DecisionBody):
 class ManyDecisions(Body):
     """Up to 1,000 decisions; each is made, or refused, for itself."""
 
+    model_config = _examples(
+        {"decisions": [{"request_id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11", "decision": "approve"}]}
+    )
+
     decisions: list[ManyDecisionsItem] = Field(min_length=1, max_length=MOST_DECISIONS)
 
 
