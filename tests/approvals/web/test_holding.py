@@ -31,6 +31,7 @@ from approvals.web.revocations import revocations
 from tests import factories
 from tests.approvals.waiting.conftest import until
 from tests.polling import Poll
+from tests.servers import PostgresServer
 from tests.stacks import Stack
 
 pytestmark = [
@@ -220,6 +221,27 @@ async def test_a_server_that_gives_up_ends_the_wait(program: Program, room: Wait
         with pytest.raises(asyncio.CancelledError):
             await poll.answered()
     assert len(room) == 0
+
+
+@pytest.mark.urls("config.urls")
+async def test_waits_outlive_an_outage_of_the_database(
+    private_postgres: PostgresServer, program: Program, room: WaitingRoom
+) -> None:
+    """Whose patience ends meanwhile is told so; the others get their outcome when it is back."""
+    request = await asked(program)
+    at = "/api/v1/requests/{}/outcome"
+    async with program.poll(request, at=at) as staying:
+        await until(lambda: len(room) == 1)
+        async with program.poll(request, "wait=3", at=at) as short:
+            await until(lambda: len(room) == 2)
+            await asyncio.to_thread(private_postgres.stop)
+            status, data = await short.answered()
+        assert (status, data["code"]) == (503, "unavailable")
+        assert len(room) == 1
+        await asyncio.to_thread(private_postgres.start)
+        await approved(request)
+        status, data = await staying.answered()
+    assert (status, data["status"]) == (200, "approved")
 
 
 # Who asks is looked up afresh
