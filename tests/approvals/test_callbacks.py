@@ -25,6 +25,7 @@ from approvals.callbacks import (
 )
 from approvals.commands import Actor
 from approvals.database import database_now
+from approvals.exceptions import TooLate
 from approvals.models import Callback, CallbackAttempt
 from tests import factories as make
 from tests.approvals.webhooks.outcomes import again, attempts, callback_of, closed, make_due
@@ -70,7 +71,7 @@ class TestBeingWritten:
         deciding.decide(make.actor(person), approval, "reject")
         deciding.answer(make.actor(person), clarification, "4711")
         deciding.withdraw(Actor.program(), withdrawn)
-        with pytest.raises(deciding.ApprovalError):
+        with pytest.raises(TooLate):
             deciding.decide(make.actor(person), late, "approve")
         assert {due.outcome.status for due in callbacks.claim(10)} == {
             "rejected",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from approvals import callbacks, deciding, gate, hints
@@ -13,7 +14,7 @@ from approvals.models import Callback, CallbackAttempt
 from tests import factories as make
 
 
-def closed(url: str, **terms: object) -> Callback:
+def closed(url: str, **terms: Any) -> Callback:
     """A callback that waits, of an approval that was withdrawn."""
     request_id = make.approval(callback_url=url, **terms)
     deciding.withdraw(Actor.program(), request_id)
@@ -29,12 +30,14 @@ async def aclosed(*urls: str) -> list[UUID]:
 
 
 def callback_of(request_id: str) -> Callback:
-    return Callback.objects.get(request_id=request_id)
+    found: Callback = Callback.objects.get(request_id=request_id)
+    return found
 
 
 def again(callback: Callback) -> Callback:
     """The row as it is now."""
-    return Callback.objects.get(pk=callback.pk)
+    found: Callback = Callback.objects.get(pk=callback.pk)
+    return found
 
 
 def attempts(callback: Callback) -> Sequence[CallbackAttempt]:

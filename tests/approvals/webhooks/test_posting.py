@@ -134,7 +134,8 @@ class TestSlowness:
 
     async def test_a_resolver_that_hangs_is_not_waited_for(self, allowed: None) -> None:
         async def never(host: str, port: int) -> Sequence[str]:
-            return await asyncio.get_running_loop().create_future()
+            await asyncio.get_running_loop().create_future()
+            return []
 
         answer = await post("http://hooks.example.org/", timeout=0.05, resolve=never)
         assert "no answer" in answer.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
@@ -244,7 +245,7 @@ class TestNeverBeforeTheCommit:
         assert await asyncio.to_thread(written.wait, 10)
         for _ in range(3):
             await postman.look_everywhere()
-            assert await in_database(module._claim, CONCURRENT, {}) == ([], IDLE)
+            assert await in_database(module._claim, CONCURRENT, Counter()) == ([], IDLE)
         assert hook.posted == []
         commit.set()
         await withdrawal
@@ -393,7 +394,11 @@ class TestItsDay:
                 loop.call_soon_threadsafe(checked.set)
             return changed_since(moment)
 
-        monkeypatch.setattr(module, "_claim", lambda *given: asked.append(given) or claim(*given))
+        def asking(*given: Any) -> Any:
+            asked.append(given)
+            return claim(*given)
+
+        monkeypatch.setattr(module, "_claim", asking)
         monkeypatch.setattr(callbacks, "changed_since", checking)
         await start()
         await checked.wait()
