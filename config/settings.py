@@ -34,6 +34,8 @@ def _secret_key() -> str:
 
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
+# Former keys: what they signed still holds, and callbacks are signed with each.
+SECRET_KEY_FALLBACKS = env.list("SAYSO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("SAYSO_TRUSTED_ORIGINS", default=[])
 SAYSO_TRUSTED_PROXIES = env.list("SAYSO_TRUSTED_PROXIES", default=[])
@@ -219,6 +221,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "daphne": {"level": "WARNING"},
+        # It would print whole URLs, with what their query strings keep secret.
+        "httpx": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
         # They print a line or more a second while a server is away, which our own lines tell once.
         "psycopg.pool": {"level": "ERROR"},
