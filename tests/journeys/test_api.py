@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+from django.db import connection
 
 from approvals import tokens
 from approvals.models import HumanRequest
 from tests import factories as make
 from tests.conftest import Manage, Serve
 from tests.processes import PROJECT, Process, Server, bare_environment, free_port
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
 
@@ -166,6 +168,24 @@ class TestTheClientOfTenLines:
         assert second.wait() == 0
         assert self.OUTCOME in second.output.text
         assert HumanRequest.objects.count() == 1
+
+    def test_it_waits_for_a_database_that_is_away(
+        self,
+        private_postgres: PostgresServer,
+        client: Callable[[Server], Process],
+        server: Server,
+        callers: Callers,
+    ) -> None:
+        """Begun while nothing can be asked, it asks as soon as it can."""
+        connection.close()  # this process's own would be broken
+        private_postgres.stop()
+        waiting = client(server)
+        server.output.wait_for("path=/api/v1/requests")
+        assert waiting.running
+        private_postgres.start()
+        callers.decide(server, asked_by(waiting))
+        assert waiting.wait() == 0
+        assert self.OUTCOME in waiting.output.text
 
     @pytest.mark.one_stack
     def test_what_is_refused_ends_it_with_the_reason(
