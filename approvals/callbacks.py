@@ -19,10 +19,10 @@ from random import SystemRandom
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from approvals import hints, selectors
+from approvals import hints, selectors, sets
 from approvals.database import database_now
 from approvals.lifecycle import Outcome
 from approvals.models import Callback, CallbackAttempt, CallbackStatus, HumanRequest
@@ -156,10 +156,10 @@ def next_due(under_way: Mapping[str, int] | None = None) -> tuple[datetime | Non
     return waiting.order_by("due_at").values_list("due_at", flat=True).first(), database_now()
 
 
-def changed_since(moment: datetime) -> list[UUID]:
-    """Callbacks that wait, and began to or changed at `moment` (database clock) or later."""
+def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
+    """Callbacks that wait, and began to or changed at `moment` (database clock) or later, with versions."""
     changed = Callback.objects.filter(status=CallbackStatus.WAITING, changed_at__gte=moment)
-    return list(changed.values_list("pk", flat=True))
+    return {pk: (at, due_at) for pk, at, due_at in changed.values_list("pk", "changed_at", "due_at")}
 
 
 def receiver_of(url: str) -> str:
@@ -242,11 +242,5 @@ def _pause(tries: int, retry_after: float | None) -> float:
 def _bounded_transaction() -> Iterator[None]:
     """A process that stops in the middle holds its locks, and so the post of all others, for seconds only."""
     with transaction.atomic(durable=True):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config('lock_timeout', '2s', true),"
-                    " set_config('statement_timeout', '5s', true),"
-                    " set_config('idle_in_transaction_session_timeout', '5s', true)"
-                )
+        sets.bound_the_transaction()
         yield

@@ -218,9 +218,10 @@ def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
     return {seen.request_id: seen.outcome for seen in look(ids)}
 
 
-def changed_since(moment: datetime) -> list[UUID]:
-    """Requests that opened, closed or changed at `moment` (database clock) or later."""
-    return list(HumanRequest.objects.filter(changed_at__gte=moment).values_list("pk", flat=True))
+def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
+    """Requests that opened, closed or changed at `moment` (database clock) or later, with their versions."""
+    changed = HumanRequest.objects.filter(changed_at__gte=moment)
+    return {pk: (at, length) for pk, at, length in changed.values_list("pk", "changed_at", "trail_length")}
 
 
 def next_deadline() -> tuple[datetime | None, datetime]:

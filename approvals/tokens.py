@@ -119,9 +119,9 @@ def revoke(token_id: UUID, by_user_id: int | None) -> bool:
     return bool(revoked)
 
 
-def revoked_since(moment: datetime) -> list[UUID]:
-    """Tokens that were revoked at `moment` (database clock) or later."""
-    return list(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", flat=True))
+def revoked_since(moment: datetime) -> dict[UUID, datetime | None]:
+    """Tokens that were revoked at `moment` (database clock) or later, and when."""
+    return dict(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", "revoked_at"))
 
 
 def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:

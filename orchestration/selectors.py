@@ -158,8 +158,10 @@ def request_ids_of(run_id: UUID) -> list[UUID]:
 # What changed, what there is to do
 
 
-def runs_changed_since(moment: datetime) -> list[UUID]:
-    return list(Run.objects.filter(changed_at__gte=moment).values_list("pk", flat=True))
+def runs_changed_since(moment: datetime) -> dict[UUID, tuple[datetime, str]]:
+    """Runs that changed at `moment` (database clock) or later, with their versions."""
+    changed = Run.objects.filter(changed_at__gte=moment)
+    return {pk: (at, status) for pk, at, status in changed.values_list("pk", "changed_at", "status")}
 
 
 def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:

@@ -20,11 +20,6 @@ from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reas
 from approvals.database import CLOCK, as_utc
 from approvals.models import HumanRequest, Response
 
-# Shorter, all together, than the overlap of the re-check: what a transaction stamped is found by it.
-LOCK_TIMEOUT = "2s"
-STATEMENT_TIMEOUT = "5s"
-IDLE_TIMEOUT = "5s"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
@@ -55,7 +50,7 @@ def read(commands: Sequence[Command]) -> Findings:
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     votes = any(isinstance(command, Decide | Answer) for command in commands)
     with sets.together():
-        _bound_the_transaction()
+        sets.bound_the_transaction()
         locked = _asking_locks(ids)
         rows = sets.read(HumanRequest, ids)
         clock = sets.ask(CLOCK[connection.vendor])
@@ -73,15 +68,6 @@ def read(commands: Sequence[Command]) -> Findings:
         )
     _name_deciders(found)
     return findings
-
-
-def _bound_the_transaction() -> None:
-    if connection.vendor == "postgresql":
-        sets.ask(
-            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
-            [LOCK_TIMEOUT, STATEMENT_TIMEOUT, IDLE_TIMEOUT],
-        )
 
 
 def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:

@@ -2,14 +2,15 @@
 
 It asks for what changed since the last look, by the database's clock. A transaction that began before that
 look may commit after it, so the question reaches back: a little each time, and by the whole `recheck_overlap`
-(longer than any transaction may last) twice within each overlap. Found ids are told again and again while
-they are in reach; those who are told are idempotent. Whatever even that misses, the full re-read finds.
+(longer than any transaction may last) twice within each overlap. What was told in this version is not told
+again, or a storm would be read over and over while it is in reach. Whatever even that misses, the full
+re-read finds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -21,7 +22,8 @@ from approvals.waiting.outages import Outage
 
 USUAL_REACH = timedelta(seconds=5)
 
-Source: TypeAlias = Callable[[datetime], Sequence[UUID]]
+# What changed at some moment or later: ids, each with something that differs after each change.
+Source: TypeAlias = Callable[[datetime], Mapping[UUID, Hashable]]
 
 
 class Recheck:
@@ -53,18 +55,26 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """When a topic was last looked at, and when with the whole overlap; the database's clock."""
+    """When a topic was looked at, and when with the whole overlap (database clock); what was found since."""
 
     looked: datetime
     reached_back: datetime
+    versions: Mapping[UUID, Hashable]
 
 
 def _ask(source: Source, seen: _Seen | None) -> tuple[_Seen, Sequence[UUID]]:
     now = database_now()
     overlap = timedelta(seconds=approval_settings().recheck_overlap)
+    told = {} if seen is None else seen.versions
     if seen is None or not seen.reached_back <= now < seen.reached_back + overlap / 2:
         since = now if seen is None else min(now, seen.reached_back)
-        return _Seen(looked=now, reached_back=now), source(since - overlap)
-    # `min`: a database's clock may be set back, by a failover for instance.
-    since = min(now, seen.looked) - min(overlap, USUAL_REACH)
-    return _Seen(looked=now, reached_back=seen.reached_back), source(since)
+        found = source(since - overlap)
+        seen = _Seen(looked=now, reached_back=now, versions=found)
+    else:
+        # `min`: a database's clock may be set back, by a failover for instance.
+        found = source(min(now, seen.looked) - min(overlap, USUAL_REACH))
+        seen = _Seen(looked=now, reached_back=seen.reached_back, versions={**told, **found})
+    return seen, [each for each, version in found.items() if told.get(each, _NEVER) != version]
+
+
+_NEVER = object()

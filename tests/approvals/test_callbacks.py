@@ -342,10 +342,10 @@ class TestLooking:
 
     def test_what_changed(self) -> None:
         callback = closed(URL)
-        assert callbacks.changed_since(callback.changed_at) == [callback.pk]
-        assert callbacks.changed_since(callback.changed_at + timedelta(seconds=1)) == []
+        assert [*callbacks.changed_since(callback.changed_at)] == [callback.pk]
+        assert callbacks.changed_since(callback.changed_at + timedelta(seconds=1)) == {}
         callbacks.record([delivered(claimed())])
-        assert callbacks.changed_since(callback.changed_at) == []
+        assert callbacks.changed_since(callback.changed_at) == {}
 
     @pytest.mark.parametrize(
         ("url", "receiver"),

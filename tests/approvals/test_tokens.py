@@ -312,5 +312,5 @@ class TestRevoking:
             tokens.revoke(token_id, None)
         aged(early, revoked_at=timedelta(minutes=10))
         found = tokens.revoked_since(database_now() - timedelta(minutes=5))
-        assert found == [late]
+        assert [*found] == [late]
         assert never not in found

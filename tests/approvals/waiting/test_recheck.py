@@ -37,15 +37,15 @@ class Source:
 
     def __init__(self) -> None:
         self.asked: list[datetime] = []
-        self.changed: list[UUID] = []
+        self.changed: dict[UUID, int] = {}
         self.failures = 0
 
-    def __call__(self, moment: datetime) -> Sequence[UUID]:
+    def __call__(self, moment: datetime) -> dict[UUID, int]:
         if self.failures:
             self.failures -= 1
             raise OperationalError("server closed the connection")
         self.asked.append(moment)
-        return self.changed
+        return dict(self.changed)
 
 
 class Found:
@@ -137,9 +137,37 @@ class TestReach:
 
     async def test_each_topic_is_told_what_its_own_source_found(self, clock: Clock, found: Found) -> None:
         requests, runs = Source(), Source()
-        requests.changed, runs.changed = [uuid4()], [uuid4(), uuid4()]
+        requests.changed, runs.changed = {uuid4(): 1}, {uuid4(): 1, uuid4(): 1}
         await checking(found, requests=requests, runs=runs).check()
-        assert found.told == [("requests", requests.changed), ("runs", runs.changed)]
+        assert found.told == [("requests", [*requests.changed]), ("runs", [*runs.changed])]
+
+    async def test_a_storm_in_reach_is_told_once_and_each_change_of_it_again(
+        self, clock: Clock, found: Found
+    ) -> None:
+        source = Source()
+        check = checking(found, requests=source).check
+        source.changed = {uuid4(): 1 for _ in range(100)}
+        for _ in range(20):
+            await check()
+            clock.advance(2)
+        assert found.told == [("requests", [*source.changed])]
+        again = next(iter(source.changed))
+        source.changed[again] = 2
+        await check()
+        await check()
+        assert found.told[1:] == [("requests", [again])]
+
+    async def test_what_came_into_reach_by_a_late_commit_is_told(self, clock: Clock, found: Found) -> None:
+        """Between two looks that reach back far, and by the second of them."""
+        source = Source()
+        check = checking(found, requests=source).check
+        source.changed = {uuid4(): 1}
+        await check()
+        clock.advance(40)
+        late = uuid4()
+        source.changed[late] = 1
+        await check()
+        assert found.told[1:] == [("requests", [late])]
 
 
 @pytest.mark.every_stack

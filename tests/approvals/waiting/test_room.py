@@ -367,7 +367,7 @@ class TestFollowers:
         settings.SAYSO_RECHECK_INTERVAL = 0.05
         follower, run_id = self.Follower(), uuid4()
         room = waiting_room()
-        room.topic_source("runs", lambda moment: [run_id])
+        room.topic_source("runs", lambda moment: {run_id: moment})
         room.follow("runs", follower)
         await room.start()
         await until(lambda: run_id in follower.seen)
