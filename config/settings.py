@@ -111,6 +111,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The channel layer carries hints only: ids to look at again.
 REDIS_URL = env.str("REDIS_URL", default="")
+SAYSO_CHANNEL_PREFIX = env.str("SAYSO_CHANNEL_PREFIX", default="sayso")
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
@@ -118,7 +119,8 @@ if REDIS_URL:
             "CONFIG": {
                 # Explicit, finite and above redis-py's own defaults; reads poll far more often than this.
                 "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 5}],
-                "prefix": "sayso",
+                # Installations that share a Redis have a prefix each.
+                "prefix": SAYSO_CHANNEL_PREFIX,
             },
         }
     }

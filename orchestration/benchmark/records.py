@@ -1,0 +1,61 @@
+"""What scenarios put on record, by the product's own writer, and what they read back. Synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from django.contrib.auth.models import Permission, User
+
+from approvals import group_commit, selectors
+from approvals.commands import Actor, Channel, OpenRequest
+from approvals.deciding import outcome_of_result
+from approvals.fields import new_id
+from approvals.lifecycle import Kind, Verdict
+
+# Well below what the writer's queue takes.
+_AT_ONCE = 5000
+# Nothing falls due while it is measured.
+_LATER = 86_400.0
+
+
+def decider(name: str = "decider") -> Actor:
+    """A person who may decide what is assigned to nobody, at a socket. The same for the same name."""
+    user, created = User.objects.get_or_create(username=name)
+    if created:
+        user.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
+    return Actor(user_id=user.pk, channel=Channel.WEBSOCKET, address="127.0.0.1")
+
+
+def open_requests(count: int, *, timeout: float | None = _LATER) -> list[UUID]:
+    """Put so many approvals on record; returns their ids once they are."""
+    ids = [new_id() for _ in range(count)]
+    for start in range(0, count, _AT_ONCE):
+        commands = [_opening(id_, timeout) for id_ in ids[start : start + _AT_ONCE]]
+        for future in group_commit.submit_many(commands):
+            outcome_of_result(future.result())
+    return ids
+
+
+def recorded(ids: Iterable[UUID | str]) -> dict[str, str]:
+    """The status on record of each id that there is, as text."""
+    found: dict[str, str] = {}
+    for some in _chunks([UUID(str(id_)) for id_ in ids]):
+        found |= {str(id_): outcome.status for id_, outcome in selectors.outcomes(some).items()}
+    return found
+
+
+def _opening(request_id: UUID, timeout: float | None) -> OpenRequest:
+    return OpenRequest(
+        request_id=request_id,
+        actor=Actor.program(),
+        kind=Kind.APPROVAL,
+        title="Refund an order",
+        arguments={"order": str(request_id), "amount": "12.40", "currency": "EUR"},
+        timeout=timeout,
+        on_timeout=Verdict.REJECT,
+    )
+
+
+def _chunks(ids: list[UUID]) -> Iterable[Collection[UUID]]:
+    return (ids[start : start + 1000] for start in range(0, len(ids), 1000))
