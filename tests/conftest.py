@@ -32,8 +32,8 @@ D = TypeVar("D", bound=Database)
 BOTH_DATABASES = ("sqlite-memory", "postgresql-redis")
 DATABASE_FIXTURES = {"db", "transactional_db", "stack"}
 
-# Threads that belong to the session, not to a test: psycopg's pool, asgiref's executors, the servers' output.
-LASTING_THREADS = ("pool-", "ThreadPoolExecutor-", "output-postgres", "output-redis")
+# Threads that belong to the session, not to a test: psycopg's pool and asgiref's executors.
+LASTING_THREADS = ("pool-", "ThreadPoolExecutor-")
 
 
 # --- Which tests run on which stacks ---

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,10 +16,11 @@ from typing import IO, Self
 
 import httpx
 
+from orchestration.benchmark import servers
+
 PROJECT = Path(__file__).resolve().parent.parent
 
-# Linux ends a child for us when the test run itself is killed and can clean up nothing.
-_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+free_port = servers.free_port
 
 
 class ProcessEnded(AssertionError):
@@ -82,12 +80,10 @@ class Process:
         environment: Mapping[str, str],
         name: str,
         directory: Path = PROJECT,
-        user: str | int | None = None,
-        group: str | int | None = None,
     ) -> None:
         self.name = name
         self._popen = subprocess.Popen(
-            [*_DIE_WITH_PARENT, *map(str, arguments)],
+            [*servers.DIES_WITH_PARENT, *map(str, arguments)],
             cwd=directory,
             env=dict(environment),
             stdin=subprocess.PIPE,
@@ -95,9 +91,6 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            user=user,
-            group=group,
-            extra_groups=[] if user is not None else None,
         )
         assert self._popen.stdout
         self.output = Output(self._popen.stdout, name)
@@ -210,23 +203,6 @@ class Server(Process):
         except httpx.TransportError:
             return False
         return True
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on, outside the range that outgoing connections are given."""
-    for _ in range(100):
-        port = random.randrange(15_000, 30_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port in a hundred tries")
 
 
 def bare_environment() -> dict[str, str]:

@@ -20,8 +20,9 @@ from unittest import mock
 import psycopg
 from psycopg import sql
 
+from orchestration.benchmark.servers import create_database, drop_database
 from tests.processes import PROJECT, bare_environment
-from tests.servers import ForeignServer, PostgresServer, RedisServer, create_database, drop_database
+from tests.servers import ForeignServer, PostgresServer, RedisServer
 
 STACKS = ("sqlite-memory", "sqlite-redis", "postgresql-memory", "postgresql-redis")
 

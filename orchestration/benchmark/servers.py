@@ -68,6 +68,10 @@ class Server(ABC):
     def url(self) -> str: ...
 
     @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise RuntimeError(f"{self.name} does not run")
