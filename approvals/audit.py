@@ -119,6 +119,8 @@ def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
 
 def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
     """Who was the last to hand on which of these requests."""
+    if not request_ids:
+        return {}
     entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
     return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
 

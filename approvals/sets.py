@@ -12,13 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
 from django.db import connection, models
-from django.utils.dateparse import parse_datetime
 
 from approvals.fields import JSONText
 
@@ -94,8 +93,9 @@ class _Column(NamedTuple):
     attribute: str
     name: str
     type: str
-    prepared: Callable[[Any], Any]
-    restored: Callable[[Any], Any]
+    # What makes its values ones that can be written, and what undoes that; None: they are as they are.
+    prepared: Callable[[Any], Any] | None
+    restored: Callable[[Any], Any] | None
 
 
 def among(column: str) -> str:
@@ -124,17 +124,13 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
     key = column(model, "pk")
     found = ask(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
     attributes = [column.attribute for column in columns]
-    restored = [column.restored for column in columns]
 
     def rows() -> list[M]:
-        return [
-            model.from_db(
-                connection.alias,
-                attributes,
-                [restore(value) for restore, value in zip(restored, row, strict=True)],
-            )
-            for row in found()
+        by_column = [
+            values if column.restored is None else map(column.restored, values)
+            for column, values in zip(columns, zip(*found(), strict=True), strict=False)
         ]
+        return [model.from_db(connection.alias, attributes, row) for row in zip(*by_column, strict=True)]
 
     return rows
 
@@ -259,26 +255,26 @@ def _described(field: Any, vendor: str) -> _Column:
     )
 
 
-def _preparation(field: Any, vendor: str) -> Callable[[Any], Any]:
+def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
     """What makes a value of this field one that goes into JSON (PostgreSQL), or to SQLite."""
     if isinstance(field, JSONText):
         return field.get_prep_value
     if isinstance(field, models.UUIDField):
         return _text if vendor == "postgresql" else _hex
     if isinstance(field, models.DateTimeField):
-        return _moment if vendor == "postgresql" else connection.ops.adapt_datetimefield_value
-    return _as_it_is
+        return _moment if vendor == "postgresql" else _moment_of_sqlite
+    return None
 
 
-def _restoration(field: Any, vendor: str) -> Callable[[Any], Any]:
+def _restoration(field: Any, vendor: str) -> Callable[[Any], Any] | None:
     """What makes a value of this field out of what a cursor gives."""
     if isinstance(field, JSONText):
         return as_json
     if vendor == "postgresql":
-        return _as_it_is
+        return None
     if isinstance(field, models.UUIDField):
         return _uuid
-    return as_moment if isinstance(field, models.DateTimeField) else _as_it_is
+    return as_moment if isinstance(field, models.DateTimeField) else None
 
 
 def as_json(value: str | None) -> Any:
@@ -292,36 +288,52 @@ def _uuid(value: str | None) -> UUID | None:
 
 def as_moment(value: Any) -> datetime | None:
     """A moment as a cursor gives it: SQLite keeps UTC without saying so."""
-    moment = parse_datetime(value) if isinstance(value, str) else value
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+# A batch writes the same ids and moments into several tables.
 
 
+@lru_cache(maxsize=4096)
 def _text(value: UUID | None) -> str | None:
     return None if value is None else str(value)
 
 
+@lru_cache(maxsize=4096)
 def _hex(value: UUID | None) -> str | None:
     return None if value is None else value.hex
 
 
+@lru_cache(maxsize=64)
 def _moment(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()
+
+
+@lru_cache(maxsize=64)
+def _moment_of_sqlite(value: datetime | None) -> str | None:
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def _by_row(columns: Sequence[_Column], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
+    """The values of each row, ready to be written."""
+    by_column = []
+    for column in columns:
+        attribute = column.attribute
+        as_they_are = [row[attribute] for row in rows]
+        by_column.append(as_they_are if column.prepared is None else map(column.prepared, as_they_are))
+    return zip(*by_column, strict=True)
 
 
 # PostgreSQL
 
 
-def _document(columns: Sequence[_Column], rows: Iterable[Row]) -> str:
-    getters = [(f"c{at}", column.attribute, column.prepared) for at, column in enumerate(columns)]
-    return json.dumps(
-        [{name: prepared(row[attribute]) for name, attribute, prepared in getters} for row in rows],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+def _document(columns: Sequence[_Column], rows: Sequence[Row]) -> str:
+    names = [f"c{at}" for at in range(len(columns))]
+    return _encode([dict(zip(names, values, strict=True)) for values in _by_row(columns, rows)])
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _records(columns: Sequence[_Column]) -> str:
@@ -336,9 +348,8 @@ def _new(columns: Sequence[_Column]) -> str:
 # SQLite
 
 
-def _tuples(columns: Sequence[_Column], rows: Iterable[Row], *more: Any) -> list[tuple[Any, ...]]:
-    getters = [(column.attribute, column.prepared) for column in columns]
-    return [(*[prepared(row[attribute]) for attribute, prepared in getters], *more) for row in rows]
+def _tuples(columns: Sequence[_Column], rows: Sequence[Row], *more: Any) -> list[tuple[Any, ...]]:
+    return [(*values, *more) for values in _by_row(columns, rows)]
 
 
 def _places(columns: Sequence[_Column]) -> str:

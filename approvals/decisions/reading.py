@@ -97,10 +97,10 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
 
 def _name_deciders(rows: Collection[HumanRequest]) -> None:
     """Refusals tell who was first."""
-    ids = {row.decided_by_id for row in rows if row.decided_by_id is not None}
-    deciders = get_user_model()._default_manager.in_bulk(ids)
-    for row in rows:
-        row.decided_by = deciders.get(row.decided_by_id)
+    decided = [row for row in rows if row.decided_by_id is not None]
+    deciders = get_user_model()._default_manager.in_bulk({row.decided_by_id for row in decided})
+    for row in decided:
+        row.decided_by = deciders[row.decided_by_id]
 
 
 def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
