@@ -26,6 +26,7 @@ from orchestration.benchmark.players import PROJECT
 from orchestration.benchmark.servers import (
     PostgresServer,
     RedisServer,
+    ServerFailed,
     create_database,
     drop_database,
     has_postgres,
@@ -156,13 +157,17 @@ class Installation:
         return server
 
     def _migrate(self, environment: Mapping[str, str]) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
+        migrated = subprocess.run(
+            [sys.executable, "-m", "django", "migrate", "--verbosity=0", "--skip-checks"],
             env=environment,
             cwd=PROJECT,
-            check=True,
+            check=False,
+            capture_output=True,
+            text=True,
             process_group=0,
         )
+        if migrated.returncode:
+            raise ServerFailed(f"the new database could not be migrated:\n{migrated.stderr[-2000:]}")
 
     def _environment(self, folder: Path, database_url: str | None) -> Mapping[str, str]:
         own = {"SAYSO_VAR": str(folder), "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}"}

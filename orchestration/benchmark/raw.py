@@ -25,8 +25,8 @@ from django.db import connection
 STATUS = "approved"
 
 # As long as what Sayso hashes of a usual decision.
-_CONTENT = "x" * 500
-_HASH = "0" * 64
+CONTENT = "x" * 500
+HASH = "0" * 64
 
 
 def store() -> RawStore:
@@ -43,7 +43,7 @@ class RawStore(ABC):
 
     @abstractmethod
     def open(self, count: int) -> list[str]:
-        """Rows to decide."""
+        """Rows to decide; their ids without dashes."""
 
     @abstractmethod
     def decide(self, id_: str) -> None: ...
@@ -96,7 +96,7 @@ def postgres_parameters() -> dict[str, Any]:
 
 def decide_arguments(which: Any) -> tuple[Any, ...]:
     """For POSTGRES_DECIDE_ONE and POSTGRES_DECIDE_SET."""
-    return (which, _CONTENT, _HASH)
+    return (which, CONTENT, HASH)
 
 
 class RawPostgres(RawStore):
@@ -108,7 +108,7 @@ class RawPostgres(RawStore):
         self._connection.execute(tables.replace("{serial}", "bigserial PRIMARY KEY"))
 
     def open(self, count: int) -> list[str]:
-        ids = [str(uuid4()) for _ in range(count)]
+        ids = [uuid4().hex for _ in range(count)]
         self._connection.execute(
             "INSERT INTO benchmark_request (id, changed_at) SELECT unnest(%s::uuid[]), now()", [ids]
         )
@@ -125,7 +125,7 @@ class RawPostgres(RawStore):
         rows = self._connection.execute(
             "SELECT id, status FROM benchmark_request WHERE id = ANY(%s::uuid[])", [list(ids)]
         )
-        return {str(id_): status for id_, status in rows}
+        return {id_.hex: status for id_, status in rows}
 
     def close(self) -> None:
         self._connection.close()
@@ -143,7 +143,7 @@ class RawSqlite(RawStore):
         self._connection.executescript(tables.replace("{serial}", "integer PRIMARY KEY"))
 
     def open(self, count: int) -> list[str]:
-        ids = [str(uuid4()) for _ in range(count)]
+        ids = [uuid4().hex for _ in range(count)]
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO benchmark_request (id, changed_at) VALUES (?, datetime('now'))",
@@ -166,7 +166,7 @@ class RawSqlite(RawStore):
                 "INSERT INTO benchmark_entry"
                 " (request_id, event, outcome, actor_id, recorded_at, canonical, hash)"
                 " VALUES (?, 'decided', 'approved', 1, datetime('now'), ?, ?)",
-                [(id_, _CONTENT, _HASH) for id_ in ids],
+                [(id_, CONTENT, HASH) for id_ in ids],
             )
 
     def statuses(self, ids: Sequence[str]) -> dict[str, str]:

@@ -9,17 +9,15 @@ from statistics import median
 from time import monotonic_ns
 
 from approvals import deciding
-from approvals.database import in_database
-from approvals.waiting.room import waiting_room
-from orchestration.benchmark import raw, records, stopwatch
+from orchestration.benchmark import raw
+from orchestration.benchmark.decider import Decider
 from orchestration.benchmark.figures import Ratio, in_turns, milliseconds, percentile
 from orchestration.benchmark.machine import Needs
 from orchestration.benchmark.players import Part
 from orchestration.benchmark.report import Cell, Chart, Check, Column, Goal, Report, Series, Table
-from orchestration.benchmark.roles import Role
 from orchestration.benchmark.scenarios import Scenario
 from orchestration.benchmark.stage import Stage
-from orchestration.benchmark.waiter import Waiter
+from orchestration.benchmark.waiter import ComparedWaiter
 
 ROUNDS = 8
 DECISIONS = {"Sayso": 40, "raw floor": 40, "polling": 15}
@@ -30,99 +28,49 @@ POLL_EVERY = 0.2
 PARTS = ("commit", "publish", "read", "resume")
 
 
-class WaitingSide(Waiter):
-    """Waits in three ways: in Sayso's waiting room, for a raw message, and by asking again and again."""
+class WaitingSide(ComparedWaiter):
+    """Waits in a third way, too: by asking again and again."""
 
     async def begin(self) -> None:
         await super().begin()
-        self._raw = raw.RawWaiters()
-        await self._raw.start()
-        self._hints, self._reads = stopwatch.note_hints(), stopwatch.note_reads()
         self._store = raw.store()
-        self._others: dict[str, asyncio.Task[None]] = {}
-        self._told_otherwise: list[tuple[str, str]] = []
 
     async def end(self) -> None:
-        await self._raw.stop()
         self._store.close()
         await super().end()
 
-    async def wait_raw(self, ids: list[str]) -> None:
-        for id_ in ids:
-            self._others[id_] = asyncio.create_task(self._wait_raw(id_))
-        await asyncio.sleep(0)
-
     async def poll(self, ids: list[str]) -> None:
         for id_ in ids:
-            self._others[id_] = asyncio.create_task(self._poll(id_))
+            self.others[id_] = asyncio.create_task(self._poll(id_))
         await asyncio.sleep(0)
-
-    async def moments(self, ids: list[str]) -> list[tuple[int | None, int | None, int]]:
-        """Once all are resumed: when each was heard of, read, and resumed."""
-        waits = [self._others[id_] if id_ in self._others else self._waits[id_] for id_ in ids]
-        await asyncio.wait(waits, timeout=60)
-        heard = self._hints | self._raw.heard
-        return [(heard.get(id_), self._reads.get(id_), self.resumed.get(id_, 0)) for id_ in ids]
-
-    async def told_otherwise(self) -> list[tuple[str, str]]:
-        return self._told_otherwise
-
-    async def _wait_raw(self, id_: str) -> None:
-        await self._raw.wait(id_)
-        self.resumed[id_] = monotonic_ns()
-        self._told_otherwise.append((id_, raw.STATUS))
 
     async def _poll(self, id_: str) -> None:
         while self._store.statuses([id_])[id_] == "pending":  # noqa: ASYNC110  what Sayso replaces
             await asyncio.sleep(POLL_EVERY)
-        self.resumed[id_] = monotonic_ns()
-        self._told_otherwise.append((id_, raw.STATUS))
+        self.resume_otherwise(id_)
 
 
-class DecidingSide(Role):
-    """Decides as a server does at a socket's request, and as the raw floor does."""
-
-    async def begin(self) -> None:
-        await waiting_room().start()  # every server has one; it passes the hints on
-        self._actor = await in_database(records.decider)
-        self._commits = stopwatch.note_commits()
-        self._store = raw.store()
-        self._publish = raw.publisher()
-
-    async def end(self) -> None:
-        self._store.close()
-        await waiting_room().stop()
-
-    async def prepare(self, count: int) -> list[str]:
-        """Rows of the raw floor."""
-        self._store.create()
-        return self._store.open(count)
+class DecidingSide(Decider):
+    """One at a time, with a pause before each; tells when each was called, and committed."""
 
     async def decide(self, ids: list[str]) -> list[tuple[int, int]]:
-        """One at a time, with a pause before each: when it was called, and committed."""
         calls = {}
         for id_ in ids:
             await asyncio.sleep(PAUSE)
             calls[id_] = monotonic_ns()
-            await deciding.adecide(self._actor, id_, "approve")
-        return [(called, self._commits[id_]) for id_, called in calls.items()]
+            await deciding.adecide(self.actor, id_, "approve")
+        return [(called, self.commits[id_]) for id_, called in calls.items()]
 
     async def decide_raw(self, ids: list[str], publish: bool) -> list[tuple[int, int]]:
         moments = []
         for id_ in ids:
             await asyncio.sleep(PAUSE)
             called = monotonic_ns()
-            self._store.decide(id_)
+            self.store.decide(id_)
             moments.append((called, monotonic_ns()))
             if publish:
-                self._publish(id_)
+                self.publish(id_)
         return moments
-
-    async def recorded(self, ids: list[str]) -> dict[str, str]:
-        return await in_database(records.recorded, ids)
-
-    async def recorded_raw(self, ids: list[str]) -> dict[str, str]:
-        return self._store.statuses(ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +145,8 @@ class _Blocks:
             calls = await self._decider(DecidingSide.decide_raw, ids, publish=not polled)
         moments = await self._waiting(WaitingSide.moments, ids)
         pairs = zip(calls, moments, strict=True)
-        return [_way(call, moment) for call, moment in pairs if moment[-1]]
+        ways = (_way(call, moment) for call, moment in pairs)
+        return [way for way in ways if way is not None]
 
     async def check(self) -> Check:
         told = await self._waiting(WaitingSide.told, self._decided)
@@ -207,18 +156,16 @@ class _Blocks:
         return Check.of(told, recorded) + Check.of(raw_told, raw_recorded)
 
 
-def _way(calls: tuple[int, int], moments: tuple[int | None, int | None, int]) -> Way:
+def _way(calls: tuple[int, int], moments: tuple[int | None, int | None, int | None]) -> Way | None:
+    """None where the wait was lost."""
     (called, committed), (heard, read, resumed) = calls, moments
+    if resumed is None:
+        return None
     # What a contender or a stack leaves out takes no time: nothing is published within one process, and only
     # Sayso reads the row.
     heard = committed if heard is None else max(heard, committed)
-    return Way(
-        called=called,
-        committed=committed,
-        heard=heard,
-        read=heard if read is None else max(read, heard),
-        resumed=resumed,
-    )
+    read = heard if read is None else max(read, heard)
+    return Way(called=called, committed=committed, heard=heard, read=read, resumed=resumed)
 
 
 def _report(others: int, rounds: dict[str, list[list[Way]]], check: Check) -> Report:
