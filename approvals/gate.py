@@ -5,6 +5,7 @@ Asking writes a row; waiting is a future in this process's waiting room, woken b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
@@ -27,6 +28,9 @@ from approvals.webhooks.targets import checked_callback_url
 TITLE_LIMIT = 200
 KEY_LIMIT = 200
 DETAILS_LIMIT = 100_000
+
+# Where an origin's link may lead: the web, or a page of this site; never to a script.
+_LINK = re.compile(r"https?://|/(?!/)|$")
 
 
 class _Omitted:
@@ -302,6 +306,10 @@ def _checked_origin(origin: object) -> dict[str, str]:
         raise InvalidRequest("An origin is an object of texts: kind, id and url.", field="origin")
     if origin.get("kind") == "run" and not origin.get("id"):
         raise InvalidRequest("The origin of a run's request names the run.", field="origin.id")
+    if not _LINK.match(origin.get("url", "")):
+        raise InvalidRequest(
+            "The URL of an origin begins with https://, http:// or one /.", field="origin.url"
+        )
     return origin
 
 
