@@ -96,6 +96,7 @@ class TestAnswers:
             ("0", 0),
             ("-5", None),
             ("soon", None),
+            (f"Fri, {'9' * 20} Dec 2099 23:59:59", None),
             ("9" * 40, 999_999_999),
             (format_datetime(datetime.now(UTC) - timedelta(hours=1)), 0),
             ("Fri, 31 Dec 2099 23:59:59", 2.2e9),
