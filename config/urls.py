@@ -4,12 +4,15 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
-from config.api import api
+from config.api import ROOT as API_ROOT
+from config.api import api, bad_request
+
+handler400 = bad_request
 
 urlpatterns = [
     path("", include("approvals.web.urls")),
     path("", include("orchestration.web.urls")),
-    path("api/v1/", api.urls),
+    path(API_ROOT, api.urls),
     path("admin/", admin.site.urls),
     path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),

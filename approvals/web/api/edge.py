@@ -7,11 +7,12 @@ methods, bodies that are too large) is answered here, too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
+from django.core.exceptions import DisallowedHost, SuspiciousOperation, TooManyFieldsSent
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, URLResolver, re_path
@@ -35,6 +36,9 @@ View: TypeAlias = Callable[..., HttpResponseBase]
 # The database is away, or its connection is. Everything else that it says is a mistake of ours.
 LOST = (OperationalError, InterfaceError, InternalError)
 
+# Beyond this many, faults are not told one by one: the answer would be many times what was sent.
+MOST_FAULTS = 100
+
 
 class Api(NinjaAPI):
     """An API of Sayso's: strict bodies, two kinds of authentication, problems, a description."""
@@ -52,11 +56,17 @@ class Api(NinjaAPI):
         self.add_exception_handler(HttpError, _of_http)
         self.add_exception_handler(ValidationError, _of_validation)
         self.add_exception_handler(Http404, _not_found)
+        self.add_exception_handler(SuspiciousOperation, malformed)
         self.add_exception_handler(Exception, _failed)
 
     def refuses(self, error: type[Exception]) -> None:
         """Answer errors of this class, which have `code`, `detail` and `field`, by the problem they are."""
         self.add_exception_handler(error, _refused)
+
+    def validation_error_from_error_contexts(self, error_contexts: Any) -> ValidationError:
+        if sum(one.pydantic_validation_error.error_count() for one in error_contexts) > MOST_FAULTS:
+            raise InvalidFields([("", f"More than {MOST_FAULTS} fields break their rules.")])
+        return super().validation_error_from_error_contexts(error_contexts)
 
     def get_openapi_schema(self, **options: Any) -> Any:
         return completed(super().get_openapi_schema(**options))
@@ -67,6 +77,15 @@ class Api(NinjaAPI):
             if isinstance(url, URLPattern):
                 url.callback = _answered(url.callback)
         return [*urls, re_path("", _answered(_no_address))]
+
+
+def malformed(request: HttpRequest, error: Any) -> HttpResponse:
+    """The problem with what Django does not take for a request, wherever it finds that out."""
+    if isinstance(error, DisallowedHost):
+        return problem("invalid", "This installation goes by other names than this call's `Host`.")
+    if isinstance(error, TooManyFieldsSent):
+        return problem("invalid", "The address has too many parameters.")
+    return problem("invalid", "The call is malformed.")
 
 
 def _with_known_parameters(view: View) -> View:
@@ -81,16 +100,20 @@ def _with_known_parameters(view: View) -> View:
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        errors = [
-            (name[:100], f"{name[:100]!r} is no parameter here." if name not in known else "Once is enough.")
-            for name, values in request.GET.lists()
-            if name not in known or len(values) > 1
-        ]
-        if errors:
+        if errors := list(_parameters_at_fault(request, known)):
             raise InvalidFields(errors)
         return view(request, *args, **kwargs)
 
     return checked
+
+
+def _parameters_at_fault(request: HttpRequest, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    for name, values in request.GET.lists():
+        shown = name[:100]
+        if name not in known:
+            yield shown, f"{shown!r} is no parameter here."
+        elif len(values) > 1:
+            yield shown, f"{shown} is given more than once."
 
 
 def _answered(view: View) -> View:

@@ -30,8 +30,8 @@ _WORDS = {
     "string_too_short": "must have at least {min_length:,} characters",
     "too_long": "must have at most {max_length:,} entries",
     "too_short": "must have at least {min_length:,} entries",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than_equal": "must be at least {ge:,.15g}",
+    "less_than_equal": "must be at most {le:,.15g}",
     "value_error": "{error}",
 }
 

@@ -84,6 +84,12 @@ class TestBodies:
         assert program.send("/requests", "x" * 3_000_000, 413)["code"] == "too_large"
         assert not HumanRequest.objects.exists()
 
+    def test_more_faults_than_anybody_reads_are_not_all_told(self, program: Program) -> None:
+        """A body of faults alone would otherwise make an answer many times its size."""
+        faults = {f"a{number}": 0 for number in range(100_000)}
+        assert len(program.ask(status=422, **faults)["errors"]) == 1
+        assert len(program.ask(status=422, **dict(list(faults.items())[:80]))["errors"]) == 80
+
     @pytest.mark.parametrize(
         "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
     )
@@ -151,6 +157,20 @@ class TestAddresses:
         response = getattr(program.client, method)(ROOT + path)
         assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
         assert set(response.headers["Allow"].split(", ")) == allowed
+
+    def test_more_parameters_than_django_reads_are_refused(self, program: Program) -> None:
+        problem = program.get("/requests", 422, **{f"a{number}": 1 for number in range(1100)})
+        assert problem["code"] == "invalid"
+
+    def test_a_parameter_comes_once(self, program: Program) -> None:
+        problem = program.get("/requests", 422, limit=[1, 2])
+        assert (fields_at_fault(problem), problem["detail"]) == (["limit"], "limit is given more than once.")
+
+    @pytest.mark.parametrize("path", ["/requests", "/nothing", "/openapi.json"])
+    def test_a_host_that_is_none_of_the_installation_s_is_a_problem(self, stack: Any, path: str) -> None:
+        response = Client(headers={"host": "elsewhere.example"}).get(ROOT + path)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid")
+        assert response.headers["Content-Type"] == "application/problem+json"
 
     def test_answers_are_not_kept_by_caches(self, program: Program) -> None:
         program.get("/requests")
