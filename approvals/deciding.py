@@ -80,6 +80,8 @@ async def adecide(
     arguments: dict[str, Any] | None = None,
 ) -> Outcome:
     decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
+    if arguments is None:  # nothing is held against the request before the writer has it
+        return await awritten(_unfitted(actor, decision))
     return await awritten(await in_database(_decide_command, actor, decision))
 
 
