@@ -43,6 +43,7 @@ class Chart:
     across: str = ""
     """What the ticks are."""
     logarithmic: bool = False
+    """For lines: bars would start nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

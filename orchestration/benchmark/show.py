@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from approvals.management.screen import Screen
-from orchestration.benchmark.report import Cell, Check, Column, Goal, Report, Table
+from orchestration.benchmark.report import Cell, Check, Goal, Report, Table
 from orchestration.benchmark.stage import Progress as Told
+from orchestration.benchmark.words import cell, heading, number
 
 _NAMED = 5
 
@@ -49,39 +49,20 @@ def faults(check: Check) -> str:
     return "; ".join(f"{kind}: {_some(ids)}" for kind, ids in kinds.items() if ids)
 
 
-def words(value: Cell, column: Column) -> str:
-    """A cell as people read it: three digits that count, thousands apart."""
-    match value:
-        case None:
-            return "-"
-        case float():
-            return _number(value)
-        case int():
-            return f"{value:,}"
-    return value
-
-
-def heading(column: Column) -> str:
-    return f"{column.name}, {column.unit}" if column.unit else column.name
-
-
 def _show_table(table: Table, screen: Screen) -> None:
     headings = [heading(column) for column in table.columns]
-    rows: list[list[Any]] = [
-        [_cell(value, column) for value, column in zip(row, table.columns, strict=True)] for row in table.rows
-    ]
+    rows: list[list[str | Text]] = [[_aligned(value) for value in row] for row in table.rows]
     if not screen.is_terminal:  # there, a table has no headings of its own
-        rows.insert(0, headings)
+        rows.insert(0, list(headings))
     screen.table(headings, rows)
 
 
-def _cell(value: Cell, column: Column) -> str | Text:
-    text = words(value, column)
-    return text if isinstance(value, str) else Text(text, justify="right")
+def _aligned(value: Cell) -> str | Text:
+    return value if isinstance(value, str) else Text(cell(value), justify="right")
 
 
 def _show_goal(goal: Goal, screen: Screen, *, judged: bool) -> None:
-    measured = "not measured" if goal.measured is None else f"measured {_number(goal.measured)} {goal.unit}"
+    measured = "not measured" if goal.measured is None else f"measured {number(goal.measured)} {goal.unit}"
     if not judged or goal.met is None:
         verdict, style = "not judged on this stack" if not judged else "", "dim"
     else:
@@ -99,9 +80,3 @@ def _show_check(check: Check, screen: Screen) -> None:
 def _some(ids: tuple[str, ...]) -> str:
     rest = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return ", ".join(ids[:_NAMED]) + rest
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value else "0"

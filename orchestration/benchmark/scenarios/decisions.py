@@ -398,7 +398,6 @@ def _chart(found: _Found) -> Chart:
             Series(name=each, values=tuple(median(_rates(found, each, one)) for one in AT_ONCE))
             for each in (SAYSO, RAW, DJANGO)
         ),
-        logarithmic=True,
     )
 
 

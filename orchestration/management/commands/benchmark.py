@@ -77,6 +77,8 @@ class Command(BaseCommand):
         _require_files(options["json"], options["plot"])
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
+        if options["plot"] and find_spec("pygal") is None:
+            raise Misuse("--plot: pygal is not installed; it comes with the extra `benchmark`.")
         servers = given_servers()
         stack = stack_for(servers, embedded=options["embedded"])
         try:
@@ -115,7 +117,8 @@ class Command(BaseCommand):
             else:
                 json_file.write_text(text + "\n", encoding="utf-8")
         if plot_file:
-            plot_file.write_text(svg(run.findings), encoding="utf-8")
+            charts = [chart for finding in run.findings for chart in finding.report.charts]
+            plot_file.write_text(svg(charts), encoding="utf-8")
 
 
 async def _measure(run: Run, chosen: list[Scenario], screen: Screen) -> None:
