@@ -36,7 +36,7 @@ from orchestration.benchmark.report import Report
 from orchestration.benchmark.stage import Stage
 
 # In the order in which they run.
-_MODULES = ("latency",)
+_MODULES = ("waiting", "latency", "deadlines", "restart")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
