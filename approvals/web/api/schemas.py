@@ -38,8 +38,8 @@ CLARIFICATION_QUESTION: JsonDict = {
 }
 
 
-def _examples(*examples: JsonDict) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": list(examples)})
+def with_example(example: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Body(BaseModel):
@@ -116,7 +116,7 @@ class Question(Body):
 class ApprovalQuestion(Question):
     """Ask people to approve an exact action."""
 
-    model_config = _examples(APPROVAL_QUESTION)
+    model_config = with_example(APPROVAL_QUESTION)
 
     kind: Literal["approval"]
     arguments: dict[str, Any] = Field(
@@ -136,7 +136,7 @@ class ApprovalQuestion(Question):
 class ClarificationQuestion(Question):
     """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
 
-    model_config = _examples(CLARIFICATION_QUESTION)
+    model_config = with_example(CLARIFICATION_QUESTION)
 
     kind: Literal["clarification"]
     choices: list[str] | None = Field(default=None, description="Options to pick from.")
@@ -162,7 +162,7 @@ AnyQuestion: TypeAlias = Annotated[ApprovalQuestion | ClarificationQuestion, Fie
 class DecisionBody(Body):
     """Approve or reject."""
 
-    model_config = _examples({"decision": "approve", "comment": "Looks right."})
+    model_config = with_example({"decision": "approve", "comment": "Looks right."})
 
     decision: Literal["approve", "reject"]
     comment: Comment = ""
@@ -174,7 +174,7 @@ class DecisionBody(Body):
 class AnswerBody(Body):
     """Answer a clarification."""
 
-    model_config = _examples({"answer": "4711"})
+    model_config = with_example({"answer": "4711"})
 
     answer: Any = Field(
         description="Text, one of the choices (or a list of them), or data fitting the schema."
@@ -185,7 +185,7 @@ class AnswerBody(Body):
 class WithdrawalBody(Body):
     """Take a question back. May be left out."""
 
-    model_config = _examples({"reason": "The order was cancelled."})
+    model_config = with_example({"reason": "The order was cancelled."})
 
     reason: Comment = ""
 
@@ -193,13 +193,13 @@ class WithdrawalBody(Body):
 class ReassignmentBody(Assignees):
     """Who may decide from now on, instead of those who may now."""
 
-    model_config = _examples({"users": ["ann"], "groups": ["finance"]})
+    model_config = with_example({"users": ["ann"], "groups": ["finance"]})
 
 
 class ManyDecisionsItem(DecisionBody):
     """One of many decisions."""
 
-    model_config = _examples({"request_id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11", "decision": "approve"})
+    model_config = with_example({"request_id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11", "decision": "approve"})
 
     request_id: str = Field(max_length=100)
 
@@ -207,7 +207,7 @@ class ManyDecisionsItem(DecisionBody):
 class ManyDecisions(Body):
     """Up to 1,000 decisions; each is made, or refused, for itself."""
 
-    model_config = _examples(
+    model_config = with_example(
         {"decisions": [{"request_id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11", "decision": "approve"}]}
     )
 

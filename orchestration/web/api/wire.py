@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
-from approvals.web.api.schemas import Body, Moment
+from approvals.web.api.schemas import Body, Moment, with_example
+from approvals.web.api.wire import MOMENT
 from orchestration.manager import KEY_LIMIT
 
-RUN_EXAMPLE: dict[str, Any] = {
+RUN_EXAMPLE: JsonDict = {
     "id": "01996c1e-9b2f-7c04-8a51-5d1a4b7f2e90",
     "orchestration": "checklist",
     "title": "Checklist",
@@ -29,24 +30,18 @@ RUN_EXAMPLE: dict[str, Any] = {
     "finished_at": None,
 }
 
-MOMENT: JsonDict = {"format": "date-time"}
-
 RunStatusName = Literal["queued", "running", "waiting", "completed", "rejected", "failed", "cancelled"]
 
 
 class NewRun(Body):
     """A run to start. Sent again under the same `key`, it finds the run that it has started."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "orchestration": "checklist",
-                    "input": {"title": "Release 2.4", "items": ["All tests are green"]},
-                    "key": "release-2.4",
-                }
-            ]
-        },
+    model_config = with_example(
+        {
+            "orchestration": "checklist",
+            "input": {"title": "Release 2.4", "items": ["All tests are green"]},
+            "key": "release-2.4",
+        }
     )
 
     orchestration: str = Field(description="The name under which it is registered.")
@@ -75,7 +70,7 @@ class RunFilters(BaseModel):
 class RunOnTheWire(BaseModel):
     """One execution of an orchestration, as everybody sees it who may see it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [RUN_EXAMPLE]})
+    model_config = with_example(RUN_EXAMPLE)
 
     id: str = Field(json_schema_extra={"format": "uuid"})
     orchestration: str
