@@ -89,11 +89,10 @@ def visible_to(user_id: int) -> Requests:
 def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> HumanRequest:
     """The request, with its people. UnknownRequest where there is none or this user may not see it; `own`: or
     where somebody else has asked it."""
-    requests = visible_to(user_id).filter(pk=as_id(request_id))
-    request = with_people(requests.filter(requester_id=user_id) if own else requests).first()
-    if request is None:
-        raise unknown(request_id)
-    return request
+    for request in with_people(HumanRequest.objects.filter(pk=as_id(request_id))):
+        if may(user_id, request).see and (request.requester_id == user_id or not own):
+            return request
+    raise unknown(request_id)
 
 
 def inbox(
