@@ -50,6 +50,7 @@ class Run:
     loop: str
     bar: Bar
     size: int | None
+    rounds: int | None
     findings: list[Finding] = field(default_factory=list)
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _versions: Mapping[str, str] = field(default_factory=dict)
@@ -96,12 +97,14 @@ class Run:
                 "event_loop": self.loop,
             },
             "settings": dict(self._settings),
+            "size": self.size,
+            "rounds": self.rounds,
             "passed": all(finding.report.check.passed for finding in self.findings),
             "scenarios": [finding.as_json(judged=judged) for finding in self.findings],
         }
 
     def _stage(self, environment: Mapping[str, str], progress: Progress) -> Stage:
-        return Stage(self.stack, environment, loop=self.loop, progress=progress)
+        return Stage(self.stack, environment, loop=self.loop, progress=progress, rounds=self.rounds)
 
 
 def require_room(chosen: Sequence[Scenario], size: int | None) -> None:

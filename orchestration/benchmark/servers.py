@@ -51,8 +51,8 @@ class Server(ABC):
         self.directory = Path(tempfile.mkdtemp(prefix=prefix))
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root.
         self._user: str | None = None
+        self._prepared = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,6 +81,9 @@ class Server(ABC):
         """Start, or start again with the same address and data; returns when it accepts connections."""
         if self._process is not None:
             raise RuntimeError(f"{self.name} runs already")
+        if not self._prepared:
+            self._prepare()
+            self._prepared = True
         self._process = self._launch()
         try:
             self._wait_until_it_answers(self._process)
@@ -99,6 +102,9 @@ class Server(ABC):
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.directory)
+
+    def _prepare(self) -> None:  # noqa: B027  few have anything to prepare
+        """Once, before the first start."""
 
     @abstractmethod
     def _command(self) -> Sequence[str | Path]: ...
@@ -164,17 +170,6 @@ class PostgresServer(Server):
     _stop_signal = signal.SIGQUIT
     options: Mapping[str, str] = {"max_connections": "300"}
 
-    def __init__(
-        self, *, environment: Mapping[str, str] | None = None, prefix: str = "sayso-server-"
-    ) -> None:
-        super().__init__(environment=environment, prefix=prefix)
-        self._binaries = postgres_programs()
-        if os.geteuid() == 0:
-            self._user = "nobody"
-            shutil.chown(self.directory, self._user)
-            self._binaries = self._reachable(self._binaries)
-        self._initialise()
-
     @property
     def url(self) -> str:
         return f"postgresql://sayso@127.0.0.1:{self.port}/postgres"
@@ -187,13 +182,25 @@ class PostgresServer(Server):
     def _answers(self) -> bool:
         return postgres_answers(self.url)
 
+    def _prepare(self) -> None:
+        self._binaries = postgres_programs()
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            self._user = "nobody"
+            shutil.chown(self.directory, self._user)
+            self._binaries = self._reachable(self._binaries)
+        self._initialise()
+
     @property
     def _data(self) -> Path:
         return self.directory / "data"
 
     def _initialise(self) -> None:
         options = ["--auth=trust", "--username=sayso", "--encoding=UTF8", "--no-locale", "--no-sync"]
-        self._run(self._binaries / "initdb", "-D", self._data, *options)
+        try:
+            self._run(self._binaries / "initdb", "-D", self._data, *options)
+        except PermissionError as error:
+            where = self.directory.parent
+            raise ServerFailed(f"PostgreSQL's user {self._user} may not enter {where}; set TMPDIR") from error
 
     def _reachable(self, binaries: Path) -> Path:
         """The programs where the server's user may run them: as they are, or copied from a private folder."""

@@ -19,12 +19,19 @@ class Stage:
     """One scenario's own; an async context manager that ends its players."""
 
     def __init__(
-        self, stack: Stack, environment: Mapping[str, str], *, loop: str, progress: Progress
+        self,
+        stack: Stack,
+        environment: Mapping[str, str],
+        *,
+        loop: str,
+        progress: Progress,
+        rounds: int | None = None,
     ) -> None:
         self.stack = stack
         self._environment = environment
         self._loop = loop
         self._progress = progress
+        self._rounds = rounds
         self._done = self._expected = 0
         self._ending = AsyncExitStack()
 
@@ -49,6 +56,10 @@ class Stage:
         """End the part's process now, in good order."""
         await part.end()
         await part.player.end()
+
+    def rounds(self, usual: int) -> int:
+        """How many rounds to compare in: `usual`, unless the command was told otherwise."""
+        return usual if self._rounds is None else self._rounds
 
     def expect(self, steps: int) -> None:
         """So many steps are to come, beside those that were expected before."""

@@ -77,7 +77,9 @@ class DecidingSide(Decider):
                 self._ending.push_async_callback(opened.close)
                 self._connections.put_nowait(opened)
         if settings.REDIS_URL:
-            self._redis = redis.asyncio.Redis.from_url(settings.REDIS_URL)
+            pool = redis.asyncio.BlockingConnectionPool
+            connections = pool.from_url(settings.REDIS_URL, max_connections=CONNECTIONS, timeout=None)
+            self._redis = redis.asyncio.Redis.from_pool(connections)
             self._ending.push_async_callback(self._redis.aclose)
 
     async def end(self) -> None:
@@ -183,9 +185,10 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
     (size,) = sizes
     waiting = await stage.part(WaitingSide)
     decider = await stage.part(DecidingSide, opposite=waiting)
-    stage.expect(1 + ROUNDS * (3 * len(AT_ONCE) + 4))
-    sayso = 2 * WARM_UP + ROUNDS * (sum(_count(SAYSO, one, size) for one in AT_ONCE) + size + min(size, BULK))
-    others = 4 * WARM_UP + ROUNDS * (
+    rounds = stage.rounds(ROUNDS)
+    stage.expect(1 + rounds * (3 * len(AT_ONCE) + 4))
+    sayso = 2 * WARM_UP + rounds * (sum(_count(SAYSO, one, size) for one in AT_ONCE) + size + min(size, BULK))
+    others = 4 * WARM_UP + rounds * (
         sum(_count(each, one, size) for each in (RAW, DJANGO) for one in AT_ONCE) + size + min(size, BULK)
     )
     blocks = _Blocks(
@@ -198,7 +201,7 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
         await blocks.end_to_end(contender, WARM_UP, 8)
     stage.step()
     found = _Found()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for at_once in AT_ONCE:
             for contender in in_turns((SAYSO, RAW, DJANGO), number):
                 block = await blocks.end_to_end(contender, _count(contender, at_once, size), at_once)
@@ -299,7 +302,7 @@ def _report(found: _Found, check: Check, *, two_processes: bool) -> Report:
         charts=(_chart(found),),
         check=check,
         notes=(
-            "Rates are the medians of five rounds; × is the median of the rounds' ratios, and their range.",
+            "Rates are the medians of the rounds; × is the median of the rounds' ratios, and their range.",
         ),
     )
 

@@ -97,22 +97,24 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
     (others,) = sizes
     waiting = await stage.part(WaitingSide)
     deciding_side = await stage.part(DecidingSide, opposite=waiting)
-    stage.expect(2 + ROUNDS * len(DECISIONS))
+    number_of_rounds = stage.rounds(ROUNDS)
+    stage.expect(2 + number_of_rounds * len(DECISIONS))
     await waiting(WaitingSide.wait, await waiting(WaitingSide.open, others))
     stage.step()
     blocks = _Blocks(
         waiting,
         deciding_side,
-        ids=await waiting(WaitingSide.open, WARM_UP + ROUNDS * DECISIONS["Sayso"]),
+        ids=await waiting(WaitingSide.open, WARM_UP + number_of_rounds * DECISIONS["Sayso"]),
         raw_ids=await deciding_side(
-            DecidingSide.prepare, 2 * WARM_UP + ROUNDS * (DECISIONS["raw floor"] + DECISIONS["polling"])
+            DecidingSide.prepare,
+            2 * WARM_UP + number_of_rounds * (DECISIONS["raw floor"] + DECISIONS["polling"]),
         ),
     )
     for contender in ("Sayso", "raw floor"):
         await blocks.block(contender, WARM_UP)
     stage.step()
     rounds: dict[str, list[list[Way]]] = {contender: [] for contender in DECISIONS}
-    for number in range(ROUNDS):
+    for number in range(number_of_rounds):
         for contender in in_turns(list(DECISIONS), number):
             rounds[contender].append(await blocks.block(contender, DECISIONS[contender]))
             stage.step()

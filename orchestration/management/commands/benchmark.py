@@ -60,6 +60,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--size", type=int, metavar="N", help="how many, see below; by default small")
         parser.add_argument(
+            "--rounds", type=int, metavar="N", help="of each comparison; fewer than by default: less sure"
+        )
+        parser.add_argument(
             "--json", type=Path, metavar="FILE", help="write everything to FILE; - for stdout"
         )
         parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the charts")
@@ -75,6 +78,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         chosen = _chosen(options["scenarios"])
         _require_files(options["json"], options["plot"])
+        if options["rounds"] is not None and options["rounds"] < 1:
+            raise Misuse("--rounds: at least one.")
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
         if options["plot"] and find_spec("pygal") is None:
@@ -95,6 +100,7 @@ class Command(BaseCommand):
             loop=options["loop"],
             bar=partial(progress_bar, Console(stderr=True)),
             size=options["size"],
+            rounds=options["rounds"],
         )
         _announce(stack, screen)
         try:
