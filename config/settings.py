@@ -6,6 +6,7 @@ Nothing is needed to start: without any variable everything lives under `var/` b
 import os
 import secrets
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,12 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env.str("SAYSO_VAR", default=str(BASE_DIR / "var")))
 VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _listed(variable: str, default: Sequence[str]) -> list[str]:
+    """Its values, which may have spaces around their commas."""
+    values: list[str] = env.list(variable, cast=str.strip, default=list(default))
+    return values
 
 
 def _secret_key() -> str:
@@ -35,10 +42,10 @@ def _secret_key() -> str:
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
 # Former keys: what they signed still holds, and callbacks are signed with each.
-SECRET_KEY_FALLBACKS = env.list("SAYSO_SECRET_KEY_FALLBACKS", default=[])
-ALLOWED_HOSTS = env.list("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("SAYSO_TRUSTED_ORIGINS", default=[])
-SAYSO_TRUSTED_PROXIES = env.list("SAYSO_TRUSTED_PROXIES", default=[])
+SECRET_KEY_FALLBACKS = _listed("SAYSO_SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS = _listed("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = _listed("SAYSO_TRUSTED_ORIGINS", default=[])
+SAYSO_TRUSTED_PROXIES = _listed("SAYSO_TRUSTED_PROXIES", default=[])
 
 INSTALLED_APPS = [
     "daphne",
@@ -209,8 +216,8 @@ SAYSO_DATABASE_THREADS = DATABASE_THREADS
 SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
 # Where outcomes may be posted: hosts (`*.example.org`: any below it); networks that may be reached although
 # they are not public, such as 10.0.0.0/8. Nowhere unless you say so.
-SAYSO_CALLBACK_HOSTS = env.list("SAYSO_CALLBACK_HOSTS", default=[])
-SAYSO_CALLBACK_NETWORKS = env.list("SAYSO_CALLBACK_NETWORKS", default=[])
+SAYSO_CALLBACK_HOSTS = _listed("SAYSO_CALLBACK_HOSTS", default=[])
+SAYSO_CALLBACK_NETWORKS = _listed("SAYSO_CALLBACK_NETWORKS", default=[])
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
 # Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
 SAYSO_COMMANDS: list[str] = []

@@ -37,3 +37,14 @@ def test_no_page_behind_tls_leads_to_itself(tmp_path: Path, proxies: str, by_htt
     first, second = shown.stdout.split()[-2:]
     assert first.startswith(by_http)
     assert second.startswith("/accounts/login/")
+
+
+def test_lists_may_have_spaces_around_their_commas(tmp_path: Path) -> None:
+    """A former key with a space before it would be another key, and nobody would notice."""
+    variables = ("SAYSO_SECRET_KEY_FALLBACKS", "SAYSO_CALLBACK_HOSTS")
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "SAYSO_VAR": str(tmp_path)}
+    environment |= dict.fromkeys(variables, "one, two ,three")
+    shown = "from django.conf import settings as s; print(s.SECRET_KEY_FALLBACKS, s.SAYSO_CALLBACK_HOSTS)"
+    command = [sys.executable, "-c", shown]
+    found = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['one', 'two', 'three'] ['one', 'two', 'three']"
