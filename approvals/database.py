@@ -10,9 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache, partial
+from math import inf
+from threading import local
+from time import monotonic
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection
+from django.db import Error, close_old_connections, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
 
@@ -20,6 +24,9 @@ CLOCK = {
     "postgresql": "SELECT statement_timestamp()",
     "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
 }
+
+# Seconds after its last use in which a connection is taken for alive.
+TRUSTED = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +37,7 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
     Cancelling the caller does not interrupt the function: what it commits, stays.
     """
-    call = partial(_with_fresh_connection, partial(function, *args, **kwargs))
+    call = partial(_with_living_connection, partial(function, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
 
@@ -43,7 +50,7 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         asyncio.get_running_loop()
     except RuntimeError:
         return function(*args, **kwargs)
-    return _threads().submit(_with_fresh_connection, partial(function, *args, **kwargs)).result()
+    return _threads().submit(_with_living_connection, partial(function, *args, **kwargs)).result()
 
 
 def database_now() -> datetime:
@@ -66,16 +73,41 @@ def close_threads() -> None:
     if _threads.cache_info().currsize:
         _threads().shutdown(wait=True)
         _threads.cache_clear()
+        while _kept:
+            _kept.pop().close()
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(approval_settings().database_threads, thread_name_prefix="sayso-database")
+    return ThreadPoolExecutor(
+        approval_settings().database_threads, thread_name_prefix="sayso-database", initializer=_begin_thread
+    )
 
 
-def _with_fresh_connection(call: Callable[[], T]) -> T:
-    close_old_connections()
+class _Rest(local):
+    """Since when (monotonic clock) a thread has not used its connection."""
+
+    since = -inf
+
+
+_rest = _Rest()
+_kept: list[BaseDatabaseWrapper] = []
+
+
+def _begin_thread() -> None:
+    connection.inc_thread_sharing()  # so that it can be closed when its thread has ended
+    _kept.append(connections[connection.alias])
+
+
+def _with_living_connection(call: Callable[[], T]) -> T:
+    """Threads keep their connections: taking one anew costs more than most calls do. One that has rested, or
+    met an error, may be dead, and is given up."""
+    if monotonic() - _rest.since > TRUSTED:
+        close_old_connections()
     try:
         return call()
-    finally:
+    except Error:
         close_old_connections()
+        raise
+    finally:
+        _rest.since = monotonic()
