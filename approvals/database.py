@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from approvals.conf import approval_settings
 
 CLOCK = {
-    "postgresql": "SELECT statement_timestamp()",
+    "postgresql": "SELECT clock_timestamp()",
     "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
 }
 

@@ -23,6 +23,7 @@ from django.db.models import Q
 
 from approvals import sets
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.statements import ask
 
 DECIDE = "decide_humanrequest"
 SEE_ALL = "view_humanrequest"
@@ -108,8 +109,8 @@ def asking_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
     wanted = set(user_ids)
     if not wanted:
         return dict
-    found = sets.ask(_persons_statement(connection.vendor), [sets.values(wanted)] * 4)
-    return lambda: _persons(found())
+    found = ask(_persons_statement(connection.vendor), [sets.values(wanted)] * 4)
+    return lambda: _persons(found.rows())
 
 
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
@@ -121,7 +122,7 @@ def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
 
 def asking_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
     """Who is named to decide these requests, for `audiences_of`; call the result to have it."""
-    return sets.ask(_assignments_statement(connection.vendor), [sets.values(request_ids)] * 2)
+    return ask(_assignments_statement(connection.vendor), [sets.values(request_ids)] * 2).rows
 
 
 def audiences_of(

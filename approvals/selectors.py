@@ -22,6 +22,7 @@ from approvals.database import database_now
 from approvals.exceptions import UnknownRequest
 from approvals.lifecycle import Kind, Outcome, Status, Verdict, approved
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
+from approvals.statements import ask
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -209,8 +210,8 @@ def requests_by_id(ids: Collection[UUID | str]) -> list[HumanRequest]:
 
 def look(ids: Collection[UUID]) -> list[Look]:
     """What has come of these requests; ids without a row are left out."""
-    found = sets.ask(_look_statement(connection.vendor), [sets.values(ids)])
-    return [_look(row) for row in found()]
+    found = ask(_look_statement(connection.vendor), [sets.values(ids)])
+    return [_look(row) for row in found.rows()]
 
 
 def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:

@@ -10,36 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
-import psycopg
 from django.db import connection, models
 
 from approvals.fields import JSONText
+from approvals.statements import ask, ask_for_each
 
 M = TypeVar("M", bound=models.Model)
 
 # The values of a row by the names of its attributes, such as `vars` of an instance has.
 Row: TypeAlias = Mapping[str, Any]
-# What a statement has found; to be called once, when all that goes together has been asked.
-Found: TypeAlias = Callable[[], list[tuple[Any, ...]]]
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Send what is asked inside without waiting for each answer: one round trip for all (PostgreSQL).
-
-    They are carried out in order, each as a statement of its own. Inside a transaction.
-    """
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
 
 
 def bound_the_transaction() -> None:
@@ -52,30 +36,6 @@ def bound_the_transaction() -> None:
             "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),"
             " set_config('idle_in_transaction_session_timeout', '5s', true)"
         )
-
-
-def ask(statement: str, parameters: Sequence[Any] = ()) -> Found:
-    """Carry out a statement that finds rows; call the result to have them."""
-    cursor = _cursor()
-    cursor.execute(statement, parameters)
-
-    def found() -> list[tuple[Any, ...]]:
-        with cursor:
-            return list(cursor.fetchall())
-
-    return found
-
-
-def _cursor() -> Any:
-    """On PostgreSQL one whose statements are planned once a connection, where `prepare_threshold` says so:
-    planning takes longer than carrying out. Django's own puts the parameters into the text."""
-    if connection.vendor != "postgresql":
-        return connection.cursor()
-    connection.ensure_connection()
-    cursor: Any = psycopg.Cursor(connection.connection)
-    return (
-        connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
-    )
 
 
 def table(model: type[models.Model]) -> str:
@@ -128,7 +88,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
     def rows() -> list[M]:
         by_column = [
             values if column.restored is None else map(column.restored, values)
-            for column, values in zip(columns, zip(*found(), strict=True), strict=False)
+            for column, values in zip(columns, zip(*found.rows(), strict=True), strict=False)
         ]
         return [model.from_db(connection.alias, attributes, row) for row in zip(*by_column, strict=True)]
 
@@ -146,7 +106,7 @@ def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
                 [_document(columns, rows)],
             )
         else:
-            _one_by_one(
+            ask_for_each(
                 f"INSERT INTO {table_} ({names}) VALUES ({_places(columns)})",  # noqa: S608
                 _tuples(columns, rows),
             )
@@ -183,7 +143,7 @@ def insert_beside(
         )
     else:
         natural = " AND ".join(f"{column.name} = %s" for column in known)
-        _one_by_one(
+        ask_for_each(
             f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) VALUES ({_places(own)},"  # noqa: S608
             f" (SELECT {key} FROM {table(other)} WHERE {natural}))",
             _tuples((*own, *known), rows),
@@ -204,19 +164,16 @@ def update(
     limit = [] if still is None else [still]
     if connection.vendor == "postgresql":
         assignments = ", ".join(f"{column.name} = new.c{at}" for at, column in enumerate(changing, 1))
-        cursor = _cursor()
-        cursor.execute(
+        return ask(
             f"UPDATE {table(model)} AS old SET {assignments} FROM {_records(columns)}"  # noqa: S608
             f" WHERE old.{key.name} = new.c0 AND {among(f'old.{key.name}')}{condition}",
             [_document(columns, rows), values(row[key.attribute] for row in rows), *limit],
-        )
-    else:
-        assignments = ", ".join(f"{column.name} = %s" for column in changing)
-        cursor = _one_by_one(
-            f"UPDATE {table(model)} AS old SET {assignments} WHERE old.{key.name} = %s{condition}",  # noqa: S608
-            _tuples((*changing, key), rows, *limit),
-        )
-    return lambda: int(cursor.rowcount)
+        ).count
+    assignments = ", ".join(f"{column.name} = %s" for column in changing)
+    return ask_for_each(
+        f"UPDATE {table(model)} AS old SET {assignments} WHERE old.{key.name} = %s{condition}",  # noqa: S608
+        _tuples((*changing, key), rows, *limit),
+    ).count
 
 
 @cache
@@ -354,9 +311,3 @@ def _tuples(columns: Sequence[_Column], rows: Sequence[Row], *more: Any) -> list
 
 def _places(columns: Sequence[_Column]) -> str:
     return ", ".join(["%s"] * len(columns))
-
-
-def _one_by_one(statement: str, parameters: list[tuple[Any, ...]]) -> Any:
-    cursor = _cursor()
-    cursor.executemany(statement, parameters)
-    return cursor

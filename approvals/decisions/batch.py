@@ -25,6 +25,7 @@ from approvals.commands import (
 from approvals.decisions.reading import Said, read
 from approvals.lifecycle import Kind, Status, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
+from approvals.statements import together
 
 CHANGING_FIELDS = (
     "status",
@@ -163,7 +164,7 @@ class Batch:
         links = audit.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
         touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
         closed, others = touched & self._closed, touched - self._closed
-        with sets.together():
+        with together():
             sets.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
             closing = self._saving(closed, still=Status.PENDING.value)
             changing = self._saving(others)

@@ -19,6 +19,7 @@ from approvals import permissions, sets
 from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.database import CLOCK, as_utc
 from approvals.models import HumanRequest, Response
+from approvals.statements import ask, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +50,11 @@ def read(commands: Sequence[Command]) -> Findings:
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     votes = any(isinstance(command, Decide | Answer) for command in commands)
-    with sets.together():
+    with together():
         sets.bound_the_transaction()
         locked = _asking_locks(ids)
         rows = sets.read(HumanRequest, ids)
-        clock = sets.ask(CLOCK[connection.vendor])
+        clock = ask(CLOCK[connection.vendor])
         assignments = permissions.asking_assignments(ids) if asked_by_people else dict
         people = permissions.asking_persons(user_ids)
         said = _asking_what_was_said(ids) if votes else dict
@@ -61,7 +62,7 @@ def read(commands: Sequence[Command]) -> Findings:
         found = [row for row in rows() if row.pk in held]
         findings = Findings(
             rows={row.pk: row for row in found},
-            now=as_utc(clock()[0][0]),
+            now=as_utc(clock.rows()[0][0]),
             audiences=permissions.audiences_of(found, assignments()) if asked_by_people else {},
             people=people(),
             said=said(),
@@ -74,15 +75,15 @@ def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
     """Those of the rows that are there. SQLite has locked everything when the transaction began."""
     if connection.vendor != "postgresql":
         return lambda: ids
-    found = sets.ask(
+    found = ask(
         f"SELECT id FROM {sets.table(HumanRequest)} WHERE {sets.among('id')} ORDER BY id FOR UPDATE",  # noqa: S608
         [sets.values(ids)],
     )
-    return lambda: {id_ for (id_,) in found()}
+    return lambda: {id_ for (id_,) in found.rows()}
 
 
 def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
-    found = sets.ask(
+    found = ask(
         f"SELECT request_id, actor_id, verdict, answer, arguments FROM {sets.table(Response)}"  # noqa: S608
         f" WHERE {sets.among('request_id')}",
         [sets.values(ids)],
@@ -91,7 +92,7 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
         (sets.as_uuid(request_id), actor_id): Said(
             verdict=verdict, answer=sets.as_json(answer), arguments=sets.as_json(arguments)
         )
-        for request_id, actor_id, verdict, answer, arguments in found()
+        for request_id, actor_id, verdict, answer, arguments in found.rows()
     }
 
 

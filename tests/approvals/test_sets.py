@@ -12,6 +12,7 @@ from django.db import DataError, IntegrityError, transaction
 from approvals import sets
 from approvals.fields import new_id
 from approvals.models import AuditEntry, HumanRequest, ShownContent
+from approvals.statements import together
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def entry(request_id: Any, sequence: int) -> dict[str, Any]:
 
 
 def add_together(*batches: list[dict[str, Any]]) -> None:
-    with transaction.atomic(), sets.together():
+    with transaction.atomic(), together():
         for batch in batches:
             sets.insert(HumanRequest, batch)
 
@@ -120,7 +121,7 @@ def test_ids_that_nobody_has_are_not_found() -> None:
 
 def test_each_statement_together_sees_what_those_before_it_did() -> None:
     added = row()
-    with transaction.atomic(), sets.together():
+    with transaction.atomic(), together():
         sets.insert(HumanRequest, [added])
         found = sets.read(HumanRequest, [added["id"]])
         assert [each.pk for each in found()] == [added["id"]]
