@@ -160,6 +160,17 @@ class HumanRequest(OnRecord):
             models.Index(
                 name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)
             ),
+            # What is due first, of all that is pending and of all that one person has asked.
+            models.Index(
+                name="request_due_first",
+                fields=["deadline", "opened_at", "id"],
+                condition=Q(status=Status.PENDING),
+            ),
+            models.Index(
+                name="request_asked_due_first",
+                fields=["requester", "deadline", "opened_at", "id"],
+                condition=Q(status=Status.PENDING),
+            ),
             # Not partial: the re-check looks for requests that closed as well as for those that opened.
             models.Index(name="request_changed", fields=["changed_at", "id"]),
             models.Index(name="request_opened", fields=["opened_at", "id"]),

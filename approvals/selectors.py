@@ -6,10 +6,11 @@ Synchronous ORM code; coroutines cross over by approvals.database.in_database.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -110,24 +111,21 @@ def inbox(
 
     `status` None is every state; requests that are closed come last closed first.
     """
-    requests = visible_to(user_id)
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None or not person.active:
+        return []
+    wanted = Q()
     if status:
-        requests = requests.filter(status=status)
+        wanted &= Q(status=status)
     if kind:
-        requests = requests.filter(kind=kind)
-    if mine:
-        requests = requests.filter(_may_decide(permissions.persons([user_id])[user_id]))
+        wanted &= Q(kind=kind)
     if overdue_soon:
-        requests = requests.filter(deadline__lte=database_now() + OVERDUE_SOON)
+        wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
     for word in search.split():
-        requests = requests.filter(
-            Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
-        )
-    if status == Status.PENDING:
-        ordered = requests.order_by(F("deadline").asc(nulls_last=True), "opened_at", "id")
-    else:
-        ordered = requests.order_by(F("closed_at").desc(nulls_first=True), "-id")
-    return list(with_people(ordered)[:limit])
+        wanted &= Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
+    parts = _parts_to_decide(person) if mine else _parts_seen(person)
+    order = _DUE_FIRST if status == Status.PENDING else _LAST_CLOSED_FIRST
+    return _first_of(parts, wanted, order, limit)
 
 
 def listed(
@@ -418,6 +416,76 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         content=json.loads(shown.content) if shown else None,
         token=entry.token.name if entry.token else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """An order of requests, as the database sorts and as `rank` does: by these columns and the id."""
+
+    by: tuple[Any, ...]
+    columns: tuple[str, ...]
+    rank: Callable[[tuple[Any, ...]], Any]
+
+
+_NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
+_DUE_FIRST = _Order(
+    by=(F("deadline").asc(nulls_last=True), "opened_at", "id"),
+    columns=("deadline", "opened_at", "id"),
+    rank=lambda row: (row[0] or _NEVER, row[1], row[2]),
+)
+_LAST_CLOSED_FIRST = _Order(
+    by=(F("closed_at").desc(nulls_first=True), "-id"),
+    columns=("closed_at", "id"),
+    rank=lambda row: (_NEVER - (row[0] or _NEVER), -row[1].int),
+)
+
+
+def _first_of(parts: Iterable[Requests], wanted: Q, order: _Order, limit: int) -> list[HumanRequest]:
+    """The first of all wanted requests that these parts hold together, with their people.
+
+    Each part is asked for no more than its own first: the database finds those by an index, or by the few
+    assignments there are. Of conditions joined by OR it would look at every row, and sort.
+    """
+    firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
+    ranks = {row[-1]: order.rank(row) for row in _together(firsts)}
+    first = sorted(ranks, key=ranks.__getitem__)[:limit]
+    if not first:
+        return []
+    # Still wanted: some may have been decided meanwhile.
+    rows = {row.pk: row for row in with_people(HumanRequest.objects.filter(wanted, pk__in=first))}
+    return [rows[pk] for pk in first if pk in rows]
+
+
+def _together(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+    """The rows of all: of one question, where the database takes it (SQLite does not)."""
+    if len(firsts) > 1 and connection.features.supports_slicing_ordering_in_compound:
+        rows: Iterable[tuple[Any, ...]] = firsts[0].union(*firsts[1:], all=True)
+        return rows
+    return chain.from_iterable(firsts)
+
+
+def _parts_seen(person: permissions.Person) -> list[Requests]:
+    """What this person may see, as `visible_to` says; a request may be in several."""
+    if person.holds(permissions.SEE_ALL):
+        return [HumanRequest.objects.all()]
+    asked = HumanRequest.objects.filter(requester_id=person.id)
+    return [asked, *_parts_in_charge(person)]
+
+
+def _parts_to_decide(person: permissions.Person) -> list[Requests]:
+    """What this person may decide, as `_may_decide` says."""
+    own = Q(four_eyes=True, requester_id=person.id)
+    return [part.exclude(own) for part in _parts_in_charge(person)]
+
+
+def _parts_in_charge(person: permissions.Person) -> list[Requests]:
+    parts = [HumanRequest.objects.filter(Exists(_user_assignments().filter(user_id=person.id)))]
+    if person.group_ids:
+        named = _group_assignments().filter(group_id__in=person.group_ids)
+        parts.append(HumanRequest.objects.filter(Exists(named)))
+    if person.holds(permissions.DECIDE):
+        parts.append(HumanRequest.objects.filter(~Exists(_user_assignments()), ~Exists(_group_assignments())))
+    return parts
 
 
 def _may_decide(person: permissions.Person) -> Q:

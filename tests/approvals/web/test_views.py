@@ -166,7 +166,7 @@ class TestInbox:
                 assert client.get("/").status_code == 200
             return len(captured)
 
-        make.approval(assignees=[ravi], requester=make.user())
+        make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
         few = queries()
         for _ in range(15):
             make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
