@@ -38,11 +38,13 @@ def bound_the_transaction() -> None:
         )
 
 
+@cache
 def table(model: type[models.Model]) -> str:
     """The name of its table, to put into a statement."""
     return connection.ops.quote_name(model._meta.db_table)
 
 
+@cache
 def column(model: type[models.Model], field: str) -> str:
     """The name of a field's column, to put into a statement; `pk` is the primary key."""
     named: Any = model._meta.pk if field == "pk" else model._meta.get_field(field)

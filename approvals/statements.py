@@ -37,10 +37,11 @@ class Answer:
         self._message.send()
         return self._count
 
-    def take(self, cursor: Any) -> None:
+    def take(self, cursor: Any, statement: str) -> None:
         """Keep what the cursor has now."""
         self._count = cursor.rowcount
-        self._rows = cursor.fetchall() if cursor.description else []
+        if statement.startswith("SELECT"):
+            self._rows = cursor.fetchall()
 
 
 class _Message:
@@ -62,10 +63,10 @@ class _Message:
         texts = _executions([statement for statement, _, _ in asked])
         with connection.cursor() as cursor:
             cursor.execute(";".join(texts), [one for _, parameters, _ in asked for one in parameters])
-            for number, (_, _, answer) in enumerate(asked):
+            for number, (statement, _, answer) in enumerate(asked):
                 if number:
                     cursor.nextset()
-                answer.take(cursor)
+                answer.take(cursor, statement)
 
 
 class _Here(local):
@@ -108,7 +109,7 @@ def ask_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
     answer = Answer(_Message())
     with connection.cursor() as cursor:
         cursor.executemany(statement, parameters)
-        answer.take(cursor)
+        answer.take(cursor, statement)
     return answer
 
 
