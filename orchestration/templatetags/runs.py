@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals.web.values import visible
 from orchestration import selectors
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run
@@ -27,18 +28,17 @@ BRIEF = 90
 def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
     """The runs that asked these requests, as far as this user may see them, by id."""
     ids = {run_id for request in requests if (run_id := _run_id(request.origin or {}))}
-    visible = selectors.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
-    return {str(run.pk): run for run in selectors.runs_by_id(visible)} if visible else {}
+    seen = selectors.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
+    return {str(run.pk): run for run in selectors.runs_by_id(seen)} if seen else {}
 
 
 @register.simple_tag
 def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> SafeString:
-    """Who asks, and through which run: `ann, disk cleanup`."""
+    """Who asks, and through which run, or from where: `ann, disk cleanup`."""
     who = request.requester.get_username() if request.requester else "A program"
-    origin = request.origin or {}
-    run = runs.get(origin.get("id", ""))
+    run = _run_behind(request, runs)
     if run is None:
-        return format_html("{}, {}", who, origin["kind"]) if origin.get("kind") else format_html("{}", who)
+        return _asked_from(who, request.origin or {}, linked=linked)
     if linked:
         return format_html('{}, <a href="{}">{}</a>', who, reverse("run", args=[run.pk]), run.title)
     return format_html("{}, {}", who, run.title)
@@ -55,8 +55,20 @@ def brief(given: Mapping[str, Any]) -> str:
 @register.inclusion_tag("orchestration/_plan_of_request.html")
 def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[str, Any]:
     """The plan of the run that asks, with the current step marked; nothing where there is no plan."""
-    run = runs.get((request.origin or {}).get("id", ""))
+    run = _run_behind(request, runs)
     return {"steps": plan_in_words(run.plan) if run else [], "now": now}
+
+
+def _asked_from(who: str, origin: Mapping[str, Any], *, linked: bool) -> SafeString:
+    kind, url = origin.get("kind", ""), origin.get("url", "")
+    # A run's page is linked for who may see the run.
+    if linked and url and kind != "run":
+        return format_html('{}, <a href="{}" rel="noreferrer">{}</a>', who, url, visible(kind or url))
+    return format_html("{}, {}", who, visible(kind)) if kind else format_html("{}", who)
+
+
+def _run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
+    return runs.get(str(_run_id(request.origin or {})))
 
 
 def _run_id(origin: Mapping[str, Any]) -> UUID | None:

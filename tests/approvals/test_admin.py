@@ -134,6 +134,13 @@ class TestLists:
             make.approval(requester=make.user(), assignees=[rita, make.group(None, make.user())])
 
 
+def test_what_asks_is_linked_by_its_kind_or_its_address(client: Client) -> None:
+    for origin, shown in (({"kind": "job"}, "job"), ({}, "https://jobs.example/7")):
+        asked = make.approval(origin={**origin, "url": "https://jobs.example/7"})
+        page = client.get(f"/admin/approvals/approval/{asked}/change/", follow=True).content.decode()
+        assert f'<a href="https://jobs.example/7" rel="noreferrer">{shown}</a>' in page
+
+
 class TestPages:
     def test_a_request_shows_what_is_asked_and_its_whole_history(self, client: Client, rita: User) -> None:
         """The exact arguments, and who did what, when, from where."""

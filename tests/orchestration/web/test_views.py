@@ -226,6 +226,34 @@ class TestBesideARequest:
         assert "Tidy up" not in shown
         assert "look" not in shown
 
+    def test_only_what_a_run_has_asked_bears_its_name(self, client: Client, olga: User) -> None:
+        """Whatever program asks may name any id as its origin's, and stand beside the run's own requests."""
+        one = run(olga, plan=PLAN)
+        asked_by(one, "Remove the files", requester=olga, assignees=[olga])
+        origin = {"kind": "job", "id": str(one.pk)}
+        pretended = make.approval("Pay me", requester=olga, origin=origin, assignees=[olga])
+        assert text(client.get("/")).count("olga, Tidy up") == 1
+        assert "olga, job" in text(client.get(f"/requests/{pretended}/"))
+
+    @pytest.mark.parametrize(
+        ("origin", "shown"),
+        [
+            ({"kind": "job", "url": "https://jobs.example/7?a=1&b=2"}, "job"),
+            ({"url": "https://jobs.example/7?a=1&b=2"}, "https://jobs.example/7?a=1&amp;b=2"),
+        ],
+    )
+    def test_an_origin_of_the_web_is_linked(
+        self, client: Client, olga: User, origin: dict[str, str], shown: str
+    ) -> None:
+        request = make.approval("Pay", requester=olga, origin=origin, assignees=[olga])
+        link = f'olga, <a href="https://jobs.example/7?a=1&amp;b=2" rel="noreferrer">{shown}</a>'
+        assert link in client.get(f"/requests/{request}/").content.decode()
+
+    def test_odd_characters_of_an_origin_are_visible(self, client: Client, olga: User) -> None:
+        request = make.approval("Pay", requester=olga, origin={"kind": "a\u202eb"}, assignees=[olga])
+        for address in ("/", f"/requests/{request}/"):
+            assert "a\u202eb" not in client.get(address).content.decode()
+
     @pytest.mark.parametrize(
         "origin", [{"kind": "run", "id": "x", "url": ""}, {"kind": "job", "id": "7", "url": "/j/"}]
     )
