@@ -36,7 +36,7 @@ from orchestration.benchmark.report import Report
 from orchestration.benchmark.stage import Stage
 
 # In the order in which they run.
-_MODULES = ("waiting", "latency", "deadlines", "restart")
+_MODULES = ("waiting", "latency", "deadlines", "restart", "users", "growth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

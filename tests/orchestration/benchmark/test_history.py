@@ -1,0 +1,76 @@
+"""A history of the benchmark is as good as one that people have made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from approvals import audit, hints, selectors
+from approvals.models import AuditEntry, GroupAssignment, HumanRequest, Response, UserAssignment
+from orchestration.benchmark import history, twins
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens() -> Iterator[None]:
+    def taken(topic: str, ids: object) -> None:
+        pass
+
+    hints.attach(taken)
+    yield
+    hints.detach(taken)
+
+
+def test_a_history_was_opened_and_decided_and_its_trails_hold() -> None:
+    history.make_history(history.people(), 60)
+    requests = HumanRequest.objects.all()
+    assert Counter(request.status for request in requests) == {"approved": 60}
+    assert [audit.verify(request) for request in requests] == [None] * 60
+
+
+@pytest.mark.stacks("postgresql-memory")
+def test_twins_are_as_good_as_their_originals() -> None:
+    """Trails, what was shown, answers and whom they concerned."""
+    history.make_history(history.people(), 30)
+    originals = list(HumanRequest.objects.values_list("pk", flat=True))
+    before = [model.objects.count() for model in (AuditEntry, UserAssignment, GroupAssignment, Response)]
+    twins.add_twins(originals, 60)
+    after = [model.objects.count() for model in (AuditEntry, UserAssignment, GroupAssignment, Response)]
+    assert after == [3 * number for number in before]
+    requests = HumanRequest.objects.all()
+    assert len(requests) == 90
+    assert [audit.verify(request) for request in requests] == [None] * 90
+    assert all(entry.content for request in requests for entry in selectors.history(request))
+
+
+@pytest.mark.stacks("postgresql-memory")
+def test_a_long_history_is_mostly_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "WRITTEN", 20)
+    monkeypatch.setattr(history, "TWINS_AT_ONCE", 15)
+    history.make_history(history.people(), 60)
+    assert HumanRequest.objects.filter(status="approved").count() == 60
+
+
+def test_the_plain_user_has_as_much_to_see_whatever_else_is_pending() -> None:
+    cast = history.people()
+    history.make_pending(cast, 40)
+    few = _ids(cast.plain)
+    history.make_pending(cast, 120)
+    assert len(few) == 3 * history.OWN
+    assert len(_ids(cast.plain)) == 2 * len(few)
+
+
+def test_the_reviewer_may_decide_what_is_handed_to_her() -> None:
+    cast = history.people()
+    free = history.make_pending(cast, 60)
+    assert free
+    assert set(free) <= _ids(cast.reviewer)
+    assert set(history.open_unassigned(cast, 5)) <= _ids(cast.reviewer)
+
+
+def _ids(user_id: int) -> set[UUID]:
+    return {request.pk for request in selectors.inbox(user_id)}
