@@ -39,6 +39,7 @@ class Player:
         self._input = process.stdin
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._end: str | None = None
         self._last_words: deque[str] = deque(maxlen=50)
         self._reading = [
             asyncio.create_task(self._read(process.stdout)),
@@ -68,6 +69,8 @@ class Player:
 
     async def ask(self, role: str, deed: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """Have a role do something; returns what it returned, raises PlayerFailed with its traceback."""
+        if self._end is not None:
+            raise PlayerFailed(self._end)
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         told = {"number": number, "role": role, "deed": deed, "arguments": arguments, "named": named}
@@ -106,10 +109,10 @@ class Player:
             else:
                 waiting.set_result(answer["result"])
         status = await self._process.wait()
-        words = "\n".join(self._last_words)
+        self._end = "\n".join([f"a player ended with {status}:", *self._last_words])
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(PlayerFailed(f"a player ended with {status}:\n{words}"))
+                waiting.set_exception(PlayerFailed(self._end))
 
     async def _read_errors(self, errors: asyncio.StreamReader) -> None:
         while line := await errors.readline():

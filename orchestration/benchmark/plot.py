@@ -5,6 +5,7 @@ Drawn by pygal, of the extra `benchmark`; without its script, so that any viewer
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, floor, log10
@@ -29,9 +30,17 @@ def svg(charts: Sequence[Chart]) -> str:
     page.set("viewBox", f"0 0 {WIDTH} {sum(heights)}")
     for chart, height, below in zip(charts, heights, accumulate([0, *heights]), strict=False):
         drawn = ET.fromstring(_drawn(chart, height))  # noqa: S314  our own
+        _silence(drawn)
         drawn.set("y", str(below))
         page.append(drawn)
     return ET.tostring(page, encoding="unicode")
+
+
+def _silence(drawn: ET.Element) -> None:
+    """Take scripts out: they are for hovering only, and who embeds the file may forbid them."""
+    for parent in list(drawn.iter()):
+        for script in parent.findall(f"{{{SVG}}}script"):
+            parent.remove(script)
 
 
 def _height(chart: Chart) -> int:
@@ -39,8 +48,7 @@ def _height(chart: Chart) -> int:
 
 
 def _drawn(chart: Chart, height: int) -> bytes:
-    import pygal
-
+    pygal = _pygal()
     kinds = {"lines": pygal.Line, "bars": pygal.Bar, "stacked": pygal.HorizontalStackedBar}
     across = chart.kind == "stacked"
     picture = kinds[chart.kind](
@@ -71,6 +79,14 @@ def _drawn(chart: Chart, height: int) -> bytes:
     return drawn
 
 
+def _pygal() -> Any:
+    import pygal
+
+    # It leaves an import hook of an old kind, about which Python warns at every later import.
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
+    return pygal
+
+
 def _decades(chart: Chart) -> dict[str, Any]:
     """A logarithmic axis from one power of ten to another, and no other lines."""
     values = [value for series in chart.series for value in series.values if value]
@@ -87,9 +103,7 @@ def _unless_tiny(value: float | None) -> str:
 
 
 def _style() -> Any:
-    from pygal.style import Style
-
-    return Style(
+    return _pygal().style.Style(
         background="#ffffff",
         plot_background="#ffffff",
         foreground="#222222",

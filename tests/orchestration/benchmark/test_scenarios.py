@@ -1,0 +1,72 @@
+"""Every scenario as a real command, at a small size, on an installation of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from orchestration.benchmark.scenarios import Scenario, scenarios
+from tests.conftest import Manage
+from tests.processes import PROJECT
+from tests.stacks import Stack
+
+SCHEMA = json.loads((PROJECT / "docs" / "benchmark.schema.json").read_text(encoding="utf-8"))
+
+# As small as a scenario goes, but no smaller than what still is several.
+SEVERAL = 20
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", scenarios())
+def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path: Path, name: str) -> None:
+    """It ends with 0, and its JSON is what its schema says; every wait was resolved once, as recorded."""
+    file = tmp_path / "run.json"
+    size = str(max(scenarios()[name].least, SEVERAL))
+    embedded = ["--embedded"] if stack.engine == "sqlite" else []
+    command = manage("benchmark", name, "--size", size, "--rounds", "1", "--json", file, *embedded)
+    status = command.wait(280)
+    assert status == 0, command.output.text
+
+    run = json.loads(file.read_text(encoding="utf-8"))
+    jsonschema.validate(run, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert run["stack"]["two_processes"] is (stack.engine == "postgresql")
+    (scenario,) = run["scenarios"]
+    assert scenario["name"] == name
+    assert scenario["check"]["passed"]
+    assert scenario["check"]["resolved"] == scenario["check"]["waits"]
+    assert_is_whole(scenario)
+    if stack.engine == "sqlite":
+        assert {goal["met"] for goal in scenario["goals"]} <= {None}
+
+
+def assert_is_whole(scenario: dict[str, Any]) -> None:
+    """What the schema can't say: rows fit their columns, series their ticks."""
+    for table in scenario["tables"]:
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    for chart in scenario["charts"]:
+        assert {len(series["values"]) for series in chart["series"]} == {len(chart["ticks"])}
+
+
+@pytest.mark.parametrize("scenario", scenarios().values(), ids=lambda scenario: scenario.name)
+class TestWhatAScenarioSaysOfItself:
+    def test_sizes_grow_and_stay_within_its_limits(self, scenario: Scenario) -> None:
+        assert list(scenario.sizes) == sorted(set(scenario.sizes))
+        assert scenario.least <= scenario.sizes[0]
+        assert scenario.sizes[-1] <= scenario.most
+
+    def test_a_size_is_measured_beside_the_smaller_ones(self, scenario: Scenario) -> None:
+        sizes = scenario.sizes_up_to(scenario.most)
+        assert sizes[-1] == scenario.most
+        assert list(sizes) == sorted(set(sizes))
+
+    def test_the_default_fits_this_machine(self, scenario: Scenario) -> None:
+        scenario.needs(scenario.sizes[-1]).require(scenario.name)
+
+    def test_its_method_is_told(self, scenario: Scenario) -> None:
+        assert len(scenario.method) > 200
+        assert scenario.summary
+        assert scenario.unit
