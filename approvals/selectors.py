@@ -206,10 +206,29 @@ def requests_by_id(ids: Collection[UUID | str]) -> list[HumanRequest]:
     return list(with_people(HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])))
 
 
-def look(ids: Collection[UUID]) -> list[Look]:
-    """What has come of these requests; ids without a row are left out."""
-    found = ask(_look_statement(connection.vendor), [sets.values(ids)])
-    return [_look(row) for row in found.rows()]
+def look(ids: Collection[UUID], *, only_closed: bool = False) -> list[Look]:
+    """What has come of these requests, or of those that are closed; ids without a row are left out."""
+    statement = _look_statement(connection.vendor, only_closed=only_closed)
+    return [_look(row) for row in ask(statement, [sets.values(ids)]).rows()]
+
+
+def on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
+    """How many of these requests there are, and the earliest deadline of those that are pending.
+
+    As little as can be read of requests that nothing has happened to: with many waits, that is most of them.
+    """
+    statement = (
+        f"SELECT count(*), min(CASE WHEN status = %s THEN deadline END) FROM {sets.table(HumanRequest)}"  # noqa: S608
+        f" WHERE {sets.among('id')}"
+    )
+    ((number, earliest),) = ask(statement, [Status.PENDING.value, sets.values(ids)]).rows()
+    return number, sets.as_moment(earliest)
+
+
+def not_on_record(ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that are no request's."""
+    statement = f"SELECT id FROM {sets.table(HumanRequest)} WHERE {sets.among('id')}"  # noqa: S608  our own
+    return set(ids) - {sets.as_uuid(pk) for (pk,) in ask(statement, [sets.values(ids)]).rows()}
 
 
 def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
@@ -370,7 +389,7 @@ def _outcome(
 
 
 @cache
-def _look_statement(vendor: str) -> str:
+def _look_statement(vendor: str, *, only_closed: bool) -> str:
     """Whoever waits is woken by this: not one column more than it takes."""
     user = get_user_model()
     name, key = sets.column(user, user.USERNAME_FIELD), sets.column(user, "pk")
@@ -378,6 +397,7 @@ def _look_statement(vendor: str) -> str:
         "SELECT r.id, r.kind, r.status, r.on_timeout, r.answer, r.arguments, r.final_arguments, r.comment,"  # noqa: S608
         f" u.{name}, r.closed_at, r.deadline FROM {sets.table(HumanRequest)} r"
         f" LEFT JOIN {sets.table(user)} u ON u.{key} = r.decided_by_id WHERE {sets.among('r.id')}"
+        + (f" AND r.status <> '{Status.PENDING.value}'" if only_closed else "")
     )
 
 

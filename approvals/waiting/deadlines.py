@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +21,10 @@ from approvals.exceptions import ApprovalError
 from approvals.waiting.alarm import Alarm
 from approvals.waiting.outages import Outage
 
-CHUNK = 1000
+# So many are read at once; of these, so many are handed to the writer at once, and the next while it writes:
+# never more than two chunks, for what people decide meanwhile queues behind them.
+AT_ONCE = 5000
+CHUNK = 512
 LONGEST_SLEEP = 15.0
 AFTER_NEWS = 1.0
 AFTER_NOTHING = 1.0
@@ -71,10 +75,10 @@ class DeadlineKeeper:
         """False where this process recorded nothing: another is at it, or trying at once would not help."""
         while True:
             with self._database.noticed():
-                due = await in_database(selectors.overdue, CHUNK)
+                due = await in_database(selectors.overdue, AT_ONCE)
             if not due:
                 return True
-            results = await _expire(due)
+            results = await _expire_all(due)
             if not any(isinstance(result, Accepted) and result.changed for result in results):
                 failed = [result for result in results if not isinstance(result, Accepted)]
                 if failed:
@@ -90,10 +94,27 @@ class DeadlineKeeper:
         self._alarm.ring()
 
 
-async def _expire(ids: Sequence[UUID]) -> list[Result | BaseException]:
+async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
     """What the writer says of each. Other processes may have been first, which is as good."""
-    try:
-        futures = group_commit.submit_many([Expire(request_id=request_id) for request_id in ids])
-    except ApprovalError as error:
-        return [error]
-    return await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+    results: list[Result | BaseException] = []
+    under_way: list[Future[Result]] = []
+    for start in range(0, len(ids), CHUNK):
+        commands = [Expire(request_id=request_id) for request_id in ids[start : start + CHUNK]]
+        try:
+            following = group_commit.submit_many(commands)
+        except ApprovalError as error:
+            return [*results, *await _results(under_way), error]
+        results += await _results(under_way)
+        under_way = following
+    return results + await _results(under_way)
+
+
+async def _results(futures: Sequence[Future[Result]]) -> list[Result | BaseException]:
+    """Of the writer, which has them in order: who waits for the last first, need not wait for the others."""
+    return [await _result(future) for future in reversed(futures)]
+
+
+async def _result(future: Future[Result]) -> Result | BaseException:
+    if not future.done():
+        await asyncio.wait([asyncio.wrap_future(future)])
+    return future.exception() or future.result()

@@ -49,6 +49,7 @@ class Gathering(Generic[K]):
                 for thing in taken:
                     del self._things[thing]
                 if not self._things:
+                    self._things = {}  # an emptied dictionary keeps the room that it once had
                     self._bell.clear()
                     self._rung = False
             if taken:

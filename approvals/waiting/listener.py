@@ -58,14 +58,15 @@ class Listener:
     async def _receive(self, layer: Any, channel: str) -> None:
         while True:
             message = await layer.receive(channel)
+            if isinstance(message, dict) and message.get("sender") == self._sender:
+                self._echo.set()  # not read further: it may name many ids, which have been here
+                continue
             try:
                 hint = Hint.from_wire(message)
             except ValueError as error:
                 log.warning("malformed hint ignored error=%s", error)
                 continue
-            if hint.sender == self._sender:
-                self._echo.set()
-            elif hint.topic != HEARTBEAT:
+            if hint.topic != HEARTBEAT:
                 self._heard(hint.topic, hint.ids)
 
     async def _prove_hearing(self, layer: Any, channel: str) -> None:

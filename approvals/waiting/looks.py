@@ -66,16 +66,14 @@ class Looks:
 
     def _read_and_wake(self, ids: Sequence[UUID]) -> None:
         # Wakes from the database thread: by way of the room's loop each outcome would make one hop more.
-        looks = selectors.look(ids)
-        results: dict[UUID, Outcome | None] = dict.fromkeys(ids)
-        deadlines = []
-        for each in looks:
-            if each.outcome.closed:
-                results[each.request_id] = each.outcome
-            else:
-                del results[each.request_id]
-                if each.deadline is not None:
-                    deadlines.append(each.deadline)
-        self._waiters.wake(results)
-        if deadlines:
-            self._consider(min(deadlines))
+        closed = {each.request_id: each.outcome for each in selectors.look(ids, only_closed=True)}
+        self._waiters.wake(closed)
+        if rest := [each for each in ids if each not in closed]:
+            self._consider_pending(rest)
+
+    def _consider_pending(self, ids: Sequence[UUID]) -> None:
+        on_record, earliest = selectors.on_record(ids)
+        if on_record < len(ids):
+            self._waiters.wake(dict.fromkeys(selectors.not_on_record(ids)))
+        if earliest is not None:
+            self._consider(earliest)

@@ -9,6 +9,7 @@ It may start and stop any number of times; who waits meanwhile keeps waiting.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from functools import cache
 from uuid import UUID
@@ -86,7 +87,11 @@ class WaitingRoom:
         self._sources[topic] = changed_since
 
     async def start(self) -> None:
-        """Run on the running loop until `stop`, or the loop's end. A room in its own thread moves here."""
+        """Run on the running loop until `stop`, or the loop's end. A room in its own thread moves here.
+
+        This is where a server has loaded what it runs: from the first start on, garbage collection spares it.
+        """
+        _spare_what_is_loaded()
         loop = asyncio.get_running_loop()
         if self.running and self.loop is not loop:
             await self.stop()
@@ -149,6 +154,14 @@ def close_waiting_room() -> None:
 @cache
 def _room() -> WaitingRoom:
     return WaitingRoom()
+
+
+@cache
+def _spare_what_is_loaded() -> None:
+    """Code and settings live as long as the process. To go through them at each full collection stops every
+    wait and socket for longer than most decisions take."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _last_look(request_id: UUID) -> Outcome | None:

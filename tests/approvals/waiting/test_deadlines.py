@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ import pytest
 from django.db import Error
 
 from approvals import deciding, gate, group_commit, selectors
-from approvals.commands import Actor
+from approvals.commands import Actor, Refused, Result
 from approvals.database import database_now, in_database
 from approvals.exceptions import Busy
 from approvals.models import AuditEntry
@@ -78,6 +79,32 @@ async def test_many_that_are_due_are_recorded_in_sets(
     await keeper.keep()
     assert sets == [10, 10, 5]
     assert await in_database(selectors.overdue, 100) == []
+
+
+async def test_of_many_only_two_sets_are_under_way(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer has the next when it is done with one; what people decide meanwhile queues behind two."""
+    monkeypatch.setattr(deadlines, "CHUNK", 10)
+    under_way: list[Future[Result]] = []
+
+    def queued(commands: Any) -> list[Future[Result]]:
+        futures: list[Future[Result]] = [Future() for _ in commands]
+        under_way.extend(futures)
+        return futures
+
+    ids = await opened(*[0.01] * 35)
+    await due(*ids)
+    monkeypatch.setattr(group_commit, "submit_many", queued)
+    keeping = asyncio.create_task(keeper.keep())
+    await until(lambda: len(under_way) == 20)
+    for recorded_of_first, queued_then in ((10, 30), (20, 35)):
+        for future in under_way[recorded_of_first - 10 : recorded_of_first]:
+            future.set_result(Refused(code="unknown_request", detail="gone"))
+        await until(lambda: len(under_way) == queued_then)  # noqa: B023  asked at once
+    for future in under_way[20:]:
+        future.set_result(Refused(code="unknown_request", detail="gone"))
+    assert await keeping == AFTER_NOTHING
 
 
 async def test_several_keepers_record_a_timeout_once(keeper: DeadlineKeeper) -> None:

@@ -75,18 +75,24 @@ async def test_nobody_waits_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
     await waiting.looks.look([uuid4()])
 
 
-async def test_a_thousand_waits_are_one_query() -> None:
+async def test_what_is_closed_is_found_by_one_query() -> None:
+    waiting = Waiting()
+    ids = [UUID(await in_database(make.approval)) for _ in range(3)]
+    waiters = [waiting.for_(each) for each in ids]
+    for each in ids:
+        await deciding.adecide(PROGRAM, each, "approve")
+    assert await in_database(number_of_queries, waiting, ids) == 1
+    assert all([(await waiter) is not None for waiter in waiters])
+
+
+async def test_a_thousand_waits_are_as_many_queries_as_one() -> None:
+    """Of those that are closed, of those that are pending, and of those that are none."""
     waiting = Waiting()
     ids = [uuid4() for _ in range(1000)]
     for each in ids:
         waiting.for_(each)
-
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            waiting.looks._read_and_wake(ids)
-        return len(captured)
-
-    assert await in_database(queries) == 1
+    assert await in_database(number_of_queries, waiting, ids[:1]) == 3
+    assert await in_database(number_of_queries, waiting, ids) == 3
 
 
 async def test_what_is_asked_while_a_query_runs_is_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +127,12 @@ async def test_a_look_that_failed_is_repeated_until_the_database_is_back(
     failures = 2
     original = selectors.look
 
-    def failing(ids: Any) -> list[selectors.Look]:
+    def failing(ids: Any, **which: bool) -> list[selectors.Look]:
         nonlocal failures
         if failures:
             failures -= 1
             raise OperationalError("server closed the connection")
-        return original(ids)
+        return original(ids, **which)
 
     monkeypatch.setattr(selectors, "look", failing)
     waiter = waiting.for_(uuid4())
@@ -136,14 +142,22 @@ async def test_a_look_that_failed_is_repeated_until_the_database_is_back(
     assert failures == 0
 
 
+def number_of_queries(waiting: Waiting, ids: list[UUID]) -> int:
+    """How many it takes to look at these."""
+    waiting.looks._read_and_wake(ids)  # what a connection has not asked before it asks to prepare
+    with CaptureQueriesContext(connection) as captured:
+        waiting.looks._read_and_wake(ids)
+    return len(captured)
+
+
 def remembered(monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
     """The ids of each query that the looks make from now on."""
     queries: list[list[UUID]] = []
     original: Callable[..., list[selectors.Look]] = selectors.look
 
-    def remembering(ids: Any) -> list[selectors.Look]:
+    def remembering(ids: Any, **which: bool) -> list[selectors.Look]:
         queries.append(list(ids))
-        return original(ids)
+        return original(ids, **which)
 
     monkeypatch.setattr(selectors, "look", remembering)
     return queries
