@@ -108,7 +108,8 @@ def _pending() -> list[str]:
 
 async def run(stage: Stage, sizes: Sequence[int]) -> Report:
     (count,) = sizes
-    stage.expect(2 + 2 * ROUNDS)
+    rounds = stage.rounds(ROUNDS)
+    stage.expect(2 + 2 * rounds)
     asker = await stage.part(Asker)
     closed = await asker(Asker.open_closed)
     ids = await asker(Asker.open, count)
@@ -118,7 +119,7 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
     starts: list[tuple[int, Times]] = []
     reads: list[float] = []
     returning = None
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for contender in in_turns([SAYSO, FLOOR], number):
             if contender == FLOOR:
                 rows, seconds = await reading(Reading.read)

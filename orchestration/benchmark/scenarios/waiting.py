@@ -195,6 +195,7 @@ class _Play:
     def __init__(self, stage: Stage, sizes: Sequence[int]) -> None:
         self.stage = stage
         self.sizes = sizes
+        self.rounds = stage.rounds(ROUNDS)
         self.windows = LONG_WINDOWS if sizes[-1] >= MANY else USUAL_WINDOWS
         self.found: Findings = {("bare task", size): Found() for size in sizes}
         self.found |= {("Sayso", size): Found() for size in (0, *sizes)}
@@ -241,7 +242,7 @@ class _Play:
         self.stage.step()
 
     async def idle(self) -> None:
-        for number in range(ROUNDS):
+        for number in range(self.rounds):
             for contender in in_turns(["Sayso", "polling"], number):
                 await (self._idle() if contender == "Sayso" else self._polled())
                 self.stage.step()
@@ -296,7 +297,7 @@ class _Play:
 
 async def run(stage: Stage, sizes: Sequence[int]) -> Report:
     play = _Play(stage, sizes)
-    stage.expect(6 + 2 * ROUNDS)
+    stage.expect(6 + 2 * play.rounds)
     await play.cast()
     await play.open()
     await play.weigh()
@@ -309,7 +310,7 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
 def _report(play: _Play, check: Check) -> Report:
     idle, polled = play.windows
     reread = approval_settings().full_reread_interval
-    windows = f"CPU and wake-ups: medians of {ROUNDS} windows of {idle:g} s (polling: {polled:g} s)."
+    windows = f"CPU and wake-ups: medians of {play.rounds} windows of {idle:g} s (polling: {polled:g} s)."
     rarely = (
         f"All is re-read each {reread:g} s, which no window sees; its CPU time over that interval is counted"
         " in the goal of idle CPU."
