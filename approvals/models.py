@@ -214,9 +214,14 @@ class UserAssignment(OnRecord):
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    # As its request is: what waits for somebody is found without all that ever did.
+    pending = models.BooleanField(default=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(name="user_assigned_once", fields=["request", "user"])]
+        indexes = [
+            models.Index(name="user_assigned_now", fields=["user", "request"], condition=Q(pending=True))
+        ]
 
     def __str__(self) -> str:
         return f"{self.user_id} decides {self.request_id}"
@@ -227,9 +232,14 @@ class GroupAssignment(OnRecord):
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
     group = models.ForeignKey(Group, on_delete=models.PROTECT)
+    # As with users.
+    pending = models.BooleanField(default=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(name="group_assigned_once", fields=["request", "group"])]
+        indexes = [
+            models.Index(name="group_assigned_now", fields=["group", "request"], condition=Q(pending=True))
+        ]
 
     def __str__(self) -> str:
         return f"group {self.group_id} decides {self.request_id}"

@@ -123,8 +123,9 @@ def inbox(
         wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
     for word in search.split():
         wanted &= Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
-    parts = _parts_to_decide(person) if mine else _parts_seen(person)
-    order = _DUE_FIRST if status == Status.PENDING else _LAST_CLOSED_FIRST
+    pending = status == Status.PENDING
+    parts = _parts_to_decide(person, pending=pending) if mine else _parts_seen(person, pending=pending)
+    order = _DUE_FIRST if pending else _LAST_CLOSED_FIRST
     return _first_of(parts, wanted, order, limit)
 
 
@@ -484,24 +485,25 @@ def _together(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
     return chain.from_iterable(firsts)
 
 
-def _parts_seen(person: permissions.Person) -> list[Requests]:
-    """What this person may see, as `visible_to` says; a request may be in several."""
+def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
+    """What this person may see, as `visible_to` says; one request may be in several. `pending`: what is."""
     if person.holds(permissions.SEE_ALL):
         return [HumanRequest.objects.all()]
     asked = HumanRequest.objects.filter(requester_id=person.id)
-    return [asked, *_parts_in_charge(person)]
+    return [asked, *_parts_in_charge(person, pending=pending)]
 
 
-def _parts_to_decide(person: permissions.Person) -> list[Requests]:
+def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
     """What this person may decide, as `_may_decide` says."""
     own = Q(four_eyes=True, requester_id=person.id)
-    return [part.exclude(own) for part in _parts_in_charge(person)]
+    return [part.exclude(own) for part in _parts_in_charge(person, pending=pending)]
 
 
-def _parts_in_charge(person: permissions.Person) -> list[Requests]:
-    parts = [HumanRequest.objects.filter(Exists(_user_assignments().filter(user_id=person.id)))]
+def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:
+    still = Q(pending=True) if pending else Q()
+    parts = [HumanRequest.objects.filter(Exists(_user_assignments().filter(still, user_id=person.id)))]
     if person.group_ids:
-        named = _group_assignments().filter(group_id__in=person.group_ids)
+        named = _group_assignments().filter(still, group_id__in=person.group_ids)
         parts.append(HumanRequest.objects.filter(Exists(named)))
     if person.holds(permissions.DECIDE):
         parts.append(HumanRequest.objects.filter(~Exists(_user_assignments()), ~Exists(_group_assignments())))

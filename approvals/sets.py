@@ -178,6 +178,14 @@ def update(
     ).count
 
 
+def end(model: type[models.Model], request_ids: Iterable[Any]) -> None:
+    """Have the rows that belong to these requests pending no more."""
+    ask(
+        f"UPDATE {table(model)} SET pending = %s WHERE {among('request_id')}",  # noqa: S608
+        [False, values(request_ids)],
+    )
+
+
 @cache
 def _columns(
     model: type[models.Model],

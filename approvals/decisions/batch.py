@@ -168,6 +168,7 @@ class Batch:
             sets.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
             closing = self._saving(closed, still=Status.PENDING.value)
             changing = self._saving(others)
+            self._end_assignments(closed)
             self._write_assignments()
             sets.insert(Response, self._responses)
             audit.append(links)
@@ -181,14 +182,23 @@ class Batch:
         rows = [vars(self.rows[pk]) for pk in ids]
         return sets.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
 
+    def _end_assignments(self, closed: set[UUID]) -> None:
+        """What is closed waits for nobody; nothing to do where it is known that nobody was named."""
+        named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
+        if named:
+            for model in (UserAssignment, GroupAssignment):
+                sets.end(model, named)
+
     def _write_assignments(self) -> None:
         renamed = set(self._named) - self._opened
         if renamed:
             UserAssignment.writing.filter(request_id__in=renamed).delete()
             GroupAssignment.writing.filter(request_id__in=renamed).delete()
-        named = self._named.items()
-        users = [{"request_id": pk, "user_id": user_id} for pk, one in named for user_id in one.user_ids]
-        groups = [{"request_id": pk, "group_id": group_id} for pk, one in named for group_id in one.group_ids]
+        users, groups = [], []
+        for pk, one in self._named.items():
+            of_it = {"request_id": pk, "pending": pk not in self._closed}
+            users += [{**of_it, "user_id": user_id} for user_id in one.user_ids]
+            groups += [{**of_it, "group_id": group_id} for group_id in one.group_ids]
         sets.insert(UserAssignment, users)
         sets.insert(GroupAssignment, groups)
 

@@ -1,0 +1,91 @@
+"""The inbox: the first of all that somebody may see or decide, whatever else is on record."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from approvals import deciding, group_commit, selectors
+from approvals.commands import Actor, Expire
+from approvals.lifecycle import Status
+from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.fixture
+def people() -> list[User]:
+    """Who sees all, who decides what is unassigned, a member of two groups, and who is nothing of that."""
+    plain, member = make.user(), make.user()
+    make.group("one", member)
+    make.group("two", member)
+    return [make.user(may=("view_humanrequest",)), make.reviewer(), plain, member]
+
+
+@pytest.fixture
+def requests(people: list[User]) -> None:
+    """Of all kinds of audience, with and without deadlines, half of them closed."""
+    draw = random.Random(7)
+    groups = list(Group.objects.all())
+    two = [people[1], people[3]]
+    for number in range(40):
+        assignees = draw.choice([(), people[2:3], groups, two])
+        id_ = make.approval(
+            requester=draw.choice([None, *people]),
+            assignees=assignees,
+            timeout=draw.choice([None, 600, 1200]),
+            four_eyes=assignees is two,
+        )
+        if number % 2:
+            deciding.withdraw(Actor.program(), id_)
+
+
+@pytest.mark.usefixtures("requests")
+@pytest.mark.parametrize("limit", [3, 100])
+class TestInbox:
+    def test_is_the_first_of_what_is_visible_and_pending(self, people: list[User], limit: int) -> None:
+        for person in people:
+            visible = selectors.visible_to(person.pk).filter(status="pending")
+            expected = sorted(visible, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
+            assert selectors.inbox(person.pk, limit=limit) == expected[:limit]
+
+    def test_holds_what_is_closed_too_if_asked_for(self, people: list[User], limit: int) -> None:
+        for person in people:
+            visible = selectors.visible_to(person.pk)
+            expected = sorted(visible.order_by("-id"), key=lambda row: row.closed_at or NEVER, reverse=True)
+            assert selectors.inbox(person.pk, status=None, limit=limit) == expected[:limit]
+
+    def test_of_what_is_mine_is_what_i_may_decide(self, people: list[User], limit: int) -> None:
+        for person in people:
+            pending = HumanRequest.objects.filter(status="pending")
+            mine = [row for row in pending if selectors.may(person.pk, row).decide]
+            expected = sorted(mine, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
+            assert selectors.inbox(person.pk, mine=True, limit=limit) == expected[:limit]
+
+
+def test_assignments_are_pending_as_long_as_their_request() -> None:
+    """Whatever closes it, alone or among others, known to have assignees or not."""
+    ravi = make.user()
+    group = make.group("some", ravi)
+    terms: dict[str, Any] = {"assignees": [ravi, group]}
+    decided, withdrawn, pending, again = (make.approval(**terms) for _ in range(4))
+    answered, due = make.clarification(**terms), make.approval(**terms, timeout=0.001)
+    deciding.decide(make.actor(ravi), decided, "approve")
+    deciding.answer(make.actor(ravi), answered, "42")
+    deciding.withdraw(Actor.program(), withdrawn)
+    group_commit.submit(Expire(request_id=selectors.as_id(due))).result()
+    deciding.reassign(make.actor(ravi), again, users=[ravi.pk])
+    rows = list(chain(UserAssignment.objects.all(), GroupAssignment.objects.all()))
+    assert len(rows) == 11
+    assert {str(row.request_id) for row in rows if row.pending} == {pending, again}
+    assert {row.request.status == Status.PENDING for row in rows if row.pending} == {True}
+    assert [row.pk for row in selectors.inbox(ravi.pk)] == [selectors.as_id(id_) for id_ in (pending, again)]
+    assert group.requests_assigned.count() == 5
