@@ -1,0 +1,142 @@
+"""Roles that wait in great number: each wait is told once, its cost is told, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import pytest
+
+from approvals import deciding
+from approvals.commands import Actor
+from approvals.database import in_database
+from approvals.waiting.room import waiting_room
+from orchestration.benchmark.crowd import Asker, Crowd, Decider, Waits
+from orchestration.benchmark.roles import Role
+from orchestration.benchmark.scenarios import deadlines, restart, waiting
+from orchestration.benchmark.usage import Usage
+from tests import factories as make
+
+R = TypeVar("R", bound=Role)
+
+PROGRAM = Actor.program()
+
+
+class TestWaits:
+    async def test_each_is_told_and_counted_until_it_is_over(self) -> None:
+        futures = {id_: asyncio.get_running_loop().create_future() for id_ in ("a", "b", "c")}
+
+        async def wait(id_: str) -> str:
+            return str(await futures[id_])
+
+        waits = Waits(wait)
+        assert await waits.begin(list(futures)) > 0
+        assert (len(waits), waits.pending()) == (3, 3)
+        futures["b"].set_result("approved")
+        await waits.over(["b"])
+        assert (waits.told, waits.pending()) == ([("b", "approved")], 2)
+        assert set(waits.resumed) == {"b"}
+        await waits.cancel()
+        assert (waits.told, len(waits)) == ([("b", "approved")], 0)
+
+
+async def test_what_a_process_uses_while_it_is_idle() -> None:
+    cpu, wakeups = await Usage().over(0.01)
+    assert cpu >= 0
+    assert wakeups >= 0
+
+
+async def test_those_who_poll_find_their_outcome() -> None:
+    polling = await begun(waiting.Polling)
+    await polling.start(["a", "b", "c"])
+    assert len(await polling.resume(["a", "c"])) == 2
+    await polling.end()
+    assert polling._waits.told == [(id_, "approved") for id_ in polling._waits.resumed]
+
+
+async def test_bare_tasks_are_resumed_each_time() -> None:
+    bare = await begun(waiting.BareTasks)
+    for _ in range(2):
+        assert await bare.join(["a", "b"]) > 0
+        assert await bare.release() > 0
+
+
+@pytest.mark.django_db
+class TestOnRecord:
+    @pytest.fixture
+    async def ids(self) -> list[str]:
+        return [await in_database(make.approval) for _ in range(5)]
+
+    @pytest.fixture
+    async def closed(self) -> str:
+        request_id = await in_database(make.approval)
+        await deciding.adecide(PROGRAM, request_id, "reject")
+        return request_id
+
+    @pytest.fixture(autouse=True)
+    async def _room(self) -> AsyncIterator[None]:
+        yield
+        await waiting_room().stop()
+
+    async def test_a_crowd_is_told_what_is_on_record(self, ids: list[str], closed: str) -> None:
+        crowd = await begun(Crowd)
+        assert await crowd.join(ids) > 0
+        await crowd.settle(closed)
+        decider = await begun(Decider)
+        await crowd.about_to_be_decided()
+        (committed,) = await decider.decide(ids[:1])
+        await decider.decide_all(ids[1:])
+        assert await crowd.released() > 0
+        assert dict(await crowd.told()) == await decider.recorded(ids) == dict.fromkeys(ids, "approved")
+        (resumed,) = await crowd.resumed(ids[:1])
+        assert resumed is not None
+        assert resumed > committed
+        await crowd.end()
+
+    async def test_what_is_opened_closed_is_waited_for_in_vain_by_nobody(self) -> None:
+        asker = await begun(Asker)
+        request_id = await asker.open_closed()
+        assert await asker.recorded([request_id]) == {request_id: "approved"}
+
+    @pytest.mark.parametrize("contender", ["Sayso", "polling", "bare task"])
+    async def test_scales_leave_nobody_waiting(self, ids: list[str], closed: str, contender: str) -> None:
+        scales = await begun(waiting.Scales)
+        assert await scales.weigh(contender, ids, closed) > 0
+        assert len(waiting_room()) == 0
+        assert await scales.read_again(ids) > 0
+        await scales.end()
+
+    async def test_deadlines_fall_due_together(self, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deadlines, "AHEAD", 0.2)
+        crowd = await begun(deadlines.DueCrowd)
+        await crowd.join(ids)
+        times = await crowd.fall_due(ids)
+        assert dict(await crowd.told()) == dict.fromkeys(ids, "timed_out")
+        assert len(times["lateness"]) == len(ids)
+        assert 0 < times["lateness"][0] <= times["lateness"][-1] == times["resumed"]
+        assert times["blocked"] >= 0
+        await crowd.end()
+
+    async def test_the_floor_decides_as_many(self) -> None:
+        floor = await begun(deadlines.RawSide)
+        assert await floor.decide(700) > 0
+        statuses = await in_database(floor._store.statuses, floor._store.open(1))
+        assert list(statuses.values()) == ["pending"]
+        await floor.end()
+
+    async def test_who_returns_waits_for_all_that_is_pending(self, ids: list[str], closed: str) -> None:
+        returning = await begun(restart.Returning)
+        times = await returning.reattach(closed)
+        assert await returning.waiting() == len(ids)
+        assert times["serving"] <= times["known"] <= times["registered"] <= times["attached"]
+        assert (await restart.Reading().read())[0] == len(ids)
+        await deciding.adecide(PROGRAM, ids[2], "approve")
+        assert await returning.told_of(ids[2:3]) == [(ids[2], "approved")]
+        await returning.end()
+
+
+async def begun(role: type[R]) -> R:
+    part = role()
+    await part.begin()
+    return part
