@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
 
 OVERDUE_SOON = timedelta(minutes=5)
+# Assignments that are looked up one by one.
+FEW_ASSIGNED = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -500,14 +502,29 @@ def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Reque
 
 
 def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    still = Q(pending=True) if pending else Q()
-    parts = [HumanRequest.objects.filter(Exists(_user_assignments().filter(still, user_id=person.id)))]
-    if person.group_ids:
-        named = _group_assignments().filter(still, group_id__in=person.group_ids)
-        parts.append(HumanRequest.objects.filter(Exists(named)))
+    named = _assigned_now(person) if pending else None
+    if named is None:
+        by_name = Exists(_user_assignments().filter(user_id=person.id))
+        by_group = Exists(_group_assignments().filter(group_id__in=person.group_ids))
+        parts = [HumanRequest.objects.filter(by_name), HumanRequest.objects.filter(by_group)]
+    else:
+        parts = [HumanRequest.objects.filter(pk__in=named)]
     if person.holds(permissions.DECIDE):
         parts.append(HumanRequest.objects.filter(~Exists(_user_assignments()), ~Exists(_group_assignments())))
     return parts
+
+
+def _assigned_now(person: permissions.Person) -> list[UUID] | None:
+    """What is pending and assigned to this person, by name or by group; None: too much to be named.
+
+    Asked beforehand, because the database would not guess how little it is, and rather look at all that is
+    pending.
+    """
+    by_name = UserAssignment.objects.filter(pending=True, user_id=person.id)
+    by_group = GroupAssignment.objects.filter(pending=True, group_id__in=person.group_ids)
+    found = [rows.values_list("request_id")[:FEW_ASSIGNED] for rows in (by_name, by_group)]
+    ids = {request_id for (request_id,) in _together(found)}
+    return None if len(ids) >= FEW_ASSIGNED else list(ids)
 
 
 def _may_decide(person: permissions.Person) -> Q:

@@ -48,7 +48,12 @@ def requests(people: list[User]) -> None:
             deciding.withdraw(Actor.program(), id_)
 
 
-@pytest.mark.usefixtures("requests")
+@pytest.fixture(params=[1, 500], ids=["much is assigned", "little is assigned"])
+def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "FEW_ASSIGNED", request.param)
+
+
+@pytest.mark.usefixtures("requests", "assigned")
 @pytest.mark.parametrize("limit", [3, 100])
 class TestInbox:
     def test_is_the_first_of_what_is_visible_and_pending(self, people: list[User], limit: int) -> None:
