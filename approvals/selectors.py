@@ -17,6 +17,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce, Length
 
 from approvals import permissions, sets
 from approvals.database import database_now
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 OVERDUE_SOON = timedelta(minutes=5)
 # Assignments that are looked up one by one.
 FEW_ASSIGNED = 500
+LISTED_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +143,13 @@ def listed(
     until: datetime | None = None,
     behind: tuple[datetime, UUID] | None = None,
     limit: int,
-) -> list[HumanRequest]:
-    """What the user may see, newest first. `since` is the first moment of opening, `until` the first that is
-    too late; `behind`: the moment and the id of the row that these rows follow."""
+) -> tuple[list[HumanRequest], bool]:
+    """What the user may see, newest first, and whether there is more than that.
+
+    `since` is the first moment of opening, `until` the first that is too late; `behind`: the moment and the
+    id of the row that these rows follow. There may be fewer than `limit`, and more behind them, where they
+    are large: together they have LISTED_CHARACTERS, or there is one.
+    """
     requests = visible_to(user_id)
     if status:
         requests = requests.filter(status=status)
@@ -159,7 +165,11 @@ def listed(
     if behind:
         at, request_id = behind
         requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
-    return list(with_people(requests.order_by("-opened_at", "-id"))[:limit])
+    newest = requests.annotate(size=_SIZE).order_by("-opened_at", "-id")
+    sizes = list(newest.values_list("pk", "size")[: limit + 1])
+    ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
+    rows = {row.pk: row for row in with_people(HumanRequest.objects.filter(pk__in=ids))}
+    return [rows[pk] for pk in ids], len(sizes) > len(ids)
 
 
 def last_closed_for(user_id: int) -> HumanRequest | None:
@@ -420,6 +430,20 @@ def _look(row: tuple[Any, ...]) -> Look:
         closed_at=sets.as_moment(closed_at),
     )
     return Look(request_id=request_id, outcome=outcome, deadline=sets.as_moment(deadline))
+
+
+# What of a request can be large: characters.
+_SIZE = Length("details") + Length("arguments") + Length("editable") + Coalesce(Length("schema"), 0)
+
+
+def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
+    """As many of the first of these as a list may hold, and one at least."""
+    room = LISTED_CHARACTERS
+    for number, size in enumerate(sizes):
+        room -= size
+        if room < 0 and number:
+            return list(ids[:number])
+    return list(ids[: len(sizes)])
 
 
 def _timeline_entry(entry: AuditEntry) -> TimelineEntry:

@@ -44,13 +44,9 @@ def place_of(cursor: str | None) -> Place | None:
     raise InvalidRequest("This is no cursor that this list gave.", field="cursor")
 
 
-def page_of(
-    rows: Sequence[Row], limit: int, place: Callable[[Row], Place]
-) -> tuple[Sequence[Row], str | None]:
-    """The first `limit` of these rows, of which one more was read; and the cursor of what follows them."""
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], _cursor(place(rows[limit - 1]))
+def following(rows: Sequence[Row], more: bool, place: Callable[[Row], Place]) -> str | None:
+    """The cursor of what follows these rows; None where there is no more."""
+    return _cursor(place(rows[-1])) if more else None
 
 
 def _cursor(place: Place) -> str:

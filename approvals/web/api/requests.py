@@ -20,7 +20,7 @@ from approvals.lifecycle import Outcome
 from approvals.tokens import Scope
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, page_of, place_of
+from approvals.web.api.paging import Place, following, place_of
 from approvals.web.api.problems import contents_of, refusals
 from approvals.web.api.schemas import (
     APPROVAL_QUESTION,
@@ -91,10 +91,13 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     openapi_extra=refusals(),
 )
 def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpResponse:
-    """The requests that you may see, newest first. Needs the scope `read`."""
+    """The requests that you may see, newest first; fewer than `limit` where they are large.
+
+    Needs the scope `read`.
+    """
     caller = caller_of(request, Scope.READ)
     place = place_of(filters.cursor)
-    found = selectors.listed(
+    rows, more = selectors.listed(
         caller.user_id,
         status=filters.status,
         kind=filters.kind,
@@ -102,10 +105,10 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
         since=filters.since,
         until=filters.until,
         behind=None if place is None else (place.at, place.id),
-        limit=filters.limit + 1,
+        limit=filters.limit,
     )
-    rows, following = page_of(found, filters.limit, _place)
-    return _answer({"requests": [selectors.on_the_wire(row) for row in rows], "next": following})
+    found = [selectors.on_the_wire(row) for row in rows]
+    return _answer({"requests": found, "next": following(rows, more, _place)})
 
 
 @router.get(

@@ -12,7 +12,7 @@ from ninja import Path, Query, Router, Status
 from approvals.payloads import checked_json, checked_text
 from approvals.tokens import Scope
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, page_of, place_of
+from approvals.web.api.paging import Place, following, place_of
 from approvals.web.api.problems import refusals
 from orchestration import selectors
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
@@ -53,20 +53,20 @@ def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     if filters.orchestration is not None:
         checked_text(filters.orchestration, "orchestration", one_line=True)
     place = place_of(filters.cursor)
-    runs, following = page_of(
-        selectors.listed_runs(
-            caller.user_id,
-            status=filters.status,
-            orchestration=filters.orchestration,
-            since=filters.since,
-            until=filters.until,
-            behind=None if place is None else (place.at, place.id),
-            limit=filters.limit + 1,
-        ),
-        filters.limit,
-        _place_of_run,
+    runs = selectors.listed_runs(
+        caller.user_id,
+        status=filters.status,
+        orchestration=filters.orchestration,
+        since=filters.since,
+        until=filters.until,
+        behind=None if place is None else (place.at, place.id),
+        limit=filters.limit + 1,
     )
-    return {"runs": [selectors.run_on_the_wire(run) for run in runs], "next": following}
+    shown = runs[: filters.limit]
+    return {
+        "runs": [selectors.run_on_the_wire(run) for run in shown],
+        "next": following(shown, len(runs) > len(shown), _place_of_run),
+    }
 
 
 @router.get(

@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as some
 
-from approvals import deciding
+from approvals import deciding, selectors
 from approvals.exceptions import InvalidRequest
 from approvals.models import HumanRequest
-from approvals.web.api.paging import Place, page_of, place_of
+from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
 
@@ -105,6 +105,18 @@ class TestList:
         assert second["next"] is None
         assert late not in ids(second)
 
+    def test_a_page_of_large_requests_is_shorter_and_nothing_is_lost(
+        self, program: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two hundred requests of a megabyte each must not be one answer."""
+        monkeypatch.setattr(selectors, "LISTED_CHARACTERS", 2_500)
+        made = [make.approval(arguments={"note": "x" * size}) for size in (1_000, 9_000, 1_000, 1_000, 10)]
+        first = program.get("/requests", limit=5)
+        assert ids(first) == made[::-1][:3]
+        second = program.get("/requests", limit=5, cursor=first["next"])
+        assert ids(second) == [made[1]]
+        assert pages(program, limit=5) == made[::-1]
+
     def test_the_number_of_queries_does_not_grow_with_the_rows(self, program: Program, rita: User) -> None:
         def queries() -> int:
             with CaptureQueriesContext(
@@ -158,7 +170,7 @@ class TestBadFilters:
 @given(at=some.datetimes(timezones=some.just(UTC)), row_id=some.uuids())
 def test_a_cursor_comes_back_as_the_place_that_it_names(at: Any, row_id: UUID) -> None:
     place = Place(at=at, id=row_id)
-    _, cursor = page_of([place, place], 1, lambda row: row)
+    cursor = following([place], more=True, place=lambda row: row)
     assert place_of(cursor) == place
 
 
