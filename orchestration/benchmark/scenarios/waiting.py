@@ -38,7 +38,7 @@ SINGLES = 20
 WARM_UP = 100
 
 # Seconds to look at an idle process, and at one that polls; with many waits what happens is rarer, or slower.
-USUAL_WINDOWS = (2.0, 1.0)
+USUAL_WINDOWS = (1.6, 0.6)
 LONG_WINDOWS = (8.0, 4.0)
 MANY = 50_000
 
@@ -56,7 +56,7 @@ class Polling(Role):
     async def start(self, ids: list[str]) -> None:
         self._waits = Waits(self._poll)
         await self._waits.begin(ids)
-        await asyncio.sleep(2 * POLL_EVERY)
+        await asyncio.sleep(POLL_EVERY)  # all have come to where they look
 
     async def idle(self, seconds: float) -> tuple[float, float]:
         return await self._usage.over(seconds)
