@@ -9,7 +9,8 @@ A scenario is a coroutine that casts roles, has them do things, and reports:
     async def run(stage: Stage, sizes: Sequence[int]) -> Report:
         asker = await stage.part(Asker)                            # a process of its own
         decider = await stage.part(Decider, opposite=asker)        # another, where the stack carries two
-        stage.expect(2)                                            # steps of the progress bar
+        rounds = stage.rounds(5)                                   # as many, or as --rounds says
+        stage.expect(1 + rounds)                                   # steps of the progress bar
         ids = await asker(Asker.open, 1000)                        # arguments and results are JSON
         stage.step()
         ...
@@ -36,7 +37,7 @@ from orchestration.benchmark.report import Report
 from orchestration.benchmark.stage import Stage
 
 # In the order in which they run.
-_MODULES = ("waiting", "latency", "deadlines", "restart", "users", "growth")
+_MODULES = ("waiting", "latency", "decisions", "deadlines", "restart", "users", "growth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
