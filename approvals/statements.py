@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from threading import local
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import psycopg
 from django.db import connection
 
 
@@ -62,6 +64,8 @@ class _Message:
             return
         texts = _executions([statement for statement, _, _ in asked])
         with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.cursor.adapters.register_loader("timestamptz", _moments())
             cursor.execute(";".join(texts), [one for _, parameters, _ in asked for one in parameters])
             for number, (statement, _, answer) in enumerate(asked):
                 if number:
@@ -111,6 +115,13 @@ def ask_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
         cursor.executemany(statement, parameters)
         answer.take(cursor, statement)
     return answer
+
+
+@cache
+def _moments() -> Any:
+    """psycopg's own loader, which is compiled. Django puts one in Python before it, to no effect where
+    connections are in UTC, as ours are."""
+    return psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
 
 
 def _executions(statements: Sequence[str]) -> list[str]:
