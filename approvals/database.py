@@ -15,7 +15,7 @@ from threading import local
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
-from django.db import Error, close_old_connections, connection, connections
+from django.db import close_old_connections, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
@@ -101,13 +101,12 @@ def _begin_thread() -> None:
 
 def _with_living_connection(call: Callable[[], T]) -> T:
     """Threads keep their connections: taking one anew costs more than most calls do. One that has rested, or
-    met an error, may be dead, and is given up."""
+    met an error (which the call may have caught), may be dead, and is given up."""
     if monotonic() - _rest.since > TRUSTED:
         close_old_connections()
     try:
         return call()
-    except Error:
-        close_old_connections()
-        raise
     finally:
+        if connection.errors_occurred:
+            close_old_connections()
         _rest.since = monotonic()
