@@ -5,7 +5,7 @@ the connection lives (PREPARE): the ways to and fro and the planning take longer
 SQLite has neither; there each is carried out when it is asked.
 
 A pooler that gives each transaction another connection can't have PREPARE: `prepare_threshold` None in the
-database's OPTIONS does without.
+database's OPTIONS (`?prepare_threshold=none` in its URL) does without.
 """
 
 from __future__ import annotations

@@ -110,8 +110,9 @@ else:
     DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
     # A pool and persistent connections exclude each other; the check replaces a dead connection.
     DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 4 * DATABASE_THREADS, "timeout": 10}
-    # The statements of the record are few and always the same; see approvals.sets.
-    DATABASE["OPTIONS"].setdefault("prepare_threshold", 1)
+    # Few statements, always the same; see approvals.statements. `?prepare_threshold=none` does without.
+    prepare = DATABASE["OPTIONS"].get("prepare_threshold", 1)
+    DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
     DATABASE["CONN_MAX_AGE"] = 0
     DATABASE["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -48,3 +48,17 @@ def test_lists_may_have_spaces_around_their_commas(tmp_path: Path) -> None:
     command = [sys.executable, "-c", shown]
     found = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "['one', 'two', 'three'] ['one', 'two', 'three']"
+
+
+@pytest.mark.parametrize(("asked", "threshold"), [("", 1), ("?prepare_threshold=none", None)])
+def test_prepared_statements_can_be_done_without(tmp_path: Path, asked: str, threshold: int | None) -> None:
+    """As behind a pooler that gives each transaction another connection."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SAYSO_VAR": str(tmp_path),
+        "DATABASE_URL": f"postgres://sayso@127.0.0.1:1/sayso{asked}",
+    }
+    shown = "from django.db import connection as c; print(c.get_connection_params()['prepare_threshold'])"
+    command = [sys.executable, "-c", shown]
+    found = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(threshold)
