@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.db import connection
 
 from approvals import deciding, group_commit, selectors
 from approvals.commands import Actor, Expire
@@ -94,3 +97,17 @@ def test_assignments_are_pending_as_long_as_their_request() -> None:
     assert {row.request.status == Status.PENDING for row in rows if row.pending} == {True}
     assert [row.pk for row in selectors.inbox(ravi.pk)] == [selectors.as_id(id_) for id_ in (pending, again)]
     assert group.requests_assigned.count() == 5
+
+
+def test_what_was_closed_before_assignments_could_end_is_ended_by_the_migration() -> None:
+    ravi = make.user()
+    group = make.group("some", ravi)
+    closed, pending = (make.approval(assignees=[ravi, group]) for _ in range(2))
+    deciding.withdraw(Actor.program(), closed)
+    with connection.cursor() as cursor:
+        for model in (UserAssignment, GroupAssignment):
+            cursor.execute(f"UPDATE {model._meta.db_table} SET pending = true")
+    migration = import_module("approvals.migrations.0004_assignments_are_pending")
+    migration.end_those_of_closed_requests(apps, connection.schema_editor())
+    for model in (UserAssignment, GroupAssignment):
+        assert [str(row.request_id) for row in model.objects.filter(pending=True)] == [pending]
