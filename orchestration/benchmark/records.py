@@ -15,6 +15,8 @@ from approvals.lifecycle import Kind, Verdict
 
 # Well below what the writer's queue takes.
 _AT_ONCE = 5000
+# What a request is that was opened and is not on record: whatever its waiter was told, was wrong.
+MISSING = "missing"
 # Nothing falls due while it is measured.
 _LATER = 86_400.0
 
@@ -38,9 +40,10 @@ def open_requests(count: int, *, timeout: float | None = _LATER) -> list[UUID]:
 
 
 def recorded(ids: Iterable[UUID | str]) -> dict[str, str]:
-    """The status on record of each id that there is, as text."""
-    found: dict[str, str] = {}
-    for some in _chunks([UUID(str(id_)) for id_ in ids]):
+    """The status on record of each id, as text; MISSING where there is none."""
+    wanted = [UUID(str(id_)) for id_ in ids]
+    found = dict.fromkeys(map(str, wanted), MISSING)
+    for some in _chunks(wanted):
         found |= {str(id_): outcome.status for id_, outcome in selectors.outcomes(some).items()}
     return found
 

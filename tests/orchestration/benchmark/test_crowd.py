@@ -11,8 +11,10 @@ import pytest
 from approvals import deciding
 from approvals.commands import Actor
 from approvals.database import in_database
+from approvals.fields import new_id
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark.crowd import Asker, Crowd, Decider, Waits
+from orchestration.benchmark.report import Check
 from orchestration.benchmark.roles import Role
 from orchestration.benchmark.scenarios import deadlines, restart, waiting
 from orchestration.benchmark.usage import Usage
@@ -98,6 +100,12 @@ class TestOnRecord:
         asker = await begun(Asker)
         request_id = await asker.open_closed()
         assert await asker.recorded([request_id]) == {request_id: "approved"}
+
+    async def test_a_wait_whose_request_is_not_on_record_is_lost(self) -> None:
+        asker = await begun(Asker)
+        vanished = str(new_id())
+        check = Check.of([], await asker.recorded([vanished]))
+        assert (check.waits, check.lost) == (1, (vanished,))
 
     @pytest.mark.parametrize("contender", ["Sayso", "polling", "bare task"])
     async def test_scales_leave_nobody_waiting(self, ids: list[str], closed: str, contender: str) -> None:
