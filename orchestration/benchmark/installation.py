@@ -31,6 +31,7 @@ from orchestration.benchmark.servers import (
     drop_database,
     has_postgres,
     has_redis,
+    may_create_databases,
     postgres_answers,
     redis_answers,
 )
@@ -40,7 +41,7 @@ _OF_AN_INSTALLATION = ("DATABASE_URL", "REDIS_URL", "WEB_CONCURRENCY", "EMAIL_UR
 
 
 class Unreachable(RuntimeError):
-    """A server that was given by its address does not answer."""
+    """A server that was given by its address does not answer, or not to us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,13 @@ class Servers:
     redis: str | None = None
 
     def require(self, stack: Stack) -> None:
-        """Unreachable, naming the one that the stack needs and that does not answer."""
-        if stack.database == "given" and self.postgres and not postgres_answers(self.postgres):
-            raise Unreachable(f"DATABASE_URL: PostgreSQL at {_place(self.postgres)} does not answer.")
+        """Unreachable, naming the one that the stack needs and that does not answer, or allow a database."""
+        if stack.database == "given" and self.postgres:
+            server = f"DATABASE_URL: PostgreSQL at {_place(self.postgres)}"
+            if not postgres_answers(self.postgres):
+                raise Unreachable(f"{server} does not answer.")
+            if not may_create_databases(self.postgres):
+                raise Unreachable(f"{server}: permission denied to create database.")
         if stack.layer == "given" and self.redis and not redis_answers(self.redis):
             raise Unreachable(f"REDIS_URL: Redis at {_place(self.redis)} does not answer.")
 

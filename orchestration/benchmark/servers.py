@@ -274,6 +274,15 @@ def postgres_answers(url: str) -> bool:
     return True
 
 
+def may_create_databases(url: str) -> bool:
+    """May the user of this URL? Asked before anything is created."""
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        rights = connection.execute(
+            "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+    return bool(rights and rights[0])
+
+
 def create_database(server_url: str, name: str, template: str | None = None) -> str:
     """Create the database anew, whatever had that name; returns its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:

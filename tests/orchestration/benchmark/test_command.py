@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -35,6 +36,19 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sayso-tests-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
+
+
+@pytest.fixture
+def powerless(stack: Stack) -> Iterator[str]:
+    """The URL of a user of the same server who may connect to it, and no more."""
+    parts = urlsplit(stack.environment["DATABASE_URL"])
+    name = "sayso_tests_powerless"
+    with psycopg.connect(parts.geturl(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'none'")
+        try:
+            yield parts._replace(netloc=f"{name}:none@{parts.netloc.rpartition('@')[2]}").geturl()
+        finally:
+            connection.execute(f"DROP ROLE {name}")
 
 
 class TestMisuse:
@@ -79,6 +93,16 @@ class TestMisuse:
         assert f"{variable}: " in command.output.text
         assert f"127.0.0.1:{port} does not answer." in command.output.text
         assert "secret" not in command.output.text
+
+    @pytest.mark.stacks("postgresql-redis")
+    def test_a_user_who_may_not_create_a_database_is_told_so(
+        self, stack: Stack, manage: Manage, folder: Path, powerless: str
+    ) -> None:
+        environment = stack.environment | {"TMPDIR": str(folder), "DATABASE_URL": powerless}
+        command = manage("benchmark", "latency", environment=environment)
+        assert (command.wait(), list(folder.iterdir())) == (MISUSE, []), command.output.text
+        assert "permission denied to create database" in command.output.text
+        assert "Traceback" not in command.output.text
 
 
 class TestInterrupted:
