@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +14,17 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from approvals import audit, deciding, decisions, gate, group_commit, selectors
-from approvals.commands import Accepted, Actor, Channel, Decide, Expire
+from approvals.commands import (
+    Accepted,
+    Actor,
+    Answer,
+    Channel,
+    Command,
+    Decide,
+    Expire,
+    OpenRequest,
+    Refused,
+)
 from approvals.database import database_now
 from approvals.exceptions import (
     AlreadyDecided,
@@ -25,7 +35,8 @@ from approvals.exceptions import (
     TooLate,
     UnknownRequest,
 )
-from approvals.lifecycle import Outcome, Verdict
+from approvals.fields import new_id
+from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.models import AuditEntry, HumanRequest, Response
 from tests import factories as make
 
@@ -404,18 +415,46 @@ class TestMany:
         assert codes == ["approved", "already_decided", "unknown_request"]
 
     def test_the_number_of_statements_does_not_grow_with_the_number_of_commands(self) -> None:
-        """Sets, not loops."""
-        rita = make.reviewer()
-        assert self._statements(rita, 1) == self._statements(rita, 50)
+        """Sets, not loops: opening, votes short of the quorum and those that reach it, answers, refusals."""
+        people = [make.reviewer(), make.reviewer()]
+        self._statements(people, 1)  # prepares what the connection keeps
+        assert self._statements(people, 1) == self._statements(people, 1_000)
 
-    def _statements(self, rita: User, number: int) -> int:
-        ids = [row(make.approval()).pk for _ in range(number)]
-        actor = Actor(user_id=rita.pk, channel=Channel.API)
-        commands = [Decide(request_id=pk, actor=actor, verdict=Verdict.APPROVE) for pk in ids]
-        with CaptureQueriesContext(connection) as statements:
-            results = decisions.execute(commands)
-        assert all(isinstance(result, Accepted) for result in results)
-        return len(statements)
+    def _statements(self, people: list[User], number: int) -> list[int]:
+        """How many each batch of so many commands takes, whatever goes together in a message."""
+        asked = [new_id() for _ in range(number)]
+        questions = [new_id() for _ in range(number)]
+        first, second = (Actor(user_id=person.pk, channel=Channel.API) for person in people)
+        named = tuple(person.pk for person in people)
+        batches: list[list[Command]] = [
+            [self._opening(pk, Kind.APPROVAL, named) for pk in asked],
+            [self._opening(pk, Kind.CLARIFICATION, named) for pk in questions],
+            [Decide(request_id=pk, actor=first, verdict=Verdict.APPROVE) for pk in asked],
+            [Decide(request_id=pk, actor=second, verdict=Verdict.APPROVE) for pk in asked],
+            [Answer(request_id=pk, actor=first, answer="42") for pk in questions],
+            [Answer(request_id=pk, actor=second, answer="43") for pk in questions],
+        ]
+        counts = []
+        for batch in batches:
+            with CaptureQueriesContext(connection) as messages:
+                results = decisions.execute(batch)
+            assert {type(result) for result in results} == {Refused if batch is batches[-1] else Accepted}
+            counts.append(sum(max(1, message["sql"].count("EXECUTE sayso_")) for message in messages))
+        closed = HumanRequest.objects.filter(pk__in=[*asked, *questions], approvals__in=[0, 2])
+        assert closed.exclude(status="pending").count() == 2 * number
+        return counts
+
+    def _opening(self, request_id: UUID, kind: Kind, named: tuple[int, ...]) -> OpenRequest:
+        approval = kind is Kind.APPROVAL
+        return OpenRequest(
+            request_id=request_id,
+            actor=Actor.program(),
+            kind=kind,
+            title="Which?",
+            user_ids=named,
+            required=2 if approval else 1,
+            on_timeout=Verdict.REJECT if approval else None,
+        )
 
 
 class TestRaces:
