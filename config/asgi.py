@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import logging
 import os
 import sys
@@ -44,7 +43,6 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await start_runtime()
-            _spare_the_collector()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await _stop()
@@ -70,15 +68,8 @@ def _start() -> None:
 
 def _started(task: asyncio.Task[Any]) -> None:
     _starting.discard(task)
-    _spare_the_collector()
     if not task.cancelled() and (error := task.exception()):
         log.critical("runtime did not start", exc_info=error)
-
-
-def _spare_the_collector() -> None:
-    """What is there by now stays for good: a full collection, which stops everybody, need not look at it."""
-    gc.collect()
-    gc.freeze()
 
 
 def _stopping() -> Any:
