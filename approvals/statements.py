@@ -86,8 +86,12 @@ _prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Send what is asked inside as one message: at the end, or when one of the answers is looked at."""
-    if connection.vendor != "postgresql":
+    """Send what is asked inside as one message: at the end, or when one of the answers is looked at.
+
+    What is done inside in other ways, by the ORM for instance, is done before it. Within another message it is
+    part of that.
+    """
+    if connection.vendor != "postgresql" or _here.message is not None:
         yield
         return
     _here.message = message = _Message()

@@ -35,6 +35,16 @@ def test_an_answer_that_is_needed_before_the_end_is_there() -> None:
     assert second.rows() == [(4,)]
 
 
+def test_what_goes_together_within_what_goes_together_keeps_its_order() -> None:
+    factories.approval("As it was")
+    rename = "UPDATE approvals_humanrequest SET title = %s"
+    with transaction.atomic(), together():
+        ask(rename, ["First"])
+        with together():
+            ask(rename, ["Second"])
+    assert HumanRequest.objects.get().title == "Second"
+
+
 def test_alone_a_statement_is_carried_out_at_once() -> None:
     assert ask(TWICE, [21]).rows() == [(42,)]
 
