@@ -88,8 +88,8 @@ _prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
 def together() -> Iterator[None]:
     """Send what is asked inside as one message: at the end, or when one of the answers is looked at.
 
-    What is done inside in other ways, by the ORM for instance, is done before it. Within another message it is
-    part of that.
+    What is done inside in other ways, by the ORM for instance, is done before it. Within another message, it
+    is part of that.
     """
     if connection.vendor != "postgresql" or _here.message is not None:
         yield
