@@ -26,7 +26,7 @@ CLOCK = {
 }
 
 # Seconds after its last use in which a connection is taken for alive.
-TRUSTED = 1.0
+TRUSTED = 0.1
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,11 +6,15 @@ Starting and cancelling write a row and hint; the process that executes the run 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
 
 from approvals import hints
 from approvals import selectors as approvals_selectors
@@ -25,6 +29,8 @@ from orchestration.engines import Engine
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.execution import withdraw_requests
 from orchestration.models import OPEN, Run, RunStatus
+
+log = logging.getLogger(__name__)
 
 KEY_LIMIT = 150
 
@@ -128,12 +134,32 @@ class OrchestrationManager:
         try:
             seen = _Seen(run_id)
             while not seen.finished:
-                for event in await in_database(seen.news):
+                seen, events = await _read_when_possible(seen)
+                for event in events:
                     yield event
                 if not seen.finished:
                     await watcher.changed()
         finally:
             room.unfollow(journal.TOPIC, watcher)
+
+
+async def _read_when_possible(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
+    """What is new since, and who has been told it. Waits while the database is away."""
+    attempt = 0
+    while True:
+        try:
+            return await in_database(_read, seen)
+        except (OperationalError, InterfaceError) as error:
+            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
+            attempt += 1
+            log.warning("run not read retry_in=%s error=%s", pause, error)
+            await asyncio.sleep(pause)
+
+
+def _read(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
+    """On a copy: an error in the midst must not leave behind that something was told."""
+    told = deepcopy(seen)
+    return told, told.news()
 
 
 class _Watcher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,7 @@ from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until
+from tests.servers import PostgresServer
 
 
 @orchestration("manager_asks")
@@ -411,3 +413,31 @@ async def test_a_resumed_runs_plan_shows_how_it_went_at_last(runtime: Runtime) -
     await runtime.manager.aresume(Actor.program(), run_id)
     run = await finished(run_id)
     assert [(step["state"], step["note"]) for step in run["plan"]] == [("completed", ""), ("completed", "")]
+
+
+async def test_who_watches_is_told_when_the_database_is_back(private_postgres: PostgresServer) -> None:
+    """An outage is no end: the state that was missed comes after it."""
+    run_id = await in_database(OrchestrationManager().start, "manager_asks")
+    tried = Tried()
+    logging.getLogger("orchestration.manager").addHandler(tried)
+    events = OrchestrationManager().watch(run_id)
+    try:
+        private_postgres.stop()
+        first = asyncio.ensure_future(anext(events))
+        await tried.once.wait()
+        private_postgres.start()
+        assert (await first).data["run"]["status"] == "queued"
+    finally:
+        logging.getLogger("orchestration.manager").removeHandler(tried)
+        await events.aclose()
+
+
+class Tried(logging.Handler):
+    """Rings when something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.once = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.once.set()
