@@ -67,11 +67,11 @@ def among(column: str) -> str:
     return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608  a column of our own
 
 
-def values(wanted: Iterable[Any]) -> Any:
-    """The parameter of `among`: ids, numbers or texts."""
+def values(wanted: Iterable[UUID | int]) -> str:
+    """The parameter of `among`: ids or numbers, as an array's or a JSON document's text."""
     if connection.vendor == "postgresql":
-        return list(wanted)
-    return json.dumps([value.hex if isinstance(value, UUID) else value for value in wanted])
+        return f"{{{','.join([_text(each) if isinstance(each, UUID) else str(each) for each in wanted])}}}"
+    return json.dumps([each.hex if isinstance(each, UUID) else each for each in wanted])
 
 
 def as_uuid(value: Any) -> UUID:
@@ -227,7 +227,7 @@ def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
     if isinstance(field, JSONText):
         return field.get_prep_value
     if isinstance(field, models.UUIDField):
-        return _text if vendor == "postgresql" else _hex
+        return _text_or_none if vendor == "postgresql" else _hex
     if isinstance(field, models.DateTimeField):
         return _moment if vendor == "postgresql" else _moment_of_sqlite
     return None
@@ -263,8 +263,12 @@ def as_moment(value: Any) -> datetime | None:
 
 
 @lru_cache(maxsize=4096)
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+def _text(value: UUID) -> str:
+    return str(value)
+
+
+def _text_or_none(value: UUID | None) -> str | None:
+    return None if value is None else _text(value)
 
 
 @lru_cache(maxsize=4096)
