@@ -115,6 +115,11 @@ class Report:
     charts: tuple[Chart, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def failed(cls, check: Check) -> Report:
+        """Of a run that lost or doubled something: its figures would say nothing."""
+        return cls(tables=(), check=check, notes=("It failed its check, so no figures are told.",))
+
     def as_json(self, *, judged: bool) -> dict[str, Any]:
         """`judged`: whether this stack is the one that the goals are for."""
         goals = [{**asdict(goal), "met": goal.met if judged else None} for goal in self.goals]

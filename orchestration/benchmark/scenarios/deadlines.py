@@ -185,6 +185,8 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
 
 
 def _report(count: int, sayso: Sequence[Times], floor: Sequence[float], check: Check) -> Report:
+    if not check.passed:
+        return Report.failed(check)
     speeds = [count / times["resumed"] for times in sayso]
     ratio = Ratio.of(speeds, [count / seconds for seconds in floor])
     return Report(

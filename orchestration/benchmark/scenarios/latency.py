@@ -171,6 +171,8 @@ def _way(calls: tuple[int, int], moments: tuple[int | None, int | None, int | No
 
 
 def _report(others: int, rounds: dict[str, list[list[Way]]], check: Check) -> Report:
+    if not check.passed:
+        return Report.failed(check)
     ratio, polled = (
         Ratio.of(_medians(rounds["Sayso"]), _medians(rounds[other])) for other in ("raw floor", "polling")
     )

@@ -308,6 +308,8 @@ async def run(stage: Stage, sizes: Sequence[int]) -> Report:
 
 
 def _report(play: _Play, check: Check) -> Report:
+    if not check.passed:
+        return Report.failed(check)
     idle, polled = play.windows
     reread = approval_settings().full_reread_interval
     windows = f"CPU and wake-ups: medians of {play.rounds} windows of {idle:g} s (polling: {polled:g} s)."

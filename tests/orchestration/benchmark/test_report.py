@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestration.benchmark.report import Check, Goal, Report
+from orchestration.benchmark.scenarios import deadlines, latency
 
 
 class TestCheck:
@@ -59,3 +60,12 @@ class TestGoal:
         )
         assert report.as_json(judged=True)["goals"][0]["met"] is True
         assert report.as_json(judged=False)["goals"][0]["met"] is None
+
+
+def test_who_loses_every_wait_is_told_which_and_no_figures() -> None:
+    """There is nothing then of which a median could be taken."""
+    check = Check(waits=1, resolved=0, lost=("a",))
+    rounds: dict[str, list[list[latency.Way]]] = {one: [[]] for one in ("Sayso", "raw floor", "polling")}
+    told = latency._report(10, rounds, check)
+    assert (told.check, told.tables, told.goals) == (check, (), ())
+    assert deadlines._report(10, [], [], check).check.lost == ("a",)
