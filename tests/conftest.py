@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,12 @@ LASTING_THREADS = ("pool-", "ThreadPoolExecutor-")
 
 
 # --- Which tests run on which stacks ---
+
+
+def pytest_configure() -> None:
+    """A shell that runs tests in the background has SIGINT ignored, which all they start would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
