@@ -23,7 +23,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from approvals import gate
+from approvals import failpoints, gate
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from approvals.gate import OMITTED
@@ -237,6 +237,7 @@ class Run:
             await self._write(journal.step_failed, call, text)
             self.replay.remember(call, StepStatus.FAILED, error=text)
             raise StepFailed(text) from error
+        failpoints.reach("step-performed")
         await self._write(journal.step_done, call, result)
         self.replay.remember(call, StepStatus.DONE, result=result)
         return result

@@ -16,7 +16,7 @@ from functools import partial
 
 from django.db import transaction
 
-from approvals import callbacks, hints
+from approvals import callbacks, failpoints, hints
 from approvals.commands import Command, Result
 from approvals.decisions.batch import Batch
 from approvals.decisions.deeds import carry_out
@@ -31,6 +31,8 @@ def execute(commands: Sequence[Command]) -> list[Result]:
         batch = Batch(commands)
         results = [carry_out(batch, command) for command in commands]
         batch.write()
+        if batch.closed:
+            transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
         if batch.changed:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:

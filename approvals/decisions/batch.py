@@ -46,7 +46,8 @@ class Batch:
     """What the commands found and what they make of it.
 
     `rows` are locked; `now` is the database's clock after the locks were got. `changed` names the requests
-    that people or programs should look at again, `callbacks` the outcomes that are to be posted.
+    that people or programs should look at again, `closed` those that ended,
+    `callbacks` the outcomes that are to be posted.
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
@@ -58,9 +59,9 @@ class Batch:
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = audit.handed_on(self._concerned(commands, Reassign))
         self.changed: dict[UUID, None] = {}
+        self.closed: set[UUID] = set()
         self.callbacks: list[UUID] = []
         self._opened: set[UUID] = set()
-        self._closed: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[dict[str, Any]] = []
         self._users: dict[int, Any] = {}
@@ -97,7 +98,7 @@ class Batch:
         person = self._person(actor)
         row.status, row.closed_at, row.comment = status.value, self.now, comment
         row.decided_by = self._user(person) if person else None
-        self._closed.add(row.pk)
+        self.closed.add(row.pk)
         self.change(row)
 
     def time_out(self, row: HumanRequest) -> None:
@@ -163,7 +164,7 @@ class Batch:
         drafts = audit.within_limits(self._drafts, self.now)
         links = audit.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
         touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
-        closed, others = touched & self._closed, touched - self._closed
+        closed, others = touched & self.closed, touched - self.closed
         with together():
             sets.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
             closing = self._saving(closed, still=Status.PENDING.value)
@@ -175,7 +176,7 @@ class Batch:
         if closing() + changing() != len(touched):
             raise RuntimeError("a locked request changed under its lock")
         self.callbacks = [
-            callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self._closed), self.now)
+            callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
         ]
 
     def _saving(self, ids: set[UUID], still: str | None = None) -> Callable[[], int]:
@@ -196,7 +197,7 @@ class Batch:
             GroupAssignment.writing.filter(request_id__in=renamed).delete()
         users, groups = [], []
         for pk, one in self._named.items():
-            of_it = {"request_id": pk, "pending": pk not in self._closed}
+            of_it = {"request_id": pk, "pending": pk not in self.closed}
             users += [{**of_it, "user_id": user_id} for user_id in one.user_ids]
             groups += [{**of_it, "group_id": group_id} for group_id in one.group_ids]
         sets.insert(UserAssignment, users)
