@@ -1,0 +1,129 @@
+"""The audit finds what it promises to find: each kind of loss and doubling, made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from approvals import deciding, selectors
+from tests import factories as make
+from tests.faults.ledger import Ledger, Report, audit
+from tests.stacks import Stack
+
+pytestmark = pytest.mark.django_db
+
+UNKNOWN = "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl")
+
+
+def audited(stack: Stack, ledger: Ledger, *, resolved: bool = True) -> Report:
+    environment = stack.environment
+    url = environment.get("DATABASE_URL") or Path(environment["SAYSO_VAR"]) / "sayso.sqlite3"
+    return audit(ledger, url, resolved=resolved)
+
+
+def decided(ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    """A request of ann's that bob has approved, everybody told and noted; its id and outcome."""
+    bob = make.reviewer("bob")
+    request_id = make.approval(arguments={"amount": 1e16, "name": "Zoë"})
+    ledger.asked("ann", request_id)
+    outcome = deciding.decide(make.actor(bob), request_id, "approve", comment="Yes")
+    told = selectors.outcome_on_the_wire(outcome)
+    ledger.decided("bob", request_id, "approve", told)
+    ledger.waited("ann", request_id, told)
+    return request_id, told
+
+
+def forged(statement: str, *values: Any) -> None:
+    """Past all triggers, as a superuser could."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET session_replication_role = replica")
+        else:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+            for (name,) in cursor.fetchall():
+                cursor.execute(f'DROP TRIGGER "{name}"')
+            cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute(statement, values)
+    connection.close()
+
+
+class TestTheTruth:
+    def test_what_went_well_is_sound(self, stack: Stack, ledger: Ledger) -> None:
+        decided(ledger)
+        report = audited(stack, ledger)
+        assert report.sound, report
+        assert (report.requests, report.resolved, report.entries) == (1, 1, 2)
+        assert (report.decisions_told, report.waits_told) == (1, 1)
+
+    def test_what_is_open_is_lost_unless_it_may_be_open(self, stack: Stack, ledger: Ledger) -> None:
+        ledger.asked("ann", make.approval())
+        assert audited(stack, ledger).lost == 1
+        assert audited(stack, ledger, resolved=False).sound
+
+
+class TestLies:
+    """Each is a problem."""
+
+    def test_an_acknowledged_request_that_is_not_there(self, stack: Stack, ledger: Ledger) -> None:
+        ledger.asked("ann", UNKNOWN)
+        ledger.started("ann", UNKNOWN)
+        assert audited(stack, ledger).lost == 2
+
+    def test_an_acknowledged_decision_that_is_not_there(self, stack: Stack, ledger: Ledger) -> None:
+        request_id, told = decided(ledger)
+        ledger.decided("eve", request_id, "approve", told)
+        assert audited(stack, ledger).lost == 1
+
+    def test_a_decision_that_is_recorded_otherwise(self, stack: Stack, ledger: Ledger) -> None:
+        request_id, told = decided(ledger)
+        ledger.decided("bob", request_id, "reject", told)
+        assert audited(stack, ledger).doubled == 1
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            {"status": "rejected"},
+            {"approved": False},
+            {"arguments": {}},
+            {"decided_by": "eve"},
+            {"comment": "yes"},
+            {"decided_at": "2026-11-22T09:31:12.407000Z"},
+        ],
+        ids=lambda lie: next(iter(lie)),
+    )
+    def test_a_wait_that_was_told_something_else(
+        self, stack: Stack, ledger: Ledger, lie: dict[str, Any]
+    ) -> None:
+        request_id, told = decided(ledger)
+        ledger.waited("eve", request_id, told | lie)
+        ledger.refused("eve", request_id, "already_decided", told | lie)
+        assert audited(stack, ledger).doubled == 2
+
+    def test_a_wait_that_ended_with_nothing(self, stack: Stack, ledger: Ledger) -> None:
+        request_id, told = decided(ledger)
+        ledger.waited("eve", request_id, told | {"status": "pending"})
+        assert not audited(stack, ledger).sound
+
+    @pytest.mark.parametrize(
+        "forgery",
+        [
+            "DELETE FROM approvals_auditentry WHERE sequence = 2",
+            "UPDATE approvals_auditentry SET outcome = 'rejected' WHERE sequence = 2",
+            "UPDATE approvals_auditentry SET canonical = '{}' WHERE sequence = 1",
+            "UPDATE approvals_auditentry SET previous_hash = '' WHERE sequence = 2",
+            "UPDATE approvals_showncontent SET content = '{}'",
+            "UPDATE approvals_humanrequest SET trail_length = 3",
+        ],
+    )
+    def test_a_forged_trail(self, stack: Stack, ledger: Ledger, forgery: str) -> None:
+        decided(ledger)
+        forged(forgery)
+        assert not audited(stack, ledger).sound
