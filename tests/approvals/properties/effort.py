@@ -1,0 +1,25 @@
+"""How long hypothesis searches: in the suite always the same examples, more by request.
+
+`SAYSO_TEST_EXAMPLES=20` tries twenty times as many examples, other ones at each run; give pytest
+`--timeout 0` then.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+TIMES = int(os.environ.get("SAYSO_TEST_EXAMPLES", "0"))
+
+
+def effort(examples: int, *, steps: int = 50) -> settings:
+    """`examples` in the suite. Databases take their time: no example is too slow."""
+    return settings(
+        max_examples=examples * max(TIMES, 1),
+        stateful_step_count=steps,
+        derandomize=not TIMES,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
