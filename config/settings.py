@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "ninja",
+    "procrastinate.contrib.django",
     "approvals",
     "orchestration",
 ]
@@ -115,6 +116,7 @@ else:
     DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
     DATABASE["CONN_MAX_AGE"] = 0
     DATABASE["CONN_HEALTH_CHECKS"] = True
+DATABASE_ROUTERS = ["config.routers.QueueOnPostgreSQL"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The channel layer carries hints only: ids to look at again.
@@ -219,7 +221,25 @@ SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
 # they are not public, such as 10.0.0.0/8. Nowhere unless you say so.
 SAYSO_CALLBACK_HOSTS = _listed("SAYSO_CALLBACK_HOSTS", default=[])
 SAYSO_CALLBACK_NETWORKS = _listed("SAYSO_CALLBACK_NETWORKS", default=[])
+# How much of a server's process one caller may take; each process counts by itself. 0: no limit.
+# A program that waits for 5,000 requests, a minute at a time, asks 83 times a second.
+SAYSO_RATE_LIMIT = env.float("SAYSO_RATE_LIMIT", default=100.0)
+# An office, or a proxy that SAYSO_TRUSTED_PROXIES does not name, is one address.
+SAYSO_ADDRESS_RATE_LIMIT = env.float("SAYSO_ADDRESS_RATE_LIMIT", default=200.0)
+# Wrong passwords a minute for one name; an address may try three times as many.
+SAYSO_LOGIN_RATE_LIMIT = env.float("SAYSO_LOGIN_RATE_LIMIT", default=10.0)
+SAYSO_SOCKETS_PER_USER = env.int("SAYSO_SOCKETS_PER_USER", default=50)
+SAYSO_SOCKETS_PER_ADDRESS = env.int("SAYSO_SOCKETS_PER_ADDRESS", default=500)
+# Twenty seconds of a writer that writes 1,000 a second: who waits longer has given up.
+SAYSO_WRITER_QUEUE = env.int("SAYSO_WRITER_QUEUE", default=20_000)
+# Where runs execute: "local", in the processes that serve; "procrastinate", in those of `manage.py work`.
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
+# Seconds: a process that gave no sign of life for so long has lost its runs to others.
+SAYSO_LEASE = env.float("SAYSO_LEASE", default=30.0)
+# Seconds that a stopping process gives to steps under way.
+SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
+# The job queue is ours alone: nothing of it is looked for in the installed apps.
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 # Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
 SAYSO_COMMANDS: list[str] = []
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals.admin.records import RecordAdmin, moment_of
 from approvals.web.values import visible
 from orchestration import selectors
+from orchestration.conf import PROCRASTINATE
 from orchestration.models import Run
 
 if TYPE_CHECKING:
@@ -69,3 +72,7 @@ class RunAdmin(RecordAdmin):
     @admin.display(description="state", ordering="status")
     def state(self, run: Run) -> SafeString:
         return format_html('<span class="state is-{}">{}</span>', run.status, run.get_status_display())
+
+
+if settings.SAYSO_ENGINE != PROCRASTINATE:  # then there is no queue to show, and maybe no table
+    admin.site.unregister(ProcrastinateJob)

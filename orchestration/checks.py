@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.db import connection
 
-ENGINES = ("local",)
+from orchestration.conf import LOCAL, PROCRASTINATE
+
+ENGINES = (LOCAL, PROCRASTINATE)
 
 
 @checks.register()
 def check_engine(**kwargs: Any) -> list[checks.CheckMessage]:
-    if settings.SAYSO_ENGINE in ENGINES:
-        return []
-    return [
-        checks.Error(
-            f"SAYSO_ENGINE is {settings.SAYSO_ENGINE!r}.",
-            hint=f"Known engines: {', '.join(ENGINES)}.",
-            id="sayso.E101",
+    """A known engine, on a database that carries it."""
+    if settings.SAYSO_ENGINE not in ENGINES:
+        return [
+            checks.Error(
+                f"SAYSO_ENGINE is {settings.SAYSO_ENGINE!r}.",
+                hint=f"Known engines: {', '.join(ENGINES)}.",
+                id="sayso.E101",
+            )
+        ]
+    if settings.SAYSO_ENGINE == PROCRASTINATE and connection.vendor != "postgresql":
+        return [
+            checks.Error(
+                "SAYSO_ENGINE is 'procrastinate', whose queue needs PostgreSQL.",
+                hint="Set DATABASE_URL to a PostgreSQL database, or leave SAYSO_ENGINE out.",
+                id="sayso.E102",
+            )
+        ]
+    return []
+
+
+@checks.register()
+def check_durations(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Seconds that can be meant."""
+    found: list[checks.CheckMessage] = []
+    if not (math.isfinite(settings.SAYSO_LEASE) and settings.SAYSO_LEASE > 0):
+        found.append(
+            checks.Error(
+                f"SAYSO_LEASE must be a positive number, not {settings.SAYSO_LEASE!r}.", id="sayso.E103"
+            )
         )
-    ]
+    if not (math.isfinite(settings.SAYSO_DRAIN) and settings.SAYSO_DRAIN >= 0):
+        found.append(
+            checks.Error(
+                f"SAYSO_DRAIN must be zero or a positive number, not {settings.SAYSO_DRAIN!r}.",
+                id="sayso.E104",
+            )
+        )
+    return found
 
 
 @checks.register()

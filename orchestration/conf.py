@@ -7,6 +7,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+LOCAL = "local"
+PROCRASTINATE = "procrastinate"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestrationSettings:
@@ -14,12 +17,27 @@ class OrchestrationSettings:
 
     engine: str
     var: Path
-    lease: float = 30.0
-    lease_renewal: float = 10.0
+    drain: float
+    """How long a step under way may take to end when its process stops."""
+    lease: float
+    lease_renewal: float
+    heartbeat: float
+    """How often a worker says that it lives, and looks for what the dead have left."""
+    heartbeat_lost: float
+    """A worker that said nothing for so long is taken for dead."""
     claim_batch: int = 500
     step_threads: int = 32
     speech_interval: float = 0.1
 
 
 def orchestration_settings() -> OrchestrationSettings:
-    return OrchestrationSettings(engine=settings.SAYSO_ENGINE, var=settings.VAR)
+    lease: float = settings.SAYSO_LEASE
+    return OrchestrationSettings(
+        engine=settings.SAYSO_ENGINE,
+        var=settings.VAR,
+        drain=settings.SAYSO_DRAIN,
+        lease=lease,
+        lease_renewal=lease / 3,
+        heartbeat=lease / 3,
+        heartbeat_lost=lease,
+    )

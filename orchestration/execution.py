@@ -49,6 +49,10 @@ class Execution:
     def run_id(self) -> UUID:
         return self._owned.run_id
 
+    @property
+    def epoch(self) -> int:
+        return self._owned.epoch
+
     async def execute(self) -> None:
         """Return when the end is on record, or when the run turns out to be somebody else's."""
         try:
@@ -72,6 +76,12 @@ class Execution:
         """Record nothing any more: what cleans up on the way out would stand where the run goes on later."""
         if self._run is not None and self._run.replay.over is None:
             self._run.replay.over = Fenced(f"Run {self.run_id} is left to its next owner.")
+
+    def drain(self) -> None:
+        """Let go of the run as soon as no step of it is under way."""
+        self.let_go()
+        if self._running is not None:
+            self._running.cancel()
 
     async def _to_the_end(self) -> Ending:
         if self._cancelled:

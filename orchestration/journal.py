@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Sees to it that somebody executes runs which were queued in this transaction.
+HandOver: TypeAlias = Callable[[Collection[UUID]], None]
 
 TOPIC = "runs"
 # Seconds between attempts while the database is away.
@@ -103,8 +106,12 @@ def open_run(
     owner_id: int | None,
     key: str,
     process_id: UUID | None,
+    hand_over: HandOver,
 ) -> tuple[UUID, bool]:
-    """Queue a run and return its id and whether it is new; the same key finds the same run."""
+    """Queue a run and return its id and whether it is new; the same key finds the same run.
+
+    `hand_over` is told the new run, in the same transaction.
+    """
     try:
         with transaction.atomic():
             run = Run.objects.create(
@@ -118,6 +125,7 @@ def open_run(
                 created_at=database_now(),
                 changed_at=Now(),
             )
+            hand_over([run.pk])
             _hint([run.pk])
     except IntegrityError:
         return _run_of_key(orchestration, given, owner_id, key), False
@@ -136,13 +144,15 @@ def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None,
     return run.pk
 
 
-def claim(run_ids: Collection[UUID], process_id: UUID) -> list[Claimed]:
-    """Take those of the runs that nobody else executes; each begins its next epoch.
+def claim(run_ids: Collection[UUID], process_id: UUID | None) -> list[Claimed]:
+    """Take those of the runs that no process with a lease executes; each begins its next epoch.
 
     Runs that already name this process are taken too: the caller knows that it does not execute them yet.
+    `process_id` None: for an engine that sees to it by itself that nobody else executes them.
     """
+    mine = Q() if process_id is None else Q(status__in=OPEN, process_id=process_id)
     with transaction.atomic():
-        free = Run.objects.filter(UNOWNED | Q(status__in=OPEN, process_id=process_id), pk__in=run_ids)
+        free = Run.objects.filter(UNOWNED | mine, pk__in=run_ids)
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True, of=("self",))
         taken = list(free.values_list("pk", flat=True))
@@ -301,10 +311,10 @@ def request_cancel(run_id: UUID, user_id: int | None) -> bool:
         )
 
 
-def requeue(run_id: UUID) -> None:
+def requeue(run_id: UUID, hand_over: HandOver) -> None:
     """Let a failed run begin again from its record. What failed or was left open in the end is done anew.
 
-    What it still asks must have been taken back.
+    What it still asks must have been taken back. `hand_over` is told the run, in the same transaction.
     """
     with transaction.atomic():
         changed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED).update(
@@ -325,6 +335,7 @@ def requeue(run_id: UUID) -> None:
         _forget_the_unfinished(run_id)
         plan = Run.objects.values_list("plan", flat=True).get(pk=run_id)
         Run.objects.filter(pk=run_id).update(plan=[_as_before(step) for step in plan])
+        hand_over([run_id])
         _hint([run_id])
 
 

@@ -25,7 +25,7 @@ from approvals.payloads import checked_text
 from approvals.waiting.room import waiting_room
 from orchestration import journal, selectors
 from orchestration.catalog import find_orchestration
-from orchestration.engines import Engine
+from orchestration.engines import Engine, hand_over
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.execution import withdraw_requests
 from orchestration.models import OPEN, Run, RunStatus
@@ -44,7 +44,7 @@ class RunEvent:
 
 
 class OrchestrationManager:
-    """With an engine, what it starts belongs to this process while it lives; without, to any server."""
+    """With an engine, what it starts belongs to this process while it lives; without, to any."""
 
     def __init__(self, engine: Engine | None = None) -> None:
         self._engine = engine
@@ -101,7 +101,7 @@ class OrchestrationManager:
         elif run.status == RunStatus.FAILED:
             if run.leaves_requests:  # its process may have died before it did this
                 withdraw_requests(run.pk)
-            journal.requeue(run.pk)
+            journal.requeue(run.pk, hand_over)
         else:
             raise AlreadyFinished(f"The run is {run.status}; only a failed one can be resumed.")
 
@@ -256,6 +256,7 @@ def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID 
         owner_id=getattr(owner, "pk", owner),
         key=key or "",
         process_id=process_id,
+        hand_over=hand_over,
     )
 
 

@@ -1,50 +1,29 @@
-"""The process as an executor of runs: its waiting room, its lease, its engine, from start to stop.
-
-Servers take up whatever nobody executes: queued runs, and those whose process has died. They post outcomes to
-callback URLs, too. A terminal executes only what it starts itself. The one thing done now and then is the
-renewal of the lease, with a look for what the dead have left; all else follows hints.
-"""
+"""The process's part in orchestrations, from start to stop: waiting room, postman, host of runs."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import logging
-from collections.abc import Callable
-from typing import TypeVar
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error as DatabaseError
 
-from approvals import hints
-from approvals.database import in_database
-from approvals.exceptions import ApprovalError
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.postman import Postman
-from orchestration import journal, leases, selectors
+from orchestration import journal, selectors
 from orchestration.conf import orchestration_settings
-from orchestration.engines.local import LocalEngine
-from orchestration.execution import withdraw_requests
-from orchestration.leases import Lease
+from orchestration.engines import LOCAL, PROCRASTINATE, Host
 from orchestration.manager import OrchestrationManager
 
-log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime:
+    """Have this process do its part, on the running loop. Idempotent; the database need not be there yet.
 
-# Seconds for giving the lease back when the process stops; after that it expires by itself.
-LAST_WORDS = 5.0
-
-
-async def start_runtime(*, serves: bool = True) -> Runtime:
-    """Have this process execute runs, on the running loop. Idempotent; the database need not be there yet.
-
-    `serves` False: only the runs that this process starts by `runtime.manager`.
+    `serves` False: it executes only the runs that it starts by `runtime.manager`, and posts no callbacks.
+    `concurrency`: with the engine `procrastinate`, how many runs it executes at once; 0: workers do.
     """
     global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
     if _runtime is None or _runtime.dead:
-        _runtime = Runtime(serves=serves)
+        _runtime = Runtime(serves=serves, concurrency=concurrency)
         await _runtime.start()
     return _runtime
 
@@ -57,24 +36,28 @@ async def stop_runtime() -> None:
         await stopping.stop()
 
 
-class Runtime:
-    """One process's part in executing runs. Follows their topic, on the room's loop, which is its own too."""
+def running_runtime() -> Runtime | None:
+    """This process's runtime, where it was started."""
+    return _runtime
 
-    def __init__(self, *, serves: bool) -> None:
-        if orchestration_settings().engine != "local":
-            raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {orchestration_settings().engine!r}")
-        self._serves = serves
+
+class Runtime:
+    """One process's part: on the waiting room's loop, which is its own too."""
+
+    def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._engine = LocalEngine()
-        self._left: frozenset[UUID] = frozenset()
-        self._ready = asyncio.Event()
-        self._living: asyncio.Task[None] | None = None
+        self._host = _host(serves=serves, concurrency=concurrency)
         self._postman = Postman(waiting_room()) if serves else None
-        self.manager = OrchestrationManager(self._engine)
+        self.manager = OrchestrationManager(self._host.engine)
 
     @property
     def dead(self) -> bool:
         return self._loop.is_closed()
+
+    @property
+    def executes(self) -> bool:
+        """Whether the process can do its part in executing runs now."""
+        return self._host.executes
 
     async def start(self) -> None:
         room = waiting_room()
@@ -82,132 +65,38 @@ class Runtime:
         await room.start()
         if self._postman is not None:
             await self._postman.start()
-        self._living = asyncio.create_task(self._live(), context=contextvars.Context())
+        await self._host.start()
 
     async def ready(self) -> None:
-        """Return once the process has its lease, and so may execute runs."""
-        await self._ready.wait()
+        """Return once the process may execute runs, where that is its part."""
+        await self._host.ready()
 
     async def stop(self) -> None:
-        if self._living is not None:
-            self._living.cancel()
         # Both have their last words with the database: side by side, for servers wait for seconds only.
+        stopping = [self._host.stop()]
         if self._postman is not None:
-            await self._postman.stop()
-        if self._living is not None:
-            await asyncio.wait([self._living])
-        self._engine.close()
+            stopping.append(self._postman.stop())
+        await asyncio.gather(*stopping)
         await waiting_room().stop()
 
-    # What it is told
-
     async def look(self, ids: frozenset[UUID]) -> None:
-        own = self._engine.run_ids
-        await self._cancel(ids & own)
-        if self._serves and (others := ids - own):
-            await self._take_up(others)
-            await self._tidy(others)
+        await self._host.look(ids)
 
     async def look_everywhere(self) -> None:
-        await self._cancel(self._engine.run_ids)
-        await self._begin_what_is_taken()
-        if self._serves:
-            await in_database(leases.end_the_dead)
-            await self._take_up(None)
-            await self._tidy(None)
+        await self._host.look_everywhere()
 
-    async def _cancel(self, run_ids: frozenset[UUID]) -> None:
-        if run_ids:
-            await self._engine.cancel(await in_database(selectors.to_cancel, run_ids))
 
-    async def _begin_what_is_taken(self) -> None:
-        if (process_id := self._engine.process_id) is not None:
-            taken = await in_database(selectors.not_begun, process_id, self._engine.run_ids)
-            await self._engine.execute(taken)
+def _host(*, serves: bool, concurrency: int) -> Host:
+    engine = orchestration_settings().engine
+    if engine == LOCAL:
+        from orchestration.engines.leased import Leased
 
-    async def _take_up(self, among: frozenset[UUID] | None) -> None:
-        batch = orchestration_settings().claim_batch
-        last: UUID | None = None
-        while True:
-            found = await in_database(selectors.unowned, among, after=last, limit=batch)
-            await self._engine.execute(found)
-            if len(found) < batch:
-                return
-            last = found[-1]
+        return Leased(serves=serves)
+    if engine == PROCRASTINATE:
+        from orchestration.engines.procrastinate import Dispatcher, Worker
 
-    async def _tidy(self, among: frozenset[UUID] | None) -> None:
-        for run_id in await in_database(selectors.untidy, among):
-            await in_database(withdraw_requests, run_id)
-
-    # Its life
-
-    async def _live(self) -> None:
-        room = waiting_room()
-        room.follow(journal.TOPIC, self)
-        try:
-            while True:
-                try:
-                    await self._hold_a_lease()
-                except Exception:
-                    log.exception("runtime begins again")
-                    await asyncio.sleep(journal.BACKOFF[-1])
-        finally:
-            room.unfollow(journal.TOPIC, self)
-
-    async def _hold_a_lease(self) -> None:
-        """Execute runs under one lease, until it is lost."""
-        lease = await _until_it_works(leases.take)
-        log.info("lease taken process=%s", lease.process_id)
-        try:
-            self._engine.process_id = lease.process_id
-            self._ready.set()
-            # What this process executed under a lost lease, if nobody else does by now.
-            await self._engine.execute(self._left)
-            await self._keep(lease)
-        finally:
-            self._left = self._engine.run_ids
-            await self._engine.let_go()
-            await self._give_back(lease)
-
-    async def _keep(self, lease: Lease) -> None:
-        """Renew the lease until that is refused; with each renewal look for what was left by others."""
-        while True:
-            try:
-                if not await in_database(leases.renew, lease):
-                    log.error("lease lost process=%s runs=%d", lease.process_id, len(self._engine.run_ids))
-                    return
-                await self._look_after_others()
-            except DatabaseError as error:
-                log.warning("lease not renewed process=%s error=%s", lease.process_id, error)
-            await asyncio.sleep(orchestration_settings().lease_renewal)
-
-    async def _look_after_others(self) -> None:
-        """What can't be done for them, such as withdrawing a locked request, must not end what runs here."""
-        try:
-            await self.look_everywhere()
-        except (DatabaseError, ApprovalError, OSError) as error:
-            log.warning("not everything looked after error=%r", error)
-
-    async def _give_back(self, lease: Lease) -> None:
-        try:
-            async with asyncio.timeout(LAST_WORDS):
-                await in_database(leases.release, lease)
-                # So that others need not come upon them by chance.
-                await in_database(hints.send, journal.TOPIC, self._left)
-        except (TimeoutError, DatabaseError) as error:
-            log.warning("lease not given back process=%s error=%r", lease.process_id, error)
+        return Worker(concurrency=concurrency) if concurrency else Dispatcher()
+    raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {engine!r}")
 
 
 _runtime: Runtime | None = None
-
-
-async def _until_it_works(deed: Callable[[], T]) -> T:
-    attempt = 0
-    while True:
-        try:
-            return await in_database(deed)
-        except DatabaseError as error:
-            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
-            attempt += 1
-            log.warning("no lease yet retry_in=%s error=%s", pause, error)
-            await asyncio.sleep(pause)

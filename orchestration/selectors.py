@@ -5,7 +5,7 @@ Synchronous ORM code; coroutines cross over by approvals.database.in_database.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -171,6 +171,13 @@ def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
             "pk", flat=True
         )
     )
+
+
+def written_by_others(epochs: Mapping[UUID, int]) -> list[UUID]:
+    """Those of the runs that have ended, or begun another epoch than the one given."""
+    current = Run.objects.filter(pk__in=epochs.keys(), status__in=OPEN).values_list("pk", "epoch")
+    mine = {run_id for run_id, epoch in current if epoch == epochs[run_id]}
+    return [run_id for run_id in epochs if run_id not in mine]
 
 
 def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:

@@ -1,10 +1,16 @@
-"""Where runs execute. An engine is told which run ids to execute, and nothing else."""
+"""Where runs execute. The engine only says: execute this run id.
+
+`local` executes them in the processes that serve, each under its lease; `procrastinate` in workers, which
+take them from a queue in PostgreSQL. A process takes part as a host.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Protocol
 from uuid import UUID
+
+from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 
 
 class Engine(Protocol):
@@ -17,5 +23,42 @@ class Engine(Protocol):
     async def execute(self, run_ids: Collection[UUID]) -> None:
         """Execute those of the runs that nobody executes yet."""
 
-    async def cancel(self, run_ids: Collection[UUID]) -> None:
-        """End those of the runs that this engine executes here."""
+
+class Host(Protocol):
+    """One process's part in executing runs, from start to stop."""
+
+    @property
+    def engine(self) -> Engine | None:
+        """What executes, at once and in this process, the runs that are started in it."""
+
+    @property
+    def executes(self) -> bool:
+        """Whether it can do its part now."""
+
+    async def start(self) -> None: ...
+
+    async def ready(self) -> None:
+        """Return once the process may execute runs."""
+
+    async def stop(self) -> None:
+        """Take nothing more, give steps under way a bounded time, let all else go unharmed."""
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        """These runs changed."""
+
+    async def look_everywhere(self) -> None:
+        """Any run may have changed."""
+
+
+def hand_over(run_ids: Collection[UUID]) -> None:
+    """Called in the transaction that queues these runs: see to it that somebody executes them.
+
+    The local engine's processes are told by a hint, after the commit.
+    """
+    if orchestration_settings().engine == PROCRASTINATE:
+        from orchestration.engines import jobs
+
+        jobs.defer(run_ids)
+
+
+__all__ = ["LOCAL", "PROCRASTINATE", "Engine", "Host", "hand_over"]

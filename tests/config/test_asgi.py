@@ -17,6 +17,7 @@ from approvals.database import database_now, in_database
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration import OrchestrationManager, journal
+from orchestration.engines import hand_over
 from orchestration.models import Process as Executor
 from orchestration.models import Run
 from tests import factories
@@ -110,6 +111,12 @@ def _in_a_terminal() -> UUID:
     lives = Now() + timedelta(minutes=5)
     terminal = Executor.objects.create(name="terminal", started_at=Now(), expires_at=lives)
     run_id, _ = journal.open_run(
-        orchestration="checklist", title="x", given=INPUT, owner_id=None, key="", process_id=terminal.pk
+        orchestration="checklist",
+        title="x",
+        given=INPUT,
+        owner_id=None,
+        key="",
+        process_id=terminal.pk,
+        hand_over=hand_over,
     )
     return run_id

@@ -18,6 +18,7 @@ from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.exceptions import Unavailable
 from orchestration import OrchestrationManager, Rejected, Run, journal, models, orchestration, selectors
+from orchestration.engines import hand_over
 from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, ReplayMismatch, plain_words
 from orchestration.journal import Ownership
@@ -152,6 +153,7 @@ async def test_an_unknown_orchestration_fails_in_plain_words(runtime: Runtime) -
         owner_id=None,
         key="",
         process_id=None,
+        hand_over=hand_over,
     )
     assert "no orchestration 'execution_gone'" in (await finished(run_id))["error"]
 
@@ -547,6 +549,7 @@ async def test_a_fenced_owner_takes_back_what_it_asked_of_an_ended_run(
                 owner_id=owner.pk,
                 key="",
                 process_id=None,
+                hand_over=hand_over,
             )
         )[0]
     ]

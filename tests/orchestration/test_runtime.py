@@ -18,7 +18,7 @@ from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.exceptions import Busy
 from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
-from orchestration import runtime as runtime_module
+from orchestration.engines import hand_over, leased
 from orchestration.models import OPEN, Process
 from orchestration.models import Run as RunRow
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
@@ -59,7 +59,7 @@ async def test_runs_that_were_queued_before_are_taken_up_at_the_start(process: P
 async def test_many_runs_are_claimed_in_batches(process: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one statement takes."""
     few = dataclasses.replace(conf.orchestration_settings(), claim_batch=2)
-    monkeypatch.setattr(runtime_module, "orchestration_settings", lambda: few)
+    monkeypatch.setattr(leased, "orchestration_settings", lambda: few)
     run_ids = [await in_database(OrchestrationManager().start, "runtime_quick") for _ in range(5)]
     await start_runtime()
     for run_id in run_ids:
@@ -118,7 +118,7 @@ async def test_a_process_that_lost_its_lease_begins_anew(
 ) -> None:
     """Renewing is refused, so it lets go of its runs, takes another lease, and what is free again."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(runtime_module, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(leased, "orchestration_settings", lambda: often)
     runtime = await start_runtime()
     await runtime.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
@@ -216,6 +216,7 @@ async def test_a_run_that_was_recorded_as_taken_but_never_begun_is_begun(runtime
         owner_id=None,
         key="",
         process_id=process.pk,
+        hand_over=hand_over,
     )
     await runtime.look_everywhere()
     assert (await finished(run_id))["result"] == "done"
@@ -241,7 +242,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
 ) -> None:
     """The runs of this process go on, whatever becomes of what others left."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(runtime_module, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(leased, "orchestration_settings", lambda: often)
     tried = asyncio.Semaphore(0)
     loop = asyncio.get_running_loop()
 
@@ -253,7 +254,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
     await runtime.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
-    monkeypatch.setattr(runtime_module, "withdraw_requests", busy)
+    monkeypatch.setattr(leased, "withdraw_requests", busy)
     await in_database(
         RunRow.objects.create,
         status="failed",

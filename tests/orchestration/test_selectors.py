@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from orchestration import journal, selectors
+from orchestration.engines import hand_over
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Message, Process, Run, StepRecord
 from tests import factories
@@ -191,7 +192,13 @@ def test_every_write_of_a_run_counts_as_a_change() -> None:
 
 def _opened() -> UUID:
     run_id, _ = journal.open_run(
-        orchestration="x", title="X", given={}, owner_id=None, key="", process_id=None
+        orchestration="x",
+        title="X",
+        given={},
+        owner_id=None,
+        key="",
+        process_id=None,
+        hand_over=hand_over,
     )
     return run_id
 

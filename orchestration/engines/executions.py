@@ -1,0 +1,95 @@
+"""What executes in this process: runs as tasks of its event loop, synchronous steps in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from orchestration.conf import orchestration_settings
+from orchestration.execution import Execution
+from orchestration.journal import Claimed
+
+log = logging.getLogger(__name__)
+
+# Seconds for a run to notice that this process lets go of it.
+LETTING_GO = 5.0
+
+
+class Executions:
+    """Belongs to one event loop. Ends with `let_go`, then `close`."""
+
+    def __init__(self) -> None:
+        self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
+        self._threads = ThreadPoolExecutor(
+            orchestration_settings().step_threads, thread_name_prefix="sayso-step"
+        )
+
+    @property
+    def run_ids(self) -> frozenset[UUID]:
+        """What executes here now."""
+        return frozenset(self._executing)
+
+    @property
+    def epochs(self) -> Mapping[UUID, int]:
+        """The epoch in which each run executes here."""
+        return {run_id: execution.epoch for run_id, (execution, _) in self._executing.items()}
+
+    def task_of(self, run_id: UUID) -> asyncio.Task[None] | None:
+        """It ends when the run's end is on record; it is cancelled where this process lets the run go, and
+        raises what broke the execution off."""
+        return self._executing.get(run_id, (None, None))[1]
+
+    def begin(self, claimed: Claimed) -> asyncio.Task[None]:
+        execution = Execution(claimed, self._threads)
+        # A clean context: what started the run (a request, a socket) is none of its business.
+        task = asyncio.create_task(execution.execute(), context=contextvars.Context())
+        self._executing[execution.run_id] = (execution, task)
+        task.add_done_callback(lambda _: self._ended(execution, task))
+        return task
+
+    def cancel(self, run_ids: Collection[UUID]) -> None:
+        """End those of the runs that execute here."""
+        for run_id in run_ids:
+            if run_id in self._executing:
+                self._executing[run_id][0].cancel()
+
+    def abandon(self, run_ids: Collection[UUID]) -> None:
+        """Stop executing them, without recording anything: others write them by now."""
+        for run_id in run_ids:
+            if run_id in self._executing:
+                execution, task = self._executing[run_id]
+                execution.let_go()
+                task.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Let go of what waits at once, and of what is within a step as soon as that is on record; of the
+        rest when the time is over."""
+        tasks = [task for _, task in self._executing.values()]
+        for execution, _ in self._executing.values():
+            execution.drain()
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Stop executing without recording anything: whoever claims the runs next goes on with them."""
+        tasks = [task for _, task in self._executing.values()]
+        self.abandon(self.run_ids)
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=LETTING_GO)
+            for task in stubborn:
+                log.error("run does not let go task=%r", task)
+
+    def close(self) -> None:
+        """Start no further steps; those in threads end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
+        if self._executing.get(execution.run_id, (None,))[0] is execution:
+            del self._executing[execution.run_id]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("run broke off run=%s", execution.run_id, exc_info=error)

@@ -1,0 +1,261 @@
+"""This process as a worker: it takes runs from the job queue, and executes thousands of waiting ones.
+
+The queue owns dispatch: one job a run, announced by NOTIFY, started again elsewhere when its worker's
+heartbeat has stopped. What a run writes is fenced by its epoch, so a worker that was only frozen can't write
+once another has begun the next one. The executions outlive the queue's connection: a worker that loses it
+begins anew, and a job that comes back finds its run still executing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+import procrastinate
+from django.db import Error as DatabaseError
+from procrastinate import exceptions, jobs, retry
+from procrastinate.contrib.django.utils import connector_params
+from procrastinate.worker import Worker as JobWorker
+
+from approvals.database import in_database
+from approvals.exceptions import ApprovalError
+from approvals.waiting.outages import keep_running
+from approvals.waiting.room import waiting_room
+from orchestration import journal, selectors
+from orchestration.conf import orchestration_settings
+from orchestration.engines import jobs as runs_as_jobs
+from orchestration.engines.executions import Executions
+from orchestration.engines.jobs import QUEUE, TASK
+from orchestration.execution import withdraw_requests
+
+log = logging.getLogger(__name__)
+
+# The worker's connections: one listens, one fetches, the others end jobs.
+CONNECTIONS = 6
+# Seconds for telling the queue which jobs are left, when the process stops.
+LAST_WORDS = 3.0
+# Seconds until a job whose run could not even begin is tried again.
+AGAIN = 5
+
+
+class LetGo(Exception):
+    """This process does not execute the run any more; another shall, at once."""
+
+
+class Worker:
+    """Takes jobs while it lives, `concurrency` at most. Follows the runs' topic."""
+
+    engine = None
+
+    def __init__(self, *, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._executions = Executions()
+        self._ready = asyncio.Event()
+        self._working: JobWorker | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        # Jobs whose function runs here; and taken ones without, as of the last look.
+        self._jobs: set[int] = set()
+        self._suspects: frozenset[int] = frozenset()
+
+    @property
+    def executes(self) -> bool:
+        return self._working is not None and self._working.worker_id is not None
+
+    @property
+    def run_ids(self) -> frozenset[UUID]:
+        """What executes here now."""
+        return self._executions.run_ids
+
+    async def start(self) -> None:
+        waiting_room().follow(journal.TOPIC, self)
+        for name, work in (("job worker", self._work), ("job keeper", self._keep)):
+            running = keep_running(name, work)
+            self._tasks.append(asyncio.create_task(running, context=contextvars.Context()))
+
+    async def ready(self) -> None:
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        working, (main, keeper) = self._working, self._tasks
+        keeper.cancel()
+        if working is not None:
+            working.stop()  # type: ignore[no-untyped-call]
+        await self._executions.drain(orchestration_settings().drain)
+        if working is not None:
+            # Its jobs have ended by now, or never will; it still says so to the queue.
+            await asyncio.wait([main], timeout=LAST_WORDS)
+        main.cancel()
+        await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        waiting_room().unfollow(journal.TOPIC, self)
+        self._executions.close()
+
+    # What it is told
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        await self._leave_what_is_lost(ids)
+        await self._tidy(ids - self.run_ids)
+
+    async def look_everywhere(self) -> None:
+        await self._leave_what_is_lost(self.run_ids)
+        await self._tidy(None)
+
+    async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
+        """Stop what others write by now, or have ended."""
+        epochs = {run_id: epoch for run_id, epoch in self._executions.epochs.items() if run_id in among}
+        if epochs:
+            self._executions.abandon(await in_database(selectors.written_by_others, epochs))
+
+    async def _tidy(self, among: Collection[UUID] | None) -> None:
+        for run_id in await in_database(selectors.untidy, among):
+            await in_database(withdraw_requests, run_id)
+
+    # Jobs
+
+    async def _work(self) -> None:
+        """Take and execute jobs, until the queue's connection fails or the process stops."""
+        settings = orchestration_settings()
+        app = procrastinate.App(connector=_connector())
+        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
+        app.job_manager = _Jobs(app.connector)
+        async with app.open_async():
+            self._working = JobWorker(
+                app,
+                queues=[QUEUE],
+                concurrency=self._concurrency,
+                shutdown_graceful_timeout=LAST_WORDS,
+                delete_jobs=jobs.DeleteJobCondition.ALWAYS,
+                install_signal_handlers=False,
+                update_heartbeat_interval=settings.heartbeat,
+                stalled_worker_timeout=settings.heartbeat_lost,
+            )
+            self._ready.set()
+            try:
+                await self._working.run()  # type: ignore[no-untyped-call]
+            finally:
+                self._working = None
+
+    async def _execute(self, context: procrastinate.JobContext, run_id: str) -> None:
+        job_id = context.job.id or 0
+        self._jobs.add(job_id)
+        try:
+            await self._executed(UUID(run_id))
+        finally:
+            self._jobs.discard(job_id)
+
+    async def _executed(self, run_id: UUID) -> None:
+        execution = self._executions.task_of(run_id)
+        if execution is None:
+            claimed = await in_database(journal.claim, [run_id], None)
+            if not claimed:
+                return  # it has ended, or a process with a lease executes it
+            execution = self._executions.begin(claimed[0])
+        await asyncio.wait([execution])
+        if execution.cancelled():
+            raise LetGo(run_id)
+        if error := execution.exception():
+            raise error
+
+    # What nobody else would notice
+
+    async def _keep(self) -> None:
+        """Now and then, have somebody execute what no living worker does."""
+        settings = orchestration_settings()
+        async with procrastinate.App(connector=_connector(connections=1)).open_async() as app:
+            while True:
+                await self._continue_stalled(app)
+                await self._continue_forgotten(app)
+                if given := await in_database(runs_as_jobs.defer_the_jobless):
+                    log.warning("runs had no job runs=%d", len(given))
+                await self._look_after_others()
+                await asyncio.sleep(settings.heartbeat)
+
+    async def _continue_stalled(self, app: procrastinate.App) -> None:
+        stalled = await app.job_manager.get_stalled_jobs(
+            queue=QUEUE, seconds_since_heartbeat=orchestration_settings().heartbeat_lost
+        )
+        for job in stalled:
+            log.warning("worker lost worker=%s run=%s", job.worker_id, job.task_kwargs["run_id"])
+            await _continue(app, job.id or 0, UUID(str(job.task_kwargs["run_id"])))
+
+    async def _continue_forgotten(self, app: procrastinate.App) -> None:
+        """Jobs that this worker has taken, but does not execute: the answer of the queue got lost."""
+        worker_id = self._working.worker_id if self._working is not None else None
+        if worker_id is None or await in_database(runs_as_jobs.number_taken_by, worker_id) <= len(self._jobs):
+            self._suspects = frozenset()
+            return
+        taken = await in_database(runs_as_jobs.taken_by, worker_id)
+        suspects = taken.keys() - self._jobs
+        for job_id in suspects & self._suspects:
+            log.warning("job forgotten job=%s run=%s", job_id, taken[job_id])
+            await _continue(app, job_id, taken[job_id])
+        self._suspects = frozenset(suspects)
+
+    async def _look_after_others(self) -> None:
+        try:
+            await self.look_everywhere()
+        except (DatabaseError, ApprovalError) as error:
+            log.warning("not everything looked after error=%r", error)
+
+
+class Dispatcher:
+    """The host of a process that has its runs executed by workers: there is nothing for it to do."""
+
+    engine = None
+    executes = True
+
+    async def start(self) -> None: ...
+
+    async def ready(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def look(self, ids: frozenset[UUID]) -> None: ...
+
+    async def look_everywhere(self) -> None: ...
+
+
+class _Again(retry.BaseRetryStrategy):
+    """A job ends with its run, never before."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> retry.RetryDecision:
+        if isinstance(exception, LetGo | asyncio.CancelledError):
+            return retry.RetryDecision()
+        return retry.RetryDecision(retry_in={"seconds": AGAIN})
+
+
+class _Jobs(procrastinate.manager.JobManager):
+    """A job that was given to others meanwhile, or whose end can't be told now, is no reason to fail: the
+    keeper sees to the rest."""
+
+    async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
+        try:
+            await super().finish_job(job, status, delete_job)
+        except exceptions.ConnectorException as error:
+            log.warning("job not ended job=%s error=%s", job.id, _cause(error))
+
+    async def retry_job(self, job: jobs.Job, *args: Any, **changes: Any) -> None:
+        try:
+            await super().retry_job(job, *args, **changes)
+        except exceptions.ConnectorException as error:
+            log.warning("job not given back job=%s error=%s", job.id, _cause(error))
+
+
+async def _continue(app: procrastinate.App, job_id: int, run_id: UUID) -> None:
+    """Replace the job by a new one: whatever its former worker still says of it is about nothing then."""
+    await in_database(runs_as_jobs.defer, [run_id])
+    try:
+        await app.job_manager.finish_job_by_id_async(job_id, jobs.Status.FAILED, delete_job=True)
+    except exceptions.ConnectorException as error:
+        log.info("job was continued by others job=%s error=%s", job_id, _cause(error))
+
+
+def _connector(connections: int = CONNECTIONS) -> procrastinate.PsycopgConnector:
+    return procrastinate.PsycopgConnector(kwargs=connector_params(), min_size=1, max_size=connections)
+
+
+def _cause(error: BaseException) -> object:
+    return error.__cause__ or error

@@ -1,0 +1,70 @@
+"""A worker: takes runs from the job queue and executes them, in a process that serves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from approvals.management.installation import require_tables
+from approvals.management.screen import Misuse, Screen
+from orchestration.conf import PROCRASTINATE, orchestration_settings
+from orchestration.runtime import start_runtime, stop_runtime
+
+MOST = 100_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Execute runs from the job queue (SAYSO_ENGINE=procrastinate), until SIGTERM or Ctrl-C: then steps"
+        " under way may end, and all else goes on in other workers."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            default=10_000,
+            help="runs at once, most of which wait for people; default: %(default)s",
+        )
+
+    def handle(self, *, concurrency: int, **options: Any) -> None:
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        if not 1 <= concurrency <= MOST:
+            raise Misuse(f"--concurrency {concurrency} is out of range: 1 to {MOST}.")
+        engine = orchestration_settings().engine
+        if engine != PROCRASTINATE:
+            raise Misuse(
+                f"SAYSO_ENGINE is {engine!r}: runs execute in the processes that serve. Set it to"
+                f" {PROCRASTINATE!r}, for these and for every worker."
+            )
+        require_tables()
+        asyncio.run(_work(concurrency, screen))
+        screen.say("Stopped.", style="dim")
+
+
+async def _work(concurrency: int, screen: Screen) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    runtime = await start_runtime(concurrency=concurrency)
+    try:
+        await _first(runtime.ready(), stopping.wait())
+        if not stopping.is_set():
+            screen.say(f"Sayso works on up to {concurrency:,} runs at once (Ctrl-C stops it).")
+            await stopping.wait()
+    finally:
+        await stop_runtime()
+
+
+async def _first(*awaitables: Any) -> None:
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
