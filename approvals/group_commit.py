@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from time import perf_counter
+from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
-from approvals import decisions
+from approvals import decisions, telemetry
 from approvals.commands import Command, Result
 from approvals.conf import approval_settings
 from approvals.exceptions import Busy, Unavailable
@@ -25,7 +27,11 @@ from approvals.exceptions import Busy, Unavailable
 logger = logging.getLogger(__name__)
 
 _LOST = (OperationalError, InterfaceError)
-_Queued = tuple[Command, "Future[Result]"]
+# A command, its future, and the span of whoever handed it over.
+_Queued = tuple[Command, "Future[Result]", Any]
+
+# So many requests are named where a batch fails.
+NAMED = 10
 
 
 class Writer:
@@ -45,15 +51,17 @@ class Writer:
         A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
         full: then none of them was taken.
         """
-        queued: list[_Queued] = [(command, _uncancellable()) for command in commands]
+        here = telemetry.here()
+        queued: list[_Queued] = [(command, _uncancellable(), here) for command in commands]
         with self._lock:
             if len(self._queue) + len(queued) > self._capacity:
+                telemetry.writer_full.inc(len(queued))
                 raise Busy("More commands are queued than may wait; try again in a moment.")
             self._queue.extend(queued)
             if queued and not self._draining:
                 self._draining = True
                 self._thread.submit(self._drain)
-        return [future for _, future in queued]
+        return [future for _, future, _ in queued]
 
     def __len__(self) -> int:
         """How many commands wait for the thread."""
@@ -114,17 +122,30 @@ def _uncancellable() -> Future[Result]:
 
 def _write(batch: list[_Queued]) -> None:
     try:
-        results = _executed([command for command, _ in batch])
+        results = _timed(batch)
     except Exception as error:  # noqa: BLE001  the loop's outer edge: every caller gets its error
         if len(batch) > 1 and (not isinstance(error, _LOST) or _database_answers()):
-            logger.warning("batch_failed commands=%d error=%r: one by one", len(batch), error)
+            requests = _named(batch)
+            logger.warning(
+                "batch_failed commands=%d requests=%s error=%r: one by one", len(batch), requests, error
+            )
             for queued in batch:
                 _write([queued])
         else:
             _fail(batch, error)
     else:
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future, _), result in zip(batch, results, strict=True):
             future.set_result(result)
+
+
+def _timed(batch: list[_Queued]) -> list[Result]:
+    links = [here for _, _, here in batch if here is not None]
+    began = perf_counter()
+    with telemetry.span("sayso.write", links, commands=len(batch)):
+        results = _executed([command for command, _, _ in batch])
+    telemetry.batch_seconds.observe(perf_counter() - began)
+    telemetry.batch_size.observe(len(batch))
+    return results
 
 
 def _executed(commands: list[Command]) -> list[Result]:
@@ -149,8 +170,15 @@ def _database_answers() -> bool:
 
 
 def _fail(batch: list[_Queued], error: Exception) -> None:
-    logger.error("write_failed commands=%d error=%r", len(batch), error, exc_info=error)
+    requests = _named(batch)
+    logger.error("write_failed commands=%d requests=%s error=%r", len(batch), requests, error, exc_info=error)
     if isinstance(error, _LOST):
         error = Unavailable("The database does not answer. Nothing that is on record is lost; try again.")
-    for _, future in batch:
+    for _, future, _ in batch:
         future.set_exception(error)
+
+
+def _named(batch: list[_Queued]) -> str:
+    """Which requests it is about: the first of them."""
+    names = [str(command.request_id) for command, _, _ in batch[:NAMED]]
+    return ",".join(names) + ("…" if len(batch) > NAMED else "")

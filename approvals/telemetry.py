@@ -1,4 +1,4 @@
-"""What this process tells about itself: numbers for Prometheus, spans for OpenTelemetry, ids for its log lines.
+"""What this process tells about itself: numbers for Prometheus, spans for OpenTelemetry, ids for log lines.
 
 Where nobody listens it costs next to nothing. It knows neither Django nor what is counted: anything may
 import it. docs/observability.md says what each name means.
@@ -46,9 +46,7 @@ resumed = _histogram("sayso_resume_seconds", "From the closing of a request unti
 batch_size = _histogram("sayso_writer_batch_size", "Commands written in one transaction.", _SETS)
 batch_seconds = _histogram("sayso_writer_batch_seconds", "Duration of the writer's transactions.", _QUICK)
 writer_full = _counter("sayso_writer_full_total", "Commands that the writer's full queue did not take.")
-reconnects = _counter(
-    "sayso_listener_reconnects_total", "How often the listener heard again after it did not."
-)
+reconnects = _counter("sayso_listener_reconnects_total", "How often the listener heard again.")
 hints = _counter("sayso_hints_total", "Ids that others should have been told of.", "fate")
 sockets = Gauge("sayso_sockets", "WebSockets that are open here.", registry=REGISTRY)
 http_refusals = _counter("sayso_http_refusals_total", "Calls of the API that were refused.", "code")

@@ -37,4 +37,5 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:
             transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
+    batch.figures.tell(results)
     return results

@@ -22,6 +22,7 @@ from approvals.commands import (
     Reschedule,
     View,
 )
+from approvals.decisions.figures import Figures
 from approvals.decisions.reading import Said, read
 from approvals.lifecycle import Kind, Status, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
@@ -61,6 +62,7 @@ class Batch:
         self.changed: dict[UUID, None] = {}
         self.closed: set[UUID] = set()
         self.callbacks: list[UUID] = []
+        self.figures = Figures()
         self._opened: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[dict[str, Any]] = []
@@ -79,6 +81,7 @@ class Batch:
         if row.key:
             self.by_key[row.key_scope, row.key] = row
         self._opened.add(row.pk)
+        self.figures.opened(row)
         self._name(row, command)
         self.change(row)
 
@@ -99,12 +102,14 @@ class Batch:
         row.status, row.closed_at, row.comment = status.value, self.now, comment
         row.decided_by = self._user(person) if person else None
         self.closed.add(row.pk)
+        self.figures.closed(status, actor.channel)
         self.change(row)
 
     def time_out(self, row: HumanRequest) -> None:
         """Record what the request itself says that its deadline decides."""
         row.answer = row.default
         self.close(row, Status.TIMED_OUT, DEADLINE, "")
+        self.figures.timed_out(row, self.now)
         decided: dict[str, Any] = {"deadline": row.deadline.isoformat()} if row.deadline else {}
         decided |= {"on_timeout": row.on_timeout} if row.kind == Kind.APPROVAL else {"default": row.default}
         self.record(row, Event.TIMED_OUT, DEADLINE, decided, status=Status.TIMED_OUT)

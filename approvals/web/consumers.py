@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 
-from approvals import deciding, selectors, tokens
+from approvals import deciding, selectors, telemetry, tokens
 from approvals.commands import Actor, Channel
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
@@ -79,12 +79,14 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.outbox = Outbox(send)
+        telemetry.sockets.inc()
         async with asyncio.TaskGroup() as self._acts:
             try:
                 await self._converse(receive)
             finally:
                 self.leave()
                 self.outbox.discard()
+                telemetry.sockets.dec()
 
     def join(self, credential: Credential) -> None:
         """Take seats in the hubs that show something here."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from django.http import HttpResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from approvals import telemetry
 from approvals.exceptions import ApprovalError, InvalidRequest
 from approvals.lifecycle import Outcome
 from approvals.selectors import outcome_on_the_wire
@@ -199,6 +200,7 @@ def contents_of(error: Refusal) -> dict[str, Any]:
 
 def _response(code: str, contents: Mapping[str, Any]) -> HttpResponse:
     status = STATUSES[code]
+    telemetry.http_refusals.labels(code).inc()
     return HttpResponse(
         json.dumps(_body(code, contents)),
         content_type=MEDIA_TYPE,
