@@ -257,5 +257,7 @@ LOGGING = {
         # They print a line or more a second while a server is away, which our own lines tell once.
         "psycopg.pool": {"level": "ERROR"},
         "channels_redis.pubsub": {"level": "CRITICAL"},
+        # Every job's start and end; runs are told by our own lines.
+        "procrastinate": {"level": "WARNING"},
     },
 }

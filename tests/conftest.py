@@ -2,7 +2,8 @@
 
 A test that uses the database runs on `sqlite-memory` and `postgresql-redis`; marked `every_stack` on all four
 combinations, marked `one_stack` on the first only, marked `stacks("…")` on those named. Database tests are
-always transactional: the writer and the database threads have connections of their own. Tests are grouped by
+always transactional: the writer and the database threads have connections of their own. Tests of runs (that
+use `runtime`) run on `postgresql-redis-workers`, too, where the job queue dispatches. Tests are grouped by
 stack, and the swap is made in place, so product code sees nothing but 'default'.
 """
 
@@ -26,7 +27,7 @@ from pytest_django import DjangoDbBlocker
 from tests import in_process, processes
 from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
-from tests.stacks import STACKS, Database, PostgresDatabase, SqliteDatabase, Stack
+from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, SqliteDatabase, Stack
 
 D = TypeVar("D", bound=Database)
 
@@ -80,13 +81,15 @@ def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
         return ("postgresql-redis",)
     if "private_redis" in names:
         return ("sqlite-redis", "postgresql-redis")
+    if "runtime" in names:
+        return (*BOTH_DATABASES, WITH_WORKERS)
     return BOTH_DATABASES
 
 
 def _stack_order(item: pytest.Item) -> int:
     callspec = getattr(item, "callspec", None)
     stack = callspec.params.get("stack") if callspec else None
-    return STACKS.index(stack) + 1 if stack else 0
+    return (*STACKS, WITH_WORKERS).index(stack) + 1 if stack else 0
 
 
 # --- The stack ---
@@ -144,7 +147,7 @@ def stack(
     request: pytest.FixtureRequest, servers: Servers, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Stack]:
     """The database and layer this test runs on. Requesting it is enough to use the database."""
-    engine, _, layer = request.param.partition("-")
+    engine, layer, *_ = request.param.split("-")
     with django_db_blocker.unblock():
         database = servers.database(engine)
         stack = Stack(request.param, database, servers.redis if layer == "redis" else None)

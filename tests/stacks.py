@@ -25,6 +25,8 @@ from tests.processes import PROJECT, bare_environment
 from tests.servers import ForeignServer, PostgresServer, RedisServer
 
 STACKS = ("sqlite-memory", "sqlite-redis", "postgresql-memory", "postgresql-redis")
+# Runs execute in workers of the job queue; elsewhere in the processes that serve.
+WITH_WORKERS = "postgresql-redis-workers"
 
 SECRET_KEY = secrets.token_urlsafe(64)
 
@@ -192,12 +194,17 @@ class Stack:
     @property
     def engine(self) -> str:
         """ "sqlite" or "postgresql"."""
-        return self.name.partition("-")[0]
+        return self.name.split("-")[0]
 
     @property
     def layer(self) -> str:
         """ "memory" or "redis"."""
-        return self.name.partition("-")[2]
+        return self.name.split("-")[1]
+
+    @property
+    def workers(self) -> bool:
+        """Whether runs execute in workers of the job queue."""
+        return self.name == WITH_WORKERS
 
     @property
     def environment(self) -> dict[str, str]:
@@ -210,7 +217,8 @@ class Stack:
 
     def _environment(self, database: dict[str, str]) -> dict[str, str]:
         layer = {"REDIS_URL": self.redis.url} if self.redis else {}
-        return bare_environment() | {"SAYSO_SECRET_KEY": SECRET_KEY} | database | layer
+        engine = {"SAYSO_ENGINE": "procrastinate"} if self.workers else {}
+        return bare_environment() | {"SAYSO_SECRET_KEY": SECRET_KEY} | database | layer | engine
 
 
 def installation_settings(environment: dict[str, str]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ Processes: TypeAlias = Callable[[], Awaitable[LocalEngine]]
 
 @pytest.fixture
 async def runtime(stack: Stack) -> AsyncIterator[Runtime]:
-    """This process executes runs, as a server does."""
-    runtime = await start_runtime()
+    """This process executes runs, as a server does, or a worker where the stack has those."""
+    runtime = await start_runtime(concurrency=100)
     await runtime.ready()
     yield runtime
     await stop_runtime()
