@@ -40,6 +40,7 @@ class Person:
     group: int | None = None
 
 
+PROGRAM = 0
 DESK = 1
 
 CAST: Mapping[int, Person] = MappingProxyType(
@@ -57,7 +58,7 @@ CAST: Mapping[int, Person] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One of the trail; `outcome` is empty unless it closed the request."""
+    """One of the trail, refusals apart; `outcome` is empty unless it closed the request."""
 
     event: str
     who: Who
@@ -66,7 +67,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request as it must be on record. `due`: its deadline has passed; `said`: who has said what."""
+    """A request as it must be on record. `due`: its deadline has passed; `said`: who has said what.
+
+    `refused` names whom its trail has refused; when, makes no difference to anybody.
+    """
 
     asked: OpenRequest = field(hash=False)
     round: int
@@ -82,6 +86,7 @@ class Question:
     comment: str = ""
     rescheduled: bool = False
     trail: tuple[Entry, ...] = ()
+    refused: tuple[int, ...] = ()
 
     @property
     def id(self) -> UUID:
@@ -104,6 +109,9 @@ class Question:
 
     def noted(self, event: str, who: Who, outcome: str = "") -> Question:
         return replace(self, trail=(*self.trail, Entry(event=event, who=who, outcome=outcome)))
+
+    def having_refused(self, who: Who) -> Question:
+        return replace(self, refused=tuple(sorted((*self.refused, who or PROGRAM))))
 
     def closed(self, event: str, who: Who, status: str, comment: str = "") -> Question:
         ended = replace(self, status=status, decided_by=who, comment=comment)
@@ -296,7 +304,7 @@ def _timed_out(question: Question) -> Question:
 
 def _not_allowed(question: Question, actor: Actor) -> tuple[Question, Reply]:
     code = "not_permitted" if _sees(question, actor.user_id) else "unknown_request"
-    return question.noted("refused", actor.user_id), Reply(code=code)
+    return question.having_refused(actor.user_id), Reply(code=code)
 
 
 def _too_late_or_not_first(question: Question, who: Who) -> tuple[Question, Reply]:
@@ -304,7 +312,7 @@ def _too_late_or_not_first(question: Question, who: Who) -> tuple[Question, Repl
     if question.status == "pending" and question.due:
         question = _timed_out(question)
     code = "too_late" if question.status == "timed_out" else "already_decided"
-    return question.noted("refused", who), Reply(code=code, told=question)
+    return question.having_refused(who), Reply(code=code, told=question)
 
 
 def _as_left(question: Question) -> Question:

@@ -110,16 +110,15 @@ class Stage:
 
     def _check_trail(self, entries: Sequence[AuditEntry], question: Question) -> None:
         """All in order; of refusals, as many as a minute may add, whenever that began."""
-        events = [(entry.event, entry.actor_id, entry.outcome) for entry in entries]
-        must = [(entry.event, self._people[entry.who], entry.outcome) for entry in question.trail]
-        assert [one for one in events if one[0] != "refused"] == [one for one in must if one[0] != "refused"]
-        refused, must_refuse = (
-            Counter(one for one in them if one[0] == "refused") for them in (events, must)
-        )
+        trail = [
+            (entry.event, entry.actor_id, entry.outcome) for entry in entries if entry.event != "refused"
+        ]
+        assert trail == [(one.event, self._people[one.who], one.outcome) for one in question.trail]
+        refused = Counter(entry.actor_id for entry in entries if entry.event == "refused")
+        must_refuse = Counter(self._people[who or None] for who in question.refused)
         assert refused <= must_refuse
-        assert refused >= Counter(
-            {one: min(number, audit.REFUSALS_PER_MINUTE) for one, number in must_refuse.items()}
-        )
+        for who, times in must_refuse.items():
+            assert refused[who] >= min(times, audit.REFUSALS_PER_MINUTE)
 
     def _outcome(self, question: Question) -> Outcome:
         return Outcome(

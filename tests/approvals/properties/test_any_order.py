@@ -17,14 +17,9 @@ from approvals.commands import (
     Answer,
     Command,
     Decide,
-    Expire,
     OpenRequest,
-    Reassign,
     Refused,
-    Reschedule,
     Result,
-    View,
-    Withdraw,
 )
 from approvals.deciding import accepted
 from approvals.exceptions import ApprovalError
@@ -48,10 +43,15 @@ class Service(RuleBasedStateMachine):
         self.given: list[Command] = []
         self.results: list[Result] = []
 
-    @initialize(first=wishes.questions(ids=st.just(wishes.IDS[0])), second=wishes.questions())
-    def something_is_asked(self, first: OpenRequest, second: OpenRequest) -> None:
-        self.one_by_one(first)
-        self.one_by_one(second)
+    @initialize(
+        approval=wishes.questions(ids=st.just(wishes.APPROVALS[0])),
+        another=wishes.questions(ids=st.just(wishes.APPROVALS[1])),
+        clarification=wishes.questions(ids=st.just(wishes.CLARIFICATIONS[0])),
+    )
+    def some_are_asked(self, approval: OpenRequest, another: OpenRequest, clarification: OpenRequest) -> None:
+        self.one_by_one(approval)
+        self.one_by_one(another)
+        self.one_by_one(clarification)
 
     @rule(command=wishes.questions())
     def ask(self, command: OpenRequest) -> None:
@@ -65,24 +65,8 @@ class Service(RuleBasedStateMachine):
     def answer(self, command: Answer) -> None:
         self.one_by_one(command)
 
-    @rule(command=wishes.withdrawals)
-    def withdraw(self, command: Withdraw) -> None:
-        self.one_by_one(command)
-
-    @rule(command=wishes.reassignments)
-    def reassign(self, command: Reassign) -> None:
-        self.one_by_one(command)
-
-    @rule(command=wishes.expiries)
-    def expire(self, command: Expire) -> None:
-        self.one_by_one(command)
-
-    @rule(command=wishes.reschedulings)
-    def reschedule(self, command: Reschedule) -> None:
-        self.one_by_one(command)
-
-    @rule(command=wishes.views)
-    def view(self, command: View) -> None:
+    @rule(command=wishes.others)
+    def withdraw_reassign_reschedule_view_or_expire(self, command: Command) -> None:
         self.one_by_one(command)
 
     @rule(which=st.integers(min_value=0))

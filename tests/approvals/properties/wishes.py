@@ -5,6 +5,8 @@ In the model's numbers: any request, asked or not, by anybody, allowed or not; s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -28,7 +30,11 @@ from approvals.commands import (
 from approvals.lifecycle import Kind, Verdict
 from tests.approvals.properties.model import CAST, DESK, Who
 
-IDS = tuple(UUID(int=number) for number in range(1, 6))
+T = TypeVar("T")
+
+APPROVALS = (UUID(int=1), UUID(int=2), UUID(int=3))
+CLARIFICATIONS = (UUID(int=4), UUID(int=5))
+IDS = (*APPROVALS, *CLARIFICATIONS)
 KEYS = ("refund", "audit")
 FAR = 3600.0
 
@@ -37,35 +43,38 @@ def actor(who: Who) -> Actor:
     return Actor.program() if who is None else Actor(user_id=who, channel=Channel.API, address="127.0.0.1")
 
 
+def mostly(usual: Sequence[T], *unusual: T) -> st.SearchStrategy[T]:
+    """One of the usual eight times in nine; or one of all the others."""
+    return st.sampled_from(range(9)).flatmap(lambda at: st.sampled_from(unusual if at == 8 else usual))
+
+
 ids = st.sampled_from(IDS)
-people = st.sampled_from([*CAST])
-actors = st.sampled_from([1, 2, 3, 1, 2, 3, None, *CAST]).map(actor)
+keyed: tuple[Reference, ...] = tuple(Keyed(key_scope="", key=key) for key in KEYS)
+some_approval: st.SearchStrategy[Reference] = mostly(APPROVALS, *CLARIFICATIONS, *keyed)
+some_clarification: st.SearchStrategy[Reference] = mostly(CLARIFICATIONS, *APPROVALS, *keyed)
+some_request: st.SearchStrategy[Reference] = mostly(IDS, *keyed)
+actors = mostly([1, 2, 3], None, *CAST).map(actor)
 comments = st.sampled_from(["", "Fine."])
-references: st.SearchStrategy[Reference] = st.one_of(
-    ids, ids, ids, st.builds(Keyed, key_scope=st.just(""), key=st.sampled_from(KEYS))
-)
-named = st.sampled_from([(), (), (1,), (1, 2), (3, 6)])
-groups = st.sampled_from([(), (), (DESK,)])
-timeouts = st.sampled_from([None, FAR, FAR, 0.0])
-arguments = st.sampled_from([{}, {"amount": 12}])
+named = mostly([(), (1, 2, 3)], (1,), (3, 6))
+groups = mostly([()], (DESK,))
 
 
 @st.composite
 def questions(
     draw: st.DrawFn,
     ids: st.SearchStrategy[UUID] = ids,
-    timeouts: st.SearchStrategy[float | None] = timeouts,
+    timeouts: st.SearchStrategy[float | None] = mostly([FAR, FAR, FAR, None], 0.0),  # noqa: B008  a constant
 ) -> OpenRequest:
     """Approvals, of which some want several votes or may be edited (never both), and clarifications."""
-    kind = draw(st.sampled_from([Kind.APPROVAL, Kind.APPROVAL, Kind.CLARIFICATION]))
-    approval = kind is Kind.APPROVAL
-    required = draw(st.sampled_from([1, 1, 2, 3])) if approval else 1
+    request_id = draw(ids)
+    approval = request_id in APPROVALS
+    required = draw(st.sampled_from([1, 2, 3])) if approval else 1
     return OpenRequest(
-        request_id=draw(ids),
-        actor=draw(st.sampled_from([None, None, 1, 6]).map(actor)),
-        kind=kind,
-        title=draw(st.sampled_from(["Refund", "Refund", "Other"])),
-        arguments=draw(arguments) if approval else {},
+        request_id=request_id,
+        actor=draw(mostly([None], 1, 6).map(actor)),
+        kind=Kind.APPROVAL if approval else Kind.CLARIFICATION,
+        title=draw(mostly(["Refund"], "Other")),
+        arguments=draw(mostly([{}], {"amount": 12})) if approval else {},
         editable=approval and required == 1 and draw(st.booleans()),
         requester_id=draw(st.sampled_from([None, 1, 6])),
         user_ids=draw(named),
@@ -82,10 +91,10 @@ def questions(
 
 @st.composite
 def decisions(draw: st.DrawFn) -> Decide:
-    verdict = draw(st.sampled_from([Verdict.APPROVE, Verdict.APPROVE, Verdict.REJECT]))
-    edited = draw(st.sampled_from([None, None, {"amount": 10}])) if verdict is Verdict.APPROVE else None
+    verdict = draw(st.sampled_from([Verdict.APPROVE, Verdict.APPROVE, Verdict.APPROVE, Verdict.REJECT]))
+    edited = draw(mostly([None], {"amount": 10})) if verdict is Verdict.APPROVE else None
     return Decide(
-        request_id=draw(references),
+        request_id=draw(some_approval),
         actor=draw(actors),
         verdict=verdict,
         comment=draw(comments),
@@ -94,18 +103,35 @@ def decisions(draw: st.DrawFn) -> Decide:
 
 
 answers = st.builds(
-    Answer, request_id=references, actor=actors, answer=st.sampled_from(["", "4711"]), comment=comments
+    Answer,
+    request_id=some_clarification,
+    actor=actors,
+    answer=st.sampled_from(["", "4711"]),
+    comment=comments,
 )
 withdrawals = st.builds(
-    Withdraw, request_id=references, actor=st.sampled_from([None, 1, 6, 4, 2]).map(actor), reason=comments
+    Withdraw,
+    request_id=some_request,
+    actor=st.sampled_from([None, 1, 6, 4, 2]).map(actor),
+    reason=comments,
 )
-reassignments = st.builds(Reassign, request_id=references, actor=actors, user_ids=named, group_ids=groups)
+reassignments = st.builds(
+    Reassign,
+    request_id=some_request,
+    actor=st.sampled_from([None, 4, 1, 2]).map(actor),
+    user_ids=named,
+    group_ids=groups,
+)
 expiries = st.builds(Expire, request_id=ids, actor=st.just(DEADLINE))
 reschedulings = st.builds(
-    Reschedule, request_id=references, actor=st.just(Actor.program()), timeout=st.sampled_from([0.0, FAR])
+    Reschedule,
+    request_id=some_request,
+    actor=st.just(Actor.program()),
+    timeout=mostly([FAR], 0.0),
 )
 views = st.builds(View, request_id=ids, actor=actors)
 
+others: st.SearchStrategy[Command] = st.one_of(withdrawals, reassignments, expiries, reschedulings, views)
 commands: st.SearchStrategy[Command] = st.one_of(
-    questions(), decisions(), decisions(), answers, withdrawals, reassignments, expiries, reschedulings, views
+    questions(), decisions(), decisions(), decisions(), answers, answers, others
 )
