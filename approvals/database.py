@@ -28,6 +28,9 @@ CLOCK = {
 # Seconds after its last use in which a connection is taken for alive.
 TRUSTED = 0.1
 
+# Seconds after which a reading of the database's clock gives way to any other.
+READING_HOLDS = 60.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,10 +58,21 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 def database_now() -> datetime:
     """The database's clock, the only one that decides; UTC."""
+    asked = monotonic()
     with connection.cursor() as cursor:
         cursor.execute(CLOCK[connection.vendor])
         (moment,) = cursor.fetchone()
-        return as_utc(moment)
+    now = as_utc(moment)
+    _reading.note(asked, now)
+    return now
+
+
+def seconds_since(moment: datetime) -> float | None:
+    """How long ago the database's clock said so, by what it said last. None where nobody has asked it yet.
+
+    For figures only: it is wrong by half of what that question took, and after the machine was suspended.
+    """
+    return None if _reading.ahead is None else monotonic() + _reading.ahead - moment.timestamp()
 
 
 def as_utc(moment: datetime | str) -> datetime:
@@ -84,12 +98,28 @@ def _threads() -> ThreadPoolExecutor:
     )
 
 
+class _Reading:
+    """How far the database's clock is ahead of this process's monotonic one: of the last minute's questions
+    the one that was answered soonest."""
+
+    ahead: float | None = None
+    _took = inf
+    _at = -inf
+
+    def note(self, asked: float, now: datetime) -> None:
+        answered = monotonic()
+        took = answered - asked
+        if took <= self._took or answered - self._at > READING_HOLDS:
+            self.ahead, self._took, self._at = now.timestamp() - asked - took / 2, took, answered
+
+
 class _Rest(local):
     """Since when (monotonic clock) a thread has not used its connection."""
 
     since = -inf
 
 
+_reading = _Reading()
 _rest = _Rest()
 _kept: list[BaseDatabaseWrapper] = []
 

@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from approvals import group_commit, permissions, selectors
+from approvals import group_commit, permissions, selectors, telemetry
 from approvals.commands import (
     Accepted,
     Actor,
@@ -68,7 +68,8 @@ def decide(
     harmless. Raises UnknownRequest, NotPermitted, AlreadyDecided, TooLate, InvalidAnswer, Busy, Unavailable.
     """
     decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
-    return written(_decide_command(actor, decision))
+    with _span(actor, request_id) as span:
+        return _noted(span, written(_decide_command(actor, decision)))
 
 
 async def adecide(
@@ -80,9 +81,10 @@ async def adecide(
     arguments: dict[str, Any] | None = None,
 ) -> Outcome:
     decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
-    if arguments is None:  # nothing is held against the request before the writer has it
-        return await awritten(_unfitted(actor, decision))
-    return await awritten(await in_database(_decide_command, actor, decision))
+    with _span(actor, request_id) as span:
+        if arguments is None:  # nothing is held against the request before the writer has it
+            return _noted(span, await awritten(_unfitted(actor, decision)))
+        return _noted(span, await awritten(await in_database(_decide_command, actor, decision)))
 
 
 def decide_each(actor: Actor, decisions: Sequence[Decision]) -> list[Outcome | ApprovalError]:
@@ -113,11 +115,14 @@ async def adecide_many(
 def answer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
     """Answer a clarification: text, one of the choices (a list where several may be chosen), or structured
     data that fits the schema. Raises as `decide` does."""
-    return written(_answer_command(actor, request_id, answer, comment))
+    with _span(actor, request_id) as span:
+        return _noted(span, written(_answer_command(actor, request_id, answer, comment)))
 
 
 async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
-    return await awritten(await in_database(_answer_command, actor, request_id, answer, comment))
+    with _span(actor, request_id) as span:
+        command = await in_database(_answer_command, actor, request_id, answer, comment)
+        return _noted(span, await awritten(command))
 
 
 def withdraw(actor: Actor, request_id: UUID | str, reason: str = "") -> Outcome:
@@ -171,6 +176,15 @@ def accepted(command: Command) -> Accepted:
 async def awritten(command: Command) -> Outcome:
     """As `written`, for coroutines. Cancelling the caller does not take the command back."""
     return outcome_of_result(await asyncio.wrap_future(group_commit.submit(command)))
+
+
+def _span(actor: Actor, request_id: UUID | str) -> telemetry.Span:
+    return telemetry.span("sayso.decide", request=request_id, channel=actor.channel)
+
+
+def _noted(span: telemetry.Span, outcome: Outcome) -> Outcome:
+    span.note(outcome=outcome.status)
+    return outcome
 
 
 def _decide_command(actor: Actor, decision: Decision) -> Decide:

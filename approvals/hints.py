@@ -19,6 +19,7 @@ from uuid import UUID
 from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import InMemoryChannelLayer, channel_layers
 
+from approvals import telemetry
 from approvals.conf import approval_settings
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,9 @@ def _send_from_here(topic: str, ids: Sequence[UUID]) -> None:
 def _deliver_all(layer: Any, topic: str, ids: Sequence[UUID]) -> None:
     try:
         asyncio.run(_deliver_within_limit(layer, topic, ids))
+        telemetry.hints.labels("sent").inc(len(ids))
     except Exception as error:  # noqa: BLE001  Layers raise what they like.
+        telemetry.hints.labels("dropped").inc(len(ids))
         log.warning("hint dropped topic=%s ids=%d error=%s %s", topic, len(ids), type(error).__name__, error)
 
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from time import monotonic
 from uuid import UUID
 
 from approvals import group_commit, selectors
@@ -41,6 +42,8 @@ class DeadlineKeeper:
         self._alarm = Alarm(loop)
         self._earliest: datetime | None = None
         self._news: asyncio.TimerHandle | None = None
+        self.kept_at: float | None = None
+        """When it last knew what is due, and had that recorded (monotonic clock)."""
 
     def consider(self, deadline: datetime) -> None:
         """Some pending request has this deadline: don't sleep beyond it."""
@@ -55,7 +58,9 @@ class DeadlineKeeper:
 
     async def run(self) -> None:
         while True:
-            await self._alarm.sleep(await self.keep())
+            pause = await self.keep()
+            self.kept_at = monotonic()
+            await self._alarm.sleep(pause)
 
     async def keep(self) -> float:
         """Have recorded what is due. Returns the seconds until it is worth asking again."""

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context
+from dataclasses import dataclass
 from threading import Thread
 from uuid import UUID
 
@@ -23,6 +24,15 @@ from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.recheck import Recheck, Source
 
 REQUESTS = "requests"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """When, by the monotonic clock, the listener last heard itself and the deadline keeper last had kept all
+    deadlines. None: not yet, or not any more."""
+
+    heard_at: float | None = None
+    kept_at: float | None = None
 
 
 class Duty:
@@ -49,6 +59,10 @@ class Duty:
         self._ending = False
         self._ended: Future[None] = Future()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def health(self) -> Health:
+        return Health(heard_at=self._listener.heard_at, kept_at=self._keeper.kept_at)
 
     @property
     def alive(self) -> bool:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
-from approvals import hints
+from approvals import hints, telemetry
 from approvals.conf import approval_settings
 from approvals.hints import Hint
 from approvals.waiting.gathering import Gathering
@@ -42,6 +43,9 @@ class Listener:
         self._renewed = renewed
         self._outage = Outage("channel layer, listening", Exception)
         self._echo = asyncio.Event()
+        self._began = False
+        self.heard_at: float | None = None
+        """When it last heard itself (monotonic clock); None while it does not listen."""
 
     async def run(self) -> None:
         """Listen until something fails; then raise Away."""
@@ -53,6 +57,7 @@ class Listener:
                     tasks.create_task(self._receive(layer, channel))
                     tasks.create_task(self._prove_hearing(layer, channel))
         finally:
+            self.heard_at = None
             await _close(layer)
 
     async def _receive(self, layer: Any, channel: str) -> None:
@@ -72,6 +77,9 @@ class Listener:
     async def _prove_hearing(self, layer: Any, channel: str) -> None:
         await self._hear_myself(layer)
         self._outage.over()
+        if self._began:
+            telemetry.reconnects.inc()
+        self._began = True
         self._renewed()
         while True:
             await asyncio.sleep(approval_settings().recheck_interval)
@@ -82,6 +90,7 @@ class Listener:
         self._echo.clear()
         await hints.deliver(layer, Hint(topic=HEARTBEAT, ids=(), sender=self._sender))
         await _within_limit(self._echo.wait())
+        self.heard_at = monotonic()
 
 
 class Sender:
@@ -118,9 +127,11 @@ class Sender:
             self._drop(len(outgoing) + len(self._outgoing.drop()), error)
             await _close(layer)
         else:
+            telemetry.hints.labels("sent").inc(len(outgoing))
             self._sent()
 
     def _drop(self, number: int, error: Exception) -> None:
+        telemetry.hints.labels("dropped").inc(number)
         if not self._dropped:
             log.warning("hints dropped ids=%d error=%s; more until it is back", number, described(error))
         self._dropped += number

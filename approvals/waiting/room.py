@@ -12,16 +12,17 @@ import asyncio
 import gc
 import threading
 from functools import cache
+from time import monotonic
 from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals import selectors
-from approvals.database import in_database
+from approvals import selectors, telemetry
+from approvals.database import in_database, seconds_since
 from approvals.exceptions import StillPending
 from approvals.lifecycle import Outcome
 from approvals.payloads import seconds
-from approvals.waiting.duty import REQUESTS, Duty
+from approvals.waiting.duty import REQUESTS, Duty, Health
 from approvals.waiting.followers import Follower, Followers
 from approvals.waiting.looks import Waiters
 from approvals.waiting.recheck import Source
@@ -54,6 +55,12 @@ class WaitingRoom:
         """The loop on which followers are called; None while the room does not run."""
         return self._duty.loop if self._duty is not None and self._duty.alive else None
 
+    @property
+    def health(self) -> Health | None:
+        """How its parts are; None while it does not run."""
+        duty = self._duty
+        return duty.health if duty is not None and duty.alive else None
+
     async def wait(self, request_id: UUID | str, patience: float | None = None) -> Outcome:
         """Wait until the request is closed; return what its row records.
 
@@ -62,18 +69,22 @@ class WaitingRoom:
         """
         request_id = selectors.as_id(request_id)
         patience = seconds(patience, "patience", none_allowed=True)
-        duty = self._on_duty()
-        waiter = self._waiters.register(request_id, patience)
-        try:
-            duty.looks.ask([request_id])
-            outcome = await waiter
-        except TimeoutError:
-            outcome = await _last_look(request_id)
-        finally:
-            self._waiters.deregister(request_id, waiter)
-        if outcome is None:
-            raise selectors.unknown(request_id)
-        return outcome
+        with telemetry.span("sayso.wait", request=request_id) as span:
+            began = monotonic()
+            duty = self._on_duty()
+            waiter = self._waiters.register(request_id, patience)
+            try:
+                duty.looks.ask([request_id])
+                outcome = await waiter
+            except TimeoutError:
+                outcome = await _last_look(request_id)
+            finally:
+                self._waiters.deregister(request_id, waiter)
+            if outcome is None:
+                raise selectors.unknown(request_id)
+            _measure(outcome, monotonic() - began)
+            span.note(outcome=outcome.status)
+            return outcome
 
     def follow(self, topic: str, follower: Follower) -> None:
         """From now on tell `follower` what changes; for this, the room must run."""
@@ -162,6 +173,13 @@ def _spare_what_is_loaded() -> None:
     wait and socket for longer than most decisions take."""
     gc.collect()
     gc.freeze()
+
+
+def _measure(outcome: Outcome, waited: float) -> None:
+    """How long its waiter took to go on; not where the request was closed before anybody waited."""
+    late = None if outcome.decided_at is None else seconds_since(outcome.decided_at)
+    if late is not None and late < waited:
+        telemetry.resumed.observe(max(late, 0.0))
 
 
 async def _last_look(request_id: UUID) -> Outcome | None:
