@@ -3,13 +3,18 @@
 Read from the environment here, and nowhere in the product:
 - `SAYSO_TEST_FAILPOINTS`: a JSON object of names and actions, or a folder. In a folder each file is armed for
   one process, once: the first to reach the place of that name takes the file away and does what it says.
-- `SAYSO_TEST_LEASE`: seconds that a process's right to execute runs lasts; renewed three times as often.
-- `SAYSO_TEST_CLOCK_SHIFT`: seconds that this process's clock is ahead of (or behind) everybody else's.
+- `SAYSO_TEST_CLOCK_SHIFT`: seconds that this process's clock is ahead of everybody else's.
+- `SAYSO_TEST_LEDGER`: where steps note that they had their effect; see ledger.py.
 """
 
 import json
 import os
 from pathlib import Path
+
+from tests.faults.clock import shift_clock
+
+if _seconds := float(os.environ.get("SAYSO_TEST_CLOCK_SHIFT", "0")):
+    shift_clock(_seconds)  # before anything else is imported that might look at it
 
 from config.settings import *  # noqa: F403
 
@@ -39,4 +44,6 @@ def _failpoints(said: str) -> dict[str, str]:
 if _said := os.environ.get("SAYSO_TEST_FAILPOINTS"):
     SAYSO_FAILPOINTS = _failpoints(_said)
 
+TEST_LEDGER = os.environ.get("SAYSO_TEST_LEDGER", "")
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults"]  # noqa: F405  # has orchestrations of its own
+ROOT_URLCONF = "tests.faults.urls"

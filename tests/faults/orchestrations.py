@@ -1,0 +1,45 @@
+"""What runs while faults happen: errands whose every effect is noted outside the database, and a nuisance."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+
+from django.conf import settings
+
+from orchestration import Run, orchestration
+from tests.faults.ledger import Ledger
+
+
+@orchestration("faults-errand", title="An errand")
+async def errand(run: Run, *, questions: int = 1, repeatable: bool = False) -> list[str]:
+    """Do something; then ask, and do the next thing, so many times. Each effect names the process."""
+    effects = [await _perform(run, "begin", repeatable=repeatable)]
+    for number in range(1, questions + 1):
+        await run.approve(f"Question {number}", arguments={"run": str(run.id)}, key=f"ask-{number}")
+        effects.append(await _perform(run, f"do-{number}", repeatable=repeatable))
+    return effects
+
+
+@orchestration("faults-blockade", title="Blocks the loop")
+async def blockade(run: Run, *, seconds: float) -> None:
+    """What no orchestration may do: keep its process's event loop for itself."""
+    _ledger().performed(str(run.id), "blockade", f"{os.getpid()}")
+    threading.Event().wait(seconds)
+
+
+async def _perform(run: Run, key: str, *, repeatable: bool) -> str:
+    result = await run.step(key, _effect, str(run.id), key, key=key, idempotent=repeatable)
+    return str(result["effect"])
+
+
+def _effect(run_id: str, key: str) -> dict[str, str]:
+    effect = f"{os.getpid()}/{secrets.token_hex(8)}"
+    _ledger().performed(run_id, key, effect)
+    return {"effect": effect}
+
+
+def _ledger() -> Ledger:
+    path: str = getattr(settings, "TEST_LEDGER")  # noqa: B009  # only the settings of these tests have it
+    return Ledger(path)
