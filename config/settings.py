@@ -5,6 +5,7 @@ Nothing is needed to start: without any variable everything lives under `var/` b
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import django
 import environ
+
+from config.logs import formatter
 
 env = environ.Env()
 
@@ -243,17 +246,39 @@ PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 # Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
 SAYSO_COMMANDS: list[str] = []
 
+# Seen from outside: see docs/observability.md.
+# Who shows it may read /metrics from anywhere; without one, programs on this computer may.
+SAYSO_METRICS_TOKEN = env.str("SAYSO_METRICS_TOKEN", default="")
+# Probes come by plain HTTP, straight from the machine or the cluster.
+SECURE_REDIRECT_EXEMPT = ["^healthz/", "^metrics$"]
+# "text", "json", or "auto": text, and coloured where a terminal shows it.
+SAYSO_LOG_FORMAT = env.str("SAYSO_LOG_FORMAT", default="auto")
+_in_colours = SAYSO_LOG_FORMAT == "auto" and sys.stderr.isatty() and not env.str("NO_COLOR", default="")
+# OpenTelemetry's own variables: where spans go. Everything else about them is for its SDK to read.
+_traces = env.str("OTEL_TRACES_EXPORTER", default="")
+if not _traces and any(
+    env.str(name, default="")
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+):
+    _traces = "otlp"
+if env.bool("OTEL_SDK_DISABLED", default=False):
+    _traces = ""
+SAYSO_TRACE_EXPORTERS = [name.strip() for name in _traces.split(",") if name.strip() not in {"", "none"}]
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"line": formatter(SAYSO_LOG_FORMAT, colors=_in_colours)},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "daphne": {"level": "WARNING"},
         # It would print whole URLs, with what their query strings keep secret.
         "httpx": {"level": "WARNING"},
-        "django.channels.server": {"level": "WARNING"},
+        "django.channels.server": {"level": "CRITICAL"},
+        # Django gives them handlers of their own.
+        "django": {"handlers": []},
+        "django.server": {"handlers": [], "propagate": True, "level": "CRITICAL"},
         # They print a line or more a second while a server is away, which our own lines tell once.
         "psycopg.pool": {"level": "ERROR"},
         "channels_redis.pubsub": {"level": "CRITICAL"},

@@ -1,0 +1,95 @@
+"""How log lines look: one line for people, or JSON for programs. The loggers are the standard library's.
+
+Our own messages are words and `key=%s`: in JSON each key is a field, and the event is the words. Every line
+carries the ids that its task is bound to (see approvals.telemetry.bound).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+OURS = ("approvals.", "orchestration.", "config.")
+# What others say beside their message. Not Django's `request`, whose address has secrets in it.
+KEPT = ("status_code", "action")
+
+_PLACE = re.compile(r"%%|(?:(?P<key>\w+)=)?(?P<form>%[#0 +-]*[\d.]*[a-zA-Z])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def formatter(form: str, *, colors: bool = False) -> dict[str, Any]:
+    """For LOGGING: of lines that are `json`, else text."""
+    lines = [_with_fields, *_JSON] if form == "json" else [_on_one_line, _text(colors=colors)]
+    return {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": [
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(allow=KEPT),
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        ],
+        "processors": lines,
+        "pass_foreign_args": True,
+    }
+
+
+def _text(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors,
+        timestamp_key="time",
+        pad_event_to=0,
+        pad_level=False,
+        # Not the prettier one, which shows what variables hold.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _on_one_line(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Whatever an address or an error has in it."""
+    line = _without_origin(line)
+    line["event"] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(line["event"]))
+    return line
+
+
+def _with_fields(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Words and fields apart, where the message is one of ours."""
+    record, arguments = line["_record"], line.get("positional_args")
+    line = _without_origin(line)
+    if record.name.startswith(OURS) and isinstance(arguments, tuple):
+        words, fields = _apart(str(record.msg), iter(arguments))
+        line = {**fields, **line, "event": words}
+    return line
+
+
+def _apart(message: str, arguments: Iterator[Any]) -> tuple[str, dict[str, Any]]:
+    fields: dict[str, Any] = {}
+
+    def in_place(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%"
+        value = next(arguments, None)
+        if found["key"] is None:
+            return str(found["form"] % (value,))
+        plain = value is None or isinstance(value, bool | int | float)
+        fields[found["key"]] = value if plain else found["form"] % (value,)
+        return ""
+
+    words = " ".join(_PLACE.sub(in_place, message).split())
+    return re.sub(r" ([:;,.])", r"\1", words), fields
+
+
+def _without_origin(line: EventDict) -> EventDict:
+    return {key: value for key, value in line.items() if key not in _ORIGIN}
+
+
+_ORIGIN = ("_record", "_from_structlog", "positional_args")
+_JSON: list[Processor] = [
+    structlog.processors.ExceptionRenderer(),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+]
