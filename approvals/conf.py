@@ -19,10 +19,19 @@ class ApprovalSettings:
     """Hosts that outcomes may be posted to; `*.example.org`: any below it."""
     callback_networks: tuple[str, ...]
     """Networks that may be posted to although they are not public."""
+    rate_limit: float
+    """Requests a second of one user; nought: no limit. So with the four below."""
+    address_rate_limit: float
+    """Requests a second from one address."""
+    login_rate_limit: float
+    """Wrong passwords a minute for one name."""
+    sockets_per_user: int
+    sockets_per_address: int
+    writer_queue: int
+    """Commands that may wait for the writer; with more, callers are told that it is busy."""
     recheck_overlap: float = 60.0
     full_reread_interval: float = 600.0
     hint_timeout: float = 2.0
-    writer_queue: int = 20_000
     writer_batch: int = 512
 
 
@@ -34,4 +43,10 @@ def approval_settings() -> ApprovalSettings:
         trusted_proxies=tuple(settings.SAYSO_TRUSTED_PROXIES),
         callback_hosts=tuple(settings.SAYSO_CALLBACK_HOSTS),
         callback_networks=tuple(settings.SAYSO_CALLBACK_NETWORKS),
+        rate_limit=settings.SAYSO_RATE_LIMIT,
+        address_rate_limit=settings.SAYSO_ADDRESS_RATE_LIMIT,
+        login_rate_limit=settings.SAYSO_LOGIN_RATE_LIMIT,
+        sockets_per_user=settings.SAYSO_SOCKETS_PER_USER,
+        sockets_per_address=settings.SAYSO_SOCKETS_PER_ADDRESS,
+        writer_queue=settings.SAYSO_WRITER_QUEUE,
     )

@@ -27,6 +27,8 @@ from django.urls import re_path  # noqa: E402
 from approvals.web.holding import HoldingAnswers  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
+from approvals.web.throttling import FewAtOnce, Throttled  # noqa: E402
+from config.api import ROOT as API_ROOT  # noqa: E402
 from config.origins import NoForeignPages, OwnPagesOnly, Receive, Scope, Send  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
@@ -87,14 +89,19 @@ async def _stop() -> None:
 
 
 _starting: set[asyncio.Task[Any]] = set()
+_API = f"/{API_ROOT}"
+# Whether the process lives has nothing to do with how many wait for its database.
+_django = FewAtOnce(pages, api=_API, spared=["/healthz/live"])
 _nowhere = re_path("", WebsocketDenier.as_asgi())
 _page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
 _start_with_reactor()
 
 application = ProtocolTypeRouter(
     {
-        "http": HoldingAnswers(pages, ending="/outcome"),
-        "websocket": NoForeignPages(URLRouter([*program_sockets, re_path("", _page_sockets)])),
+        "http": Throttled(HoldingAnswers(_django, ending="/outcome"), api=_API),
+        "websocket": Throttled(
+            NoForeignPages(URLRouter([*program_sockets, re_path("", _page_sockets)])), api=_API
+        ),
         "lifespan": lifespan,
     }
 )

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
+from approvals.web.logins import guarded
 from config.api import ROOT as API_ROOT
 from config.api import api, bad_request
 
@@ -13,8 +14,9 @@ urlpatterns = [
     path("", include("approvals.web.urls")),
     path("", include("orchestration.web.urls")),
     path(API_ROOT, api.urls),
+    path("admin/login/", guarded(admin.site.login)),
     path("admin/", admin.site.urls),
-    path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/login/", guarded(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
     # The admin has templates of the same names; these are the pages' own.
     path(
@@ -29,10 +31,13 @@ urlpatterns = [
     ),
     path(
         "accounts/reset/",
-        auth.PasswordResetView.as_view(
-            template_name="account/password_reset.html",
-            email_template_name="account/password_reset_email.txt",
-            subject_template_name="account/password_reset_subject.txt",
+        guarded(
+            auth.PasswordResetView.as_view(
+                template_name="account/password_reset.html",
+                email_template_name="account/password_reset_email.txt",
+                subject_template_name="account/password_reset_subject.txt",
+            ),
+            field="email",
         ),
         name="password_reset",
     ),

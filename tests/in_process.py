@@ -24,6 +24,7 @@ _PARTS = (
     ("approvals.waiting.room", "close_waiting_room"),
     ("approvals.group_commit", "close_writer"),
     ("approvals.database", "close_threads"),
+    ("approvals.web.limits", "forget"),
 )
 
 

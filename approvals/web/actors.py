@@ -35,14 +35,25 @@ def actor_of_scope(
     scope: Mapping[str, Any], user_id: int, channel: Channel, token_id: UUID | None = None
 ) -> Actor:
     """The user as whom this connection acts, and the token that was shown, if one was."""
-    peer = scope.get("client") or ("", 0)
     return Actor(
         user_id=user_id,
         channel=channel,
-        address=client_address(peer[0], _header(scope, b"x-forwarded-for")),
+        address=address_of_scope(scope),
         user_agent=_header(scope, b"user-agent")[:USER_AGENT_LIMIT],
         token_id=token_id,
     )
+
+
+def address_of_http(request: HttpRequest) -> str | None:
+    """Where a request comes from; None: nobody knows."""
+    peer, forwarded_for = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return client_address(peer, forwarded_for)
+
+
+def address_of_scope(scope: Mapping[str, Any]) -> str | None:
+    """Where a request comes from, or a connection, before Django has seen it."""
+    peer = scope.get("client") or ("", 0)
+    return client_address(peer[0], _header(scope, b"x-forwarded-for"))
 
 
 def client_address(peer: str, forwarded_for: str) -> str | None:
@@ -63,9 +74,7 @@ def _actor_of_http(
     return Actor(
         user_id=user_id,
         channel=channel,
-        address=client_address(
-            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
-        ),
+        address=address_of_http(request),
         user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
         token_id=token_id,
     )

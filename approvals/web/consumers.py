@@ -2,7 +2,8 @@
 
 Nothing here waits inside the loop that receives: a decision is a task, eight of them at most, and what a
 client has sent is carried out even if it leaves before the answer. Credential and user are looked up before
-each act; permission is the writer's to check. Whatever a client does wrong costs its own connection only.
+each act; permission is the writer's to check. Whatever a client does wrong costs its own connection only. A
+frame counts twice: for its connection, and for its user, whose requests anywhere come out of one allowance.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
@@ -27,13 +28,15 @@ from approvals.web.actors import actor_of_scope
 from approvals.web.credentials import Credential, owners, secret_of
 from approvals.web.hubs import FAILED, UNAUTHENTICATED
 from approvals.web.inbox import InboxSeat, inbox_hub
-from approvals.web.limits import Allowance
+from approvals.web.limits import Allowance, RateLimited, of_users
 from approvals.web.outbox import Outbox, Send
 from approvals.web.protocol import Answer, Decide, DecisionAccepted, Json, Malformed, Ping, Pong, Ref, encode
 
 logger = logging.getLogger(__name__)
 
 ACTS_AT_ONCE = 8
+# Of all connections together: they wait for the database's few threads.
+ACTS_OF_ALL = 1000
 
 # A frame costs one, and one more for each 64 KiB.
 FRAMES_AT_ONCE, FRAMES_A_SECOND = 50, 10.0
@@ -60,15 +63,12 @@ class Unauthenticated(ApprovalError):
     code = "unauthenticated"
 
 
-class RateLimited(ApprovalError):
-    """The connection says more than it may."""
-
-    code = "rate_limited"
-
-
 class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     """A person's connection. `__call__` is our own: that of channels takes a channel of the layer for each
     connection, and a turn on the thread that all connections share for each message. Hubs need neither."""
+
+    acting: ClassVar[int] = 0
+    """How many acts are under way, of all connections of this process."""
 
     def __init__(self) -> None:
         self._acting = 0
@@ -94,6 +94,11 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 
     def leave(self) -> None:
         """Give up the seats, if any were taken."""
+        raise NotImplementedError
+
+    @property
+    def user_id(self) -> int | None:
+        """Whose connection this is; None until the first reading has found out."""
         raise NotImplementedError
 
     async def _converse(self, receive: Receive) -> None:
@@ -124,7 +129,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         return key
 
     def _listen(self, frame: str | None) -> None:
-        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS):
+        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS) or self._user_asks_too_much():
             self._hold_back()
             return
         try:
@@ -140,8 +145,11 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         elif self._acting >= ACTS_AT_ONCE:
             busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
             self.refuse(busy, ref)
+        elif LiveConsumer.acting >= ACTS_OF_ALL:
+            self.refuse(Busy("More decisions are under way than may be; try again in a moment."), ref)
         else:
             self._acting += 1
+            LiveConsumer.acting += 1
             self._acts.create_task(self._act(ref, message))
 
     async def _act(self, ref: Ref, message: Decide | Answer) -> None:
@@ -162,6 +170,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self.outbox.answer(encode(DecisionAccepted(outcome=_on_the_wire(outcome)), ref))
         finally:
             self._acting -= 1
+            LiveConsumer.acting -= 1
 
     async def actor(self) -> Actor:
         """Who acts by this connection at this moment."""
@@ -170,6 +179,9 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         if user_id is None:
             raise Unauthenticated("The session is over; log in again.")
         return actor_of_scope(self.scope, user_id, Channel.WEBSOCKET)
+
+    def _user_asks_too_much(self) -> bool:
+        return self.user_id is not None and of_users().take(self.user_id) > 0
 
     def _correct(self, error: Malformed) -> None:
         self.refuse(error, error.ref)
@@ -190,6 +202,10 @@ class InboxConsumer(LiveConsumer):
     """`/ws/inbox/`: everything that waits for this person."""
 
     _seat: InboxSeat | None = None
+
+    @property
+    def user_id(self) -> int | None:
+        return self._seat.user_id if self._seat else None
 
     def join(self, credential: Credential) -> None:
         self._hub = inbox_hub()

@@ -28,6 +28,8 @@ from approvals.waiting.room import waiting_room
 from approvals.web.revocations import Revocations, revocations
 
 HOLD = "sayso.hold"
+# In the scope of a second pass, which the client has not asked for.
+AGAIN = "sayso.again"
 PENDING = 202
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -98,7 +100,7 @@ class HoldingAnswers:
             await self._pass({**scope, HOLD: hold}, hold.around(send), gone)
             if hold.held:
                 await _wait(hold.held, gone, watch)
-                await self._pass(scope, send, gone)
+                await self._pass({**scope, AGAIN: True}, send, gone)
         finally:
             gone.cancel()
 

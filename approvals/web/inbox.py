@@ -19,12 +19,14 @@ from functools import partial
 from typing import ClassVar
 from uuid import UUID
 
+from approvals.conf import approval_settings
 from approvals.database import in_database
 from approvals.permissions import Person
 from approvals.web import readings
 from approvals.web.credentials import Credential
 from approvals.web.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
-from approvals.web.outbox import Outbox
+from approvals.web.limits import RateLimited
+from approvals.web.outbox import TOO_MUCH, Outbox
 from approvals.web.protocol import (
     Hello,
     Json,
@@ -34,6 +36,7 @@ from approvals.web.protocol import (
     ServerMessage,
     Snapshot,
     encode,
+    refusal,
 )
 from approvals.web.readings import SNAPSHOT_REQUESTS, Attendance, Inbox, Item, News, Place
 
@@ -104,12 +107,25 @@ class InboxHub(Hub[InboxSeat]):
                 self._expel(seat)
                 continue
             person, inbox = read.attendance.people[owner], read.inboxes[owner, seat.origin_id]
-            if seat.user_id is None:
+            if seat.user_id is None and not self._has_place(person):
+                self._turn_away(seat)
+            elif seat.user_id is None:
                 self._greet(seat, person, inbox, read.server_time, frames)
             elif seat.shown is None or seat.person != person or inbox.cut or seat.end:
                 self._replace(seat, person, inbox, frames)
             else:
                 self._catch_up(seat, seat.shown, inbox, frames)
+
+    def _has_place(self, person: Person) -> bool:
+        """Whether this person may have one more connection to this process."""
+        most = approval_settings().sockets_per_user
+        return not most or len(self._seats_of.get(person.id, ())) < most
+
+    def _turn_away(self, seat: InboxSeat) -> None:
+        most = approval_settings().sockets_per_user
+        error = RateLimited(f"You have {most} connections open, and no more may be: close one.")
+        seat.outbox.tell(encode(refusal(error)))
+        self._expel(seat, TOO_MUCH)
 
     def _greet(
         self, seat: InboxSeat, person: Person, inbox: Inbox, server_time: str | None, frames: _Frames

@@ -22,7 +22,8 @@ CHARACTERS = 262_144
 # Answers to the client's own messages: one that asks this much without reading is closed.
 ANSWERS = 512
 
-TOO_SLOW = 4429
+# Too slow, or too much asked; what was said last says which.
+TOO_MUCH = 4429
 
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -61,7 +62,7 @@ class Outbox:
     def answer(self, frame: str) -> None:
         """Send the answer to something that the client has asked."""
         if len(self._queue) >= FRAMES + ANSWERS:
-            self.close(TOO_SLOW)
+            self.close(TOO_MUCH)
         if not self._closing:
             self._put({"type": "websocket.send", "text": frame})
 

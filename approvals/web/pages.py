@@ -10,13 +10,16 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
+from approvals.web.limits import RateLimited
+from approvals.web.throttling import refusal_page, spend
+
 P = ParamSpec("P")
 
 PageView: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
-    """A view for people who are logged in, never answered from a cache.
+    """A view for people who are logged in and don't ask too much, never answered from a cache.
 
     `unknown` is what the view raises for what does not exist or may not be seen: both are the same 404.
     """
@@ -25,7 +28,10 @@ def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
         @wraps(view)
         def answered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:
+                spend(request, user_id(request))
                 return view(request, *args, **kwargs)
+            except RateLimited as error:
+                return refusal_page(error)
             except unknown as error:
                 raise Http404(str(error)) from None
 

@@ -18,6 +18,10 @@ class RunConsumer(LiveConsumer):
 
     _requests: InboxSeat | None = None
 
+    @property
+    def user_id(self) -> int | None:
+        return self._requests.user_id if self._requests else None
+
     def join(self, credential: Credential) -> None:
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
         self._inbox, self._runs = inbox_hub(), run_hub()

@@ -21,6 +21,7 @@ from approvals.tokens import Scope
 from approvals.web.actors import actor_of_caller
 from approvals.web.api.problems import Unauthenticated
 from approvals.web.credentials import shown_secret
+from approvals.web.throttling import spend
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
@@ -51,6 +52,7 @@ class BearerToken(AuthBase):
         bearer = tokens.bearer(secret)
         if bearer is None:
             raise Unauthenticated("This token is unknown, or it has expired or been revoked.")
+        spend(request, bearer.user_id)
         return Caller(user_id=bearer.user_id, token_id=bearer.token_id, scopes=bearer.scopes)
 
 
@@ -66,6 +68,7 @@ class SessionCookie(AuthBase):
         user = request.user
         if not user.is_authenticated:
             return None
+        spend(request, user.pk)
         if request.method not in SAFE_METHODS:
             _check_csrf(request)
         return Caller(user_id=user.pk, token_id=None, scopes=frozenset(Scope))

@@ -65,8 +65,12 @@ _OF_FIELDS = ("invalid", "key_conflict")
 # And these of what is on record instead.
 _WITH_OUTCOME = ("already_decided", "too_late")
 
+# What every operation may answer, whatever is asked.
+_ALWAYS = ("rate_limited", "internal", "busy", "unavailable")
+
 _HEADERS: Mapping[HTTPStatus, Mapping[str, str]] = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="Sayso"'},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "1"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
 }
 _TEXT = {"schema": {"type": "string"}}
@@ -145,8 +149,11 @@ class InvalidFields(InvalidRequest):
 
 
 def refused(error: Refusal) -> HttpResponse:
-    """The problem that says why."""
-    return _response(error.code, contents_of(error))
+    """The problem that says why; and after how many seconds to ask again, where the error knows."""
+    response = _response(error.code, contents_of(error))
+    if retry_after := getattr(error, "retry_after", None):
+        response["Retry-After"] = str(retry_after)
+    return response
 
 
 def problem(code: str, detail: str) -> HttpResponse:
@@ -157,7 +164,7 @@ def problem(code: str, detail: str) -> HttpResponse:
 def refusals(*codes: str) -> dict[str, Any]:
     """These refusals in an operation's documentation, beside those that every operation has."""
     by_status: dict[HTTPStatus, list[str]] = {}
-    for code in ("unauthenticated", "not_permitted", "invalid", *codes, "internal", "busy", "unavailable"):
+    for code in ("unauthenticated", "not_permitted", "invalid", *codes, *_ALWAYS):
         by_status.setdefault(STATUSES[code], []).append(code)
     return {
         "responses": {

@@ -1,0 +1,95 @@
+"""Guessing passwords is slow: by name, and by address. A stranger who guesses does not lock anybody out.
+
+Only attempts that fail count. Who has logged in before from a browser has a cookie there that says so, and
+with it an allowance of that browser's own: what strangers try on the same name meanwhile does not touch it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, TypeAlias
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.crypto import salted_hmac
+
+from approvals.web import limits
+from approvals.web.actors import address_of_http
+from approvals.web.limits import Allowances, RateLimited
+from approvals.web.throttling import refusal_page
+
+COOKIE = "sayso_known"
+# Seconds: half a year.
+LASTING = 182 * 86_400
+# Longer names and addresses are nobody's.
+LONGEST_NAME = 254
+
+View: TypeAlias = Callable[..., HttpResponseBase]
+Counts: TypeAlias = list[tuple[Allowances, Hashable]]
+
+
+def guarded(view: View, field: str = "username") -> View:
+    """A view whose form takes a name and a password, or where to send a new one: 429 for who fails often."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            return view(request, *args, **kwargs)
+        name = _comparable(request.POST.get(field, ""))
+        counts = _counts(request, field, name)
+        for allowances, caller in counts:
+            if seconds := allowances.take(caller):
+                detail = f"Too many attempts; try again in {seconds} s."
+                return refusal_page(RateLimited(detail, retry_after=seconds))
+        response = view(request, *args, **kwargs)
+        if _logged_in(request, response, name):
+            for allowances, caller in counts:
+                allowances.give_back(caller)
+            _remember(response, name)
+        return response
+
+    return answered
+
+
+def _counts(request: HttpRequest, field: str, name: str) -> Counts:
+    """What an attempt counts against. A browser that is known for this name counts by itself.
+
+    The address comes first: what that may not try is not held against the name.
+    """
+    network = limits.network_of(address_of_http(request))
+    by_address: Counts = [(limits.of_login_addresses(), network)] if network else []
+    return [*by_address, (limits.of_logins(), _known(request, name) or (field, name))]
+
+
+def _known(request: HttpRequest, name: str) -> str | None:
+    """The cookie of a browser from which this name has logged in before."""
+    said = request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=LASTING)
+    return request.COOKIES[COOKIE] if said == _fingerprint(name) else None
+
+
+def _remember(response: Any, name: str) -> None:
+    response.set_signed_cookie(
+        COOKIE,
+        _fingerprint(name),
+        salt=COOKIE,
+        max_age=LASTING,
+        httponly=True,
+        secure=settings.SESSION_COOKIE_SECURE,
+        samesite="Lax",
+    )
+
+
+def _logged_in(request: HttpRequest, response: HttpResponseBase, name: str) -> bool:
+    """Whether the attempt has succeeded; somebody else may have been logged in before it, and still be."""
+    redirected = 300 <= response.status_code < 400
+    return redirected and request.user.is_authenticated and _comparable(request.user.get_username()) == name
+
+
+def _comparable(name: str) -> str:
+    return unicodedata.normalize("NFKC", name.strip()[:LONGEST_NAME]).casefold()
+
+
+def _fingerprint(name: str) -> str:
+    return salted_hmac(COOKIE, name).hexdigest()
