@@ -28,7 +28,8 @@ from tests.approvals.properties.effort import effort
 from tests.approvals.properties.model import World
 from tests.approvals.properties.stage import Company, Stage
 
-pytestmark = pytest.mark.django_db
+# Making a found example small takes time.
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
 
 
 class Service(RuleBasedStateMachine):

@@ -23,7 +23,8 @@ from tests.approvals.properties.model import World
 from tests.approvals.properties.orders import Deed, possible_ends
 from tests.approvals.properties.stage import Company, Stage
 
-pytestmark = pytest.mark.django_db
+# Making a found example small takes time.
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
 
 ACTORS = 4
 WRITERS = 3

@@ -1,0 +1,139 @@
+"""People and keepers as processes of their own, who note in a ledger what each command was told.
+
+    python -m tests.faults.deciders decide LEDGER USERNAME
+    python -m tests.faults.deciders expire LEDGER NAME
+    python -m tests.faults.deciders write LEDGER USERNAME
+
+Each says "ready", reads from its standard input, as one line of JSON, what to do, and ends by saying what it
+did: `{"commands": …, "slowest": seconds}`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
+
+import django
+
+from tests.faults.ledger import Ledger
+
+T = TypeVar("T")
+
+# A request, when to do something about it, and what a decider says to it.
+Wanted: TypeAlias = tuple[str, float, str]
+
+# Seconds around the moment that is given in which each of them acts.
+JITTER = 0.02
+
+
+class Clerk:
+    """Carries out commands one after the other, and notes what it was told."""
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        from django.contrib.auth import get_user_model
+
+        from approvals.commands import Actor, Channel
+
+        self._ledger = ledger
+        self._name = name
+        user = get_user_model()._default_manager.filter(username=name).first()
+        self._actor = Actor(user_id=user.pk, channel=Channel.COMMAND) if user else Actor.program()
+        self.commands = 0
+        self.slowest = 0.0
+
+    def ask(self, title: str) -> str:
+        from approvals import gate
+
+        request_id = self._timed(lambda: gate.open_approval(title, actor=self._actor, timeout=None))
+        self._ledger.asked(self._name, request_id)
+        return request_id
+
+    def decide(self, request_id: str, verdict: str) -> None:
+        from approvals import deciding
+        from approvals.exceptions import AlreadyDecided, TooLate
+        from approvals.selectors import outcome_on_the_wire
+
+        try:
+            outcome = self._timed(lambda: deciding.decide(self._actor, request_id, verdict))
+        except (AlreadyDecided, TooLate) as error:
+            told = outcome_on_the_wire(error.outcome) if error.outcome else None
+            self._ledger.refused(self._name, request_id, error.code, told)
+        else:
+            self._ledger.decided(self._name, request_id, verdict, outcome_on_the_wire(outcome))
+
+    def expire(self, request_id: str) -> bool:
+        """Is it over?"""
+        from approvals import group_commit
+        from approvals.commands import Accepted, Expire
+        from approvals.selectors import outcome_on_the_wire
+
+        result = self._timed(group_commit.submit(Expire(request_id=UUID(request_id))).result)
+        if not isinstance(result, Accepted):
+            raise TypeError(result)
+        if result.outcome.closed:
+            self._ledger.waited(self._name, request_id, outcome_on_the_wire(result.outcome))
+        return result.outcome.closed
+
+    def _timed(self, command: Callable[[], T]) -> T:
+        began = time.monotonic()
+        try:
+            return command()
+        finally:
+            self.commands += 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
+
+
+def decide_at_their_moments(clerk: Clerk, requests: list[Wanted]) -> None:
+    for request_id, verdict in in_time(requests):
+        clerk.decide(request_id, verdict)
+
+
+def expire_until_over(clerk: Clerk, requests: list[Wanted]) -> None:
+    for request_id, _ in in_time(requests):
+        while not clerk.expire(request_id):
+            pass
+
+
+def ask_and_decide(clerk: Clerk, *, rounds: int | None, seconds: float | None, shared: list[str]) -> None:
+    """Ask, decide what was asked, and be one of all who decide the same."""
+    end = None if seconds is None else time.monotonic() + seconds
+    for number in itertools.count() if rounds is None else range(rounds):
+        clerk.decide(clerk.ask(f"Request {number}"), "approve")
+        if number < len(shared):
+            clerk.decide(shared[number], "reject")
+        if end is not None and time.monotonic() > end:
+            break
+
+
+def in_time(requests: list[Wanted]) -> Iterator[tuple[str, str]]:
+    """Each request at about its moment (seconds since the epoch), or as soon after as possible."""
+    for request_id, moment, verdict in requests:
+        until = moment + random.uniform(-JITTER, JITTER) - time.time()
+        threading.Event().wait(max(until, 0))
+        yield request_id, verdict
+
+
+def main(role: str, ledger: str, name: str) -> None:
+    django.setup()
+    clerk = Clerk(Ledger(ledger), name)
+    print("ready", flush=True)
+    task: Any = json.loads(sys.stdin.readline())
+    match role:
+        case "decide":
+            decide_at_their_moments(clerk, task)
+        case "expire":
+            expire_until_over(clerk, task)
+        case "write":
+            ask_and_decide(clerk, **task)
+    print(json.dumps({"commands": clerk.commands, "slowest": round(clerk.slowest, 3)}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
