@@ -131,11 +131,16 @@ def verify(request: HumanRequest) -> Break | None:
     for entry in _entries(request):
         sequence += 1
         reason = _fault(entry, sequence, previous)
+        if not reason and sequence > request.trail_length:
+            reason = "surplus entry"
         if reason:
             return Break(request_id=request.pk, sequence=sequence, reason=reason)
         previous = entry.hash
-    if (sequence, previous) != (request.trail_length, request.trail_head):
+    if sequence < request.trail_length:
         return Break(request_id=request.pk, sequence=sequence + 1, reason="missing entry")
+    if previous != request.trail_head:
+        reason = "not the last entry that the request knows"
+        return Break(request_id=request.pk, sequence=sequence, reason=reason)
     return None
 
 
