@@ -49,7 +49,7 @@ class Writer:
         """Queue the commands, in order; each future gets its own result or error.
 
         A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
-        full: then none of them was taken.
+        full, Unavailable when the process ends: then none of them was taken.
         """
         here = telemetry.here()
         queued: list[_Queued] = [(command, _uncancellable(), here) for command in commands]
@@ -59,8 +59,7 @@ class Writer:
                 raise Busy("More commands are queued than may wait; try again in a moment.")
             self._queue.extend(queued)
             if queued and not self._draining:
-                self._draining = True
-                self._thread.submit(self._drain)
+                self._begin_to_drain()
         return [future for _, future, _ in queued]
 
     def __len__(self) -> int:
@@ -71,6 +70,15 @@ class Writer:
         """Write what is queued, then stop the thread and close its connection."""
         self._thread.submit(_close_connection)
         self._thread.shutdown(wait=True)
+
+    def _begin_to_drain(self) -> None:
+        try:
+            self._thread.submit(self._drain)
+        except RuntimeError:
+            # The interpreter ends its threads before it ends: who is still served must not wait for ever.
+            self._queue.clear()
+            raise Unavailable("This process is stopping. Nothing was recorded; try again.") from None
+        self._draining = True
 
     def _drain(self) -> None:
         while batch := self._next_batch():

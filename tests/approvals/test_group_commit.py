@@ -15,7 +15,7 @@ from approvals import gate, group_commit
 from approvals.commands import Accepted, Actor, Channel, Command, Decide, OpenRequest, Refused, Withdraw
 from approvals.decisions.batch import Batch
 from approvals.decisions.deeds import carry_out
-from approvals.exceptions import Busy
+from approvals.exceptions import Busy, Unavailable
 from approvals.fields import new_id
 from approvals.group_commit import Writer
 from approvals.lifecycle import Kind, Verdict
@@ -172,3 +172,13 @@ def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Sta
     environment = stack.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
     assert gate.outcome(str(HumanRequest.objects.get(key=key).pk)).status == "pending"
+
+
+def test_a_process_that_stops_takes_nothing_any_more_and_nobody_waits_for_it() -> None:
+    """Server threads outlive the writer's by a moment; one that waited for it would keep the process alive."""
+    writer = Writer(capacity=10, batch=10)
+    writer.close()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            writer.submit_many([asked()])
+        assert len(writer) == 0
