@@ -15,6 +15,8 @@ from django.core.exceptions import ValidationError
 
 Schema: TypeAlias = Mapping[str, Any]
 
+# A rule that says no more leaves the value open: any JSON.
+OPEN_KEYWORDS = frozenset({"title", "description", "default"})
 # What an object schema may say and still be shown as one field for each property.
 OBJECT_KEYWORDS = frozenset(
     {
@@ -194,6 +196,8 @@ def _plain(rule: Any, **options: Any) -> forms.Field | None:
     options["help_text"] = str(rule.get("description", ""))
     if "enum" in rule:
         return _enum(rule["enum"], options)
+    if OPEN_KEYWORDS.issuperset(rule):
+        return JSONValueField(**options)
     maker = PLAIN_TYPES.get(str(rule.get("type")))
     return maker(rule, options) if maker else None
 
@@ -250,7 +254,8 @@ def _fits(field: forms.Field, value: Any) -> bool:
         return isinstance(value, int if field.whole else int | float) and not isinstance(value, bool)
     if isinstance(field, forms.TypedChoiceField):
         return field.initial is not None
-    return isinstance(value, str)
+    # As JSON a text would need the quotes that such a field leaves out.
+    return isinstance(value, str) is not isinstance(field, JSONValueField)
 
 
 def _properties(schema: Schema) -> dict[str, Any]:

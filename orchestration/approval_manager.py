@@ -30,9 +30,10 @@ class HumanApprovalManager:
     to the planner as feedback, and what it makes of it needs an approval of its own; a rejection without one
     ends the run, and so does the rejection of the last of `rounds` plans.
 
-    The planner is called within a step of the run, so each of its plans is made once, even if the process
-    dies. A planner that asks people itself, through the run, says so: `asks_people = True`. One that knows no
-    other plan returns a plan without steps; the run ends as rejected then.
+    The planner is called within a step of the run, so each of its plans is made once; but it plans anew if
+    the process died meanwhile, for planning changes nothing. A planner that asks people itself, through the
+    run, says so: `asks_people = True`. One that knows no other plan returns a plan without steps; the run
+    ends as rejected then.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class HumanApprovalManager:
     async def _made(self, name: str, planning: Callable[[], Awaitable[Plan]], team: Team) -> Plan:
         if getattr(self._planner, "asks_people", False):
             return await planning()
-        made = await self._run.step(name, partial(_checked, planning, team))
+        made = await self._run.step(name, partial(_checked, planning, team), idempotent=True)
         return plan_from(made, team) if made["steps"] else Plan(task=made["task"], steps=())
 
 
@@ -119,7 +120,7 @@ async def flaw_of(run: Run, plan: dict[str, Any], team: Team) -> str:
             return f"{error.field}: {error.detail.removeprefix(f'{error.field}: ')}"
         return ""
 
-    return str(await run.step("check steps", check))
+    return str(await run.step("check steps", check, idempotent=True))
 
 
 def steps_schema(agents: Collection[str] = (), *, fewest: int = 1) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_json
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
 from orchestration.plans import InvalidPlan
+from orchestration.repetition import Repetition
 
 # What comes with Sayso; imported by name, because these modules stand above this one.
 OWN_AGENTS = "orchestration.agents"
@@ -104,9 +105,11 @@ class RegisteredAgent:
     name: str
     description: str
     function: Function = field(repr=False)
+    repetition: Repetition = field(default_factory=Repetition)
 
     async def __call__(self, run: Any, action: str, arguments: dict[str, Any]) -> Any:
-        return await self.function(run, action, arguments)
+        with self.repetition.by_default():
+            return await self.function(run, action, arguments)
 
 
 def orchestration(
@@ -132,13 +135,22 @@ def orchestration(
     return register
 
 
-def agent(name: str, *, description: str = "") -> Callable[[F], F]:
-    """Register `async def function(run, action, arguments)` as the agent `name`."""
+def agent(
+    name: str, *, description: str = "", retries: int = 0, idempotent: bool = False
+) -> Callable[[F], F]:
+    """Register `async def function(run, action, arguments)` as the agent `name`.
+
+    `retries` and `idempotent` are what its steps say where they say nothing themselves: see `Run.step`.
+    """
+    repetition = Repetition(retries=retries, idempotent=idempotent)
 
     def register(function: F) -> F:
         _check_function(name, function)
         entry = RegisteredAgent(
-            name=name, description=description or _first_paragraph(function), function=function
+            name=name,
+            description=description or _first_paragraph(function),
+            function=function,
+            repetition=repetition,
         )
         _put(_agents, name, entry)
         return function

@@ -96,6 +96,12 @@ class StepFailed(OrchestrationError):
     code = "step_failed"
 
 
+class Interrupted(OrchestrationError):
+    """A step may or may not have had its effect, and who was asked about it has stopped the run."""
+
+    code = "interrupted"
+
+
 class ReplayMismatch(OrchestrationError):
     """A run that starts again met another call than the one on record: the code or its input changed."""
 

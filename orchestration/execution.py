@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from approvals import deciding
+from approvals import deciding, telemetry
 from approvals import selectors as approvals_selectors
 from approvals.commands import Actor
 from approvals.database import in_database
@@ -44,6 +44,7 @@ class Execution:
         self._running: asyncio.Task[Any] | None = None
         self._run: Run | None = None
         self._cancelled = claimed.run.cancel_requested_at is not None
+        self._left = False
 
     @property
     def run_id(self) -> UUID:
@@ -54,13 +55,31 @@ class Execution:
         return self._owned.epoch
 
     async def execute(self) -> None:
-        """Return when the end is on record, or when the run turns out to be somebody else's."""
+        """Return when the end is on record, or when the run turns out to be somebody else's.
+
+        Cancelled where this process lets go of it.
+        """
+        row = self._claimed.run
+        with (
+            telemetry.executing.track_inprogress(),
+            telemetry.bound(run=self.run_id),
+            telemetry.span(
+                "sayso.run", run=self.run_id, orchestration=row.orchestration, epoch=self._owned.epoch
+            ) as span,
+        ):
+            await self._executed(span)
+
+    async def _executed(self, span: telemetry.Span) -> None:
         try:
             ending = await self._to_the_end()
             await self._record(ending)
         except Fenced:
+            if self._left:
+                raise asyncio.CancelledError from None
             log.warning("run left to its new owner run=%s epoch=%s", self.run_id, self._owned.epoch)
             return
+        span.note(status=ending.status)
+        telemetry.runs_ended.labels(ending.status).inc()
         log.info("run ended run=%s status=%s reason=%s", self.run_id, ending.status, ending.reason)
         await in_database(withdraw_requests, self.run_id)
 
@@ -78,12 +97,25 @@ class Execution:
             self._run.replay.over = Fenced(f"Run {self.run_id} is left to its next owner.")
 
     def drain(self) -> None:
-        """Let go of the run as soon as no step of it is under way."""
+        """Let go of the run as soon as no step of it is under way, which may be at once; none begins now."""
+        if self._run is None:
+            self._left = True
+        else:
+            self._run.under_way.no_more(self._leave)
+
+    def _leave(self) -> None:
+        self._left = True
         self.let_go()
+        # In a moment: a task that cancels itself is only told when it waits next, which may be never.
+        asyncio.get_running_loop().call_soon(self._stop)
+
+    def _stop(self) -> None:
         if self._running is not None:
             self._running.cancel()
 
     async def _to_the_end(self) -> Ending:
+        if self._left:
+            raise Fenced(f"Run {self.run_id} is left to its next owner.")
         if self._cancelled:
             return CANCELLATION
         self._running = _this_task()

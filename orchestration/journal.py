@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,12 +190,26 @@ def went_on(owned: Ownership, status: RunStatus) -> None:
 
 def step_started(owned: Ownership, call: Call, status: RunStatus) -> None:
     with _writing(owned, status=status):
-        _put(owned, call, status=StepStatus.STARTED)
+        _put(owned, call, status=StepStatus.STARTED, begun_by=_this_process())
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"[:200]
+
+
+def step_as_begun(run_id: UUID, key: str) -> StepRecord:
+    """What is known of a step's last attempt."""
+    return StepRecord.objects.get(run_id=run_id, key=key)
 
 
 def step_done(owned: Ownership, call: Call, result: Any) -> None:
     with _writing(owned):
         _put(owned, call, status=StepStatus.DONE, result=result)
+
+
+def step_to_retry(owned: Ownership, call: Call, error: str) -> None:
+    with _writing(owned):
+        _put(owned, call, status=StepStatus.RETRYING, error=error)
 
 
 def step_failed(owned: Ownership, call: Call, error: str) -> None:
@@ -340,16 +356,20 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
 
 
 def _forget_the_unfinished(run_id: UUID) -> None:
-    """Delete what was under way, and what failed in the end.
+    """Delete what was under way, and what failed in the end, such as a question that stopped the run.
 
-    What the run went on from, such as a failure that it handled, must replay as it was.
+    What the run went on from, such as a failure that it handled, must replay as it was. And a step that was
+    begun stays on record as begun: it may have had its effect.
     """
     records = StepRecord.objects.filter(run_id=run_id)
     in_the_end = Q(status=StepStatus.FAILED)
     last = records.filter(status=StepStatus.DONE).order_by("finished_at", "id").last()
     if last is not None:
         in_the_end &= Q(finished_at__gt=last.finished_at) | Q(finished_at=last.finished_at, id__gt=last.pk)
-    records.filter(Q(status__in=(StepStatus.STARTED, StepStatus.OPEN)) | in_the_end).delete()
+    under_way = Q(status__in=(StepStatus.RETRYING, StepStatus.OPEN))
+    under_way |= Q(status=StepStatus.STARTED) & ~Q(kind="step")
+    stopped = Q(kind="interrupted", status=StepStatus.FAILED)
+    records.filter(under_way | in_the_end | stopped).delete()
 
 
 def _as_before(step: dict[str, Any]) -> dict[str, Any]:
@@ -378,8 +398,14 @@ def _writing(owned: Ownership, **changes: Any) -> Iterator[None]:
 
 
 def _put(owned: Ownership, call: Call, **values: Any) -> None:
-    """Insert the call's record, or bring it up to date. One statement, so repeating it is harmless."""
+    """Insert the call's record, or bring it up to date. One statement, so repeating it is harmless.
+
+    What is not given stays as it is, such as the error of an earlier attempt.
+    """
     finished = values["status"] in (StepStatus.DONE, StepStatus.FAILED)
+    changes = [*values, "attempts", "finished_at"]
+    if values["status"] == StepStatus.STARTED:
+        changes.append("started_at")
     record = StepRecord(
         run_id=owned.run_id,
         key=call.key,
@@ -396,7 +422,7 @@ def _put(owned: Ownership, call: Call, **values: Any) -> None:
         [record],
         update_conflicts=True,
         unique_fields=["run", "key"],
-        update_fields=["status", "request_id", "result", "error", "attempts", "finished_at"],
+        update_fields=changes,
     )
 
 

@@ -27,9 +27,11 @@ FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus
 
 
 class StepStatus(models.TextChoices):
-    """`started`: may have had its effect, but no result is on record; `open`: a person is asked."""
+    """`started`: may have had its effect, but no result is on record; `retrying`: its function raised, and is
+    to be called again; `open`: a person is asked."""
 
     STARTED = "started"
+    RETRYING = "retrying"
     OPEN = "open"
     DONE = "done"
     FAILED = "failed"
@@ -64,7 +66,7 @@ class Run(models.Model):
     input = JSONText(default=dict)
     key = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
-    # Why it ended so: rejected, timed_out, withdrawn, step_failed, replay_mismatch, … or empty.
+    # Why it ended so: rejected, timed_out, withdrawn, step_failed, interrupted, … or empty.
     reason = models.CharField(max_length=32, blank=True)
     result = JSONText(null=True, blank=True)
     error = models.TextField(blank=True)
@@ -120,7 +122,10 @@ class Run(models.Model):
 
 
 class StepRecord(models.Model):
-    """One recorded call of a run. `position` numbers the calls without a key of their own."""
+    """One recorded call of a run. `position` numbers the calls without a key of their own.
+
+    `started_at`, `begun_by` (host and process id) and `error` are of the last attempt that had such.
+    """
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
@@ -134,6 +139,7 @@ class StepRecord(models.Model):
     result = JSONText(null=True, blank=True)
     error = models.TextField(blank=True)
     attempts = models.PositiveIntegerField(default=1)
+    begun_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -85,7 +85,7 @@ async def people_named(run: Run, names: list[str] | None, field: str) -> list[An
     """
     if names is None:
         return None
-    ids = await run.step("look up assignees", _ids, names, field)
+    ids = await run.step("look up assignees", _ids, names, field, idempotent=True)
     return [*ids["users"], *(Group(pk=pk) for pk in ids["groups"])]
 
 

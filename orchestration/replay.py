@@ -65,9 +65,28 @@ class Replay:
             call = self._numbered_call(kind, name, content)
         else:
             call = self._keyed(kind, name, key, content)
+        with self._under_way(call):
+            yield call
+
+    @contextmanager
+    def within(self, outer: Call, kind: str, number: int) -> Iterator[Call]:
+        """A call that belongs to another one under way: found by that one's key, it needs no number."""
+        self.check()
+        call = Call(
+            key=f"{outer.key}/{kind}/{number}",
+            position=None,
+            kind=kind,
+            name=outer.name,
+            fingerprint=fingerprint(kind, outer.name, outer.key, number),
+        )
+        with self._under_way(call := self._held_against(call, None)):
+            yield call
+
+    @contextmanager
+    def _under_way(self, call: Call) -> Iterator[None]:
         self._in_flight.add(call.key)
         try:
-            yield call
+            yield
         finally:
             self._in_flight.discard(call.key)
             if self._numbered is call:
@@ -138,18 +157,18 @@ class Replay:
 
 def fingerprint(kind: str, name: str, key: str | None, content: object) -> str:
     """Equal calls have equal fingerprints, in every process and after every restart."""
-    text = json.dumps([kind, name, key, _plain(content)], sort_keys=True)
+    text = json.dumps([kind, name, key, plain(content)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """The value as JSON; of what has no text of its own, only the type."""
     if value is None or isinstance(value, str | bool | int | float):
         return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, PLAIN):
         return str(value)
     return f"<{type(value).__module__}.{type(value).__qualname__}>"

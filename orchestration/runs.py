@@ -3,8 +3,9 @@
 After a crash the orchestration runs again from the top. What is on record returns at once, what is open is
 waited for again, and the first call without a record is where it goes on; see replay.py.
 
-A step is recorded as started before its function is called, and with its result after. A process that dies
-between the two leaves a step that is called again: at least once. Once its result is on record, never again.
+A step is recorded as started before its function is called, and with its result after. Once its result is on
+record it is never called again. A process that dies between the two leaves a step of which nobody knows
+whether it had its effect: it is called again if it says that it may be, else a person is asked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,13 +26,14 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from approvals import failpoints, gate
 from approvals.database import in_database
-from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
+from approvals.exceptions import ApprovalError, Busy, InvalidRequest, KeyConflict, Unavailable
 from approvals.gate import OMITTED
 from approvals.lifecycle import Outcome
 from approvals.payloads import checked_json, checked_text
-from orchestration import journal
+from orchestration import interruptions, journal
 from orchestration.exceptions import (
     Fenced,
+    Interrupted,
     Rejected,
     ReplayMismatch,
     StepFailed,
@@ -39,11 +41,14 @@ from orchestration.exceptions import (
     Withdrawn,
     plain_words,
 )
+from orchestration.interruptions import Way
 from orchestration.journal import Call, Claimed, Ownership
 from orchestration.models import RunStatus, StepStatus
 from orchestration.plans import OVER, StepState
-from orchestration.replay import Replay
+from orchestration.repetition import Repetition, pause_after, repetition
+from orchestration.replay import Recorded, Replay
 from orchestration.speech import Speech
+from orchestration.under_way import StepsUnderWay
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +70,7 @@ class Run:
         self.orchestration: str = row.orchestration
         self.owner: Any = row.owner
         self.replay = Replay(claimed.records)
+        self.under_way = StepsUnderWay()
         self._owned = claimed.ownership
         self._threads = threads
         self._status = RunStatus(row.status)
@@ -210,37 +216,109 @@ class Run:
         /,
         *args: Any,
         key: str | None = None,
+        retries: int | None = None,
+        idempotent: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Call `function`, record its result and return it; once recorded, it is never called again.
 
-        Synchronous functions run in a thread. The result must be JSON. What the function raises is recorded
-        too, and comes as StepFailed the first time and in every replay.
+        Synchronous functions run in a thread. The result must be JSON. Where the function raises it is called
+        up to `retries` times more, after pauses; what it raises at last is recorded too, and comes as
+        StepFailed the first time and in every replay.
+
+        Where the process dies while the step is under way, it may have had its effect or not. It is called
+        again if `idempotent`, or if any of its `retries` are left; else the run's owner is asked, and may say
+        that it was done, and with which result. Omitted, both are as the agent says whose step it is, by
+        default 0 and False.
         """
         checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
+        terms = repetition(retries, idempotent)
+        deed = partial(function, *args, **kwargs)
         with self.replay.calling("step", name, key, [args, kwargs]) as call:
-            recorded = self._finished(call)
-            if recorded is None:
-                return await self._performed(call, partial(function, *args, **kwargs))
-            if recorded.status == StepStatus.FAILED:
-                raise StepFailed(recorded.error)
-            return recorded.result
+            recorded = self.replay.of(call)
+            if recorded is not None and recorded.finished:
+                return _result_of(recorded)
+            if recorded is not None and recorded.status == StepStatus.STARTED:
+                return await self._interrupted(call, deed, terms)
+            return await self._performed(call, deed, terms)
 
-    async def _performed(self, call: Call, deed: Callable[[], Any]) -> Any:
-        await self._write(journal.step_started, call, self._going_on())
-        self.replay.remember(call, StepStatus.STARTED)
+    async def _performed(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
+        while True:
+            await self.under_way.admitted()
+            with self.under_way.one():
+                await self._write(journal.step_started, call, self._going_on())
+                self.replay.remember(call, StepStatus.STARTED)
+                try:
+                    result = await self._result(deed)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as StepFailed
+                    await self._failed(call, error, last=not terms.attempts_left(call.attempt))
+                else:
+                    failpoints.reach("step-performed")
+                    return await self._done(call, result)
+            await asyncio.sleep(pause_after(call.attempt))
+            call = replace(call, attempt=call.attempt + 1)
+
+    async def _failed(self, call: Call, error: BaseException, *, last: bool) -> None:
+        """Record what was raised; StepFailed if the step is not tried again."""
+        log.info("step failed run=%s step=%s attempt=%s", self.id, call.key, call.attempt, exc_info=error)
+        times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
+        text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
+        if not last:
+            await self._write(journal.step_to_retry, call, text)
+            self.replay.remember(call, StepStatus.RETRYING)
+            return
+        await self._write(journal.step_failed, call, text)
+        self.replay.remember(call, StepStatus.FAILED, error=text)
+        raise StepFailed(text) from error
+
+    async def _done(self, call: Call, result: Any) -> Any:
         try:
-            result = checked_json(await self._result(deed), "result")
-        except (Exception, SystemExit) as error:
-            log.info("step failed run=%s step=%s", self.id, call.key, exc_info=True)
-            text = f"Step {call.name!r} failed: {plain_words(error)}"
-            await self._write(journal.step_failed, call, text)
-            self.replay.remember(call, StepStatus.FAILED, error=text)
-            raise StepFailed(text) from error
-        failpoints.reach("step-performed")
+            checked_json(result, "result")
+        except InvalidRequest as error:
+            # Another attempt would have the effect again, and hardly a better result.
+            await self._failed(call, error, last=True)
         await self._write(journal.step_done, call, result)
         self.replay.remember(call, StepStatus.DONE, result=result)
         return result
+
+    async def _interrupted(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
+        """Go on with a step that was begun before, and of which nobody knows how far it came."""
+        if terms.needs_no_person(call.attempt - 1):
+            log.warning("interrupted step repeated run=%s step=%s", self.id, call.key)
+            return await self._performed(call, deed, terms)
+        outcome = await self._decision_about(call, deed)
+        if interruptions.way_of(outcome) is Way.AGAIN:
+            return await self._performed(call, deed, terms)
+        return await self._done(call, interruptions.result_of(outcome))
+
+    async def _decision_about(self, call: Call, deed: partial[Any]) -> Outcome:
+        """What a person says of an interrupted step. If that is to stop, the run is over."""
+        with self.replay.within(call, "interrupted", call.attempt - 1) as question:
+            outcome = await self._outcome_of(question, partial(self._ask_about, call, deed))
+            if interruptions.way_of(outcome) is Way.STOP:
+                text = interruptions.how_it_stopped(call.name, outcome)
+                # Not as answered: whoever resumes the run is asked again.
+                await self._write(journal.step_failed, question, text)
+                self.replay.end(Interrupted(text))
+            return outcome
+
+    async def _ask_about(self, call: Call, deed: partial[Any], *, key: str) -> str:
+        begun = await in_database(journal.step_as_begun, self.id, call.key)
+        return await gate.aopen_clarification(
+            interruptions.title_for(call.name),
+            details=interruptions.details_for(
+                call.name,
+                deed,
+                attempt=begun.attempts,
+                begun_at=begun.started_at,
+                begun_by=begun.begun_by,
+                error=begun.error,
+            ),
+            schema=interruptions.SCHEMA,
+            key=key,
+            # Nothing may be decided by the clock here.
+            **self._terms(None, None),
+        )
 
     async def _result(self, deed: Callable[[], Any]) -> Any:
         if inspect.iscoroutinefunction(deed):
@@ -288,19 +366,22 @@ class Run:
         self, ask: Callable[..., Awaitable[str]], kind: str, title: str, key: str | None, content: object
     ) -> Outcome:
         with self.replay.calling(kind, title, key, content) as call:
-            recorded = self._finished(call)
-            if recorded is not None:
-                return _outcome_from(recorded.result)
-            self._waits += 1
-            try:
-                request_id = await self._attached(ask, call)
-                outcome = await gate.wait_for_outcome(request_id)
-            finally:
-                self._waits -= 1
-            kept = _outcome_as_json(outcome)
-            await self._write(journal.answered, call, request_id, kept, self._going_on())
-            self.replay.remember(call, StepStatus.DONE, result=kept)
-            return outcome
+            return await self._outcome_of(call, ask)
+
+    async def _outcome_of(self, call: Call, ask: Callable[..., Awaitable[str]]) -> Outcome:
+        recorded = self._finished(call)
+        if recorded is not None:
+            return _outcome_from(recorded.result)
+        self._waits += 1
+        try:
+            request_id = await self._attached(ask, call)
+            outcome = await gate.wait_for_outcome(request_id)
+        finally:
+            self._waits -= 1
+        kept = _outcome_as_json(outcome)
+        await self._write(journal.answered, call, request_id, kept, self._going_on())
+        self.replay.remember(call, StepStatus.DONE, result=kept)
+        return outcome
 
     async def _attached(self, ask: Callable[..., Awaitable[str]], call: Call) -> UUID:
         """The request that this call waits for: the one on record, or a new one."""
@@ -369,6 +450,12 @@ async def _to_the_end(asking: Awaitable[str]) -> str:
     except asyncio.CancelledError:
         await asyncio.wait([asked], timeout=LAST_QUESTION)
         raise
+
+
+def _result_of(step: Recorded) -> Any:
+    if step.status == StepStatus.FAILED:
+        raise StepFailed(step.error)
+    return step.result
 
 
 def _in_thread(deed: Callable[[], Any]) -> Any:

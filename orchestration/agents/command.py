@@ -50,13 +50,16 @@ def read(action: str, arguments: dict[str, Any]) -> Command:
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
 
-    Anything but exit status 0 within the time limit fails the step.
+    Anything but exit status 0 within the time limit fails the step. One that was interrupted is never
+    repeated unasked.
 
     Step: `{"agent": "command", "action": "run", "arguments": {"program": "df", "arguments": ["-h"]}}`
     """
     asked = read(action, arguments)
     async with run.speaking("command") as speak:
         ended = await run.step(f"run {asked.program}"[:100], partial(_run, speak), asked.model_dump())
+        if not speak.text:  # it ran before the process was started anew
+            await speak(str(ended["output"]))
     if ended["status"] != 0:
         raise StepFailed(_how_it_failed(asked, ended))
     return str(ended["output"])

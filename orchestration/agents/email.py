@@ -47,7 +47,7 @@ def read(action: str, arguments: dict[str, Any]) -> Letter:
 @agent("email", description="Sends an email, after approval of its recipients and text.")
 @checked_by(read)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Send a plain text email from the installation's own address.
+    """Send a plain text email from the installation's own address. It is never sent again unasked.
 
     Step: `{"agent": "email", "action": "send", "arguments": {"to": ["ana@example.org"], "subject": "Done",
     "body": "The backup is complete."}}`

@@ -17,6 +17,7 @@ from orchestration.proxy_agent import title_of
 from orchestration.runs import Run
 
 SAFE_METHODS = ("GET", "HEAD")
+KEY_HEADER = "idempotency-key"
 METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -59,18 +60,33 @@ def read(action: str, arguments: dict[str, Any]) -> Request:
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
 
+    A request that was interrupted is repeated if it is a GET or HEAD, or has the header `Idempotency-Key`;
+    else a person is asked whether it was received.
+
     Step: `{"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/status"}}`
     """
     asked = read(action, arguments)
     request = _exchange(action, asked)
     if action not in SAFE_METHODS:
         await run.approve(title_of(f"{action} {asked.url}"), arguments=asdict(request))
-    answer = await run.step(action, _exchanged, asdict(request), asked.timeout, asked.answer_limit)
+    answer = await run.step(
+        action,
+        _exchanged,
+        asdict(request),
+        asked.timeout,
+        asked.answer_limit,
+        idempotent=_may_be_repeated(request),
+    )
     text = f"{answer['status']} {answer['reason']} {answer['location']}".rstrip() + f"\n\n{answer['text']}"
     await run.say("http", text.strip())
     if answer["status"] >= 400:
         raise StepFailed(f"{action} {asked.url} was answered with {text[:1000].strip()}")
     return text.strip()
+
+
+def _may_be_repeated(request: Exchange) -> bool:
+    """By its method, or by a key that lets the server see that it is the same request."""
+    return request.method in SAFE_METHODS or any(name.lower() == KEY_HEADER for name in request.headers)
 
 
 def _exchange(method: str, asked: Request) -> Exchange:

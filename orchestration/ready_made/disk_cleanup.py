@@ -36,7 +36,7 @@ async def disk_cleanup(
 
     Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
     """
-    found = await run.step("look for large files", _look, directory, limit, minimum)
+    found = await run.step("look for large files", _look, directory, limit, minimum, idempotent=True)
     await run.say("disk", _overview(found))
     if not found["files"]:
         return "Nothing was removed: there was no file to pick from."
@@ -55,7 +55,10 @@ async def disk_cleanup(
         details="They are removed for good. A file that changes before is left.",
         arguments={"directory": found["directory"], "files": files},
     )
-    removals = [await run.step("remove", _remove, found["directory"], file) for file in files]
+    # Once more is harmless: of two attempts the second finds nothing, or another file, which is left.
+    removals = [
+        await run.step("remove", _remove, found["directory"], file, idempotent=True) for file in files
+    ]
     return _report(removals)
 
 

@@ -33,6 +33,7 @@ REASONS = {
     "timed_out": "Nobody answered in time.",
     "withdrawn": "The question was taken back.",
     "step_failed": "A step failed.",
+    "interrupted": "A step was interrupted, and nobody knows whether it was done.",
     "replay_mismatch": "The program has changed since the run began, so it could not go on.",
 }
 

@@ -223,8 +223,8 @@ async def test_a_failure_that_was_handled_replays_as_a_failure(runtime: Runtime)
     assert calls["once"] == 1
 
 
-async def test_a_step_that_was_interrupted_runs_again(process: Processes) -> None:
-    """At least once: its effect is not on record, so nobody can know."""
+async def test_an_interrupted_step_that_may_be_repeated_is(process: Processes) -> None:
+    """Unasked, because it says so: doing it twice is as good as once."""
     calls.clear()
     begun, never = asyncio.Event(), asyncio.Event()
 
@@ -237,7 +237,7 @@ async def test_a_step_that_was_interrupted_runs_again(process: Processes) -> Non
                 await never.wait()
             return "done"
 
-        return await run.step("effect", effect)
+        return await run.step("effect", effect, idempotent=True)
 
     first, second = await process(), await process()
     run_id = await OrchestrationManager(first).astart("execution_interrupted")
@@ -394,7 +394,7 @@ async def test_a_stale_owner_writes_nothing(process: Processes) -> None:
                 await awake.wait()
             return life
 
-        first = await run.step("effect", effect)
+        first = await run.step("effect", effect, idempotent=True)
         return [first, await run.step("after", count, "after")]
 
     sleeper, successor = await process(), await process()

@@ -1,0 +1,127 @@
+"""What a person is asked about a step that was interrupted, and what the answer means."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from approvals.lifecycle import Outcome
+from orchestration.replay import plain
+
+ARGUMENTS_LIMIT = 20_000
+
+
+class Way(StrEnum):
+    """How to go on, in the words of the question."""
+
+    AGAIN = "Do it again"
+    DONE = "It was done: go on"
+    STOP = "Stop the run"
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "decision": {"type": "string", "title": "How to go on", "enum": [way.value for way in Way]},
+        "result": {
+            "title": "Its result, if it was done",
+            "description": (
+                "What the run goes on with, as JSON: 812, true, “a text” in straight quotes, a list or an"
+                " object. Left empty: no result (null)."
+            ),
+        },
+    },
+    "required": ["decision"],
+    "additionalProperties": False,
+}
+
+WHAT_HAPPENED = (
+    "The run was interrupted while this step was under way. That it began is on record, a result is not:"
+    " **it may have had its effect, or not.** Look where the effect would show, then say how to go on."
+)
+WHAT_FOLLOWS = f"""\
+- **{Way.AGAIN}** calls the function anew. If it has had its effect, it will have it twice.
+- **{Way.DONE}** calls nothing. The run goes on with the result that you give.
+- **{Way.STOP}** calls nothing and ends the run as failed. Whoever resumes it is asked again."""
+
+
+def title_for(name: str) -> str:
+    return f"Interrupted: was “{name}” done?"
+
+
+def details_for(
+    name: str, deed: partial[Any], *, attempt: int, begun_at: datetime, begun_by: str, error: str
+) -> str:
+    """Exactly what is known, as Markdown."""
+    begun = f"{begun_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    facts = [
+        f"Step: {_code(name)}, attempt {attempt}",
+        f"Begun: {begun} by {f'the process {_code(begun_by)}' if begun_by else 'an unknown process'}",
+        f"Function: {_code(_name_of(deed.func))}",
+    ]
+    if error:
+        facts.append(f"Error of an earlier attempt: {_code(error)}")
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    arguments = _arguments(deed)
+    given = f"Arguments:\n\n{_block(arguments)}" if arguments else "It has no arguments."
+    return f"{WHAT_HAPPENED}\n\n{listed}\n\n{given}\n\n{WHAT_FOLLOWS}"
+
+
+def way_of(outcome: Outcome) -> Way:
+    """What was decided. Where nobody answered, because the question was taken back, the run stops."""
+    return Way.STOP if outcome.answer is None else Way(outcome.answer["decision"])
+
+
+def result_of(outcome: Outcome) -> Any:
+    return outcome.answer.get("result")
+
+
+def how_it_stopped(name: str, outcome: Outcome) -> str:
+    """The end of the run, in words."""
+    who = f" by {outcome.decided_by}" if outcome.decided_by else ""
+    how = f"stopped{who}" if outcome.answer is not None else f"the question about it was withdrawn{who}"
+    because = f": {outcome.comment}" if outcome.comment else ""
+    return f"Step {name!r} was interrupted and has no result on record; {how}{because}"
+
+
+def _arguments(deed: partial[Any]) -> str:
+    """By their names where the function tells them."""
+    try:
+        given = dict(inspect.signature(deed.func).bind(*deed.args, **deed.keywords).arguments)
+    except (TypeError, ValueError):
+        given = {str(number): value for number, value in enumerate(deed.args, 1)} | deed.keywords
+    if not given:
+        return ""
+    text = json.dumps(plain(given), ensure_ascii=False, indent=2)
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= ARGUMENTS_LIMIT else f"{text[:ARGUMENTS_LIMIT]}\n… and more"
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    if isinstance(function, partial):
+        return _name_of(function.func)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', None) or type(function).__module__}.{name}"
+
+
+def _code(text: str) -> str:
+    """One line of code, whatever it holds."""
+    ticks = _ticks(text, 1)
+    line = " ".join(text.split())
+    return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
+
+
+def _block(text: str) -> str:
+    ticks = _ticks(text, 3)
+    return f"{ticks}json\n{text}\n{ticks}"
+
+
+def _ticks(text: str, fewest: int) -> str:
+    """More backticks in a row than the text has."""
+    return "`" * max([fewest, *(len(run) + 1 for run in re.findall("`+", text))])
