@@ -7,8 +7,8 @@ import it. docs/observability.md says what each name means.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import Any, Self
@@ -50,8 +50,14 @@ reconnects = _counter("sayso_listener_reconnects_total", "How often the listener
 hints = _counter("sayso_hints_total", "Ids that others should have been told of.", "fate")
 sockets = Gauge("sayso_sockets", "WebSockets that are open here.", registry=REGISTRY)
 http_refusals = _counter("sayso_http_refusals_total", "Calls of the API that were refused.", "code")
+executing = Gauge("sayso_runs_executing", "Runs that this process executes.", registry=REGISTRY)
 runs_ended = _counter("sayso_runs_ended_total", "Runs whose end this process recorded.", "status")
-steps = _counter("sayso_steps_total", "Steps whose end this process recorded.", "status")
+
+# Known beforehand: there, and zero, before the first of them.
+for effect in ("approve", "reject", "default"):
+    timeouts.labels(effect)
+for fate in ("sent", "dropped"):
+    hints.labels(fate)
 
 
 def counted(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
@@ -135,6 +141,22 @@ def here() -> Any:
 
     context = get_current_span().get_span_context()
     return context if context.is_valid else None
+
+
+@contextmanager
+def continued(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
+    """Have spans be part of the trace that a caller's headers name."""
+    if _tracer is None:
+        yield
+        return
+    from opentelemetry import context, propagate
+
+    carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    token = context.attach(propagate.extract(carrier))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def start_tracing(exporters: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ from django.urls import include, path
 from approvals.web.logins import guarded
 from config.api import ROOT as API_ROOT
 from config.api import api, bad_request
+from config.observing import health
+from config.observing.metrics import metrics
 
 handler400 = bad_request
 
@@ -14,6 +16,9 @@ urlpatterns = [
     path("", include("approvals.web.urls")),
     path("", include("orchestration.web.urls")),
     path(API_ROOT, api.urls),
+    path("healthz/live", health.live),
+    path("healthz/ready", health.ready),
+    path("metrics", metrics),
     path("admin/login/", guarded(admin.site.login)),
     path("admin/", admin.site.urls),
     path("accounts/login/", guarded(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),

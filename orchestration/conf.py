@@ -25,6 +25,8 @@ class OrchestrationSettings:
     """How often a worker says that it lives, and looks for what the dead have left."""
     heartbeat_lost: float
     """A worker that said nothing for so long is taken for dead."""
+    trace_exporters: tuple[str, ...]
+    """Where spans go, by OpenTelemetry's names."""
     claim_batch: int = 500
     step_threads: int = 32
     speech_interval: float = 0.1
@@ -40,4 +42,5 @@ def orchestration_settings() -> OrchestrationSettings:
         lease_renewal=lease / 3,
         heartbeat=lease / 3,
         heartbeat_lost=lease,
+        trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
     )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
+from approvals import telemetry
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.postman import Postman
 from orchestration import journal, selectors
@@ -23,6 +24,7 @@ async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime
     """
     global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
     if _runtime is None or _runtime.dead:
+        telemetry.start_tracing(orchestration_settings().trace_exporters)
         _runtime = Runtime(serves=serves, concurrency=concurrency)
         await _runtime.start()
     return _runtime

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.db.models.functions import Now
 
 from approvals.selectors import moment_on_the_wire
@@ -162,6 +162,12 @@ def runs_changed_since(moment: datetime) -> dict[UUID, tuple[datetime, str]]:
     """Runs that changed at `moment` (database clock) or later, with their versions."""
     changed = Run.objects.filter(changed_at__gte=moment)
     return {pk: (at, status) for pk, at, status in changed.values_list("pk", "changed_at", "status")}
+
+
+def open_by_status() -> dict[str, int]:
+    """How many runs have not ended."""
+    found = dict(Run.objects.filter(status__in=OPEN).order_by().values_list("status").annotate(Count("pk")))
+    return {status.value: found.get(status.value, 0) for status in OPEN}
 
 
 def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:

@@ -68,6 +68,12 @@ def client_address(peer: str, forwarded_for: str) -> str | None:
     return None if nearest is None else str(nearest)
 
 
+def is_proxy(peer: str) -> bool:
+    """Whether what this peer says of others is believed."""
+    address = _address(peer)
+    return address is not None and _is_trusted(address)
+
+
 def _actor_of_http(
     request: HttpRequest, user_id: int | None, channel: Channel, token_id: UUID | None
 ) -> Actor:

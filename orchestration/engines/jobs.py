@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from django.db.models import CharField, Exists, OuterRef, Value
+from django.db.models import CharField, Count, Exists, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -50,6 +50,13 @@ def taken_by(worker_id: int) -> dict[int, UUID]:
 
 def number_taken_by(worker_id: int) -> int:
     return ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", queue_name=QUEUE).count()
+
+
+def by_status() -> dict[str, int]:
+    """How many runs wait for a worker, and how many one has."""
+    jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, queue_name=QUEUE).order_by()
+    found = dict(jobs.values_list("status").annotate(Count("pk")))
+    return {status: found.get(status, 0) for status in ALIVE}
 
 
 def waiting() -> int:

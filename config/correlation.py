@@ -1,0 +1,50 @@
+"""One id for each request and connection: on its log lines, and in its answer.
+
+A trusted proxy names it by `X-Request-ID`; anybody else's claim is ignored, or strangers could write the id
+of another's request onto their own lines. Spans continue the trace that the caller's `traceparent` names.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from approvals import telemetry
+from approvals.web.actors import is_proxy
+from config.origins import Application, Receive, Scope, Send
+
+HEADER = b"x-request-id"
+_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+
+
+class Correlated:
+    """ASGI middleware around all that is asked from outside."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._application(scope, receive, send)
+            return
+        request_id = _named_by_proxy(scope) or secrets.token_hex(8)
+        with telemetry.bound(request_id=request_id), telemetry.continued(scope["headers"]):
+            await self._application(scope, receive, _telling(request_id, send))
+
+
+def _named_by_proxy(scope: Scope) -> str | None:
+    peer = scope.get("client") or ("", 0)
+    named: list[str] = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
+    if len(named) == 1 and _ID.fullmatch(named[0]) and is_proxy(peer[0]):
+        return named[0]
+    return None
+
+
+def _telling(request_id: str, send: Send) -> Send:
+    async def tell(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (HEADER, request_id.encode())]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return tell

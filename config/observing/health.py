@@ -1,0 +1,214 @@
+"""Whether this process lives, and whether it is ready: each thing that its work takes, looked at by itself.
+
+Alive: its event loop turns; nothing else is asked. Ready: whatever is sent here now would be recorded, and
+who waits would be woken. Answers name what is wrong in words of our own: errors of others may have secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from time import monotonic
+
+from django.db import Error as DatabaseError
+from django.db import connection, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from approvals import hints, selectors, triggers
+from approvals.conf import approval_settings
+from approvals.waiting.deadlines import LONGEST_SLEEP
+from approvals.waiting.duty import Health
+from approvals.waiting.room import waiting_room
+from config.observing.probe import PATIENCE, Probe
+from orchestration.runtime import running_runtime
+
+log = logging.getLogger(__name__)
+
+# Seconds after a deadline in which its timeout ought to be recorded, by whichever process.
+IN_TIME = 15.0
+# Seconds that a part may be late with a sign of life.
+SLACK = 10.0
+
+_NO_ANSWER = f"no answer within {PATIENCE:g} s"
+_UNKNOWN = "unknown while the database does not answer"
+
+# What is wrong; None: nothing.
+Fault = str | None
+Faults = Mapping[str, Fault]
+
+
+@require_safe
+@never_cache
+async def live(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("alive\n", content_type="text/plain")
+
+
+@require_safe
+@never_cache
+async def ready(request: HttpRequest) -> HttpResponse:
+    faults = await _readiness().faults()
+    checks = {
+        name: {"ok": True} if fault is None else {"ok": False, "reason": fault}
+        for name, fault in faults.items()
+    }
+    is_ready = not any(faults.values())
+    return JsonResponse({"ready": is_ready, "checks": checks}, status=200 if is_ready else 503)
+
+
+class Readiness:
+    """What this process's work takes. Asked from any loop."""
+
+    def __init__(self) -> None:
+        self._database: Probe[Faults] = Probe("sayso-health-database", _database)
+        self._layer: Probe[None] = Probe("sayso-health-layer", _through_the_layer)
+        self._unready: frozenset[str] = frozenset()
+
+    async def faults(self) -> Faults:
+        """Of each check its fault, or None, within little more than two seconds."""
+        database, layer = await asyncio.gather(
+            _answered(self._database.answer, _OF_THE_DATABASE), self._fault_of_layer()
+        )
+        faults = {**database, "channel_layer": layer, **_here()}
+        self._tell_changes(frozenset(name for name, fault in faults.items() if fault))
+        return faults
+
+    async def _fault_of_layer(self) -> Fault:
+        try:
+            await self._layer.answer()
+        except TimeoutError:
+            return _NO_ANSWER
+        except Exception:  # noqa: BLE001  Layers raise what they like.
+            return "cannot send"
+        return None
+
+    def _tell_changes(self, unready: frozenset[str]) -> None:
+        if unready == self._unready:
+            return
+        self._unready = unready
+        if unready:
+            log.warning("not ready checks=%s", ",".join(sorted(unready)))
+        else:
+            log.info("ready again")
+
+
+@cache
+def _readiness() -> Readiness:
+    return Readiness()
+
+
+# The database, all at once: on a thread and a connection of its own
+
+_OF_THE_DATABASE = ("database", "migrations", "audit_triggers", "deadlines")
+
+
+async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, ...]) -> Faults:
+    try:
+        return await answer()
+    except TimeoutError:
+        fault = _NO_ANSWER
+    except DatabaseError:
+        fault = "cannot be asked"
+    except Exception:
+        log.exception("readiness not looked at")
+        fault = "cannot be looked at"
+    return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
+
+
+def _database() -> Faults:
+    try:
+        connection.ensure_connection()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return {
+            "database": None,
+            "migrations": _attempted(_migrations),
+            "audit_triggers": _attempted(_triggers),
+            "deadlines": _attempted(_deadlines),
+        }
+    finally:
+        connections.close_all()  # this thread's
+
+
+def _attempted(check: Callable[[], Fault]) -> Fault:
+    try:
+        return check()
+    except DatabaseError:
+        return "cannot be asked"
+
+
+def _migrations() -> Fault:
+    applied = MigrationRecorder(connection).applied_migrations().keys()
+    pending = [
+        name
+        for name, replaces in _migrations_that_ship().items()
+        if name not in applied and not (replaces and replaces <= applied)
+    ]
+    return f"{len(pending)} not applied" if pending else None
+
+
+@cache
+def _migrations_that_ship() -> Mapping[tuple[str, str], frozenset[tuple[str, str]]]:
+    """Each with those that it replaces."""
+    loader = MigrationLoader(None)
+    return {
+        name: frozenset((app, replaced) for app, replaced in migration.replaces)
+        for name, migration in loader.disk_migrations.items()
+    }
+
+
+def _triggers() -> Fault:
+    missing = triggers.missing(connection)
+    return f"{len(missing)} missing: audit entries could be changed" if missing else None
+
+
+def _deadlines() -> Fault:
+    earliest, now = selectors.next_deadline()
+    late = 0.0 if earliest is None else (now - earliest).total_seconds()
+    return f"a timeout is late by {late:.0f} s" if late > IN_TIME else None
+
+
+# The channel layer
+
+
+def _through_the_layer() -> None:
+    asyncio.run(_send_to_nobody())
+
+
+async def _send_to_nobody() -> None:
+    layer = hints.own_layer()
+    async with asyncio.timeout(PATIENCE):
+        await layer.group_send("sayso.health", {"type": "sayso.nothing"})
+
+
+# This process's own parts
+
+
+def _here() -> Faults:
+    health = waiting_room().health or Health()
+    settings = approval_settings()
+    every = settings.recheck_interval + 2 * settings.hint_timeout
+    return {
+        "listener": _sign_of_life(health.heard_at, every),
+        "deadline_keeper": _sign_of_life(health.kept_at, LONGEST_SLEEP),
+        "engine": _engine(),
+    }
+
+
+def _sign_of_life(at: float | None, every: float) -> Fault:
+    if at is None:
+        return "does not run"
+    silent = monotonic() - at
+    return f"silent for {silent:.0f} s" if silent > every + SLACK else None
+
+
+def _engine() -> Fault:
+    runtime = running_runtime()
+    if runtime is None:
+        return "does not run"
+    return None if runtime.executes else "may not execute runs"

@@ -1,0 +1,176 @@
+"""`/metrics`, as Prometheus reads it: what this process counts, and how much there is in the database now.
+
+The numbers of a process are its own; Prometheus adds up. What the database says is the same whichever process
+is asked. It is read when it is asked for, and left out where the database does not answer in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from approvals import group_commit, telemetry
+from approvals.census import Census, census
+from approvals.waiting.room import waiting_room
+from approvals.web.credentials import shown_secret
+from config.observing.probe import Probe
+from orchestration import selectors as runs
+from orchestration.conf import PROCRASTINATE, orchestration_settings
+
+# Somebody passes on what somebody else has asked.
+_PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+
+
+@require_safe
+@never_cache
+async def metrics(request: HttpRequest) -> HttpResponse:
+    if not await _may_read(request):
+        return HttpResponse(
+            "Show the token in SAYSO_METRICS_TOKEN, or log in as staff.\n",
+            content_type="text/plain",
+            status=HTTPStatus.UNAUTHORIZED,
+            headers={"WWW-Authenticate": 'Bearer realm="Sayso metrics"'},
+        )
+    encoded, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encoded(_registry(await _read())), content_type=content_type)
+
+
+# Who may read
+
+
+async def _may_read(request: HttpRequest) -> bool:
+    if settings.SAYSO_METRICS_TOKEN:
+        shown = shown_secret(request.headers.get("Authorization", ""))
+        if shown and constant_time_compare(shown, settings.SAYSO_METRICS_TOKEN):
+            return True
+    elif _is_from_this_computer(request):
+        return True
+    user = await request.auser()
+    return bool(user.is_active and getattr(user, "is_staff", False))
+
+
+def _is_from_this_computer(request: HttpRequest) -> bool:
+    """Not what a proxy on this computer passes on, which comes from anywhere."""
+    if any(name in request.headers for name in _PASSED_ON):
+        return False
+    host, _ = split_domain_port(request.get_host())
+    return _is_loopback(request.META.get("REMOTE_ADDR", "")) and (host == "localhost" or _is_loopback(host))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+# What there is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What the database says."""
+
+    requests: Census
+    runs: Mapping[str, int]
+    jobs: Mapping[str, int] | None
+
+
+async def _read() -> _Stored | None:
+    try:
+        return await _probe().answer()
+    except Exception:  # noqa: BLE001  that there is no answer is one of the numbers
+        return None
+
+
+@cache
+def _probe() -> Probe[_Stored]:
+    return Probe("sayso-metrics", _ask)
+
+
+def _ask() -> _Stored:
+    try:
+        return _Stored(requests=census(), runs=runs.open_by_status(), jobs=_jobs())
+    finally:
+        connections.close_all()  # this thread's
+
+
+def _jobs() -> Mapping[str, int] | None:
+    if orchestration_settings().engine != PROCRASTINATE:
+        return None
+    from orchestration.engines import jobs
+
+    return jobs.by_status()
+
+
+def _registry(stored: _Stored | None) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in (*_of_the_process(), _Numbers(telemetry.REGISTRY.collect), _Numbers(_parts)):
+        registry.register(collector)
+    registry.register(_Numbers(lambda: _of_the_database(stored)))
+    return registry
+
+
+@cache
+def _of_the_process() -> tuple[Collector, ...]:
+    """CPU, memory, open files; Python's version."""
+    return ProcessCollector(registry=None), PlatformCollector(registry=None)
+
+
+class _Numbers(Collector):
+    def __init__(self, collect: Any) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        numbers: Iterable[Metric] = self._collect()
+        return numbers
+
+
+def _parts() -> Iterator[Metric]:
+    yield _gauge("sayso_waits", "Waits in this process.", len(waiting_room()))
+    yield _gauge(
+        "sayso_writer_queue_length", "Commands that wait for the writer.", group_commit.queue_length()
+    )
+
+
+def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:
+    yield _gauge("sayso_database_up", "Whether the database answered for this reading.", stored is not None)
+    if stored is None:
+        return
+    requests = stored.requests
+    yield _by("sayso_pending_requests", "Requests that wait for a decision.", "kind", requests.pending)
+    yield _gauge(
+        "sayso_oldest_pending_seconds", "Age of the oldest of them; 0: there is none.", requests.oldest
+    )
+    yield _gauge("sayso_overdue_requests", "Pending requests past their deadline.", requests.overdue)
+    yield _gauge("sayso_overdue_seconds", "By how much the first of them is late.", requests.most_overdue)
+    yield _by("sayso_runs", "Runs that have not ended.", "status", stored.runs)
+    if stored.jobs is not None:
+        yield _by("sayso_jobs", "Runs in the job queue.", "status", stored.jobs)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=float(value))
+
+
+def _by(name: str, meaning: str, label: str, numbers: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for value, number in numbers.items():
+        family.add_metric([value], number)
+    return family

@@ -1,0 +1,66 @@
+"""One look at something that may hang, for those who can't wait for it.
+
+Each look runs on a daemon thread of its own, so what hangs takes nobody's thread but that one; there is one
+at a time, however many ask; and its answer is kept for a second, so that asking is no load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock, Thread
+from time import monotonic
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 2.0
+KEPT = 1.0
+
+
+class Probe(Generic[T]):
+    """Asks `look`, from any loop and thread."""
+
+    def __init__(self, name: str, look: Callable[[], T]) -> None:
+        self._name = name
+        self._look = look
+        self._lock = Lock()
+        self._answer: Future[T] | None = None
+        self._began = 0.0
+        self._ended = 0.0
+
+    async def answer(self) -> T:
+        """What the look returns or raises; TimeoutError where it takes more than two seconds."""
+        answer, patience = self._asked()
+        if not answer.done():
+            await asyncio.wait([asyncio.wrap_future(answer)], timeout=patience)
+        if not answer.done():
+            raise TimeoutError
+        return answer.result()
+
+    def _asked(self) -> tuple[Future[T], float]:
+        """The answer under way or kept, else a new one; and how long it is worth waiting for it."""
+        with self._lock:
+            now = monotonic()
+            if self._answer is None or (self._answer.done() and now - self._ended > KEPT):
+                self._answer, self._began = _uncancellable(), now
+                Thread(target=self._work, args=(self._answer,), name=self._name, daemon=True).start()
+            return self._answer, max(0.0, self._began + PATIENCE - now)
+
+    def _work(self, answer: Future[T]) -> None:
+        try:
+            found = self._look()
+        except Exception as error:  # noqa: BLE001  whoever asks gets it
+            self._ended = monotonic()
+            answer.set_exception(error)
+        else:
+            self._ended = monotonic()
+            answer.set_result(found)
+
+
+def _uncancellable() -> Future[T]:
+    """Many wait for it; that one of them gives up is none of the others' business."""
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()
+    return answer
