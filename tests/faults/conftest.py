@@ -107,6 +107,7 @@ class Installation:
         """The process that has reached the failpoint."""
         while not (hit := list(self._armed.glob(f"{failpoint}.[0-9]*"))):
             await pause()
+        hit[0].unlink()
         return int(hit[0].suffix[1:])
 
     async def until_waiting(self, server: Server, number: int) -> None:

@@ -19,6 +19,10 @@ from tests.faults.ledger import Ledger
 
 # Seconds between attempts of a client whose server does not answer.
 PAUSE = 0.1
+# Seconds after which a server is taken for frozen; where it is asked to hold its answer, and else.
+HOLD = 60
+HELD = HOLD + 10.0
+PROMPT = 5.0
 # What a server says that can't do it now; the same question may be asked again.
 NOT_NOW = {429, 500, 502, 503, 504}
 
@@ -37,7 +41,6 @@ class Person:
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             trust_env=False,
-            timeout=httpx.Timeout(70.0, connect=5.0, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=50),
         )
 
@@ -60,12 +63,15 @@ class Person:
         return request_id
 
     async def ask_many(self, title: str, number: int, *, at: int = 0, **terms: Any) -> list[str]:
-        return [await self.ask(f"{title} {each}", at=at, **terms) for each in range(number)]
+        """Ask so many at once."""
+        asking = (self.ask(f"{title} {each}", at=at, **terms) for each in range(number))
+        return await asyncio.gather(*asking)
 
     async def wait(self, request_id: str, *, at: int = 0) -> dict[str, Any]:
         """Wait until it is closed, whatever becomes of servers; what this wait was told."""
         while True:
-            answer = await self._insist("GET", f"/requests/{request_id}/outcome?wait=60", at=at)
+            path = f"/requests/{request_id}/outcome?wait={HOLD}"
+            answer = await self._insist("GET", path, at=at, within=HELD)
             outcome: dict[str, Any] = answer.raise_for_status().json()
             if answer.status_code == httpx.codes.OK:
                 self.ledger.waited(self.name, request_id, outcome)
@@ -74,9 +80,9 @@ class Person:
     # Deciding
 
     async def decide(
-        self, request_id: str, decision: str = "approve", *, at: int = 0, within: float | None = None
+        self, request_id: str, decision: str = "approve", *, at: int = 0, within: float = PROMPT
     ) -> httpx.Response:
-        """Decide, once. Raises Unanswered where nobody says what came of it, also not `within` seconds."""
+        """Decide, once. Raises Unanswered where nobody says `within` so many seconds what came of it."""
         try:
             path = f"/requests/{request_id}/decision"
             answer = await self._call(self.urls[at], "POST", path, {"decision": decision}, within=within)
@@ -97,6 +103,12 @@ class Person:
                 return await self.decide(request_id, decision, at=turn % len(self.urls))
             await pause()
         raise AssertionError
+
+    async def answer(self, request_id: str, answer: Any, *, at: int = 0) -> httpx.Response:
+        """Answer until somebody says what came of it; that is accepted."""
+        told = await self._insist("POST", f"/requests/{request_id}/answer", {"answer": answer}, at=at)
+        self.ledger.decided(self.name, request_id, answer, told.raise_for_status().json())
+        return told
 
     # Runs
 
@@ -132,19 +144,20 @@ class Person:
 
     # HTTP
 
-    async def _insist(self, method: str, path: str, body: Any = None, *, at: int) -> httpx.Response:
+    async def _insist(
+        self, method: str, path: str, body: Any = None, *, at: int, within: float = PROMPT
+    ) -> httpx.Response:
         for turn in itertools.count(at):
             with suppress(Unanswered):
-                return await self._call(self.urls[turn % len(self.urls)], method, path, body)
+                return await self._call(self.urls[turn % len(self.urls)], method, path, body, within=within)
             await pause()
         raise AssertionError
 
     async def _call(
-        self, url: str, method: str, path: str, body: Any = None, *, within: float | None = None
+        self, url: str, method: str, path: str, body: Any = None, *, within: float
     ) -> httpx.Response:
-        patience = httpx.USE_CLIENT_DEFAULT if within is None else httpx.Timeout(within)
         try:
-            answer = await self._client.request(method, f"{url}/api/v1{path}", json=body, timeout=patience)
+            answer = await self._client.request(method, f"{url}/api/v1{path}", json=body, timeout=within)
         except httpx.TransportError as error:
             raise Unanswered(repr(error)) from error
         if answer.status_code in NOT_NOW:

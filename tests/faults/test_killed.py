@@ -1,0 +1,106 @@
+"""Processes that are killed by `kill -9`: those that wait, those that decide, those that execute runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.faults.conftest import PATIENCE, Installation
+from tests.faults.people import Unanswered
+from tests.stacks import WITH_WORKERS
+
+MANY = 30
+
+
+@pytest.mark.stacks("postgresql-redis")
+class TestServers:
+    async def test_who_waits_at_a_server_that_is_killed_is_told_by_another(
+        self, installation: Installation
+    ) -> None:
+        """Fault 5: the waiting process dies; who had waited there goes on at the other one."""
+        here, _ = await installation.serve(2)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as waiting:
+            ann, bob = await installation.person("ann"), await installation.person("bob")
+            asked = await ann.ask_many("Kill", MANY)
+            for each in asked:
+                waiting.create_task(ann.wait(each))
+            await installation.until_waiting(here, MANY)
+            for each in asked[: MANY // 2]:
+                await bob.decide(each, at=1)
+            here.kill()
+            for each in asked[MANY // 2 :]:
+                await bob.decide(each, "reject", at=1)
+        report = await installation.audited()
+        assert (report.decisions_told, report.waits_told) == (MANY, MANY)
+
+    async def test_a_decision_is_known_although_the_decider_died_before_it_told_anybody(
+        self, installation: Installation
+    ) -> None:
+        """Fault 5: killed between commit and wake-up. The waiter elsewhere is told nevertheless; who had
+        decided and got no answer asks again, and is told what is on record."""
+        here, there = await installation.serve(2)
+        async with asyncio.timeout(PATIENCE):
+            ann, bob = await installation.person("ann"), await installation.person("bob")
+            asked = await ann.ask("Known?")
+            async with asyncio.TaskGroup() as waiting:
+                told = waiting.create_task(ann.wait(asked))
+                await installation.until_waiting(here, 1)
+                installation.arm("decided", "kill")
+                with pytest.raises(Unanswered):
+                    await bob.decide(asked, at=1)
+                assert await installation.until_hit("decided") == there.pid
+            assert told.result()["decided_by"] == "bob"
+            repeated = await bob.insist(asked)
+            changed = await bob.insist(asked, "reject")
+        assert (repeated.status_code, repeated.json()["status"]) == (200, "approved")
+        assert (changed.status_code, changed.json()["code"]) == (409, "already_decided")
+        report = await installation.audited()
+        assert report.decisions_unanswered == 1
+
+    async def test_deciders_that_are_killed_again_and_again_lose_nothing_acknowledged(
+        self, installation: Installation
+    ) -> None:
+        """Fault 5: a server dies with decisions under way, and its successor, too."""
+        here, there = await installation.serve(2)
+        async with asyncio.timeout(PATIENCE):
+            ann, bob, eve = [await installation.person(name) for name in ("ann", "bob", "eve")]
+            for number in range(2):
+                asked = await ann.ask_many(f"Round {number}", MANY // 2)
+                async with asyncio.TaskGroup() as everybody:
+                    for each in asked:
+                        everybody.create_task(ann.wait(each))
+                    await installation.until_waiting(here, len(asked))
+                    installation.arm("decided", "kill")
+                    for each in asked:
+                        everybody.create_task(bob.insist(each, "approve", at=1))
+                        everybody.create_task(eve.insist(each, "reject", at=1))
+                assert await installation.until_hit("decided") == there.pid
+                there = await installation.restart(there)
+        report = await installation.audited()
+        assert report.resolved == MANY
+
+
+@pytest.mark.stacks("postgresql-redis", WITH_WORKERS)
+class TestRuns:
+    async def test_runs_of_a_process_that_is_killed_go_on_in_another(
+        self, installation: Installation
+    ) -> None:
+        """Fault 5: they attach to what they had asked, and what they had done is not done again."""
+        await installation.execute(2)
+        async with asyncio.timeout(PATIENCE):
+            oona = await installation.person("oona")
+            runs = [await oona.start("faults-errand", questions=2) for _ in range(10)]
+            first = [await oona.question_of(each) for each in runs]
+            victim = installation.process_of(runs[0])
+            if victim in installation.servers:
+                oona.urls.remove(victim.url)
+            victim.kill()
+            for each in first:
+                await oona.insist(each)
+            for run_id, each in zip(runs, first, strict=True):
+                await oona.insist(await oona.question_of(run_id, beyond=each))
+            ends = [await oona.end_of(each) for each in runs]
+        assert {end["status"] for end in ends} == {"completed"}
+        report = await installation.audited()
+        assert (report.requests, report.steps_performed, report.steps_repeated) == (20, 30, 0)
