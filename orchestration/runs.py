@@ -16,6 +16,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -24,7 +25,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from approvals import failpoints, gate
+from approvals import failpoints, gate, telemetry
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError, Busy, InvalidRequest, KeyConflict, Unavailable
 from approvals.gate import OMITTED
@@ -249,7 +250,10 @@ class Run:
                 await self._write(journal.step_started, call, self._going_on())
                 self.replay.remember(call, StepStatus.STARTED)
                 try:
-                    result = await self._result(deed)
+                    with telemetry.span(
+                        "sayso.step", run=self.id, step=call.key, name=call.name, attempt=call.attempt
+                    ):
+                        result = await self._result(deed)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as StepFailed
                     await self._failed(call, error, last=not terms.attempts_left(call.attempt))
                 else:
@@ -323,7 +327,9 @@ class Run:
     async def _result(self, deed: Callable[[], Any]) -> Any:
         if inspect.iscoroutinefunction(deed):
             return await deed()
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, _in_thread, deed)
+        # With its context: its log lines carry the run's id, its spans are parts of ours.
+        call = partial(copy_context().run, _in_thread, deed)
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         return await result if inspect.isawaitable(result) else result
 
     # The plan, for people to follow
