@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 6
 # Seconds for telling the queue which jobs are left, when the process stops.
 LAST_WORDS = 3.0
+# Seconds after which the queue is asked although it announced nothing: an announcement may come while the
+# worker, not listening yet or just asking, does not hear it.
+LOOK_AGAIN = 1.0
 # Seconds until a job whose run could not even begin is tried again.
 AGAIN = 5
 
@@ -101,6 +105,8 @@ class Worker:
 
     async def look_everywhere(self) -> None:
         await self._leave_what_is_lost(self.run_ids)
+        if jobless := await in_database(runs_as_jobs.defer_the_jobless):
+            log.warning("runs had no job runs=%d", len(jobless))
         await self._tidy(None)
 
     async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
@@ -121,11 +127,12 @@ class Worker:
         app = procrastinate.App(connector=_connector())
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
         app.job_manager = _Jobs(app.connector)
-        async with app.open_async():
+        async with _open(app):
             self._working = JobWorker(
                 app,
                 queues=[QUEUE],
                 concurrency=self._concurrency,
+                fetch_job_polling_interval=LOOK_AGAIN,
                 shutdown_graceful_timeout=LAST_WORDS,
                 delete_jobs=jobs.DeleteJobCondition.ALWAYS,
                 install_signal_handlers=False,
@@ -155,7 +162,11 @@ class Worker:
             execution = self._executions.begin(claimed[0])
         await asyncio.wait([execution])
         if execution.cancelled():
-            raise LetGo(run_id)
+            if not await in_database(journal.has_ended, run_id):
+                raise LetGo(run_id)
+            # It was ended from elsewhere, maybe while it asked: only now can nothing more be opened.
+            await in_database(withdraw_requests, run_id)
+            return
         if error := execution.exception():
             raise error
 
@@ -163,15 +174,12 @@ class Worker:
 
     async def _keep(self) -> None:
         """Now and then, have somebody execute what no living worker does."""
-        settings = orchestration_settings()
-        async with procrastinate.App(connector=_connector(connections=1)).open_async() as app:
+        async with _open(procrastinate.App(connector=_connector(connections=1))) as app:
             while True:
                 await self._continue_stalled(app)
                 await self._continue_forgotten(app)
-                if given := await in_database(runs_as_jobs.defer_the_jobless):
-                    log.warning("runs had no job runs=%d", len(given))
                 await self._look_after_others()
-                await asyncio.sleep(settings.heartbeat)
+                await asyncio.sleep(orchestration_settings().heartbeat)
 
     async def _continue_stalled(self, app: procrastinate.App) -> None:
         stalled = await app.job_manager.get_stalled_jobs(
@@ -251,6 +259,16 @@ async def _continue(app: procrastinate.App, job_id: int, run_id: UUID) -> None:
         await app.job_manager.finish_job_by_id_async(job_id, jobs.Status.FAILED, delete_job=True)
     except exceptions.ConnectorException as error:
         log.info("job was continued by others job=%s error=%s", job_id, _cause(error))
+
+
+@asynccontextmanager
+async def _open(app: procrastinate.App) -> AsyncIterator[procrastinate.App]:
+    """Its connections, which are closed again even where opening them was interrupted."""
+    try:
+        await app.open_async()
+        yield app
+    finally:
+        await app.close_async()
 
 
 def _connector(connections: int = CONNECTIONS) -> procrastinate.PsycopgConnector:

@@ -93,7 +93,8 @@ class RunHub(Hub[RunSeat]):
 
     def _may_watch(self, seat: RunSeat, read: Runs) -> bool:
         owner = read.owners.get(seat.credential)
-        if owner is None or not seat.holds(owner):
+        # Whom the second reading does not know has been deactivated since the first.
+        if owner is None or owner not in read.visible or not seat.holds(owner):
             self._expel(seat)
             return False
         seat.user_id = owner

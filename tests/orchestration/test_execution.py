@@ -36,6 +36,7 @@ def crash_after(run_id: UUID, records: int) -> None:
     models.Run.objects.filter(pk=run_id).update(
         status="running", finished_at=None, result=None, process=None, leaves_requests=False
     )
+    hand_over([run_id])  # as the queue's keeper would continue the dead worker's job
 
 
 def expire(engine: LocalEngine) -> None:

@@ -67,6 +67,7 @@ async def test_many_runs_are_claimed_in_batches(process: Processes, monkeypatch:
     await stop_runtime()
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 async def test_what_a_dead_process_left_is_taken_over(
     runtime: Runtime, process: Processes, owner: User
 ) -> None:
@@ -131,6 +132,7 @@ async def test_a_process_that_lost_its_lease_begins_anew(
     await stop_runtime()
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 async def test_starting_twice_is_starting_once(runtime: Runtime) -> None:
     """One lease, one engine."""
     assert await start_runtime() is runtime
@@ -205,6 +207,7 @@ async def test_an_unknown_engine_is_named(process: Processes, settings: Settings
         await start_runtime()
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 async def test_a_run_that_was_recorded_as_taken_but_never_begun_is_begun(runtime: Runtime) -> None:
     """The answer to the claim got lost, or who started the run was cancelled in between."""
     process = await in_database(Process.objects.get)

@@ -1,0 +1,210 @@
+"""Workers of the job queue: what they take, what they leave, what becomes of it when they die or freeze."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from approvals import deciding
+from approvals.database import in_database
+from approvals.waiting.room import waiting_room
+from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
+from orchestration.engines import procrastinate as workers
+from orchestration.engines.procrastinate import Worker
+from orchestration.exceptions import Fenced
+from orchestration.journal import Ownership
+from orchestration.models import Run as RunRow
+from tests import factories
+from tests.conftest import Manage
+from tests.orchestration.watching import asked, finished, until_recorded
+from tests.servers import PostgresServer
+from tests.stacks import WITH_WORKERS, Stack
+
+pytestmark = pytest.mark.stacks(WITH_WORKERS)
+
+Workers: TypeAlias = Callable[[], Awaitable[Worker]]
+
+
+@orchestration("workers_ask")
+async def asks(run: Run) -> bool | None:
+    return (await run.approve("May I?")).approved
+
+
+@pytest.fixture
+async def worker(stack: Stack) -> AsyncIterator[Workers]:
+    """Workers on the test's loop; those still there are stopped in the end."""
+    room = waiting_room()
+    room.topic_source(journal.TOPIC, selectors.runs_changed_since)
+    await room.start()
+    begun: list[Worker] = []
+
+    async def begin(concurrency: int = 100) -> Worker:
+        worker = Worker(concurrency=concurrency)
+        await worker.start()
+        await worker.ready()
+        begun.append(worker)
+        return worker
+
+    yield begin
+    for each in begun:
+        await each.stop()
+    await room.stop()
+
+
+def jobs_of(run_id: UUID) -> list[str]:
+    return list(ProcrastinateJob.objects.filter(lock=f"run:{run_id}").values_list("status", flat=True))
+
+
+def epoch_of(run_id: UUID) -> int:
+    return RunRow.objects.get(pk=run_id).epoch
+
+
+def lose_heartbeat() -> None:
+    """As if no worker had said anything for an hour."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+
+
+def forget_jobs() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")
+
+
+def frequently(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.2) -> None:
+    """Have workers look often for what nobody executes."""
+    often = dataclasses.replace(conf.orchestration_settings(), heartbeat=seconds)
+    monkeypatch.setattr(workers, "orchestration_settings", lambda: often)
+
+
+async def test_a_run_and_its_job_are_queued_together(stack: Stack, owner: User) -> None:
+    """One transaction: a run that can't be recorded leaves no job."""
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner, key="once")
+    assert await in_database(jobs_of, run_id) == ["todo"]
+    assert await in_database(OrchestrationManager().start, "workers_ask", {}, owner, key="once") == run_id
+    assert await in_database(jobs_of, run_id) == ["todo"], "the key found the run"
+
+
+async def test_the_queue_is_rid_of_what_has_ended(worker: Workers, owner: User) -> None:
+    await worker()
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    request = await asked(run_id)
+    assert await in_database(jobs_of, run_id) == ["doing"]
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_what_a_stopped_worker_leaves_goes_on_in_another(worker: Workers, owner: User) -> None:
+    """At once, and attached to what it had asked."""
+    first = await worker()
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    request = await asked(run_id)
+    second = await worker()
+    await first.stop()
+    await until_recorded(lambda: epoch_of(run_id) == 2)
+    assert second.run_ids == {run_id}
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+    assert len(await in_database(selectors.request_ids_of, run_id)) == 1
+
+
+async def test_a_worker_that_says_nothing_loses_its_runs_and_can_not_write_them(
+    worker: Workers, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was only frozen: what it still knows is an epoch that is over."""
+    first = await worker()
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    request = await asked(run_id)
+    stale = Ownership(run_id, first._executions.epochs[run_id])
+    await in_database(lose_heartbeat)
+    frequently(monkeypatch)
+    second = await worker()
+    await until_recorded(lambda: epoch_of(run_id) == 2)
+    with pytest.raises(Fenced):
+        await in_database(journal.went_on, stale, "running")
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+    assert not first.run_ids, "it has noticed"
+    assert await in_database(epoch_of, run_id) == 2
+    assert second.executes
+
+
+async def test_a_run_without_a_job_gets_one(worker: Workers, owner: User) -> None:
+    """As after a change of engine, or when somebody has emptied the queue."""
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    await in_database(forget_jobs)
+    await worker()
+    assert (await asked(run_id))["title"] == "May I?"
+
+
+async def test_a_job_whose_answer_got_lost_is_continued(
+    worker: Workers, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue says that this living worker has the job, and the worker knows nothing of it."""
+    frequently(monkeypatch)
+    busy = await worker(concurrency=1)
+    first = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    request = await asked(first)
+    second = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    assert busy._working is not None
+    await in_database(_note_as_taken, second, busy._working.worker_id)
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await asked(second))["title"] == "May I?"
+
+
+def _note_as_taken(run_id: UUID, worker_id: int | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s"
+            " WHERE lock = %s AND status = 'todo'",
+            [worker_id, f"run:{run_id}"],
+        )
+        assert cursor.rowcount == 1
+
+
+async def test_waiting_runs_survive_the_queues_outage(
+    private_postgres: PostgresServer, worker: Workers, owner: User
+) -> None:
+    """PostgreSQL is gone and comes back: who waited waits on, in the same process, and is told."""
+    first = await worker()
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    request = await asked(run_id)
+    private_postgres.stop()
+    private_postgres.start()
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+    later = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    assert (await asked(later))["title"] == "May I?", "it takes jobs again"
+    assert first.executes
+
+
+class TestCommand:
+    async def test_runs_execute_in_a_worker_process(self, stack: Stack, manage: Manage, owner: User) -> None:
+        """Started here, executed there, decided here."""
+        process = manage("work", "--concurrency", "10")
+        await in_database(process.output.wait_for, "up to 10 runs at once")
+        run_id = await in_database(
+            OrchestrationManager().start, "checklist", {"title": "Doors", "items": ["Lock it"]}, owner
+        )
+        request = await asked(run_id)
+        await deciding.adecide(factories.actor(owner), request["id"], "approve")
+        assert (await finished(run_id))["status"] == "completed"
+        assert await in_database(process.terminate) == 0
+        assert "Stopped." in process.output.text
+
+    @pytest.mark.parametrize("concurrency", ["0", "100001", "-1"])
+    def test_a_concurrency_that_can_not_be_is_misuse(self, manage: Manage, concurrency: str) -> None:
+        process = manage("work", "--concurrency", concurrency)
+        assert process.wait() == 2
+        assert "out of range" in process.output.text
+
+    def test_without_the_queue_there_is_no_worker(self, stack: Stack, manage: Manage) -> None:
+        process = manage("work", environment=stack.environment | {"SAYSO_ENGINE": "local"})
+        assert process.wait() == 2
+        assert "SAYSO_ENGINE is 'local'" in process.output.text
