@@ -32,6 +32,9 @@ SOON = (0.005, 0.01, 0.02)
 
 Told: TypeAlias = tuple[str, bool, Outcome | None]
 
+# By number, the writer that an actor goes to, and what he or she wants.
+Line: TypeAlias = tuple[int, list[Command]]
+
 
 class Crowd:
     """Threads that act at once, and writers of their own as so many processes have them."""
@@ -87,23 +90,41 @@ lines = st.lists(
 )
 
 
+def all_asking(question: OpenRequest | None, lines: Sequence[Line]) -> list[Line]:
+    """Everybody begins by asking the same under one key; some even the very same command, under one id."""
+    if question is None:
+        return list(lines)
+    asked = [replace(question, request_id=one, key="race") for one in wishes.APPROVALS[1:]]
+    return [(writer, [asked[n % 2], *line]) for n, (writer, line) in enumerate(lines)]
+
+
+approvals_by_all = st.none() | wishes.questions(ids=st.just(wishes.APPROVALS[1]))
+
+
 def test_what_is_done_at_once_is_answered_as_if_done_in_some_order(crowd: Crowd) -> None:
     """One winner, of whom every loser is told; votes count once; what is said twice is harmless."""
     company = Company()
 
     @effort(100)
-    @given(approval=approvals, clarification=clarifications, lines=lines)
+    @given(approval=approvals, clarification=clarifications, by_all=approvals_by_all, lines=lines)
     def holds(
-        approval: OpenRequest, clarification: OpenRequest, lines: list[tuple[int, list[Command]]]
+        approval: OpenRequest, clarification: OpenRequest, by_all: OpenRequest | None, lines: list[Line]
     ) -> None:
+        lines = all_asking(by_all, lines)
         stage = Stage(company)
         world = asked(crowd, stage, [approval, clarification])
         deeds = done_at_once(crowd, stage, lines)
-        for number, line in enumerate(deeds):
-            note(f"line {number}: {line}")
+        for at, line in zip(lines, deeds, strict=True):
+            note(f"through writer {at[0]}:\n" + "\n".join(described(deed) for deed, _ in line))
         check(stage, world, deeds)
 
     holds()
+
+
+def described(deed: Deed[Told]) -> str:
+    code, changed, outcome = deed.told
+    told = f"{code or ('done' if changed else 'as it was')}, {outcome and outcome.status}"
+    return f"  {deed.began}-{deed.ended} {deed.command} -> {told}"
 
 
 def asked(crowd: Crowd, stage: Stage, questions: Sequence[OpenRequest]) -> World:
@@ -115,9 +136,7 @@ def asked(crowd: Crowd, stage: Stage, questions: Sequence[OpenRequest]) -> World
     return world
 
 
-def done_at_once(
-    crowd: Crowd, stage: Stage, lines: Sequence[tuple[int, Sequence[Command]]]
-) -> list[list[tuple[Deed[Told], Result]]]:
+def done_at_once(crowd: Crowd, stage: Stage, lines: Sequence[Line]) -> list[list[tuple[Deed[Told], Result]]]:
     real = [(crowd.writers[at], [stage.real(command) for command in line]) for at, line in lines]
     return [
         [
