@@ -175,7 +175,7 @@ def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Sta
 
 
 def test_a_process_that_stops_takes_nothing_any_more_and_nobody_waits_for_it() -> None:
-    """Server threads outlive the writer's by a moment; one that waited for it would keep the process alive."""
+    """Server threads outlive the writer's by a moment; one that waited for it would keep the process."""
     writer = Writer(capacity=10, batch=10)
     writer.close()
     for _ in range(2):

@@ -1,0 +1,8 @@
+"""Settings of the processes in a storm: those under test, and where the orchestrations find the ledger."""
+
+import os
+
+from tests.faults.settings import *  # noqa: F403
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.storm"]  # noqa: F405
+STORM_LEDGER = os.environ.get("SAYSO_TEST_STORM_LEDGER", os.devnull)
