@@ -21,6 +21,7 @@ from orchestration.engines.procrastinate import Worker
 from orchestration.exceptions import Fenced
 from orchestration.journal import Ownership
 from orchestration.models import Run as RunRow
+from orchestration.models import RunStatus
 from tests import factories
 from tests.conftest import Manage
 from tests.orchestration.watching import asked, finished, until_recorded
@@ -29,7 +30,7 @@ from tests.stacks import WITH_WORKERS, Stack
 
 pytestmark = pytest.mark.stacks(WITH_WORKERS)
 
-Workers: TypeAlias = Callable[[], Awaitable[Worker]]
+Workers: TypeAlias = Callable[..., Awaitable[Worker]]
 
 
 @orchestration("workers_ask")
@@ -45,7 +46,7 @@ async def worker(stack: Stack) -> AsyncIterator[Workers]:
     await room.start()
     begun: list[Worker] = []
 
-    async def begin(concurrency: int = 100) -> Worker:
+    async def begin(*, concurrency: int = 100) -> Worker:
         worker = Worker(concurrency=concurrency)
         await worker.start()
         await worker.ready()
@@ -127,7 +128,7 @@ async def test_a_worker_that_says_nothing_loses_its_runs_and_can_not_write_them(
     second = await worker()
     await until_recorded(lambda: epoch_of(run_id) == 2)
     with pytest.raises(Fenced):
-        await in_database(journal.went_on, stale, "running")
+        await in_database(journal.went_on, stale, RunStatus.RUNNING)
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
     assert not first.run_ids, "it has noticed"
