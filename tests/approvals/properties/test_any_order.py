@@ -18,6 +18,7 @@ from approvals.commands import (
     Command,
     Decide,
     OpenRequest,
+    Reassign,
     Refused,
     Result,
 )
@@ -64,6 +65,10 @@ class Service(RuleBasedStateMachine):
 
     @rule(command=wishes.answers)
     def answer(self, command: Answer) -> None:
+        self.one_by_one(command)
+
+    @rule(command=wishes.reassignments)
+    def reassign(self, command: Reassign) -> None:
         self.one_by_one(command)
 
     @rule(command=wishes.others)
