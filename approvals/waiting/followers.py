@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextvars import Context
 from threading import Lock
 from typing import Protocol
 from uuid import UUID
@@ -85,7 +86,9 @@ class Followers:
 
     def _begin(self, following: _Following) -> None:
         if self._tasks is not None:
-            self._tasks.create_task(keep_running(f"follower {following.follower!r}", following.run))
+            looking = keep_running(f"follower {following.follower!r}", following.run)
+            # A clean context: it outlives whatever brought the follower here.
+            self._tasks.create_task(looking, context=Context())
 
 
 class _Following:
