@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +23,7 @@ from orchestration import OrchestrationManager, Rejected, Run, journal, models, 
 from orchestration.engines import hand_over
 from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, ReplayMismatch, plain_words
+from orchestration.execution import Execution
 from orchestration.journal import Ownership
 from orchestration.runtime import Runtime
 from tests import factories
@@ -637,3 +640,158 @@ async def test_code_that_wants_to_exit_ends_its_run_only(runtime: Runtime) -> No
         run = await finished(await runtime.manager.astart(name))
         assert (run["status"], run["reason"]) == ("failed", reason)
         assert "SystemExit: 2" in run["error"]
+
+
+# How a process that stops lets go of it
+
+
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+async def executed(run_id: UUID, threads: Executor) -> tuple[Execution, asyncio.Task[None]]:
+    """The run in the hands of this process."""
+    (claimed,) = await in_database(journal.claim, [run_id], None)
+    execution = Execution(claimed, threads)
+    return execution, asyncio.create_task(execution.execute())
+
+
+async def left(task: asyncio.Task[None]) -> None:
+    """Return once the execution is over; it was cancelled, so that nobody takes the run for ended."""
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_what_waits_is_let_go_at_once_when_its_process_drains(
+    process: Processes, threads: Executor, owner: User
+) -> None:
+    """Nothing is recorded: what it waits for stays as it is."""
+
+    @orchestration("execution_drained_waiting")
+    async def waiting(run: Run) -> Any:
+        return (await run.approve("May I?")).approved
+
+    second = await process()
+    run_id = await OrchestrationManager().astart("execution_drained_waiting", owner=owner)
+    execution, task = await executed(run_id, threads)
+    request = await asked(run_id)
+    execution.drain()
+    await left(task)
+    assert (await in_database(selectors.run_by_id, run_id)).status == "waiting"
+    await second.execute([run_id])
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
+async def test_a_step_under_way_ends_on_record_and_the_next_does_not_begin(
+    process: Processes, threads: Executor
+) -> None:
+    """Whoever executes the run next goes on behind the step; nobody need be asked about it."""
+    calls.clear()
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @orchestration("execution_drained_step")
+    async def drained(run: Run) -> Any:
+        async def effect() -> str:
+            begun.set()
+            await may_end.wait()
+            return count("effect")
+
+        return [await run.step("effect", effect), await run.step("after", count, "after")]
+
+    second = await process()
+    run_id = await OrchestrationManager().astart("execution_drained_step")
+    execution, task = await executed(run_id, threads)
+    await begun.wait()
+    execution.drain()
+    may_end.set()
+    await left(task)
+    steps = await in_database(lambda: list(models.StepRecord.objects.values_list("key", "status")))
+    assert steps == [("effect#1", "done")]
+    await second.execute([run_id])
+    assert (await finished(run_id))["result"] == ["effect 1", "after 1"]
+
+
+async def test_of_several_steps_under_way_the_last_one_counts(process: Processes, threads: Executor) -> None:
+    """Each is recorded. What a step does by steps of its own belongs to it; what would follow does not."""
+    calls.clear()
+    begun, first_may_end, second_may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @orchestration("execution_drained_several")
+    async def several(run: Run) -> Any:
+        async def first() -> None:
+            await first_may_end.wait()
+
+        async def second() -> Any:
+            begun.set()
+            await second_may_end.wait()
+            return await run.step("inner", count, "inner", key="inner")
+
+        async def one_after_the_other() -> None:
+            await run.step("first", first, key="first")
+            await run.step("third", count, "third", key="third")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(one_after_the_other())
+            tasks.create_task(run.step("second", second, key="second"))
+
+    second = await process()
+    run_id = await OrchestrationManager().astart("execution_drained_several")
+    execution, task = await executed(run_id, threads)
+    await begun.wait()
+    execution.drain()
+    first_may_end.set()
+    await until_recorded(models.StepRecord.objects.filter(key="first", status="done").exists)
+    second_may_end.set()
+    await left(task)
+    steps = await in_database(lambda: dict(models.StepRecord.objects.values_list("key", "status")))
+    assert steps == {"first": "done", "second": "done", "inner": "done"}
+    await second.execute([run_id])
+    assert (await finished(run_id))["status"] == "completed"
+    assert calls == {"inner": 1, "third": 1}
+
+
+async def test_a_run_that_would_end_with_its_step_is_ended_by_the_next(
+    process: Processes, threads: Executor
+) -> None:
+    """Its execution is cancelled, so that nobody takes the run for done; its end is not lost."""
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @orchestration("execution_drained_at_the_end")
+    async def at_the_end(run: Run) -> Any:
+        async def effect() -> int:
+            begun.set()
+            await may_end.wait()
+            return 1
+
+        return await run.step("effect", effect)
+
+    second = await process()
+    run_id = await OrchestrationManager().astart("execution_drained_at_the_end")
+    execution, task = await executed(run_id, threads)
+    await begun.wait()
+    execution.drain()
+    may_end.set()
+    await left(task)
+    assert (await in_database(selectors.run_by_id, run_id)).status == "running"
+    await second.execute([run_id])
+    assert (await finished(run_id))["result"] == 1
+
+
+async def test_a_run_that_has_not_begun_does_not_begin(process: Processes, threads: Executor) -> None:
+    """It was claimed a moment before the process was told to stop."""
+
+    @orchestration("execution_drained_before")
+    async def before(run: Run) -> str:
+        return await run.step("count", str, 1)
+
+    second = await process()
+    run_id = await OrchestrationManager().astart("execution_drained_before")
+    execution, task = await executed(run_id, threads)
+    execution.drain()
+    await left(task)
+    assert not await in_database(models.StepRecord.objects.exists)
+    await second.execute([run_id])
+    assert (await finished(run_id))["result"] == "1"

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from approvals import deciding, gate
 from approvals.commands import Actor
 from approvals.database import in_database
-from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, selectors
+from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, repetition, selectors
 from orchestration.exceptions import NeedsKey
 from orchestration.runtime import Runtime
 from tests import factories
@@ -183,6 +183,92 @@ async def test_a_failed_step_can_be_handled(runtime: Runtime) -> None:
 
     run = await finished(await runtime.manager.astart("runs_failing"))
     assert run["result"] == ["Step 'find' failed: LookupError: no such order", "LookupError"]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are tried again without a pause."""
+    monkeypatch.setattr(repetition, "FIRST_PAUSE", 0.0)
+
+
+async def test_a_step_is_tried_again_as_often_as_it_says(runtime: Runtime, at_once: None) -> None:
+    """Each attempt is on record, with the last error; its result comes as if it were the first."""
+    attempts = []
+
+    def third_time_lucky(order: int) -> int:
+        attempts.append(order)
+        if len(attempts) < 3:
+            raise OSError(f"away {len(attempts)}")
+        return len(attempts)
+
+    @orchestration("runs_retrying")
+    async def retrying(run: Run) -> Any:
+        return await run.step("find", third_time_lucky, 812, retries=3)
+
+    run_id = await runtime.manager.astart("runs_retrying")
+    assert (await finished(run_id))["result"] == 3
+    (step,) = await in_database(selectors.steps_of, await in_database(selectors.run_by_id, run_id))
+    assert (step.status, step.attempts, step.error) == (
+        "done",
+        3,
+        "Step 'find' failed at attempt 2: OSError: away 2",
+    )
+
+
+async def test_a_step_that_never_succeeds_fails_after_its_last_attempt(
+    runtime: Runtime, at_once: None
+) -> None:
+    """As StepFailed, which says how often it was tried."""
+
+    def fails() -> None:
+        raise OSError("away")
+
+    @orchestration("runs_failing_always")
+    async def failing_always(run: Run) -> Any:
+        await run.step("find", fails, retries=2)
+
+    run_id = await runtime.manager.astart("runs_failing_always")
+    run = await finished(run_id)
+    assert (run["reason"], run["error"]) == ("step_failed", "Step 'find' failed at attempt 3: OSError: away")
+    (step,) = await in_database(selectors.steps_of, await in_database(selectors.run_by_id, run_id))
+    assert (step.status, step.attempts) == ("failed", 3)
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"), [({"retries": -1}, "retries"), ({"idempotent": 1}, "idempotent")]
+)
+async def test_what_a_step_says_of_being_repeated_must_make_sense(
+    runtime: Runtime, terms: dict[str, Any], field: str
+) -> None:
+    """It is refused by name, and nothing is called."""
+    called = []
+
+    @orchestration("runs_repeating")
+    async def repeating(run: Run, *, terms: dict[str, Any]) -> Any:
+        return await run.step("note", called.append, 1, **terms)
+
+    run = await finished(await runtime.manager.astart("runs_repeating", {"terms": terms}))
+    assert (run["status"], run["reason"]) == ("failed", "invalid")
+    assert run["error"].startswith(f"{field}: ")
+    assert not called
+
+
+async def test_a_result_that_is_not_json_is_not_asked_for_again(runtime: Runtime, at_once: None) -> None:
+    """The step has had its effect; having it again would not help."""
+    called = []
+
+    def unrecordable() -> object:
+        called.append(1)
+        return object()
+
+    @orchestration("runs_unrecordable_retried")
+    async def retried(run: Run) -> Any:
+        return await run.step("count", unrecordable, retries=5)
+
+    assert (await finished(await runtime.manager.astart("runs_unrecordable_retried")))[
+        "reason"
+    ] == "step_failed"
+    assert len(called) == 1
 
 
 async def test_a_result_that_is_not_json_fails_its_step(runtime: Runtime) -> None:
