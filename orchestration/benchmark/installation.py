@@ -39,6 +39,14 @@ from orchestration.benchmark.servers import (
 # What makes an installation what it is: ours has its own, and nothing else that could change a measurement.
 _OF_AN_INSTALLATION = ("DATABASE_URL", "REDIS_URL", "WEB_CONCURRENCY", "EMAIL_URL", "SAYSO_")
 
+# All its callers are one computer's, and some measure how much there is to limit.
+UNLIMITED = {
+    "SAYSO_RATE_LIMIT": "0",
+    "SAYSO_ADDRESS_RATE_LIMIT": "0",
+    "SAYSO_SOCKETS_PER_USER": "0",
+    "SAYSO_SOCKETS_PER_ADDRESS": "0",
+}
+
 
 class Unreachable(RuntimeError):
     """A server that was given by its address does not answer, or not to us."""
@@ -175,7 +183,7 @@ class Installation:
             raise ServerFailed(f"the new database could not be migrated:\n{migrated.stderr[-2000:]}")
 
     def _environment(self, folder: Path, database_url: str | None) -> Mapping[str, str]:
-        own = {"SAYSO_VAR": str(folder), "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}"}
+        own = {"SAYSO_VAR": str(folder), "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}", **UNLIMITED}
         if database_url:
             own["DATABASE_URL"] = database_url
         if self.stack.layer != "embedded" and self._redis:

@@ -36,7 +36,8 @@ def main() -> None:
 def _serve(kind: str) -> None:
     # Importing it makes Twisted's reactor.
     from daphne.endpoints import build_endpoint_description_strings
-    from daphne.server import Server
+
+    from approvals.web.serving import Server
 
     application = _application(kind)
     logging.getLogger().setLevel(logging.WARNING)

@@ -11,10 +11,10 @@ from typing import Any
 
 from channels.routing import get_default_application
 from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import Server as Daphne
 from django.conf import settings
 
 from approvals.management.screen import Misuse, Refused
+from approvals.web import serving
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -60,7 +60,7 @@ def names_are_missing(host: str) -> bool:
     return host not in LOOPBACK and set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}
 
 
-class _Server(Daphne):  # type: ignore[misc]  # daphne has no types
+class _Server(serving.Server):
     """Remembers why it could not listen, instead of logging it and ending as if nothing were wrong."""
 
     failure: BaseException | None = None
