@@ -1,7 +1,7 @@
 """One look at something that may hang, for those who can't wait for it.
 
 Each look runs on a daemon thread of its own, so what hangs takes nobody's thread but that one; there is one
-at a time, however many ask; and its answer is kept for a second, so that asking is no load.
+at a time, however many ask; and its answer is kept for a moment, so that asking is no load.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ KEPT = 1.0
 class Probe(Generic[T]):
     """Asks `look`, from any loop and thread."""
 
-    def __init__(self, name: str, look: Callable[[], T]) -> None:
+    def __init__(
+        self, name: str, look: Callable[[], T], *, patience: float = PATIENCE, kept: float = KEPT
+    ) -> None:
         self._name = name
         self._look = look
+        self._patience = patience
+        self._kept = kept
         self._lock = Lock()
         self._answer: Future[T] | None = None
         self._began = 0.0
         self._ended = 0.0
 
     async def answer(self) -> T:
-        """What the look returns or raises; TimeoutError where it takes more than two seconds."""
+        """What the look returns or raises; TimeoutError where it takes longer than `patience`."""
         answer, patience = self._asked()
         if not answer.done():
             await asyncio.wait([asyncio.wrap_future(answer)], timeout=patience)
@@ -43,10 +47,10 @@ class Probe(Generic[T]):
         """The answer under way or kept, else a new one; and how long it is worth waiting for it."""
         with self._lock:
             now = monotonic()
-            if self._answer is None or (self._answer.done() and now - self._ended > KEPT):
+            if self._answer is None or (self._answer.done() and now - self._ended > self._kept):
                 self._answer, self._began = _uncancellable(), now
                 Thread(target=self._work, args=(self._answer,), name=self._name, daemon=True).start()
-            return self._answer, max(0.0, self._began + PATIENCE - now)
+            return self._answer, max(0.0, self._began + self._patience - now)
 
     def _work(self, answer: Future[T]) -> None:
         try:

@@ -1,0 +1,160 @@
+"""A process that lives says so whatever else is broken; one that is not ready says what is missing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from pytest_django import Settings
+
+from approvals import triggers
+from approvals.database import database_now, in_database
+from approvals.models import HumanRequest
+from approvals.waiting.room import waiting_room
+from config.observing.health import Readiness
+from orchestration.runtime import start_runtime, stop_runtime
+from tests import factories
+from tests.config.observing.served import asked, until_ready, until_unready
+from tests.conftest import Serve
+from tests.servers import PostgresServer, RedisServer
+
+CHECKS = {
+    "database",
+    "migrations",
+    "audit_triggers",
+    "deadlines",
+    "channel_layer",
+    "listener",
+    "deadline_keeper",
+    "engine",
+}
+
+
+@pytest.fixture
+def local() -> Client:
+    return Client(headers={"host": "localhost"})
+
+
+class TestAlive:
+    def test_it_asks_no_database_and_nobody_who_it_is(self, local: Client) -> None:
+        response = local.get("/healthz/live")
+        assert (response.status_code, response.content) == (200, b"alive\n")
+        assert "no-store" in response.headers["Cache-Control"]
+
+    def test_it_is_not_sent_to_tls(self, local: Client, settings: Settings) -> None:
+        """Probes come straight from the machine; pages are sent there."""
+        settings.SECURE_SSL_REDIRECT = True
+        assert local.get("/accounts/login/").status_code == 301
+        assert local.get("/healthz/live").status_code == 200
+
+    def test_it_goes_by_the_names_of_the_installation(self) -> None:
+        assert Client(headers={"host": "10.1.2.3"}).get("/healthz/live").status_code == 400
+
+    def test_it_is_only_read(self, local: Client) -> None:
+        assert local.head("/healthz/live").status_code == 200
+        assert local.post("/healthz/live").status_code == 405
+
+
+@pytest.mark.django_db
+class TestReady:
+    async def test_all_is_well_where_all_parts_run(self) -> None:
+        runtime = await start_runtime()
+        try:
+            await runtime.ready()
+            room, readiness = waiting_room(), Readiness()
+            while room.health is None or room.health.heard_at is None or room.health.kept_at is None:
+                await in_database(database_now)
+            assert await readiness.faults() == dict.fromkeys(CHECKS)
+        finally:
+            await stop_runtime()
+
+    async def test_parts_that_do_not_run_are_named(self) -> None:
+        faults = await Readiness().faults()
+        assert {name for name, fault in faults.items() if fault} == {"listener", "deadline_keeper", "engine"}
+
+    async def test_missing_triggers_are_noticed(self) -> None:
+        await in_database(lambda: triggers.remove(connection))
+        try:
+            fault = (await Readiness().faults())["audit_triggers"]
+        finally:
+            await in_database(lambda: triggers.install(connection))
+        assert fault
+        assert "missing" in fault
+        assert (await Readiness().faults())["audit_triggers"] is None
+
+    async def test_a_migration_that_was_not_applied_is_noticed(self) -> None:
+        recorder = MigrationRecorder(connection)
+        await in_database(recorder.record_unapplied, "approvals", "0001_initial")
+        try:
+            fault = (await Readiness().faults())["migrations"]
+        finally:
+            await in_database(recorder.record_applied, "approvals", "0001_initial")
+        assert fault == "1 not applied"
+
+    async def test_a_deadline_that_nobody_keeps_is_noticed(self) -> None:
+        """Not at once: whoever keeps it needs a moment."""
+        request_id = await in_database(factories.approval, timeout=3600.0)
+        await in_database(_let_pass, request_id, 5)
+        assert (await Readiness().faults())["deadlines"] is None
+        await in_database(_let_pass, request_id, 60)
+        fault = (await Readiness().faults())["deadlines"]
+        assert fault
+        assert "late by 6" in fault
+
+
+def _let_pass(request_id: str, seconds: float) -> None:
+    past = database_now() - timedelta(seconds=seconds)
+    HumanRequest.writing.filter(pk=request_id).update(deadline=past)
+
+
+@pytest.mark.django_db
+class TestServed:
+    def test_it_becomes_ready_and_says_what_it_has_looked_at(self, serve: Serve) -> None:
+        assert until_ready(serve()) == {name: {"ok": True} for name in CHECKS}
+
+    @pytest.mark.stacks("postgresql-redis")
+    def test_a_frozen_redis_is_named_and_forgotten_again(
+        self, private_redis: RedisServer, serve: Serve
+    ) -> None:
+        server = serve()
+        until_ready(server)
+        private_redis.freeze()
+        checks = until_unready(server, "channel_layer")
+        assert checks["database"] == {"ok": True}
+        assert checks["channel_layer"]["reason"] in {"no answer within 2 s", "cannot send"}
+        assert asked(server, "/healthz/live").status_code == 200
+        private_redis.thaw()
+        until_ready(server)
+
+    def test_a_frozen_postgresql_is_named_and_forgotten_again(
+        self, private_postgres: PostgresServer, serve: Serve
+    ) -> None:
+        """Also where everybody asks at once: probes take no thread from anybody."""
+        server = serve()
+        until_ready(server)
+        private_postgres.freeze()
+        for _ in range(3):
+            checks = until_unready(server, "database", "migrations", "audit_triggers", "deadlines")
+            assert checks["database"]["reason"] == "no answer within 2 s"
+            assert asked(server, "/healthz/live").status_code == 200
+        private_postgres.thaw()
+        until_ready(server)
+
+    def test_a_stopped_postgresql_is_named_without_its_secrets(
+        self, private_postgres: PostgresServer, serve: Serve
+    ) -> None:
+        server = serve()
+        until_ready(server)
+        private_postgres.stop()
+        reasons = {check.get("reason") for check in until_unready(server, "database").values()}
+        assert reasons <= {
+            None,
+            "cannot be asked",
+            "no answer within 2 s",
+            "unknown while the database does not answer",
+        }
+        private_postgres.start()
+        until_ready(server)

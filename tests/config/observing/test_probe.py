@@ -1,0 +1,91 @@
+"""Looking at what may hang costs one thread, however many ask and for however long it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from config.observing.probe import Probe
+
+
+class Looked:
+    """Something to look at, which hangs while it is `held`."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.free = threading.Event()
+        self.free.set()
+
+    def __call__(self) -> int:
+        self.times += 1
+        self.free.wait()
+        return self.times
+
+
+@pytest.fixture
+def looked() -> Iterator[Looked]:
+    looked = Looked()
+    yield looked
+    looked.free.set()
+
+
+async def test_many_who_ask_share_one_look(looked: Looked) -> None:
+    looked.free.clear()
+    probe = Probe("probe", looked, patience=60)
+    asking = [asyncio.create_task(probe.answer()) for _ in range(100)]
+    await asyncio.sleep(0)
+    looked.free.set()
+    assert await asyncio.gather(*asking) == [1] * 100
+
+
+async def test_an_answer_is_kept_for_a_moment(looked: Looked) -> None:
+    kept, fresh = Probe("kept", looked, kept=60), Probe("fresh", looked, kept=-1)
+    assert [await kept.answer(), await kept.answer()] == [1, 1]
+    assert [await fresh.answer(), await fresh.answer()] == [2, 3]
+
+
+async def test_what_hangs_is_given_up_and_not_looked_at_again(looked: Looked) -> None:
+    """Nobody who comes later waits at all; when it goes on, it has its answer."""
+    looked.free.clear()
+    probe = Probe("probe", looked, patience=0.05)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await probe.answer()
+    assert looked.times == 1
+    looked.free.set()
+    while True:
+        try:
+            assert await probe.answer() == 1
+        except TimeoutError:
+            continue
+        break
+
+
+async def test_an_error_is_everybodys_answer() -> None:
+    def fail() -> None:
+        raise LookupError("nothing there")
+
+    probe = Probe("probe", fail)
+    for _ in range(2):
+        with pytest.raises(LookupError, match="nothing there"):
+            await probe.answer()
+
+
+async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) -> None:
+    looked.free.clear()
+    probe = Probe("probe", looked, patience=60)
+    first, second = asyncio.create_task(probe.answer()), asyncio.create_task(probe.answer())
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    looked.free.set()
+    assert await second == 1
+
+
+def test_loops_may_come_and_go(looked: Looked) -> None:
+    probe = Probe("probe", looked, kept=60)
+    assert [asyncio.run(probe.answer()), asyncio.run(probe.answer())] == [1, 1]
