@@ -16,7 +16,8 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -31,10 +32,11 @@ Wanted: TypeAlias = tuple[str, float, str]
 
 # Seconds around the moment that is given in which each of them acts.
 JITTER = 0.02
+HANDS = 8
 
 
 class Clerk:
-    """Carries out commands one after the other, and notes what it was told."""
+    """Has commands carried out, and notes what it was told."""
 
     def __init__(self, ledger: Ledger, name: str) -> None:
         from django.contrib.auth import get_user_model
@@ -45,6 +47,7 @@ class Clerk:
         self._name = name
         user = get_user_model()._default_manager.filter(username=name).first()
         self._actor = Actor(user_id=user.pk, channel=Channel.COMMAND) if user else Actor.program()
+        self._counting = threading.Lock()
         self.commands = 0
         self.slowest = 0.0
 
@@ -86,19 +89,20 @@ class Clerk:
         try:
             return command()
         finally:
-            self.commands += 1
-            self.slowest = max(self.slowest, time.monotonic() - began)
+            with self._counting:
+                self.commands += 1
+                self.slowest = max(self.slowest, time.monotonic() - began)
 
 
 def decide_at_their_moments(clerk: Clerk, requests: list[Wanted]) -> None:
-    for request_id, verdict in in_time(requests):
-        clerk.decide(request_id, verdict)
+    in_time(requests, clerk.decide)
 
 
 def expire_until_over(clerk: Clerk, requests: list[Wanted]) -> None:
-    for request_id, _ in in_time(requests):
-        while not clerk.expire(request_id):
-            pass
+    over = in_time(requests, lambda request_id, _: clerk.expire(request_id))
+    left = [request_id for (request_id, _, _), is_over in zip(requests, over, strict=True) if not is_over]
+    while left:
+        left = [request_id for request_id in left if not clerk.expire(request_id)]
 
 
 def ask_and_decide(clerk: Clerk, *, rounds: int | None, seconds: float | None, shared: list[str]) -> None:
@@ -112,12 +116,17 @@ def ask_and_decide(clerk: Clerk, *, rounds: int | None, seconds: float | None, s
             break
 
 
-def in_time(requests: list[Wanted]) -> Iterator[tuple[str, str]]:
-    """Each request at about its moment (seconds since the epoch), or as soon after as possible."""
-    for request_id, moment, verdict in requests:
+def in_time(requests: list[Wanted], act: Callable[[str, str], T]) -> list[T]:
+    """Act on each request at about its moment (seconds since the epoch), several hands at a time."""
+
+    def at_its_moment(wanted: Wanted) -> T:
+        request_id, moment, verdict = wanted
         until = moment + random.uniform(-JITTER, JITTER) - time.time()
         threading.Event().wait(max(until, 0))
-        yield request_id, verdict
+        return act(request_id, verdict)
+
+    with ThreadPoolExecutor(HANDS) as hands:
+        return list(hands.map(at_its_moment, requests))
 
 
 def main(role: str, ledger: str, name: str) -> None:
