@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.processes import Process, Server
 from tests.stacks import Stack
 
 # Seconds in which everything that is promised must have happened, on a slow machine.
-PATIENCE = 60.0
+PATIENCE = 90.0
 RECHECK = 3.0
 LEASE = 3.0
 
@@ -91,6 +92,16 @@ class Installation:
         return self._running.enter_context(
             processes.manage(*arguments, environment=self.environment | environment)
         )
+
+    async def decided_by_command(self, person: Person, request_id: str, verdict: str = "approve") -> Process:
+        """Decide by `manage.py decide`, and note what that says; the ended process."""
+        command = self.start("decide", request_id, verdict, "--as", person.name, "--json")
+        if await asyncio.to_thread(command.wait):
+            code = command.output.text.rpartition("CommandError: ")[2].partition(":")[0]
+            self.ledger.refused(person.name, request_id, code)
+        else:
+            self.ledger.decided(person.name, request_id, verdict, json.loads(command.output.text))
+        return command
 
     async def person(self, name: str) -> Person:
         """Somebody who may ask, decide whatever is asked of nobody in particular, and start runs."""

@@ -25,7 +25,6 @@ async def errand(run: Run, *, questions: int = 1, repeatable: bool = False) -> l
 @orchestration("faults-blockade", title="Blocks the loop")
 async def blockade(run: Run, *, seconds: float) -> None:
     """What no orchestration may do: keep its process's event loop for itself."""
-    _ledger().performed(str(run.id), "blockade", f"{os.getpid()}")
     threading.Event().wait(seconds)
 
 

@@ -22,7 +22,7 @@ PAUSE = 0.1
 # Seconds after which a server is taken for frozen; where it is asked to hold its answer, and else.
 HOLD = 60
 HELD = HOLD + 10.0
-PROMPT = 5.0
+PROMPT = 10.0
 # What a server says that can't do it now; the same question may be asked again.
 NOT_NOW = {429, 500, 502, 503, 504}
 
@@ -118,6 +118,12 @@ class Person:
         run_id = str(answer.raise_for_status().json()["id"])
         self.ledger.started(self.name, run_id)
         return run_id
+
+    async def newest_run(self) -> str:
+        """The id of the run that was started last, by whatever means."""
+        while not (runs := (await self._insist("GET", "/runs", at=0)).raise_for_status().json()["runs"]):
+            await pause()
+        return str(runs[0]["id"])
 
     async def question_of(self, run_id: str, *, beyond: str = "", at: int = 0) -> str:
         """The request that the run waits for, as soon as it waits for another than `beyond`."""
