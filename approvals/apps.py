@@ -24,6 +24,4 @@ def install_triggers(*, using: str, **kwargs: Any) -> None:
     """Table rebuilds of migrations drop triggers; so they are put back after every one."""
     from approvals import triggers
 
-    connection = connections[using]
-    if triggers.TABLE in connection.introspection.table_names():
-        triggers.install(connection)
+    triggers.install(connections[using])

@@ -366,6 +366,29 @@ class ShownContent(OnRecord):
         return f"content of entry {self.entry_id}"
 
 
+class Seal(OnRecord):
+    """A signature over all entries with ids from `first_entry` to `last_entry`, and over the seal before it.
+
+    `canonical` is the exact text that was hashed and signed (Ed25519); the columns repeat what it says.
+    """
+
+    number = models.PositiveIntegerField(primary_key=True)
+    first_entry = models.BigIntegerField()
+    last_entry = models.BigIntegerField()
+    entries = models.BigIntegerField()
+    chains = models.BigIntegerField()
+    digest = models.CharField(max_length=64)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    sealed_at = models.DateTimeField()
+    public_key = models.CharField(max_length=64)
+    canonical = models.TextField()
+    hash = models.CharField(max_length=64)
+    signature = models.CharField(max_length=128)
+
+    def __str__(self) -> str:
+        return f"seal {self.number} over {self.entries} entries"
+
+
 class CallbackStatus(models.TextChoices):
     WAITING = "waiting"
     DELIVERED = "delivered"

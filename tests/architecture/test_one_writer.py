@@ -15,7 +15,13 @@ from django.utils import timezone
 from approvals.models import HumanRequest, OnRecord
 from tests.architecture.sources import Source, product
 
-WRITERS = ("approvals/decisions/", "approvals/audit.py", "approvals/tokens.py", "approvals/callbacks.py")
+WRITERS = (
+    "approvals/decisions/",
+    "approvals/audit.py",
+    "approvals/seals.py",
+    "approvals/tokens.py",
+    "approvals/callbacks.py",
+)
 
 # Measures plain SQL and ORM beside the writer, on a database of its own.
 MEASURING = "orchestration/benchmark/"
