@@ -40,7 +40,8 @@ def orchestration_settings() -> OrchestrationSettings:
         drain=settings.SAYSO_DRAIN,
         lease=lease,
         lease_renewal=lease / 3,
-        heartbeat=lease / 3,
-        heartbeat_lost=lease,
+        # More often than a lease is renewed: taking over thousands of runs takes its time, too.
+        heartbeat=lease / 6,
+        heartbeat_lost=lease * 2 / 3,
         trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
     )

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import CharField, Count, Exists, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
+from procrastinate.jobs import Job
 
 from orchestration.models import Run
 from orchestration.selectors import UNOWNED
@@ -26,8 +28,24 @@ ALIVE = ("todo", "doing")
 
 def defer(run_ids: Collection[UUID]) -> None:
     """Have some worker execute these runs, once the caller's transaction is committed."""
-    for run_id in run_ids:
-        app.configure_task(TASK, queue=QUEUE, lock=f"{LOCK}{run_id}").defer(run_id=str(run_id))
+    if run_ids:
+        app.job_manager.batch_defer_jobs([_job(run_id) for run_id in run_ids])
+
+
+def give_back(job_ids: Collection[int]) -> list[UUID]:
+    """Replace these jobs, which were taken and whose worker is gone, by new ones; returns their runs.
+
+    What the former worker may still say of a job is about nothing then.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM procrastinate_jobs WHERE id = ANY(%s) AND status = 'doing'"
+            " RETURNING args->>'run_id'",
+            [list(job_ids)],
+        )
+        run_ids = [UUID(run_id) for (run_id,) in cursor.fetchall()]
+        defer(run_ids)
+    return run_ids
 
 
 def defer_the_jobless() -> list[UUID]:
@@ -42,14 +60,12 @@ def defer_the_jobless() -> list[UUID]:
     return jobless
 
 
-def taken_by(worker_id: int) -> dict[int, UUID]:
-    """The jobs that this worker has taken, and their runs."""
+def taken_by(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
+    """The jobs that this worker has taken; none, where these are not more than so many."""
     taken = ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", queue_name=QUEUE)
-    return {pk: UUID(args["run_id"]) for pk, args in taken.values_list("pk", "args")}
-
-
-def number_taken_by(worker_id: int) -> int:
-    return ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", queue_name=QUEUE).count()
+    if taken.count() <= more_than:  # as ever; so thousands that wait cost one number
+        return frozenset()
+    return frozenset(taken.values_list("pk", flat=True))
 
 
 def by_status() -> dict[str, int]:
@@ -57,6 +73,11 @@ def by_status() -> dict[str, int]:
     jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, queue_name=QUEUE).order_by()
     found = dict(jobs.values_list("status").annotate(Count("pk")))
     return {status: found.get(status, 0) for status in ALIVE}
+
+
+def _job(run_id: UUID) -> Job:
+    deferrer = app.configure_task(TASK, queue=QUEUE, lock=f"{LOCK}{run_id}")
+    return deferrer.make_new_job(run_id=str(run_id))
 
 
 def waiting() -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from uuid import UUID
 import procrastinate
 from django.db import Error as DatabaseError
 from procrastinate import exceptions, jobs, retry
+from procrastinate.connector import BaseAsyncConnector
 from procrastinate.contrib.django.utils import connector_params
 from procrastinate.worker import Worker as JobWorker
 
@@ -29,6 +30,7 @@ from approvals.waiting.room import waiting_room
 from orchestration import journal, selectors
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
+from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import QUEUE, TASK
 from orchestration.execution import withdraw_requests
@@ -58,12 +60,15 @@ class Worker:
     def __init__(self, *, concurrency: int) -> None:
         self._concurrency = concurrency
         self._executions = Executions()
+        self._claims = Claims()
         self._ready = asyncio.Event()
         self._working: JobWorker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # Jobs whose function runs here; and taken ones without, as of the last look.
         self._jobs: set[int] = set()
         self._suspects: frozenset[int] = frozenset()
+        # The worker ends, and with it all that it could tell of its jobs one by one.
+        self._ending = False
 
     @property
     def executes(self) -> bool:
@@ -84,18 +89,28 @@ class Worker:
         await self._ready.wait()
 
     async def stop(self) -> None:
-        working, (main, keeper) = self._working, self._tasks
-        keeper.cancel()
-        if working is not None:
-            working.stop()  # type: ignore[no-untyped-call]
+        worker_id = None
+        if self._working is not None:
+            self._working.stop()  # type: ignore[no-untyped-call]
+            worker_id = self._working.worker_id
+        self._ending = True
         await self._executions.drain(orchestration_settings().drain)
-        if working is not None:
-            # Its jobs have ended by now, or never will; it still says so to the queue.
-            await asyncio.wait([main], timeout=LAST_WORDS)
-        main.cancel()
+        if worker_id is not None:
+            await self._give_back(worker_id)
+        for task in self._tasks:
+            task.cancel()
         await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         waiting_room().unfollow(journal.TOPIC, self)
         self._executions.close()
+
+    async def _give_back(self, worker_id: int) -> None:
+        """So that others need not wait until this worker is taken for dead."""
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                taken = await in_database(runs_as_jobs.taken_by, worker_id)
+                await in_database(runs_as_jobs.give_back, taken)
+        except (TimeoutError, DatabaseError) as error:
+            log.warning("jobs not given back worker=%s error=%r", worker_id, error)
 
     # What it is told
 
@@ -124,9 +139,10 @@ class Worker:
     async def _work(self) -> None:
         """Take and execute jobs, until the queue's connection fails or the process stops."""
         settings = orchestration_settings()
-        app = procrastinate.App(connector=_connector())
+        connector = _connector()
+        app = procrastinate.App(connector=connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
-        app.job_manager = _Jobs(app.connector)
+        app.job_manager = _Jobs(connector, lambda: self._ending)
         async with _open(app):
             self._working = JobWorker(
                 app,
@@ -139,6 +155,7 @@ class Worker:
                 update_heartbeat_interval=settings.heartbeat,
                 stalled_worker_timeout=settings.heartbeat_lost,
             )
+            self._ending = False
             self._ready.set()
             try:
                 await self._working.run()  # type: ignore[no-untyped-call]
@@ -150,16 +167,20 @@ class Worker:
         self._jobs.add(job_id)
         try:
             await self._executed(UUID(run_id))
+        except asyncio.CancelledError:
+            # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
+            self._ending = True
+            raise
         finally:
             self._jobs.discard(job_id)
 
     async def _executed(self, run_id: UUID) -> None:
         execution = self._executions.task_of(run_id)
         if execution is None:
-            claimed = await in_database(journal.claim, [run_id], None)
-            if not claimed:
-                return  # it has ended, or a process with a lease executes it
-            execution = self._executions.begin(claimed[0])
+            claimed = await self._claims.claim(run_id)
+            if claimed is None:
+                return
+            execution = self._executions.begin(claimed)
         await asyncio.wait([execution])
         if execution.cancelled():
             if not await in_database(journal.has_ended, run_id):
@@ -177,7 +198,7 @@ class Worker:
         async with _open(procrastinate.App(connector=_connector(connections=1))) as app:
             while True:
                 await self._continue_stalled(app)
-                await self._continue_forgotten(app)
+                await self._continue_forgotten()
                 await self._look_after_others()
                 await asyncio.sleep(orchestration_settings().heartbeat)
 
@@ -185,22 +206,22 @@ class Worker:
         stalled = await app.job_manager.get_stalled_jobs(
             queue=QUEUE, seconds_since_heartbeat=orchestration_settings().heartbeat_lost
         )
-        for job in stalled:
-            log.warning("worker lost worker=%s run=%s", job.worker_id, job.task_kwargs["run_id"])
-            await _continue(app, job.id or 0, UUID(str(job.task_kwargs["run_id"])))
+        if job_ids := [job.id for job in stalled if job.id is not None]:
+            given = await in_database(runs_as_jobs.give_back, job_ids)
+            log.warning("runs of lost workers are continued runs=%d", len(given))
 
-    async def _continue_forgotten(self, app: procrastinate.App) -> None:
+    async def _continue_forgotten(self) -> None:
         """Jobs that this worker has taken, but does not execute: the answer of the queue got lost."""
         worker_id = self._working.worker_id if self._working is not None else None
-        if worker_id is None or await in_database(runs_as_jobs.number_taken_by, worker_id) <= len(self._jobs):
-            self._suspects = frozenset()
+        if worker_id is None:
             return
-        taken = await in_database(runs_as_jobs.taken_by, worker_id)
-        suspects = taken.keys() - self._jobs
-        for job_id in suspects & self._suspects:
-            log.warning("job forgotten job=%s run=%s", job_id, taken[job_id])
-            await _continue(app, job_id, taken[job_id])
-        self._suspects = frozenset(suspects)
+        taken = await in_database(runs_as_jobs.taken_by, worker_id, more_than=len(self._jobs))
+        suspects = taken - self._jobs
+        # A job that was taken just now may not have begun: what is suspect twice is not executed.
+        if forgotten := suspects & self._suspects:
+            log.warning("jobs were forgotten jobs=%d", len(forgotten))
+            await in_database(runs_as_jobs.give_back, forgotten)
+        self._suspects = suspects
 
     async def _look_after_others(self) -> None:
         try:
@@ -237,28 +258,27 @@ class _Again(retry.BaseRetryStrategy):
 
 class _Jobs(procrastinate.manager.JobManager):
     """A job that was given to others meanwhile, or whose end can't be told now, is no reason to fail: the
-    keeper sees to the rest."""
+    keeper sees to the rest. So it does once the worker ends."""
+
+    def __init__(self, connector: BaseAsyncConnector, ending: Callable[[], bool]) -> None:
+        super().__init__(connector)
+        self._ending = ending
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
+        if self._ending():
+            return
         try:
             await super().finish_job(job, status, delete_job)
         except exceptions.ConnectorException as error:
             log.warning("job not ended job=%s error=%s", job.id, _cause(error))
 
     async def retry_job(self, job: jobs.Job, *args: Any, **changes: Any) -> None:
+        if self._ending():
+            return
         try:
             await super().retry_job(job, *args, **changes)
         except exceptions.ConnectorException as error:
             log.warning("job not given back job=%s error=%s", job.id, _cause(error))
-
-
-async def _continue(app: procrastinate.App, job_id: int, run_id: UUID) -> None:
-    """Replace the job by a new one: whatever its former worker still says of it is about nothing then."""
-    await in_database(runs_as_jobs.defer, [run_id])
-    try:
-        await app.job_manager.finish_job_by_id_async(job_id, jobs.Status.FAILED, delete_job=True)
-    except exceptions.ConnectorException as error:
-        log.info("job was continued by others job=%s error=%s", job_id, _cause(error))
 
 
 @asynccontextmanager
