@@ -32,8 +32,8 @@ SCHEMA: dict[str, Any] = {
         "result": {
             "title": "Its result, if it was done",
             "description": (
-                "What the run goes on with, as JSON: 812, true, “a text” in straight quotes, a list or an"
-                " object. Left empty: no result (null)."
+                'What the run goes on with, as JSON: 812, true, "a text", {"paid": 812}. Left empty: no'
+                " result (null)."
             ),
         },
     },
