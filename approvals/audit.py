@@ -26,18 +26,22 @@ from approvals.commands import Actor
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 from approvals.payloads import canonical
 
-FORMAT = 2
+FORMAT = 3
 REFUSALS_PER_MINUTE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entry that is about to be written; `content` is what the actor was shown or said."""
+    """An entry that is about to be written; `content` is what the actor was shown or said.
+
+    `policy` is what decides about the request at that moment, see `policy_of`.
+    """
 
     request: HumanRequest
     event: Event
     actor: Actor
     content: dict[str, Any]
+    policy: dict[str, Any]
     outcome: str = ""
     allowed_by: str = ""
     on_behalf_of_id: int | None = None
@@ -65,7 +69,7 @@ def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
 
     The caller holds the requests' row locks and saves the heads. `now` is the database's clock.
     """
-    host_now = datetime.now(UTC)
+    host_now = as_text(datetime.now(UTC))
     return [_linked(draft, now, host_now) for draft in drafts]
 
 
@@ -149,11 +153,22 @@ def content_hash(salt: str, content: str) -> str:
     return hashlib.sha256(f"{salt}{content}".encode()).hexdigest()
 
 
-def canonical_entry(entry: Mapping[str, Any], host_now: str) -> str:
-    """Every column that identifies the entry, in canonical JSON (RFC 8785).
+def policy_of(request: HumanRequest) -> dict[str, Any]:
+    """How many must agree, whether the requester may, by when, and what happens if nobody decides."""
+    return {
+        "required": request.required,
+        "four_eyes": request.four_eyes,
+        "deadline": None if request.deadline is None else as_text(request.deadline),
+        "on_timeout": str(request.on_timeout),
+    }
 
-    `entry` has the columns by name, as `vars` of an AuditEntry does. Format 1 knew no tokens: one that was
-    added to such an entry later is a difference.
+
+def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """Every column that identifies the entry, and what stands `beside` them, in canonical JSON (RFC 8785).
+
+    `entry` has the columns by name, as `vars` of an AuditEntry does. What has no column is taken from
+    `beside`: the host's clock, and since format 3 the request's kind and policy. Format 1 knew no tokens: one
+    that was added to such an entry later is a difference.
     """
     named = {
         "format": entry["format"],
@@ -167,17 +182,24 @@ def canonical_entry(entry: Mapping[str, Any], host_now: str) -> str:
         "address": entry["address"],
         "user_agent": entry["user_agent"],
         "allowed_by": entry["allowed_by"],
-        "recorded_at": _moment(entry["recorded_at"]),
-        "host_clock": host_now,
+        "recorded_at": as_text(entry["recorded_at"]),
+        "host_clock": beside["host_clock"],
         "content": entry["content_hash"],
         "previous": entry["previous_hash"],
     }
     if entry["format"] > 1 or entry["token_id"] is not None:
         named["token"] = None if entry["token_id"] is None else str(entry["token_id"])
+    if entry["format"] > 2:
+        named["kind"], named["policy"] = beside["kind"], beside["policy"]
     return canonical(named)
 
 
-def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
+def as_text(moment: datetime) -> str:
+    """A moment as entries and seals write it: UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _linked(draft: Draft, now: datetime, host_now: str) -> Link:
     request, actor = draft.request, draft.actor
     salt, content = secrets.token_hex(16), canonical(draft.content)
     request.trail_length += 1
@@ -198,7 +220,8 @@ def _linked(draft: Draft, now: datetime, host_now: datetime) -> Link:
         "previous_hash": request.trail_head,
         "format": FORMAT,
     }
-    entry["canonical"] = canonical_entry(entry, _moment(host_now))
+    beside = {"host_clock": host_now, "kind": str(request.kind), "policy": draft.policy}
+    entry["canonical"] = canonical_entry(entry, beside)
     entry["hash"] = request.trail_head = hashlib.sha256(entry["canonical"].encode()).hexdigest()
     shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
     return Link(entry=entry, content=shown)
@@ -238,13 +261,9 @@ def _fault(entry: AuditEntry, sequence: int, previous: str) -> str:
         return "broken link"
     if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
         return "changed entry"
-    if canonical_entry(vars(entry), json.loads(entry.canonical)["host_clock"]) != entry.canonical:
+    if canonical_entry(vars(entry), json.loads(entry.canonical)) != entry.canonical:
         return "columns disagree with the hashed text"
     shown = getattr(entry, "shown", None)
     if shown is not None and content_hash(shown.salt, shown.content) != entry.content_hash:
         return "changed content"
     return ""
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

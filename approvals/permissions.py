@@ -60,11 +60,20 @@ class Audience:
 
 
 def may_see(person: Person, audience: Audience) -> bool:
+    return sees_by(person, audience) is not None
+
+
+def sees_by(person: Person, audience: Audience) -> str | None:
+    """What lets this person see the request, as the trail records it; None: nothing does."""
     if not person.active:
-        return False
-    if person.id == audience.requester_id or _is_assigned(person, audience) or person.holds(SEE_ALL):
-        return True
-    return not audience.assigned and person.holds(DECIDE)
+        return None
+    if person.id == audience.requester_id:
+        return "requester"
+    if _is_assigned(person, audience):
+        return "assigned"
+    if person.holds(SEE_ALL):
+        return f"permission {SEE_ALL}"
+    return f"permission {DECIDE}" if not audience.assigned and person.holds(DECIDE) else None
 
 
 def may_decide(person: Person, audience: Audience) -> bool:

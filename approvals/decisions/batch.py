@@ -112,7 +112,8 @@ class Batch:
         self.figures.timed_out(row, self.now)
         decided: dict[str, Any] = {"deadline": row.deadline.isoformat()} if row.deadline else {}
         decided |= {"on_timeout": row.on_timeout} if row.kind == Kind.APPROVAL else {"default": row.default}
-        self.record(row, Event.TIMED_OUT, DEADLINE, decided, status=Status.TIMED_OUT)
+        rule = f"on_timeout {row.on_timeout}" if row.kind == Kind.APPROVAL else "default"
+        self.record(row, Event.TIMED_OUT, DEADLINE, decided, status=Status.TIMED_OUT, allowed_by=rule)
 
     def respond(
         self,
@@ -158,6 +159,7 @@ class Batch:
                 event=event,
                 actor=actor,
                 content={**content, "actor": person.username if person else None},
+                policy=audit.policy_of(row),
                 outcome="" if status is Status.PENDING else status.value,
                 allowed_by=allowed_by,
                 on_behalf_of_id=on_behalf_of_id,

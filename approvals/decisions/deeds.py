@@ -57,7 +57,16 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
     batch.add(row, command)
     on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
-    batch.record(row, Event.OPENED, command.actor, _asked(command), on_behalf_of_id=on_behalf_of)
+    # Every account may ask, whatever it may decide.
+    allowed = command.actor.channel.value if command.actor.user_id is None else "account"
+    batch.record(
+        row,
+        Event.OPENED,
+        command.actor,
+        _asked(command),
+        allowed_by=allowed,
+        on_behalf_of_id=on_behalf_of,
+    )
     return Accepted(outcome=outcome_of(row))
 
 
@@ -281,19 +290,19 @@ def _reschedule(batch: Batch, command: Reschedule, row: HumanRequest) -> Result:
     batch.rescheduled.add(row.pk)
     batch.change(row)
     moments = {"before": before and before.isoformat(), "deadline": row.deadline.isoformat()}
-    batch.record(row, Event.RESCHEDULED, command.actor, moments)
+    batch.record(row, Event.RESCHEDULED, command.actor, moments, allowed_by=command.actor.channel.value)
     return Accepted(outcome=outcome_of(row))
 
 
 def _view(batch: Batch, command: View, row: HumanRequest) -> Result:
-    allowed = _allowed(batch, command.actor, row, _sees_by, {})
+    allowed = _allowed(batch, command.actor, row, permissions.sees_by, {})
     if isinstance(allowed, Refused):
         return allowed
     who = (row.pk, command.actor.user_id)
     if who not in batch.viewers:
         batch.viewers.add(who)
         shown = {"title": row.title, "details": row.details, "arguments": row.arguments, "status": row.status}
-        batch.record(row, Event.VIEWED, command.actor, shown)
+        batch.record(row, Event.VIEWED, command.actor, shown, allowed_by=allowed)
     return _unchanged(row)
 
 
@@ -367,10 +376,6 @@ def _unknown(reference: Reference) -> Refused:
     name = reference.key if isinstance(reference, Keyed) else str(reference)
     detail = f"There is no request {name!r}, or you may not see it."
     return Refused(code="unknown_request", detail=detail, field="request_id")
-
-
-def _sees_by(person: permissions.Person, audience: permissions.Audience) -> str | None:
-    return "visible" if permissions.may_see(person, audience) else None
 
 
 def _who_won(row: HumanRequest) -> str:

@@ -154,7 +154,7 @@ class TestTokens:
     def test_an_entry_says_which_token_was_shown(self, by_token: AuditEntry) -> None:
         assert by_token.token is not None
         hashed = json.loads(by_token.canonical)
-        assert (hashed["token"], hashed["format"]) == (str(by_token.token.pk), 2)
+        assert (hashed["token"], hashed["format"]) == (str(by_token.token.pk), 3)
         assert by_token.token.name not in by_token.canonical
         assert audit.verify(by_token.request) is None
 
@@ -176,7 +176,7 @@ class TestTokens:
         self.write_in_format_1(request_id)
         deciding.decide(make.actor(make.reviewer()), request_id, "approve")
         formats = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
-        assert list(formats.values_list("format", flat=True)) == [1, 2]
+        assert list(formats.values_list("format", flat=True)) == [1, 3]
         assert audit.verify(HumanRequest.objects.get(pk=request_id)) is None
 
     def test_a_token_added_to_an_entry_from_before_is_named(self) -> None:
@@ -197,7 +197,8 @@ class TestTokens:
     def write_in_format_1(self, request_id: str) -> None:
         """The only entry of this request as it would have been written then: without `token`."""
         hashed = json.loads(self.entry(request_id, 1).canonical)
-        del hashed["token"]
+        for later in ("token", "kind", "policy"):
+            del hashed[later]
         text = json.dumps(hashed | {"format": 1}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
         head = hashlib.sha256(text.encode()).hexdigest()
         with as_a_superuser_might():
