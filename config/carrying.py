@@ -7,10 +7,13 @@ depend on the server's load whether a decision that was sent is made. So Django 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
 
-from config.origins import Application, Receive, Scope, Send
+from config.origins import Receive, Scope, Send
+
+# Django says of its own more narrowly what it takes.
+Application: TypeAlias = Callable[..., Awaitable[None]]
 
 # What these ask for, nobody needs any more.
 ONLY_READ = {"GET", "HEAD", "OPTIONS"}
