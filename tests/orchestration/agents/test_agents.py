@@ -15,6 +15,8 @@ from django.core import mail
 from pytest_django import Settings
 
 from approvals.database import in_database
+from orchestration import selectors
+from orchestration.interruptions import Way
 from orchestration.manager import OrchestrationManager
 from orchestration.runtime import Runtime
 from tests import factories
@@ -313,3 +315,74 @@ class TestPerson:
             run = await carried_out(runtime, owner, "person", "Ready?", {"assignees": [name]})
             assert run["status"] == "failed"
             assert words in run["error"]
+
+
+class TestInterrupted:
+    """The deed had its effect, and broke off before that was on record; the run is begun anew."""
+
+    async def begun_anew(
+        self, runtime: Runtime, settings: Settings, run: Attended, *, approved: bool = False
+    ) -> Attended:
+        settings.SAYSO_FAILPOINTS = {"step-performed": "raise"}
+        if approved:
+            await run.approve()
+        assert (await run.finished())["error"] == "Reached: step-performed"
+        settings.SAYSO_FAILPOINTS = {}
+        await runtime.manager.aresume(factories.actor(run.owner), run.run_id)
+        return run
+
+    @pytest.mark.parametrize(
+        ("method", "headers"), [("GET", {}), ("POST", {"idempotency-key": "812"}), ("HEAD", {})]
+    )
+    async def test_requests_that_may_be_repeated_are(
+        self,
+        runtime: Runtime,
+        owner: User,
+        server: WebServer,
+        settings: Settings,
+        method: str,
+        headers: dict[str, str],
+    ) -> None:
+        """By their method, or by a key that the server can tell them by. Nobody is asked again."""
+        arguments = {"url": f"{server.url}/hello", "headers": headers}
+        run = await start(runtime, owner, "http", method, arguments)
+        await self.begun_anew(runtime, settings, run, approved=method == "POST")
+        assert (await run.finished())["status"] == "completed"
+        assert server.paths == [f"{method} /hello"] * 2
+        requests = await in_database(selectors.request_ids_of, run.run_id)
+        assert len(requests) == (method == "POST")
+
+    @pytest.mark.parametrize("method", ["POST", "PUT"])
+    async def test_other_requests_are_asked_about(
+        self, runtime: Runtime, owner: User, server: WebServer, settings: Settings, method: str
+    ) -> None:
+        """Whoever knows says what the answer was."""
+        run = await start(runtime, owner, "http", method, {"url": f"{server.url}/hello"})
+        await self.begun_anew(runtime, settings, run, approved=True)
+        answer = {"status": 200, "reason": "OK", "location": "", "text": "seen in the log"}
+        await run.answer({"decision": Way.DONE, "result": answer}, f"Interrupted: was “{method}” done?")
+        assert (await run.finished())["result"] == "200 OK\n\nseen in the log"
+        assert server.paths == [f"{method} /hello"]
+
+    async def test_an_email_is_not_sent_again_unasked(
+        self, runtime: Runtime, owner: User, settings: Settings
+    ) -> None:
+        run = await start(runtime, owner, "email", "send", TestEmail.LETTER)
+        await self.begun_anew(runtime, settings, run, approved=True)
+        await run.answer({"decision": Way.DONE}, "Interrupted: was “send” done?")
+        assert (await run.finished())["status"] == "completed"
+        assert len(mail.outbox) == 1
+
+    async def test_a_program_is_not_run_again_unasked(
+        self, runtime: Runtime, owner: User, settings: Settings, tmp_path: Path
+    ) -> None:
+        """What it came to is shown as if it had been said now."""
+        settings.SAYSO_COMMANDS = ["sh"]
+        script = f"echo done >> {tmp_path}/log"
+        run = await start(runtime, owner, "command", "run", {"program": "sh", "arguments": ["-c", script]})
+        await self.begun_anew(runtime, settings, run)
+        result = {"status": 0, "output": "done, says the log"}
+        await run.answer({"decision": Way.DONE, "result": result}, "Interrupted: was “run sh” done?")
+        assert (await run.finished())["result"] == "done, says the log"
+        assert (await messages(run))[-1] == "done, says the log"
+        assert (tmp_path / "log").read_text() == "done\n"
