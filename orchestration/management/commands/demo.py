@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen
+from orchestration.management.leaving import leave
 from orchestration.management.server import add_address_options, require_free, serve
 from orchestration.management.showroom import DemoPerson, demo_people, require_embedded, start_samples
 
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         screen.say(
             "Stopped. The samples wait in the database; `manage.py demo` goes on with them.", style="dim"
         )
+        leave()
 
 
 def _announce(screen: Screen, url: str, people: Sequence[DemoPerson]) -> None:

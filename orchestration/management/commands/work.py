@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Screen
 from orchestration.conf import PROCRASTINATE, orchestration_settings
+from orchestration.management.leaving import leave
 from orchestration.runtime import start_runtime, stop_runtime
 
 MOST = 100_000
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         require_tables()
         asyncio.run(_work(concurrency, screen))
         screen.say("Stopped.", style="dim")
+        leave()
 
 
 async def _work(concurrency: int, screen: Screen) -> None:
