@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,6 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.processes import Server
 
 PATIENCE = 60.0
+
+# By name and labels.
+Numbers: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def asked(server: Server, path: str, **headers: str) -> httpx.Response:
@@ -34,14 +37,14 @@ def until_unready(server: Server, *names: str) -> dict[str, Any]:
         server.wait_briefly(0.1)
 
 
-def numbers(server: Server, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def numbers(server: Server, **headers: str) -> Numbers:
     """What `/metrics` says, by name and labels."""
     answer = asked(server, "/metrics", **headers)
     assert answer.status_code == 200
     return parsed(answer.text)
 
 
-def parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def parsed(text: str) -> Numbers:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
