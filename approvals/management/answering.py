@@ -18,6 +18,8 @@ _SIMPLE_KEYWORDS = {
     "description",
     "$schema",
 }
+# A property of which no more is said may be any JSON.
+_OPEN_KEYWORDS = {"title", "description"}
 _TRUE = {"y", "yes", "true"}
 _FALSE = {"n", "no", "false"}
 
@@ -60,15 +62,27 @@ def flat_properties(schema: Any) -> Mapping[str, Mapping[str, Any]] | None:
     if not isinstance(schema, Mapping) or schema.get("type") != "object" or set(schema) - _SIMPLE_KEYWORDS:
         return None
     properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
-    simple = all(
-        isinstance(rule, Mapping) and rule.get("type") in _SIMPLE_TYPES for rule in properties.values()
+    return properties if properties and all(map(_is_simple, properties.values())) else None
+
+
+def _is_simple(rule: Any) -> bool:
+    return isinstance(rule, Mapping) and (
+        rule.get("type") in _SIMPLE_TYPES or _OPEN_KEYWORDS.issuperset(rule)
     )
-    return properties if properties and simple else None
+
+
+def options_of(rule: Mapping[str, Any]) -> list[str] | None:
+    """The texts to pick one from, where a property is one of several."""
+    options = rule.get("enum") if rule.get("type") == "string" else None
+    texts = isinstance(options, list) and options and all(isinstance(option, str) for option in options)
+    return options if texts else None
 
 
 def typed_property(text: str, rule: Mapping[str, Any]) -> Any:
     """One property's value as its rule's type has it; or ValueError."""
-    match rule["type"]:
+    match rule.get("type"):
+        case None:
+            return _any_json(text)
         case "string":
             return text
         case "boolean":
@@ -76,7 +90,14 @@ def typed_property(text: str, rule: Mapping[str, Any]) -> Any:
                 raise ValueError("Type yes or no.")
             return text.lower() in _TRUE
         case kind:
-            return _number(text, kind)
+            return _number(text, str(kind))
+
+
+def _any_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError('Type JSON: 812, true, "a text", {"name": 1}.') from None
 
 
 def _number(text: str, kind: str) -> int | float:

@@ -9,7 +9,13 @@ from approvals import deciding
 from approvals.commands import Actor
 from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
 from approvals.lifecycle import Kind, Outcome, Verdict
-from approvals.management.answering import flat_properties, labels, typed_choices, typed_property
+from approvals.management.answering import (
+    flat_properties,
+    labels,
+    options_of,
+    typed_choices,
+    typed_property,
+)
 from approvals.management.json_option import json_from, json_object_from
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
@@ -129,7 +135,11 @@ class Questions:
         return answer
 
     async def _property(self, name: str, rule: Mapping[str, Any], *, required: bool) -> Any:
-        hint = ", yes or no" if rule["type"] == "boolean" else ""
+        options = options_of(rule)
+        if options and required:
+            self._screen.say(f"{rule.get('title') or name}:")
+            return await self._choice(options, several=False)
+        hint = {"boolean": ", yes or no", None: ", as JSON"}.get(rule.get("type"), "")
         hint += "" if required else " (Enter to leave out)"
         while True:
             typed = await self._line(f"{rule.get('title') or name}{hint}:")

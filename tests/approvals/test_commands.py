@@ -18,7 +18,13 @@ from django.core.management.base import CommandError
 from approvals import gate, selectors, tokens
 from approvals.lifecycle import Outcome, Status
 from approvals.management import people
-from approvals.management.answering import flat_properties, labels, typed_choices, typed_property
+from approvals.management.answering import (
+    flat_properties,
+    labels,
+    options_of,
+    typed_choices,
+    typed_property,
+)
 from approvals.management.screen import Misuse, Refused, one_line, visible
 from approvals.management.wording import duration, outcome_sentence
 from approvals.models import ApiToken, AuditEntry
@@ -327,6 +333,19 @@ class TestTypedAnswers:
         assert flat_properties({"type": "array"}) is None
         assert flat_properties({**flat, "oneOf": []}) is None
         assert flat_properties({"type": "object", "properties": {"deep": {"type": "object"}}}) is None
+
+    def test_a_field_of_which_no_more_is_said_takes_any_json(self) -> None:
+        rule = {"title": "Result"}
+        schema = {"type": "object", "properties": {"result": rule}}
+        assert flat_properties(schema) == {"result": rule}
+        assert typed_property('{"paid": [812]}', rule) == {"paid": [812]}
+        with pytest.raises(ValueError, match="Type JSON"):
+            typed_property("paid", rule)
+
+    def test_a_field_of_some_texts_is_picked_from_a_list(self) -> None:
+        assert options_of({"type": "string", "enum": ["again", "stop"]}) == ["again", "stop"]
+        assert options_of({"type": "string"}) is None
+        assert options_of({"enum": [1, 2]}) is None
 
     @pytest.mark.parametrize(
         ("typed", "kind", "value"),

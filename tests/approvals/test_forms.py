@@ -266,6 +266,23 @@ def test_any_other_schema_is_one_field(schema: Any, text: str, value: Any) -> No
     assert type(given) is type(value)
 
 
+def test_a_property_of_which_no_more_is_said_is_a_field_for_any_json() -> None:
+    """Beside the fields of the others; a text needs its quotes, and what is left empty is left out."""
+    schema = {
+        "type": "object",
+        "properties": {"how": {"enum": ["again", "done"]}, "result": {"title": "Result"}},
+        "required": ["how"],
+    }
+    asked = question(schema=schema)
+    for text, value in [('{"a": [1]}', {"a": [1]}), ('"text"', "text"), ("false", False)]:
+        given = answered(asked, **{"answer.how": "done", "answer.result": text})
+        assert given == {"how": "done", "result": value}
+    assert answered(asked, **{"answer.how": "again"}) == {"how": "again"}
+    assert answered(asked, **{"answer.how": "done", "answer.result": "text"}) == {"answer.result"}
+    assert SchemaFields(schema, "answer", {"how": "done", "result": {"a": 1}}).properties
+    assert not SchemaFields(schema, "answer", {"how": "done", "result": "text"}).properties
+
+
 def test_ids_in_the_page_have_no_spaces_whatever_properties_are_called() -> None:
     form = AnswerForm(question(schema=ADDRESS))
     assert next(field.auto_id for field in form.answer_fields()) == "id_answer-street-and-number"

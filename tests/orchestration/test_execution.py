@@ -785,7 +785,7 @@ async def test_a_run_that_has_not_begun_does_not_begin(process: Processes, threa
 
     @orchestration("execution_drained_before")
     async def before(run: Run) -> str:
-        return await run.step("count", str, 1)
+        return str(await run.step("count", str, 1))
 
     second = await process()
     run_id = await OrchestrationManager().astart("execution_drained_before")

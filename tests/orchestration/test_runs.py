@@ -241,7 +241,7 @@ async def test_what_a_step_says_of_being_repeated_must_make_sense(
     runtime: Runtime, terms: dict[str, Any], field: str
 ) -> None:
     """It is refused by name, and nothing is called."""
-    called = []
+    called: list[int] = []
 
     @orchestration("runs_repeating")
     async def repeating(run: Run, *, terms: dict[str, Any]) -> Any:
