@@ -96,6 +96,8 @@ class Stage:
         assert audit.verify(row) is None
         ends = [(entry.outcome, entry.recorded_at) for entry in entries if entry.outcome]
         assert ends == ([] if question.status == "pending" else [(question.status, row.closed_at)])
+        moments = [entry.recorded_at for entry in entries]
+        assert moments == sorted(moments), "judged at a moment before what had already happened"
         assert folded(entries) == (row.status, row.approvals, row.answer)
         assert selectors.outcome_of(row).closed is (question.status != "pending")
         self._check_trail(entries, question)
