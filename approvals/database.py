@@ -6,8 +6,9 @@ Django's default, one thread-sensitive thread, makes every socket wait for every
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
 from math import inf
@@ -15,7 +16,7 @@ from threading import local
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection, connections
+from django.db import close_old_connections, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
@@ -65,6 +66,29 @@ def database_now() -> datetime:
     now = as_utc(moment)
     _reading.note(asked, now)
     return now
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Everything read inside was on record at one and the same moment; nothing can be written.
+
+    Nobody waits for it and it waits for nobody, however long it takes. Within a transaction that is under
+    way, it is no more than that.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+    else:
+        # `atomic` would take the lock that writers need.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
 
 
 def seconds_since(moment: datetime) -> float | None:

@@ -1,0 +1,24 @@
+"""Has anybody touched the record? Chains, seals, triggers, and each row against its trail, all recomputed.
+
+Nothing here writes, and nothing that is looked at is believed because it is there: every hash is computed
+anew. It takes the memory of a few thousand entries, however many there are.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from approvals.database import snapshot
+from approvals.verification import records
+from approvals.verification.faults import Fault, FaultKind, Report
+
+__all__ = ["Fault", "FaultKind", "Report", "verify_request"]
+
+
+def verify_request(request_id: UUID) -> list[Fault]:
+    """What is wrong with this request's entries, what they showed, and its row; nothing: it holds.
+
+    Only `verify` holds entries against the seals, which tell whether a whole chain was made anew.
+    """
+    with snapshot():
+        return records.of_request(request_id)

@@ -1,0 +1,224 @@
+"""Verification names what was done to the trail behind its back: each kind of tampering."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from approvals import audit, deciding, tokens, triggers, verification
+from approvals.commands import Channel
+from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
+from approvals.verification import FaultKind
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def as_a_superuser_might() -> Iterator[None]:
+    """Past the triggers and the foreign keys, as only the database's owner can get."""
+    triggers.remove(connection)
+    with connection.constraint_checks_disabled():
+        yield
+    triggers.install(connection)
+
+
+def approved(**terms: Any) -> UUID:
+    """A request that was asked and approved: two entries."""
+    request_id = make.approval(**{"arguments": {"order": 812}, **terms})
+    deciding.decide(make.actor(make.reviewer()), request_id, "approve", comment="fine")
+    return UUID(request_id)
+
+
+def entry(request_id: UUID, sequence: int) -> AuditEntry:
+    found: AuditEntry = AuditEntry.objects.get(request_id=request_id, sequence=sequence)
+    return found
+
+
+def change_entry(request_id: UUID, sequence: int, **columns: Any) -> None:
+    with as_a_superuser_might():
+        AuditEntry.writing.filter(request_id=request_id, sequence=sequence).update(**columns)
+
+
+def change_row(request_id: UUID, **columns: Any) -> None:
+    HumanRequest.writing.filter(pk=request_id).update(**columns)
+
+
+def delete_entries(request_id: UUID, *sequences: int) -> None:
+    with as_a_superuser_might():
+        entries = AuditEntry.writing.filter(request_id=request_id, sequence__in=sequences)
+        ShownContent.writing.filter(entry__in=entries).delete()
+        entries.delete()
+
+
+def named(request_id: UUID) -> list[tuple[FaultKind, int | None]]:
+    return [(fault.kind, fault.sequence) for fault in verification.verify_request(request_id)]
+
+
+class TestOneRequest:
+    def test_what_nobody_touched_holds(self) -> None:
+        """However it ended, and however it came there."""
+        ada, grace = make.reviewer(), make.reviewer()
+        asked = make.clarification(requester=ada, choices=["one", "two"])
+        deciding.answer(make.actor(grace), asked, "two")
+        withdrawn = make.approval(requester=ada)
+        deciding.withdraw(make.actor(ada), withdrawn, "not needed")
+        edited = make.approval(editable=True, arguments={"amount": 3.5})
+        deciding.decide(make.actor(ada), edited, "approve", arguments={"amount": 2.5})
+        voted = make.approval(required=2)
+        deciding.decide(make.actor(ada), voted, "approve")
+        deciding.decide(make.actor(grace), voted, "reject", comment="no")
+        handed_on = make.approval(assignees=[ada], timeout=60)
+        deciding.record_view(make.actor(ada), handed_on)
+        deciding.reassign(make.actor(ada), handed_on, users=[grace])
+        for request_id in (asked, withdrawn, edited, voted, handed_on, approved()):
+            assert verification.verify_request(UUID(str(request_id))) == []
+
+    def test_what_was_purged_leaves_the_rest_verifiable(self) -> None:
+        request_id = approved()
+        ShownContent.writing.all().delete()
+        change_row(request_id, title="", comment="", arguments={})
+        assert named(request_id) == []
+
+    @pytest.mark.parametrize(
+        ("columns", "sequence"),
+        [({"address": "10.0.0.1"}, 2), ({"canonical": "{}"}, 1), ({"hash": "0" * 64}, 2), ({"format": 9}, 1)],
+    )
+    def test_a_changed_entry_is_named(self, columns: dict[str, Any], sequence: int) -> None:
+        request_id = approved()
+        change_entry(request_id, sequence, **columns)
+        assert named(request_id)[0] == (FaultKind.CHANGED_ENTRY, sequence)
+
+    def test_a_changed_entry_that_was_hashed_anew_is_named(self) -> None:
+        """The entry after it was chained to the one it was."""
+        request_id = approved()
+        rewrite(request_id, 1, channel="admin")
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 2)]
+
+    def test_a_changed_last_entry_that_was_hashed_anew_is_named(self) -> None:
+        """The request knows another."""
+        request_id = approved()
+        rewrite(request_id, 2, channel="admin")
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 2)]
+
+    def test_changed_content_is_named(self) -> None:
+        request_id = approved()
+        ShownContent.writing.filter(entry__sequence=1).update(content="{}")
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 1)]
+
+    @pytest.mark.parametrize("sequence", [1, 2, 3])
+    def test_a_missing_entry_is_named(self, sequence: int) -> None:
+        """The first, one in the middle, and the last, behind which there is none to miss it."""
+        ada, grace = make.reviewer(), make.reviewer()
+        request_id = UUID(make.approval(required=2))
+        for who in (ada, grace):
+            deciding.decide(make.actor(who), request_id, "approve")
+        delete_entries(request_id, sequence)
+        assert (FaultKind.MISSING_ENTRY, sequence if sequence == 3 else sequence + 1) in named(request_id)
+        assert {kind for kind, _ in named(request_id)} == {FaultKind.MISSING_ENTRY}
+
+    def test_a_missing_chain_is_named(self) -> None:
+        request_id = approved()
+        delete_entries(request_id, 1, 2)
+        assert named(request_id) == [(FaultKind.MISSING_CHAIN, None)]
+
+    def test_a_forged_entry_is_named(self) -> None:
+        """Well made and well chained: but the request does not know it."""
+        request_id = approved()
+        append_forged(request_id)
+        assert named(request_id) == [(FaultKind.SURPLUS_ENTRY, 3)]
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"status": "rejected"},
+            {"approvals": 2},
+            {"decided_by": None},
+            {"title": "Refund 12,000.00 EUR"},
+            {"arguments": {"order": 813}},
+            {"final_arguments": {"order": 813}},
+            {"comment": "not fine"},
+            {"required": 2},
+            {"four_eyes": True},
+            {"on_timeout": "approve"},
+            {"opened_at": "2020-01-01T00:00:00Z"},
+            {"closed_at": "2020-01-01T00:00:00Z"},
+        ],
+        ids=lambda columns: next(iter(columns)),
+    )
+    def test_a_row_that_disagrees_is_named(self, columns: dict[str, Any]) -> None:
+        request_id = approved()
+        change_row(request_id, **columns)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_who_asked_is_compared(self) -> None:
+        ada = make.user()
+        request_id = UUID(make.approval(requester=ada))
+        assert named(request_id) == []
+        change_row(request_id, requester=make.user())
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize(
+        "columns", [{"verdict": "reject"}, {"channel": "admin"}, {"given_at": "2020-01-01T00:00:00Z"}]
+    )
+    def test_a_changed_response_is_named(self, columns: dict[str, Any]) -> None:
+        request_id = approved()
+        Response.writing.filter(request_id=request_id).update(**columns)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_a_missing_response_is_named(self) -> None:
+        request_id = approved()
+        Response.writing.filter(request_id=request_id).delete()
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_a_sentence_says_what_and_where(self) -> None:
+        request_id = approved()
+        change_entry(request_id, 2, address="10.0.0.1")
+        (fault,) = verification.verify_request(request_id)
+        assert str(fault) == (
+            f"changed entry (request {request_id}, entry 2):"
+            " Its columns disagree with the text that was hashed."
+        )
+
+
+def rewrite(request_id: UUID, sequence: int, **columns: Any) -> None:
+    """Change an entry's columns, its text and its hash alike."""
+    changed = entry(request_id, sequence)
+    for name, value in columns.items():
+        setattr(changed, name, value)
+    text = audit.canonical_entry(vars(changed), json.loads(changed.canonical))
+    change_entry(
+        request_id, sequence, canonical=text, hash=hashlib.sha256(text.encode()).hexdigest(), **columns
+    )
+
+
+def append_forged(request_id: UUID) -> AuditEntry:
+    """An entry more, as good as any, put there by hand."""
+    last = AuditEntry.objects.filter(request_id=request_id).latest("sequence")
+    beside = json.loads(last.canonical)
+    last.pk, last.previous_hash, last.sequence, last.outcome = None, last.hash, last.sequence + 1, ""
+    last.canonical = audit.canonical_entry(vars(last), beside)
+    last.hash = hashlib.sha256(last.canonical.encode()).hexdigest()
+    AuditEntry.writing.bulk_create([last])
+    return last
+
+
+class TestTokens:
+    def test_another_token_or_none_is_named(self) -> None:
+        """Blame can neither be moved to another program nor taken off."""
+        reviewer = make.reviewer()
+        token, _ = tokens.issue(reviewer.pk, "deploy", ["decide"])
+        other, _ = tokens.issue(make.user().pk, "other", ["read"])
+        request_id = UUID(make.approval())
+        deciding.decide(make.actor(reviewer, Channel.API, token_id=token.pk), request_id, "approve")
+        assert named(request_id) == []
+        for forged in (other.pk, None):
+            change_entry(request_id, 2, token=forged)
+            assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 2)]
