@@ -13,9 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as some
 
-from approvals import deciding, selectors
+from approvals import deciding
 from approvals.exceptions import InvalidRequest
 from approvals.models import HumanRequest
+from approvals.selectors import people
 from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
@@ -109,7 +110,7 @@ class TestList:
         self, program: Program, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Two hundred requests of a megabyte each must not be one answer."""
-        monkeypatch.setattr(selectors, "LISTED_CHARACTERS", 2_500)
+        monkeypatch.setattr(people, "LISTED_CHARACTERS", 2_500)
         made = [make.approval(arguments={"note": "x" * size}) for size in (1_000, 9_000, 1_000, 1_000, 10)]
         first = program.get("/requests", limit=5)
         assert ids(first) == made[::-1][:3]

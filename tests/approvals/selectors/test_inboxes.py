@@ -17,6 +17,7 @@ from approvals import deciding, group_commit, selectors
 from approvals.commands import Actor, Expire
 from approvals.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.selectors import inboxes
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +54,7 @@ def requests(people: list[User]) -> None:
 
 @pytest.fixture(params=[1, 500], ids=["much is assigned", "little is assigned"])
 def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "FEW_ASSIGNED", request.param)
+    monkeypatch.setattr(inboxes, "FEW_ASSIGNED", request.param)
 
 
 @pytest.mark.usefixtures("requests", "assigned")

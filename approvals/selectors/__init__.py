@@ -1,0 +1,66 @@
+"""Reads: what a user may see, what has come of requests, what changed, what is due, what happened.
+
+Synchronous ORM code; coroutines cross over by approvals.database.in_database.
+"""
+
+from approvals.selectors.inboxes import OVERDUE_SOON, inbox
+from approvals.selectors.people import (
+    Rights,
+    TimelineEntry,
+    history,
+    last_closed_for,
+    listed,
+    may,
+    request_for,
+    visible_ids,
+    visible_to,
+)
+from approvals.selectors.processes import (
+    Look,
+    changed_since,
+    keys_of,
+    look,
+    next_deadline,
+    not_on_record,
+    on_record,
+    open_requests_of,
+    outcomes,
+    overdue,
+    request_of_key,
+    requests_by_id,
+)
+from approvals.selectors.requests import as_id, unknown, with_people
+from approvals.selectors.shapes import moment_on_the_wire, on_the_wire, outcome_of, outcome_on_the_wire
+
+__all__ = [
+    "OVERDUE_SOON",
+    "Look",
+    "Rights",
+    "TimelineEntry",
+    "as_id",
+    "changed_since",
+    "history",
+    "inbox",
+    "keys_of",
+    "last_closed_for",
+    "listed",
+    "look",
+    "may",
+    "moment_on_the_wire",
+    "next_deadline",
+    "not_on_record",
+    "on_record",
+    "on_the_wire",
+    "open_requests_of",
+    "outcome_of",
+    "outcome_on_the_wire",
+    "outcomes",
+    "overdue",
+    "request_for",
+    "request_of_key",
+    "requests_by_id",
+    "unknown",
+    "visible_ids",
+    "visible_to",
+    "with_people",
+]

@@ -1,0 +1,131 @@
+"""What the process looks up for itself: what has come of requests, what changed, what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from approvals import sets
+from approvals.database import database_now
+from approvals.lifecycle import Kind, Outcome, Status
+from approvals.models import HumanRequest
+from approvals.selectors.requests import as_id, with_people
+from approvals.selectors.shapes import recorded_outcome
+from approvals.statements import ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One request as its row has it: enough to wake who waits for it."""
+
+    request_id: UUID
+    outcome: Outcome
+    deadline: datetime | None
+
+
+def requests_by_id(ids: Collection[UUID | str]) -> list[HumanRequest]:
+    return list(with_people(HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])))
+
+
+def look(ids: Collection[UUID], *, only_closed: bool = False) -> list[Look]:
+    """What has come of these requests, or of those that are closed; ids without a row are left out."""
+    statement = _look_statement(connection.vendor, only_closed=only_closed)
+    return [_look(row) for row in ask(statement, [sets.values(ids)]).rows()]
+
+
+def on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
+    """How many of these requests there are, and the earliest deadline of those that are pending.
+
+    As little as can be read of requests that nothing has happened to: with many waits, that is most of them.
+    """
+    statement = (
+        f"SELECT count(*), min(CASE WHEN status = %s THEN deadline END) FROM {sets.table(HumanRequest)}"  # noqa: S608
+        f" WHERE {sets.among('id')}"
+    )
+    ((number, earliest),) = ask(statement, [Status.PENDING.value, sets.values(ids)]).rows()
+    return number, sets.as_moment(earliest)
+
+
+def not_on_record(ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that are no request's."""
+    statement = f"SELECT id FROM {sets.table(HumanRequest)} WHERE {sets.among('id')}"  # noqa: S608  our own
+    return set(ids) - {sets.as_uuid(pk) for (pk,) in ask(statement, [sets.values(ids)]).rows()}
+
+
+def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
+    return {seen.request_id: seen.outcome for seen in look(ids)}
+
+
+def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
+    """Requests that opened, closed or changed at `moment` (database clock) or later, with their versions."""
+    changed = HumanRequest.objects.filter(changed_at__gte=moment)
+    return {pk: (at, length) for pk, at, length in changed.values_list("pk", "changed_at", "trail_length")}
+
+
+def next_deadline() -> tuple[datetime | None, datetime]:
+    """The earliest deadline that is still pending, and the database's clock."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING, deadline__isnull=False)
+    return pending.order_by("deadline").values_list("deadline", flat=True).first(), database_now()
+
+
+def overdue(limit: int) -> list[UUID]:
+    """Pending requests whose deadline has passed on the database's clock, the oldest first."""
+    due = HumanRequest.objects.filter(status=Status.PENDING, deadline__lte=database_now())
+    return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
+
+
+def open_requests_of(origin_id: str) -> list[HumanRequest]:
+    """The pending requests that this run has asked; not those of others that name its id as their origin."""
+    rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
+    asked = with_people(rows.order_by("opened_at", "id"))
+    return [row for row in asked if row.origin.get("kind") == "run"]
+
+
+def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
+    """The latest round of what was asked under this key."""
+    rows = HumanRequest.objects.filter(key_scope=key_scope, key=key).select_related("decided_by")
+    return rows.order_by("-round").first()
+
+
+def keys_of(key_scope: str) -> list[str]:
+    """Every key of this scope, oldest first."""
+    first_rounds = HumanRequest.objects.filter(key_scope=key_scope, round=1)
+    return list(first_rounds.order_by("opened_at", "id").values_list("key", flat=True))
+
+
+@cache
+def _look_statement(vendor: str, *, only_closed: bool) -> str:
+    """Whoever waits is woken by this: not one column more than it takes."""
+    user = get_user_model()
+    name, key = sets.column(user, user.USERNAME_FIELD), sets.column(user, "pk")
+    return (
+        "SELECT r.id, r.kind, r.status, r.on_timeout, r.answer, r.arguments, r.final_arguments, r.comment,"  # noqa: S608
+        f" u.{name}, r.closed_at, r.deadline FROM {sets.table(HumanRequest)} r"
+        f" LEFT JOIN {sets.table(user)} u ON u.{key} = r.decided_by_id WHERE {sets.among('r.id')}"
+        + (f" AND r.status <> '{Status.PENDING.value}'" if only_closed else "")
+    )
+
+
+def _look(row: tuple[Any, ...]) -> Look:
+    """What a row of that statement says."""
+    pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at, deadline = row
+    request_id = sets.as_uuid(pk)
+    outcome = recorded_outcome(
+        request_id=str(request_id),
+        kind=Kind(kind),
+        status=Status(status),
+        on_timeout=on_timeout,
+        answer=sets.as_json(answer),
+        arguments=sets.as_json(asked if final is None else final),
+        comment=comment,
+        decided_by=decided_by,
+        closed_at=sets.as_moment(closed_at),
+    )
+    return Look(request_id=request_id, outcome=outcome, deadline=sets.as_moment(deadline))
