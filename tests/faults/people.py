@@ -22,7 +22,7 @@ PAUSE = 0.1
 # Seconds after which a server is taken for frozen; where it is asked to hold its answer, and else.
 HOLD = 60
 HELD = HOLD + 10.0
-PROMPT = 10.0
+PROMPT = 20.0
 # What a server says that can't do it now; the same question may be asked again.
 NOT_NOW = {429, 500, 502, 503, 504}
 

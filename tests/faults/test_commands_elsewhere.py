@@ -8,9 +8,8 @@ import pytest
 
 from tests.faults.conftest import PATIENCE, Installation
 
-pytestmark = pytest.mark.every_stack
 
-
+@pytest.mark.every_stack
 async def test_what_a_command_decides_reaches_whoever_waits_at_a_server(installation: Installation) -> None:
     """Fault 15: with either layer; the in-memory one does not even cross processes. Programs and runs."""
     (server,) = await installation.serve()
@@ -33,6 +32,7 @@ async def test_what_a_command_decides_reaches_whoever_waits_at_a_server(installa
     assert (report.decisions_told, report.waits_told, report.steps_performed) == (3, 2, 2)
 
 
+@pytest.mark.django_db
 async def test_what_a_server_decides_reaches_a_run_in_a_terminal(installation: Installation) -> None:
     """Fault 15: the other way round. The waiting process is the command's."""
     await installation.serve()

@@ -56,17 +56,15 @@ async def test_postgresql_is_stopped_across_a_deadline(
         due = await ann.ask_many("Due", MANY, timeout=OUTAGE / 2)
         for each in [*early, *late, *due]:
             waiting.create_task(ann.wait(each))
-        for each in early:
-            await bob.decide(each, at=1)
+        await asyncio.gather(*(bob.decide(each, at=1) for each in early))
         await asyncio.to_thread(private_postgres.stop)
         with pytest.raises(Unanswered):
             await bob.decide(late[0], at=1)
         await pause(OUTAGE)
         await asyncio.to_thread(private_postgres.start)
-        answers = [await bob.insist(each, at=1) for each in due]
+        answers = await asyncio.gather(*(bob.insist(each, at=1) for each in due))
         assert {answer.json()["code"] for answer in answers} == {"too_late"}
-        for each in late:
-            await bob.insist(each, "reject", at=1)
+        await asyncio.gather(*(bob.insist(each, "reject", at=1) for each in late))
         await ended(oona, runs, questions)
     report = await installation.audited()
     approved = MANY + RUNS

@@ -59,14 +59,6 @@ async def test_redis_killed_and_restarted_empty_while_people_wait(
             await bob.decide(each, "reject", at=1)
 
 
-async def test_redis_that_stays_away(installation: Installation, private_redis: RedisServer) -> None:
-    """Fault 1: nobody needs it; the re-check tells who waits."""
-    async with waits(installation) as (asked, bob):
-        private_redis.stop()
-        for each in asked:
-            await bob.decide(each, at=1)
-
-
 async def test_a_decision_is_answered_and_committed_while_redis_is_frozen(
     installation: Installation, private_redis: RedisServer
 ) -> None:
@@ -128,14 +120,11 @@ async def test_every_hint_is_dropped(installation: Installation, stack: Stack, r
                 await bob.decide(each, at=1)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_hints_are_dropped_doubled_and_reordered(
-    installation: Installation, stack: Stack, seed: int
-) -> None:
+async def test_hints_are_dropped_doubled_and_reordered(installation: Installation, stack: Stack) -> None:
     """Fault 3: a hint says "look again", as often and as late as it likes."""
     assert stack.redis
     with Proxy(stack.redis.url) as between:
-        between.obey(proxy.Scramble(seed))
+        between.obey(proxy.Scramble(seed=1))
         async with waits(installation, REDIS_URL=between.url) as (asked, bob):
             for number, each in enumerate(asked):
                 await bob.decide(each, "approve" if number % 2 else "reject", at=1)
