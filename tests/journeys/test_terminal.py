@@ -125,6 +125,33 @@ class TestOrchestrating:
         assert len(left_in(files)) == 3
 
     @pytest.mark.one_stack
+    def test_a_form_is_asked_property_by_property(self, terminal: At, ana: User) -> None:
+        """One of a list by its number, anything as JSON; what is none is asked again."""
+        schema = {
+            "type": "object",
+            "properties": {
+                "how": {"type": "string", "title": "How to go on", "enum": ["Again", "It was done"]},
+                "result": {"title": "Its result"},
+            },
+            "required": ["how"],
+        }
+        step = {"agent": "person", "action": "Was it done?", "arguments": {"schema": schema}}
+        given = json.dumps({"task": "Settle it", "steps": [step]})
+        screen = terminal("orchestrate", "plan", "--input", given, "--as", "ana")
+        screen.wait_for(DECIDE)
+        screen.type("a\n")
+        shown = screen.wait_for("Number:")
+        assert "How to go on:" in shown
+        assert "2  It was done" in shown
+        screen.type("2\n")
+        screen.wait_for("Its result, as JSON (Enter to leave out):")
+        screen.type("paid\n")
+        screen.wait_for("Type JSON")
+        screen.type('{"paid": 812}\n')
+        assert screen.wait() == 0
+        assert '{"how": "It was done", "result": {"paid": 812}}' in screen.text
+
+    @pytest.mark.one_stack
     def test_what_cannot_be_is_asked_again(self, terminal: At, ana: User, files: Path) -> None:
         screen = terminal(*cleanup(files))
         screen.wait_for(PICK)
