@@ -17,6 +17,14 @@ from approvals.webhooks import targets
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
+_LIMITS = (
+    "SAYSO_RATE_LIMIT",
+    "SAYSO_ADDRESS_RATE_LIMIT",
+    "SAYSO_LOGIN_RATE_LIMIT",
+    "SAYSO_SOCKETS_PER_USER",
+    "SAYSO_SOCKETS_PER_ADDRESS",
+    "SAYSO_WRITER_QUEUE",
+)
 _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 
 
@@ -27,6 +35,7 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
         *_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
         *_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
         *_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
+        *(message for name in _LIMITS for message in _no_limit_below_nought(name)),
         *_proxies(),
         *_callback_networks(),
         *_callback_hosts(),
@@ -87,6 +96,12 @@ def _positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
     value = getattr(settings, name)
     if not math.isfinite(value) or value <= 0:
         yield checks.Error(f"{name} must be a positive number, not {value!r}.", id=check_id)
+
+
+def _no_limit_below_nought(name: str) -> Iterator[checks.CheckMessage]:
+    value = getattr(settings, name)
+    if not math.isfinite(value) or value < 0:
+        yield checks.Error(f"{name} must be nought or more, not {value!r}.", id="sayso.E009")
 
 
 def _proxies() -> Iterator[checks.CheckMessage]:

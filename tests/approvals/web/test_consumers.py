@@ -13,10 +13,11 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from approvals import deciding, selectors
 from approvals.database import in_database
-from approvals.web import outbox
+from approvals.web import consumers, outbox
 from approvals.web.consumers import ACTS_AT_ONCE, InboxConsumer
 from approvals.web.inbox import inbox_hub
 from tests import factories
@@ -199,6 +200,59 @@ async def test_events_come_while_decisions_are_under_way() -> None:
         assert accepted == ["decision_accepted"] * ACTS_AT_ONCE
         await connection.say("decide", ref="again", request_id=requests[-1], decision="approve")
         assert (await answer_to(connection, "again"))["type"] == "decision_accepted"
+
+
+@pytest.mark.one_stack
+async def test_when_all_connections_together_do_much_the_next_decision_is_told_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What waits for the database's few threads is bounded; afterwards there is room again."""
+    ada = await made(factories.user)
+    one, other = [await made(factories.approval, assignees=[ada]) for _ in range(2)]
+    monkeypatch.setattr(consumers, "ACTS_OF_ALL", 1)
+    async with await Connection.of(ada) as first, await Connection.of(ada) as second:
+        await first.opened()
+        await second.opened()
+        await first.say("decide", ref=1, request_id=one, decision="approve")
+        await first.say("decide", ref=2, request_id=other, decision="approve")
+        assert (await answer_to(first, 2))["data"]["code"] == "busy"
+        while "decision_accepted" not in [frame["type"] for frame in first.frames]:
+            await first.next()
+        await second.say("decide", ref=3, request_id=other, decision="approve")
+        assert (await answer_to(second, 3))["type"] == "decision_accepted"
+
+
+@pytest.mark.one_stack
+async def test_what_a_user_says_counts_on_all_connections_together(settings: Settings) -> None:
+    settings.SAYSO_RATE_LIMIT = 0.2  # two at once
+    ada, bob = await made(factories.user), await made(factories.user)
+    async with (
+        await Connection.of(ada) as one,
+        await Connection.of(ada) as two,
+        await Connection.of(bob) as his,
+    ):
+        for connection in (one, two, his):
+            await connection.opened()
+        for connection, kind in ((one, "pong"), (two, "pong"), (one, "error"), (two, "error"), (his, "pong")):
+            await connection.say("ping", ref=1)
+            frame = await connection.next(kind)
+            assert kind == "pong" or frame["data"]["code"] == "rate_limited"
+
+
+@pytest.mark.one_stack
+async def test_a_user_may_have_so_many_connections(settings: Settings) -> None:
+    """One more is told why; when one is given up, there is room again."""
+    settings.SAYSO_SOCKETS_PER_USER = 1
+    ada, bob = await made(factories.user), await made(factories.user)
+    async with await Connection.of(ada) as first:
+        await first.opened()
+        async with await Connection.of(ada) as second:
+            assert (await second.next("error"))["data"]["code"] == "rate_limited"
+            assert await second.until_closed() == 4429
+        async with await Connection.of(bob) as his:
+            await his.opened()
+    async with await Connection.of(ada) as third:
+        await third.opened()
 
 
 # Sessions and users that change while a connection is open

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -34,11 +35,10 @@ def attempt(
     address: str = "192.0.2.1",
     client: Client | None = None,
     form: str = FORMS[0],
-) -> HttpResponse:
+) -> Any:
     """What the form answers."""
     said = {"username": name, "password": password}
-    response: HttpResponse = (client or Client()).post(form, said, REMOTE_ADDR=address)
-    return response
+    return (client or Client()).post(form, said, REMOTE_ADDR=address)
 
 
 @pytest.mark.parametrize("form", FORMS)
