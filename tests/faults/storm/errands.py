@@ -86,7 +86,7 @@ def errand(seed: int, number: int, *, thinking: float) -> Errand:
         name=name,
         questions=tuple(_question(dice, f"{name} question {index}", thinking) for index in range(length)),
         repeatable=dice.random() < 0.5,
-        slow=dice.random() < 0.1,
+        slow=dice.random() < 0.3,
         cancelled_after=dice.uniform(0.5, 2 * thinking) if dice.random() < 0.04 else None,
     )
 

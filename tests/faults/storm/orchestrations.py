@@ -17,7 +17,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.storm.errands import ORCHESTRATION
 
 # Seconds that a slow step takes before and after its effect: room for a process to die in.
-SLOW = 0.5
+SLOW = 0.75
 
 
 @orchestration(ORCHESTRATION, title="Errand in a storm")

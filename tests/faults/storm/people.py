@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -28,6 +27,8 @@ from tests.faults.storm.installation import now
 AT_ONCE = 24
 SOCKET_PATIENCE = 10.0
 LIST_INTERVAL = 15.0
+# How many decisions one person makes in one go.
+PILE = 50
 
 
 class People:
@@ -40,6 +41,7 @@ class People:
         self._api, self._ledger = api, ledger
         self._seed, self._thinking = seed, thinking
         self._seats = {person: Seat(person, self, api, ledger) for person in DECIDERS}
+        self._piles = {person: Pile(person, api) for person in (ASKER, *DECIDERS)}
         self._heard_of: set[str] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
@@ -49,6 +51,8 @@ class People:
         async with asyncio.TaskGroup() as self._tasks:
             for seat in self._seats.values():
                 self._tasks.create_task(seat.stay())
+            for pile in self._piles.values():
+                self._tasks.create_task(pile.work_off())
             self._tasks.create_task(self._read_lists())
 
     def hear(self, request: Mapping[str, Any]) -> None:
@@ -77,24 +81,30 @@ class People:
         await passes(opened + move.after - now(), unless=hurry)
         answered = False
         try:
-            async with self._at_once:
-                if move.by_socket and await self._seats[move.person].move(move, question, request_id):
-                    answered = True
-                    return
-                path, body = _said(move, question)
-                reply = await self._api.call(move.person, "POST", f"/requests/{request_id}/{path}", body=body)
+            if self.hurry.is_set() and move.says in ("approve", "reject"):
+                result = await self._piles[move.person].decide(request_id, move.says)
+                self._note(move, question, request_id, result)
+            else:
+                async with self._at_once:
+                    await self._make_alone(move, question, request_id)
             answered = True
-            self._note(move, question, request_id, reply)
         finally:
             if not answered:
                 self._ledger.unanswered(move.person, request_id, move.says)
 
-    def _note(self, move: Move, question: Question, request_id: str, reply: httpx.Response) -> None:
-        answer = reply.json()
-        if reply.is_success:
-            self.told(move, request_id, answer)
+    async def _make_alone(self, move: Move, question: Question, request_id: str) -> None:
+        if move.by_socket and await self._seats[move.person].move(move, question, request_id):
+            return
+        path, body = _said(move, question)
+        reply = await self._api.call(move.person, "POST", f"/requests/{request_id}/{path}", body=body)
+        self._note(move, question, request_id, {"outcome" if reply.is_success else "error": reply.json()})
+
+    def _note(self, move: Move, question: Question, request_id: str, result: Mapping[str, Any]) -> None:
+        """`result` has an `outcome` or an `error`, as one of many decisions has."""
+        if error := result.get("error"):
+            self.refused(move, question, request_id, error["code"], error.get("outcome"))
         else:
-            self.refused(move, question, request_id, answer["code"], answer.get("outcome"))
+            self.told(move, request_id, result["outcome"])
 
     def told(self, move: Move, request_id: str, outcome: Mapping[str, Any]) -> None:
         self.counts["withdrawals told" if move.says == WITHDRAW else "decisions told"] += 1
@@ -128,6 +138,34 @@ class People:
                 for request in page["requests"]:
                     self.hear(request)
                 cursor = page["next"]
+
+
+class Pile:
+    """What one person decides in one go when all hurry: many at once, each with an answer of its own."""
+
+    def __init__(self, person: str, api: Api) -> None:
+        self._person, self._api = person, api
+        self._waiting: asyncio.Queue[tuple[str, str, asyncio.Future[dict[str, Any]]]] = asyncio.Queue()
+
+    async def decide(self, request_id: str, verdict: str) -> dict[str, Any]:
+        """Its `outcome`, or an `error`."""
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        await self._waiting.put((request_id, verdict, future))
+        return await future
+
+    async def work_off(self) -> None:
+        while True:
+            pile = [await self._waiting.get()]
+            while len(pile) < PILE and not self._waiting.empty():
+                pile.append(self._waiting.get_nowait())
+            decisions = [
+                {"request_id": request_id, "decision": verdict, "comment": f"says {self._person}"}
+                for request_id, verdict, _ in pile
+            ]
+            reply = await self._api.call(self._person, "POST", "/decisions", body={"decisions": decisions})
+            for (_, _, future), result in zip(pile, reply.json()["results"], strict=True):
+                if not future.done():
+                    future.set_result(result)
 
 
 class Seat:

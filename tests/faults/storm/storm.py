@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.faults import ledger as ledgers
@@ -25,9 +26,11 @@ from tests.faults.storm.traffic import Traffic
 
 # Runs open at once, for each minute of a storm, and at most; seconds that people think, likewise.
 OPEN_A_MINUTE, MOST_OPEN = 400, 2500
-THINKING_A_MINUTE, LONGEST_THINKING = 20.0, 120.0
-# Seconds in which everything must have come to its end when nothing breaks any more.
-SETTLING = 420.0
+THINKING_A_MINUTE, LONGEST_THINKING = 20.0, 240.0
+# Seconds, for each minute of the storm, that may pass before it until so many are open.
+FILLING_A_MINUTE = 15.0
+# When nothing breaks any more, everything comes to its end; something does at least every so many seconds.
+SETTLING = 120.0
 # Beside the re-check's interval: what two busy cores may take.
 ALLOWANCE = 15.0
 PROGRESS = 15.0
@@ -103,12 +106,15 @@ class Storm:
             installation, api, self._ledger, seed=seed, thinking=thinking, open_at_once=self._open
         )
         self._weather = Weather(installation, self._plan, self._say)
-        self._began = now()
         async with asyncio.TaskGroup() as tasks:
             living = tasks.create_task(people.live())
             helping = [tasks.create_task(traffic.count()), tasks.create_task(self._show_progress())]
             flowing = tasks.create_task(traffic.flow())
             try:
+                with suppress(TimeoutError):
+                    await traffic.enough(FILLING_A_MINUTE * self._minutes)
+                self._began = now()
+                self._say(f"runs open {traffic.open_runs}; now things break")
                 await asyncio.gather(self._weather.blow(self._began), passes(self._minutes * 60))
                 self._calm = now()
                 self._say("nothing breaks any more, nothing new is asked, everybody hurries")
@@ -122,11 +128,14 @@ class Storm:
 
     async def _settle(self, flowing: asyncio.Task[None]) -> None:
         """Until nothing is open any more."""
-        deadline = now() + SETTLING
-        while now() < deadline:
-            self._unsettled = await self._installation.still_open()
-            if self._unsettled == (0, 0) and flowing.done():
+        moved = now()
+        while now() < moved + SETTLING:
+            still_open = await self._installation.still_open()
+            if still_open == (0, 0) and flowing.done():
+                self._unsettled = None
                 break
+            if still_open != self._unsettled:
+                self._unsettled, moved = still_open, now()
             await passes(0.5)
         self._rest = now()
         # What was told last is on its way.
@@ -182,9 +191,9 @@ class Storm:
         )
 
     def _unsettled_things(self) -> list[str]:
-        if self._unsettled == (0, 0):
+        if self._unsettled is None:
             return []
-        return [f"lost: after {SETTLING:.0f} s runs and requests are still open: {self._unsettled}"]
+        return [f"lost: nothing has moved for {SETTLING:.0f} s; runs and requests open: {self._unsettled}"]
 
     def _bad_ends(self) -> list[str]:
         return [

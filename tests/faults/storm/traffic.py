@@ -14,7 +14,7 @@ from tests.faults.storm.errands import ASKER, ORCHESTRATION, Errand, errand, pro
 from tests.faults.storm.installation import Installation
 
 # How many start errands side by side, and how many wait by themselves.
-STARTERS, PROGRAMS = 6, 40
+STARTERS, PROGRAMS = 10, 30
 LONG_POLL = 20.0
 # How often a program that has died asks the same again.
 FORGETFUL = 0.1
@@ -55,6 +55,12 @@ class Traffic:
                 busy.create_task(self._start_errands())
             for _ in range(PROGRAMS):
                 busy.create_task(self._be_a_program())
+
+    async def enough(self, patience: float) -> None:
+        """Return once about as many runs are open as shall be. TimeoutError after so many seconds."""
+        async with asyncio.timeout(patience):
+            while self.open_runs < 0.9 * self._wanted:
+                await passes(1.0)
 
     async def count(self) -> None:
         """Until cancelled: how much is open, as the database has it."""
