@@ -59,6 +59,7 @@ async def desk(server: Server) -> AsyncIterator[Desk]:
         yield Desk(socket)
 
 
+@pytest.mark.one_stack
 async def test_frames_that_are_no_messages_end_their_own_socket_alone(server: Server) -> None:
     """Fault 11. Malformed, binary and deeply nested: answered with an error each, and closed in the end."""
     async with desk(server) as innocent:
@@ -70,6 +71,7 @@ async def test_frames_that_are_no_messages_end_their_own_socket_alone(server: Se
                 assert (name, refusals, await abusing.closed()) == (name, {"invalid"}, MALFORMED)
 
 
+@pytest.mark.one_stack
 async def test_frames_of_two_mebibytes_end_their_own_socket_alone(server: Server) -> None:
     """Fault 11. Whole or in a thousand fragments, text or binary: never taken in."""
     before = psutil.Process(server.pid).memory_info().rss
@@ -82,6 +84,7 @@ async def test_frames_of_two_mebibytes_end_their_own_socket_alone(server: Server
     assert psutil.Process(server.pid).memory_info().rss - before < 64 * MIB
 
 
+@pytest.mark.one_stack
 async def test_frames_that_break_the_protocol_end_their_own_socket_alone(server: Server) -> None:
     """Fault 11. Text that is none, commands that there are not, bytes at random."""
     async with desk(server) as innocent:
@@ -103,6 +106,7 @@ async def test_a_flood_ends_its_own_socket_alone(server: Server) -> None:
                 assert (name, await flooding.closed()) == (name, FLOODING)
 
 
+@pytest.mark.one_stack
 async def test_an_answer_nested_too_deeply_is_refused_and_the_socket_goes_on(server: Server) -> None:
     """Fault 11. What can be read, but must not be kept, is an error like any other."""
     mallory = await in_database(lambda: Person(server, factories.user()))
