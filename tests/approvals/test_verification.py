@@ -25,9 +25,11 @@ pytestmark = pytest.mark.django_db
 def as_a_superuser_might() -> Iterator[None]:
     """Past the triggers and the foreign keys, as only the database's owner can get."""
     triggers.remove(connection)
-    with connection.constraint_checks_disabled():
-        yield
-    triggers.install(connection)
+    try:
+        with connection.constraint_checks_disabled():
+            yield
+    finally:
+        triggers.install(connection)
 
 
 def approved(**terms: Any) -> UUID:
@@ -204,6 +206,7 @@ def append_forged(request_id: UUID) -> AuditEntry:
     last = AuditEntry.objects.filter(request_id=request_id).latest("sequence")
     beside = json.loads(last.canonical)
     last.pk, last.previous_hash, last.sequence, last.outcome = None, last.hash, last.sequence + 1, ""
+    last.event = "viewed"
     last.canonical = audit.canonical_entry(vars(last), beside)
     last.hash = hashlib.sha256(last.canonical.encode()).hexdigest()
     AuditEntry.writing.bulk_create([last])

@@ -18,7 +18,7 @@ from tests.architecture.sources import Source, product
 WRITERS = (
     "approvals/decisions/",
     "approvals/audit.py",
-    "approvals/seals.py",
+    "approvals/seals/",
     "approvals/tokens.py",
     "approvals/callbacks.py",
 )

@@ -1,0 +1,127 @@
+"""All of this installation's record, in one pass over one moment of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import TypeAlias
+
+from django.db import connection
+
+from approvals import seals, triggers
+from approvals.database import snapshot
+from approvals.models import AuditEntry, Seal
+from approvals.seals import NoSeal, SealRecord
+from approvals.verification.chains import Entry
+from approvals.verification.faults import Fault, FaultKind, Findings, Report
+from approvals.verification.records import Checker, of_all
+from approvals.verification.sealed import Sealed
+
+# Called with how many entries have been looked at, and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
+STRIDE = 1_000
+
+UNKNOWN_KEY = (
+    "The seals' signatures were verified with the keys that they name themselves: who rewrites them names"
+    " another. Give the public key that you were given when they began."
+)
+NO_SEALS = "There are no seals: nothing would tell if a whole chain had been made anew."
+
+
+def verify(
+    progress: Progress | None = None,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    copies: Mapping[int, SealRecord] | None = None,
+) -> Report:
+    """Everything: triggers, seals, chains, rows. Reads one moment, and keeps nobody from writing.
+
+    `trusted` are the public keys that seals may be signed with, `copies` the seals that were kept elsewhere.
+    """
+    findings, sealed = Findings(), Sealed(trusted)
+    findings.add(_triggers())
+    with snapshot():
+        findings.add(_seals(sealed, copies))
+        total = AuditEntry.objects.count() if progress else 0
+        checker = Checker(_each(sealed, progress, total))
+        findings.add(of_all(checker))
+    findings.add(sealed.faults(missing=checker.missing, missing_beginnings=checker.missing_beginnings))
+    return Report(
+        entries=checker.entries,
+        chains=checker.chains,
+        seals=sealed.number,
+        unsealed=sealed.unsealed,
+        first=tuple(findings.first.values()),
+        counts=dict(findings.counts),
+        remarks=remarks(sealed, trusted),
+    )
+
+
+def remarks(sealed: Sealed, trusted: frozenset[str]) -> tuple[str, ...]:
+    """What the seals leave open."""
+    if not sealed.number:
+        return (NO_SEALS,)
+    return () if trusted else (UNKNOWN_KEY,)
+
+
+def _triggers() -> Iterator[Fault]:
+    missing = triggers.missing(connection)
+    if missing:
+        detail = f"{', '.join(missing)}: nothing in the database keeps entries from being changed."
+        yield Fault(kind=FaultKind.TRIGGERS, detail=detail)
+
+
+def _seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[Fault]:
+    unreadable: list[Fault] = []
+    yield from sealed.take_seals(_recorded(unreadable), copies)
+    yield from unreadable
+
+
+def _recorded(unreadable: list[Fault]) -> Iterator[SealRecord]:
+    for row in seals.recorded():
+        try:
+            seal = seals.parsed(row.canonical, hash_=row.hash, signature=row.signature)
+        except NoSeal:
+            detail = f"Seal {row.number}: Its text is no seal."
+            unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
+            continue
+        if not _agree(row, seal):
+            detail = f"Seal {row.number}: Its columns disagree with the text that was signed."
+            unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
+        yield seal
+
+
+def _agree(row: Seal, seal: SealRecord) -> bool:
+    return (
+        row.number,
+        row.first_entry,
+        row.last_entry,
+        row.entries,
+        row.chains,
+        row.digest,
+        row.previous_hash,
+        row.public_key,
+    ) == (
+        seal.number,
+        seal.first,
+        seal.last,
+        seal.entries,
+        seal.chains,
+        seal.digest,
+        seal.previous,
+        seal.key,
+    )
+
+
+def _each(sealed: Sealed, progress: Progress | None, total: int) -> Callable[[Entry], None]:
+    if progress is None:
+        return lambda entry: sealed.add(entry.id, entry.sequence, entry.hash)
+    numbers, tell = count(1), progress
+
+    def each(entry: Entry) -> None:
+        sealed.add(entry.id, entry.sequence, entry.hash)
+        number = next(numbers)
+        if number % STRIDE == 0 or number == total:
+            tell(number, total)
+
+    return each
