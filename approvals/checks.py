@@ -17,6 +17,8 @@ from approvals.webhooks import targets
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
+_TOKEN_LENGTH = 20
+_LOG_FORMATS = ("auto", "text", "json")
 _LIMITS = (
     "SAYSO_RATE_LIMIT",
     "SAYSO_ADDRESS_RATE_LIMIT",
@@ -39,6 +41,8 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
         *_proxies(),
         *_callback_networks(),
         *_callback_hosts(),
+        *_log_format(),
+        *_metrics_token(),
     ]
 
 
@@ -141,6 +145,24 @@ def _callback_hosts() -> Iterator[checks.CheckMessage]:
                 hint="Hosts without a port, such as hooks.example.org or *.example.org, separated by commas.",
                 id="sayso.W008",
             )
+
+
+def _log_format() -> Iterator[checks.CheckMessage]:
+    if settings.SAYSO_LOG_FORMAT not in _LOG_FORMATS:
+        yield checks.Error(
+            f"SAYSO_LOG_FORMAT: there is no format {settings.SAYSO_LOG_FORMAT!r}.",
+            hint=f"One of {', '.join(_LOG_FORMATS)}.",
+            id="sayso.E010",
+        )
+
+
+def _metrics_token() -> Iterator[checks.CheckMessage]:
+    if 0 < len(settings.SAYSO_METRICS_TOKEN) < _TOKEN_LENGTH:
+        yield checks.Warning(
+            "SAYSO_METRICS_TOKEN is short: it could be guessed.",
+            hint=f"Set at least {_TOKEN_LENGTH} random characters.",
+            id="sayso.W010",
+        )
 
 
 def _is_weak(key: str) -> bool:

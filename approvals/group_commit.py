@@ -115,7 +115,9 @@ def close_writer() -> None:
 @cache
 def _writer() -> Writer:
     settings = approval_settings()
-    return Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
+    writer = Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
+    telemetry.queue_length.set_function(writer.__len__)
+    return writer
 
 
 def _close_connection() -> None:

@@ -7,13 +7,22 @@ import it. docs/observability.md says what each name means.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import Any, Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
 from structlog.contextvars import bound_contextvars
 
 log = logging.getLogger(__name__)
@@ -50,6 +59,8 @@ reconnects = _counter("sayso_listener_reconnects_total", "How often the listener
 hints = _counter("sayso_hints_total", "Ids that others should have been told of.", "fate")
 sockets = Gauge("sayso_sockets", "WebSockets that are open here.", registry=REGISTRY)
 http_refusals = _counter("sayso_http_refusals_total", "Calls of the API that were refused.", "code")
+waits = Gauge("sayso_waits", "Waits in this process.", registry=REGISTRY)
+queue_length = Gauge("sayso_writer_queue_length", "Commands that wait for the writer.", registry=REGISTRY)
 executing = Gauge("sayso_runs_executing", "Runs that this process executes.", registry=REGISTRY)
 runs_ended = _counter("sayso_runs_ended_total", "Runs whose end this process recorded.", "status")
 
@@ -58,6 +69,27 @@ for effect in ("approve", "reject", "default"):
     timeouts.labels(effect)
 for fate in ("sent", "dropped"):
     hints.labels(fate)
+
+
+@cache
+def of_this_process() -> CollectorRegistry:
+    """All of these numbers, and what the process itself takes: CPU, memory, open files."""
+    ProcessCollector(registry=REGISTRY)
+    PlatformCollector(registry=REGISTRY)
+    return REGISTRY
+
+
+def show(host: str, port: int) -> Callable[[], None]:
+    """Show them at `/metrics` to whoever reaches this address, from a thread of its own, until the returned
+    function is called: for processes that serve nothing else. OSError where nobody can listen there."""
+    server, thread = start_http_server(port, host, of_this_process())
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
 
 
 def counted(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:

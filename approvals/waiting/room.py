@@ -164,7 +164,9 @@ def close_waiting_room() -> None:
 
 @cache
 def _room() -> WaitingRoom:
-    return WaitingRoom()
+    room = WaitingRoom()
+    telemetry.waits.set_function(room.__len__)
+    return room
 
 
 @cache

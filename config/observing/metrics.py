@@ -20,14 +20,13 @@ from django.http.request import split_domain_port
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from approvals import group_commit, telemetry
+from approvals import telemetry
 from approvals.census import Census, census
-from approvals.waiting.room import waiting_room
 from approvals.web.credentials import shown_secret
 from config.observing.probe import Probe
 from orchestration import selectors as runs
@@ -121,16 +120,9 @@ def _jobs() -> Mapping[str, int] | None:
 
 def _registry(stored: _Stored | None) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    for collector in (*_of_the_process(), _Numbers(telemetry.REGISTRY.collect), _Numbers(_parts)):
-        registry.register(collector)
+    registry.register(_Numbers(telemetry.of_this_process().collect))
     registry.register(_Numbers(lambda: _of_the_database(stored)))
     return registry
-
-
-@cache
-def _of_the_process() -> tuple[Collector, ...]:
-    """CPU, memory, open files; Python's version."""
-    return ProcessCollector(registry=None), PlatformCollector(registry=None)
 
 
 class _Numbers(Collector):
@@ -140,13 +132,6 @@ class _Numbers(Collector):
     def collect(self) -> Iterable[Metric]:
         numbers: Iterable[Metric] = self._collect()
         return numbers
-
-
-def _parts() -> Iterator[Metric]:
-    yield _gauge("sayso_waits", "Waits in this process.", len(waiting_room()))
-    yield _gauge(
-        "sayso_writer_queue_length", "Commands that wait for the writer.", group_commit.queue_length()
-    )
 
 
 def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:

@@ -123,6 +123,18 @@ def test_triggers_are_looked_for_only_where_databases_are_checked() -> None:
     assert checks.check_triggers() == []
 
 
+def test_a_format_of_log_lines_that_there_is_not_is_named(settings: Settings) -> None:
+    settings.SAYSO_LOG_FORMAT = "xml"
+    assert ids(checks.check_values()) == ["sayso.E010"]
+
+
+def test_a_token_for_the_metrics_that_could_be_guessed_is_named(settings: Settings) -> None:
+    settings.SAYSO_METRICS_TOKEN = "prometheus"
+    assert ids(checks.check_values()) == ["sayso.W010"]
+    settings.SAYSO_METRICS_TOKEN = STRONG_KEY
+    assert checks.check_values() == []
+
+
 def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) -> None:
     """PostgreSQL, Redis, a strong key and TLS in front: `check --deploy` finds nothing."""
     environment = bare_environment() | {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from approvals import telemetry
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Screen
+from approvals.management.screen import Misuse, Refused, Screen
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.management.leaving import leave
 from orchestration.runtime import start_runtime, stop_runtime
@@ -31,8 +34,15 @@ class Command(BaseCommand):
             default=10_000,
             help="runs at once, most of which wait for people; default: %(default)s",
         )
+        parser.add_argument(
+            "--metrics",
+            type=_address,
+            metavar="[HOST:]PORT",
+            help="where Prometheus finds this worker's numbers; anybody who reaches it may read them."
+            " HOST is 127.0.0.1 unless given; default: nowhere",
+        )
 
-    def handle(self, *, concurrency: int, **options: Any) -> None:
+    def handle(self, *, concurrency: int, metrics: tuple[str, int] | None, **options: Any) -> None:
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if not 1 <= concurrency <= MOST:
             raise Misuse(f"--concurrency {concurrency} is out of range: 1 to {MOST}.")
@@ -43,9 +53,32 @@ class Command(BaseCommand):
                 f" {PROCRASTINATE!r}, for these and for every worker."
             )
         require_tables()
-        asyncio.run(_work(concurrency, screen))
+        with _shown(metrics):
+            asyncio.run(_work(concurrency, screen))
         screen.say("Stopped.", style="dim")
         leave()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ArgumentTypeError(f"{text!r} is no port, and no host and port")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@contextmanager
+def _shown(address: tuple[str, int] | None) -> Iterator[None]:
+    if address is None:
+        yield
+        return
+    try:
+        stop = telemetry.show(*address)
+    except OSError as error:
+        raise Refused(f"Cannot listen on {address[0]}:{address[1]}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        stop()
 
 
 async def _work(concurrency: int, screen: Screen) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import Settings
@@ -23,9 +24,10 @@ from approvals.waiting.room import waiting_room
 from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.config.observing.served import Numbers, asked, labelled, numbers, parsed, until_ready
-from tests.conftest import Serve
-from tests.processes import Server
+from tests.conftest import Manage, Serve
+from tests.processes import Server, free_port
 from tests.servers import PostgresServer, RedisServer
+from tests.stacks import Stack
 
 TOKEN = "not for everybody"
 
@@ -142,8 +144,7 @@ class TestCounting:
 
 @pytest.fixture
 def program(server: Server) -> Iterator[httpx.Client]:
-    _, secret = tokens.issue(factories.reviewer("rita").pk, "agent", ["ask", "decide", "read"])
-    headers = {"authorization": f"Bearer {secret}"}
+    headers = {"authorization": f"Bearer {_token(factories.reviewer())}"}
     with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
         yield client
 
@@ -187,6 +188,37 @@ class TestServed:
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         assert answer.text.endswith("# EOF\n")
 
+    @pytest.mark.stacks("postgresql-redis")
+    def test_a_worker_tells_its_own_where_it_is_told_to(self, stack: Stack, manage: Manage) -> None:
+        port = str(free_port())
+        environment = stack.environment | {"SAYSO_ENGINE": "procrastinate"}
+        worker = manage("work", "--metrics", port, environment=environment)
+        worker.output.wait_for("works on up to")
+        told = parsed(httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text)
+        assert told[labelled("sayso_runs_executing")] == 0
+        assert told[labelled("sayso_waits")] == 0
+        assert told[labelled("process_resident_memory_bytes")] > 0
+        second = manage("work", "--metrics", port, environment=environment)
+        assert second.wait() != 0
+        assert f"Cannot listen on 127.0.0.1:{port}" in second.output.text
+        assert worker.terminate() == 0
+
+    @pytest.mark.stacks("postgresql-redis")
+    def test_jobs_are_told_where_workers_execute_runs(self, stack: Stack, serve: Serve) -> None:
+        server = serve(SAYSO_ENGINE="procrastinate")
+        given = {"title": "Release", "items": ["Tests are green"]}
+        started = httpx.post(
+            f"{server.url}/api/v1/runs",
+            json={"orchestration": "checklist", "input": given},
+            headers={"authorization": f"Bearer {_token(factories.user(may=('add_run',)))}"},
+            trust_env=False,
+        )
+        assert started.status_code == 201, started.text
+        told = numbers(server)
+        assert told[labelled("sayso_jobs", status="todo")] == 1
+        assert told[labelled("sayso_jobs", status="doing")] == 0
+        assert told[labelled("sayso_runs", status="queued")] == 1
+
     def test_without_its_database_a_process_still_tells_its_own(
         self, private_postgres: PostgresServer, serve: Serve
     ) -> None:
@@ -212,6 +244,11 @@ class TestServed:
         while not numbers(server)[labelled("sayso_listener_reconnects_total")]:
             server.wait_briefly(0.1)
         until_ready(server)
+
+
+def _token(person: User) -> str:
+    _, secret = tokens.issue(person.pk, "agent", ["ask", "decide", "read"])
+    return secret
 
 
 def _when_idle(server: Server) -> Numbers:
@@ -278,7 +315,7 @@ class TestAccess:
 
 def test_names_keep_to_the_conventions() -> None:
     for family in REGISTRY.collect():
-        assert family.name.startswith("sayso_")
+        assert family.name.startswith(("sayso_", "process_", "python_"))
         assert family.documentation.endswith(".")
         for sample in family.samples:
             if family.type == "counter":
