@@ -8,3 +8,9 @@ from django.apps import AppConfig
 class OrchestrationAppConfig(AppConfig):
     name = "orchestration"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from approvals.origins import register
+        from orchestration.origins import KIND, resolver
+
+        register(KIND, resolver())

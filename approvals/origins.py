@@ -1,0 +1,43 @@
+"""What asked. Here an origin is opaque; the app that it comes from says what it is called, and finds by it.
+
+A request's `origin` is `{kind, id, url}`. For each kind an app may register a resolver, in `AppConfig.ready`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db.models import Exists, Subquery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """What can be told of requests with origins of one kind, inside a query over requests.
+
+    `word` is what people call the thing that has a name: "orchestration".
+    """
+
+    word: str
+    names: Callable[[], list[str]]
+    """Names to choose from; requests may have others."""
+    name: Callable[[], Subquery]
+    """The name of each request's origin, as a column; NULL where it has none of this kind."""
+    named: Callable[[str], Exists]
+    """The condition that a request's origin has this name."""
+
+
+_resolvers: dict[str, Resolver] = {}
+
+
+def register(kind: str, resolver: Resolver) -> None:
+    _resolvers[kind] = resolver
+
+
+def resolver_of(kind: str) -> Resolver | None:
+    return _resolvers.get(kind)
+
+
+def resolvers() -> dict[str, Resolver]:
+    """All, by the kind of origin that they know."""
+    return dict(_resolvers)
