@@ -9,8 +9,10 @@ import pytest
 from django.db import connection
 
 from approvals import deciding, selectors
+from approvals.database import database_now
+from orchestration.models import Run, StepRecord
 from tests import factories as make
-from tests.faults.ledger import Ledger, Report, audit
+from tests.faults.ledger import PRECISION, Ledger, Report, audit
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.django_db
@@ -127,3 +129,70 @@ class TestLies:
         decided(ledger)
         forged(forgery)
         assert not audited(stack, ledger).sound
+
+
+def run(ledger: Ledger, *, status: str = "completed", recorded: str | None = "effect") -> str:
+    """A run of one step, which was performed, and recorded with this effect; its id."""
+    row = Run.objects.create(
+        orchestration="errand",
+        title="An errand",
+        status=status,
+        created_at=database_now(),
+        changed_at=database_now(),
+        finished_at=database_now() if status == "completed" else None,
+    )
+    ledger.started("ann", str(row.pk))
+    ledger.performed(str(row.pk), "begin", "effect")
+    if recorded is not None:
+        StepRecord.objects.create(
+            run=row,
+            key="begin",
+            kind="step",
+            name="begin",
+            fingerprint="",
+            status="done",
+            result={"effect": recorded},
+            started_at=database_now(),
+            finished_at=database_now(),
+        )
+    return str(row.pk)
+
+
+class TestRuns:
+    def test_what_went_well_is_sound(self, stack: Stack, ledger: Ledger) -> None:
+        ledger.ended("ann", run(ledger), "completed")
+        report = audited(stack, ledger)
+        assert report.sound, report
+        assert (report.runs, report.runs_finished, report.steps_performed) == (1, 1, 1)
+
+    def test_a_step_may_be_repeated_before_its_record(self, stack: Stack, ledger: Ledger) -> None:
+        run_id = run(ledger, status="running", recorded=None)
+        ledger.performed(run_id, "begin", "again")
+        report = audited(stack, ledger, resolved=False)
+        assert report.sound, report
+        assert report.steps_repeated == 1
+
+    def test_a_run_that_never_ended(self, stack: Stack, ledger: Ledger) -> None:
+        run(ledger, status="running")
+        assert audited(stack, ledger).lost == 1
+
+    def test_a_step_without_a_record_in_a_completed_run(self, stack: Stack, ledger: Ledger) -> None:
+        run(ledger, recorded=None)
+        assert audited(stack, ledger).lost == 1
+
+    def test_a_step_performed_past_its_record(self, stack: Stack, ledger: Ledger) -> None:
+        run_id = run(ledger)
+        recorded = StepRecord.objects.get().finished_at
+        assert recorded
+        while (database_now() - recorded).total_seconds() < 2 * PRECISION:
+            pass
+        ledger.performed(run_id, "begin", "again")
+        assert audited(stack, ledger).doubled == 1
+
+    def test_a_record_of_what_nobody_did(self, stack: Stack, ledger: Ledger) -> None:
+        run(ledger, recorded="another")
+        assert not audited(stack, ledger).sound
+
+    def test_a_watcher_who_was_told_another_end(self, stack: Stack, ledger: Ledger) -> None:
+        ledger.ended("ann", run(ledger), "failed")
+        assert audited(stack, ledger).doubled == 1
