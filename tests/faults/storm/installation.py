@@ -80,10 +80,11 @@ class Part:
         if self._process is None:
             return
         frozen = self._process
-        frozen.send_signal(signal.SIGSTOP)
-        await passes(lasts)
-        self.thaws.append((str(frozen.pid), now()))
-        frozen.send_signal(signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            frozen.send_signal(signal.SIGSTOP)
+            await passes(lasts)
+            self.thaws.append((str(frozen.pid), now()))
+            frozen.send_signal(signal.SIGCONT)
 
     async def _run_once(self) -> None:
         self._ready.clear()
@@ -232,10 +233,6 @@ class Installation:
     async def operate(self, deed: Callable[[], T]) -> T:
         """Do something to PostgreSQL or Redis."""
         return await asyncio.get_running_loop().run_in_executor(self._operator, deed)
-
-    async def answers(self) -> bool:
-        """Every part does, PostgreSQL and Redis too."""
-        return await self.operate(self.postgres._answers) and await self.operate(self.redis._answers)
 
     async def still_open(self) -> tuple[int, int] | None:
         """Runs and requests that are; None while PostgreSQL does not tell."""
