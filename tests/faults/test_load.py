@@ -153,7 +153,7 @@ async def test_who_reads_nothing_costs_a_bounded_amount_of_memory(server: Server
             await stack.enter_async_context(never_reading(server, ada))
         await is_served(server, ada, connection)
         before, most = memory(server), 0
-        for _ in range(10):
+        for _ in range(6):
             ids = [
                 await in_database(partial(factories.approval, assignees=[ada], details=details))
                 for _ in range(20)
