@@ -300,9 +300,9 @@ def _about_the_step(small: Small, answer: dict[str, str]) -> RequestRow:
 @pytest.mark.timeout(400)
 def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
     """Servers, workers, PostgreSQL and Redis of its own; the long one is for people to start."""
-    command = [sys.executable, "-m", "tests.faults.storm", "--minutes", "0.5", "--seed", "1", "--open", "100"]
+    command = [sys.executable, "-m", "tests.faults.storm", "--minutes", "0.4", "--seed", "1", "--open", "60"]
     storm = subprocess.run(
-        [*command, "--recheck", "5"],
+        [*command, "--recheck", "5", "--lease", "6"],
         cwd=PROJECT,
         env=bare_environment(),
         check=False,

@@ -29,6 +29,7 @@ def main() -> int:
         engine=options.engine,
         parts=_parts(options.engine),
         recheck=options.recheck,
+        lease=options.lease,
         open_at_once=options.open,
     )
     return 0 if storm.rage() else 1
@@ -51,6 +52,9 @@ def _options() -> Namespace:
     parser.add_argument("--open", type=int, default=None, help="runs open at once; default: by the minutes")
     parser.add_argument(
         "--recheck", type=float, default=30.0, help="re-check interval, seconds; default: %(default)s"
+    )
+    parser.add_argument(
+        "--lease", type=float, default=30.0, help="SAYSO_LEASE, seconds; default: %(default)s"
     )
     parser.add_argument("--plan", action="store_true", help="print the schedule, and do nothing")
     return parser.parse_args()

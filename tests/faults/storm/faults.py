@@ -11,9 +11,6 @@ from tests.faults.storm.installation import Installation, now
 from tests.faults.storm.schedule import Fault, Kind
 from tests.servers import PostgresServer, RedisServer
 
-# A dead worker's runs go on elsewhere within this time.
-TAKEOVER = 60.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
@@ -23,10 +20,9 @@ class Happened:
     began: float
     over: float
 
-    @property
-    def deserted_until(self) -> float:
+    def deserted_until(self, takeover: float) -> float:
         """When the runs of the part that was broken are executed by somebody again."""
-        return max(self.over, self.began + TAKEOVER) if "-" in self.fault.target else self.over
+        return max(self.over, self.began + takeover) if "-" in self.fault.target else self.over
 
 
 class Weather:

@@ -193,13 +193,13 @@ class Worker(Part):
 class Installation:
     """Everything that may break. `folder` gets the logs."""
 
-    def __init__(self, folder: Path, *, engine: str, recheck: float) -> None:
+    def __init__(self, folder: Path, *, engine: str, recheck: float, lease: float) -> None:
         self.folder = folder
         self.postgres = PostgresServer()
         self.redis = RedisServer()
         # A thread that lives as long as the servers: they die with whoever started them.
         self._operator = ThreadPoolExecutor(1, "operator")
-        self._engine, self._recheck = engine, recheck
+        self._engine, self._recheck, self._lease = engine, recheck, lease
         self.parts: dict[str, Part] = {}
 
     def start_databases(self) -> None:
@@ -216,6 +216,7 @@ class Installation:
             "SAYSO_SECRET_KEY": secrets.token_urlsafe(64),
             "SAYSO_ENGINE": self._engine,
             "SAYSO_RECHECK_INTERVAL": str(self._recheck),
+            "SAYSO_LEASE": str(self._lease),
             "SAYSO_TEST_STORM_LEDGER": str(self.ledger),
             "DJANGO_SETTINGS_MODULE": "tests.faults.storm.settings",
             "PYTHONFAULTHANDLER": "1",

@@ -49,14 +49,17 @@ class Storm:
         engine: str,
         parts: Sequence[str],
         recheck: float,
+        lease: float,
         open_at_once: int | None,
     ) -> None:
         self._plan, self._seed, self._minutes = plan, seed, minutes
         self._recheck, self._parts = recheck, parts
+        # Within two leases somebody else executes what a dead process did: within a minute, by default.
+        self._takeover = 2 * lease
         self._open = open_at_once or round(min(MOST_OPEN, OPEN_A_MINUTE * minutes))
         self._thinking = min(LONGEST_THINKING, THINKING_A_MINUTE * minutes)
         self._folder = folder
-        self._installation = Installation(folder, engine=engine, recheck=recheck)
+        self._installation = Installation(folder, engine=engine, recheck=recheck, lease=lease)
         self._began = now()
         self._calm = self._rest = 0.0
         self._unsettled: tuple[int, int] | None = None
@@ -168,7 +171,7 @@ class Storm:
             programs=traffic.asked,
             cancelled=traffic.cancelled,
             broken=[(each.began, each.over) for each in weather.happened],
-            deserted=[(each.began, each.deserted_until) for each in weather.happened],
+            deserted=[(each.began, each.deserted_until(self._takeover)) for each in weather.happened],
         )
         findings = audit(known, rows, bound=self._recheck + ALLOWANCE)
         told = ledgers.audit(self._as_ledger(known), self._installation.url)
