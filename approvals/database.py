@@ -80,11 +80,13 @@ def snapshot() -> Iterator[None]:
     elif connection.vendor == "postgresql":
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SELECT 1")  # the moment is that of the first reading
             yield
     else:
         # `atomic` would take the lock that writers need.
         with connection.cursor() as cursor:
             cursor.execute("BEGIN DEFERRED")
+            cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1")
             try:
                 yield
             finally:

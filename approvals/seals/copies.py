@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from approvals.files import whole
 from approvals.seals.records import NoSeal, SealRecord, as_line, from_line
 
 
@@ -38,7 +38,8 @@ def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
     if not found and last:
         raise OtherSeals(f"Seal {last.number} in {path} is not the one on record.")
     if new:
-        _replace(path, "".join(f"{as_line(seal)}\n" for seal in (*kept, *new)))
+        with whole(path, mode=0o666) as file:
+            file.writelines(f"{as_line(seal)}\n" for seal in (*kept, *new))
     return len(new)
 
 
@@ -54,15 +55,3 @@ def _read(path: Path) -> Iterator[SealRecord]:
         raise UnusableCopies(f"{path} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError:
         raise UnusableCopies(f"{path} is no file of seals.") from None
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

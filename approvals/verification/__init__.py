@@ -11,9 +11,10 @@ from uuid import UUID
 from approvals.database import snapshot
 from approvals.verification import records
 from approvals.verification.faults import Fault, FaultKind, Report
+from approvals.verification.files import verify_export
 from approvals.verification.installation import Progress, verify
 
-__all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_request"]
+__all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export", "verify_request"]
 
 
 def verify_request(request_id: UUID) -> list[Fault]:

@@ -178,7 +178,7 @@ class slow_writer:  # noqa: N801  reads as a verb's object
         request_id = UUID(make.approval())
         last = AuditEntry.objects.get(request_id=request_id)
         forged = append_forged(request_id)
-        names = [field.column for field in AuditEntry._meta.concrete_fields if field.column != "id"]
+        names = [str(field.attname) for field in AuditEntry._meta.concrete_fields if field.attname != "id"]
         values = AuditEntry.objects.filter(pk=forged.pk).values_list(*names).get()
         with as_a_superuser_might():
             AuditEntry.writing.filter(pk=forged.pk).delete()

@@ -79,7 +79,7 @@ class TestOneRequest:
         deciding.decide(make.actor(grace), voted, "reject", comment="no")
         handed_on = make.approval(assignees=[ada], timeout=60)
         deciding.record_view(make.actor(ada), handed_on)
-        deciding.reassign(make.actor(ada), handed_on, users=[grace])
+        deciding.reassign(make.actor(ada), handed_on, users=[grace.pk])
         for request_id in (asked, withdrawn, edited, voted, handed_on, approved()):
             assert verification.verify_request(UUID(str(request_id))) == []
 
@@ -203,7 +203,7 @@ def rewrite(request_id: UUID, sequence: int, **columns: Any) -> None:
 
 def append_forged(request_id: UUID) -> AuditEntry:
     """An entry more, as good as any, put there by hand."""
-    last = AuditEntry.objects.filter(request_id=request_id).latest("sequence")
+    last: AuditEntry = AuditEntry.objects.filter(request_id=request_id).latest("sequence")
     beside = json.loads(last.canonical)
     last.pk, last.previous_hash, last.sequence, last.outcome = None, last.hash, last.sequence + 1, ""
     last.event = "viewed"

@@ -1,0 +1,206 @@
+"""An export's records as lines of text: JSON lines for programs, CSV for people with spreadsheets.
+
+CSV repeats what the canonical text and the content say in columns of their own, to be read, sorted and
+filtered. A spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula, and these
+texts come from others: an apostrophe is put before those. Nothing is lost by that: the cells that prove
+something are JSON, which begins with a brace, hexadecimal digits, and numbers; and verification makes the
+other cells anew, apostrophes included, and compares them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from approvals.exports.records import EntryRecord, NoRecord, Record, as_fields, from_fields, from_json
+from approvals.payloads import canonical
+from approvals.seals import SealRecord
+
+# What begins a formula somewhere; the last four are the first four in full width.
+FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# Entries hold JSON of a megabyte, whose escapes may take six times as much.
+CELL_LIMIT = 16 * 1_048_576
+
+COLUMNS = (
+    "record",
+    "id",
+    "recorded_at",
+    "event",
+    "outcome",
+    "title",
+    "actor_name",
+    "verdict",
+    "comment",
+    "answer",
+    "request",
+    "sequence",
+    "actor",
+    "on_behalf_of",
+    "channel",
+    "token",
+    "address",
+    "user_agent",
+    "allowed_by",
+    "canonical",
+    "hash",
+    "salt",
+    "content",
+    "signature",
+)
+_NAMED = (
+    "recorded_at",
+    "event",
+    "outcome",
+    "request",
+    "sequence",
+    "actor",
+    "on_behalf_of",
+    "channel",
+    "token",
+    "address",
+    "user_agent",
+    "allowed_by",
+)
+_QUOTED = frozenset('",\r\n')
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def before(self) -> str:
+        return ""
+
+    def line(self, record: Record) -> str:
+        return f"{canonical(as_fields(record))}\n"
+
+    def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
+        for line in lines:
+            try:
+                yield from_json(line)
+            except NoRecord as error:
+                yield error
+
+
+class Csv:
+    """One row a record. Keeps the title of the request whose entries are being written or read."""
+
+    def __init__(self) -> None:
+        self._request: str | None = None
+        self._title = ""
+
+    def before(self) -> str:
+        return _row(COLUMNS)
+
+    def line(self, record: Record) -> str:
+        cells = self._cells(record)
+        return _row([cells.get(column, "") for column in COLUMNS])
+
+    def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
+        csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
+        rows = csv.reader(lines, strict=True)
+        if next(rows, None) != list(COLUMNS):
+            yield NoRecord("These are not the columns of an export.")
+        while True:
+            try:
+                yield self._record(next(rows))
+            except StopIteration:
+                return
+            except NoRecord as error:
+                yield error
+            except csv.Error:
+                yield NoRecord("It is not CSV, or cut short.")
+
+    def _record(self, cells: list[str]) -> Record:
+        if len(cells) != len(COLUMNS):
+            raise NoRecord(f"It has {len(cells)} cells in place of {len(COLUMNS)}.")
+        found = dict(zip(COLUMNS, cells, strict=True))
+        record = _parsed(found)
+        expected = self._cells(record)
+        for column in COLUMNS:
+            if found[column] != expected.get(column, ""):
+                raise NoRecord(f"The column {column} is not what the canonical text and the content say.")
+        return record
+
+    def _cells(self, record: Record) -> dict[str, str]:
+        match record:
+            case EntryRecord():
+                return self._cells_of_entry(record)
+            case SealRecord():
+                return {key: str(value) for key, value in as_fields(record).items()}
+        fields = as_fields(record)
+        return {"record": fields.pop("record"), "canonical": canonical(fields)}
+
+    def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
+        named, content = _object(record.canonical), _object(record.content or "{}")
+        if named.get("request") != self._request:
+            self._request, self._title = named.get("request"), ""
+        if named.get("event") == "opened":
+            self._title = _shown(content.get("title"))
+        cells = {name: guarded(_shown(named.get(name))) for name in _NAMED}
+        return cells | {
+            "record": "entry",
+            "id": str(record.id),
+            "title": guarded(self._title),
+            "actor_name": guarded(_shown(content.get("actor"))),
+            "verdict": guarded(_shown(content.get("verdict"))),
+            "comment": guarded(_shown(content.get("comment", content.get("reason")))),
+            "answer": guarded(_shown(content.get("answer"))),
+            "canonical": record.canonical,
+            "hash": record.hash,
+            "salt": record.salt or "",
+            "content": record.content or "",
+        }
+
+
+FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv": Csv}
+
+
+def guarded(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULAS) else text
+
+
+def request_of(record: EntryRecord) -> tuple[UUID, int]:
+    """Whose entry it is, and its place in the chain; NoRecord where the text does not say."""
+    named = _object(record.canonical)
+    try:
+        return UUID(named["request"]), int(named["sequence"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NoRecord("Its text is none of an entry.") from error
+
+
+def _parsed(cells: Mapping[str, str]) -> Record:
+    if cells["record"] in ("export", "end"):
+        return from_fields({"record": cells["record"], **_object(cells["canonical"])})
+    fields: dict[str, Any] = {**cells, "id": int(cells["id"]) if cells["id"].isdecimal() else None}
+    for name in ("salt", "content"):
+        fields[name] = cells[name] or None
+    return from_fields(fields)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return ",".join(map(_quoted, cells)) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    """As RFC 4180 has it; not every version of the csv module quotes a carriage return."""
+    if _QUOTED.isdisjoint(cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else canonical(value)

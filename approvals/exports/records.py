@@ -1,0 +1,151 @@
+"""What the lines of an export say, in the order in which they come: header, seals, entries, end.
+
+Entries come in the order of their chains, and seals before them, so that a file of any length is verified in
+one pass. What proves something is the same in every format: an entry's canonical text with its hash, what was
+shown with its salt, a seal's canonical text with its signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from approvals.seals import NoSeal, SealRecord, parsed
+
+FORMAT = 1
+
+
+class NoRecord(ValueError):
+    """This line is none of an export, or not as it was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """`complete`: all entries there were, so that they can be held against the seals."""
+
+    made_at: str
+    complete: bool
+    filters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRecord:
+    """An entry; `salt` and `content` are None once purged."""
+
+    id: int
+    canonical: str
+    hash: str
+    salt: str | None
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How many there were, and the SHA-256 of everything before this line."""
+
+    entries: int
+    chains: int
+    seals: int
+    sha256: str
+
+
+Record: TypeAlias = Header | SealRecord | EntryRecord | End
+
+
+def as_fields(record: Record) -> dict[str, Any]:
+    """The record as JSON, as JSON lines have it."""
+    match record:
+        case Header():
+            return {
+                "record": "export",
+                "format": FORMAT,
+                "made_at": record.made_at,
+                "complete": record.complete,
+                "filters": dict(record.filters),
+            }
+        case SealRecord():
+            return {
+                "record": "seal",
+                "canonical": record.canonical,
+                "hash": record.hash,
+                "signature": record.signature,
+            }
+        case EntryRecord():
+            return {
+                "record": "entry",
+                "id": record.id,
+                "canonical": record.canonical,
+                "hash": record.hash,
+                "salt": record.salt,
+                "content": record.content,
+            }
+        case End():
+            return {
+                "record": "end",
+                "entries": record.entries,
+                "chains": record.chains,
+                "seals": record.seals,
+                "sha256": record.sha256,
+            }
+
+
+def from_fields(fields: Any) -> Record:
+    """The record that this JSON is; NoRecord where it is none."""
+    try:
+        match fields["record"]:
+            case "export" if fields["format"] == FORMAT:
+                return Header(
+                    made_at=_text(fields["made_at"]),
+                    complete=fields["complete"] is True,
+                    filters=dict(fields["filters"]),
+                )
+            case "seal":
+                return parsed(
+                    _text(fields["canonical"]),
+                    hash_=_text(fields["hash"]),
+                    signature=_text(fields["signature"]),
+                )
+            case "entry":
+                return EntryRecord(
+                    id=_number(fields["id"]),
+                    canonical=_text(fields["canonical"]),
+                    hash=_text(fields["hash"]),
+                    salt=_text_or_none(fields["salt"]),
+                    content=_text_or_none(fields["content"]),
+                )
+            case "end":
+                return End(
+                    entries=_number(fields["entries"]),
+                    chains=_number(fields["chains"]),
+                    seals=_number(fields["seals"]),
+                    sha256=_text(fields["sha256"]),
+                )
+    except (KeyError, TypeError, ValueError, NoSeal) as error:
+        raise NoRecord("It is not as an export has it.") from error
+    raise NoRecord("It is no record of an export.")
+
+
+def from_json(text: str) -> Record:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NoRecord("It is not JSON.") from error
+    return from_fields(fields)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise NoRecord("It has something else where a text belongs.")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise NoRecord("It has something else where a number belongs.")
+    return value

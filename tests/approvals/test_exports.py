@@ -1,0 +1,313 @@
+"""Exports: what is in them, that they verify by themselves, and what is noticed when they don't."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection
+
+from approvals import deciding, exports, seals, verification
+from approvals.exports import Filters, NotAnExport
+from approvals.exports.formats import guarded
+from approvals.models import AuditEntry, HumanRequest, ShownContent
+from approvals.seals import keys
+from approvals.verification import FaultKind, Report
+from tests import factories as make
+from tests.approvals.test_seals import delete_whole_request
+from tests.approvals.test_verification import approved, change_row, delete_entries, rewrite
+
+pytestmark = pytest.mark.django_db
+
+KEY = Ed25519PrivateKey.generate()
+TRUSTED = frozenset({keys.as_hex(KEY.public_key())})
+FORMATS = ("jsonl", "csv")
+# The line (from nought) after what says that it is an export.
+FIRST = {"jsonl": 1, "csv": 2}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "trail"
+
+
+def export(file: Path, format: str = "jsonl", **filters: Any) -> list[str]:  # noqa: A002
+    lines = list(exports.lines(Filters(**filters), format))
+    file.write_text("".join(lines), newline="")
+    return lines
+
+
+def verified(file: Path) -> Report:
+    return verification.verify_export(file, trusted=TRUSTED)
+
+
+def requests_in(lines: list[str]) -> set[UUID]:
+    entries = [json.loads(line) for line in lines if '"record":"entry"' in line]
+    return {UUID(json.loads(entry["canonical"])["request"]) for entry in entries}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+class TestWholeTrail:
+    def test_it_verifies_by_itself(self, format: str, file: Path) -> None:  # noqa: A002
+        approved(), approved()
+        seals.make(KEY)
+        approved(title="=1+1", details='two\nlines, "quoted"')
+        export(file, format)
+        report = verified(file)
+        assert report.first == ()
+        assert (report.entries, report.chains, report.seals, report.unsealed) == (6, 3, 1, 2)
+        assert report.remarks == ()
+
+    def test_an_empty_trail_has_an_export_too(self, format: str, file: Path) -> None:  # noqa: A002
+        export(file, format)
+        assert verified(file).holds
+
+    def test_what_was_purged_is_missing_and_the_rest_verifies(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        approved()
+        ShownContent.writing.all().delete()
+        export(file, format)
+        assert "fine" not in file.read_text()
+        assert verified(file).holds
+
+    def test_wherever_it_is_cut_short_is_noticed(self, format: str, file: Path) -> None:  # noqa: A002
+        approved()
+        seals.make(KEY)
+        export(file, format)
+        whole = file.read_bytes()
+        for length in {*range(len(whole) // 3, len(whole), 97), len(whole) - 1}:
+            file.write_bytes(whole[:length])
+            assert FaultKind.EXPORT in {fault.kind for fault in verified(file).first}, length
+
+    def test_a_line_that_is_taken_out_doubled_or_moved_is_noticed(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        approved(), approved()
+        seals.make(KEY)
+        lines = export(file, format)
+        for at in range(FIRST[format], len(lines)):
+            others = lines[:at] + lines[at + 1 :]
+            for damaged in (others, [*lines[:at], lines[at], *lines[at:]], [*others, lines[at]]):
+                if damaged != lines:
+                    file.write_text("".join(damaged), newline="")
+                    assert not verified(file).holds, (at, damaged)
+
+    def test_every_changed_character_is_noticed_and_its_line_named(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        approved()
+        seals.make(KEY)
+        lines = export(file, format)
+        first = FIRST[format]
+        for number, line in enumerate(lines[first:-1], first + 1):
+            for at in range(0, len(line), 23):
+                changed = line[:at] + ("1" if line[at] != "1" else "2") + line[at + 1 :]
+                file.write_text("".join((*lines[: number - 1], changed, *lines[number:])), newline="")
+                report = verified(file)
+                assert not report.holds
+                if not id_is_at(line, at):
+                    assert number in {fault.line for fault in report.first}, (changed, report)
+
+    def test_the_first_broken_link_is_named_as_in_the_database(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        request_id = approved()
+        rewrite(request_id, 1, channel="admin")
+        export(file, format)
+        (fault,) = verified(file).first
+        assert (fault.kind, fault.request_id, fault.sequence) == (FaultKind.CHANGED_ENTRY, request_id, 2)
+
+    @pytest.mark.parametrize("damage", ["chain", "end", "anew"])
+    def test_what_only_seals_notice_is_noticed(
+        self,
+        damage: str,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        """The database is the forger's, the export is made of it: the seals tell."""
+        request_id = approved()
+        approved()
+        seals.make(KEY)
+        match damage:
+            case "chain":
+                delete_whole_request(request_id)
+            case "end":
+                delete_entries(request_id, 2)
+            case "anew":
+                rewrite(request_id, 2, address="10.0.0.1")
+                head = AuditEntry.objects.get(request_id=request_id, sequence=2).hash
+                change_row(request_id, trail_head=head)
+        export(file, format)
+        expected = {
+            "chain": FaultKind.MISSING_CHAIN,
+            "end": FaultKind.MISSING_ENTRY,
+            "anew": FaultKind.CHANGED_ENTRY,
+        }
+        assert [fault.kind for fault in verified(file).first] == [expected[damage]]
+
+
+def id_is_at(line: str, at: int) -> bool:
+    """An entry's id is proven by the seals and the end alone, which don't know lines."""
+    found = re.search(r'"id":(\d+)|^entry,(\d+)', line)
+    return found is not None and found.start() <= at < found.end()
+
+
+class TestFilters:
+    def test_by_time(self, file: Path) -> None:
+        early = approved()
+        (moment,) = AuditEntry.objects.filter(request_id=early, sequence=2).values_list(
+            "recorded_at", flat=True
+        )
+        after = moment + timedelta(microseconds=1)
+        late = approved()
+        assert requests_in(export(file, since=after)) == {late}
+        assert verified(file).holds
+        assert requests_in(export(file, until=after)) == {early}
+        assert requests_in(export(file, since=moment, until=after)) == {early}
+
+    def test_a_chain_is_whole_even_if_only_its_end_was_chosen(self, file: Path) -> None:
+        request_id = approved()
+        end = AuditEntry.objects.get(request_id=request_id, sequence=2)
+        lines = export(file, actor=end.actor_id)
+        assert len([line for line in lines if '"record":"entry"' in line]) == 2
+        assert verified(file).holds
+
+    def test_by_kind_and_run(self, file: Path) -> None:
+        of_run = UUID(make.approval(origin={"kind": "run", "id": "run-7", "url": ""}))
+        question = UUID(make.clarification())
+        approved()
+        assert requests_in(export(file, run="run-7")) == {of_run}
+        assert requests_in(export(file, kind="clarification")) == {question}
+        assert requests_in(export(file, kind="clarification", run="run-7")) == set()
+
+    def test_a_part_says_what_it_can_not_prove(self, file: Path) -> None:
+        approved()
+        seals.make(KEY)
+        export(file, kind="approval")
+        report = verified(file)
+        assert report.holds
+        assert report.unsealed is None
+        assert "part of the trail" in report.remarks[0]
+
+
+class TestSpreadsheets:
+    @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\uff1d1"])
+    def test_no_cell_begins_a_formula(self, text: str, file: Path) -> None:
+        user = make.reviewer()
+        request_id = make.clarification(f"{text.strip()} title", details=text)
+        deciding.answer(make.actor(user, user_agent=text), request_id, text, comment=text)
+        export(file, "csv")
+        with file.open(newline="") as opened:
+            cells = [cell for row in csv.reader(opened) for cell in row]
+        assert f"'{text}" in cells
+        assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d"))]
+        assert verified(file).holds
+
+    def test_what_is_no_formula_is_left_alone(self) -> None:
+        assert [guarded(text) for text in ("", "fine", "1-1", "'quoted")] == ["", "fine", "1-1", "'quoted"]
+
+    def test_people_read_who_did_what_without_parsing_anything(self, file: Path) -> None:
+        ada = make.reviewer("ada")
+        request_id = make.approval("Refund 12.00 EUR")
+        deciding.decide(make.actor(ada), request_id, "approve", comment="fine")
+        export(file, "csv")
+        with file.open(newline="") as opened:
+            decided = [row for row in csv.DictReader(opened) if row["event"] == "decided"]
+        (row,) = decided
+        names = ("title", "actor_name", "verdict", "comment", "outcome", "allowed_by", "channel")
+        assert [row[name] for name in names] == [
+            "Refund 12.00 EUR",
+            "ada",
+            "approve",
+            "fine",
+            "approved",
+            "permission decide_humanrequest",
+            "page",
+        ]
+
+
+class TestOtherFiles:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"\x00\xff\xfe",
+            b"Dear Ada,\n",
+            b"{}\n",
+            b'{"record":"seal"}\n',
+            b'{"record":"export","format":99,"made_at":"","complete":true,"filters":{}}\n',
+            b"a,b,c\n1,2,3\n",
+            b"[" * 100_000,
+            b"{" * 100_000,
+        ],
+        ids=["empty", "binary", "letter", "object", "seal", "newer", "csv", "deep", "deeper"],
+    )
+    def test_what_is_no_export_is_refused(self, content: bytes, file: Path) -> None:
+        file.write_bytes(content)
+        with pytest.raises(NotAnExport):
+            verified(file)
+
+    def test_a_file_that_is_not_there_is_refused(self, file: Path) -> None:
+        with pytest.raises(NotAnExport, match="can't be read"):
+            verified(file)
+
+
+def test_an_export_is_of_one_moment(file: Path) -> None:
+    """What is decided while it is read is not in it, neither whole nor half."""
+    approved()
+    reading = exports.lines(Filters())
+    first = next(reading)
+    in_another_thread(approved)
+    file.write_text("".join((first, *reading)), newline="")
+    report = verified(file)
+    assert (report.holds, report.entries) == (True, 2)
+    assert HumanRequest.objects.count() == 2
+
+
+def test_reading_is_given_up_without_a_trace() -> None:
+    approved()
+    reading = exports.lines(Filters())
+    next(reading)
+    reading.close()
+    assert not connection.in_atomic_block
+    approved()
+
+
+def in_another_thread(act: Callable[[], object]) -> None:
+    from threading import Thread
+
+    def run() -> None:
+        try:
+            act()
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_the_end_says_what_everything_before_hashes_to(file: Path) -> None:
+    approved()
+    *before, end = export(file)
+    assert json.loads(end)["sha256"] == hashlib.sha256("".join(before).encode()).hexdigest()
+    assert datetime.fromisoformat(json.loads(before[0])["made_at"]).tzinfo == UTC
