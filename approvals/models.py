@@ -346,6 +346,7 @@ class AuditEntry(OnRecord):
 
     class Meta:
         verbose_name_plural = "audit entries"
+        permissions = [("view_report", "Can read reports on all requests")]
         constraints = [
             models.UniqueConstraint(name="audit_entry_in_sequence", fields=["request", "sequence"]),
             models.UniqueConstraint(name="audit_closes_once", fields=["request"], condition=~Q(outcome="")),

@@ -32,6 +32,8 @@ SECRET_KEY = secrets.token_urlsafe(64)
 
 # Made by migrating, not by tests.
 KEPT_TABLES = ("django_migrations", "django_content_type", "auth_permission")
+# Some rows of these are made by migrating, others by tests; in the order of their references.
+RESTORED_TABLES = ("auth_group", "auth_group_permissions")
 
 
 class LeftOpen(AssertionError):
@@ -95,11 +97,14 @@ class PostgresDatabase(Database):
         self._name = name
         self._var = tempfile.mkdtemp(prefix="sayso-tests-")
         self._copies: list[str] = []
+        self._first_rows: dict[str, list[tuple[Any, ...]]] = {}
         self._url = create_database(server.url, name)
         self.environment = {"DATABASE_URL": self._url, "SAYSO_VAR": self._var}
 
     def migrated(self) -> None:
         create_database(self._server.url, f"{self._name}_migrated", template=self._name)
+        with psycopg.connect(self._url) as connection:
+            self._first_rows = {table: _rows(connection, table) for table in RESTORED_TABLES}
 
     def clean(self) -> None:
         with psycopg.connect(self._url) as connection:
@@ -126,7 +131,7 @@ class PostgresDatabase(Database):
         with psycopg.connect(self._url) as connection:
             rows = connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL(%s)",
-                [list(KEPT_TABLES)],
+                [[*KEPT_TABLES, *RESTORED_TABLES]],
             )
             return [table for (table,) in rows]
 
@@ -137,10 +142,25 @@ class PostgresDatabase(Database):
         triggers.disable()
         for table in tables:
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        for table in RESTORED_TABLES:
+            if table in tables:
+                self._restore(connection, table)
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         triggers.restore()
 
+    def _restore(self, connection: psycopg.Connection, table: str) -> None:
+        for row in self._first_rows[table]:
+            values = sql.SQL(", ").join(map(sql.Literal, row))
+            connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(sql.Identifier(table), values))
+
     def _dirty(self, connection: psycopg.Connection) -> list[str]:
+        """The tables that are otherwise than after migrating."""
+        changed = [table for table, rows in self._first_rows.items() if _rows(connection, table) != rows]
+        # What refers to a group goes with it.
+        restored = RESTORED_TABLES if changed else ()
+        return [*self._filled(connection), *restored]
+
+    def _filled(self, connection: psycopg.Connection) -> list[str]:
         probe = sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})")
         probes = [probe.format(sql.Literal(table), sql.Identifier(table)) for table in self._tables]
         return [table for (table,) in connection.execute(sql.SQL(" UNION ALL ").join(probes))]
@@ -155,6 +175,12 @@ class PostgresDatabase(Database):
         self._delete_rows(connection)
         connection.commit()
         raise LeftOpen(f"transactions were left open: {[(state, query) for _, state, query in others]}")
+
+
+def _rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(table))
+    ).fetchall()
 
 
 class _Triggers:
