@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from approvals import failpoints
 from tests.processes import bare_environment
 from tests.stacks import installation_settings
 
 
-def armed(settings: SettingsWrapper, actions: Mapping[str, str]) -> None:
+def armed(settings: Settings, actions: Mapping[str, str]) -> None:
     settings.SAYSO_FAILPOINTS = actions
 
 
@@ -21,19 +21,19 @@ def test_without_the_setting_nothing_happens() -> None:
     failpoints.reach("decided")
 
 
-def test_only_the_named_place_is_armed(settings: SettingsWrapper) -> None:
+def test_only_the_named_place_is_armed(settings: Settings) -> None:
     armed(settings, {"elsewhere": "raise"})
     failpoints.reach("decided")
     with pytest.raises(failpoints.Reached, match="elsewhere"):
         failpoints.reach("elsewhere")
 
 
-def test_a_pause_ends(settings: SettingsWrapper) -> None:
+def test_a_pause_ends(settings: Settings) -> None:
     armed(settings, {"decided": "pause:0.001"})
     failpoints.reach("decided")
 
 
-def test_an_unknown_action_is_a_mistake(settings: SettingsWrapper) -> None:
+def test_an_unknown_action_is_a_mistake(settings: Settings) -> None:
     armed(settings, {"decided": "explode"})
     with pytest.raises(ValueError, match="explode"):
         failpoints.reach("decided")
