@@ -29,6 +29,8 @@ class ApprovalSettings:
     sockets_per_address: int
     writer_queue: int
     """Commands that may wait for the writer; with more, callers are told that it is busy."""
+    seal_key: str
+    """The file of the private key that seals are signed with; "" for none."""
     recheck_overlap: float = 60.0
     full_reread_interval: float = 600.0
     hint_timeout: float = 2.0
@@ -49,4 +51,5 @@ def approval_settings() -> ApprovalSettings:
         sockets_per_user=settings.SAYSO_SOCKETS_PER_USER,
         sockets_per_address=settings.SAYSO_SOCKETS_PER_ADDRESS,
         writer_queue=settings.SAYSO_WRITER_QUEUE,
+        seal_key=settings.SAYSO_SEAL_KEY,
     )

@@ -235,6 +235,8 @@ SAYSO_SOCKETS_PER_USER = env.int("SAYSO_SOCKETS_PER_USER", default=50)
 SAYSO_SOCKETS_PER_ADDRESS = env.int("SAYSO_SOCKETS_PER_ADDRESS", default=500)
 # Twenty seconds of a writer that writes 1,000 a second: who waits longer has given up.
 SAYSO_WRITER_QUEUE = env.int("SAYSO_WRITER_QUEUE", default=20_000)
+# The file of the private key that `manage.py audit_seal` signs with; see docs/audit.md.
+SAYSO_SEAL_KEY = env.str("SAYSO_SEAL_KEY", default="")
 # Where runs execute: "local", in the processes that serve; "procrastinate", in those of `manage.py work`.
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
 # Seconds: a process that gave no sign of life for so long has lost its runs to others.

@@ -1,0 +1,103 @@
+"""The trail in a file that can be verified anywhere."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+
+from approvals import exports
+from approvals.exports import FORMATS, Filters
+from approvals.files import whole
+from approvals.lifecycle import Kind
+from approvals.management.installation import require_tables
+from approvals.management.moments import period
+from approvals.management.screen import Misuse, Refused
+
+
+class Command(BaseCommand):
+    help = (
+        "Write entries with what they showed, and all seals. Filters choose requests, all of whose entries are"
+        " written, so that they can be verified: manage.py audit_verify --export FILE. See docs/audit.md."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--since", metavar="TIME", help="with an entry from then on: 2026-01-31, or a moment"
+        )
+        parser.add_argument("--until", metavar="TIME", help="and before then; a day still belongs to it")
+        parser.add_argument("--actor", metavar="USER", help="by this account: its name, or its number")
+        parser.add_argument("--kind", choices=[*map(str, Kind)])
+        parser.add_argument("--run", metavar="ID", help="asked by this run")
+        parser.add_argument("--format", choices=[*FORMATS], default="jsonl")
+        parser.add_argument("--out", metavar="FILE", help="default: standard output")
+
+    def handle(self, *, format: str, out: str | None, **options: Any) -> None:  # noqa: A002
+        since, until = period(options["since"], options["until"])
+        path = None if out is None else Path(out)
+        if path is not None and not path.parent.is_dir():
+            raise Misuse(f"There is no directory {str(path.parent)!r}.")
+        require_tables()
+        filters = Filters(
+            since=since,
+            until=until,
+            actor=_user_id(options["actor"]),
+            kind=options["kind"],
+            run=options["run"],
+        )
+        with closing(exports.lines(filters, format)) as lines:
+            if path is None:
+                self._print(lines)
+            else:
+                _write(path, lines)
+
+    def _print(self, lines: Iterable[str]) -> None:
+        try:
+            for line in lines:
+                self.stdout.write(line, ending="")
+        except BrokenPipeError:
+            raise Refused("Nobody reads on: the export was cut short.") from None
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    try:
+        with _stopped_by_an_error(), whole(path) as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise Misuse(f"{path} can't be written: {error.strerror}.") from error
+
+
+@contextmanager
+def _stopped_by_an_error() -> Iterator[None]:
+    """Being told to stop is an error like any other: nothing half written is left."""
+
+    def stop(*_: object) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _user_id(named: str | None) -> int | None:
+    if named is None:
+        return None
+    accounts = get_user_model()._default_manager
+    found = accounts.filter(**{get_user_model().USERNAME_FIELD: named}).first()
+    if found is None and named.isascii() and named.isdigit():
+        found = accounts.filter(pk=int(named[:18])).first()
+    if found is None:
+        raise Misuse(f"There is no account {named!r}.")
+    return int(found.pk)

@@ -1,0 +1,85 @@
+"""Sign a seal over the trail, and send it off this machine."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from approvals import seals
+from approvals.management import sealing
+from approvals.management.installation import require_tables
+from approvals.management.screen import Misuse, Refused, Screen
+from approvals.seals import NotSealed, SealRecord, keys
+
+
+class Command(BaseCommand):
+    help = (
+        "Sign the range, count and SHA-256 of all entries since the last seal, and that seal's hash, with an"
+        " Ed25519 key. Where nothing is new, the last seal is kept and sent again. See docs/audit.md."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--key", metavar="FILE", help="the private key; default: SAYSO_SEAL_KEY")
+        parser.add_argument("--out", metavar="FILE", help="bring this file of seals up to date")
+        parser.add_argument(
+            "--url",
+            metavar="URL",
+            help="post the newest seal there; its host must be in SAYSO_CALLBACK_HOSTS",
+        )
+        parser.add_argument(
+            "--new-key",
+            metavar="FILE",
+            help="make a private key in a new file, print the public one, seal nothing",
+        )
+
+    def handle(
+        self, *, key: str | None, out: str | None, url: str | None, new_key: str | None, **options: Any
+    ) -> None:
+        screen = Screen(self.stderr, no_color=options["no_color"], force_color=options["force_color"])
+        if new_key is not None:
+            if key or out or url:
+                raise Misuse("--new-key goes alone.")
+            return self._make_key(Path(new_key), screen)
+        signing = sealing.signing_key(key)
+        path = None if out is None else sealing.check_out(out)
+        target = None if url is None else sealing.check_url(url)
+        require_tables()
+        before = seals.last_seal()
+        try:
+            made = seals.make(signing)
+        except NotSealed as error:
+            raise Refused(str(error)) from error
+        self.stdout.write(_told(made, before))
+        if made and before and made.key != before.key:
+            screen.say(
+                "It was signed with another key than the seal before: give auditors the new public key."
+            )
+        if path:
+            self.stdout.write(f"{sealing.keep(path)} added to {path}.")
+        newest = made or before
+        if target and newest:
+            sealing.send(target, newest)
+            self.stdout.write(f"Seal {newest.number} sent.")
+        return None
+
+    def _make_key(self, path: Path, screen: Screen) -> None:
+        try:
+            public = keys.new_key(path)
+        except keys.UnusableKey as error:
+            raise Misuse(str(error)) from error
+        screen.say(
+            f"The private key is in {path}, for its owner alone. This is the public one, for auditors:"
+        )
+        self.stdout.write(public.rstrip())
+
+
+def _told(made: SealRecord | None, before: SealRecord | None) -> str:
+    if made:
+        return (
+            f"Seal {made.number}: {made.entries} entries, {made.first} to {made.last}; {made.chains} requests"
+            " began among them."
+        )
+    return f"Nothing new since seal {before.number}." if before else "There is nothing to seal."

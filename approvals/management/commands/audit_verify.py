@@ -1,0 +1,126 @@
+"""Has anybody touched the record?"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from approvals import verification
+from approvals.exports import NotAnExport
+from approvals.management import sealing
+from approvals.management.installation import require_tables
+from approvals.management.screen import Misuse, Refused, Screen, visible
+from approvals.verification import Progress as Told
+from approvals.verification import Report
+
+
+class Command(BaseCommand):
+    help = (
+        "Recompute every chain and seal, look whether the triggers are there, and hold every request against"
+        " its trail. Names the first broken link of each kind. Exit status: 0 it holds, 1 it is broken, 2 it"
+        " could not be verified. See docs/audit.md."
+    )
+    # An export is verified anywhere, however this installation is set up.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--export", metavar="FILE", help="verify this export, without the database")
+        parser.add_argument(
+            "--seals", metavar="FILE", help="compare the seals with the copies kept in this file"
+        )
+        parser.add_argument(
+            "--public-key",
+            dest="public_keys",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="a key that seals may be signed with; may be repeated. Default: that of SAYSO_SEAL_KEY",
+        )
+        parser.add_argument("--json", action="store_true", help="the report as one JSON object")
+
+    def handle(
+        self, *, export: str | None, seals: str | None, public_keys: list[str], json: bool, **options: Any
+    ) -> None:
+        known: dict[str, Any] = {
+            "trusted": sealing.trusted_keys(public_keys),
+            "copies": sealing.kept_elsewhere(seals),
+        }
+        with _progress(shown=self.stderr.isatty() and not json) as told:
+            report = _installation(told, known) if export is None else _file(Path(export), told, known)
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        if json:
+            screen.json(_as_json(report))
+        else:
+            _show(screen, report)
+        if not report.holds:
+            raise Refused("The trail is broken.")
+
+
+def _installation(told: Told | None, known: dict[str, Any]) -> Report:
+    try:
+        require_tables()
+        return verification.verify(told, **known)
+    except (Refused, DatabaseError) as error:
+        raise Misuse(f"It could not be verified: {error}") from error
+
+
+def _file(path: Path, told: Told | None, known: dict[str, Any]) -> Report:
+    try:
+        return verification.verify_export(path, told, **known)
+    except NotAnExport as error:
+        raise Misuse(str(error)) from error
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Told | None]:
+    """A bar on the terminal, on the error stream: what is printed can be redirected."""
+    if not shown:
+        yield None
+        return
+    columns = (TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _show(screen: Screen, report: Report) -> None:
+    screen.say(f"{report.entries} entries of {report.chains} requests, {report.seals} seals.")
+    if report.unsealed and report.seals:
+        screen.say(f"{report.unsealed} entries are under no seal yet.", style="dim")
+    for remark in report.remarks:
+        screen.say(remark, style="yellow")
+    for fault in report.first:
+        more = report.counts[fault.kind] - 1
+        screen.say(f"{fault}{f' And {more} more of this kind.' if more else ''}", style="bold red")
+    if report.holds:
+        screen.say("The trail holds.", style="bold green")
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        "holds": report.holds,
+        "entries": report.entries,
+        "requests": report.chains,
+        "seals": report.seals,
+        "unsealed": report.unsealed,
+        "remarks": list(report.remarks),
+        "faults": [
+            {
+                "kind": fault.kind.value,
+                "count": report.counts[fault.kind],
+                "request": str(fault.request_id) if fault.request_id else None,
+                "entry": fault.sequence,
+                "line": fault.line,
+                "detail": visible(fault.detail),
+            }
+            for fault in report.first
+        ],
+    }

@@ -1,0 +1,103 @@
+"""Files of keys and seals as options name them, and a seal on its way off the machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from approvals import seals
+from approvals.conf import approval_settings
+from approvals.exceptions import InvalidRequest
+from approvals.management.screen import Misuse, Refused
+from approvals.seals import SealRecord, copies, keys
+from approvals.webhooks.messages import USER_AGENT, Message
+from approvals.webhooks.posting import Posting
+from approvals.webhooks.targets import check_target
+
+
+def signing_key(option: str | None) -> Ed25519PrivateKey:
+    """The private key of --key or SAYSO_SEAL_KEY."""
+    named = option or approval_settings().seal_key
+    if not named:
+        raise Misuse(
+            "There is no key to sign with: give --key FILE or set SAYSO_SEAL_KEY. A new one is made by"
+            " `manage.py audit_seal --new-key FILE`."
+        )
+    try:
+        return keys.private_key(Path(named))
+    except keys.UnusableKey as error:
+        raise Misuse(str(error)) from error
+
+
+def trusted_keys(options: Sequence[str]) -> frozenset[str]:
+    """The public keys of --public-key, or else that of SAYSO_SEAL_KEY where it may be read here."""
+    try:
+        if options:
+            return frozenset(keys.public_key(Path(option)) for option in options)
+    except keys.UnusableKey as error:
+        raise Misuse(str(error)) from error
+    own = approval_settings().seal_key
+    try:
+        return frozenset({keys.public_key(Path(own))} if own else ())
+    except keys.UnusableKey:
+        return frozenset()
+
+
+def kept_elsewhere(option: str | None) -> dict[int, SealRecord]:
+    """The seals of --seals, by number."""
+    if option is None:
+        return {}
+    try:
+        return {seal.number: seal for seal in copies.read(Path(option))}
+    except copies.UnusableCopies as error:
+        raise Misuse(str(error)) from error
+
+
+def check_out(option: str) -> Path:
+    """Where copies may be kept, before anything is sealed."""
+    path = Path(option)
+    if not path.parent.is_dir():
+        raise Misuse(f"There is no directory {str(path.parent)!r}.")
+    if path.exists():
+        kept_elsewhere(option)
+    return path
+
+
+def check_url(option: str) -> str:
+    try:
+        check_target(option)
+    except InvalidRequest as error:
+        raise Misuse(f"--url: {error.detail}") from error
+    return option
+
+
+def keep(path: Path) -> int:
+    """Append to this file the seals it has not; how many."""
+    recorded = (
+        seals.parsed(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.recorded()
+    )
+    try:
+        return copies.bring_up_to_date(path, recorded)
+    except copies.OtherSeals as error:
+        raise Refused(f"{error} Either was rewritten; the file was left as it was.") from error
+    except OSError as error:
+        raise Refused(f"The seal is on record, but {path} can't be written: {error.strerror}.") from error
+
+
+def send(url: str, seal: SealRecord) -> None:
+    """Post the seal, by the rules that outcomes are posted by."""
+    headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept": "*/*"}
+    posting = Posting()
+    try:
+        body = f"{seals.as_line(seal)}\n".encode()
+        answer = asyncio.run(posting.post(url, Message(headers=headers, body=body)))
+    finally:
+        posting.close()
+    if answer.error:
+        raise Refused(
+            f"Seal {seal.number} is on record, but could not be sent: {answer.error} The next call sends the"
+            " newest seal, which vouches for this one."
+        )
