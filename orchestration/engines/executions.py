@@ -33,10 +33,10 @@ class Executions:
         """What executes here now."""
         return frozenset(self._executing)
 
-    @property
-    def epochs(self) -> Mapping[UUID, int]:
-        """The epoch in which each run executes here."""
-        return {run_id: execution.epoch for run_id, (execution, _) in self._executing.items()}
+    def epochs(self, among: Collection[UUID]) -> Mapping[UUID, int]:
+        """The epoch in which each of these runs executes here, if it does."""
+        executing = self._executing
+        return {run_id: executing[run_id][0].epoch for run_id in among if run_id in executing}
 
     def task_of(self, run_id: UUID) -> asyncio.Task[None] | None:
         """It ends when the run's end is on record; it is cancelled where this process lets the run go, and

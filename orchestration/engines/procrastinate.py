@@ -69,6 +69,7 @@ class Worker:
         self._suspects: frozenset[int] = frozenset()
         # The worker ends, and with it all that it could tell of its jobs one by one.
         self._ending = False
+        self._stopping = False
 
     @property
     def executes(self) -> bool:
@@ -93,7 +94,7 @@ class Worker:
         if self._working is not None:
             self._working.stop()  # type: ignore[no-untyped-call]
             worker_id = self._working.worker_id
-        self._ending = True
+        self._ending = self._stopping = True
         await self._executions.drain(orchestration_settings().drain)
         if worker_id is not None:
             await self._give_back(worker_id)
@@ -126,8 +127,7 @@ class Worker:
 
     async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
         """Stop what others write by now, or have ended."""
-        epochs = {run_id: epoch for run_id, epoch in self._executions.epochs.items() if run_id in among}
-        if epochs:
+        if epochs := self._executions.epochs(among):
             self._executions.abandon(await in_database(selectors.written_by_others, epochs))
 
     async def _tidy(self, among: Collection[UUID] | None) -> None:
@@ -183,7 +183,7 @@ class Worker:
             execution = self._executions.begin(claimed)
         await asyncio.wait([execution])
         if execution.cancelled():
-            if not await in_database(journal.has_ended, run_id):
+            if self._stopping or not await in_database(journal.has_ended, run_id):
                 raise LetGo(run_id)
             # It was ended from elsewhere, maybe while it asked: only now can nothing more be opened.
             await in_database(withdraw_requests, run_id)

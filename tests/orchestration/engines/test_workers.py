@@ -122,7 +122,7 @@ async def test_a_worker_that_says_nothing_loses_its_runs_and_can_not_write_them(
     first = await worker()
     run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
     request = await asked(run_id)
-    stale = Ownership(run_id, first._executions.epochs[run_id])
+    stale = Ownership(run_id, first._executions.epochs([run_id])[run_id])
     await in_database(lose_heartbeat)
     frequently(monkeypatch)
     second = await worker()
