@@ -1,0 +1,11 @@
+"""How decisions flow: how much was asked, what became of it, how long it took, what is left open.
+
+`report(period, by)` reads it from the record in one snapshot; `documents` and the admin's page show it.
+"""
+
+from approvals.reports.figures import Figures, Report, Row, Slot
+from approvals.reports.grouping import By
+from approvals.reports.periods import BadPeriod, Period
+from approvals.reports.reading import report
+
+__all__ = ["BadPeriod", "By", "Figures", "Period", "Report", "Row", "Slot", "report"]

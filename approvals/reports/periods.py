@@ -1,0 +1,68 @@
+"""The time that a report is about, and how it is named: dates and moments, in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+USUAL = timedelta(days=30)
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
+
+
+class BadPeriod(ValueError):
+    """`field` is "since" or "until"; the text says which rule it breaks."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(rule)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """From `since` on and before `until`."""
+
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def named(cls, since: str, until: str, now: datetime) -> Period:
+        """As a person names it: ISO 8601 dates and moments; a date as `until` is a day within it.
+
+        Left out, the period ends now and is thirty days long, the first and the last included. What has not
+        happened yet can't be reported: every period ends now at the latest. BadPeriod where there is none.
+        """
+        end = _moment(until, "until", end=True) if until else now
+        begin = _moment(since, "since", end=False) if since else _usual(min(end, now))
+        if begin >= end:
+            raise BadPeriod("until", "must be later than since")
+        if begin >= now:
+            raise BadPeriod("since", "must be in the past")
+        return cls(since=begin, until=min(end, now))
+
+    @property
+    def length(self) -> timedelta:
+        return self.until - self.since
+
+
+def midnight(moment: datetime) -> datetime:
+    """When its day began."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _usual(end: datetime) -> datetime:
+    """Whole days, the last of which may be under way."""
+    return midnight(end - USUAL + DAY - timedelta(microseconds=1))
+
+
+def _moment(text: str, field: str, *, end: bool) -> datetime:
+    try:
+        if len(text) == len("2026-01-31"):
+            day = datetime.combine(date.fromisoformat(text), time(), UTC)
+            return day + DAY if end else day
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadPeriod(
+            field, f"must be a date or a moment as ISO 8601 has it, such as 2026-01-31: {text!r} is none"
+        ) from None
