@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from django import forms
+from django.contrib.auth.models import Group
 
 from approvals.differences import Change, changes
 from approvals.exceptions import ApprovalError
@@ -20,6 +21,8 @@ from approvals.lifecycle import Verdict
 from approvals.schemas import check_against
 
 COMMENT_LIMIT = 10_000
+# Groups that are ticked rather than picked from a list.
+FEW = 12
 
 
 class Approvable(Protocol):
@@ -171,6 +174,44 @@ class ReasonForm(PlainForm):
     reason = TextField(
         required=False, max_length=COMMENT_LIMIT, label="Reason", widget=forms.Textarea(attrs={"rows": 2})
     )
+
+
+class Assigned(Protocol):
+    """What a form that hands on needs to know of a request."""
+
+    assigned_users: Any
+    assigned_groups: Any
+
+
+class ReassignForm(PlainForm):
+    """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
+
+    users = TextField(
+        required=False,
+        max_length=COMMENT_LIMIT,
+        label="People",
+        help_text="Usernames, one a line.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
+    )
+    groups = forms.MultipleChoiceField(
+        required=False,
+        label="Groups",
+        help_text="Their members may decide. Where nobody and no group is named, whoever has the permission.",
+    )
+
+    def __init__(self, request: Assigned, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        users = [user.get_username() for user in request.assigned_users.all()]
+        groups = [group.name for group in request.assigned_groups.all()]
+        super().__init__(data, initial={"users": "\n".join(users), "groups": groups}, **options)
+        there = [(name, name) for name in Group.objects.order_by("name").values_list("name", flat=True)]
+        field = self.fields["groups"]
+        field.choices = there  # type: ignore[attr-defined]  # as ChoiceFields have
+        field.widget = (forms.CheckboxSelectMultiple if len(there) <= FEW else forms.SelectMultiple)(
+            choices=there
+        )
+
+    def clean_users(self) -> list[str]:
+        return str(self.cleaned_data["users"]).replace(",", " ").split()
 
 
 def _editing(editable: Any, current: Any) -> SchemaFields | None:

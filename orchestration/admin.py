@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from approvals.admin.records import RecordAdmin, moment_of
+from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
+from approvals.admin.records import moment_of, user_id_of
+from approvals.selectors import requests_by_id, visible_ids
 from approvals.web.values import visible
 from orchestration import selectors
+from orchestration.catalog import orchestrations
 from orchestration.conf import PROCRASTINATE
-from orchestration.models import Run
+from orchestration.models import Run, RunStatus
+from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
@@ -24,52 +29,104 @@ if TYPE_CHECKING:
 LATEST_MESSAGES = 200
 
 
+class InStatus(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in RunStatus.choices]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class OfOrchestration(admin.SimpleListFilter):
+    """Those that are registered now; a link may name another, which ran once."""
+
+    title = "orchestration"
+    parameter_name = "orchestration"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted({*orchestrations(), self.value() or ""} - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        return queryset.filter(orchestration=self.value()) if self.value() else queryset
+
+
+class Owner(TypedFilter):
+    title = "people"
+    fields = (Typed(name="owner", label="Owner"),)
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        owner = self.value("owner")
+        return queryset.filter(owner__username=owner) if owner else queryset
+
+
+class Dates(PeriodFilter):
+    title = "dates"
+    fields = (
+        Typed(name="created_from", label="Queued from", kind="date"),
+        Typed(name="created_until", label="until", kind="date"),
+        Typed(name="finished_from", label="Ended from", kind="date"),
+        Typed(name="finished_until", label="until", kind="date"),
+    )
+
+
 @admin.register(Run)
-class RunAdmin(RecordAdmin):
+class RunAdmin(ListAdmin):
     """All runs for holders of `orchestration.view_run`; for other staff their own."""
 
     page_template = "admin/orchestration/run.html"
-    list_display = ("what", "state", "owner", "began", "ended")
-    list_filter = (
-        "status",
-        "orchestration",
-        ("owner", admin.RelatedOnlyFieldListFilter),
-        "created_at",
-        "finished_at",
-    )
-    search_fields = ("title", "orchestration", "owner__username", "key", "error")
-    search_help_text = "Title, orchestration, owner, key or error"
-    date_hierarchy = "created_at"
-    ordering = ("-created_at", "-id")
+    moment = "created_at"
+    list_display = ("what", "state", "orchestration", "owner", "began", "ended")
+    list_filter = (InStatus, OfOrchestration, Owner, Dates)
     list_select_related = ("owner",)
+    search_fields = ("title", "key")
+    search_help_text = "Words of the title, the key, or the run's id"
 
     def get_queryset(self, request: HttpRequest) -> Runs:
-        runs = super().get_queryset(request)
+        runs = Run.objects.all()
         return runs if request.user.has_perm(selectors.SEE_ALL) else runs.filter(owner_id=request.user.pk)
 
+    def get_search_results(self, request: HttpRequest, queryset: Runs, search_term: str) -> tuple[Runs, bool]:
+        sought = search_term.replace("\0", "").strip()
+        try:
+            return queryset.filter(pk=UUID(sought)), False
+        except ValueError:
+            pass
+        for word in sought.split():
+            queryset = queryset.filter(Q(title__icontains=word) | Q(key__icontains=word))
+        return queryset, False
+
     def page(self, request: HttpRequest, row: Run) -> dict[str, Any]:
-        messages = selectors.messages_of(row)
+        run, messages = selectors.run_by_id(row.pk), selectors.messages_of(row)
+        steps = selectors.steps_of(row)
+        asked = requests_by_id([step.request_id for step in steps if step.request_id])
+        seen = visible_ids([user_id_of(request)], asked)[user_id_of(request)]
         return {
             "title": str(row),
-            "run": selectors.run_by_id(row.pk),
-            "steps": selectors.steps_of(row),
+            "run": run,
+            "plan": plan_in_words(run.plan),
+            "steps": steps,
+            "asked": sorted((one for one in asked if one.pk in seen), key=lambda one: one.opened_at),
+            "unseen": sum(one.pk not in seen for one in asked),
             "messages_of_run": messages[-LATEST_MESSAGES:],
             "earlier": max(0, len(messages) - LATEST_MESSAGES),
         }
 
-    @admin.display(description="run", ordering="title")
+    @admin.display(description="run")
     def what(self, run: Run) -> SafeString:
         return visible(run.title or run.orchestration)
 
-    @admin.display(description="queued", ordering="created_at")
+    @admin.display(description="queued")
     def began(self, run: Run) -> SafeString | None:
         return moment_of(run.created_at)
 
-    @admin.display(description="ended", ordering="finished_at")
+    @admin.display(description="ended")
     def ended(self, run: Run) -> SafeString | None:
         return moment_of(run.finished_at)
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="state")
     def state(self, run: Run) -> SafeString:
         return format_html('<span class="state is-{}">{}</span>', run.status, run.get_status_display())
 

@@ -1,8 +1,17 @@
 """The record in Django's admin: to read, and, for those who may, to decide. Nobody adds, changes, deletes."""
 
+from approvals.admin.approvals import ApprovalAdmin
 from approvals.admin.callbacks import CallbackAdmin
-from approvals.admin.requests import ApprovalAdmin, ClarificationAdmin
+from approvals.admin.clarifications import ClarificationAdmin
+from approvals.admin.seals import SealAdmin
 from approvals.admin.tokens import ApiTokenAdmin
 from approvals.admin.trail import AuditEntryAdmin
 
-__all__ = ["ApiTokenAdmin", "ApprovalAdmin", "AuditEntryAdmin", "CallbackAdmin", "ClarificationAdmin"]
+__all__ = [
+    "ApiTokenAdmin",
+    "ApprovalAdmin",
+    "AuditEntryAdmin",
+    "CallbackAdmin",
+    "ClarificationAdmin",
+    "SealAdmin",
+]

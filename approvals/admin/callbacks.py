@@ -16,8 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import callbacks, selectors
-from approvals.admin.records import RecordAdmin, moment_of, user_id_of
-from approvals.admin.trail import request_url
+from approvals.admin.choosing import page_of
+from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
+from approvals.admin.records import moment_of, user_id_of
 from approvals.models import Callback, CallbackAttempt
 from approvals.web.values import visible
 
@@ -28,21 +29,29 @@ SEND_AGAIN = "approvals.resend_callback"
 LATEST_SENT = 10
 
 
+class Created(PeriodFilter):
+    title = "dates"
+    fields = (
+        Typed(name="created_from", label="Closed from", kind="date"),
+        Typed(name="created_until", label="until", kind="date"),
+    )
+
+
 @admin.register(Callback)
-class CallbackAdmin(RecordAdmin):
+class CallbackAdmin(ListAdmin):
     """The callbacks of the requests that somebody may see."""
 
     page_template = "admin/approvals/callback.html"
     list_display = ("of_request", "state", "to", "attempts", "due", "changed")
-    list_filter = ("status", "created_at")
+    moment = "created_at"
+    list_filter = ("status", Created)
     search_fields = ("url", "request__title")
     search_help_text = "Address or request"
-    ordering = ("-created_at", "-id")
     list_select_related = ("request",)
 
     def get_queryset(self, request: HttpRequest) -> Callbacks:
         seen = selectors.visible_to(user_id_of(request))
-        return Callback.objects.filter(request__in=seen).select_related("request").order_by(*self.ordering)
+        return Callback.objects.filter(request__in=seen).select_related("request")
 
     def get_urls(self) -> list[URLPattern]:
         again = self.admin_site.admin_view(self.send_again_view)
@@ -53,7 +62,7 @@ class CallbackAdmin(RecordAdmin):
         return {
             "title": f"Callback of {row.request}",
             "callback": row,
-            "request_url": request_url(row.request),
+            "request_url": page_of(row.request),
             "attempts": CallbackAttempt.objects.filter(callback=row).order_by("-number"),
             "sent_again": LogEntry.objects.filter(
                 content_type=ContentType.objects.get_for_model(Callback), object_id=row.pk
@@ -74,25 +83,23 @@ class CallbackAdmin(RecordAdmin):
         messages.success(request, "It is sent again. Each attempt is listed below once it has ended.")
         return HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
 
-    @admin.display(description="address", ordering="url")
+    @admin.display(description="address")
     def to(self, callback: Callback) -> SafeString:
         return visible(callback.url)
 
-    @admin.display(description="request", ordering="request__title")
+    @admin.display(description="request")
     def of_request(self, callback: Callback) -> SafeString:
-        return format_html(
-            '<a href="{}">{}</a>', request_url(callback.request), visible(callback.request.title)
-        )
+        return format_html('<a href="{}">{}</a>', page_of(callback.request), visible(callback.request.title))
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="state")
     def state(self, callback: Callback) -> SafeString:
         word = callback.get_status_display().capitalize()
         return format_html('<span class="state is-{}">{}</span>', callback.status, word)
 
-    @admin.display(description="next attempt", ordering="due_at")
+    @admin.display(description="next attempt")
     def due(self, callback: Callback) -> SafeString | None:
         return moment_of(callback.due_at)
 
-    @admin.display(description="last change", ordering="changed_at")
+    @admin.display(description="last change")
     def changed(self, callback: Callback) -> SafeString | None:
         return moment_of(callback.changed_at)

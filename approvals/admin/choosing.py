@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
-from django.contrib.admin import ModelAdmin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
 
 from approvals import permissions, selectors
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
-from approvals.web.values import visible
 from approvals.web.words import outcome_in_words
-
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
 
 MOST_AT_ONCE = 100
 
@@ -31,13 +22,37 @@ MOST_AT_ONCE = 100
 class Deed:
     """Something that can be done to a request, at an address that asks for confirmation first."""
 
-    url: str
     label: str
-    decision: str = ""
+    address: str
 
-    @property
-    def address(self) -> str:
-        return reverse(self.url)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What came of one deed, in words. `address` is the request's page, where it may be seen."""
+
+    title: str
+    words: str
+    address: str = ""
+    status: str = ""
+    code: str = ""
+    recorded: str = ""
+
+    @classmethod
+    def of(cls, request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Told:
+        title = str(request_id) if asked is None else asked.title
+        address = "" if asked is None else page_of(asked)
+        if isinstance(result, ApprovalError):
+            recorded = "" if result.outcome is None else _ended(result.outcome)
+            return cls(title=title, words=result.detail, address=address, code=result.code, recorded=recorded)
+        return cls(title=title, words=_ended(result), address=address, status=result.status)
+
+    def __str__(self) -> str:
+        code = f" ({self.code})" if self.code else ""
+        return f"{self.title}: {self.words}{code}"
+
+
+def page_of(asked: HumanRequest) -> str:
+    return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +79,6 @@ class Chosen:
         ids = dict.fromkeys(one for one in map(_uuid, names) if one is not None)
         seen = selectors.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
         return cls._of(user_id, list(ids), list(selectors.with_people(seen)))
-
-    @classmethod
-    def of(cls, user_id: int, queryset: Requests) -> Chosen:
-        """By the rows that were ticked in a list."""
-        rows = list(queryset[: MOST_AT_ONCE + 1])
-        return cls._of(user_id, [row.pk for row in rows], rows)
 
     @classmethod
     def _of(cls, user_id: int, ids: Sequence[UUID], rows: Sequence[HumanRequest]) -> Chosen:
@@ -106,20 +115,11 @@ class Chosen:
         """A single request may have its arguments edited; many are decided as they were asked."""
         return self.requests[0] if len(self.ids) == 1 and self.requests else _Plain()
 
-    def told(
-        self, model_admin: ModelAdmin[Any], request: HttpRequest, results: Sequence[Outcome | ApprovalError]
-    ) -> HttpResponse:
-        """Say what came of each, on the page of the single request or on the list."""
-        titles = {asked.pk: asked.title for asked in self.requests}
-        for request_id, result in zip(self.ids, results, strict=True):
-            level, words = _in_words(result)
-            title = titles.get(request_id, str(request_id))
-            messages.add_message(request, level, format_html("{}: {}", visible(title), visible(words)))
-        opts = model_admin.opts
-        if len(self.requests) == len(self.ids) == 1:
-            page = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[self.ids[0]])
-            return HttpResponseRedirect(page)
-        return HttpResponseRedirect(reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"))
+    def told(self, results: Sequence[Outcome | ApprovalError]) -> list[Told]:
+        """What came of each, in the order in which they were sent."""
+        asked = {one.pk: one for one in self.requests}
+        each = zip(self.ids, results, strict=True)
+        return [Told.of(request_id, asked.get(request_id), result) for request_id, result in each]
 
     def _reason(self, asked: HumanRequest) -> str:
         return outcome_in_words(asked) if asked.status != Status.PENDING else "Others decide this"
@@ -132,10 +132,8 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _in_words(result: Outcome | ApprovalError) -> tuple[int, str]:
-    if isinstance(result, ApprovalError):
-        return messages.ERROR, f"{result.detail} ({result.code})"
-    if not result.closed:
-        return messages.SUCCESS, "your approval is on record; more are needed"
-    by = f" by {result.decided_by}" if result.decided_by else ""
-    return messages.SUCCESS, f"{result.status.replace('_', ' ')}{by}"
+def _ended(outcome: Outcome) -> str:
+    if not outcome.closed:
+        return "your approval is on record; more are needed"
+    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
+    return f"{outcome.status.replace('_', ' ')}{by}"

@@ -1,111 +1,82 @@
-"""Approvals and clarifications: lists with filters, a page with the whole history, and actions to decide."""
+"""Requests: lists with filters, a page with the whole history, and what may be done to one from its page."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.urls import URLPattern, path
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals import audit, deciding, permissions, selectors
-from approvals.admin.choosing import Chosen, Deed
-from approvals.admin.records import RecordAdmin, moment_of, user_id_of
+from approvals import deciding, permissions, selectors, verification
+from approvals.admin.choosing import Chosen, Deed, Told, page_of
+from approvals.admin.filters import AssignedToMe, Dates, Due, InStatus, Origin, People
+from approvals.admin.listing import ListAdmin
+from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.timeline import timeline
 from approvals.commands import Channel
-from approvals.database import database_now
 from approvals.differences import Change, changes
-from approvals.exceptions import ApprovalError
-from approvals.forms import AnswerForm, DecisionForm
-from approvals.lifecycle import Kind, Outcome, Status, Verdict
-from approvals.models import Approval, Callback, Clarification, GroupAssignment, HumanRequest, UserAssignment
-from approvals.templatetags.sayso import icon, left
+from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.forms import PlainForm, ReasonForm, ReassignForm
+from approvals.lifecycle import Kind, Outcome, Status
+from approvals.models import Callback, HumanRequest
+from approvals.templatetags.sayso import icon, left, since
 from approvals.web.actors import actor_of_http
 from approvals.web.values import visible
-from approvals.web.words import in_words, outcome_in_words
+from approvals.web.words import outcome_in_words
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
 
+logger = logging.getLogger(__name__)
 
-class AssignedToMe(admin.SimpleListFilter):
-    title = "who decides"
-    parameter_name = "mine"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Assigned to me")]
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        if self.value() != "yes":
-            return queryset
-        user_id = user_id_of(request)
-        by_name = UserAssignment.objects.filter(request_id=OuterRef("pk"), user_id=user_id)
-        by_group = GroupAssignment.objects.filter(request_id=OuterRef("pk"), group__user=user_id)
-        return queryset.filter(Exists(by_name) | Exists(by_group))
+View = Callable[[HttpRequest, UUID], HttpResponse]
 
 
-class Due(admin.SimpleListFilter):
-    title = "deadline"
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("soon", "Due soon"),
-            ("overdue", "Overdue"),
-            ("missed", "Timed out"),
-            ("none", "No deadline"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        pending = queryset.filter(status=Status.PENDING)
-        match self.value():
-            case "soon":
-                return pending.filter(deadline__lte=database_now() + selectors.OVERDUE_SOON)
-            case "overdue":
-                return pending.filter(deadline__lte=database_now())
-            case "missed":
-                return queryset.filter(status=Status.TIMED_OUT)
-            case "none":
-                return queryset.filter(deadline__isnull=True)
-        return queryset
-
-
-class RequestAdmin(RecordAdmin):
-    """What both kinds of request have in common. `deeds`: what can be done to one from its page."""
+class RequestAdmin(ListAdmin):
+    """What both kinds of request have in common."""
 
     kind: Kind
-    deeds: tuple[Deed, ...]
+    moment = "opened_at"
     page_template = "admin/approvals/request.html"
-    list_display = ("what", "state", "ends", "decides", "requester", "asked")
-    list_filter = (
-        "status",
-        AssignedToMe,
-        Due,
-        ("requester", admin.RelatedOnlyFieldListFilter),
-        "opened_at",
-        "closed_at",
-    )
-    search_fields = ("title", "key", "requester__username", "origin_id")
-    search_help_text = "Title, key, who asked, run, or the request's id"
-    date_hierarchy = "opened_at"
-    ordering = ("-opened_at", "-id")
+    list_display = ("what", "state", "ends", "decides", "requester", "age")
+    list_filter = (InStatus, AssignedToMe, Due, Origin, People, Dates)
+    search_fields = ("title", "key")
+    search_help_text = "Words of the title, the key, or the id of the request or of its run"
 
     def get_queryset(self, request: HttpRequest) -> Requests:
         seen = selectors.visible_to(user_id_of(request)).filter(kind=self.kind)
-        return selectors.with_people(seen).order_by(*self.ordering)
+        return selectors.with_people(seen).annotate(now=Now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: Requests, search_term: str
     ) -> tuple[Requests, bool]:
+        """Each word is in the title or in the key; an id is a request's, or what asked it has it."""
+        sought = search_term.replace("\0", "").strip()
         try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
+            return queryset.filter(Q(pk=UUID(sought)) | Q(origin_id=str(UUID(sought)))), False
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+            pass
+        for word in sought.split():
+            queryset = queryset.filter(Q(title__icontains=word) | Q(key__icontains=word))
+        return queryset, False
+
+    def get_urls(self) -> list[URLPattern]:
+        own = {"withdraw": self.withdraw_view, "reassign": self.reassign_view}
+        return [*(self.address_of(name, view) for name, view in own.items()), *super().get_urls()]
+
+    def address_of(self, name: str, view: View) -> URLPattern:
+        """An address of a deed's own, below the request's."""
+        named = f"approvals_{self.opts.model_name}_{name}"
+        return path(f"<uuid:request_id>/{name}/", self.admin_site.admin_view(view), name=named)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """For whoever holds the permission, or is named to decide something now."""
@@ -115,31 +86,154 @@ class RequestAdmin(RecordAdmin):
             selectors.inbox(user_id, kind=self.kind, mine=True, limit=1)
         )
 
+    # One request's page
+
     def page(self, request: HttpRequest, row: HumanRequest) -> dict[str, Any]:
-        user_id = user_id_of(request)
-        deciding.record_view(actor_of_http(request, Channel.ADMIN), row.pk)
-        asked = selectors.request_for(user_id, row.pk)
-        pending = asked.status == Status.PENDING
+        self._record_view(request, row)
+        asked = self.seen(request, row.pk)
+        trail = selectors.history(asked)
+        voted = any(one.event == "decided" and one.actor == request.user.get_username() for one in trail)
         return {
             "title": str(asked),
             "asked": asked,
+            "these": [asked],
             "edits": _edits(asked),
-            "trail": [in_words(entry, asked.required) for entry in selectors.history(asked)],
-            "broken": audit.verify(asked),
+            "trail": timeline(asked, trail),
+            "faults": verification.verify_request(asked.pk),
             "callback": Callback.objects.filter(request=asked).first(),
-            "deeds": self.deeds if pending and selectors.may(user_id, asked).decide else (),
+            "deeds": self._deeds(request, asked, voted=voted),
         }
 
-    def chosen(self, request: HttpRequest, sent: QueryDict) -> Chosen:
+    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
+        """What those who may decide this request can do from its page."""
+        raise NotImplementedError
+
+    def _deeds(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[Deed]:
+        if asked.status != Status.PENDING:
+            return []
+        rights = selectors.may(user_id_of(request), asked)
+        deeds = self.deciding_deeds(asked) if rights.decide and not voted else []
+        if rights.reassign:
+            deeds.append(Deed(label="Reassign…", address=self._url("reassign", asked.pk)))
+        if rights.withdraw:
+            deeds.append(Deed(label="Withdraw…", address=self._url("withdraw", asked.pk)))
+        return deeds
+
+    def _record_view(self, request: HttpRequest, asked: HumanRequest) -> None:
+        """On record before it is shown. A page that can't be recorded is shown all the same, and logged."""
+        try:
+            deciding.record_view(actor_of_http(request, Channel.ADMIN), asked.pk)
+        except (Busy, Unavailable) as error:
+            logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
+
+    # Taking back, handing on
+
+    def withdraw_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        """GET asks for confirmation and a reason; POST withdraws."""
+        asked = self.seen(request, request_id)
+        form = ReasonForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            may = selectors.may(user_id_of(request), asked).withdraw
+            return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
+        actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
+        return self._done(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
+
+    def reassign_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        """GET asks who is to decide instead; POST hands the request on."""
+        asked = self.seen(request, request_id)
+        form = ReassignForm(asked, request.POST or None)
+        may = selectors.may(user_id_of(request), asked).reassign
+        if request.method != "POST" or not form.is_valid():
+            return self._confirm_one(request, asked, form, "Reassign", may=may)
+        actor = actor_of_http(request, Channel.ADMIN)
+        users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
+        return self._done(
+            request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), handed_on=True
+        )
+
+    def _confirm_one(
+        self,
+        request: HttpRequest,
+        asked: HumanRequest,
+        form: PlainForm,
+        act: str,
+        *,
+        may: bool = True,
+        danger: bool = False,
+    ) -> HttpResponse:
+        context = {"title": f"{act}?", "act": act, "asked": asked, "form": form, "may": may, "danger": danger}
+        return self.shown(request, "admin/approvals/confirm.html", context)
+
+    def _done(
+        self,
+        request: HttpRequest,
+        asked: HumanRequest,
+        form: PlainForm,
+        deed: Callable[[], Outcome],
+        *,
+        handed_on: bool = False,
+    ) -> HttpResponse:
+        """Do it and lead back to the request, or, where it is seen no more, to the list."""
+        try:
+            outcome = deed()
+        except ApprovalError as error:
+            if is_about_the_form(error):
+                form.refused(error)
+                return self._confirm_one(request, asked, form, "Reassign" if handed_on else "Withdraw")
+            return self.told(request, [Told.of(asked.pk, asked, error)])
+        if handed_on:
+            messages.success(request, format_html("{}: handed on", visible(asked.title)))
+            return HttpResponseRedirect(self._page_or_list(request, asked))
+        return self.told(request, [Told.of(asked.pk, asked, outcome)])
+
+    # What views of both kinds need
+
+    def seen(self, request: HttpRequest, request_id: UUID) -> HumanRequest:
+        """The request, of this kind, or 404."""
+        found = self.get_queryset(request).filter(pk=request_id).first()
+        if found is None:
+            raise Http404(f"There is no {self.opts.verbose_name} {request_id}, or you may not see it.")
+        return found
+
+    def chosen(self, request: HttpRequest, names: Sequence[str]) -> Chosen:
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        return Chosen.named(user_id_of(request), self.kind, sent.getlist("ids"))
+        return Chosen.named(user_id_of(request), self.kind, names)
 
-    @admin.display(description="request", ordering="title")
+    def single(self, request: HttpRequest, request_id: UUID) -> Chosen:
+        asked = self.seen(request, request_id)
+        return Chosen.named(user_id_of(request), self.kind, [str(asked.pk)])
+
+    def told(self, request: HttpRequest, results: Sequence[Told]) -> HttpResponse:
+        """Say what came of each: of one on its page, of many in a table."""
+        if len(results) == 1:
+            (told,) = results
+            level = messages.ERROR if told.code else messages.SUCCESS
+            messages.add_message(request, level, visible(str(told)))
+            return HttpResponseRedirect(told.address or self._url("changelist"))
+        refused = sum(bool(told.code) for told in results)
+        context = {
+            "title": "What came of it",
+            "results": results,
+            "done": len(results) - refused,
+            "refused": refused,
+        }
+        return self.shown(request, "admin/approvals/outcomes.html", context)
+
+    def _page_or_list(self, request: HttpRequest, asked: HumanRequest) -> str:
+        seen = self.get_queryset(request).filter(pk=asked.pk).exists()
+        return page_of(asked) if seen else self._url("changelist")
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:approvals_{self.opts.model_name}_{name}", args=args)
+
+    # Columns of the list
+
+    @admin.display(description="request")
     def what(self, asked: HumanRequest) -> SafeString:
         return format_html('<span class="what">{} {}</span>', icon(asked.kind), visible(asked.title))
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="state")
     def state(self, asked: HumanRequest) -> SafeString:
         drawing = icon("timed_out" if asked.status == Status.PENDING else asked.status)
         words = outcome_in_words(asked)
@@ -149,139 +243,23 @@ class RequestAdmin(RecordAdmin):
     def decides(self, asked: HumanRequest) -> str:
         return ", ".join(str(one) for one in asked.assignees) or "whoever may"
 
-    @admin.display(description="asked", ordering="opened_at")
-    def asked(self, request: HumanRequest) -> SafeString | None:
-        return moment_of(request.opened_at)
+    @admin.display(description="asked")
+    def age(self, asked: Any) -> SafeString:
+        return since(asked.opened_at, asked.now)
 
-    @admin.display(description="ends", ordering="deadline")
-    def ends(self, request: HumanRequest) -> SafeString | None:
+    @admin.display(description="time left")
+    def ends(self, asked: Any) -> SafeString | None:
         """The time that is left, or when it was closed."""
-        if request.status != Status.PENDING:
-            return moment_of(request.closed_at)
-        return left(request.deadline, datetime.now(UTC)) if request.deadline else None
+        if asked.status != Status.PENDING:
+            return format_html('<span class="quiet">closed {}</span>', moment_of(asked.closed_at))
+        return left(asked.deadline, asked.now) if asked.deadline else None
 
 
-@admin.register(Approval)
-class ApprovalAdmin(RequestAdmin):
-    kind = Kind.APPROVAL
-    deeds = (
-        Deed(url="admin:approvals_approval_decide", decision=Verdict.APPROVE.value, label="Approve…"),
-        Deed(url="admin:approvals_approval_decide", decision=Verdict.REJECT.value, label="Reject…"),
-    )
-    actions = ("approve", "reject")
-
-    def get_urls(self) -> list[URLPattern]:
-        decide = self.admin_site.admin_view(self.decide_view)
-        return [path("decide/", decide, name="approvals_approval_decide"), *super().get_urls()]
-
-    @admin.action(description="Approve…", permissions=["decide"])
-    def approve(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, Chosen.of(user_id_of(request), queryset), Verdict.APPROVE)
-
-    @admin.action(description="Reject…", permissions=["decide"])
-    def reject(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, Chosen.of(user_id_of(request), queryset), Verdict.REJECT)
-
-    def decide_view(self, request: HttpRequest) -> HttpResponse:
-        """GET asks for confirmation and a reason; POST decides, and tells the outcome of each request."""
-        sent = request.POST if request.method == "POST" else request.GET
-        chosen = self.chosen(request, sent)
-        verdict = Verdict.REJECT if sent.get("decision") == Verdict.REJECT else Verdict.APPROVE
-        if request.method != "POST":
-            return self._confirm(request, chosen, verdict)
-        form = DecisionForm(chosen.form_subject, sent)
-        if not form.is_valid() or form.unreviewed:
-            return self._confirm(request, chosen, verdict, form)
-        results = self._decided(request, chosen, form)
-        if len(results) == 1 and _is_about_the_form(results[0]):
-            form.refused(results[0])
-            return self._confirm(request, chosen, verdict, form)
-        return chosen.told(self, request, results)
-
-    def _decided(
-        self, request: HttpRequest, chosen: Chosen, form: DecisionForm
-    ) -> list[Outcome | ApprovalError]:
-        actor = actor_of_http(request, Channel.ADMIN)
-        verdict, comment = form.cleaned_data["decision"], form.cleaned_data["comment"]
-        if form.arguments is None:
-            decisions = [(request_id, verdict) for request_id in chosen.ids]
-            return deciding.decide_many(actor, decisions, comment=comment)
-        try:
-            edited = form.arguments
-            return [deciding.decide(actor, chosen.ids[0], verdict, comment=comment, arguments=edited)]
-        except ApprovalError as error:
-            return [error]
-
-    def _confirm(
-        self, request: HttpRequest, chosen: Chosen, verdict: Verdict, form: DecisionForm | None = None
-    ) -> HttpResponse:
-        form = form or DecisionForm(chosen.form_subject)
-        form.fields["comment"].label = "Reason"
-        context = {
-            "title": "Approve?" if verdict is Verdict.APPROVE else "Reject?",
-            "verdict": verdict.value,
-            "chosen": chosen,
-            "form": form,
-            "changes": form.changes() if form.is_bound else [],
-        }
-        return self.shown(request, "admin/approvals/decide.html", context)
-
-
-@admin.register(Clarification)
-class ClarificationAdmin(RequestAdmin):
-    kind = Kind.CLARIFICATION
-    deeds = (Deed(url="admin:approvals_clarification_answer", label="Answer…"),)
-    actions = ("answer",)
-
-    def get_urls(self) -> list[URLPattern]:
-        answer = self.admin_site.admin_view(self.answer_view)
-        return [path("answer/", answer, name="approvals_clarification_answer"), *super().get_urls()]
-
-    @admin.action(description="Answer…", permissions=["decide"])
-    def answer(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, Chosen.of(user_id_of(request), queryset))
-
-    def answer_view(self, request: HttpRequest) -> HttpResponse:
-        """GET shows the questions; POST answers all of them, once every answer can be read."""
-        if request.method != "POST":
-            return self._confirm(request, self.chosen(request, request.GET))
-        chosen = self.chosen(request, request.POST)
-        forms = {asked.pk: AnswerForm(asked, request.POST, prefix=str(asked.pk)) for asked in chosen.requests}
-        readable = [form.is_valid() for form in forms.values()]
-        if not all(readable):
-            return self._confirm(request, chosen, forms)
-        results = [self._answered(request, request_id, forms.get(request_id)) for request_id in chosen.ids]
-        if forms and len(results) == 1 and _is_about_the_form(results[0]):
-            forms[chosen.ids[0]].refused(results[0])
-            return self._confirm(request, chosen, forms)
-        return chosen.told(self, request, results)
-
-    def _answered(
-        self, request: HttpRequest, request_id: UUID, form: AnswerForm | None
-    ) -> Outcome | ApprovalError:
-        """What may not be seen has no form; the writer refuses it, and says so on the trail."""
-        said = form.cleaned_data if form else {"answer": "", "comment": ""}
-        try:
-            actor = actor_of_http(request, Channel.ADMIN)
-            return deciding.answer(actor, request_id, said["answer"], comment=said["comment"])
-        except ApprovalError as error:
-            return error
-
-    def _confirm(
-        self, request: HttpRequest, chosen: Chosen, forms: dict[UUID, AnswerForm] | None = None
-    ) -> HttpResponse:
-        if forms is None:
-            forms = {asked.pk: AnswerForm(asked, prefix=str(asked.pk)) for asked in chosen.open}
-        questions = [(asked, forms[asked.pk]) for asked in chosen.open]
-        context = {"title": "Answer?", "chosen": chosen, "questions": questions}
-        return self.shown(request, "admin/approvals/answer.html", context)
+def is_about_the_form(result: Outcome | ApprovalError) -> TypeGuard[ApprovalError]:
+    """The writer found what was typed at fault: the person can put it right."""
+    return isinstance(result, ApprovalError) and result.code == "invalid"
 
 
 def _edits(asked: HumanRequest) -> list[Change]:
     edited = asked.final_arguments
     return [] if edited is None else changes(asked.arguments, edited)
-
-
-def _is_about_the_form(result: Outcome | ApprovalError) -> TypeGuard[ApprovalError]:
-    """The writer found the answer or the edited arguments at fault: the person can put it right."""
-    return isinstance(result, ApprovalError) and result.code == "invalid"

@@ -14,7 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import selectors, tokens
-from approvals.admin.records import RecordAdmin, moment_of, user_id_of
+from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
+from approvals.admin.records import moment_of, user_id_of
 from approvals.database import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.tokens import Scope, State
@@ -51,23 +52,39 @@ class WithScope(admin.SimpleListFilter):
         return queryset.filter(scopes__contains=f'"{self.value()}"') if self.value() else queryset
 
 
+class Of(TypedFilter):
+    title = "people"
+    fields = (Typed(name="user", label="Acts as"),)
+
+    def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
+        return queryset.filter(user__username=self.value("user")) if self.value("user") else queryset
+
+
+class Created(PeriodFilter):
+    title = "dates"
+    fields = (
+        Typed(name="created_from", label="Created from", kind="date"),
+        Typed(name="created_until", label="until", kind="date"),
+    )
+
+
 @admin.register(ApiToken)
-class ApiTokenAdmin(RecordAdmin):
+class ApiTokenAdmin(ListAdmin):
     """All tokens for those who may see or revoke any; for other staff their own."""
 
     page_template = "admin/approvals/token.html"
     list_display = ("what", "worth", "user", "good_for", "last_used", "expires", "created")
-    list_filter = (InState, WithScope, ("user", admin.RelatedOnlyFieldListFilter), "created_at")
+    moment = "created_at"
+    list_filter = (InState, WithScope, Of, Created)
     search_fields = ("name", "prefix", "user__username")
     search_help_text = "Name, user, or how the token begins"
-    ordering = ("-created_at", "-id")
     list_select_related = ("user",)
 
     def get_queryset(self, request: HttpRequest) -> Tokens:
         rows = ApiToken.objects.select_related("user", "revoked_by")
         if not (request.user.has_perm(REVOKE) or request.user.has_perm(SEE_ALL)):
             rows = rows.filter(user_id=user_id_of(request))
-        return tokens.with_state(rows, database_now()).order_by(*self.ordering)
+        return tokens.with_state(rows, database_now())
 
     def get_urls(self) -> list[URLPattern]:
         revoke = self.admin_site.admin_view(self.revoke_view)
@@ -83,7 +100,7 @@ class ApiTokenAdmin(RecordAdmin):
             "title": str(row),
             "token": row,
             "latest": latest[:LATEST_ENTRIES],
-            "entries_url": f"{reverse('admin:approvals_auditentry_changelist')}?token__id__exact={row.pk}",
+            "entries_url": f"{reverse('admin:approvals_auditentry_changelist')}?token={row.pk}",
             "may_revoke": request.user.has_perm(REVOKE) and row.revoked_at is None,
         }
 
@@ -102,7 +119,7 @@ class ApiTokenAdmin(RecordAdmin):
             messages.info(request, f"{token} had been revoked before.")
         return HttpResponseRedirect(reverse("admin:approvals_apitoken_change", args=[token_id]))
 
-    @admin.display(description="token", ordering="name")
+    @admin.display(description="token")
     def what(self, token: ApiToken) -> SafeString:
         return format_html("{} <code>{}…</code>", visible(token.name), token.prefix)
 
@@ -110,18 +127,18 @@ class ApiTokenAdmin(RecordAdmin):
     def good_for(self, token: ApiToken) -> str:
         return ", ".join(token.scopes)
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="state")
     def worth(self, token: Any) -> SafeString:
         return format_html('<span class="state is-{}">{}</span>', token.state, token.state.capitalize())
 
-    @admin.display(description="created", ordering="created_at")
+    @admin.display(description="created")
     def created(self, token: ApiToken) -> SafeString | None:
         return moment_of(token.created_at)
 
-    @admin.display(description="expires", ordering="expires_at", empty_value="never")
+    @admin.display(description="expires", empty_value="never")
     def expires(self, token: ApiToken) -> SafeString | None:
         return moment_of(token.expires_at)
 
-    @admin.display(description="last used", ordering="last_used_at", empty_value="never")
+    @admin.display(description="last used", empty_value="never")
     def last_used(self, token: ApiToken) -> SafeString | None:
         return moment_of(token.last_used_at)

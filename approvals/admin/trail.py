@@ -1,85 +1,240 @@
-"""Audit entries: who did what, when, from where, and whether the trail still holds."""
+"""Audit entries: who did what, when, from where; whether the trail still holds; and how to take it along."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from approvals import audit, selectors
-from approvals.admin.records import RecordAdmin, moment_of, user_id_of
-from approvals.models import ApiToken, AuditEntry, HumanRequest, ShownContent
+from approvals import selectors, verification
+from approvals.admin.choosing import page_of
+from approvals.admin.exporting import ExportForm, streamed
+from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
+from approvals.admin.records import moment_of, user_id_of
+from approvals.commands import Channel
+from approvals.database import database_now
+from approvals.lifecycle import CLOSED, Kind
+from approvals.models import ApiToken, AuditEntry, ShownContent
 from approvals.web.values import visible
 
 if TYPE_CHECKING:
     Entries = QuerySet[AuditEntry]
 
+EXPORT = "approvals.view_auditentry"
+MOST_VERIFIED = 100
+HASH_LENGTH = 64
+
+
+class OfOutcome(admin.SimpleListFilter):
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, status.value.replace("_", " ").capitalize()) for status in sorted(CLOSED)]
+
+    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
+        return queryset.filter(outcome=self.value()) if self.value() else queryset
+
+
+class ByChannel(admin.SimpleListFilter):
+    title = "channel"
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(channel.value, channel.value.capitalize()) for channel in Channel]
+
+    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
+        return queryset.filter(channel=self.value()) if self.value() else queryset
+
+
+class OfKind(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, kind.value.capitalize()) for kind in Kind]
+
+    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
+        return queryset.filter(request__kind=self.value()) if self.value() else queryset
+
+
+class Who(TypedFilter):
+    title = "who"
+    fields = (
+        Typed(name="actor", label="Username"),
+        Typed(name="on_behalf_of", label="On behalf of"),
+        Typed(name="token", label="API token: name or id"),
+        Typed(name="address", label="Address"),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
+        for name in ("actor", "on_behalf_of"):
+            if self.value(name):
+                queryset = queryset.filter(**{f"{name}__username": self.value(name)})
+        if self.value("address"):
+            queryset = queryset.filter(address=self.value("address"))
+        if token := self.value("token"):
+            found = _uuid(token)
+            queryset = queryset.filter(token__name=token) if found is None else queryset.filter(token=found)
+        return queryset
+
+
+class Recorded(PeriodFilter):
+    title = "dates"
+    fields = (
+        Typed(name="recorded_from", label="From", kind="date"),
+        Typed(name="recorded_until", label="Until", kind="date"),
+    )
+
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(RecordAdmin):
+class AuditEntryAdmin(ListAdmin):
     """The entries of the requests that somebody may see."""
 
     page_template = "admin/approvals/entry.html"
-    list_display = ("recorded", "happened", "of_request", "actor", "came_by", "address", "allowed_by")
-    list_filter = (
-        "event",
-        "outcome",
-        "channel",
-        "request__kind",
-        ("actor", admin.RelatedOnlyFieldListFilter),
-        ("token", admin.RelatedOnlyFieldListFilter),
-        "recorded_at",
-    )
-    search_fields = ("request__title", "actor__username", "token__name", "address", "user_agent", "hash")
-    search_help_text = "Request, actor, API token, address, program or hash"
-    date_hierarchy = "recorded_at"
-    ordering = ("-recorded_at", "-id")
-    list_select_related = ("request", "actor", "token")
+    moment = "recorded_at"
+    list_display = ("recorded", "happened", "of_request", "who", "came_by", "address", "allowed_by")
+    list_filter = ("event", OfOutcome, ByChannel, OfKind, Who, Recorded)
+    list_select_related = ("request", "actor", "on_behalf_of", "token")
+    search_fields = ("request__title",)
+    search_help_text = "Words of the request's title, its id or its run's, or the hash of an entry"
+    actions = ("verify",)
 
     def get_queryset(self, request: HttpRequest) -> Entries:
-        seen = selectors.visible_to(user_id_of(request))
-        return AuditEntry.objects.filter(request__in=seen).order_by(*self.ordering)
+        entries, seen = AuditEntry.objects.all(), selectors.visible_to(user_id_of(request))
+        return entries.filter(request__in=seen) if seen.query.where else entries
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Entries, search_term: str
+    ) -> tuple[Entries, bool]:
+        sought = search_term.replace("\0", "").strip()
+        if (found := _uuid(sought)) is not None and len(sought) < HASH_LENGTH:
+            return queryset.filter(Q(request=found) | Q(request__origin_id=str(found))), False
+        if len(sought) == HASH_LENGTH and sought.isalnum():
+            return queryset.filter(Q(hash=sought) | Q(content_hash=sought)), False
+        for word in sought.split():
+            queryset = queryset.filter(request__title__icontains=word)
+        return queryset, False
+
+    def get_urls(self) -> list[URLPattern]:
+        own = {"verify": self.verify_view, "export": self.export_view}
+        return [
+            *(
+                path(f"{name}/", self.admin_site.admin_view(view), name=f"approvals_auditentry_{name}")
+                for name, view in own.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        tools = [("Export…", reverse("admin:approvals_auditentry_export"))]
+        context = {"list_tools": tools if request.user.has_perm(EXPORT) else [], **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def page(self, request: HttpRequest, row: AuditEntry) -> dict[str, Any]:
         entry = AuditEntry.objects.select_related("request", "actor", "on_behalf_of", "token").get(pk=row.pk)
-        shown = ShownContent.objects.filter(entry=entry).first()
         return {
-            "title": f"{entry.get_event_display()}: {entry.request}",
+            "title": f"{entry.get_event_display().capitalize()}: {entry.request}",
             "entry": entry,
-            "request_url": request_url(entry.request),
+            "request_url": page_of(entry.request),
             "token_url": entry.token and token_url(request, entry.token),
-            "shown": shown,
-            "broken": audit.verify(entry.request),
+            "shown": ShownContent.objects.filter(entry=entry).first(),
+            "faults": verification.verify_request(entry.request_id),
+            "others": _beside(entry),
         }
 
-    @admin.display(description="when", ordering="recorded_at")
+    # Verifying
+
+    @admin.action(description="Verify", permissions=["view"])
+    def verify(self, request: HttpRequest, queryset: Entries) -> HttpResponse:
+        """The trails that the ticked entries are part of."""
+        ticked = [one for one in request.POST.getlist(ACTION_CHECKBOX_NAME) if one.isdecimal()]
+        of_entries = self.get_queryset(request).filter(pk__in=ticked[: self.list_per_page])
+        return verifying(of_entries.values_list("request_id", flat=True))
+
+    def verify_view(self, request: HttpRequest) -> HttpResponse:
+        """Recomputes the trails of the requests that are named, as far as this person may see them."""
+        names = list(dict.fromkeys(request.GET.getlist("request")))[:MOST_VERIFIED]
+        ids = [found for found in map(_uuid, names) if found is not None]
+        seen = {one.pk: one for one in selectors.visible_to(user_id_of(request)).filter(pk__in=ids)}
+        checked = [(seen[pk], verification.verify_request(pk)) for pk in ids if pk in seen]
+        context = {
+            "title": "Verification",
+            "checked": [(asked, page_of(asked), faults) for asked, faults in checked],
+            "broken": sum(bool(faults) for _, faults in checked),
+            "at": database_now(),
+        }
+        return self.shown(request, "admin/approvals/verified.html", context)
+
+    # Taking it along
+
+    def export_view(self, request: HttpRequest) -> Any:
+        """Asks what to export; then sends it as it is read from the database."""
+        if not request.user.has_perm(EXPORT):
+            raise PermissionDenied
+        form = ExportForm(request.GET if "format" in request.GET else None)
+        if not form.is_valid():
+            return self.shown(request, "admin/approvals/export.html", {"title": "Export", "form": form})
+        format_, filters = form.cleaned_data["format"], form.filters
+        types = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+        name = f"audit-{database_now():%Y%m%d-%H%M%S}.{format_}"
+        return StreamingHttpResponse(
+            streamed(filters, format_),
+            content_type=types[format_],
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        )
+
+    # Columns of the list
+
+    @admin.display(description="when")
     def recorded(self, entry: AuditEntry) -> SafeString | None:
         return moment_of(entry.recorded_at)
 
-    @admin.display(description="event", ordering="event")
+    @admin.display(description="event")
     def happened(self, entry: AuditEntry) -> SafeString:
-        outcome = entry.outcome or entry.event
-        return format_html('<span class="state is-{}">{}</span>', outcome, entry.get_event_display())
+        words = entry.get_event_display().capitalize()
+        if entry.outcome and entry.outcome != entry.event:
+            words = f"{words}: {entry.outcome.replace('_', ' ')}"
+        return format_html('<span class="state is-{}">{}</span>', entry.outcome or entry.event, words)
 
-    @admin.display(description="channel", ordering="channel")
+    @admin.display(description="who")
+    def who(self, entry: AuditEntry) -> SafeString:
+        name = entry.actor.get_username() if entry.actor else "a program"
+        if entry.on_behalf_of is None:
+            return visible(name)
+        return format_html(
+            '{}<div class="quiet">for {}</div>', visible(name), visible(entry.on_behalf_of.get_username())
+        )
+
+    @admin.display(description="channel")
     def came_by(self, entry: AuditEntry) -> SafeString:
         """The API token beside its channel: most entries have none, and lists are wide enough."""
         if entry.token is None:
             return visible(entry.channel)
         return format_html('{}<div class="quiet">{}</div>', entry.channel, visible(entry.token.name))
 
-    @admin.display(description="request", ordering="request__title")
+    @admin.display(description="request")
     def of_request(self, entry: AuditEntry) -> SafeString:
-        return format_html('<a href="{}">{}</a>', request_url(entry.request), visible(entry.request.title))
+        return format_html('<a href="{}">{}</a>', page_of(entry.request), visible(entry.request.title))
 
 
-def request_url(asked: HumanRequest) -> str:
-    return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
+def verifying(request_ids: Iterable[UUID]) -> HttpResponse:
+    """Leads to the verification of these requests' trails."""
+    ids = list(dict.fromkeys(request_ids))[:MOST_VERIFIED]
+    query = urlencode([("request", str(one)) for one in ids])
+    return HttpResponseRedirect(f"{reverse('admin:approvals_auditentry_verify')}?{query}")
 
 
 def token_url(request: HttpRequest, token: ApiToken) -> str | None:
@@ -88,3 +243,20 @@ def token_url(request: HttpRequest, token: ApiToken) -> str | None:
     if not admin_of_tokens.get_queryset(request).filter(pk=token.pk).exists():
         return None
     return reverse("admin:approvals_apitoken_change", args=[token.pk])
+
+
+def _beside(entry: AuditEntry) -> Sequence[tuple[str, int]]:
+    """The entries before and after this one in its chain."""
+    near = AuditEntry.objects.filter(
+        request_id=entry.request_id, sequence__in=[entry.sequence - 1, entry.sequence + 1]
+    )
+    pks = dict(near.values_list("sequence", "pk"))
+    words = (("Entry before", entry.sequence - 1), ("Entry after", entry.sequence + 1))
+    return [(word, pks[sequence]) for word, sequence in words if sequence in pks]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

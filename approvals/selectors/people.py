@@ -46,7 +46,8 @@ class Rights:
 class TimelineEntry:
     """One entry of a request's trail, for people. `content` is None once it has been purged.
 
-    `token` is the name of the API token that was shown, where one was.
+    `token` is the name of the API token that was shown, where one was; `policy` what the request stood under,
+    None in entries that do not say (formats 1 and 2).
     """
 
     id: int
@@ -62,6 +63,8 @@ class TimelineEntry:
     hash: str
     content: dict[str, Any] | None
     token: str | None = None
+    on_behalf_of: str | None = None
+    policy: dict[str, Any] | None = None
 
 
 def visible_to(user_id: int) -> Requests:
@@ -159,7 +162,7 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
     """The trail of a request, oldest entry first."""
     entries = (
         AuditEntry.objects.filter(request_id=request.pk)
-        .select_related("actor", "shown", "token")
+        .select_related("actor", "on_behalf_of", "shown", "token")
         .order_by("sequence")
     )
     return [_timeline_entry(entry) for entry in entries]
@@ -193,6 +196,17 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         allowed_by=entry.allowed_by,
         at=entry.recorded_at,
         hash=entry.hash,
-        content=json.loads(shown.content) if shown else None,
+        content=_object(shown.content) if shown else None,
         token=entry.token.name if entry.token else None,
+        on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
+        policy=(_object(entry.canonical) or {}).get("policy"),
     )
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """What verification will name must not keep people from seeing the rest."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

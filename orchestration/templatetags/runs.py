@@ -17,7 +17,7 @@ from approvals.web.values import visible
 from orchestration import selectors
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run
-from orchestration.web.plan import plan_in_words
+from orchestration.web.plan import ShownStep, plan_in_words
 
 register = template.Library()
 
@@ -57,6 +57,18 @@ def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[st
     """The plan of the run that asks, with the current step marked; nothing where there is no plan."""
     run = _run_behind(request, runs)
     return {"steps": plan_in_words(run.plan) if run else [], "now": now}
+
+
+@register.simple_tag
+def run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
+    """The run that asks, of those that `runs_behind` has found."""
+    return _run_behind(request, runs)
+
+
+@register.filter
+def plan_steps(run: Run) -> list[ShownStep]:
+    """The plan of a run, as pages show it."""
+    return plan_in_words(run.plan)
 
 
 def _asked_from(who: str, origin: Mapping[str, Any], *, linked: bool) -> SafeString:

@@ -1,0 +1,125 @@
+"""Approvals: decided one by one from their pages, or many at once from the list, always after a look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import URLPattern, path
+
+from approvals import deciding
+from approvals.admin.choosing import Chosen, Deed
+from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.commands import Channel
+from approvals.exceptions import ApprovalError
+from approvals.forms import DecisionForm
+from approvals.lifecycle import Kind, Outcome, Verdict
+from approvals.models import Approval, HumanRequest
+from approvals.web.actors import actor_of_http
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+
+@admin.register(Approval)
+class ApprovalAdmin(RequestAdmin):
+    kind = Kind.APPROVAL
+    actions = ("approve", "reject")
+
+    def get_urls(self) -> list[URLPattern]:
+        decide = self.admin_site.admin_view(self.decide_view)
+        return [
+            path("decide/", decide, name="approvals_approval_decide"),
+            self.address_of("approve", self.approve_view),
+            self.address_of("reject", self.reject_view),
+            *super().get_urls(),
+        ]
+
+    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
+        return [
+            Deed(label="Approve…", address=self._url("approve", asked.pk)),
+            Deed(label="Reject…", address=self._url("reject", asked.pk)),
+        ]
+
+    # What is ticked is named by the form. The list may have changed since, and its filters don't matter here.
+
+    @admin.action(description="Approve…", permissions=["decide"])
+    def approve(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
+        return self._confirm(request, self._ticked(request), Verdict.APPROVE)
+
+    @admin.action(description="Reject…", permissions=["decide"])
+    def reject(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
+        return self._confirm(request, self._ticked(request), Verdict.REJECT)
+
+    def approve_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        return self._decided_one(request, request_id, Verdict.APPROVE)
+
+    def reject_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        return self._decided_one(request, request_id, Verdict.REJECT)
+
+    def decide_view(self, request: HttpRequest) -> HttpResponse:
+        """GET asks for confirmation and a reason; POST decides, and tells the outcome of each request."""
+        sent = request.POST if request.method == "POST" else request.GET
+        verdict = Verdict.REJECT if sent.get("decision") == Verdict.REJECT else Verdict.APPROVE
+        return self._decided(request, self.chosen(request, sent.getlist("ids")), verdict, sent)
+
+    def _decided_one(self, request: HttpRequest, request_id: UUID, verdict: Verdict) -> HttpResponse:
+        """Whoever may see it may try: the writer refuses, and has the refusal on record."""
+        data = request.POST.copy()
+        data["decision"] = verdict.value
+        return self._decided(request, self.single(request, request_id), verdict, data)
+
+    def _decided(
+        self, request: HttpRequest, chosen: Chosen, verdict: Verdict, data: QueryDict
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return self._confirm(request, chosen, verdict)
+        form = DecisionForm(chosen.form_subject, data)
+        if not form.is_valid():
+            return self._confirm(request, chosen, verdict, form)
+        if form.unreviewed and chosen.open:
+            form.check_arguments()
+            return self._confirm(request, chosen, verdict, form)
+        results = self._written(request, chosen, form)
+        if len(results) == 1 and is_about_the_form(results[0]):
+            form.refused(results[0])
+            return self._confirm(request, chosen, verdict, form)
+        return self.told(request, chosen.told(results))
+
+    def _written(
+        self, request: HttpRequest, chosen: Chosen, form: DecisionForm
+    ) -> list[Outcome | ApprovalError]:
+        actor = actor_of_http(request, Channel.ADMIN)
+        verdict, comment = form.cleaned_data["decision"], form.cleaned_data["comment"]
+        each = [
+            deciding.Decision(
+                request_id=request_id, verdict=verdict, comment=comment, arguments=form.arguments
+            )
+            for request_id in chosen.ids
+        ]
+        try:
+            return deciding.decide_each(actor, each)
+        except ApprovalError as error:  # no room for all of them: none is decided
+            return [error] * len(each)
+
+    def _ticked(self, request: HttpRequest) -> Chosen:
+        return self.chosen(request, request.POST.getlist(ACTION_CHECKBOX_NAME))
+
+    def _confirm(
+        self, request: HttpRequest, chosen: Chosen, verdict: Verdict, form: DecisionForm | None = None
+    ) -> HttpResponse:
+        form = form or DecisionForm(chosen.form_subject)
+        form.fields["comment"].label = "Reason"
+        context = {
+            "title": "Approve?" if verdict is Verdict.APPROVE else "Reject?",
+            "verdict": verdict.value,
+            "address": self._url("decide"),
+            "chosen": chosen,
+            "form": form,
+            "changes": form.changes() if form.is_bound else [],
+        }
+        return self.shown(request, "admin/approvals/decide.html", context)

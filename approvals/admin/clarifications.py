@@ -1,0 +1,93 @@
+"""Clarifications: answered from their pages, or several from the list, each with its own answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+
+from approvals import deciding
+from approvals.admin.choosing import Chosen, Deed
+from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.commands import Channel
+from approvals.exceptions import ApprovalError
+from approvals.forms import AnswerForm
+from approvals.lifecycle import Kind, Outcome
+from approvals.models import Clarification, HumanRequest
+from approvals.web.actors import actor_of_http
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+
+@admin.register(Clarification)
+class ClarificationAdmin(RequestAdmin):
+    kind = Kind.CLARIFICATION
+    actions = ("answer",)
+
+    def get_urls(self) -> list[URLPattern]:
+        several = self.admin_site.admin_view(self.answers_view)
+        return [
+            path("answer/", several, name="approvals_clarification_answers"),
+            self.address_of("answer", self.answer_view),
+            *super().get_urls(),
+        ]
+
+    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
+        return [Deed(label="Answer…", address=self._url("answer", asked.pk))]
+
+    @admin.action(description="Answer…", permissions=["decide"])
+    def answer(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
+        return self._confirm(request, self.chosen(request, request.POST.getlist(ACTION_CHECKBOX_NAME)))
+
+    def answer_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        """Whoever may see it may try: the writer refuses, and has the refusal on record."""
+        return self._answered(request, self.single(request, request_id))
+
+    def answers_view(self, request: HttpRequest) -> HttpResponse:
+        """GET shows the questions; POST answers all of them, once every answer can be read."""
+        sent = request.POST if request.method == "POST" else request.GET
+        return self._answered(request, self.chosen(request, sent.getlist("ids")))
+
+    def _answered(self, request: HttpRequest, chosen: Chosen) -> HttpResponse:
+        if request.method != "POST":
+            return self._confirm(request, chosen)
+        forms = {asked.pk: AnswerForm(asked, request.POST, prefix=str(asked.pk)) for asked in chosen.requests}
+        readable = [form.is_valid() for form in forms.values()]
+        if not all(readable):
+            return self._confirm(request, chosen, forms)
+        results = [self._written(request, request_id, forms.get(request_id)) for request_id in chosen.ids]
+        if forms and len(results) == 1 and is_about_the_form(results[0]):
+            forms[chosen.ids[0]].refused(results[0])
+            return self._confirm(request, chosen, forms)
+        return self.told(request, chosen.told(results))
+
+    def _written(
+        self, request: HttpRequest, request_id: UUID, form: AnswerForm | None
+    ) -> Outcome | ApprovalError:
+        """What may not be seen has no form; the writer refuses it, and says so on the trail."""
+        said = form.cleaned_data if form else {"answer": "", "comment": ""}
+        try:
+            actor = actor_of_http(request, Channel.ADMIN)
+            return deciding.answer(actor, request_id, said["answer"], comment=said["comment"])
+        except ApprovalError as error:
+            return error
+
+    def _confirm(
+        self, request: HttpRequest, chosen: Chosen, forms: dict[UUID, AnswerForm] | None = None
+    ) -> HttpResponse:
+        if forms is None:
+            forms = {asked.pk: AnswerForm(asked, prefix=str(asked.pk)) for asked in chosen.open}
+        questions = [(asked, forms[asked.pk]) for asked in chosen.open]
+        context = {
+            "title": "Answer?",
+            "chosen": chosen,
+            "questions": questions,
+            "address": self._url("answers"),
+        }
+        return self.shown(request, "admin/approvals/answer.html", context)

@@ -1,0 +1,92 @@
+"""Exports of the trail from the browser: what is chosen, and a stream that holds neither loop nor memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from approvals import exports
+from approvals.exports import FORMATS, Filters
+from approvals.forms import PlainForm
+from approvals.lifecycle import Kind
+
+LINES_AT_ONCE = 500
+
+
+class ExportForm(PlainForm):
+    """Which part of the trail, and in which format. `filters` says it to approvals.exports."""
+
+    since = forms.DateField(
+        required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}), help_text="In UTC."
+    )
+    until = forms.DateField(
+        required=False, label="Until", widget=forms.DateInput(attrs={"type": "date"}), help_text="Included."
+    )
+    actor = forms.CharField(
+        required=False,
+        label="Somebody's deeds",
+        help_text="A username: requests where this person did something.",
+    )
+    kind = forms.ChoiceField(
+        required=False,
+        choices=[("", "Both"), *((kind.value, f"{kind.value.capitalize()}s") for kind in Kind)],
+    )
+    run = forms.CharField(required=False, max_length=100, help_text="The id of the run that asked.")
+    format = forms.ChoiceField(
+        choices=[(name, {"csv": "CSV", "jsonl": "JSON lines"}.get(name, name)) for name in FORMATS],
+        widget=forms.RadioSelect,
+        initial="csv",
+    )
+
+    def clean_actor(self) -> int | None:
+        name = self.cleaned_data["actor"].strip()
+        if not name:
+            return None
+        user = get_user_model()._default_manager.filter(username=name).first()
+        if user is None:
+            raise forms.ValidationError("There is no user of this name.")
+        return int(user.pk)
+
+    @property
+    def filters(self) -> Filters:
+        chosen = self.cleaned_data
+        since, until = chosen["since"], chosen["until"]
+        return Filters(
+            since=since and datetime.combine(since, time(tzinfo=UTC)),
+            until=until and datetime.combine(until, time(tzinfo=UTC)) + timedelta(days=1),
+            actor=chosen["actor"],
+            kind=chosen["kind"] or None,
+            run=chosen["run"].strip() or None,
+        )
+
+
+async def streamed(filters: Filters, format: str) -> AsyncIterator[str]:  # noqa: A002  as the option is called
+    """The export's lines, some at a time, read on a thread of its own: a snapshot belongs to one connection.
+
+    Whoever leaves before the end, ends it. What was sent by then says of itself that it is cut short.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-export")
+    lines = exports.lines(filters, format)
+    loop = asyncio.get_running_loop()
+    try:
+        while piece := await loop.run_in_executor(thread, _piece, lines):
+            yield piece
+    finally:
+        thread.submit(_end, lines)
+        thread.shutdown(wait=False)
+
+
+def _piece(lines: Generator[str, None, None]) -> str:
+    return "".join(islice(lines, LINES_AT_ONCE))
+
+
+def _end(lines: Generator[str, None, None]) -> None:
+    lines.close()
+    connection.close()

@@ -1,0 +1,60 @@
+"""Seals: which entries each vouches for, and what it was signed with. To read; `audit_seal` makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
+from approvals.admin.records import moment_of
+from approvals.models import Seal
+
+SEE = "approvals.view_seal"
+
+
+class Sealed(PeriodFilter):
+    title = "dates"
+    fields = (
+        Typed(name="sealed_from", label="From", kind="date"),
+        Typed(name="sealed_until", label="Until", kind="date"),
+    )
+
+
+@admin.register(Seal)
+class SealAdmin(ListAdmin):
+    """For holders of `view_seal`: a seal says how much there is of what others may not see."""
+
+    page_template = "admin/approvals/seal.html"
+    moment = "sealed_at"
+    list_display = ("name", "sealed", "entries", "chains", "through", "key")
+    list_filter = (Sealed,)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and request.user.has_perm(SEE)
+
+    def page(self, request: HttpRequest, row: Seal) -> dict[str, Any]:
+        return {
+            "title": f"Seal {row.number}",
+            "seal": row,
+            "before": Seal.objects.filter(number=row.number - 1).first(),
+        }
+
+    @admin.display(description="seal")
+    def name(self, seal: Seal) -> str:
+        return f"Seal {seal.number}"
+
+    @admin.display(description="sealed")
+    def sealed(self, seal: Seal) -> SafeString | None:
+        return moment_of(seal.sealed_at)
+
+    @admin.display(description="entries by id")
+    def through(self, seal: Seal) -> str:
+        return f"{seal.first_entry} to {seal.last_entry}"
+
+    @admin.display(description="public key")
+    def key(self, seal: Seal) -> SafeString:
+        return format_html("<code>{}…</code>", seal.public_key[:16])

@@ -1,0 +1,70 @@
+"""A request's trail as its page tells it: who, when, from where, for whom, and what allowed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.utils.dateparse import parse_datetime
+
+from approvals.models import HumanRequest
+from approvals.selectors import TimelineEntry
+from approvals.web.words import Line, in_words
+
+# What events stand on a policy that somebody may ask for later; views and refusals would only repeat it.
+TELLING = {"opened", "decided", "answered", "timed_out", "rescheduled"}
+BY_GROUP = "assigned group "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One entry: `line` says it in words; the rest is what auditors ask about it."""
+
+    line: Line
+    allowed_by: str
+    policy: str
+
+
+def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[Moment]:
+    names = _group_names(trail)
+    return [
+        Moment(
+            line=in_words(entry, asked.required),
+            allowed_by=_allowed(entry.allowed_by, names),
+            policy=_in_words(entry.policy) if entry.event in TELLING else "",
+        )
+        for entry in trail
+    ]
+
+
+def _group_names(trail: Iterable[TimelineEntry]) -> dict[str, str]:
+    """The groups as whose members people decided, by id, as they are called now."""
+    ids = {
+        entry.allowed_by.removeprefix(BY_GROUP) for entry in trail if entry.allowed_by.startswith(BY_GROUP)
+    }
+    if not ids:
+        return {}
+    named = Group.objects.filter(pk__in=[one for one in ids if one.isdecimal()])
+    return {str(pk): name for pk, name in named.values_list("pk", "name")}
+
+
+def _allowed(by: str, names: Mapping[str, str]) -> str:
+    name = names.get(by.removeprefix(BY_GROUP)) if by.startswith(BY_GROUP) else None
+    return f"{by} ({name})" if name else by
+
+
+def _in_words(policy: Mapping[str, Any] | None) -> str:
+    """The policy that an entry names; entries of older formats name none."""
+    if not policy:
+        return ""
+    required = int(policy.get("required", 1))
+    parts = [f"{required} must approve" if required > 1 else "one decides"]
+    if policy.get("four_eyes"):
+        parts.append("not the one who asks")
+    due = parse_datetime(str(policy.get("deadline") or ""))
+    if due is None:
+        return ", ".join([*parts, "no deadline"])
+    otherwise = f", else {policy['on_timeout']}" if policy.get("on_timeout") else ""
+    return ", ".join([*parts, f"until {due:%Y-%m-%d %H:%M:%S} UTC{otherwise}"])
