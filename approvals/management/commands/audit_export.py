@@ -24,7 +24,7 @@ from approvals.management.screen import Misuse, Refused
 
 class Command(BaseCommand):
     help = (
-        "Write entries with what they showed, and all seals. Filters choose requests, all of whose entries are"
+        "Write entries with what they showed, and all seals. Filters choose requests, whose entries are all"
         " written, so that they can be verified: manage.py audit_verify --export FILE. See docs/audit.md."
     )
 
