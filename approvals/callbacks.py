@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -136,10 +136,14 @@ def record(attempts: Sequence[Attempt]) -> None:
 
 
 def send_again(callback_id: UUID) -> bool:
-    """Post this outcome once more, delivered or not, and try for another day. False: there is none."""
+    """Post this outcome once more, delivered or not, and try for another day.
+
+    False: there is none, or none any more, its request having been purged.
+    """
     now = database_now()
     with transaction.atomic():
-        updated = Callback.writing.filter(pk=callback_id).update(
+        there = Callback.writing.filter(pk=callback_id, request__purged_at__isnull=True)
+        updated = there.update(
             status=CallbackStatus.WAITING,
             due_at=now,
             give_up_at=now + LONGEST_TRY,
@@ -148,6 +152,20 @@ def send_again(callback_id: UUID) -> bool:
         )
         transaction.on_commit(partial(hints.send, TOPIC, [callback_id]), robust=True)
     return bool(updated)
+
+
+def without_paths(request_ids: Collection[UUID]) -> None:
+    """Keep only which receivers these outcomes went to: the rest of an address may be a secret."""
+    rows = list(Callback.writing.filter(request_id__in=request_ids))
+    for row in rows:
+        row.url = receiver_of(row.url)
+    Callback.writing.bulk_update(rows, ["url"])
+
+
+def waiting_for(request_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these requests have an outcome that is still to be posted."""
+    waiting = Callback.objects.filter(status=CallbackStatus.WAITING, request_id__in=request_ids)
+    return set(waiting.values_list("request_id", flat=True))
 
 
 def next_due(under_way: Mapping[str, int] | None = None) -> tuple[datetime | None, datetime]:

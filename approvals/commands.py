@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -41,6 +42,10 @@ class Actor:
     def program(cls) -> Actor:
         return cls(user_id=None, channel=Channel.PROGRAM)
 
+
+# Why a removal is refused.
+ALTERED = "altered"
+STILL_NEEDED = "still_needed"
 
 DEADLINE = Actor(user_id=None, channel=Channel.DEADLINE)
 
@@ -157,7 +162,31 @@ class Reschedule:
     timeout: float
 
 
-Command: TypeAlias = OpenRequest | Decide | Answer | Expire | Withdraw | Reassign | View | Reschedule
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purge:
+    """Take away what a closed request asked, and what was shown and said about it before that moment."""
+
+    request_id: UUID
+    actor: Actor
+    before: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Take away the name and the words of one person from a request; what was asked stays.
+
+    While it is pending, only what does not count: that the person looked at it, handed it on, was refused.
+    """
+
+    request_id: UUID
+    actor: Actor
+    user_id: int
+
+
+Removal: TypeAlias = Purge | Forget
+Command: TypeAlias = (
+    OpenRequest | Decide | Answer | Expire | Withdraw | Reassign | View | Reschedule | Removal
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 DEFAULT_ANSWER = "No response received within timeout period"
+# Stands where a title was, before retention took it away.
+REMOVED = "(content removed)"
 
 
 class Kind(StrEnum):

@@ -110,6 +110,8 @@ class HumanRequest(OnRecord):
     final_arguments = JSONText(null=True)
     comment = models.TextField(blank=True)
     approvals = models.PositiveIntegerField(default=0)
+    # When retention took away what it asked and what was said.
+    purged_at = models.DateTimeField(null=True)
 
     # The head of this request's trail: its last entry's number and hash.
     trail_length = models.PositiveIntegerField(default=0)
@@ -313,6 +315,7 @@ class Event(models.TextChoices):
     WITHDRAWN = "withdrawn"
     REASSIGNED = "reassigned"
     RESCHEDULED = "rescheduled"
+    PURGED = "purged"
 
 
 class AuditEntry(OnRecord):

@@ -108,6 +108,11 @@ def reassigns_by(person: Person, audience: Audience) -> str | None:
     return f"permission {MANAGE}" if person.holds(MANAGE) else None
 
 
+def purges_by(person: Person, audience: Audience) -> str | None:
+    """Who manages requests may take away what retention or a person's right has taken away."""
+    return f"permission {MANAGE}" if person.holds(MANAGE) else None
+
+
 def persons(user_ids: Iterable[int]) -> dict[int, Person]:
     """These users as they are now: one query, however many."""
     return asking_persons(user_ids)()

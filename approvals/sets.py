@@ -178,6 +178,11 @@ def update(
     ).count
 
 
+def remove(model: type[models.Model], ids: Iterable[Any]) -> None:
+    """Delete the rows with these ids."""
+    ask(f"DELETE FROM {table(model)} WHERE {among(column(model, 'pk'))}", [values(ids)])  # noqa: S608
+
+
 def end(model: type[models.Model], request_ids: Iterable[Any]) -> None:
     """Have the rows that belong to these requests pending no more."""
     ask(

@@ -22,6 +22,7 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from approvals import hints
 from approvals.database import database_now
 from approvals.exceptions import InvalidRequest
+from approvals.lifecycle import REMOVED
 from approvals.models import ApiToken
 from approvals.payloads import checked_text, seconds
 
@@ -117,6 +118,14 @@ def revoke(token_id: UUID, by_user_id: int | None) -> bool:
     if revoked:
         transaction.on_commit(partial(hints.send, TOPIC, [token_id]), robust=True)
     return bool(revoked)
+
+
+def end_all(user_id: int, by_user_id: int | None) -> int:
+    """End this user's tokens for ever, and take their names, which may tell whose they were."""
+    held = ApiToken.writing.filter(user_id=user_id)
+    holding = list(held.filter(revoked_at__isnull=True).values_list("pk", flat=True))
+    held.update(name=REMOVED)
+    return sum(revoke(token_id, by_user_id) for token_id in holding)
 
 
 def revoked_since(moment: datetime) -> dict[UUID, datetime | None]:

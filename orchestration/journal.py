@@ -138,6 +138,9 @@ def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None,
     run = Run.objects.filter(key=key, owner_id=owner_id).exclude(key="").first()
     if run is None:
         raise UnknownRun("The run could not be recorded: its owner no longer exists.", field="owner")
+    if run.purged_at is not None:
+        detail = f"The key {key!r} belongs to run {run.pk}, whose content has been removed since."
+        raise KeyConflict(detail, field="key")
     # As texts: to Python, true and 1 are equal.
     if run.orchestration != orchestration or canonical(run.input) != canonical(given):
         raise KeyConflict(
@@ -333,7 +336,8 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
     What it still asks must have been taken back. `hand_over` is told the run, in the same transaction.
     """
     with transaction.atomic():
-        changed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED).update(
+        failed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED, purged_at__isnull=True)
+        changed = failed.update(
             status=RunStatus.QUEUED,
             reason="",
             error="",
@@ -347,7 +351,7 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
             changed_at=Now(),
         )
         if not changed:
-            raise AlreadyFinished("Only a failed run can be resumed.")
+            raise AlreadyFinished("Only a failed run can be resumed, and none whose content was removed.")
         _forget_the_unfinished(run_id)
         plan = Run.objects.values_list("plan", flat=True).get(pk=run_id)
         Run.objects.filter(pk=run_id).update(plan=[_as_before(step) for step in plan])

@@ -89,6 +89,8 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField()
+    # When retention took away what went in, what came out, and what was said.
+    purged_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

@@ -15,8 +15,10 @@ from approvals.commands import (
     DEADLINE,
     Actor,
     Command,
+    Forget,
     Keyed,
     OpenRequest,
+    Purge,
     Reassign,
     Reference,
     Reschedule,
@@ -24,6 +26,7 @@ from approvals.commands import (
 )
 from approvals.decisions.figures import Figures
 from approvals.decisions.reading import Said, read
+from approvals.decisions.removal import Removals
 from approvals.lifecycle import Kind, Status, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
 from approvals.statements import together
@@ -59,6 +62,7 @@ class Batch:
         self.viewers = audit.viewers(self._concerned(commands, View))
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = audit.handed_on(self._concerned(commands, Reassign))
+        self.removals = Removals(self._concerned(commands, Purge, Forget))
         self.changed: dict[UUID, None] = {}
         self.closed: set[UUID] = set()
         self.callbacks: list[UUID] = []
@@ -180,6 +184,7 @@ class Batch:
             self._write_assignments()
             sets.insert(Response, self._responses)
             audit.append(links)
+            self.removals.write()
         if closing() + changing() != len(touched):
             raise RuntimeError("a locked request changed under its lock")
         self.callbacks = [

@@ -5,20 +5,25 @@ Permission is tested before state, state before content. Every deed returns what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from approvals import permissions
+from approvals.audit import as_text
 from approvals.commands import (
+    ALTERED,
+    STILL_NEEDED,
     Accepted,
     Actor,
     Answer,
     Command,
     Decide,
     Expire,
+    Forget,
     Keyed,
     OpenRequest,
+    Purge,
     Reassign,
     Reference,
     Refused,
@@ -28,6 +33,7 @@ from approvals.commands import (
     Withdraw,
 )
 from approvals.decisions.batch import Batch
+from approvals.decisions.removal import Shown, question_in
 from approvals.lifecycle import Kind, Outcome, Status, Verdict, is_overdue, tally
 from approvals.models import Event, HumanRequest
 from approvals.payloads import canonical, digest
@@ -71,6 +77,10 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
 
 
 def _attached(command: OpenRequest, row: HumanRequest) -> Result:
+    if row.purged_at is not None:
+        # The recorded outcome would stand for words that nobody can compare any more.
+        detail = f"The key {command.key!r} was used for a request whose content has been removed since."
+        return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
     same_question = (command.kind, command.title) == (row.kind, row.title)
     same_words = command.fingerprint == row.fingerprint or not (command.fingerprint and row.fingerprint)
     if same_question and same_words and _same(command.arguments, row.arguments):
@@ -306,6 +316,60 @@ def _view(batch: Batch, command: View, row: HumanRequest) -> Result:
     return _unchanged(row)
 
 
+# Taking away what may not be kept
+
+
+def _purge(batch: Batch, command: Purge, row: HumanRequest) -> Result:
+    allowed = _may_remove(batch, command.actor, row)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.closed_at is None or row.closed_at >= command.before:
+        return _unchanged(row)
+    shown = batch.removals.recorded_before(row, command.before)
+    altered = _refused_if_altered(shown)
+    if altered or not shown:
+        return altered or _unchanged(row)
+    batch.removals.purge(row, shown, batch.now)
+    removed = {"before": as_text(command.before), "entries": [one.sequence for one in shown]}
+    batch.record(row, Event.PURGED, command.actor, removed, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _forget(batch: Batch, command: Forget, row: HumanRequest) -> Result:
+    allowed = _may_remove(batch, command.actor, row)
+    if isinstance(allowed, Refused):
+        return allowed
+    shown = batch.removals.naming(row, command.user_id)
+    if row.status == Status.PENDING:
+        shown = [one for one in shown if one.event not in {Event.OPENED, Event.DECIDED}]
+    altered = _refused_if_altered(shown)
+    if altered or not shown:
+        return altered or _unchanged(row)
+    batch.removals.forget(row, shown, command.user_id)
+    # What was asked is what others decided: it is vouched for anew, without who asked it.
+    removed = {"kept": question_in(shown), "entries": [one.sequence for one in shown]}
+    batch.record(row, Event.PURGED, command.actor, removed, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _may_remove(batch: Batch, actor: Actor, row: HumanRequest) -> str | Refused:
+    allowed = _allowed(batch, actor, row, permissions.purges_by, {})
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.pk in batch.removals.to_be_posted:
+        return Refused(code=STILL_NEEDED, detail="Its outcome is still to be posted.")
+    return allowed
+
+
+def _refused_if_altered(shown: Sequence[Shown]) -> Refused | None:
+    """What is not as it was hashed is evidence: it stays until somebody has looked at it."""
+    altered = [str(one.sequence) for one in shown if not one.holds]
+    if not altered:
+        return None
+    detail = f"What was shown or said is not what was hashed, at: {', '.join(altered)}. Nothing was removed."
+    return Refused(code=ALTERED, detail=detail)
+
+
 _DEEDS: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
     Decide: _decide,
     Answer: _answer,
@@ -314,6 +378,8 @@ _DEEDS: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
     Reassign: _reassign,
     View: _view,
     Reschedule: _reschedule,
+    Purge: _purge,
+    Forget: _forget,
 }
 
 

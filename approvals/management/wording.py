@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -112,6 +113,15 @@ def refusal(error: ApprovalError) -> Refused:
     field = f" ({error.field})" if error.field else ""
     recorded = f" {outcome_sentence(error.outcome)}" if error.outcome is not None else ""
     return Refused(visible(f"{error.code}: {error.detail}{field}{recorded}"))
+
+
+@contextmanager
+def told_as_refusal() -> Iterator[None]:
+    """What Sayso refuses becomes the command's error."""
+    try:
+        yield
+    except ApprovalError as error:
+        raise refusal(error) from error
 
 
 def _decided_by_time(outcome: Outcome) -> str:

@@ -92,6 +92,9 @@ class Checker:
         self.missing += chain.missing - missing
         # What follows from a broken chain is not worth comparing.
         if not chain.broken:
+            if story.unexplained is not None:
+                detail = "What was shown or said is gone, and no removal is on record since."
+                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, story.unexplained)
             for detail in disagreements(row, said, story):
                 yield chain.fault(FaultKind.ROW, detail)
 

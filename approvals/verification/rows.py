@@ -59,6 +59,8 @@ class Story:
     responses: set[Response] = field(default_factory=set)
     told: dict[str, str] = field(default_factory=dict)
     words_missing: bool = False
+    # The first entry whose content is gone though no purge is on record since.
+    unexplained: int | None = None
 
     def take(self, named: Mapping[str, Any], content: str | None) -> None:
         """The next entry: what it says, and what was shown or said, if that is retained."""
@@ -68,9 +70,13 @@ class Story:
         if outcome:
             self.closed = named
         self.last = named
+        if event == Event.PURGED:
+            self.unexplained = None
+        elif content is None and self.unexplained is None:
+            self.unexplained = named["sequence"]
         if event in {Event.DECIDED, Event.ANSWERED}:
             self._take_response(named)
-        if event == Event.OPENED or outcome or event == Event.DECIDED:
+        if event in {Event.OPENED, Event.DECIDED, Event.PURGED} or outcome:
             self._take_words(event, outcome, None if content is None else json.loads(content))
 
     def _take_response(self, named: Mapping[str, Any]) -> None:
@@ -96,6 +102,11 @@ class Story:
             case Event.OPENED:
                 for name in ("title", "details", "arguments"):
                     self.told[name] = canonical(content[name])
+            case Event.PURGED:
+                # What it kept of contents that it took away.
+                kept = content.get("kept", {})
+                for name in {"title", "details", "arguments", "final_arguments"} & kept.keys():
+                    self.told[name] = canonical(kept[name])
             case Event.DECIDED if content["arguments"] is not None:
                 self.told["final_arguments"] = canonical(content["arguments"])
             case Event.ANSWERED:

@@ -17,6 +17,7 @@ EVENTS = {
     "withdrawn": "Withdrawn",
     "reassigned": "Handed on",
     "rescheduled": "Deadline moved",
+    "purged": "Content removed",
 }
 
 REFUSALS = {

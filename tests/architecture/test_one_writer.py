@@ -138,7 +138,7 @@ def _writes_a_set(node: ast.AST) -> bool:
         return node.module == "approvals.sets"
     return (
         isinstance(node, ast.Attribute)
-        and node.attr in {"insert", "insert_beside", "update", "end"}
+        and node.attr in {"insert", "insert_beside", "update", "end", "remove"}
         and isinstance(node.value, ast.Name)
         and node.value.id == "sets"
     )

@@ -1,0 +1,101 @@
+"""Remove one person's name and words, for good; the trail keeps the number of the account, and verifies."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand
+
+from approvals import accounts, retention
+from approvals.management.installation import require_tables
+from approvals.management.people import acting_person, actor_in_terminal, add_as_option
+from approvals.management.screen import Misuse, Refused, Screen
+from approvals.management.wording import told_as_refusal
+from orchestration import retention as runs
+from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_manager
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove the name and the words of USER: the account becomes removed-<number>, inactive, without"
+        " tokens; comments and answers go, and what entries of the trail showed to USER. Chains still verify."
+        " What others said stays, as do questions that USER asked. Refused while anything of USER is pending."
+        " Can be stopped and called again at any time. See docs/audit.md."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("person", metavar="USER", help="the account of whoever is to be forgotten")
+        parser.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+        add_as_option(parser)
+
+    def handle(self, *, person: str, dry_run: bool, username: str | None = None, **options: Any) -> None:
+        require_tables()
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        operator, forgotten = acting_person(username), _account(person)
+        if operator.pk == forgotten.pk:
+            raise Misuse("Nobody can remove their own account: say who does, with --as USER.")
+        require_manager(operator)
+        counts = retention.forgettable(forgotten.pk)
+        if dry_run:
+            screen.say("Nothing was removed. There are:")
+            found = (
+                ("requests", counts.requests),
+                ("contents of entries", counts.contents),
+                ("responses", counts.responses),
+            )
+            screen.table(("", ""), [(name, str(count)) for name, count in found])
+        _require_nothing_open(forgotten.pk)
+        if dry_run:
+            return
+        ended = accounts.end_access(forgotten.pk, operator.pk)
+        # Whatever came in until then is on record now, and nothing more comes.
+        _require_nothing_open(forgotten.pk)
+        name = accounts.name_after(forgotten.pk)
+        done, needed, altered = 0, 0, list[UUID]()
+        actor = actor_in_terminal(operator, "forget_person")
+        with (
+            progress(screen, "Requests", counts.requests, shown=self.stderr.isatty()) as advance,
+            told_as_refusal(),
+        ):
+            for removed in retention.forget(actor, forgotten.pk):
+                advance(removed.looked_at)
+                done += removed.done
+                needed += removed.needed
+                altered += removed.altered
+            for request_ids in retention.responded(forgotten.pk):
+                runs.forget_in_steps(request_ids, forgotten.get_username(), name)
+        refuse_if_altered(altered)
+        if needed:
+            raise Refused(f"still_needed: {needed} outcomes are still to be posted. Try again later.")
+        accounts.take_name(forgotten.pk)
+        screen.say(f"The account is {name!r} now. Removed from {done} requests; {ended} API tokens ended.")
+
+
+def _account(username: str) -> User:
+    found: User | None = get_user_model()._default_manager.filter(username=username).first()
+    if found is None:
+        raise Misuse(f"There is no account {username!r}.")
+    return found
+
+
+def _require_nothing_open(user_id: int) -> None:
+    """`Refused` where something still needs this person, or what this person said."""
+    if requests := retention.pending_of(user_id):
+        raise Refused(
+            f"still_needed: {len(requests)} pending requests were asked by, are assigned to, or voted on by"
+            f" this person: {_named(requests)}. Have them decided, handed on or withdrawn first."
+        )
+    if open_runs := runs.open_runs_of(user_id):
+        raise Refused(
+            f"still_needed: {len(open_runs)} runs of this person are under way: {_named(open_runs)}."
+            " Have them end, or cancel them, first."
+        )
+
+
+def _named(ids: Sequence[UUID]) -> str:
+    return ", ".join(map(str, ids[:NAMED_AT_MOST])) + (", …" if len(ids) > NAMED_AT_MOST else "")

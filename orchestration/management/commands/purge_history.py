@@ -1,0 +1,108 @@
+"""Retention: what was shown and said goes after some days, the verifiable chain stays."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand
+
+from approvals import retention as requests
+from approvals.commands import Actor
+from approvals.database import database_now
+from approvals.management.installation import require_tables
+from approvals.management.people import acting_person, actor_in_terminal, add_as_option
+from approvals.management.screen import Misuse, Screen
+from approvals.management.wording import moment, told_as_refusal
+from orchestration import retention as runs
+from orchestration.management.removing import progress, refuse_if_altered, require_manager
+
+LONGEST = 36_500
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove what was shown and said: of requests that were closed, and of runs that ended, more than"
+        " DAYS days ago. Entries of the trail, their hashes, times and actors stay, and still verify; every"
+        " removal is an entry itself. What is pending or under way is never touched. Can be stopped and"
+        " called again at any time. See docs/audit.md."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--older-than", required=True, metavar="DAYS", help="a whole number, 1 or more")
+        parser.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+        add_as_option(parser)
+
+    def handle(self, *, older_than: str, dry_run: bool, username: str | None = None, **options: Any) -> None:
+        days = _days(older_than)
+        require_tables()
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        before = database_now() - timedelta(days=days)
+        person = acting_person(username)
+        require_manager(person)
+        with progress(screen, "Requests", requests.due(before), shown=self.stderr.isatty()) as advance:
+            if dry_run:
+                _counted(screen, before, advance)
+                return
+            altered = _purged(screen, actor_in_terminal(person, "purge_history"), before, advance)
+        refuse_if_altered(altered)
+
+
+def _days(text: str) -> int:
+    """`Misuse` where this is no number of days."""
+    try:
+        days = int(text)
+    except (TypeError, ValueError):
+        days = 0
+    if not 1 <= days <= LONGEST:
+        raise Misuse(f"--older-than {text}: give a whole number of days, from 1 to {LONGEST}.")
+    return days
+
+
+def _counted(screen: Screen, before: datetime, advance: Any) -> None:
+    requests_, contents, responses = 0, 0, 0
+    for counts in requests.purgeable(before, sparing=runs.still_open):
+        advance(counts.looked_at)
+        requests_ += counts.requests
+        contents += counts.contents
+        responses += counts.responses
+    ended = runs.purgeable_runs(before)
+    _show(
+        screen,
+        f"Closed or ended before {moment(before)}; nothing was removed:",
+        {
+            "requests": requests_,
+            "contents of entries": contents,
+            "responses": responses,
+            "runs": ended.runs,
+            "steps": ended.steps,
+            "messages": ended.messages,
+        },
+    )
+
+
+def _purged(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
+    """Purge; the requests that were left as they are because they were altered."""
+    done, altered = 0, list[UUID]()
+    with told_as_refusal():
+        for removed in requests.purge(actor, before, sparing=runs.still_open):
+            advance(removed.looked_at)
+            done += removed.done
+            altered += removed.altered
+    ended = runs.Counts()
+    for counts in runs.purge_runs(before):
+        ended += counts
+    _show(
+        screen,
+        f"Removed what was closed or ended before {moment(before)}:",
+        {"requests": done, "runs": ended.runs, "steps": ended.steps, "messages": ended.messages},
+    )
+    return altered
+
+
+def _show(screen: Screen, heading: str, counts: Mapping[str, int]) -> None:
+    screen.say(heading)
+    screen.table(("", ""), [(name, str(count)) for name, count in counts.items()])
