@@ -106,6 +106,7 @@ class RunAdmin(ListAdmin):
         return {
             "title": str(row),
             "run": run,
+            "reason": run.reason.replace("_", " "),
             "plan": plan_in_words(run.plan),
             "steps": steps,
             "asked": sorted((one for one in asked if one.pk in seen), key=lambda one: one.opened_at),

@@ -31,8 +31,8 @@ class ExportForm(PlainForm):
     )
     actor = forms.CharField(
         required=False,
-        label="Somebody's deeds",
-        help_text="A username: requests where this person did something.",
+        label="Who did something",
+        help_text="A username.",
     )
     kind = forms.ChoiceField(
         required=False,

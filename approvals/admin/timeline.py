@@ -33,7 +33,7 @@ def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[Moment
         Moment(
             line=in_words(entry, asked.required),
             allowed_by=_allowed(entry.allowed_by, names),
-            policy=_in_words(entry.policy) if entry.event in TELLING else "",
+            policy=policy_in_words(entry.policy) if entry.event in TELLING else "",
         )
         for entry in trail
     ]
@@ -55,7 +55,7 @@ def _allowed(by: str, names: Mapping[str, str]) -> str:
     return f"{by} ({name})" if name else by
 
 
-def _in_words(policy: Mapping[str, Any] | None) -> str:
+def policy_in_words(policy: Mapping[str, Any] | None) -> str:
     """The policy that an entry names; entries of older formats name none."""
     if not policy:
         return ""

@@ -21,10 +21,11 @@ from approvals.admin.choosing import page_of
 from approvals.admin.exporting import ExportForm, streamed
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.timeline import policy_in_words
 from approvals.commands import Channel
 from approvals.database import database_now
 from approvals.lifecycle import CLOSED, Kind
-from approvals.models import ApiToken, AuditEntry, ShownContent
+from approvals.models import ApiToken, AuditEntry, Event, ShownContent
 from approvals.web.values import visible
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ if TYPE_CHECKING:
 EXPORT = "approvals.view_auditentry"
 MOST_VERIFIED = 100
 HASH_LENGTH = 64
+
+
+class OfEvent(admin.SimpleListFilter):
+    title = "event"
+    parameter_name = "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label).capitalize()) for value, label in Event.choices]
+
+    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
+        return queryset.filter(event=self.value()) if self.value() else queryset
 
 
 class OfOutcome(admin.SimpleListFilter):
@@ -104,7 +116,7 @@ class AuditEntryAdmin(ListAdmin):
     page_template = "admin/approvals/entry.html"
     moment = "recorded_at"
     list_display = ("recorded", "happened", "of_request", "who", "came_by", "address", "allowed_by")
-    list_filter = ("event", OfOutcome, ByChannel, OfKind, Who, Recorded)
+    list_filter = (OfEvent, OfOutcome, ByChannel, OfKind, Who, Recorded)
     list_select_related = ("request", "actor", "on_behalf_of", "token")
     search_fields = ("request__title",)
     search_help_text = "Words of the request's title, its id or its run's, or the hash of an entry"
@@ -145,12 +157,15 @@ class AuditEntryAdmin(ListAdmin):
 
     def page(self, request: HttpRequest, row: AuditEntry) -> dict[str, Any]:
         entry = AuditEntry.objects.select_related("request", "actor", "on_behalf_of", "token").get(pk=row.pk)
+        shown = ShownContent.objects.filter(entry=entry).first()
         return {
             "title": f"{entry.get_event_display().capitalize()}: {entry.request}",
             "entry": entry,
             "request_url": page_of(entry.request),
             "token_url": entry.token and token_url(request, entry.token),
-            "shown": ShownContent.objects.filter(entry=entry).first(),
+            "shown": shown,
+            "said": selectors.object_of(shown.content) if shown else None,
+            "policy": policy_in_words((selectors.object_of(entry.canonical) or {}).get("policy")),
             "faults": verification.verify_request(entry.request_id),
             "others": _beside(entry),
         }

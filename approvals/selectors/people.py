@@ -196,14 +196,14 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         allowed_by=entry.allowed_by,
         at=entry.recorded_at,
         hash=entry.hash,
-        content=_object(shown.content) if shown else None,
+        content=object_of(shown.content) if shown else None,
         token=entry.token.name if entry.token else None,
         on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
-        policy=(_object(entry.canonical) or {}).get("policy"),
+        policy=(object_of(entry.canonical) or {}).get("policy"),
     )
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def object_of(text: str) -> dict[str, Any] | None:
     """What verification will name must not keep people from seeing the rest."""
     try:
         value = json.loads(text)
