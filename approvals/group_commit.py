@@ -17,7 +17,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection
 
 from approvals import decisions, telemetry
 from approvals.commands import Command, Result
@@ -26,7 +26,8 @@ from approvals.exceptions import Busy, Unavailable
 
 logger = logging.getLogger(__name__)
 
-_LOST = (OperationalError, InterfaceError)
+# A process that was frozen in a transaction finds it ended: that is an InternalError.
+_LOST = (OperationalError, InterfaceError, InternalError)
 # A command, its future, and the span of whoever handed it over.
 _Queued = tuple[Command, "Future[Result]", Any]
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 
 from approvals import hints
 from approvals import selectors as approvals_selectors
@@ -149,7 +149,7 @@ async def _read_when_possible(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
     while True:
         try:
             return await in_database(_read, seen)
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
             pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
             attempt += 1
             log.warning("run not read retry_in=%s error=%s", pause, error)
