@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Exists, Subquery
+from django.db.models import Exists, QuerySet, Subquery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Resolver:
     """The name of each request's origin, as a column; NULL where it has none of this kind."""
     named: Callable[[str], Exists]
     """The condition that a request's origin has this name."""
+    table: Callable[[], QuerySet[Any, Any]]
+    """All of them: `origin`, the id as requests have it, and `name`; to be joined with many requests."""
 
 
 _resolvers: dict[str, Resolver] = {}

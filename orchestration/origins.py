@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import CharField, Exists, Func, OuterRef, QuerySet, Subquery, UUIDField
+from django.db.models import CharField, Exists, F, Func, OuterRef, QuerySet, Subquery, UUIDField
 
 from approvals.origins import Resolver
 from orchestration.catalog import orchestrations
@@ -30,8 +30,23 @@ class AsRunId(Func):
         return f"REPLACE({sql}, '-', '')", params
 
 
+class AsOriginId(Func):
+    """An id as requests have it."""
+
+    output_field = CharField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        sql, params = compiler.compile(self.source_expressions[0])
+        return f"{sql}::text", params
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        sql, params = compiler.compile(self.source_expressions[0])
+        places = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+        return "||'-'||".join(f"substr({sql}, {start}, {length})" for start, length in places), params * 5
+
+
 def resolver() -> Resolver:
-    return Resolver(word="orchestration", names=_names, name=_name, named=_named)
+    return Resolver(word="orchestration", names=_names, name=_name, named=_named, table=_table)
 
 
 def _names() -> list[str]:
@@ -44,6 +59,10 @@ def _name() -> Subquery:
 
 def _named(name: str) -> Exists:
     return Exists(_runs().filter(orchestration=name))
+
+
+def _table() -> QuerySet[Run, Any]:
+    return Run.objects.values(origin=AsOriginId("id"), name=F("orchestration"))
 
 
 def _runs() -> QuerySet[Run]:

@@ -6,15 +6,31 @@ between two of them as far as that is. SQLite has no such function; window funct
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from django.db import connection
 
-from approvals.reports.figures import PERCENTILES
+from approvals.reports.figures import DECIDED, ENDS, PERCENTILES
 
 Times = tuple[float, ...]
+Params = Sequence[Any]
+
+ALL = object()
+"""In the place of a part: all of them together."""
+
+_DECIDED = ", ".join(f"'{status}'" for status in DECIDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closings:
+    """What was closed of one part: how many came to each end, and the percentiles of what people decided."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    times: Times = ()
 
 
 class Dialect(Protocol):
@@ -22,20 +38,12 @@ class Dialect(Protocol):
         """Seconds from a moment to a column's."""
         ...
 
-    def between(self, first: str, second: str) -> str:
-        """Seconds from one column to another, exact to the microsecond."""
-        ...
-
     def slot(self, column: str, origin: datetime, width: int) -> str:
         """In which stretch of so many seconds a column's moment is, counted from 0 at `origin`."""
         ...
 
-    def percentiles(self, part: str, seconds: str, facts: str) -> str:
-        """A statement over a table expression; `times` reads its rows."""
-        ...
-
-    def times(self, row: Sequence[Any]) -> Times:
-        """The percentiles in a row of that statement, after its part."""
+    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
+        """By part, and of `ALL`. `facts` is a query for closed requests: status, opened_at, closed_at."""
         ...
 
 
@@ -43,21 +51,25 @@ class PostgreSQL:
     def seconds(self, column: str, since: datetime) -> str:
         return f"(date_part('epoch', {column}) - {since.timestamp()!r})"
 
-    def between(self, first: str, second: str) -> str:
-        return f"date_part('epoch', {second} - {first})"
-
     def slot(self, column: str, origin: datetime, width: int) -> str:
         return f"floor({self.seconds(column, origin)} / {width})::integer"
 
-    def percentiles(self, part: str, seconds: str, facts: str) -> str:
+    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
+        counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in ENDS)
         shares = ", ".join(str(percent / 100) for percent in PERCENTILES.values())
-        return (
-            f"SELECT {part}, percentile_cont(ARRAY[{shares}]) WITHIN GROUP (ORDER BY {seconds})"  # noqa: S608
-            f" FROM {facts} GROUP BY 1"
+        found = fetched(
+            f"SELECT GROUPING(part), part, {counts}, percentile_cont(ARRAY[{shares}])"  # noqa: S608
+            f" WITHIN GROUP (ORDER BY seconds) FILTER (WHERE status IN ({_DECIDED}))"
+            f" FROM (SELECT {part} AS part, status, date_part('epoch', closed_at - opened_at) AS seconds"
+            f" FROM ({facts}) facts) closed GROUP BY GROUPING SETS ((part), ())",
+            params,
         )
-
-    def times(self, row: Sequence[Any]) -> Times:
-        return tuple(row[0])
+        return {
+            ALL if is_all else each: Closings(
+                ends=Counter(dict(zip(ENDS, ends, strict=True))), times=tuple(times or ())
+            )
+            for is_all, each, *ends, times in found
+        }
 
 
 class SQLite:
@@ -67,28 +79,45 @@ class SQLite:
         whole, rest = int(since.timestamp()), since.microsecond / 1e6
         return f"({_whole(column)} - {whole} + ({_rest(column)} - {rest!r}))"
 
-    def between(self, first: str, second: str) -> str:
-        return f"({_whole(second)} - {_whole(first)} + ({_rest(second)} - {_rest(first)}))"
-
     def slot(self, column: str, origin: datetime, width: int) -> str:
         return f"(({_whole(column)} - {int(origin.timestamp())}) / {width})"
 
-    def percentiles(self, part: str, seconds: str, facts: str) -> str:
-        found = ", ".join(_two_values(percent) for percent in PERCENTILES.values())
-        return (
-            f"WITH timed AS (SELECT {part} AS part, {seconds} AS seconds FROM {facts}),"  # noqa: S608
+    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
+        made: defaultdict[Any, Counter[str]] = defaultdict(Counter)
+        for each, status, count in fetched(
+            f"SELECT {part}, status, count(*) FROM ({facts}) facts GROUP BY 1, 2",  # noqa: S608
+            params,
+        ):
+            made[each][status] += count
+            made[ALL][status] += count
+        times = self._times(part, facts, params) | {ALL: self._times("NULL", facts, params).get(None, ())}
+        return {each: Closings(ends=ends, times=times.get(each, ())) for each, ends in made.items()}
+
+    def _times(self, part: str, facts: str, params: Params) -> dict[Any, Times]:
+        seconds = (
+            f"{_whole('closed_at')} - {_whole('opened_at')} + ({_rest('closed_at')} - {_rest('opened_at')})"
+        )
+        values = ", ".join(_two_values(percent) for percent in PERCENTILES.values())
+        found = fetched(
+            f"WITH timed AS (SELECT {part} AS part, {seconds} AS seconds FROM ({facts}) facts"  # noqa: S608
+            f" WHERE status IN ({_DECIDED})),"
             " ranked AS (SELECT part, seconds,"
             " row_number() OVER (PARTITION BY part ORDER BY seconds) - 1 AS place,"
             " count(*) OVER (PARTITION BY part) - 1 AS last FROM timed)"
-            f" SELECT part, max(last), {found} FROM ranked GROUP BY part"
+            f" SELECT part, max(last), {values} FROM ranked GROUP BY part",
+            params,
         )
-
-    def times(self, row: Sequence[Any]) -> Times:
-        return tuple(_between_two(row[0], row[1:]))
+        return {part: tuple(_between_two(last, values)) for part, last, *values in found}
 
 
 def dialect() -> Dialect:
     return PostgreSQL() if connection.vendor == "postgresql" else SQLite()
+
+
+def fetched(statement: str, params: Params) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return list(cursor.fetchall())
 
 
 def _whole(column: str) -> str:

@@ -1,0 +1,98 @@
+"""A report as a file: JSON for programs, CSV for spreadsheets, HTML for people; see docs/reports.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles import finders
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from approvals.exports.formats import guarded
+from approvals.reports import presentation, words
+from approvals.reports.figures import Figures, Report
+from approvals.reports.grouping import By
+from approvals.reports.periods import Period
+
+STYLE = "approvals/report.css"
+
+
+def as_json(report: Report) -> str:
+    """As docs/report.schema.json says."""
+    document = {
+        "made_at": _moment(report.made_at),
+        **_period(report.period),
+        "by": report.by.value,
+        "total": _figures(report.total),
+        "rows": [{"name": row.name, **_period(row.period), **_figures(row.figures)} for row in report.rows],
+        "timeline": [{**_period(slot.period), **_figures(slot.figures)} for slot in report.timeline],
+        "opened_by_weekday_and_hour": [list(day) for day in report.hours],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """A row for each part and one for all; the cells of a part without name, and of no figure, are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["by", "name", "since", "until", *(column.name for column in words.COLUMNS)])
+    for cells in _csv_rows(report):
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def as_html(report: Report) -> str:
+    """One file with all that it needs."""
+    style = finders.find(STYLE)
+    if style is None:
+        raise FileNotFoundError(STYLE)
+    # It ends no style element: it is our own.
+    context = {"style": SafeString(Path(style).read_text()), "shown": presentation.shown(report)}
+    return render_to_string("reports/file.html", context)
+
+
+FORMATS: Mapping[str, tuple[Callable[[Report], str], str]] = {
+    "csv": (as_csv, "text/csv; charset=utf-8"),
+    "json": (as_json, "application/json"),
+    "html": (as_html, "text/html; charset=utf-8"),
+}
+
+
+def _csv_rows(report: Report) -> Iterator[list[Any]]:
+    for row in report.rows:
+        yield _cells(report.by.value, row.name or "", row.period, row.figures)
+    yield _cells("total", "", report.period, report.total)
+
+
+def _cells(by: str, name: str, period: Period, figures: Figures) -> list[Any]:
+    times = _period(period)
+    values = _figures(figures).values()
+    return [by, guarded(name), *times.values(), *("" if value is None else value for value in values)]
+
+
+def _figures(figures: Figures) -> dict[str, float | None]:
+    return {column.name: column.value(figures) for column in words.COLUMNS}
+
+
+def _period(period: Period) -> dict[str, str]:
+    return {"since": _moment(period.since), "until": _moment(period.until)}
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option is called
+    last = words.days(report.period).rpartition(" ")[2]
+    return f"report-by-{report.by}-{report.period.since:%Y-%m-%d}-{last}.{format}"
+
+
+def parts() -> list[tuple[str, str]]:
+    """What a report can be grouped by, and what people call it."""
+    return [(by.value, words.BY[by]) for by in By]

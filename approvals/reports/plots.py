@@ -1,0 +1,302 @@
+"""Plots of a report as SVG, drawn by pygal on the server, to stand inside a page.
+
+What is left of pygal's drawing are shapes, words and classes: no style, script or id. So it fits any
+Content-Security-Policy, and a stylesheet (`report.css`) gives it colours: light, dark and print. Each shape
+says in its title what it shows; each plot has its figures with it, as a table.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from approvals.reports import words
+from approvals.reports.figures import Figures, Report, Slot
+
+WIDTH, HEIGHT = 900, 300
+# More labels than these would run into each other.
+LABELS = 7
+SVG = "http://www.w3.org/2000/svg"
+
+# What people count in, for logarithmic axes: times to decide span from seconds to weeks.
+_TIMES = {
+    0.01: "0.01 s",
+    0.1: "0.1 s",
+    1.0: "1 s",
+    10.0: "10 s",
+    60.0: "1 min",
+    600.0: "10 min",
+    3_600.0: "1 h",
+    21_600.0: "6 h",
+    86_400.0: "1 d",
+    604_800.0: "7 d",
+    2_592_000.0: "30 d",
+    31_536_000.0: "1 y",
+    315_360_000.0: "10 y",
+}
+_SHORTEST = min(_TIMES)
+_PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """`look` is a class that the stylesheet knows."""
+
+    column: words.Column
+    look: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """`svg` is safe as it stands: all its words are escaped. `rows` are the figures behind it."""
+
+    name: str
+    title: str
+    summary: str
+    svg: str
+    series: Sequence[Series]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+Draw = Callable[[Sequence[Figures], Sequence[Series]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """What a plot is to show. `summary` has a place for the word "day" or "week"."""
+
+    name: str
+    title: str
+    summary: str
+    series: Sequence[Series]
+    draw: Draw
+
+
+def plots(report: Report) -> list[Plot]:
+    return [_plot(report, sketch) for sketch in _sketches()]
+
+
+def _sketches() -> Iterator[Sketch]:
+    yield Sketch(
+        name="times",
+        title="Time to decision",
+        summary="How long people took, from opening to decision, for what was decided in each {slot}.",
+        series=_series(median="Median", p90="p90: nine in ten were quicker", p95="p95"),
+        draw=_lines_of_times,
+    )
+    yield Sketch(
+        name="outcomes",
+        title="Outcomes",
+        summary="What was closed in each {slot}, by how it ended.",
+        series=_series(
+            approved="Approved",
+            rejected="Rejected",
+            answered="Answered",
+            timed_out="Timed out",
+            withdrawn="Withdrawn",
+        ),
+        draw=_bars,
+    )
+    yield Sketch(
+        name="backlog",
+        title="Backlog",
+        summary="How many requests were open at the end of each {slot}.",
+        series=_series(backlog="Open"),
+        draw=_area,
+    )
+    yield Sketch(
+        name="ages",
+        title="Age of the backlog",
+        summary="How long what was open at the end of each {slot} had been open by then.",
+        series=_series(mean_age="Mean", oldest="Oldest"),
+        draw=_lines_of_times,
+    )
+
+
+def _plot(report: Report, sketch: Sketch) -> Plot:
+    slots = report.timeline
+    summary = sketch.summary.format(slot="day" if report.days else "week")
+    names = [words.days(slot.period) for slot in slots]
+    chart = sketch.draw([slot.figures for slot in slots], sketch.series)
+    chart.x_labels = names
+    chart.x_labels_major = names[:: max(1, -(-len(names) // LABELS))]
+    drawn = ET.fromstring(chart.render())  # noqa: S314  our own
+    return Plot(
+        name=sketch.name,
+        title=sketch.title,
+        summary=summary,
+        svg=_cleaned(drawn, f"{sketch.title}. {summary}", sketch.series),
+        series=sketch.series,
+        rows=[(each, _texts(slot, sketch.series)) for each, slot in zip(names, slots, strict=True)],
+    )
+
+
+def _series(**names: str) -> list[Series]:
+    by_attribute = {column.attribute: column for column in words.COLUMNS}
+    return [
+        Series(column=by_attribute[attribute], look=attribute, name=name) for attribute, name in names.items()
+    ]
+
+
+def _texts(slot: Slot, series: Sequence[Series]) -> list[str]:
+    return [each.column.text(slot.figures) for each in series]
+
+
+def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
+    rows = {each.name: [_at_least(getattr(one, each.look)) for one in figures] for each in series}
+    there = [value for row in rows.values() for value in row if value is not None] or [_SHORTEST, 60.0]
+    low = max(time for time in _TIMES if time <= min(there))
+    high = min((time for time in _TIMES if time > max(there)), default=max(_TIMES))
+    ticks = [{"label": name, "value": time} for time, name in _TIMES.items() if low <= time <= high]
+    chart = _pygal().Line(
+        **_options(), logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
+    )
+    chart.y_labels = ticks
+    return _with(chart, rows)
+
+
+def _at_least(seconds: float | None) -> float | None:
+    """A logarithm has no place for nothing."""
+    return None if seconds is None else max(seconds, _SHORTEST)
+
+
+def _bars(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
+    return _with(
+        _pygal().StackedBar(**_options(), **_whole(figures, series, stacked=True)), _counts(figures, series)
+    )
+
+
+def _area(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
+    return _with(
+        _pygal().Line(**_options(), **_whole(figures, series), fill=True, include_x_axis=True),
+        _counts(figures, series),
+    )
+
+
+def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, list[Any]]:
+    return {each.name: [getattr(one, each.look) for one in figures] for each in series}
+
+
+def _whole(figures: Sequence[Figures], series: Sequence[Series], *, stacked: bool = False) -> dict[str, Any]:
+    """An axis of a few whole numbers, from nought."""
+    together = sum if stacked else max
+    most = max((together(getattr(one, each.look) for each in series) for one in figures), default=0)
+    step = _step(max(most, 1) / 5)
+    ticks = [number * step for number in range(-(-max(most, 1) // step) + 1)]
+    return {"formatter": _count, "y_labels": ticks, "range": (0, ticks[-1])}
+
+
+def _step(least: float) -> int:
+    """1, 2 or 5, or such a number of tens, hundreds …"""
+    size = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * size >= least:
+                return step * size
+        size *= 10
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _with(chart: Any, rows: dict[str, list[Any]]) -> Any:
+    for name, values in rows.items():
+        chart.add(name, values)
+    return chart
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "margin": 8,
+        "margin_right": 40,
+        "js": [],
+        "css": [],
+        "show_legend": False,
+        "show_minor_x_labels": False,
+        "dots_size": 3,
+        "style": _pygal().style.Style(label_font_size=15, major_label_font_size=15),
+    }
+
+
+def _pygal() -> Any:
+    import pygal
+
+    # It leaves an import hook of an old kind, about which Python warns at every later import.
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
+    return pygal
+
+
+# What is left of pygal's drawing
+
+
+def _cleaned(root: ET.Element, told: str, series: Sequence[Series]) -> str:
+    ET.register_namespace("", SVG)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _tag(child) in {"style", "script", "defs", "title"} or "tooltip-overlay" in _classes(child):
+                parent.remove(child)
+    for place, each in enumerate(series):
+        for group in root.iter(f"{{{SVG}}}g"):
+            if f"serie-{place}" in _classes(group):
+                group.set("class", f"series look-{each.look}")
+                _say_what_is_shown(group, each.name)
+    for element in root.iter():
+        for attribute in ("id", "style"):
+            element.attrib.pop(attribute, None)
+        for attribute in _PLACES & set(element.attrib):
+            element.set(attribute, _shorter(element.attrib[attribute]))
+    _drop_empty(root)
+    root.set("class", "drawing")
+    root.set("role", "img")
+    root.set("aria-label", f"{told} The figures are in the table below.")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _say_what_is_shown(group: ET.Element, name: str) -> None:
+    """Browsers show a shape's title where the pointer rests."""
+    for parent in group.iter():
+        found = {_classes(child): child for child in parent if _tag(child) == "desc"}
+        if not found:
+            continue
+        value, when = found.get(("value",)), found.get(("x_label",))
+        for child in found.values():
+            parent.remove(child)
+        said = f"{name}: {'' if value is None else value.text}"
+        title = ET.Element(f"{{{SVG}}}title")
+        title.text = said if when is None else f"{when.text}, {said}"
+        parent.insert(0, title)
+
+
+def _drop_empty(element: ET.Element) -> None:
+    for child in list(element):
+        _drop_empty(child)
+        if _tag(child) == "g" and not len(child):
+            element.remove(child)
+
+
+def _shorter(places: str) -> str:
+    """A tenth of a point is what anybody can see."""
+    return re.sub(r"(\d\.\d)\d+", r"\1", places)
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _classes(element: ET.Element) -> tuple[str, ...]:
+    return tuple(element.get("class", "").split())
+
+
+def levels(hours: Sequence[Sequence[int]], count: int = 8) -> Iterator[list[tuple[int, int]]]:
+    """For the map of the week: each hour's number and its shade, from 0 (nothing) to `count` (the most)."""
+    most = max(map(max, hours), default=0) or 1
+    for day in hours:
+        yield [(number, -(-number * count // most)) for number in day]

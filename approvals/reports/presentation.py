@@ -1,0 +1,134 @@
+"""A report as pages and files show it: figures, plots, a map of the week, a table. Texts and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from approvals.reports import words
+from approvals.reports.figures import Figures, Report, Row
+from approvals.reports.grouping import By
+from approvals.reports.periods import Period
+from approvals.reports.plots import Plot, levels, plots
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class Links(Protocol):
+    def url(self, column: str, period: Period, part: tuple[By, str | None] | None = None) -> str:
+        """Where the requests behind a figure are listed; empty where they can't be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One of the figures that come first; `note` says more of it."""
+
+    heading: str
+    figure: Cell
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """One hour of the week: how much was opened in it, and its shade."""
+
+    number: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the templates in `templates/reports` are given as `shown`."""
+
+    report: Report
+    period: str
+    made_at: str
+    by: str
+    tiles: Sequence[Tile]
+    plots: Sequence[Plot]
+    week: Sequence[tuple[str, Sequence[Hour]]]
+    hours: Sequence[int]
+    columns: Sequence[words.Column]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    total: Sequence[Cell]
+
+
+def shown(report: Report, links: Links | None = None) -> Shown:
+    columns = words.columns(report.by)
+    return Shown(
+        report=report,
+        period=words.period(report.period),
+        made_at=words.moment(report.made_at),
+        by=words.BY[report.by],
+        tiles=list(_tiles(report, links)),
+        plots=plots(report),
+        week=list(_week(report)),
+        hours=range(24),
+        columns=columns,
+        rows=[(words.part(report, row), _cells(report, row, columns, links)) for row in report.rows],
+        total=[_cell(column, report.total, report.period, None, links) for column in columns],
+    )
+
+
+def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
+    total, by_name = report.total, {column.attribute: column for column in words.COLUMNS}
+
+    def figure(name: str) -> Cell:
+        return _cell(by_name[name], total, report.period, None, links)
+
+    yield Tile(heading="Opened", figure=figure("opened"))
+    yield Tile(heading="Approved", figure=figure("approved"))
+    yield Tile(heading="Rejected", figure=figure("rejected"))
+    yield Tile(heading="Answered", figure=figure("answered"))
+    rate = by_name["timeout_rate"].text(total)
+    yield Tile(heading="Timed out", figure=figure("timed_out"), note=f"{rate} of what was to be decided")
+    yield Tile(heading="Withdrawn", figure=figure("withdrawn"))
+    tail = " · ".join(f"{each} {by_name[each].text(total)}" for each in ("p90", "p95"))
+    yield Tile(heading="Median time to decision", figure=figure("median"), note=tail)
+    oldest = f"oldest {by_name['oldest'].text(total)}" if total.backlog else "nothing waits"
+    yield Tile(heading="Open at the end", figure=figure("backlog"), note=oldest)
+
+
+def _cells(report: Report, row: Row, columns: Sequence[words.Column], links: Links | None) -> list[Cell]:
+    part = None if report.by is By.DAY else (report.by, row.name)
+    return [_cell(column, row.figures, row.period, part, links) for column in columns]
+
+
+def _cell(
+    column: words.Column,
+    figures: Figures,
+    period: Period,
+    part: tuple[By, str | None] | None,
+    links: Links | None,
+) -> Cell:
+    there = bool(getattr(figures, column.attribute))
+    url = links.url(column.attribute, period, part) if links and there else ""
+    return Cell(text=column.text(figures), url=url)
+
+
+def _week(report: Report) -> Iterator[tuple[str, list[Hour]]]:
+    for name, day in zip(WEEKDAYS, levels(report.hours), strict=True):
+        yield (
+            name,
+            [
+                Hour(
+                    number=number,
+                    level=level,
+                    title=f"{name}, {hour:02}:00 to {hour + 1:02}:00 UTC: {number:,} opened",
+                )
+                for hour, (number, level) in enumerate(day)
+            ],
+        )
+
+
+def as_context(report: Report, links: Links | None = None) -> dict[str, Any]:
+    return {"shown": shown(report, links)}

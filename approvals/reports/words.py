@@ -1,0 +1,133 @@
+"""Figures as people read them, and what parts, ends and columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from approvals.reports.figures import Figures, Report, Row
+from approvals.reports.grouping import By
+from approvals.reports.periods import Period, midnight
+
+NONE = "-"
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A figure: its attribute, its name in files, and its heading."""
+
+    attribute: str
+    name: str
+    heading: str
+    unit: Literal["count", "share", "seconds"] = "count"
+
+    def value(self, figures: Figures) -> float | None:
+        """As files have it: seconds to the millisecond, shares to four digits."""
+        found: float | None = getattr(figures, self.attribute)
+        if found is None or self.unit == "count":
+            return found
+        return round(found, 3 if self.unit == "seconds" else 4)
+
+    def text(self, figures: Figures) -> str:
+        """As people read it."""
+        found = getattr(figures, self.attribute)
+        if found is None:
+            return NONE
+        match self.unit:
+            case "seconds":
+                return duration(found)
+            case "share":
+                return share(found)
+        return f"{found:,}"
+
+
+COLUMNS = (
+    Column(attribute="opened", name="opened", heading="Opened"),
+    Column(attribute="approved", name="approved", heading="Approved"),
+    Column(attribute="rejected", name="rejected", heading="Rejected"),
+    Column(attribute="answered", name="answered", heading="Answered"),
+    Column(attribute="timed_out", name="timed_out", heading="Timed out"),
+    Column(attribute="withdrawn", name="withdrawn", heading="Withdrawn"),
+    Column(attribute="timeout_rate", name="timeout_rate", heading="Timeout rate", unit="share"),
+    Column(attribute="median", name="median_seconds", heading="Median", unit="seconds"),
+    Column(attribute="p90", name="p90_seconds", heading="p90", unit="seconds"),
+    Column(attribute="p95", name="p95_seconds", heading="p95", unit="seconds"),
+    Column(attribute="backlog", name="backlog", heading="Open at the end"),
+    Column(attribute="oldest", name="oldest_seconds", heading="Oldest", unit="seconds"),
+    Column(attribute="mean_age", name="mean_age_seconds", heading="Mean age", unit="seconds"),
+)
+
+BY: Mapping[By, str] = {
+    By.DAY: "Day",
+    By.KIND: "Kind",
+    By.ORCHESTRATION: "Orchestration",
+    By.APPROVER: "Approver",
+    By.GROUP: "Assignee group",
+}
+
+_NO_PART: Mapping[By, str] = {
+    By.ORCHESTRATION: "no orchestration",
+    By.APPROVER: "programs",
+    By.GROUP: "no group",
+}
+
+
+def part(report: Report, row: Row) -> str:
+    """What a row is called; what belongs to no part is, too."""
+    return _NO_PART.get(report.by, "") if row.name is None else row.name
+
+
+def columns(by: By) -> list[Column]:
+    """Those that have figures in this grouping."""
+    there: Any = Figures() if by is By.APPROVER else Figures(opened=0, timed_out=0, withdrawn=0, backlog=0)
+    always = {"timeout_rate", "median", "p90", "p95", "oldest", "mean_age"}
+    absent = {"timeout_rate", "oldest", "mean_age"} if by is By.APPROVER else set()
+    return [
+        column
+        for column in COLUMNS
+        if column.attribute not in absent
+        and (column.attribute in always or getattr(there, column.attribute) is not None)
+    ]
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units, the second only where it says something: "3 min 20 s"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    rest = round(seconds)
+    for place, (size, unit) in enumerate(_UNITS):
+        whole, rest_of = divmod(rest, size)
+        if whole:
+            if whole >= 10 or unit == "s":
+                return f"{round(rest / size):,} {unit}"
+            below, name = _UNITS[place + 1]
+            return f"{whole} {unit} {rest_of // below} {name}" if rest_of // below else f"{whole} {unit}"
+    return f"{rest} s"
+
+
+def share(value: float) -> str:
+    """In per cent."""
+    return f"{value * 100:.1f} %"
+
+
+def moment(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def period(value: Period) -> str:
+    """Days, where it consists of days."""
+    last = value.until - timedelta(microseconds=1)
+    if value.since == midnight(value.since) and value.until == midnight(value.until):
+        return f"{value.since:%Y-%m-%d}" if last - value.since < timedelta(days=1) else days(value)
+    return f"{moment(value.since)} to {moment(value.until)}"
+
+
+def days(value: Period) -> str:
+    """The first and the last of its days, if only parts of them belong to it."""
+    last = value.until - timedelta(microseconds=1)
+    first, end = f"{value.since:%Y-%m-%d}", f"{last:%Y-%m-%d}"
+    return first if first == end else f"{first} to {end}"
