@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import CharField, Count, Exists, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from orchestration.models import Run
@@ -28,8 +29,13 @@ ALIVE = ("todo", "doing")
 
 def defer(run_ids: Collection[UUID]) -> None:
     """Have some worker execute these runs, once the caller's transaction is committed."""
-    if run_ids:
+    if not run_ids:
+        return
+    try:
         app.job_manager.batch_defer_jobs([_job(run_id) for run_id in run_ids])
+    except ConnectorException as error:
+        # In the words of all else in this transaction: callers know that this may be repeated.
+        raise OperationalError(str(error.__cause__ or error)) from error
 
 
 def give_back(job_ids: Collection[int]) -> list[UUID]:
