@@ -7,8 +7,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -98,7 +96,7 @@ class TestAnswers:
             ("soon", None),
             (f"Fri, {'9' * 20} Dec 2099 23:59:59", None),
             ("9" * 40, 999_999_999),
-            (format_datetime(datetime.now(UTC) - timedelta(hours=1)), 0),
+            ("Fri, 31 Dec 1999 23:59:59 +0000", 0),
             ("Fri, 31 Dec 2099 23:59:59", 2.2e9),
         ],
     )
