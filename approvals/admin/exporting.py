@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from itertools import islice
@@ -67,7 +67,7 @@ class ExportForm(PlainForm):
         )
 
 
-async def streamed(filters: Filters, format: str) -> AsyncIterator[str]:  # noqa: A002  as the option is called
+async def streamed(filters: Filters, format: str) -> AsyncGenerator[str, None]:  # noqa: A002  as the option is called
     """The export's lines, some at a time, read on a thread of its own: a snapshot belongs to one connection.
 
     Whoever leaves before the end, ends it. What was sent by then says of itself that it is cut short.

@@ -82,8 +82,16 @@ class RequestAdmin(ListAdmin):
         return path(f"<uuid:request_id>/{name}/", self.admin_site.admin_view(view), name=named)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """For whoever holds the permission, or is named to decide something now."""
-        user_id = user_id_of(request)
+        """For whoever holds the permission, or is named to decide something now.
+
+        Django asks for each action, and again: one answer serves all of a page.
+        """
+        answers: dict[Kind, bool] = vars(request).setdefault("may_decide", {})
+        if self.kind not in answers:
+            answers[self.kind] = self._decides_something(user_id_of(request))
+        return answers[self.kind]
+
+    def _decides_something(self, user_id: int) -> bool:
         person = permissions.persons([user_id])[user_id]
         return person.holds(permissions.DECIDE) or bool(
             selectors.inbox(user_id, kind=self.kind, mine=True, limit=1)

@@ -208,7 +208,7 @@ class AuditEntryAdmin(ListAdmin):
         return StreamingHttpResponse(
             streamed(filters, format_),
             content_type=types[format_],
-            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
     # Columns of the list
