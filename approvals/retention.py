@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import group_commit
@@ -126,6 +127,19 @@ def responded(user_id: int) -> Iterator[list[UUID]]:
     while found:
         yield found
         found = list(rows.filter(request_id__gt=found[-1])[:SET])
+
+
+def allowed_by_database() -> bool:
+    """Whether the role that this process has on PostgreSQL may remove contents; see docs/deployment.md."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT has_table_privilege(%s, 'DELETE') AND has_table_privilege(%s, 'UPDATE')",
+            [ShownContent._meta.db_table, Response._meta.db_table],
+        )
+        (allowed,) = cursor.fetchone()
+    return bool(allowed)
 
 
 def pending_of(user_id: int) -> list[UUID]:

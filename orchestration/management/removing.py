@@ -11,15 +11,20 @@ from django.contrib.auth.models import User
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from approvals import permissions
+from approvals import permissions, retention
 from approvals.management.screen import Refused, Screen
 
 NAMED_AT_MOST = 10
 INTERRUPTED = 130
 
 
-def require_manager(person: User) -> None:
-    """`Refused` where this person may not take anything away."""
+def require_right(person: User) -> None:
+    """`Refused` where this person, or this process's role in the database, may not take anything away."""
+    if not retention.allowed_by_database():
+        raise Refused(
+            "not_permitted: this process's role in the database may not remove what is on record. Use the"
+            " DATABASE_URL of the role that may; see docs/deployment.md."
+        )
     known = permissions.persons([person.pk])[person.pk]
     if not known.holds(permissions.MANAGE):
         raise Refused(

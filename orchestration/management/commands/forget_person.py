@@ -17,7 +17,7 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.management.wording import told_as_refusal
 from orchestration import retention as runs
-from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_manager
+from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_right
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         operator, forgotten = acting_person(username), _account(person)
         if operator.pk == forgotten.pk:
             raise Misuse("Nobody can remove their own account: say who does, with --as USER.")
-        require_manager(operator)
+        require_right(operator)
         counts = retention.forgettable(forgotten.pk)
         if dry_run:
             screen.say("Nothing was removed. There are:")

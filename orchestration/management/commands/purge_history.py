@@ -18,7 +18,7 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Screen
 from approvals.management.wording import moment, told_as_refusal
 from orchestration import retention as runs
-from orchestration.management.removing import progress, refuse_if_altered, require_manager
+from orchestration.management.removing import progress, refuse_if_altered, require_right
 
 LONGEST = 36_500
 
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         before = database_now() - timedelta(days=days)
         person = acting_person(username)
-        require_manager(person)
+        require_right(person)
         with progress(screen, "Requests", requests.due(before), shown=self.stderr.isatty()) as advance:
             if dry_run:
                 _counted(screen, before, advance)
