@@ -23,8 +23,11 @@ class Claims:
     async def claim(self, run_id: UUID) -> Claimed | None:
         """The run as its new owner finds it; None where it has ended, or a process with a lease executes it.
 
-        Raises what the database raised. Ask for a run once at a time.
+        Raises what the database raised. Who asks for a run that is asked for already takes its place, and the
+        former gets None: only one may execute it.
         """
+        if (former := self._wanted.pop(run_id, None)) is not None and not former.done():
+            former.set_result(None)
         wanted: asyncio.Future[Claimed | None] = asyncio.get_running_loop().create_future()
         self._wanted[run_id] = wanted
         if self._claiming is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from procrastinate.worker import Worker as JobWorker
 
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError
-from approvals.waiting.outages import keep_running
+from approvals.waiting.outages import Away, keep_running
 from approvals.waiting.room import waiting_room
 from orchestration import journal, selectors
 from orchestration.conf import orchestration_settings
@@ -90,14 +90,12 @@ class Worker:
         await self._ready.wait()
 
     async def stop(self) -> None:
-        worker_id = None
-        if self._working is not None:
-            self._working.stop()  # type: ignore[no-untyped-call]
-            worker_id = self._working.worker_id
-        self._ending = self._stopping = True
+        # The queue's worker takes nothing more, but lives until its jobs are given back: those of one that is
+        # gone are anybody's at once, also where a step is still under way.
+        self._stopping = True
         await self._executions.drain(orchestration_settings().drain)
-        if worker_id is not None:
-            await self._give_back(worker_id)
+        if self._working is not None and self._working.worker_id is not None:
+            await self._give_back(self._working.worker_id)
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=LAST_WORDS)
@@ -142,7 +140,9 @@ class Worker:
         connector = _connector()
         app = procrastinate.App(connector=connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
-        app.job_manager = _Jobs(connector, lambda: self._ending)
+        app.job_manager = _Jobs(
+            connector, ending=lambda: self._ending or self._stopping, stopping=lambda: self._stopping
+        )
         async with _open(app):
             self._working = JobWorker(
                 app,
@@ -161,6 +161,9 @@ class Worker:
                 await self._working.run()  # type: ignore[no-untyped-call]
             finally:
                 self._working = None
+        if not self._stopping:
+            # It ends without an error, too, as when its heartbeat failed.
+            raise Away("job queue")
 
     async def _execute(self, context: procrastinate.JobContext, run_id: str) -> None:
         job_id = context.job.id or 0
@@ -180,6 +183,8 @@ class Worker:
             claimed = await self._claims.claim(run_id)
             if claimed is None:
                 return
+            if self._stopping:
+                raise LetGo(run_id)
             execution = self._executions.begin(claimed)
         await asyncio.wait([execution])
         if execution.cancelled():
@@ -260,9 +265,15 @@ class _Jobs(procrastinate.manager.JobManager):
     """A job that was given to others meanwhile, or whose end can't be told now, is no reason to fail: the
     keeper sees to the rest. So it does once the worker ends."""
 
-    def __init__(self, connector: BaseAsyncConnector, ending: Callable[[], bool]) -> None:
+    def __init__(
+        self, connector: BaseAsyncConnector, *, ending: Callable[[], bool], stopping: Callable[[], bool]
+    ) -> None:
         super().__init__(connector)
         self._ending = ending
+        self._stopping = stopping
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        return None if self._stopping() else await super().fetch_job(queues, worker_id)
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
         if self._ending():

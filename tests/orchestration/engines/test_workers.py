@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from uuid import UUID
 
 import pytest
@@ -73,14 +74,14 @@ def lose_heartbeat() -> None:
         cursor.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
 
 
-def forget_jobs() -> None:
+def forget_jobs(lock: str = "%") -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM procrastinate_jobs")
+        cursor.execute("DELETE FROM procrastinate_jobs WHERE lock LIKE %s", [lock])
 
 
-def frequently(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.2) -> None:
+def frequently(monkeypatch: pytest.MonkeyPatch, **others: float) -> None:
     """Have workers look often for what nobody executes."""
-    often = dataclasses.replace(conf.orchestration_settings(), heartbeat=seconds)
+    often = dataclasses.replace(conf.orchestration_settings(), heartbeat=0.2, **others)  # type: ignore[arg-type]
     monkeypatch.setattr(workers, "orchestration_settings", lambda: often)
 
 
@@ -183,6 +184,48 @@ async def test_waiting_runs_survive_the_queues_outage(
     later = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
     assert (await asked(later))["title"] == "May I?", "it takes jobs again"
     assert first.executes
+
+
+async def test_steps_under_way_keep_their_worker_while_it_drains(
+    worker: Workers, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they may take to end: nobody is asked about them, and nobody repeats them."""
+    begun, release = asyncio.Event(), asyncio.Event()
+    calls = 0
+
+    async def slow() -> str:
+        nonlocal calls
+        calls += 1
+        begun.set()
+        await release.wait()
+        return "paid"
+
+    @orchestration("workers_drain")
+    async def drains(run: Run) -> str:
+        return cast("str", await run.step("pay", slow))
+
+    # What the queue would wait for by itself, and how long it believes in a worker, is over soon.
+    frequently(monkeypatch, heartbeat_lost=1.0, drain=60.0)
+    monkeypatch.setattr(workers, "LAST_WORDS", 0.2)
+    first = await worker()
+    run_id = await in_database(OrchestrationManager().start, "workers_drain", {}, owner)
+    await begun.wait()
+    stopping = asyncio.create_task(first.stop())
+    await worker()
+    for _ in range(8):  # each is found by one look more of the other worker's
+        await _found_without_a_job(owner)
+    assert await in_database(epoch_of, run_id) == 1
+    monkeypatch.setattr(workers, "LAST_WORDS", 10.0)
+    release.set()
+    await stopping
+    assert (await finished(run_id))["result"] == "paid"
+    assert calls == 1
+
+
+async def _found_without_a_job(owner: User) -> None:
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    await in_database(forget_jobs, f"run:{run_id}")
+    await asked(run_id)
 
 
 class TestCommand:
