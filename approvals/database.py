@@ -16,10 +16,22 @@ from threading import local
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection, connections, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
+
+# The database is away, or the connection was. Of a transaction in which a process was frozen for too long,
+# PostgreSQL says that as an InternalError.
+LOST = (OperationalError, InterfaceError, InternalError)
 
 CLOCK = {
     "postgresql": "SELECT clock_timestamp()",

@@ -17,17 +17,16 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection
+from django.db import IntegrityError, connection
 
 from approvals import decisions, telemetry
 from approvals.commands import Command, Result
 from approvals.conf import approval_settings
+from approvals.database import LOST
 from approvals.exceptions import Busy, Unavailable
 
 logger = logging.getLogger(__name__)
 
-# A process that was frozen in a transaction finds it ended: that is an InternalError.
-_LOST = (OperationalError, InterfaceError, InternalError)
 # A command, its future, and the span of whoever handed it over.
 _Queued = tuple[Command, "Future[Result]", Any]
 
@@ -135,7 +134,7 @@ def _write(batch: list[_Queued]) -> None:
     try:
         results = _timed(batch)
     except Exception as error:  # noqa: BLE001  the loop's outer edge: every caller gets its error
-        if len(batch) > 1 and (not isinstance(error, _LOST) or _database_answers()):
+        if len(batch) > 1 and (not isinstance(error, LOST) or _database_answers()):
             requests = _named(batch)
             logger.warning(
                 "batch_failed commands=%d requests=%s error=%r: one by one", len(batch), requests, error
@@ -164,7 +163,7 @@ def _executed(commands: list[Command]) -> list[Result]:
     where another process was first with the same key, whose request is found then."""
     try:
         return decisions.execute(commands)
-    except _LOST:
+    except LOST:
         connection.close()
         return decisions.execute(commands)
     except IntegrityError:
@@ -175,7 +174,7 @@ def _database_answers() -> bool:
     connection.close()
     try:
         connection.ensure_connection()
-    except _LOST:
+    except LOST:
         return False
     return True
 
@@ -183,7 +182,7 @@ def _database_answers() -> bool:
 def _fail(batch: list[_Queued], error: Exception) -> None:
     requests = _named(batch)
     logger.error("write_failed commands=%d requests=%s error=%r", len(batch), requests, error, exc_info=error)
-    if isinstance(error, _LOST):
+    if isinstance(error, LOST):
         error = Unavailable("The database does not answer. Nothing that is on record is lost; try again.")
     for _, future, _ in batch:
         future.set_exception(error)

@@ -18,12 +18,12 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
-from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from approvals import hints
-from approvals.database import database_now, in_database
+from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
 from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
@@ -90,7 +90,7 @@ async def on_record(
     while True:
         try:
             return await in_database(write, owned, *args, **kwargs)
-        except (OperationalError, InterfaceError, InternalError) as error:
+        except LOST as error:
             pause = BACKOFF[min(attempt, len(BACKOFF) - 1)]
             attempt += 1
             log.warning("run not written run=%s retry_in=%s error=%s", owned.run_id, pause, error)

@@ -14,12 +14,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, InternalError, OperationalError
-
 from approvals import hints
 from approvals import selectors as approvals_selectors
 from approvals.commands import Actor
-from approvals.database import in_database
+from approvals.database import LOST, in_database
 from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_text
 from approvals.waiting.room import waiting_room
@@ -149,7 +147,7 @@ async def _read_when_possible(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
     while True:
         try:
             return await in_database(_read, seen)
-        except (OperationalError, InterfaceError, InternalError) as error:
+        except LOST as error:
             pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
             attempt += 1
             log.warning("run not read retry_in=%s error=%s", pause, error)

@@ -23,10 +23,10 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
 from approvals import failpoints, gate, telemetry
-from approvals.database import in_database
+from approvals.database import LOST, in_database
 from approvals.exceptions import ApprovalError, Busy, InvalidRequest, KeyConflict, Unavailable
 from approvals.gate import OMITTED
 from approvals.lifecycle import Outcome
@@ -441,7 +441,7 @@ async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
     while True:
         try:
             return await _to_the_end(ask())
-        except (Busy, Unavailable, OperationalError, InterfaceError, InternalError) as error:
+        except (Busy, Unavailable, *LOST) as error:
             pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
             attempt += 1
             log.warning("request not opened retry_in=%s error=%s", pause, error)

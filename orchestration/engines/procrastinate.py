@@ -204,6 +204,7 @@ class Worker:
             while True:
                 await self._continue_stalled(app)
                 await self._continue_forgotten()
+                await in_database(runs_as_jobs.gather_statistics)
                 await self._look_after_others()
                 await asyncio.sleep(orchestration_settings().heartbeat)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import psycopg
 import pytest
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 from pytest_django import Settings
 
 from approvals import database
-from approvals.database import in_database
+from approvals.database import LOST, in_database
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stacks("postgresql-redis")]
 
@@ -68,3 +70,29 @@ def kill_own_backend() -> int:
     finally:
         other.close()
     return pid
+
+
+@pytest.mark.parametrize("ending", ["terminated", "idle for too long"])
+def test_a_transaction_that_was_ended_from_outside_counts_as_lost(stack: Stack, ending: str) -> None:
+    """Whoever was frozen in the midst of one has to try again, like anybody whose connection broke."""
+    with pytest.raises(LOST):
+        write_after(ending, stack.environment["DATABASE_URL"])
+    connection.close()
+
+
+def write_after(ending: str, url: str) -> None:
+    """Begin a transaction, which ends from outside, and go on with it."""
+    with (
+        psycopg.connect(url, autocommit=True) as other,
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+        if ending == "terminated":
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        else:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
+        while other.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() is not None:
+            pass
+        cursor.execute("SELECT 1")

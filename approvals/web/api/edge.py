@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from django.core.exceptions import DisallowedHost, SuspiciousOperation, TooManyFieldsSent
-from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, URLResolver, re_path
 from django.views.decorators.http import require_safe
@@ -22,6 +21,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
 from ninja.params.models import QueryModel
 
+from approvals.database import LOST
 from approvals.exceptions import ApprovalError
 from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body
@@ -32,9 +32,6 @@ from approvals.web.api.validation import errors_of
 logger = logging.getLogger(__name__)
 
 View: TypeAlias = Callable[..., HttpResponseBase]
-
-# The database is away, or its connection is. Everything else that it says is a mistake of ours.
-LOST = (OperationalError, InterfaceError, InternalError)
 
 # Beyond this many, faults are not told one by one: the answer would be many times what was sent.
 MOST_FAULTS = 100

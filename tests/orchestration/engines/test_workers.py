@@ -6,17 +6,19 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals import deciding
-from approvals.database import in_database
+from approvals.database import LOST, in_database
 from approvals.waiting.room import waiting_room
 from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
+from orchestration.engines import jobs
 from orchestration.engines import procrastinate as workers
 from orchestration.engines.procrastinate import Worker
 from orchestration.exceptions import Fenced
@@ -252,3 +254,37 @@ class TestCommand:
         process = manage("work", environment=stack.environment | {"SAYSO_ENGINE": "local"})
         assert process.wait() == 2
         assert "SAYSO_ENGINE is 'local'" in process.output.text
+
+
+def test_a_connection_lost_while_a_run_is_queued_is_told_as_such(stack: Stack) -> None:
+    """The queue has errors of its own; callers know those of the database, and that they may try again."""
+    with pytest.raises(LOST):
+        _defer_when_cut_off(stack.environment["DATABASE_URL"])
+    connection.close()
+
+
+def _defer_when_cut_off(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as other, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            other.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
+        jobs.defer([uuid4()])
+
+
+async def test_the_queues_statistics_are_gathered_where_it_is_long(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a queue that fills sooner than autovacuum comes round is slow to search."""
+    monkeypatch.setattr(jobs, "LONG", 1)
+    await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    before = await in_database(_analyzed)
+    await in_database(jobs.gather_statistics)
+    assert await in_database(_analyzed) == before + 1
+
+
+def _analyzed() -> int:
+    """How often somebody had the queue analyzed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'procrastinate_jobs'")
+        return int(cursor.fetchone()[0])
