@@ -52,7 +52,7 @@ SAYSO_TRUSTED_PROXIES = _listed("SAYSO_TRUSTED_PROXIES", default=[])
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "config.apps.RecordConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 USUAL = timedelta(days=30)
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
+LAST = datetime.max.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
 
 
 class BadPeriod(ValueError):
@@ -34,10 +35,10 @@ class Period:
         """
         end = _moment(until, "until", end=True) if until else now
         begin = _moment(since, "since", end=False) if since else _usual(min(end, now))
-        if begin >= end:
-            raise BadPeriod("until", "must be later than since")
         if begin >= now:
             raise BadPeriod("since", "must be in the past")
+        if begin >= end:
+            raise BadPeriod("until", "must be later than since")
         return cls(since=begin, until=min(end, now))
 
     @property
@@ -52,14 +53,17 @@ def midnight(moment: datetime) -> datetime:
 
 def _usual(end: datetime) -> datetime:
     """Whole days, the last of which may be under way."""
-    return midnight(end - USUAL + DAY - timedelta(microseconds=1))
+    try:
+        return midnight(end - USUAL + DAY - timedelta(microseconds=1))
+    except OverflowError:
+        raise BadPeriod("until", "must be some weeks later") from None
 
 
 def _moment(text: str, field: str, *, end: bool) -> datetime:
     try:
         if len(text) == len("2026-01-31"):
             day = datetime.combine(date.fromisoformat(text), time(), UTC)
-            return day + DAY if end else day
+            return day + DAY if end and day < LAST else day
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -17,28 +17,36 @@ from xml.etree import ElementTree as ET
 from approvals.reports import words
 from approvals.reports.figures import Figures, Report, Slot
 
-WIDTH, HEIGHT = 900, 300
-# More labels than these would run into each other.
-LABELS = 7
+WIDTH, HALF, HEIGHT = 900, 540, 300
+# The room that a day needs below its axis.
+LABEL = 130
 SVG = "http://www.w3.org/2000/svg"
 
 # What people count in, for logarithmic axes: times to decide span from seconds to weeks.
 _TIMES = {
     0.01: "0.01 s",
     0.1: "0.1 s",
-    1.0: "1 s",
-    10.0: "10 s",
-    60.0: "1 min",
-    600.0: "10 min",
-    3_600.0: "1 h",
-    21_600.0: "6 h",
-    86_400.0: "1 d",
-    604_800.0: "7 d",
-    2_592_000.0: "30 d",
-    31_536_000.0: "1 y",
-    315_360_000.0: "10 y",
+    1: "1 s",
+    3: "3 s",
+    10: "10 s",
+    30: "30 s",
+    60: "1 min",
+    300: "5 min",
+    900: "15 min",
+    3_600: "1 h",
+    10_800: "3 h",
+    43_200: "12 h",
+    86_400: "1 d",
+    259_200: "3 d",
+    604_800: "7 d",
+    1_209_600: "14 d",
+    2_592_000: "30 d",
+    7_776_000: "90 d",
+    31_536_000: "1 y",
+    94_608_000: "3 y",
+    315_360_000: "10 y",
 }
-_SHORTEST = min(_TIMES)
+_SHORTEST = 0.01
 _PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
 
 
@@ -63,18 +71,20 @@ class Plot:
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-Draw = Callable[[Sequence[Figures], Sequence[Series]], Any]
+Options = dict[str, Any]
+Draw = Callable[[Sequence[Figures], Sequence[Series], Options], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sketch:
-    """What a plot is to show. `summary` has a place for the word "day" or "week"."""
+    """What a plot is to show. `summary` has places for "on" a "day", or "in" a "week"."""
 
     name: str
     title: str
     summary: str
     series: Sequence[Series]
     draw: Draw
+    width: int = WIDTH
 
 
 def plots(report: Report) -> list[Plot]:
@@ -85,14 +95,14 @@ def _sketches() -> Iterator[Sketch]:
     yield Sketch(
         name="times",
         title="Time to decision",
-        summary="How long people took, from opening to decision, for what was decided in each {slot}.",
+        summary="How long people took, from opening to decision, for what was decided {at} each {slot}.",
         series=_series(median="Median", p90="p90: nine in ten were quicker", p95="p95"),
         draw=_lines_of_times,
     )
     yield Sketch(
         name="outcomes",
         title="Outcomes",
-        summary="What was closed in each {slot}, by how it ended.",
+        summary="What was closed {at} each {slot}, by how it ended.",
         series=_series(
             approved="Approved",
             rejected="Rejected",
@@ -107,7 +117,8 @@ def _sketches() -> Iterator[Sketch]:
         title="Backlog",
         summary="How many requests were open at the end of each {slot}.",
         series=_series(backlog="Open"),
-        draw=_area,
+        draw=_line_of_counts,
+        width=HALF,
     )
     yield Sketch(
         name="ages",
@@ -115,16 +126,19 @@ def _sketches() -> Iterator[Sketch]:
         summary="How long what was open at the end of each {slot} had been open by then.",
         series=_series(mean_age="Mean", oldest="Oldest"),
         draw=_lines_of_times,
+        width=HALF,
     )
 
 
 def _plot(report: Report, sketch: Sketch) -> Plot:
     slots = report.timeline
-    summary = sketch.summary.format(slot="day" if report.days else "week")
+    at, slot = ("on", "day") if report.days else ("in", "week")
+    summary = sketch.summary.format(at=at, slot=slot)
     names = [words.days(slot.period) for slot in slots]
-    chart = sketch.draw([slot.figures for slot in slots], sketch.series)
+    chart = sketch.draw([slot.figures for slot in slots], sketch.series, _options(sketch.width))
+    # What a shape's title says; of some the first day is written below, as far as they have room.
     chart.x_labels = names
-    chart.x_labels_major = names[:: max(1, -(-len(names) // LABELS))]
+    chart.x_labels_major = names[:: -(-len(names) * LABEL // sketch.width)]
     drawn = ET.fromstring(chart.render())  # noqa: S314  our own
     return Plot(
         name=sketch.name,
@@ -147,16 +161,17 @@ def _texts(slot: Slot, series: Sequence[Series]) -> list[str]:
     return [each.column.text(slot.figures) for each in series]
 
 
-def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
+def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
     rows = {each.name: [_at_least(getattr(one, each.look)) for one in figures] for each in series}
-    there = [value for row in rows.values() for value in row if value is not None] or [_SHORTEST, 60.0]
-    low = max(time for time in _TIMES if time <= min(there))
-    high = min((time for time in _TIMES if time > max(there)), default=max(_TIMES))
-    ticks = [{"label": name, "value": time} for time, name in _TIMES.items() if low <= time <= high]
+    there = [value for row in rows.values() for value in row if value is not None] or [1.0, 60.0]
+    low, high = min(there) / 1.2, max(there) * 1.2
+    while len(ticks := [time for time in _TIMES if low <= time <= high]) < 2:
+        low, high = low / 1.5, high * 1.5
     chart = _pygal().Line(
-        **_options(), logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
+        **options, logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
     )
-    chart.y_labels = ticks
+    every = -(-len(ticks) // 7)
+    chart.y_labels = [{"label": _TIMES[time], "value": time} for time in ticks[::every]]
     return _with(chart, rows)
 
 
@@ -165,17 +180,13 @@ def _at_least(seconds: float | None) -> float | None:
     return None if seconds is None else max(seconds, _SHORTEST)
 
 
-def _bars(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
-    return _with(
-        _pygal().StackedBar(**_options(), **_whole(figures, series, stacked=True)), _counts(figures, series)
-    )
+def _bars(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
+    axis = _whole(figures, series, stacked=True)
+    return _with(_pygal().StackedBar(**options, **axis), _counts(figures, series))
 
 
-def _area(figures: Sequence[Figures], series: Sequence[Series]) -> Any:
-    return _with(
-        _pygal().Line(**_options(), **_whole(figures, series), fill=True, include_x_axis=True),
-        _counts(figures, series),
-    )
+def _line_of_counts(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
+    return _with(_pygal().Line(**options, **_whole(figures, series)), _counts(figures, series))
 
 
 def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, list[Any]]:
@@ -211,9 +222,9 @@ def _with(chart: Any, rows: dict[str, list[Any]]) -> Any:
     return chart
 
 
-def _options() -> dict[str, Any]:
+def _options(width: int) -> Options:
     return {
-        "width": WIDTH,
+        "width": width,
         "height": HEIGHT,
         "margin": 8,
         "margin_right": 40,
@@ -221,6 +232,7 @@ def _options() -> dict[str, Any]:
         "css": [],
         "show_legend": False,
         "show_minor_x_labels": False,
+        "truncate_label": -1,
         "dots_size": 3,
         "style": _pygal().style.Style(label_font_size=15, major_label_font_size=15),
     }

@@ -86,16 +86,14 @@ def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
         return _cell(by_name[name], total, report.period, None, links)
 
     yield Tile(heading="Opened", figure=figure("opened"))
-    yield Tile(heading="Approved", figure=figure("approved"))
-    yield Tile(heading="Rejected", figure=figure("rejected"))
-    yield Tile(heading="Answered", figure=figure("answered"))
-    rate = by_name["timeout_rate"].text(total)
-    yield Tile(heading="Timed out", figure=figure("timed_out"), note=f"{rate} of what was to be decided")
-    yield Tile(heading="Withdrawn", figure=figure("withdrawn"))
     tail = " · ".join(f"{each} {by_name[each].text(total)}" for each in ("p90", "p95"))
     yield Tile(heading="Median time to decision", figure=figure("median"), note=tail)
+    rate = by_name["timeout_rate"].text(total)
+    yield Tile(heading="Timed out", figure=figure("timed_out"), note=f"timeout rate {rate}")
     oldest = f"oldest {by_name['oldest'].text(total)}" if total.backlog else "nothing waits"
     yield Tile(heading="Open at the end", figure=figure("backlog"), note=oldest)
+    for name in ("approved", "rejected", "answered", "withdrawn"):
+        yield Tile(heading=by_name[name].heading, figure=figure(name))
 
 
 def _cells(report: Report, row: Row, columns: Sequence[words.Column], links: Links | None) -> list[Cell]:

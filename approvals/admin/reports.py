@@ -1,0 +1,218 @@
+"""The report page, its files, and the list of the requests behind a figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from approvals import origins, permissions, selectors
+from approvals.admin.choosing import page_of
+from approvals.admin.filters import Dates, InStatus, Origin, People
+from approvals.admin.listing import as_moment
+from approvals.admin.records import user_id_of
+from approvals.admin.requests import RequestAdmin
+from approvals.database import database_now
+from approvals.lifecycle import Status
+from approvals.models import HumanRequest
+from approvals.reports import BadPeriod, By, Period, documents, presentation, report
+from approvals.reports.figures import DECIDED
+from approvals.reports.periods import DAY, midnight
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+READ = "approvals.view_report"
+SEE_ALL = f"approvals.{permissions.SEE_ALL}"
+LENGTHS = (7, 30, 90, 365)
+
+
+@dataclass(slots=True)
+class Choice:
+    """What was chosen in the form, as sent; `errors` by field. Nothing: the last thirty days, by day."""
+
+    since: str
+    until: str
+    by: str
+    errors: dict[str, str] = field(default_factory=dict)
+    period: Period | None = None
+
+    @classmethod
+    def sent(cls, request: HttpRequest, now: datetime) -> Choice:
+        given = request.GET
+        choice = cls(given.get("since", ""), given.get("until", ""), given.get("by") or By.DAY.value)
+        try:
+            choice.period = Period.named(choice.since.strip(), choice.until.strip(), now)
+        except BadPeriod as error:
+            choice.errors[error.field] = f"This {error}."
+        if choice.by not in set(By):
+            choice.errors["by"] = f"This must be one of {', '.join(By)}."
+        return choice
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last, to begin another choice with; as sent where that makes no period."""
+        if self.period is None:
+            return self.since, self.until
+        last = self.period.until - timedelta(microseconds=1)
+        return f"{self.period.since:%Y-%m-%d}", f"{last:%Y-%m-%d}"
+
+    def query(self, **others: str) -> str:
+        sent = {"since": self.since, "until": self.until, "by": self.by, **others}
+        return "?" + urlencode({name: value for name, value in sent.items() if value})
+
+
+def report_view(request: HttpRequest) -> HttpResponse:
+    """GET shows the report that was chosen, or, with `format`, sends it as a file."""
+    if not request.user.has_perm(READ):
+        raise PermissionDenied
+    now = database_now()
+    choice = Choice.sent(request, now)
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": "How decisions flow",
+        "choice": choice,
+        "parts": documents.parts(),
+        "lengths": [(days, choice.query(since=_days_ago(now, days), until="")) for days in LENGTHS],
+    }
+    if choice.period is None or choice.errors:
+        return TemplateResponse(request, "admin/approvals/report.html", context, status=400)
+    found = report(choice.period, By(choice.by))
+    if wanted := request.GET.get("format"):
+        if wanted not in documents.FORMATS:
+            raise Http404(f"There is no report as {wanted!r}.")
+        render, content_type = documents.FORMATS[wanted]
+        named = f'attachment; filename="{documents.file_name(found, wanted)}"'
+        return HttpResponse(render(found), content_type=content_type, headers={"Content-Disposition": named})
+    context["files"] = [(name, choice.query(format=name)) for name in documents.FORMATS]
+    context["shown"] = presentation.shown(found, Rows() if request.user.has_perm(SEE_ALL) else None)
+    return TemplateResponse(request, "admin/approvals/report.html", context)
+
+
+def _days_ago(now: datetime, days: int) -> str:
+    return f"{midnight(now) - (days - 1) * DAY:%Y-%m-%d}"
+
+
+class Rows:
+    """Where the rows behind figures are listed, for who may see them all."""
+
+    def url(self, column: str, period: Period, part: tuple[By, str | None] | None = None) -> str:
+        asked = {**self._when(column, period), **self._which(column), **self._part(part)}
+        return f"{reverse('admin:approvals_humanrequest_changelist')}?{urlencode(asked)}"
+
+    def _when(self, column: str, period: Period) -> dict[str, str]:
+        if column in {"backlog", "oldest", "mean_age"}:
+            return {"open_at": _iso(period.until)}
+        name = "opened" if column == "opened" else "closed"
+        return {f"{name}_from": _iso(period.since), f"{name}_until": _iso(period.until)}
+
+    def _which(self, column: str) -> dict[str, str]:
+        if column in {*Status} - {Status.PENDING}:
+            return {"status": column}
+        if column in {"median", "p90", "p95"}:
+            return {"status": "decided"}
+        return {"status": "timed_out"} if column == "timeout_rate" else {}
+
+    def _part(self, part: tuple[By, str | None] | None) -> dict[str, str]:
+        if part is None:
+            return {}
+        by, name = part
+        if name is None:
+            return {"without": by.value}
+        return {"decided_by" if by is By.APPROVER else by.value: name}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class _Given(admin.SimpleListFilter):
+    """A filter that is offered once an address has it: its values are not to be chosen from."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = self.used_parameters.get(self.parameter_name or "")
+        return [(str(value), str(value))] if value else []
+
+
+class OpenAt(_Given):
+    title = "open at"
+    parameter_name = "open_at"
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        if not self.value():
+            return queryset
+        moment = as_moment(str(self.value()))
+        return queryset.filter(Q(closed_at__isnull=True) | Q(closed_at__gte=moment), opened_at__lt=moment)
+
+
+class Without(_Given):
+    title = "without"
+    parameter_name = "without"
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        match self.value():
+            case By.GROUP:
+                return queryset.filter(assigned_groups__isnull=True)
+            case By.APPROVER:
+                return queryset.filter(decided_by__isnull=True)
+            case By.ORCHESTRATION:
+                for resolver in origins.resolvers().values():
+                    queryset = queryset.annotate(**{resolver.word: resolver.name()})
+                    queryset = queryset.filter(**{f"{resolver.word}__isnull": True})
+        return queryset
+
+
+class InAnyStatus(InStatus):
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        named = [(status.value, status.value.replace("_", " ").capitalize()) for status in Status]
+        return [*named, ("decided", "Decided")]
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        if self.value() == "decided":
+            return queryset.filter(status__in=DECIDED)
+        return super().queryset(request, queryset)
+
+
+class OfKind(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("approval", "Approvals"), ("clarification", "Clarifications")]
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(HumanRequest)
+class AnyRequestAdmin(RequestAdmin):
+    """Requests of both kinds in one list, as reports count them. Their pages are those of their kinds."""
+
+    list_filter: ClassVar[Any] = (OpenAt, Without, OfKind, InAnyStatus, Origin, People, Dates)
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> Requests:
+        seen = selectors.visible_to(user_id_of(request))
+        return selectors.with_people(seen).annotate(now=Now())
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_urls(self) -> list[Any]:
+        return super(RequestAdmin, self).get_urls()
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **extra: Any) -> HttpResponse:
+        asked = self.get_object(request, unquote(object_id))
+        if not isinstance(asked, HumanRequest):
+            raise Http404(f"There is no request {object_id!r}, or you may not see it.")
+        return HttpResponseRedirect(page_of(asked))
