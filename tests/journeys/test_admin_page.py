@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from playwright.async_api import Page, expect
 from pytest_django import Settings
 
-from approvals import deciding, gate, tokens
+from approvals import deciding, exports, gate, tokens
 from approvals.database import in_database
 from approvals.models import AuditEntry, Callback
 from tests import factories as make
@@ -67,8 +68,10 @@ async def test_many_are_decided_with_one_reason(sign_in: SignIn, server: Server,
     await expect(page.get_by_role("heading", name="Reject?")).to_be_visible()
     await page.get_by_label("Reason").fill("Not twice.")
     await page.get_by_role("button", name="Reject these 2").click()
+    await expect(page.get_by_text("2 recorded.")).to_be_visible()
     for number in (811, 812):
-        await expect(page.get_by_text(f"Refund {number}: rejected by rita")).to_be_visible()
+        told = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=f"Refund {number}"))
+        await expect(told).to_contain_text("Rejected by rita")
     outcomes = [await in_database(gate.outcome, request_id) for request_id in ids]
     assert {(one.status, one.comment) for one in outcomes} == {("rejected", "Not twice.")}
 
@@ -83,7 +86,7 @@ async def test_one_is_decided_from_its_page_which_then_says_who_from_where(
     await page.get_by_role("link", name="Approve…").click()
     await expect(page.get_by_role("cell", name="812")).to_be_visible()
     await page.get_by_role("button", name="Approve", exact=True).click()
-    decided = page.get_by_role("row", name=re.compile("Approved by rita"))
+    decided = page.get_by_role("listitem").filter(has_text="Approved by rita").last
     await expect(decided).to_contain_text("127.0.0.1")
     await expect(decided).to_contain_text("Chrome")
     await expect(page.get_by_text("every entry of this trail is as it was written")).to_be_visible()
@@ -99,6 +102,81 @@ async def test_a_question_is_answered_by_choice(sign_in: SignIn, server: Server,
     await page.get_by_role("button", name="Answer").click()
     await expect(page.get_by_text("Which colour?: answered by rita")).to_be_visible()
     assert (await in_database(gate.outcome, request_id)).answer == "blue"
+
+
+async def test_a_request_is_handed_on_and_taken_back(
+    sign_in: SignIn, server: Server, boss: User, rita: User
+) -> None:
+    request_id = await in_database(make.approval, "Refund ACME", requester=boss)
+    page = await sign_in(boss)
+    await page.goto(f"{server.url}/admin/approvals/approval/{request_id}/change/")
+    await page.get_by_role("link", name="Reassign…").click()
+    await page.get_by_label("People").fill("nobody.known")
+    await page.get_by_role("button", name="Reassign").click()
+    await expect(page.get_by_role("alert")).to_contain_text("nobody.known")
+    await page.get_by_label("People").fill("rita")
+    await page.get_by_role("button", name="Reassign").click()
+    await expect(page.get_by_text("Refund ACME: handed on")).to_be_visible()
+    await page.get_by_role("link", name="Withdraw…").click()
+    await page.get_by_label("Reason").fill("Asked by mistake.")
+    await page.get_by_role("button", name="Withdraw").click()
+    await expect(page.get_by_text("Refund ACME: withdrawn by boss")).to_be_visible()
+    assert (await in_database(gate.outcome, request_id)).status == "withdrawn"
+
+
+async def test_an_auditor_finds_verifies_and_exports_and_decides_nothing(
+    sign_in: SignIn, server: Server, rita: User, tmp_path: Path
+) -> None:
+    """From the list by a filter that is typed, to the verified trail, to a file that verifies."""
+    for title in ("Refund ACME", "Refund BCME"):
+        request_id = await in_database(make.approval, title)
+        await in_database(deciding.decide, make.actor(rita), request_id, "approve")
+    auditor = await in_database(make.user, "ines", is_staff=True)
+    await in_database(lambda: auditor.groups.add(Group.objects.get(name="auditor")))
+    page = await sign_in(auditor)
+    await page.goto(f"{server.url}/admin/approvals/approval/?q=bcme")
+    await page.get_by_label("Decided by").fill("rita")
+    await page.get_by_role("button", name="Apply").first.click()
+    await expect(page.get_by_text("1 shown, that is all")).to_be_visible()
+    await page.get_by_role("link", name="Refund BCME").click()
+    await expect(page.get_by_role("link", name=re.compile("Approve|Reject|Reassign|Withdraw"))).to_have_count(
+        0
+    )
+    await page.get_by_role("link", name="Verify").click()
+    await expect(page.get_by_text("The trail holds.")).to_be_visible()
+    await page.get_by_role("link", name="Back to the list").click()
+    await page.get_by_role("link", name="Export…").click()
+    await page.get_by_label("JSON lines").check()
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Export").click()
+    await (await download.value).save_as(tmp_path / "trail.jsonl")
+    with exports.opened(tmp_path / "trail.jsonl") as export:
+        assert sum(isinstance(record, exports.EntryRecord) for record in export.records()) >= 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_is_wider_than_a_narrow_screen(
+    sign_in: SignIn, server: Server, rita: User, scheme: Literal["light", "dark"]
+) -> None:
+    """Lists become cards, facts stand below each other, and long words break."""
+    given = {"note": "word " * 100, "iban": "NL91ABNA0417164300" * 6, "lines": [{"a": [1, {"b": "c" * 90}]}]}
+    request_id = await in_database(make.approval, "W" * 200, assignees=[rita], arguments=given)
+    page = await sign_in(rita)
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.emulate_media(color_scheme=scheme)
+    request = f"approvals/approval/{request_id}"
+    for address in (
+        "approvals/approval/",
+        f"{request}/change/",
+        f"{request}/approve/",
+        f"{request}/reassign/",
+        "approvals/auditentry/",
+        f"approvals/auditentry/verify/?request={request_id}",
+        "orchestration/run/",
+    ):
+        await page.goto(f"{server.url}/admin/{address}")
+        await expect(page.get_by_role("heading", level=1).last).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, address
 
 
 async def test_every_page_fits_the_policy(
@@ -120,15 +198,23 @@ async def test_every_page_fits_the_policy(
         "",
         "approvals/",
         "approvals/approval/",
-        "approvals/approval/?q=refund&status__exact=pending&due=soon&mine=yes",
+        "approvals/approval/?q=refund&status=pending&due=soon&mine=yes",
+        "approvals/approval/?requester=nobody&opened_from=2026-01-01&orchestration=disk_cleanup&p=oldest",
         f"approvals/approval/{approval}/change/",
         f"approvals/approval/decide/?ids={approval}&decision=approve",
         f"approvals/approval/decide/?ids={approval}&decision=reject",
+        f"approvals/approval/{approval}/approve/",
+        f"approvals/approval/{approval}/reject/",
+        f"approvals/approval/{approval}/reassign/",
+        f"approvals/approval/{approval}/withdraw/",
         "approvals/clarification/",
         f"approvals/clarification/{clarification}/change/",
         f"approvals/clarification/answer/?ids={clarification}",
         "approvals/auditentry/",
         f"approvals/auditentry/{entry.pk}/change/",
+        f"approvals/auditentry/verify/?request={approval}",
+        "approvals/auditentry/export/",
+        "approvals/seal/",
         "approvals/apitoken/",
         f"approvals/apitoken/{token.pk}/change/",
         f"approvals/apitoken/{token.pk}/revoke/",
