@@ -1,4 +1,4 @@
-"""The trail: entries chained per request, appended inside the caller's transaction, and verified.
+"""The trail: entries chained per request, appended inside the caller's transaction.
 
 Each entry's hash is the SHA-256 of its canonical text (RFC 8785), which names the hash before it; the request
 row, locked by whoever appends, holds the head, so concurrency costs nothing and can't fork a chain. What was
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,12 +18,12 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from approvals import sets
 from approvals.commands import Actor
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
-from approvals.payloads import canonical
+from approvals.payloads import canonical, canonical_plain
 
 FORMAT = 3
 REFUSALS_PER_MINUTE = 5
@@ -45,15 +44,6 @@ class Draft:
     outcome: str = ""
     allowed_by: str = ""
     on_behalf_of_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Break:
-    """The first thing wrong with a chain: which entry, and what."""
-
-    request_id: UUID
-    sequence: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +119,6 @@ def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
     return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
 
 
-def verify(request: HumanRequest) -> Break | None:
-    """Recompute the chain of one request; the first break, or None where it holds."""
-    previous, sequence = "", 0
-    for entry in _entries(request):
-        sequence += 1
-        reason = _fault(entry, sequence, previous)
-        if not reason and sequence > request.trail_length:
-            reason = "surplus entry"
-        if reason:
-            return Break(request_id=request.pk, sequence=sequence, reason=reason)
-        previous = entry.hash
-    if sequence < request.trail_length:
-        return Break(request_id=request.pk, sequence=sequence + 1, reason="missing entry")
-    if previous != request.trail_head:
-        reason = "not the last entry that the request knows"
-        return Break(request_id=request.pk, sequence=sequence, reason=reason)
-    return None
-
-
 def content_hash(salt: str, content: str) -> str:
     """SHA-256 over the salt and the canonical content, as lower-case hexadecimal."""
     return hashlib.sha256(f"{salt}{content}".encode()).hexdigest()
@@ -191,7 +162,7 @@ def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
         named["token"] = None if entry["token_id"] is None else str(entry["token_id"])
     if entry["format"] > 2:
         named["kind"], named["policy"] = beside["kind"], beside["policy"]
-    return canonical(named)
+    return canonical_plain(named)
 
 
 def as_text(moment: datetime) -> str:
@@ -247,23 +218,3 @@ def _counted(counts: Counter[tuple[UUID, int | None]], draft: Draft) -> bool:
     who = (draft.request.pk, draft.actor.user_id)
     counts[who] += 1
     return counts[who] <= REFUSALS_PER_MINUTE
-
-
-def _entries(request: HumanRequest) -> Iterable[AuditEntry]:
-    entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(request_id=request.pk).select_related("shown")
-    return entries.order_by("sequence").iterator(chunk_size=1_000)
-
-
-def _fault(entry: AuditEntry, sequence: int, previous: str) -> str:
-    if entry.sequence != sequence:
-        return "missing entry"
-    if entry.previous_hash != previous:
-        return "broken link"
-    if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
-        return "changed entry"
-    if canonical_entry(vars(entry), json.loads(entry.canonical)) != entry.canonical:
-        return "columns disagree with the hashed text"
-    shown = getattr(entry, "shown", None)
-    if shown is not None and content_hash(shown.salt, shown.content) != entry.content_hash:
-        return "changed content"
-    return ""

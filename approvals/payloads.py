@@ -114,6 +114,11 @@ def _is_plain(value: Any) -> bool:
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
+def canonical_plain(value: Any) -> str:
+    """As `canonical`, for values that are known to have ASCII names and no fractions: none is looked at."""
+    return _encode(value)
+
+
 def digest(text: str) -> str:
     """SHA-256 of the text's UTF-8, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

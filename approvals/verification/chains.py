@@ -41,10 +41,12 @@ class Chain:
     def follow(self, entry: Entry) -> tuple[Mapping[str, Any], Fault | None]:
         """What the entry says, and the first thing wrong with it."""
         named = _parsed(entry.canonical)
+        expected = self.sequence + 1
         kind, detail = self._fault(entry, named)
         self.sequence, self.head = max(self.sequence, entry.sequence), entry.hash
         self.begun = self.begun or entry.sequence == 1
-        return named, self.fault(kind, detail, entry.sequence, entry.line) if kind else None
+        at = expected if kind is FaultKind.MISSING_ENTRY else entry.sequence
+        return named, self.fault(kind, detail, at, entry.line) if kind else None
 
     def end(self, length: int, head: str) -> Iterator[Fault]:
         """Hold the chain against the length and the head that its request knows."""
@@ -69,7 +71,7 @@ class Chain:
         expected = self.sequence + 1
         if entry.sequence > expected:
             self.missing += entry.sequence - expected
-            return FaultKind.MISSING_ENTRY, f"Entry {expected} is not there."
+            return FaultKind.MISSING_ENTRY, "It is not there."
         if entry.sequence < expected:
             return FaultKind.SURPLUS_ENTRY, "There is another entry in its place."
         if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from django.db import DatabaseError, connection, transaction
 
 from approvals import seals, verification
-from approvals.models import AuditEntry, HumanRequest, Response, Seal
+from approvals.models import AuditEntry, HumanRequest, Response, Seal, ShownContent
 from approvals.seals import NotSealed, SealRecord, copies, keys
 from approvals.verification import FaultKind
 from tests import factories as make
@@ -180,11 +180,14 @@ class slow_writer:  # noqa: N801  reads as a verb's object
         forged = append_forged(request_id)
         names = [str(field.attname) for field in AuditEntry._meta.concrete_fields if field.attname != "id"]
         values = AuditEntry.objects.filter(pk=forged.pk).values_list(*names).get()
-        with as_a_superuser_might():
-            AuditEntry.writing.filter(pk=forged.pk).delete()
+        shown = ShownContent.objects.get(entry=forged.pk)
+        delete_entries(request_id, 2)
         columns, places = ", ".join(names), ", ".join(["%s"] * len(names))
+        inserted = f"INSERT INTO approvals_auditentry ({columns}) VALUES ({places}) RETURNING id"
+        (written,) = self._session.execute(inserted.encode(), values)
         self._session.execute(
-            f"INSERT INTO approvals_auditentry ({columns}) VALUES ({places})".encode(), values
+            "INSERT INTO approvals_showncontent (entry_id, salt, content) VALUES (%s, %s, %s)",
+            [*written, shown.salt, shown.content],
         )
         self._session.execute(
             "UPDATE approvals_humanrequest SET trail_length = 2, trail_head = %s WHERE id = %s",
@@ -252,7 +255,9 @@ class TestTampering:
         last = Seal.objects.order_by("number").last()
         with as_a_superuser_might():
             forged = append_forged(sealed)
-            AuditEntry.writing.filter(pk=forged.pk).update(id=0)
+            with transaction.atomic():
+                AuditEntry.writing.filter(pk=forged.pk).update(id=0)
+                ShownContent.writing.filter(entry=forged.pk).update(entry=0)
             change_row(sealed, trail_length=3, trail_head=forged.hash)
         assert last is not None
         assert verification.verify_request(sealed) == []

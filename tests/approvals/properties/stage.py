@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from approvals import audit, selectors
+from approvals import audit, selectors, verification
 from approvals.commands import Accepted, Command, Keyed, OpenRequest, Reassign, Refused, Result
 from approvals.database import database_now
 from approvals.fields import new_id
@@ -93,7 +93,7 @@ class Stage:
 
     def _check(self, record: _Record, row: HumanRequest, question: Question) -> None:
         entries = record.entries.get(row.pk, [])
-        assert audit.verify(row) is None
+        assert verification.verify_request(row.pk) == []
         ends = [(entry.outcome, entry.recorded_at) for entry in entries if entry.outcome]
         assert ends == ([] if question.status == "pending" else [(question.status, row.closed_at)])
         moments = [entry.recorded_at for entry in entries]
