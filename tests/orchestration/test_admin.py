@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -77,3 +78,76 @@ def test_the_number_of_queries_does_not_grow_with_the_list(tmp_path: Path) -> No
             queued(make.user(), tmp_path)
         numbers.append(queries())
     assert numbers[0] == numbers[1]
+
+
+def asked_by(run_id: str, title: str, **terms: Any) -> str:
+    """An approval that this run has asked, as its steps have it."""
+    origin = {"kind": "run", "id": run_id, "url": f"/runs/{run_id}/"}
+    request_id = make.approval(title, origin=origin, **terms)
+    run = Run.objects.get(pk=run_id)
+    run.steps.create(
+        key=title, kind="approve", name=title, status="open", request_id=request_id, started_at=run.created_at
+    )
+    return request_id
+
+
+def test_a_run_lists_what_it_asked_as_far_as_one_may_see_it(tmp_path: Path) -> None:
+    sam = make.user("sam", is_staff=True)
+    run_id = queued(sam, tmp_path)
+    own = asked_by(run_id, "Remove these files?", assignees=[sam])
+    asked_by(run_id, "For others", assignees=[make.user()])
+    page = client_of(sam).get(f"{RUNS}{run_id}/change/").content.decode()
+    assert f"/admin/approvals/approval/{own}/change/" in page
+    assert "1 more that is for others to see" in page
+
+
+def test_a_request_leads_to_its_run_and_shows_its_plan(tmp_path: Path) -> None:
+    """For those who may see the run; the others read who asks."""
+    sam, ruth = make.user("sam", is_staff=True), make.user("ruth", is_staff=True)
+    run_id = queued(sam, tmp_path)
+    step = {"agent": "disk", "action": "Remove 3 files", "arguments": {"count": 3}, "state": "pending"}
+    Run.objects.filter(pk=run_id).update(plan=[step])
+    request_id = asked_by(run_id, "Remove these files?", assignees=[sam, ruth])
+    address = f"/admin/approvals/approval/{request_id}/change/"
+    link = f"{RUNS}{run_id}/change/"
+    page = client_of(sam).get(address).content.decode()
+    assert link in page
+    assert "Remove 3 files" in page
+    page = client_of(ruth).get(address).content.decode()
+    assert link not in page
+    assert "Remove 3 files" not in page
+
+
+def test_requests_are_filtered_by_the_orchestration_that_asked(tmp_path: Path) -> None:
+    sam = make.user("sam", is_staff=True)
+    asked_by(queued(sam, tmp_path), "Remove these files?", assignees=[sam])
+    make.approval("Refund", assignees=[sam])
+    client = client_of(sam)
+    for name, titles in (("disk_cleanup", ["Remove these files?"]), ("retired", [])):
+        page = client.get("/admin/approvals/approval/", {"orchestration": name})
+        assert [row.title for row in page.context["cl"].result_list] == titles
+        assert name in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("status=queued", True),
+        ("status=failed", False),
+        ("orchestration=disk_cleanup", True),
+        ("orchestration=plan", False),
+        ("owner=sam", True),
+        ("owner=ana", False),
+        ("created_from=2020-01-01", True),
+        ("created_until=2020-01-01", False),
+        ("finished_from=2020-01-01", False),
+        ("q=disk", True),
+        ("q={run}", True),
+        ("q=nothing", False),
+    ],
+)
+def test_runs_are_filtered_and_searched(tmp_path: Path, query: str, found: bool) -> None:
+    sam = make.user("sam", is_staff=True)
+    run_id = queued(sam, tmp_path)
+    page = client_of(sam).get(f"{RUNS}?{query.format(run=run_id)}")
+    assert [str(row.pk) for row in page.context["cl"].result_list] == ([run_id] if found else [])
