@@ -42,8 +42,8 @@ class Dialect(Protocol):
         """In which stretch of so many seconds a column's moment is, counted from 0 at `origin`."""
         ...
 
-    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
-        """By part, and of `ALL`. `facts` is a query for closed requests: status, opened_at, closed_at."""
+    def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
+        """By part, and, if asked for, of `ALL`. `facts` is a query: status, opened_at, closed_at."""
         ...
 
 
@@ -54,14 +54,15 @@ class PostgreSQL:
     def slot(self, column: str, origin: datetime, width: int) -> str:
         return f"floor({self.seconds(column, origin)} / {width})::integer"
 
-    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
+    def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
+        sets = "(part), ()" if of_all else "(part)"
         counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in ENDS)
         shares = ", ".join(str(percent / 100) for percent in PERCENTILES.values())
         found = fetched(
             f"SELECT GROUPING(part), part, {counts}, percentile_cont(ARRAY[{shares}])"  # noqa: S608
             f" WITHIN GROUP (ORDER BY seconds) FILTER (WHERE status IN ({_DECIDED}))"
             f" FROM (SELECT {part} AS part, status, date_part('epoch', closed_at - opened_at) AS seconds"
-            f" FROM ({facts}) facts) closed GROUP BY GROUPING SETS ((part), ())",
+            f" FROM ({facts}) facts) closed GROUP BY GROUPING SETS ({sets})",
             params,
         )
         return {
@@ -82,15 +83,18 @@ class SQLite:
     def slot(self, column: str, origin: datetime, width: int) -> str:
         return f"(({_whole(column)} - {int(origin.timestamp())}) / {width})"
 
-    def closings(self, part: str, facts: str, params: Params) -> dict[Any, Closings]:
+    def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
         made: defaultdict[Any, Counter[str]] = defaultdict(Counter)
         for each, status, count in fetched(
             f"SELECT {part}, status, count(*) FROM ({facts}) facts GROUP BY 1, 2",  # noqa: S608
             params,
         ):
             made[each][status] += count
-            made[ALL][status] += count
-        times = self._times(part, facts, params) | {ALL: self._times("NULL", facts, params).get(None, ())}
+            if of_all:
+                made[ALL][status] += count
+        times = self._times(part, facts, params)
+        if of_all:
+            times[ALL] = self._times("NULL", facts, params).get(None, ())
         return {each: Closings(ends=ends, times=times.get(each, ())) for each, ends in made.items()}
 
     def _times(self, part: str, facts: str, params: Params) -> dict[Any, Times]:

@@ -52,8 +52,9 @@ def as_html(report: Report) -> str:
     style = finders.find(STYLE)
     if style is None:
         raise FileNotFoundError(STYLE)
-    # It ends no style element: it is our own.
-    context = {"style": SafeString(Path(style).read_text()), "shown": presentation.shown(report)}
+    # A file has no policy to fit, and it is our own: no text in it ends the element.
+    element = SafeString(f"<style>{Path(style).read_text()}</style>")
+    context = {"style": element, "shown": presentation.shown(report)}
     return render_to_string("reports/file.html", context)
 
 

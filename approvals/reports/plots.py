@@ -167,7 +167,7 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
     low, high = min(there) / 1.2, max(there) * 1.2
     while len(ticks := [time for time in _TIMES if low <= time <= high]) < 2:
         low, high = low / 1.5, high * 1.5
-    chart = _pygal().Line(
+    chart = drawing().Line(
         **options, logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
     )
     every = -(-len(ticks) // 7)
@@ -182,11 +182,11 @@ def _at_least(seconds: float | None) -> float | None:
 
 def _bars(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
     axis = _whole(figures, series, stacked=True)
-    return _with(_pygal().StackedBar(**options, **axis), _counts(figures, series))
+    return _with(drawing().StackedBar(**options, **axis), _counts(figures, series))
 
 
 def _line_of_counts(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    return _with(_pygal().Line(**options, **_whole(figures, series)), _counts(figures, series))
+    return _with(drawing().Line(**options, **_whole(figures, series)), _counts(figures, series))
 
 
 def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, list[Any]]:
@@ -234,11 +234,12 @@ def _options(width: int) -> Options:
         "show_minor_x_labels": False,
         "truncate_label": -1,
         "dots_size": 3,
-        "style": _pygal().style.Style(label_font_size=15, major_label_font_size=15),
+        "style": drawing().style.Style(label_font_size=15, major_label_font_size=15),
     }
 
 
-def _pygal() -> Any:
+def drawing() -> Any:
+    """pygal, imported when something is drawn: most processes draw nothing."""
     import pygal
 
     # It leaves an import hook of an old kind, about which Python warns at every later import.

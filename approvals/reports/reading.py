@@ -76,7 +76,8 @@ def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[
     opened: Counter[int] = Counter()
     for hour, count in hours.items():
         opened[hour * HOUR // timeline.seconds] += count
-    closed = dialect().closings(slot, *_sql([_closed(timeline.period).values(*COLUMNS)]))
+    facts, params = _sql([_closed(timeline.period).values(*COLUMNS)])
+    closed = dialect().closings(slot, facts, params, of_all=True)
     left = list(backlogs(timeline, _stays(timeline)))
     total = _figures(opened.total(), closed.get(ALL), left[-1])
     return total, [
@@ -159,8 +160,8 @@ def _opened_by_part(period: Period, parts: Parts) -> dict[str | None, int]:
 
 
 def _closings(requests: Requests, parts: Parts) -> dict[str | None, Closings]:
-    found = dialect().closings("part", *parts.named(*_sql([requests.values(*COLUMNS, **parts.alias)])))
-    return {name: each for name, each in found.items() if name is not ALL}
+    facts, params = parts.named(*_sql([requests.values(*COLUMNS, **parts.alias)]))
+    return dialect().closings("part", facts, params, of_all=False)
 
 
 def _left_open(period: Period, parts: Parts) -> dict[str | None, Backlog]:

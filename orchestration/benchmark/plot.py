@@ -1,17 +1,17 @@
 """A run's charts, one below the other, as one SVG that reads on light and dark pages alike.
 
-Drawn by pygal, of the extra `benchmark`; without its script, so that any viewer shows all there is to see.
+Drawn by pygal, without its script, so that any viewer shows all there is to see.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, floor, log10
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from approvals.reports.plots import drawing
 from orchestration.benchmark.report import Chart
 from orchestration.benchmark.words import number
 
@@ -23,7 +23,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def svg(charts: Sequence[Chart]) -> str:
-    """One document; pygal must be installed."""
+    """One document."""
     ET.register_namespace("", SVG)
     heights = [_height(chart) for chart in charts]
     page = ET.Element(f"{{{SVG}}}svg", width=str(WIDTH), height=str(sum(heights)))
@@ -48,7 +48,7 @@ def _height(chart: Chart) -> int:
 
 
 def _drawn(chart: Chart, height: int) -> bytes:
-    pygal = _pygal()
+    pygal = drawing()
     kinds = {"lines": pygal.Line, "bars": pygal.Bar, "stacked": pygal.HorizontalStackedBar}
     across = chart.kind == "stacked"
     picture = kinds[chart.kind](
@@ -79,14 +79,6 @@ def _drawn(chart: Chart, height: int) -> bytes:
     return drawn
 
 
-def _pygal() -> Any:
-    import pygal
-
-    # It leaves an import hook of an old kind, about which Python warns at every later import.
-    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
-    return pygal
-
-
 def _decades(chart: Chart) -> dict[str, Any]:
     """A logarithmic axis from one power of ten to another, and no other lines."""
     values = [value for series in chart.series for value in series.values if value]
@@ -103,7 +95,7 @@ def _unless_tiny(value: float | None) -> str:
 
 
 def _style() -> Any:
-    return _pygal().style.Style(
+    return drawing().style.Style(
         background="#ffffff",
         plot_background="#ffffff",
         foreground="#222222",

@@ -211,7 +211,7 @@ SCENARIO = Scenario(
         " for a reviewer who may decide what is assigned to nobody and for a user without permissions, who"
         " has 30 pending at every size, and asked one in a hundred of the history, was named in one of"
         " five hundred and by group in another; the re-check's questions: what changed since the round"
-        " began, the next deadline and what is overdue. The cost of a report is left out."
+        " began, the next deadline and what is overdue. Reports have a scenario of their own."
     ),
     unit="decided requests on record",
     sizes=(1_000, 10_000),

@@ -82,8 +82,6 @@ class Command(BaseCommand):
             raise Misuse("--rounds: at least one.")
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
-        if options["plot"] and find_spec("pygal") is None:
-            raise Misuse("--plot: pygal is not installed; it comes with the extra `benchmark`.")
         servers = given_servers()
         stack = stack_for(servers, embedded=options["embedded"])
         try:
