@@ -10,7 +10,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from approvals import permissions, selectors
-from approvals.exceptions import ApprovalError
+from approvals.exceptions import ApprovalError, TooLate
 from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
 from approvals.web.words import outcome_in_words
@@ -35,15 +35,13 @@ class Told:
     address: str = ""
     status: str = ""
     code: str = ""
-    recorded: str = ""
 
     @classmethod
     def of(cls, request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Told:
         title = str(request_id) if asked is None else asked.title
         address = "" if asked is None else page_of(asked)
         if isinstance(result, ApprovalError):
-            recorded = "" if result.outcome is None else _ended(result.outcome)
-            return cls(title=title, words=result.detail, address=address, code=result.code, recorded=recorded)
+            return cls(title=title, words=_refusal(result), address=address, code=result.code)
         return cls(title=title, words=_ended(result), address=address, status=result.status)
 
     def __str__(self) -> str:
@@ -132,8 +130,17 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
+def _refusal(error: ApprovalError) -> str:
+    """With the recorded outcome, where the refusal does not tell it by itself."""
+    if isinstance(error, TooLate) and error.outcome is not None:
+        return f"{error.detail} On record: {_ended(error.outcome)}."
+    return error.detail
+
+
 def _ended(outcome: Outcome) -> str:
     if not outcome.closed:
         return "your approval is on record; more are needed"
+    if outcome.timed_out and outcome.approved is not None:
+        return f"timed out, {'approved' if outcome.approved else 'rejected'} by default"
     by = f" by {outcome.decided_by}" if outcome.decided_by else ""
     return f"{outcome.status.replace('_', ' ')}{by}"

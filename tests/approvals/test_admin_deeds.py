@@ -152,6 +152,12 @@ class TestDecidingOne:
         assert "already_decided" in said(response)
         assert "Rejected by ruth" in page(response)
 
+    def test_who_comes_late_reads_what_was_recorded_instead(self, rita: User) -> None:
+        request_id = make.approval(timeout=0.001, on_timeout="approve")
+        response = client_of(rita).post(f"{APPROVALS}{request_id}/reject/", {"comment": ""}, follow=True)
+        assert "too_late" in said(response)
+        assert "On record: timed out, approved by default." in said(response)
+
     def test_the_address_says_what_is_decided_whatever_the_form_says(self, rita: User) -> None:
         request_id = make.approval()
         client_of(rita).post(f"{APPROVALS}{request_id}/reject/", {"decision": "approve", "comment": ""})
