@@ -8,13 +8,14 @@ an attempt and nothing else.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import CharField, Count, Exists, OuterRef, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Now
 from procrastinate.contrib.django import app
-from procrastinate.contrib.django.models import ProcrastinateJob
+from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
@@ -95,6 +96,14 @@ def gather_statistics() -> None:
 def _job(run_id: UUID) -> Job:
     deferrer = app.configure_task(TASK, queue=QUEUE, lock=f"{LOCK}{run_id}")
     return deferrer.make_new_job(run_id=str(run_id))
+
+
+def is_silent(worker_id: int, seconds: float) -> bool:
+    """Whether the queue has heard nothing of this worker for so long."""
+    heard = ProcrastinateWorker.objects.filter(
+        pk=worker_id, last_heartbeat__gt=Now() - timedelta(seconds=seconds)
+    )
+    return not heard.exists()
 
 
 def waiting() -> int:

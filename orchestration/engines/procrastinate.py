@@ -21,6 +21,7 @@ from django.db import Error as DatabaseError
 from procrastinate import exceptions, jobs, retry
 from procrastinate.connector import BaseAsyncConnector
 from procrastinate.contrib.django.utils import connector_params
+from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker as JobWorker
 
 from approvals.database import in_database
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 6
 # Seconds for telling the queue which jobs are left, when the process stops.
 LAST_WORDS = 3.0
+A_MOMENT = 0.5
 # Seconds after which the queue is asked although it announced nothing: an announcement may come while the
 # worker, not listening yet or just asking, does not hear it.
 LOOK_AGAIN = 1.0
@@ -73,7 +75,12 @@ class Worker:
 
     @property
     def executes(self) -> bool:
-        return self._working is not None and self._working.worker_id is not None
+        return self._worker_id is not None
+
+    @property
+    def _worker_id(self) -> int | None:
+        """What the queue knows this worker by; None while it does not."""
+        return None if self._working is None else self._working.worker_id
 
     @property
     def run_ids(self) -> frozenset[UUID]:
@@ -93,21 +100,26 @@ class Worker:
         # The queue's worker takes nothing more, but lives until its jobs are given back: those of one that is
         # gone are anybody's at once, also where a step is still under way.
         self._stopping = True
-        await self._executions.drain(orchestration_settings().drain)
-        if self._working is not None and self._working.worker_id is not None:
-            await self._give_back(self._working.worker_id)
+        draining = asyncio.create_task(self._executions.drain(orchestration_settings().drain))
+        # What waits has been let go in a moment, and goes on elsewhere while steps here are under way.
+        await asyncio.wait([draining], timeout=A_MOMENT)
+        await self._give_back(self._jobs)
+        await draining
+        await self._give_back(())
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         waiting_room().unfollow(journal.TOPIC, self)
         self._executions.close()
 
-    async def _give_back(self, worker_id: int) -> None:
-        """So that others need not wait until this worker is taken for dead."""
+    async def _give_back(self, but: Collection[int]) -> None:
+        """All jobs but these, so that others need not wait until this worker is taken for dead."""
+        if (worker_id := self._worker_id) is None:
+            return
         try:
             async with asyncio.timeout(LAST_WORDS):
                 taken = await in_database(runs_as_jobs.taken_by, worker_id)
-                await in_database(runs_as_jobs.give_back, taken)
+                await in_database(runs_as_jobs.give_back, taken - set(but))
         except (TimeoutError, DatabaseError) as error:
             log.warning("jobs not given back worker=%s error=%r", worker_id, error)
 
@@ -141,7 +153,10 @@ class Worker:
         app = procrastinate.App(connector=connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
         app.job_manager = _Jobs(
-            connector, ending=lambda: self._ending or self._stopping, stopping=lambda: self._stopping
+            connector,
+            begun=self._ready.set,
+            ending=lambda: self._ending or self._stopping,
+            stopping=lambda: self._stopping,
         )
         async with _open(app):
             self._working = JobWorker(
@@ -156,7 +171,6 @@ class Worker:
                 stalled_worker_timeout=settings.heartbeat_lost,
             )
             self._ending = False
-            self._ready.set()
             try:
                 await self._working.run()  # type: ignore[no-untyped-call]
             finally:
@@ -171,8 +185,9 @@ class Worker:
         try:
             await self._executed(UUID(run_id))
         except asyncio.CancelledError:
-            # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
-            self._ending = True
+            if context.abort_reason() is not AbortReason.USER_REQUEST:
+                # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
+                self._ending = True
             raise
         finally:
             self._jobs.discard(job_id)
@@ -202,11 +217,21 @@ class Worker:
         """Now and then, have somebody execute what no living worker does."""
         async with _open(procrastinate.App(connector=_connector(connections=1))) as app:
             while True:
+                await self._restart_if_silent()
                 await self._continue_stalled(app)
                 await self._continue_forgotten()
                 await in_database(runs_as_jobs.gather_statistics)
                 await self._look_after_others()
                 await asyncio.sleep(orchestration_settings().heartbeat)
+
+    async def _restart_if_silent(self) -> None:
+        """The queue's worker goes on where its heartbeat failed, while all others take it for dead."""
+        if (worker_id := self._worker_id) is None:
+            return
+        silence = orchestration_settings().heartbeat_lost / 2
+        if await in_database(runs_as_jobs.is_silent, worker_id, silence) and self._working is not None:
+            log.error("worker begins again: its heartbeat has failed worker=%s", worker_id)
+            self._working.stop()  # type: ignore[no-untyped-call]
 
     async def _continue_stalled(self, app: procrastinate.App) -> None:
         stalled = await app.job_manager.get_stalled_jobs(
@@ -218,8 +243,7 @@ class Worker:
 
     async def _continue_forgotten(self) -> None:
         """Jobs that this worker has taken, but does not execute: the answer of the queue got lost."""
-        worker_id = self._working.worker_id if self._working is not None else None
-        if worker_id is None:
+        if (worker_id := self._worker_id) is None:
             return
         taken = await in_database(runs_as_jobs.taken_by, worker_id, more_than=len(self._jobs))
         suspects = taken - self._jobs
@@ -267,11 +291,22 @@ class _Jobs(procrastinate.manager.JobManager):
     keeper sees to the rest. So it does once the worker ends."""
 
     def __init__(
-        self, connector: BaseAsyncConnector, *, ending: Callable[[], bool], stopping: Callable[[], bool]
+        self,
+        connector: BaseAsyncConnector,
+        *,
+        begun: Callable[[], None],
+        ending: Callable[[], bool],
+        stopping: Callable[[], bool],
     ) -> None:
         super().__init__(connector)
+        self._begun = begun
         self._ending = ending
         self._stopping = stopping
+
+    async def register_worker(self) -> int:
+        worker_id = await super().register_worker()
+        self._begun()
+        return worker_id
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         return None if self._stopping() else await super().fetch_job(queues, worker_id)

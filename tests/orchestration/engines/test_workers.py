@@ -188,6 +188,35 @@ async def test_waiting_runs_survive_the_queues_outage(
     assert first.executes
 
 
+async def test_a_worker_whose_heartbeat_failed_takes_jobs_again(
+    worker: Workers, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue's own worker would go on without one, and be taken for dead by all others."""
+    frequently(monkeypatch, heartbeat_lost=1.0)
+    it = await worker()
+    broken = it._working
+    await in_database(_refuse_heartbeats)
+    while it._working is broken:  # noqa: ASYNC110 - nobody tells; this only lets its tasks go on
+        await asyncio.sleep(0)
+    await in_database(_take_heartbeats)
+    run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
+    assert (await asked(run_id))["title"] == "May I?"
+
+
+def _refuse_heartbeats() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
+            " BEGIN RAISE EXCEPTION 'no heartbeat today'; END $$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON procrastinate_workers EXECUTE FUNCTION refuse()"
+        )
+
+
+def _take_heartbeats() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
 async def test_steps_under_way_keep_their_worker_while_it_drains(
     worker: Workers, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
