@@ -19,7 +19,7 @@ from approvals.reports.figures import Figures, Report, Slot
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
 # The room that a day needs below its axis.
-LABEL = 130
+LABEL = 150
 SVG = "http://www.w3.org/2000/svg"
 
 # What people count in, for logarithmic axes: times to decide span from seconds to weeks.
