@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Group
 
 from approvals import deciding
 from approvals.models import Seal
@@ -73,6 +74,9 @@ def auditor(stack: Stack, tmp_path: Path) -> Auditor:
     ada = make.reviewer("ada")
     request_id = make.approval(TITLE, arguments=ARGUMENTS)
     deciding.decide(make.actor(ada), request_id, "approve", comment="agreed by phone")
+    # Whom the page's commands name.
+    make.user("kim", groups=(Group.objects.get(name="administrator"),))
+    make.user("sam")
     other = make.approval("Refund 3.00 EUR to nobody", arguments={"order": 3})
     deciding.decide(make.actor(make.reviewer("grace")), other, "reject")
     return Auditor(tmp_path, stack.environment)
