@@ -141,7 +141,8 @@ class Origin(admin.ListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         for word, name in self.used_parameters.items():
-            queryset = queryset.filter(self.resolvers[word].named(str(name)))
+            # What has no origin is left out first: there is an index of the rest.
+            queryset = queryset.exclude(origin_id="").filter(self.resolvers[word].named(str(name)))
         return queryset
 
 
