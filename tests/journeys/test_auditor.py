@@ -98,8 +98,8 @@ def receiver() -> Iterator[Receiver]:
 def test_every_command_of_the_page_does_what_it_says(sealed: Auditor) -> None:
     """In order, but for sealing, which comes first here and is for others to do."""
     printed = [sealed.succeeds(block) for block in blocks("sh") if block not in set_up()]
-    assert len(printed) >= 6
-    verified, by_copies, by_title, by_hash, month, program = printed[:6]
+    assert len(printed) >= 7
+    verified, by_copies, by_title, by_hash, month, report, program = printed[:7]
     assert verified.endswith("The trail holds.\n")
     assert by_copies.splitlines() == ["4 entries of 2 requests, 1 seals.", "The trail holds."]
     assert ",ada,approve,agreed by phone," in by_title
@@ -107,6 +107,7 @@ def test_every_command_of_the_page_does_what_it_says(sealed: Auditor) -> None:
     (found,) = by_hash.splitlines()
     assert json.loads(json.loads(found)["content"])["title"] == TITLE
     assert month.endswith("The trail holds.\n")
+    assert "All requests" in report
     assert program == "2 chains and 1 seals hold; complete: True\n"
 
 
