@@ -259,6 +259,14 @@ def test_what_a_thawed_process_still_does_of_a_call_from_before_is_told_apart(sm
     assert from_the_ice(small.notes, small.records, [("3", BEGAN + 49)]) == []
 
 
+def test_what_a_thawed_process_did_and_recorded_is_none_of_that(small: Small) -> None:
+    """It had taken the run over from another, and repeated what it may."""
+    again = effect("effect-0", BEGAN + 50, pid=2)
+    small.notes.append(again)
+    small.steps[1] = replace(small.steps[1], result={"effect": again["effect"]})
+    assert from_the_ice(small.notes, small.records, [("2", BEGAN + 49)]) == []
+
+
 def test_a_deadline_that_took_effect_late_is_found_unless_something_was_broken(small: Small) -> None:
     row = replace(small.requests[0], status="timed_out", on_timeout="approve", deadline=BEGAN - 100)
     small.requests[0], small.runs[0] = (

@@ -67,15 +67,19 @@ def audit(known: Known, records: Records, *, bound: float) -> Findings:
 def from_the_ice(notes: Sequence[Note], records: Records, thaws: Sequence[tuple[str, float]]) -> list[Note]:
     """Effects of calls that a process had begun before it was frozen, and that others had done by then.
 
-    What it then wants to record is refused; but nobody can call back a function that was called.
+    What it then wants to record is refused, which tells such a call from one that was begun afterwards; but
+    nobody can call back a function that was called.
     """
     recorded = {(step.run_id, step.key): step.finished_at for step in records.steps}
+    results = [step.result for step in records.steps]
+    on_record = {result["effect"] for result in results if isinstance(result, dict) and "effect" in result}
     performed = [note for note in notes if note["what"] == "performed"]
     times = Counter((note["run"], note["step"]) for note in performed)
     return [
         note
         for note in performed
-        if _was_frozen(str(note["effect"]).partition(" ")[0], note["at"], thaws)
+        if note["effect"] not in on_record
+        and _was_frozen(str(note["effect"]).partition(" ")[0], note["at"], thaws)
         and (
             times[call := (note["run"], note["step"])] > 1 or (recorded.get(call) or note["at"]) < note["at"]
         )

@@ -49,6 +49,7 @@ class StepRow:
     kind: str
     status: str
     request_id: str | None
+    result: Any = None
     finished_at: float | None
 
 
@@ -73,13 +74,13 @@ def read(url: str) -> Records:
             " extract(epoch FROM finished_at)::float8 AS finished_at FROM orchestration_run"
         ).fetchall()
         steps = connection.execute(
-            "SELECT run_id::text, key, kind, status, request_id::text,"
+            "SELECT run_id::text, key, kind, status, request_id::text, result,"
             " extract(epoch FROM finished_at)::float8 AS finished_at FROM orchestration_steprecord"
         ).fetchall()
     return Records(
         requests={row["id"]: RequestRow(**{**row, "answer": _json(row["answer"])}) for row in requests},
         runs={row["id"]: RunRow(**{**row, "result": _json(row["result"])}) for row in runs},
-        steps=tuple(StepRow(**row) for row in steps),
+        steps=tuple(StepRow(**{**row, "result": _json(row["result"])}) for row in steps),
     )
 
 
