@@ -41,6 +41,8 @@ _COLUMNS = (
     "shown__salt",
     "shown__content",
 )
+# What it raises to read as words or a policy what is none.
+_NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _RESPONSE = ("request_id", "actor_id", "verdict", "given_at", "channel")
 
 T = TypeVar("T")
@@ -92,10 +94,10 @@ class Checker:
         self.missing += chain.missing - missing
         # What follows from a broken chain is not worth comparing.
         if not chain.broken:
-            if story.unexplained is not None:
-                detail = "What was shown or said is gone, and no removal is on record since."
-                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, story.unexplained)
-            for detail in disagreements(row, said, story):
+            if story.unexplained:
+                detail = "What was shown or said is gone, and no removal is on record since that names it."
+                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, min(story.unexplained))
+            for detail in _disagreements(row, said, story):
                 yield chain.fault(FaultKind.ROW, detail)
 
     def _without_row(self, request_id: UUID, entries: Iterable[tuple[Any, ...]]) -> Iterator[Fault]:
@@ -116,8 +118,9 @@ class Checker:
                 fault = chain.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence)
             if fault:
                 yield fault
-            elif not chain.broken:
-                story.take(named, entry.content)
+            elif not chain.broken and not _taken(story, named, entry.content):
+                detail = "What was shown or said is not in the form in which it is written."
+                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence)
         self.chains += bool(chain.sequence)
         self.missing += chain.missing
         self.missing_beginnings += bool(chain.sequence) and not chain.begun
@@ -163,6 +166,22 @@ def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
         return bool(canonical_entry(columns, named) == columns["canonical"])
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def _taken(story: Story, named: Mapping[str, Any], content: str | None) -> bool:
+    """Whether the story could be told on."""
+    try:
+        story.take(named, content)
+    except _NO_FORM:
+        return False
+    return True
+
+
+def _disagreements(row: Row, said: set[Response], story: Story) -> list[str]:
+    try:
+        return list(disagreements(row, said, story))
+    except _NO_FORM:
+        return ["The row, or its trail, is not in the form in which it is written."]
 
 
 def _response(values: tuple[Any, ...]) -> Response:

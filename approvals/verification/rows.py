@@ -59,11 +59,14 @@ class Story:
     responses: set[Response] = field(default_factory=set)
     told: dict[str, str] = field(default_factory=dict)
     words_missing: bool = False
-    # The first entry whose content is gone though no purge is on record since.
-    unexplained: int | None = None
+    # Entries whose content is gone though no removal that names them is on record since.
+    unexplained: set[int] = field(default_factory=set)
 
     def take(self, named: Mapping[str, Any], content: str | None) -> None:
-        """The next entry: what it says, and what was shown or said, if that is retained."""
+        """The next entry: what it says, and what was shown or said, if that is retained.
+
+        Raises where that is not in the form in which it is written: who makes a chain anew writes anything.
+        """
         event, outcome = named["event"], named["outcome"]
         if self.opened is None:
             self.opened = named
@@ -71,13 +74,20 @@ class Story:
             self.closed = named
         self.last = named
         if event == Event.PURGED:
-            self.unexplained = None
-        elif content is None and self.unexplained is None:
-            self.unexplained = named["sequence"]
+            self._take_removal(content)
+        elif content is None:
+            self.unexplained.add(named["sequence"])
         if event in {Event.DECIDED, Event.ANSWERED}:
             self._take_response(named)
         if event in {Event.OPENED, Event.DECIDED, Event.PURGED} or outcome:
             self._take_words(event, outcome, None if content is None else json.loads(content))
+
+    def _take_removal(self, content: str | None) -> None:
+        """It names what was removed; once that is gone, too, it may have been all before it."""
+        if content is None:
+            self.unexplained.clear()
+        else:
+            self.unexplained.difference_update(json.loads(content)["entries"])
 
     def _take_response(self, named: Mapping[str, Any]) -> None:
         verdict = ""

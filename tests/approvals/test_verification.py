@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 
-from approvals import audit, deciding, tokens, triggers, verification
+from approvals import audit, deciding, retention, tokens, triggers, verification
 from approvals.commands import Channel
 from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
 from approvals.verification import FaultKind
@@ -178,6 +179,34 @@ class TestOneRequest:
         request_id = approved()
         Response.writing.filter(request_id=request_id).delete()
         assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"title":1e400,"arguments":[1e400]}'])
+    @pytest.mark.parametrize("sequence", [1, 2])
+    def test_a_chain_that_was_made_anew_in_another_form_is_named(self, sequence: int, content: str) -> None:
+        """Its hashes fit; what it showed is nothing that is ever written."""
+        request_id = approved()
+        salt = ShownContent.objects.get(entry=entry(request_id, sequence)).salt
+        ShownContent.writing.filter(entry=entry(request_id, sequence)).update(content=content)
+        head = entry(request_id, sequence - 1).hash if sequence > 1 else ""
+        for number in range(sequence, 3):
+            changed: dict[str, Any] = {"previous_hash": head}
+            if number == sequence:
+                changed["content_hash"] = audit.content_hash(salt, content)
+            rewrite(request_id, number, **changed)
+            head = entry(request_id, number).hash
+        change_row(request_id, trail_head=head)
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, sequence)]
+
+    def test_a_removal_explains_what_it_names_and_nothing_else(self) -> None:
+        """Content that was stolen before, or since, is missed all the same."""
+        request_id = approved()
+        kim = make.user(groups=(Group.objects.get(name="administrator"),))
+        decider = Response.objects.get(request_id=request_id).actor_id
+        assert decider is not None
+        list(retention.forget(make.actor(kim), decider))
+        assert named(request_id) == []
+        ShownContent.writing.filter(entry=entry(request_id, 1)).delete()
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 1)]
 
     def test_a_sentence_says_what_and_where(self) -> None:
         request_id = approved()
