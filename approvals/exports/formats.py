@@ -168,7 +168,7 @@ def request_of(record: EntryRecord) -> tuple[UUID, int]:
     named = _object(record.canonical)
     try:
         return UUID(named["request"]), int(named["sequence"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise NoRecord("Its text is none of an entry.") from error
 
 
@@ -201,6 +201,9 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or isinstance(value, str):
+        return value or ""
+    try:
+        return canonical(value)
+    except (ValueError, RecursionError):  # no entry of ours has it: numbers without canonical form, depths
         return ""
-    return value if isinstance(value, str) else canonical(value)

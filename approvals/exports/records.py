@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from approvals.payloads import canonical
 from approvals.seals import NoSeal, SealRecord, parsed
 
 FORMAT = 1
+# JSON that has one canonical form has no whole numbers beyond these.
+LARGEST = 2**53 - 1
 
 
 class NoRecord(ValueError):
@@ -99,7 +102,7 @@ def from_fields(fields: Any) -> Record:
                 return Header(
                     made_at=_text(fields["made_at"]),
                     complete=fields["complete"] is True,
-                    filters=dict(fields["filters"]),
+                    filters=_canonical_object(fields["filters"]),
                 )
             case "seal":
                 return parsed(
@@ -122,7 +125,7 @@ def from_fields(fields: Any) -> Record:
                     seals=_number(fields["seals"]),
                     sha256=_text(fields["sha256"]),
                 )
-    except (KeyError, TypeError, ValueError, NoSeal) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, NoSeal) as error:
         raise NoRecord("It is not as an export has it.") from error
     raise NoRecord("It is no record of an export.")
 
@@ -146,6 +149,13 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
         raise NoRecord("It has something else where a number belongs.")
+    return value
+
+
+def _canonical_object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise NoRecord("It has something else where an object belongs.")
+    canonical(value)  # or it could not be written again, to be compared
     return value

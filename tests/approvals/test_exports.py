@@ -265,6 +265,38 @@ class TestOtherFiles:
         with pytest.raises(NotAnExport):
             verified(file)
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"record":"entry","id":100000000000000000000,"canonical":"{}","hash":"",'
+            '"salt":null,"content":null}',
+            '{"record":"entry","id":1,"canonical":"{\\"request\\":\\"00000000-0000-0000-0000-000000000001\\",'
+            '\\"sequence\\":1e400}","hash":"","salt":null,"content":null}',
+            '{"record":"export","format":1,"made_at":"","complete":true,"filters":{"actor":1e400}}',
+            '{"record":"export","format":1,"made_at":"","complete":true,"filters":[[1,2]]}',
+        ],
+        ids=["id", "sequence", "filter", "filters"],
+    )
+    def test_what_has_no_canonical_form_is_named(self, line: str, file: Path) -> None:
+        export(file)
+        header, *rest = file.read_text().splitlines(keepends=True)
+        file.write_text("".join([header, f"{line}\n", *rest]))
+        (fault, *_) = verified(file).first
+        assert (fault.kind, fault.line) == (FaultKind.EXPORT, 2)
+
+    @pytest.mark.parametrize("value", ["1e400", "1" * 30, f"{'[' * 900}{']' * 900}"])
+    def test_cells_without_canonical_form_are_named(self, value: str, file: Path) -> None:
+        approved()
+        export(file, "csv")
+        with file.open(newline="") as kept:
+            rows = list(csv.reader(kept))
+        at = next(number for number, row in enumerate(rows) if row[0] == "entry")
+        named = rows[at][rows[0].index("canonical")]
+        rows[at][rows[0].index("canonical")] = named.replace('"actor":', f'"actor":{value},"other":', 1)
+        with file.open("w", newline="") as changed:
+            csv.writer(changed, lineterminator="\n").writerows(rows)
+        assert FaultKind.EXPORT in verified(file).counts
+
     def test_a_file_that_is_not_there_is_refused(self, file: Path) -> None:
         with pytest.raises(NotAnExport, match="can't be read"):
             verified(file)
