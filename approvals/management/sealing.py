@@ -81,6 +81,8 @@ def keep(path: Path) -> int:
     )
     try:
         return copies.bring_up_to_date(path, recorded)
+    except seals.NoSeal:
+        raise Refused(f"A seal on record is none any more: see audit_verify; {path} was left.") from None
     except copies.OtherSeals as error:
         raise Refused(f"{error} Either was rewritten; the file was left as it was.") from error
     except OSError as error:

@@ -21,7 +21,7 @@ from django.db.models import Max, QuerySet
 from approvals.conf import approval_settings
 from approvals.database import database_now, snapshot
 from approvals.models import AuditEntry, Seal
-from approvals.seals.records import Digest, SealRecord, parsed, signed
+from approvals.seals.records import Digest, NoSeal, SealRecord, parsed, signed
 
 CHUNK = 5_000
 # Seconds between two looks at who still writes.
@@ -59,8 +59,14 @@ def make(key: Ed25519PrivateKey) -> SealRecord | None:
 
 
 def last_seal() -> SealRecord | None:
+    """NotSealed where it is none any more: nothing can be made to follow it."""
     row = Seal.objects.order_by("number").last()
-    return None if row is None else parsed(row.canonical, hash_=row.hash, signature=row.signature)
+    if row is None:
+        return None
+    try:
+        return parsed(row.canonical, hash_=row.hash, signature=row.signature)
+    except NoSeal:
+        raise NotSealed(f"The text of seal {row.number} is no seal any more: see audit_verify.") from None
 
 
 def recorded() -> Iterator[Seal]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import stat
 import threading
@@ -100,6 +101,16 @@ class TestSeal:
         assert refused("audit_seal", "--key", key, "--new-key", tmp_path / "other")[0] == 2
         assert letter.read_text() == "Dear Ada,\n"
         assert not Seal.objects.exists()
+
+    def test_nothing_follows_a_seal_that_is_none_any_more(self, key: Path, tmp_path: Path) -> None:
+        approved()
+        run("audit_seal", "--key", key)
+        with as_a_superuser_might():
+            Seal.writing.update(canonical="no seal")
+        approved()
+        status, why = refused("audit_seal", "--key", key, "--out", tmp_path / "seals.jsonl")
+        assert (status, "seal 1 is no seal any more" in why) == (1, True)
+        assert [Seal.objects.count(), *tmp_path.glob("seals*")] == [1]
 
     def test_copies_that_are_not_those_on_record_are_left_alone(self, key: Path, tmp_path: Path) -> None:
         approved()
@@ -310,6 +321,14 @@ class TestExport:
         out = () if "--out" in arguments else ("--out", file)
         assert refused("audit_export", *arguments, *out)[0] in {1, 2}
         assert not file.exists()
+
+    @pytest.mark.parametrize("command", [["audit_export"], ["audit_report", "--format", "csv"]])
+    def test_what_is_no_file_is_not_replaced_by_one(self, command: list[str], tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        for place in (pipe, tmp_path, ".", "/"):
+            assert refused(*command, "--out", place)[0] == 2
+        assert [pipe.is_fifo(), *tmp_path.iterdir()] == [True, pipe]
 
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
     def test_stopped_midway_it_leaves_what_was_there_before(

@@ -47,8 +47,8 @@ class Command(BaseCommand):
         path = None if out is None else sealing.check_out(out)
         target = None if url is None else sealing.check_url(url)
         require_tables()
-        before = seals.last_seal()
         try:
+            before = seals.last_seal()
             made = seals.make(signing)
         except NotSealed as error:
             raise Refused(str(error)) from error
