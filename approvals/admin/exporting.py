@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
+from typing import Any
 
 from django import forms
 from django.contrib.auth import get_user_model
@@ -53,6 +54,15 @@ class ExportForm(PlainForm):
         if user is None:
             raise forms.ValidationError("There is no user of this name.")
         return int(user.pk)
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or self.cleaned_data
+        since, until = chosen.get("since"), chosen.get("until")
+        if until and until == date.max:
+            self.add_error("until", "This is too late.")
+        elif since and until and since > until:
+            self.add_error("until", "This must not be earlier than the first day.")
+        return chosen
 
     @property
     def filters(self) -> Filters:

@@ -79,6 +79,11 @@ class Pages(ChangeList):
         super().__init__(request, *args)
         self.title = capfirst(str(self.opts.verbose_name_plural))
 
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        """Without U+0000, which PostgreSQL refuses."""
+        found: dict[str, Any] = super().get_filters_params(params)
+        return {name: [one.replace("\0", "") for one in given] for name, given in found.items()}
+
     def get_results(self, request: HttpRequest) -> None:
         by, most = self.model_admin.moment, self.list_per_page
         page = Page.parsed(request.GET.get(PAGE_VAR, ""), self.model._meta.pk)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -151,7 +151,11 @@ class OpenAt(_Given):
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         if not self.value():
             return queryset
-        moment = as_moment(str(self.value()))
+        try:
+            moment = as_moment(str(self.value()))
+        except (ValueError, OverflowError):
+            messages.error(request, f"Open at: {self.value()!r} is no moment.")
+            return queryset.none()
         return queryset.filter(Q(closed_at__isnull=True) | Q(closed_at__gte=moment), opened_at__lt=moment)
 
 

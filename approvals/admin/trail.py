@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -93,8 +94,11 @@ class Who(TypedFilter):
         for name in ("actor", "on_behalf_of"):
             if self.value(name):
                 queryset = queryset.filter(**{f"{name}__username": self.value(name)})
-        if self.value("address"):
-            queryset = queryset.filter(address=self.value("address"))
+        if address := self.value("address"):
+            if not _is_address(address):
+                messages.error(request, f"Address: {address!r} is none.")
+                return queryset.none()
+            queryset = queryset.filter(address=address)
         if token := self.value("token"):
             found = _uuid(token)
             queryset = queryset.filter(token__name=token) if found is None else queryset.filter(token=found)
@@ -271,6 +275,15 @@ def _beside(entry: AuditEntry) -> Sequence[tuple[str, int]]:
     pks = dict(near.values_list("sequence", "pk"))
     words = (("Entry before", entry.sequence - 1), ("Entry after", entry.sequence + 1))
     return [(word, pks[sequence]) for word, sequence in words if sequence in pks]
+
+
+def _is_address(text: str) -> bool:
+    """PostgreSQL does not compare with anything else."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _uuid(text: str) -> UUID | None:

@@ -121,6 +121,13 @@ class TestEntries:
         assert f"allowed by assigned group {group.pk} (payments)" in text
         assert "policy: one decides" in text
 
+    @pytest.mark.parametrize(
+        "query", ["address=nowhere", "event=%00", "outcome=%00", "kind=%00", "actor=%00"]
+    )
+    def test_a_filter_by_what_can_not_be_is_no_error(self, client: Client, query: str) -> None:
+        decided()
+        assert page(client.get(f"{ENTRIES}?{query}"))
+
 
 class TestExporting:
     async def test_it_is_the_whole_trail_to_its_end(self) -> None:
@@ -157,6 +164,16 @@ class TestExporting:
     def test_what_can_be_no_filter_is_said_beside_it(self, client: Client) -> None:
         text = page(client.get(EXPORT, {"format": "xml", "actor": "nobody", "since": "yesterday"}))
         assert text.count('class="errors"') == 3
+
+    @pytest.mark.parametrize(
+        ("period", "said"),
+        [
+            ("until=9999-12-31", "This is too late."),
+            ("since=2026-02-01&until=2026-01-31", "This must not be earlier than the first day."),
+        ],
+    )
+    def test_an_impossible_period_is_said_beside_it(self, client: Client, period: str, said: str) -> None:
+        assert said in page(client.get(f"{EXPORT}?format=csv&{period}"))
 
     def test_it_is_for_those_who_may_read_the_trail(self, client: Client) -> None:
         assert EXPORT in page(client.get(ENTRIES))

@@ -86,6 +86,11 @@ def test_times_lead_to_what_was_decided(auditor: Client, record: None) -> None:
     assert len(listed) == found.total.decided > 0
 
 
+@pytest.mark.parametrize("moment", ["soon", "2026-02-31", "9999-12-31T23:59:59-10:00", "%00"])
+def test_what_was_open_at_no_moment_is_no_error(auditor: Client, record: None, moment: str) -> None:
+    assert auditor.get(f"/admin/approvals/humanrequest/?open_at={moment}").status_code == 200
+
+
 def test_a_listed_request_has_the_page_of_its_kind(auditor: Client, record: None) -> None:
     row = auditor.get("/admin/approvals/humanrequest/").context["cl"].result_list[0]
     answer = auditor.get(f"/admin/approvals/humanrequest/{row.pk}/change/")
