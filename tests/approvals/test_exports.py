@@ -268,10 +268,8 @@ class TestOtherFiles:
     @pytest.mark.parametrize(
         "line",
         [
-            '{"record":"entry","id":100000000000000000000,"canonical":"{}","hash":"",'
-            '"salt":null,"content":null}',
-            '{"record":"entry","id":1,"canonical":"{\\"request\\":\\"00000000-0000-0000-0000-000000000001\\",'
-            '\\"sequence\\":1e400}","hash":"","salt":null,"content":null}',
+            '{"record":"entry","id":100000000000000000000,"canonical":"{}","hash":"","salt":null,"content":null}',
+            '{"record":"entry","id":1,"canonical":"{\\"request\\":\\"00000000000000000000000000000001\\",\\"sequence\\":1e400}","hash":"","salt":null,"content":null}',
             '{"record":"export","format":1,"made_at":"","complete":true,"filters":{"actor":1e400}}',
             '{"record":"export","format":1,"made_at":"","complete":true,"filters":[[1,2]]}',
         ],
