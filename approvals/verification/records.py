@@ -164,7 +164,7 @@ def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
     """Whether the columns and the text say the same, and the text is written as it must be."""
     try:
         return bool(canonical_entry(columns, named) == columns["canonical"])
-    except (KeyError, TypeError, ValueError):
+    except _NO_FORM:
         return False
 
 

@@ -99,6 +99,15 @@ class TestOneRequest:
         change_entry(request_id, sequence, **columns)
         assert named(request_id)[0] == (FaultKind.CHANGED_ENTRY, sequence)
 
+    def test_a_time_that_is_none_is_a_changed_entry(self) -> None:
+        """Only SQLite can be made to keep one."""
+        if connection.vendor != "sqlite":
+            return
+        request_id = approved()
+        with as_a_superuser_might(), connection.cursor() as cursor:
+            cursor.execute("UPDATE approvals_auditentry SET recorded_at = 'never' WHERE sequence = 2")
+        assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 2)]
+
     def test_a_changed_entry_that_was_hashed_anew_is_named(self) -> None:
         """The entry after it was chained to the one it was."""
         request_id = approved()
