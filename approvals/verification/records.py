@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from approvals.audit import as_text, canonical_entry
 from approvals.models import AuditEntry, HumanRequest
@@ -45,6 +47,10 @@ _COLUMNS = (
 _NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _RESPONSE = ("request_id", "actor_id", "verdict", "given_at", "channel")
 
+# Read as they are kept: whoever changed them need not have written JSON.
+_JSON = ("arguments", "answer", "final_arguments")
+_ROW = tuple(f"text_of_{name}" if name in _JSON else name for name in ROW)
+
 T = TypeVar("T")
 
 
@@ -59,28 +65,31 @@ class Checker:
         self, requests: QuerySet[Any], entries: QuerySet[Any], responses: QuerySet[Any]
     ) -> Iterator[Fault]:
         """All faults of these requests, whose entries and responses these are."""
-        rows = requests.order_by("pk").values_list(*ROW).iterator(CHUNK)
+        as_texts = {f"text_of_{name}": Cast(name, TextField()) for name in _JSON}
+        rows = requests.annotate(**as_texts).order_by("pk").values_list(*_ROW).iterator(CHUNK)
         in_order = entries.order_by("request_id", "sequence", "pk").values_list(*_COLUMNS).iterator(CHUNK)
         said = _Beside(
             responses.order_by("request_id").values_list(*_RESPONSE).iterator(CHUNK), key=itemgetter(0)
         )
         chains = _Beside(groupby(in_order, key=itemgetter(1)), key=itemgetter(0))
         for values in rows:
-            row = dict(zip(ROW, values, strict=True))
+            row, unreadable = _row(values)
             spoken = {_response(each) for each in said.up_to(row["id"]) if each[0] == row["id"]}
             found = False
             for request_id, entries_of_it in chains.up_to(row["id"]):
                 found = request_id == row["id"]
                 if found:
-                    yield from self._with_row(row, entries_of_it, spoken)
+                    yield from self._with_row(row, entries_of_it, spoken, unreadable)
                 else:
                     yield from self._without_row(request_id, entries_of_it)
             if not found:
-                yield from self._with_row(row, (), spoken)
+                yield from self._with_row(row, (), spoken, unreadable)
         for request_id, entries_of_it in chains.up_to(None):
             yield from self._without_row(request_id, entries_of_it)
 
-    def _with_row(self, row: Row, entries: Iterable[tuple[Any, ...]], said: set[Response]) -> Iterator[Fault]:
+    def _with_row(
+        self, row: Row, entries: Iterable[tuple[Any, ...]], said: set[Response], unreadable: Sequence[str]
+    ) -> Iterator[Fault]:
         chain, story = Chain(row["id"]), Story()
         yield from self._followed(chain, entries, story)
         if not chain.sequence:
@@ -97,7 +106,9 @@ class Checker:
             if story.unexplained:
                 detail = "What was shown or said is gone, and no removal is on record since that names it."
                 yield chain.fault(FaultKind.CHANGED_ENTRY, detail, min(story.unexplained))
-            for detail in _disagreements(row, said, story):
+            for name in unreadable:
+                yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
+            for detail in () if unreadable else _disagreements(row, said, story):
                 yield chain.fault(FaultKind.ROW, detail)
 
     def _without_row(self, request_id: UUID, entries: Iterable[tuple[Any, ...]]) -> Iterator[Fault]:
@@ -175,6 +186,18 @@ def _taken(story: Story, named: Mapping[str, Any], content: str | None) -> bool:
     except _NO_FORM:
         return False
     return True
+
+
+def _row(values: tuple[Any, ...]) -> tuple[Row, list[str]]:
+    """A row, and which of its values are none that Sayso writes: somebody else's JSON need not be any."""
+    row, unreadable = dict(zip(ROW, values, strict=True)), []
+    for name in _JSON:
+        if row[name] is not None:
+            try:
+                row[name] = json.loads(row[name])
+            except _NO_FORM:
+                unreadable.append(name)
+    return row, unreadable
 
 
 def _disagreements(row: Row, said: set[Response], story: Story) -> list[str]:

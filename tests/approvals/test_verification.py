@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.db.models import TextField, Value
+from django.db.models.functions import Cast
 
 from approvals import audit, deciding, retention, tokens, triggers, verification
 from approvals.commands import Channel
@@ -168,6 +170,15 @@ class TestOneRequest:
         request_id = approved()
         change_row(request_id, **columns)
         assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("column", ["arguments", "answer", "final_arguments"])
+    def test_a_value_that_is_no_json_is_named_and_hides_nothing_else(self, column: str) -> None:
+        """Somebody wrote it by SQL; the requests after it are verified all the same."""
+        request_id, other = approved(), approved()
+        change_row(request_id, **{column: Cast(Value("xx"), TextField())})
+        change_row(other, status="rejected")
+        assert named(request_id) == [(FaultKind.ROW, None)]
+        assert named(other) == [(FaultKind.ROW, None)]
 
     def test_who_asked_is_compared(self) -> None:
         ada = make.user()
