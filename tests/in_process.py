@@ -15,6 +15,7 @@ from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from psycopg_pool import ConnectionPool
 
+from approvals import triggers
 from tests.processes import bare_environment
 from tests.settings import UNSTACKED
 from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
@@ -41,6 +42,7 @@ def migrate(database: Database) -> None:
     """Bring a new database to where every test begins."""
     _take(installation_settings(bare_environment() | {"SAYSO_SECRET_KEY": SECRET_KEY} | database.environment))
     call_command("migrate", verbosity=0)
+    protect_the_record()
     leave()
     database.migrated()
 
@@ -51,6 +53,13 @@ def close_parts() -> None:
         if module := sys.modules.get(name):  # what nobody imported keeps nothing
             getattr(module, close)()
     channel_layers.backends.clear()
+    close_connection()
+
+
+def protect_the_record() -> None:
+    """Put the record's triggers back where a test has left without them."""
+    if triggers.missing(connection):
+        triggers.install(connection)
     close_connection()
 
 

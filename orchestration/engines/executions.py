@@ -63,7 +63,9 @@ class Executions:
             if run_id in self._executing:
                 execution, task = self._executing[run_id]
                 execution.let_go()
-                task.cancel()
+                # Once: what is just being asked is waited for then, to be taken back where the run has ended.
+                if not task.cancelling():
+                    task.cancel()
 
     async def drain(self, seconds: float) -> None:
         """Let go of what waits at once, and of what is within a step as soon as that is on record; of the
