@@ -23,8 +23,10 @@ pytestmark = pytest.mark.django_db
 def as_a_superuser_might() -> Iterator[None]:
     """Past the triggers, as only the database's owner can get."""
     triggers.remove(connection)
-    yield
-    triggers.install(connection)
+    try:
+        yield
+    finally:
+        triggers.install(connection)
 
 
 @pytest.fixture
