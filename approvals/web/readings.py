@@ -17,7 +17,7 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 
 from approvals import permissions, selectors
-from approvals.database import database_now
+from approvals.database import database_now, snapshot
 from approvals.lifecycle import Status
 from approvals.permissions import Audience, Person
 from approvals.web.credentials import Credential, owners
@@ -91,14 +91,12 @@ def attendance(credentials: Collection[Credential]) -> Attendance:
 
 
 def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
-    """The inboxes of these credentials' owners, each of them whole or for one origin."""
-    present = attendance({credential for credential, _ in wanted})
-    scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
-    return Inboxes(
-        attendance=present,
-        inboxes={scope: _inbox(scope, present) for scope in scopes},
-        server_time=selectors.moment_on_the_wire(database_now()),
-    )
+    """The inboxes of these credentials' owners, each of them whole or for one origin; all of one moment.
+
+    A request decided halfway would leave a list shorter than the snapshot's length, as if none were behind it.
+    """
+    with snapshot():
+        return _inboxes(wanted)
 
 
 def news(
@@ -126,6 +124,16 @@ def news(
         attendance=present,
         items={request.pk: _item(request) for request in requests if request.pk in seen},
         visible=visible,
+    )
+
+
+def _inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
+    present = attendance({credential for credential, _ in wanted})
+    scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
+    return Inboxes(
+        attendance=present,
+        inboxes={scope: _inbox(scope, present) for scope in scopes},
+        server_time=selectors.moment_on_the_wire(database_now()),
     )
 
 
