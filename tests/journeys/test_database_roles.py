@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from tests import processes
+from tests.config.observing.served import until_ready
 from tests.conftest import Manage
 from tests.processes import PROJECT, Process, Server
 from tests.servers import PostgresServer
@@ -134,7 +135,7 @@ def test_the_application_role_does_everything_but_change_the_record(
     }
     worker = manage("work", environment=environment)
     with Server(environment=environment).ready() as server:
-        assert httpx.get(f"{server.url}/healthz/ready", trust_env=False).status_code == 200
+        until_ready(server)
         with client(server, tokens["ana"]) as ana, client(server, tokens["sam"]) as sam:
             with client(server, tokens["kim"]) as kim:
                 _decide_everything(ana, sam, kim)
