@@ -105,6 +105,13 @@ def snapshot() -> Iterator[None]:
                 cursor.execute("ROLLBACK")
 
 
+def leave_the_pool() -> None:
+    """From now on this thread's connection is none of the pool's: who waits for it may hold all of those."""
+    own = connection.copy()
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    connections[own.alias] = own
+
+
 def seconds_since(moment: datetime) -> float | None:
     """How long ago the database's clock said so, by what it said last. None where nobody has asked it yet.
 

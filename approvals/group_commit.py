@@ -4,6 +4,7 @@ While one transaction commits, commands gather; the next transaction takes them 
 for nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop,
 and the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again
 one by one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
+The thread's connection is none of the pool's: a crowd that waits for it may hold all of those.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from django.db import IntegrityError, connection
 from approvals import decisions, telemetry
 from approvals.commands import Command, Result
 from approvals.conf import approval_settings
-from approvals.database import LOST
+from approvals.database import LOST, leave_the_pool
 from approvals.exceptions import Busy, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Writer:
         self._queue: deque[_Queued] = deque()
         self._lock = threading.Lock()
         self._draining = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer", initializer=leave_the_pool)
 
     def submit_many(self, commands: Sequence[Command]) -> list[Future[Result]]:
         """Queue the commands, in order; each future gets its own result or error.

@@ -113,7 +113,15 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
     # A pool and persistent connections exclude each other; the check replaces a dead connection.
-    DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 4 * DATABASE_THREADS, "timeout": 10}
+    # Unless it gives up and begins anew, its attempts to connect double their pauses for five minutes: after
+    # an outage it would be away for as long again. What a crowd made it open goes one by one.
+    DATABASE["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": 4 * DATABASE_THREADS,
+        "timeout": 10,
+        "reconnect_timeout": 10,
+        "max_idle": 10,
+    }
     # Few statements, always the same; see approvals.statements. `?prepare_threshold=none` does without.
     prepare = DATABASE["OPTIONS"].get("prepare_threshold", 1)
     DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare

@@ -93,7 +93,7 @@ def attendance(credentials: Collection[Credential]) -> Attendance:
 def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
     """The inboxes of these credentials' owners, each of them whole or for one origin; all of one moment.
 
-    A request decided halfway would leave a list shorter than the snapshot's length, as if none were behind it.
+    A request decided halfway would leave a list that is not full, as if nothing had been cut off.
     """
     with snapshot():
         return _inboxes(wanted)

@@ -43,6 +43,9 @@ CONNECTIONS = 6
 # Seconds for telling the queue which jobs are left, when the process stops.
 LAST_WORDS = 3.0
 A_MOMENT = 0.5
+# Seconds until a connection that can't be had fails what wants it, which then begins anew. A pool that tries
+# for longer doubles its pauses: after an outage it would be away for as long again as that has taken.
+CONNECTING = 10.0
 # Seconds after which the queue is asked although it announced nothing: an announcement may come while the
 # worker, not listening yet or just asking, does not hear it.
 LOOK_AGAIN = 1.0
@@ -332,14 +335,29 @@ class _Jobs(procrastinate.manager.JobManager):
 async def _open(app: procrastinate.App) -> AsyncIterator[procrastinate.App]:
     """Its connections, which are closed again even where opening them was interrupted."""
     try:
-        await app.open_async()
+        await _connect(app)
         yield app
     finally:
         await app.close_async()
 
 
+async def _connect(app: procrastinate.App) -> None:
+    try:
+        async with asyncio.timeout(CONNECTING):
+            await app.open_async()
+    except TimeoutError:
+        log.warning("job queue away; trying until it is back")
+        raise Away("job queue") from None
+
+
 def _connector(connections: int = CONNECTIONS) -> procrastinate.PsycopgConnector:
-    return procrastinate.PsycopgConnector(kwargs=connector_params(), min_size=1, max_size=connections)
+    return procrastinate.PsycopgConnector(
+        kwargs=connector_params(),
+        min_size=1,
+        max_size=connections,
+        timeout=CONNECTING,
+        reconnect_timeout=CONNECTING,
+    )
 
 
 def _cause(error: BaseException) -> object:

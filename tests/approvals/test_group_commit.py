@@ -54,6 +54,20 @@ def test_commands_of_one_batch_are_carried_out_in_order() -> None:
     assert withdrawn.outcome == decided.outcome
 
 
+@pytest.mark.stacks("postgresql-redis")
+def test_it_writes_while_those_who_wait_for_it_hold_every_connection_of_the_pool() -> None:
+    """As a crowd of HTTP requests does, each on a thread of its own."""
+    connection.ensure_connection()
+    pool = connection.pool  # type: ignore[attr-defined]  # PostgreSQL's has one
+    held = [pool.getconn() for _ in range(pool.max_size - 1)]
+    try:
+        assert isinstance(group_commit.submit(asked()).result(), Accepted)
+    finally:
+        for each in held:
+            pool.putconn(each)
+        connection.close_pool()  # type: ignore[attr-defined]  # so large, it is no other test's
+
+
 def test_one_bad_command_never_fails_its_neighbours() -> None:
     good, bad, also_good = asked(), asked(requester_id=999_999_999), asked()
     first, second, third = group_commit.submit_many([good, bad, also_good])
