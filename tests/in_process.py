@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from channels.layers import channel_layers
@@ -16,6 +18,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrappe
 from psycopg_pool import ConnectionPool
 
 from approvals import triggers
+from tests.database_roles import APPLICATION, SUPERUSER
 from tests.processes import bare_environment
 from tests.settings import UNSTACKED
 from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
@@ -59,8 +62,27 @@ def close_parts() -> None:
 def protect_the_record() -> None:
     """Put the record's triggers back where a test has left without them."""
     if triggers.missing(connection):
-        triggers.install(connection)
+        with as_superuser():
+            triggers.install(connection)
     close_connection()
+
+
+@contextmanager
+def as_superuser() -> Iterator[None]:
+    """This thread's connection is one that may do anything to the database, where there are such roles."""
+    restrained = connections["default"]
+    if restrained.settings_dict.get("USER") != APPLICATION:
+        yield
+        return
+    own = restrained.copy()
+    own.settings_dict["USER"] = SUPERUSER
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    connections["default"] = own
+    try:
+        yield
+    finally:
+        own.close()
+        connections["default"] = restrained
 
 
 def all_connections_came_back() -> bool:

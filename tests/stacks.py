@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from orchestration.benchmark.servers import create_database, drop_database
+from tests.database_roles import APPLICATION, SUPERUSER, restrain
 from tests.processes import PROJECT, bare_environment
 from tests.servers import ForeignServer, PostgresServer, RedisServer
 
@@ -90,7 +91,11 @@ class SqliteDatabase(Database):
 
 
 class PostgresDatabase(Database):
-    """A database on a server; its rows are deleted past the triggers that protect the trail."""
+    """A database on a server; its rows are deleted past the triggers that protect the trail.
+
+    Once it is migrated, tests and the processes they start are the application of docs/deployment.md, which
+    can only add to the record; on a server that isn't ours, where no roles are made, whoever they came as.
+    """
 
     def __init__(self, server: PostgresServer | ForeignServer, name: str) -> None:
         self._server = server
@@ -102,6 +107,9 @@ class PostgresDatabase(Database):
         self.environment = {"DATABASE_URL": self._url, "SAYSO_VAR": self._var}
 
     def migrated(self) -> None:
+        if not isinstance(self._server, ForeignServer):
+            restrain(self._url)
+            self.environment["DATABASE_URL"] = _as_application(self._url)
         create_database(self._server.url, f"{self._name}_migrated", template=self._name)
         with psycopg.connect(self._url) as connection:
             self._first_rows = {table: _rows(connection, table) for table in RESTORED_TABLES}
@@ -119,6 +127,7 @@ class PostgresDatabase(Database):
         name = f"{self._name}_copy_{len(self._copies)}"
         self._copies.append(name)
         url = create_database(self._server.url, name, template=f"{self._name}_migrated")
+        url = url if isinstance(self._server, ForeignServer) else _as_application(url)
         return {"DATABASE_URL": url, "SAYSO_VAR": str(directory)}
 
     def remove(self) -> None:
@@ -175,6 +184,10 @@ class PostgresDatabase(Database):
         self._delete_rows(connection)
         connection.commit()
         raise LeftOpen(f"transactions were left open: {[(state, query) for _, state, query in others]}")
+
+
+def _as_application(url: str) -> str:
+    return url.replace(f"//{SUPERUSER}@", f"//{APPLICATION}@")
 
 
 def _rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:

@@ -1,11 +1,10 @@
 """The roles that docs/deployment.md makes: the application does all that it must, but can't touch the record.
 
-The SQL is taken out of that page and run as it stands there.
+Every other test on PostgreSQL runs as the application, too; here are the page's steps, from the first on.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ import pytest
 from tests import processes
 from tests.config.observing.served import until_ready
 from tests.conftest import Manage
-from tests.processes import PROJECT, Process, Server
+from tests.database_roles import statements
+from tests.processes import Process, Server
 from tests.servers import PostgresServer
 from tests.stacks import WITH_WORKERS, Stack
 
 pytestmark = pytest.mark.stacks(WITH_WORKERS)
 
-PAGE = (PROJECT / "docs" / "deployment.md").read_text()
 PEOPLE = """
 from django.contrib.auth.models import Group, User
 for name, role in (("ana", "requester"), ("sam", "reviewer"), ("kim", "administrator")):
@@ -59,14 +58,6 @@ class Installation:
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement)
-
-
-def statements(block: str) -> list[Any]:
-    """Those of the SQL that follows this mark on the page."""
-    found = re.search(rf"<!-- {block} -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    assert found, f"the page has no block {block!r}"
-    text = "\n".join(line for line in found.group(1).splitlines() if not line.startswith("--"))
-    return [statement for part in text.split(";") if (statement := part.strip())]
 
 
 @pytest.fixture
