@@ -25,6 +25,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from pytest_django import DjangoDbBlocker
 
 from tests import in_process, processes
+from tests.database_roles import APPLICATION, KEEPER
 from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
 from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, SqliteDatabase, Stack
@@ -198,6 +199,17 @@ def _belongs_to_the_test(task: asyncio.Task[object]) -> bool:
     """All but the task that asks, and the Redis layer's receiver, which ends with its loop."""
     receiver = "RedisSingleShardConnection._do_receiving"
     return task is not asyncio.current_task() and getattr(task.get_coro(), "__qualname__", "") != receiver
+
+
+@pytest.fixture
+def as_keeper(stack: Stack) -> Iterator[None]:
+    """This process, and those it starts, may remove content: on PostgreSQL the application may not."""
+    stack.database.act_as(KEEPER)
+    in_process.join(stack)
+    yield
+    in_process.close_parts()
+    stack.database.act_as(APPLICATION)
+    in_process.join(stack)
 
 
 # --- Servers to break ---

@@ -9,8 +9,8 @@ import psycopg
 
 from tests.processes import PROJECT
 
-# Who serves, decides and works; whose the cluster is.
-APPLICATION, SUPERUSER = "sayso_app", "sayso"
+# Who serves, decides and works; who removes content; whose the cluster is.
+APPLICATION, KEEPER, SUPERUSER = "sayso_app", "sayso_keeper", "sayso"
 
 PAGE = (PROJECT / "docs" / "deployment.md").read_text()
 
@@ -21,6 +21,13 @@ def statements(block: str) -> list[Any]:
     assert found, f"the page has no block {block!r}"
     text = "\n".join(line for line in found.group(1).splitlines() if not line.startswith("--"))
     return [statement for part in text.split(";") if (statement := part.strip())]
+
+
+def url_as(role: str, url: str) -> str:
+    """The same database, as another role; a server that isn't ours has none."""
+    for known in (APPLICATION, KEEPER, SUPERUSER):
+        url = url.replace(f"//{known}@", f"//{role}@")
+    return url
 
 
 def restrain(url: str) -> None:

@@ -110,9 +110,10 @@ def close_connection() -> None:
 
 def _take(values: dict[str, Any]) -> None:
     """Set what differs between installations; what the test environment has changed is left alone."""
-    if isinstance(own := connections["default"], PostgresWrapper):
+    own = connections["default"]
+    close_connection()  # before its pool, or it would begin another as it was
+    if isinstance(own, PostgresWrapper):
         own.close_pool()
-    close_connection()
     for name, value in values.items():
         if value != UNSTACKED[name]:
             _changed.add(name)

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from orchestration.benchmark.servers import create_database, drop_database
-from tests.database_roles import APPLICATION, SUPERUSER, restrain
+from tests.database_roles import APPLICATION, SUPERUSER, restrain, url_as
 from tests.processes import PROJECT, bare_environment
 from tests.servers import ForeignServer, PostgresServer, RedisServer
 
@@ -53,6 +53,9 @@ class Database(ABC):
     @abstractmethod
     def clean(self) -> None:
         """Bring back the state that `migrated` remembered. No thread of this process is connected."""
+
+    def act_as(self, role: str) -> None:  # noqa: B027  SQLite knows none
+        """Have tests and the processes they start be this role, where the database knows roles."""
 
     @abstractmethod
     def copy(self, directory: Path) -> dict[str, str]:
@@ -101,6 +104,7 @@ class PostgresDatabase(Database):
         self._server = server
         self._name = name
         self._var = tempfile.mkdtemp(prefix="sayso-tests-")
+        self._role = SUPERUSER
         self._copies: list[str] = []
         self._first_rows: dict[str, list[tuple[Any, ...]]] = {}
         self._url = create_database(server.url, name)
@@ -109,10 +113,15 @@ class PostgresDatabase(Database):
     def migrated(self) -> None:
         if not isinstance(self._server, ForeignServer):
             restrain(self._url)
-            self.environment["DATABASE_URL"] = _as_application(self._url)
+            self.act_as(APPLICATION)
         create_database(self._server.url, f"{self._name}_migrated", template=self._name)
         with psycopg.connect(self._url) as connection:
             self._first_rows = {table: _rows(connection, table) for table in RESTORED_TABLES}
+
+    def act_as(self, role: str) -> None:
+        if not isinstance(self._server, ForeignServer):
+            self._role = role
+            self.environment["DATABASE_URL"] = url_as(role, self._url)
 
     def clean(self) -> None:
         with psycopg.connect(self._url) as connection:
@@ -127,8 +136,7 @@ class PostgresDatabase(Database):
         name = f"{self._name}_copy_{len(self._copies)}"
         self._copies.append(name)
         url = create_database(self._server.url, name, template=f"{self._name}_migrated")
-        url = url if isinstance(self._server, ForeignServer) else _as_application(url)
-        return {"DATABASE_URL": url, "SAYSO_VAR": str(directory)}
+        return {"DATABASE_URL": url_as(self._role, url), "SAYSO_VAR": str(directory)}
 
     def remove(self) -> None:
         for name in (self._name, f"{self._name}_migrated", *self._copies):
@@ -184,10 +192,6 @@ class PostgresDatabase(Database):
         self._delete_rows(connection)
         connection.commit()
         raise LeftOpen(f"transactions were left open: {[(state, query) for _, state, query in others]}")
-
-
-def _as_application(url: str) -> str:
-    return url.replace(f"//{SUPERUSER}@", f"//{APPLICATION}@")
 
 
 def _rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:

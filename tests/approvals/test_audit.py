@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -15,18 +13,10 @@ from approvals import deciding, tokens, triggers, verification
 from approvals.commands import Channel
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 from tests import factories as make
+from tests.in_process import as_superuser
+from tests.tampering import as_a_superuser_might
 
 pytestmark = pytest.mark.django_db
-
-
-@contextmanager
-def as_a_superuser_might() -> Iterator[None]:
-    """Past the triggers, as only the database's owner can get."""
-    triggers.remove(connection)
-    try:
-        yield
-    finally:
-        triggers.install(connection)
 
 
 @pytest.fixture
@@ -50,7 +40,7 @@ class TestTriggers:
     def test_the_table_refuses(self, statement: str, request_row: HumanRequest) -> None:
         """SQLite knows no TRUNCATE and PostgreSQL no REPLACE: there the statement itself is refused."""
         before = list(AuditEntry.objects.order_by("pk").values())
-        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        with as_superuser(), pytest.raises(DatabaseError), connection.cursor() as cursor:
             cursor.execute(statement)
         assert list(AuditEntry.objects.order_by("pk").values()) == before
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
-from django.db import connection
 from pytest_django import Settings
 
-from approvals import checks, triggers
+from approvals import checks
 from tests.processes import PROJECT, bare_environment
 from tests.stacks import Stack
+from tests.tampering import without_triggers
 
 STRONG_KEY = "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSByYW5kb20ga2V5IDEyMzQ1Njc4OTA"
 
@@ -111,11 +111,8 @@ def test_one_computers_parts_are_reported_where_there_are_many_processes(
 def test_missing_triggers_are_reported() -> None:
     """The audit table protects itself only while its triggers are there."""
     assert checks.check_triggers(databases=["default"]) == []
-    triggers.remove(connection)
-    try:
+    with without_triggers():
         assert ids(checks.check_triggers(databases=["default"])) == ["sayso.W006"]
-    finally:
-        triggers.install(connection)
 
 
 def test_triggers_are_looked_for_only_where_databases_are_checked() -> None:

@@ -21,6 +21,7 @@ from approvals import deciding, verification
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories
 from tests.conftest import Manage
+from tests.database_roles import SUPERUSER, url_as
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +78,7 @@ class PostgresClient(Client):
     refusals = (psycopg.DatabaseError,)
 
     def __init__(self, stack: Stack) -> None:
-        self._url = stack.environment["DATABASE_URL"]
+        self._url = url_as(SUPERUSER, stack.environment["DATABASE_URL"])
 
     def run(self, *statements: str) -> None:
         with psycopg.connect(self._url) as connection:

@@ -17,7 +17,7 @@ from orchestration.exceptions import AlreadyFinished, KeyConflict
 from orchestration.models import Message, Run, RunStatus, StepRecord, StepStatus
 from tests import factories as make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("as_keeper")]
 
 WORDS = "the yearly bonus"
 

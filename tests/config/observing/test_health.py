@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
@@ -19,6 +21,7 @@ from orchestration.runtime import start_runtime, stop_runtime
 from tests import factories
 from tests.config.observing.served import asked, until_ready, until_unready
 from tests.conftest import Serve
+from tests.in_process import as_superuser
 from tests.servers import PostgresServer, RedisServer
 
 CHECKS = {
@@ -76,22 +79,22 @@ class TestReady:
         assert {name for name, fault in faults.items() if fault} == {"listener", "deadline_keeper", "engine"}
 
     async def test_missing_triggers_are_noticed(self) -> None:
-        await in_database(lambda: triggers.remove(connection))
+        await in_database(_as_superuser, triggers.remove)
         try:
             fault = (await Readiness().faults())["audit_triggers"]
         finally:
-            await in_database(lambda: triggers.install(connection))
+            await in_database(_as_superuser, triggers.install)
         assert fault
         assert "missing" in fault
         assert (await Readiness().faults())["audit_triggers"] is None
 
     async def test_a_migration_that_was_not_applied_is_noticed(self) -> None:
-        recorder = MigrationRecorder(connection)
-        await in_database(recorder.record_unapplied, "approvals", "0001_initial")
+        first = ("approvals", "0001_initial")
+        await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_unapplied(*first))
         try:
             fault = (await Readiness().faults())["migrations"]
         finally:
-            await in_database(recorder.record_applied, "approvals", "0001_initial")
+            await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_applied(*first))
         assert fault == "1 not applied"
 
     async def test_a_deadline_that_nobody_keeps_is_noticed(self) -> None:
@@ -103,6 +106,11 @@ class TestReady:
         fault = (await Readiness().faults())["deadlines"]
         assert fault
         assert "late by 6" in fault
+
+
+def _as_superuser(deed: Callable[[BaseDatabaseWrapper], object]) -> None:
+    with as_superuser():
+        deed(connections["default"])
 
 
 def _let_pass(request_id: str, seconds: float) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals import deciding
@@ -27,6 +27,7 @@ from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus
 from tests import factories
 from tests.conftest import Manage
+from tests.in_process import as_superuser
 from tests.orchestration.watching import asked, finished, until_recorded
 from tests.servers import PostgresServer
 from tests.stacks import WITH_WORKERS, Stack
@@ -204,7 +205,7 @@ async def test_a_worker_whose_heartbeat_failed_takes_jobs_again(
 
 
 def _refuse_heartbeats() -> None:
-    with connection.cursor() as cursor:
+    with as_superuser(), connections["default"].cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
             " BEGIN RAISE EXCEPTION 'no heartbeat today'; END $$;"
@@ -213,7 +214,7 @@ def _refuse_heartbeats() -> None:
 
 
 def _take_heartbeats() -> None:
-    with connection.cursor() as cursor:
+    with as_superuser(), connections["default"].cursor() as cursor:
         cursor.execute("DROP FUNCTION refuse CASCADE")
 
 

@@ -1,0 +1,29 @@
+"""What nobody but a superuser of the database can do to the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from approvals import triggers
+from tests.in_process import as_superuser
+
+
+@contextmanager
+def without_triggers() -> Iterator[None]:
+    """As who may drop the triggers, and has."""
+    with as_superuser():
+        triggers.remove(connection)
+        try:
+            yield
+        finally:
+            triggers.install(connection)
+
+
+@contextmanager
+def as_a_superuser_might() -> Iterator[None]:
+    """Past the triggers and the foreign keys."""
+    with without_triggers(), connection.constraint_checks_disabled():
+        yield
