@@ -22,6 +22,8 @@ from tests.stacks import Stack
 pytestmark = pytest.mark.stacks("postgresql-redis")
 
 MANY = 30
+# More than a server's pool has connections.
+CROWD = 60
 # Longer than any decision may take while Redis is frozen.
 LIMIT = 2.0
 
@@ -97,12 +99,12 @@ async def test_flushall_and_every_subscription_ended(
 
 
 async def test_five_hundred_hints_at_once(installation: Installation, stack: Stack) -> None:
-    """Fault 3: more than a channel may hold, of which the decisions' own are few."""
+    """Fault 3: more than a channel may hold, of which the decisions' own are few; and a crowd decides."""
     layer = hints.own_layer()
-    async with waits(installation) as (asked, bob):
+    async with waits(installation, CROWD) as (asked, bob):
         async with asyncio.TaskGroup() as crowd:
             for number in range(500):
-                hint = Hint(topic="requests", ids=(UUID(asked[number % MANY]),), sender="crowd")
+                hint = Hint(topic="requests", ids=(UUID(asked[number % CROWD]),), sender="crowd")
                 crowd.create_task(layer.group_send(hints.GROUP, hint.to_wire()))
             for each in asked:
                 crowd.create_task(bob.decide(each, at=1))
