@@ -32,12 +32,13 @@ from config.api import ROOT as API_ROOT  # noqa: E402
 from config.carrying import CarriedOut  # noqa: E402
 from config.correlation import Correlated  # noqa: E402
 from config.origins import NoForeignPages, OwnPagesOnly, Receive, Scope, Send  # noqa: E402
+from orchestration.conf import orchestration_settings  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
 
 log = logging.getLogger(__name__)
 
-# Seconds that a stopping server waits for the runtime.
+# Seconds that a stopping server waits for the runtime, beside those it gives to steps under way.
 STOPPING = 8.0
 
 
@@ -83,11 +84,12 @@ def _stopping() -> Any:
 
 
 async def _stop() -> None:
+    patience = orchestration_settings().drain + STOPPING
     try:
-        async with asyncio.timeout(STOPPING):
+        async with asyncio.timeout(patience):
             await stop_runtime()
     except TimeoutError:
-        log.warning("runtime did not stop within %s s", STOPPING)
+        log.warning("runtime did not stop within %s s", patience)
 
 
 _starting: set[asyncio.Task[Any]] = set()

@@ -25,6 +25,7 @@ from django.db.models.functions import Coalesce, Now
 from approvals import hints
 from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
+from approvals.sets import bound_the_transaction
 from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
@@ -115,7 +116,7 @@ def open_run(
     `hand_over` is told the new run, in the same transaction.
     """
     try:
-        with transaction.atomic():
+        with short_transaction():
             run = Run.objects.create(
                 orchestration=orchestration,
                 title=title,
@@ -156,7 +157,7 @@ def claim(run_ids: Collection[UUID], process_id: UUID | None) -> list[Claimed]:
     `process_id` None: for an engine that sees to it by itself that nobody else executes them.
     """
     mine = Q() if process_id is None else Q(status__in=OPEN, process_id=process_id)
-    with transaction.atomic():
+    with short_transaction():
         free = Run.objects.filter(UNOWNED | mine, pk__in=run_ids)
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True, of=("self",))
@@ -312,7 +313,7 @@ def tidied(run_id: UUID) -> None:
 
 def request_cancel(run_id: UUID, user_id: int | None) -> bool:
     """Note that the run shall end; True if nobody executes it, so that it has ended at once."""
-    with transaction.atomic():
+    with short_transaction():
         open_run = Run.objects.filter(pk=run_id, status__in=OPEN)
         noted = open_run.filter(cancel_requested_at__isnull=True).update(
             cancel_requested_at=Now(), cancelled_by_id=user_id, changed_at=Now()
@@ -335,7 +336,7 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
 
     What it still asks must have been taken back. `hand_over` is told the run, in the same transaction.
     """
-    with transaction.atomic():
+    with short_transaction():
         failed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED, purged_at__isnull=True)
         changed = failed.update(
             status=RunStatus.QUEUED,
@@ -390,9 +391,17 @@ def _as_before(step: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
+def short_transaction(*, durable: bool = False) -> Iterator[None]:
+    """One that PostgreSQL ends within seconds where this process does not: others can have the rows then."""
+    with transaction.atomic(durable=durable):
+        bound_the_transaction()
+        yield
+
+
+@contextmanager
 def _writing(owned: Ownership, **changes: Any) -> Iterator[None]:
     """A transaction that holds only while the epoch is ours and the run is open; else Fenced."""
-    with transaction.atomic(durable=True):
+    with short_transaction(durable=True):
         # First of all: the row's lock keeps a takeover waiting until this write is through.
         current = Run.objects.filter(pk=owned.run_id, epoch=owned.epoch, status__in=OPEN)
         if not current.update(changed_at=Now(), **changes):

@@ -10,6 +10,8 @@ from typing import Any
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+# Seconds after which a cancellation was swallowed.
+SWALLOWED = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +60,11 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
         try:
             await asyncio.wait([attempt])
         finally:
-            # Again and again: the channel layer's Redis client swallows a cancellation now and then.
+            # Again and again: the channel layer's Redis client swallows a cancellation now and then. Not at
+            # once: what the attempt does in its end shall not be cut off.
             while not attempt.done():
                 attempt.cancel()
-                await asyncio.wait([attempt], timeout=FIRST_PAUSE)
+                await asyncio.wait([attempt], timeout=SWALLOWED)
         if _succeeded(name, attempt):
             return
         if loop.time() - started > LONGEST_PAUSE:

@@ -5,34 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
 from approvals.database import in_database
-from orchestration import journal
 from orchestration.conf import orchestration_settings
+from orchestration.engines import jobs
+from orchestration.engines.jobs import Taken
 from orchestration.journal import Claimed
+
+
+class _Wanted(NamedTuple):
+    taken: Taken
+    claimed: asyncio.Future[Claimed | None]
 
 
 class Claims:
     """Belongs to one event loop. Has a task only while there is something to claim."""
 
     def __init__(self) -> None:
-        self._wanted: dict[UUID, asyncio.Future[Claimed | None]] = {}
+        self._wanted: dict[UUID, _Wanted] = {}
         self._claiming: asyncio.Task[None] | None = None
 
-    async def claim(self, run_id: UUID) -> Claimed | None:
-        """The run as its new owner finds it; None where it has ended, or a process with a lease executes it.
+    async def claim(self, run_id: UUID, taken: Taken) -> Claimed | None:
+        """The run as its new owner finds it; None where it has ended, a process with a lease executes it, or
+        the job that was `taken` is another worker's by now.
 
         Raises what the database raised. Who asks for a run that is asked for already takes its place, and the
         former gets None: only one may execute it.
         """
-        if (former := self._wanted.pop(run_id, None)) is not None and not former.done():
-            former.set_result(None)
-        wanted: asyncio.Future[Claimed | None] = asyncio.get_running_loop().create_future()
+        if (former := self._wanted.pop(run_id, None)) is not None and not former.claimed.done():
+            former.claimed.set_result(None)
+        wanted = _Wanted(taken, asyncio.get_running_loop().create_future())
         self._wanted[run_id] = wanted
         if self._claiming is None:
             self._claiming = asyncio.create_task(self._claim(), context=contextvars.Context())
-        return await wanted
+        return await wanted.claimed
 
     async def _claim(self) -> None:
         try:
@@ -41,19 +49,19 @@ class Claims:
         finally:
             self._claiming = None
 
-    def _next(self) -> dict[UUID, asyncio.Future[Claimed | None]]:
+    def _next(self) -> dict[UUID, _Wanted]:
         ids = list(islice(self._wanted, orchestration_settings().claim_batch))
         return {run_id: self._wanted.pop(run_id) for run_id in ids}
 
-    async def _claim_batch(self, batch: dict[UUID, asyncio.Future[Claimed | None]]) -> None:
+    async def _claim_batch(self, batch: dict[UUID, _Wanted]) -> None:
         try:
-            claimed = await in_database(journal.claim, list(batch), None)
+            claimed = await in_database(jobs.claim, {run_id: each.taken for run_id, each in batch.items()})
         except Exception as error:  # noqa: BLE001 - each who waits for it gets it
             for wanted in batch.values():
-                if not wanted.done():
-                    wanted.set_exception(error)
+                if not wanted.claimed.done():
+                    wanted.claimed.set_exception(error)
             return
         found = {each.ownership.run_id: each for each in claimed}
         for run_id, wanted in batch.items():
-            if not wanted.done():
-                wanted.set_result(found.get(run_id))
+            if not wanted.claimed.done():
+                wanted.claimed.set_result(found.get(run_id))

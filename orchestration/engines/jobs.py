@@ -7,8 +7,9 @@ an attempt and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
@@ -19,8 +20,13 @@ from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateW
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
+from orchestration import journal
+from orchestration.journal import Claimed
 from orchestration.models import Run
 from orchestration.selectors import UNOWNED
+
+# A job, and the worker that has taken it.
+Taken: TypeAlias = tuple[int | None, int | None]
 
 QUEUE = "runs"
 TASK = "orchestration.execute_run"
@@ -54,6 +60,21 @@ def give_back(job_ids: Collection[int]) -> list[UUID]:
         run_ids = [UUID(run_id) for (run_id,) in cursor.fetchall()]
         defer(run_ids)
     return run_ids
+
+
+def claim(taken: Mapping[UUID, Taken]) -> list[Claimed]:
+    """Claim those of the runs whose jobs are still their workers'.
+
+    Jobs are given to others where a worker was frozen: when it goes on, the run is somebody else's.
+    """
+    with journal.short_transaction(durable=True):
+        held = set(
+            ProcrastinateJob.objects.filter(pk__in=[job_id for job_id, _ in taken.values()], status="doing")
+            # Nobody gives these to others before the runs are claimed.
+            .select_for_update()
+            .values_list("pk", "worker_id")
+        )
+        return journal.claim([run_id for run_id, job in taken.items() if job in held], None)
 
 
 def defer_the_jobless() -> list[UUID]:

@@ -1,8 +1,7 @@
 """This process as the executor of its own runs: it holds a lease, and takes up what nobody executes.
 
 Servers take up queued runs, and those whose process has died; a terminal executes only what it starts itself.
-The one thing done now and then is the renewal of the lease, with a look for what the dead have left; all else
-follows hints.
+Done now and then are the renewal of the lease and a look for what the dead have left; all else follows hints.
 """
 
 from __future__ import annotations
@@ -134,23 +133,31 @@ class Leased:
             await self._give_back(lease)
 
     async def _keep(self, lease: Lease) -> None:
-        """Renew the lease until that is refused; with each renewal look for what was left by others."""
+        """Until the lease is lost. What is done for others, however much, keeps no renewal waiting."""
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look_after_others())
+            await self._renew(lease)
+            looking.cancel()
+
+    async def _renew(self, lease: Lease) -> None:
+        """Renew the lease until that is refused."""
         while True:
             try:
                 if not await in_database(leases.renew, lease):
                     log.error("lease lost process=%s runs=%d", lease.process_id, len(self.engine.run_ids))
                     return
-                await self._look_after_others()
             except DatabaseError as error:
                 log.warning("lease not renewed process=%s error=%s", lease.process_id, error)
             await asyncio.sleep(orchestration_settings().lease_renewal)
 
     async def _look_after_others(self) -> None:
         """What can't be done for them, such as withdrawing a locked request, must not end what runs here."""
-        try:
-            await self.look_everywhere()
-        except (DatabaseError, ApprovalError, OSError) as error:
-            log.warning("not everything looked after error=%r", error)
+        while True:
+            try:
+                await self.look_everywhere()
+            except (DatabaseError, ApprovalError, OSError) as error:
+                log.warning("not everything looked after error=%r", error)
+            await asyncio.sleep(orchestration_settings().lease_renewal)
 
     async def _give_back(self, lease: Lease) -> None:
         try:

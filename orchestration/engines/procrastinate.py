@@ -33,7 +33,7 @@ from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
-from orchestration.engines.jobs import QUEUE, TASK
+from orchestration.engines.jobs import QUEUE, TASK, Taken
 from orchestration.execution import withdraw_requests
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,11 @@ class Worker:
 
     async def start(self) -> None:
         waiting_room().follow(journal.TOPIC, self)
-        for name, work in (("job worker", self._work), ("job keeper", self._keep)):
+        for name, work in (
+            ("job worker", self._work),
+            ("job keeper", self._keep),
+            ("run keeper", self._look_after_runs),
+        ):
             running = keep_running(name, work)
             self._tasks.append(asyncio.create_task(running, context=contextvars.Context()))
 
@@ -186,7 +190,7 @@ class Worker:
         job_id = context.job.id or 0
         self._jobs.add(job_id)
         try:
-            await self._executed(UUID(run_id))
+            await self._executed(UUID(run_id), (context.job.id, context.job.worker_id))
         except asyncio.CancelledError:
             if context.abort_reason() is not AbortReason.USER_REQUEST:
                 # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
@@ -195,10 +199,10 @@ class Worker:
         finally:
             self._jobs.discard(job_id)
 
-    async def _executed(self, run_id: UUID) -> None:
+    async def _executed(self, run_id: UUID, taken: Taken) -> None:
         execution = self._executions.task_of(run_id)
         if execution is None:
-            claimed = await self._claims.claim(run_id)
+            claimed = await self._claims.claim(run_id, taken)
             if claimed is None:
                 return
             if self._stopping:
@@ -224,7 +228,6 @@ class Worker:
                 await self._continue_stalled(app)
                 await self._continue_forgotten()
                 await in_database(runs_as_jobs.gather_statistics)
-                await self._look_after_others()
                 await asyncio.sleep(orchestration_settings().heartbeat)
 
     async def _restart_if_silent(self) -> None:
@@ -256,11 +259,14 @@ class Worker:
             await in_database(runs_as_jobs.give_back, forgotten)
         self._suspects = suspects
 
-    async def _look_after_others(self) -> None:
-        try:
-            await self.look_everywhere()
-        except (DatabaseError, ApprovalError) as error:
-            log.warning("not everything looked after error=%r", error)
+    async def _look_after_runs(self) -> None:
+        """Beside the keeping of jobs, which must not wait: thousands of ended runs take a while to tidy."""
+        while True:
+            try:
+                await self.look_everywhere()
+            except (DatabaseError, ApprovalError) as error:
+                log.warning("not everything looked after error=%r", error)
+            await asyncio.sleep(orchestration_settings().heartbeat)
 
 
 class Dispatcher:

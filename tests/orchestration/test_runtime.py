@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -273,3 +274,36 @@ async def test_what_can_not_be_tidied_ends_no_lease(
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
     await stop_runtime()
+
+
+async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
+    process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much others left; else the lease would expire, and with it all that runs here."""
+    often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
+    monkeypatch.setattr(leased, "orchestration_settings", lambda: often)
+    tidying, enough = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def take_long(run_id: object) -> None:
+        loop.call_soon_threadsafe(tidying.set)
+        enough.wait()
+
+    monkeypatch.setattr(leased, "withdraw_requests", take_long)
+    await in_database(
+        RunRow.objects.create,
+        status="failed",
+        leaves_requests=True,
+        created_at=Now(),
+        finished_at=Now(),
+        changed_at=Now(),
+    )
+    await start_runtime()
+    try:
+        await tidying.wait()
+        for _ in range(2):
+            before = (await in_database(Process.objects.get)).expires_at
+            await until_recorded(lambda: Process.objects.filter(expires_at__gt=before).exists())  # noqa: B023
+    finally:
+        enough.set()
+        await stop_runtime()
