@@ -197,7 +197,12 @@ class TestSeals:
         assert "Seal 2" in page(client.get(SEALS))
 
     def test_seals_are_for_those_who_may_see_them(self) -> None:
-        assert client_of(make.user("sam", is_staff=True)).get(SEALS).status_code == 403
+        """The list, and each page: whether there is one, is not told either."""
+        decided()
+        seals.make(Ed25519PrivateKey.generate())
+        client = client_of(make.user("sam", is_staff=True))
+        for address in (SEALS, f"{SEALS}1/change/", f"{SEALS}2/change/", f"{SEALS}1/history/"):
+            assert client.get(address).status_code == 403, address
 
 
 RECORDS = [
