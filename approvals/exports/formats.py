@@ -175,10 +175,17 @@ def request_of(record: EntryRecord) -> tuple[UUID, int]:
 def _parsed(cells: Mapping[str, str]) -> Record:
     if cells["record"] in ("export", "end"):
         return from_fields({"record": cells["record"], **_object(cells["canonical"])})
-    fields: dict[str, Any] = {**cells, "id": int(cells["id"]) if cells["id"].isdecimal() else None}
+    fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
     for name in ("salt", "content"):
         fields[name] = cells[name] or None
     return from_fields(fields)
+
+
+def _number(cell: str) -> int | None:
+    try:
+        return int(cell)
+    except ValueError:  # no digits, or more of them than Python reads
+        return None
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -141,6 +141,7 @@ def from_json(text: str) -> Record:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise NoRecord("It has something else where a text belongs.")
+    value.encode()  # half of a surrogate pair, which JSON can escape, is no text
     return value
 
 

@@ -94,6 +94,8 @@ def signed(
 def parsed(text: str, *, hash_: str, signature: str) -> SealRecord:
     """The seal that this text is; whether it is a good one, `fault` tells."""
     try:
+        for each in (text, hash_, signature):
+            each.encode()  # half of a surrogate pair, which JSON can escape, is no text
         said = json.loads(text)
         return SealRecord(
             number=_number(said, "seal"),
@@ -101,11 +103,11 @@ def parsed(text: str, *, hash_: str, signature: str) -> SealRecord:
             last=_number(said, "last"),
             entries=_number(said, "entries"),
             chains=_number(said, "chains"),
-            digest=str(said["sha256"]),
-            previous=str(said["previous"]),
-            sealed_at=str(said["sealed_at"]),
-            host_clock=str(said["host_clock"]),
-            key=str(said["key"]),
+            digest=_text(said, "sha256"),
+            previous=_text(said, "previous"),
+            sealed_at=_text(said, "sealed_at"),
+            host_clock=_text(said, "host_clock"),
+            key=_text(said, "key"),
             canonical=text,
             hash=hash_,
             signature=signature,
@@ -154,4 +156,12 @@ def _number(said: dict[str, Any], name: str) -> int:
     value = said[name]
     if not isinstance(value, int) or isinstance(value, bool):
         raise NoSeal(f"{name} of a seal is a number.")
+    return value
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    value = said[name]
+    if not isinstance(value, str):
+        raise NoSeal(f"{name} of a seal is a text.")
+    value.encode()
     return value

@@ -282,6 +282,44 @@ class TestOtherFiles:
         (fault, *_) = verified(file).first
         assert (fault.kind, fault.line) == (FaultKind.EXPORT, 2)
 
+    @pytest.mark.parametrize(
+        ("record", "name"),
+        [
+            *(("seal", name) for name in ("canonical", "hash", "signature")),
+            *(("entry", name) for name in ("canonical", "hash", "salt", "content")),
+        ],
+    )
+    def test_half_of_a_surrogate_pair_is_no_text(self, record: str, name: str, file: Path) -> None:
+        approved()
+        seals.make(KEY)
+        lines = export(file)
+        at = next(at for at, line in enumerate(lines) if f'"record":"{record}"' in line)
+        fields = json.loads(lines[at])
+        for text in ("\ud800", fields[name] + "\udfff"):
+            lines[at] = json.dumps(fields | {name: text}) + "\n"
+            file.write_text("".join(lines))
+            assert (FaultKind.EXPORT, at + 1) in [(one.kind, one.line) for one in verified(file).first]
+
+    @pytest.mark.parametrize("name", ["sha256", "previous", "sealed_at", "host_clock", "key"])
+    def test_a_seal_that_says_half_of_a_surrogate_pair_is_none(self, name: str, file: Path) -> None:
+        approved()
+        seals.make(KEY)
+        lines = export(file)
+        fields = json.loads(lines[1])
+        fields["canonical"] = json.dumps(json.loads(fields["canonical"]) | {name: "\ud800"})
+        file.write_text("".join([lines[0], f"{json.dumps(fields)}\n", *lines[2:]]))
+        assert (FaultKind.EXPORT, 2) in [(one.kind, one.line) for one in verified(file).first]
+        with pytest.raises(seals.NoSeal):
+            seals.from_line(json.dumps(fields))
+
+    def test_a_number_of_too_many_digits_is_named(self, file: Path) -> None:
+        approved()
+        lines = export(file, "csv")
+        cells = lines[2].split(",")
+        file.write_text("".join([*lines[:2], ",".join([cells[0], "1" * 5000, *cells[2:]]), *lines[3:]]))
+        (fault, *_) = verified(file).first
+        assert (fault.kind, fault.line) == (FaultKind.EXPORT, 3)
+
     @pytest.mark.parametrize("value", ["1e400", "1" * 30, f"{'[' * 900}{']' * 900}"])
     def test_cells_without_canonical_form_are_named(self, value: str, file: Path) -> None:
         approved()
