@@ -434,7 +434,8 @@ class Callback(OnRecord):
         ]
 
     def __str__(self) -> str:
-        return f"{self.request_id} to {self.url}"
+        """Without its address, a part of which may be a secret: logs keep this, and nothing purges them."""
+        return f"callback of {self.request_id}"
 
 
 class CallbackAttempt(OnRecord):

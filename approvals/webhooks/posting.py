@@ -80,9 +80,7 @@ class Posting:
             try:
                 target = check_target(str(following))
             except InvalidRequest as refusal:
-                return replace(
-                    answer, error=f"A redirect to {str(following)[:200]} is refused. {refusal.detail}"
-                )
+                return replace(answer, error=f"A redirect to {_receiver(following)} is refused. {refusal.detail}")
         return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
 
     async def _reach(self, target: Target, message: Message) -> Answer:
@@ -120,6 +118,11 @@ class Posting:
             if self._tls is None:
                 self._tls = await asyncio.to_thread(_trusted)
         return self._tls
+
+
+def _receiver(url: httpx.URL) -> str:
+    """Errors are kept for ever: without path and query, where secrets may be, or a user's password."""
+    return f"{url.scheme}://{url.netloc.decode()}"[:200]
 
 
 def _trusted() -> ssl.SSLContext:

@@ -188,6 +188,12 @@ class TestRedirects:
         assert words in answer.error
         assert len(hook.posted) == 1
 
+    async def test_a_refused_redirect_is_told_without_what_may_be_a_secret(self, hook: Receiver) -> None:
+        to = "https://user:s3cret@elsewhere.example.net:8443/s3cret?token=s3cret"
+        answer = await post(f"{hook.url}/redirect/307?to={to}")
+        assert "A redirect to https://elsewhere.example.net:8443 is refused." in answer.error
+        assert "s3cret" not in answer.error
+
     async def test_a_redirect_to_a_name_of_a_private_address_is_refused(self, hook: Receiver) -> None:
         """Its host is allowed, its address is not."""
         url = f"{hook.url}/redirect/307?to=http://hooks.example.org/"
