@@ -12,12 +12,13 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.dateparse import parse_date
 from django.utils.text import capfirst
 
@@ -129,7 +130,23 @@ class ListAdmin(RecordAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Wide as the page: a list and its filters need the place that the other lists' names take."""
+        if request.method == "POST":
+            request.POST = self._with_keys_only(request.POST)  # type: ignore[assignment]  # nobody adds to it
         return super().changelist_view(request, {"is_nav_sidebar_enabled": False, **(extra_context or {})})
+
+    def _with_keys_only(self, sent: QueryDict) -> QueryDict:
+        """Without what is ticked and can be no row's key: the database would refuse to look for it."""
+        kept = sent.copy()
+        ticked = [one for one in sent.getlist(ACTION_CHECKBOX_NAME) if self._is_key(one)]
+        kept.setlist(ACTION_CHECKBOX_NAME, ticked)
+        return kept
+
+    def _is_key(self, text: str) -> bool:
+        try:
+            self.opts.pk.clean(text, None)
+        except ValidationError:
+            return False
+        return True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Pages

@@ -182,8 +182,8 @@ class AuditEntryAdmin(ListAdmin):
     @admin.action(description="Verify", permissions=["view"])
     def verify(self, request: HttpRequest, queryset: Entries) -> HttpResponse:
         """The trails that the ticked entries are part of."""
-        ticked = [one for one in request.POST.getlist(ACTION_CHECKBOX_NAME) if one.isdecimal()]
-        of_entries = self.get_queryset(request).filter(pk__in=ticked[: self.list_per_page])
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)[: self.list_per_page]
+        of_entries = self.get_queryset(request).filter(pk__in=ticked)
         return verifying(of_entries.values_list("request_id", flat=True))
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:

@@ -134,6 +134,7 @@ class TestLists:
                 text(client.get(address))
             return len(captured)
 
+        queries()  # what is asked once a process, is asked
         self.ask(rita, 2)
         few = queries()
         self.ask(rita, 10)
@@ -171,6 +172,24 @@ class TestPages:
             assert piece in page
         assert "Rejected by rita" in page
         assert "every entry of this trail is as it was written" in page
+
+    @pytest.mark.parametrize("page", ["change", "approve", "reassign"])
+    def test_the_number_of_queries_does_not_grow_with_the_people(
+        self, client: Client, rita: User, page: str
+    ) -> None:
+        def queries(people: int) -> int:
+            named = [make.group(None, make.user(), make.user()) for _ in range(people)]
+            request_id = make.approval(
+                requester=make.user(), assignees=[rita, *(make.user() for _ in range(people)), *named]
+            )
+            for _ in range(people):
+                deciding.record_view(make.actor(rita), request_id)
+            with CaptureQueriesContext(connection) as captured:
+                text(client.get(f"{APPROVALS}{request_id}/{page}/"))
+            return len(captured)
+
+        queries(1)  # what is asked once a process, is asked
+        assert queries(1) == queries(12)
 
     def test_looking_is_on_record_once(self, client: Client) -> None:
         request_id = make.approval()
@@ -235,6 +254,14 @@ class TestDeciding:
         for piece in ("Refund 811", "Refund 812", *ids, "Approve these 2"):
             assert piece in page
         assert {gate.outcome(request_id).status for request_id in ids} == {"pending"}
+
+    @pytest.mark.parametrize("nonsense", ["abc", "1" * 30, "", "\0"])
+    def test_what_is_ticked_and_no_key_is_left_out(self, client: Client, nonsense: str) -> None:
+        ids = [make.approval("Refund ACME"), nonsense]
+        page = text(client.post(APPROVALS, {"action": "approve", "_selected_action": ids}))
+        assert "Refund ACME" in page
+        alone = {"action": "approve", "index": 0, "_selected_action": nonsense}
+        assert "Items must be selected" in text(client.post(APPROVALS, alone, follow=True))
 
     def test_confirmed_decisions_are_recorded_with_reason_and_address(self, client: Client) -> None:
         ids = [make.approval(f"Refund {number}") for number in (811, 812)]

@@ -15,11 +15,13 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from pytest_django import Settings
 
-from approvals import deciding, exports, gate, seals
+from approvals import deciding, exports, seals, tokens
 from approvals.admin.exporting import ExportForm, streamed
-from approvals.database import in_database
+from approvals.database import database_now, in_database
 from approvals.models import AuditEntry, HumanRequest, Seal
+from orchestration.models import Run
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +92,15 @@ class TestVerifying:
         assert "1 of 2 trails do not hold" in text
         assert "Whole" in text
         assert text.count("Row that disagrees") == 1
+
+    @pytest.mark.parametrize("nonsense", ["abc", "1" * 30, "1" * 5000, "", "\0", "½"])
+    def test_what_is_ticked_and_no_key_is_left_out(self, client: Client, nonsense: str) -> None:
+        request_id = decided()
+        entry = AuditEntry.objects.filter(request_id=request_id).latest("sequence")
+        sent = {"action": "verify", "_selected_action": [nonsense, entry.pk]}
+        assert "The trail holds" in page(client.post(ENTRIES, sent, follow=True))
+        alone = {"action": "verify", "index": 0, "_selected_action": nonsense}
+        assert "Items must be selected" in page(client.post(ENTRIES, alone, follow=True))
 
     def test_what_may_not_be_seen_is_not_verified(self) -> None:
         request_id = decided("Secret")
@@ -213,6 +224,19 @@ RECORDS = [
 ] + [model for model in admin.site._registry if model._meta.proxy and model._meta.app_label == "approvals"]
 
 
+@pytest.fixture
+def a_row_of_each(settings: Settings) -> None:
+    settings.SAYSO_CALLBACK_HOSTS = ["hooks.example.org"]
+    request_id = make.approval(callback_url="https://hooks.example.org/")
+    deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+    make.clarification()
+    seals.make(Ed25519PrivateKey.generate())
+    tokens.issue(make.user().pk, "nightly job", ["ask"])
+    now = database_now()
+    Run.objects.create(orchestration="tidy", created_at=now, changed_at=now)
+
+
+@pytest.mark.usefixtures("a_row_of_each")
 @pytest.mark.parametrize("model", dict.fromkeys(RECORDS), ids=lambda model: model.__name__)
 def test_nobody_adds_changes_or_deletes_a_record(model: Any) -> None:
     """Superusers included; and no list offers it."""
@@ -224,16 +248,23 @@ def test_nobody_adds_changes_or_deletes_a_record(model: Any) -> None:
     assert not record_admin.has_change_permission(request)
     assert not record_admin.has_delete_permission(request)
     assert "delete_selected" not in record_admin.get_actions(request)
-    client, before = client_of(boss), model._default_manager.count()
-    named = f"admin:{model._meta.app_label}_{model._meta.model_name}"
-    assert client.get(reverse(f"{named}_changelist")).status_code == 200
-    assert client.post(reverse(f"{named}_add"), {"title": "Forged"}).status_code == 403
-    pk = gate.open_approval("Refund") if model._meta.pk.get_internal_type() == "UUIDField" else "1"
-    before = model._default_manager.count()
-    for name in ("delete", "change"):
-        client.post(reverse(f"{named}_{name}", args=[pk]), {"post": "yes", "title": "Forged"})
-    client.post(
-        reverse(f"{named}_changelist"), {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}
-    )
-    assert model._default_manager.count() == before
-    assert not HumanRequest.objects.filter(title="Forged").exists()
+    client, named = client_of(boss), f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    pk = record_admin.get_queryset(request).values_list("pk", flat=True)[0]
+    list_, change = reverse(f"{named}_changelist"), reverse(f"{named}_change", args=[pk])
+    for address in (list_, change):  # that the page was looked at, is on record from here on
+        assert client.get(address, follow=True).status_code == 200
+
+    before = rows_of(model)
+    forged = {field.name: "1" for field in model._meta.fields} | {"post": "yes", "_save": "Save"}
+    assert client.post(reverse(f"{named}_add"), forged).status_code == 403
+    assert client.post(reverse(f"{named}_delete", args=[pk]), forged).status_code == 403
+    client.post(change, forged)
+    client.post(list_, {"action": "delete_selected", "index": 0, "_selected_action": pk, "post": "yes"})
+    client.post(list_, {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": pk, **forged})
+    assert rows_of(model) == before
+
+
+def rows_of(model: Any) -> list[dict[str, Any]]:
+    found = list(model._default_manager.order_by("pk").values())
+    assert found
+    return found
