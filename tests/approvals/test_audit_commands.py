@@ -311,16 +311,24 @@ class TestExport:
             ("--since", "2026-02-02", "--until", "2026-02-01"),
             ("--until", "9999-12-31"),
             ("--actor", "nobody-of-that-name"),
-            ("--format", "xlsx"),
-            ("--kind", "order"),
             ("--out", "no/such/directory/trail"),
         ],
     )
     def test_misuse_is_refused_and_leaves_nothing(self, arguments: tuple[str, ...], tmp_path: Path) -> None:
         file = tmp_path / "trail"
         out = () if "--out" in arguments else ("--out", file)
-        assert refused("audit_export", *arguments, *out)[0] in {1, 2}
+        assert refused("audit_export", *arguments, *out)[0] == 2
         assert not file.exists()
+
+    @pytest.mark.parametrize("arguments", [("--format", "xlsx"), ("--kind", "order")])
+    def test_what_is_not_to_be_chosen_is_misuse(
+        self, arguments: tuple[str, ...], manage: Manage, tmp_path: Path
+    ) -> None:
+        """As a process: who calls a command in a program gets the parser's own error."""
+        file = tmp_path / "out" / "trail"
+        file.parent.mkdir()
+        assert manage("audit_export", *arguments, "--out", str(file)).wait() == 2
+        assert not any(file.parent.iterdir())
 
     @pytest.mark.parametrize("command", [["audit_export"], ["audit_report", "--format", "csv"]])
     def test_what_is_no_file_is_not_replaced_by_one(self, command: list[str], tmp_path: Path) -> None:
@@ -330,7 +338,7 @@ class TestExport:
             assert refused(*command, "--out", place)[0] == 2
         assert [pipe.is_fifo(), *tmp_path.iterdir()] == [True, pipe]
 
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_stopped_midway_it_leaves_what_was_there_before(
         self, how: signal.Signals, manage: Manage, tmp_path: Path
     ) -> None:
@@ -343,6 +351,19 @@ class TestExport:
         process.signal(how)
         assert process.wait() != 0
         assert [file.read_text(), *(path.name for path in file.parent.iterdir())] == ["before\n", "trail"]
+
+    def test_who_ignores_a_stop_is_not_stopped(self, tmp_path: Path) -> None:
+        """As `nohup` has it: the terminal is closed, and the file is written to its end."""
+        file = tmp_path / "trail"
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with whole(file) as opened:
+                os.kill(os.getpid(), signal.SIGHUP)
+                opened.write("all of it")
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert file.read_text() == "all of it"
 
     def test_an_error_midway_leaves_what_was_there_before(self, tmp_path: Path) -> None:
         file = tmp_path / "trail"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
@@ -68,27 +66,10 @@ class Command(BaseCommand):
 
 def _write(path: Path, lines: Iterable[str]) -> None:
     try:
-        with _stopped_by_an_error(), whole(path) as file:
+        with whole(path) as file:
             file.writelines(lines)
     except OSError as error:
         raise Misuse(f"{path} can't be written: {error.strerror}.") from error
-
-
-@contextmanager
-def _stopped_by_an_error() -> Iterator[None]:
-    """Being told to stop is an error like any other: nothing half written is left."""
-
-    def stop(*_: object) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _user_id(named: str | None) -> int | None:
