@@ -2,15 +2,20 @@
 
 CSV repeats what the canonical text and the content say in columns of their own, to be read, sorted and
 filtered. A spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula, and these
-texts come from others: an apostrophe is put before those. Nothing is lost by that: the cells that prove
-something are JSON, which begins with a brace, hexadecimal digits, and numbers; and verification makes the
-other cells anew, apostrophes included, and compares them.
+texts come from others: an apostrophe is put before those. In half of the world cells are separated by
+semicolons, and in files that were pasted by tabs; there the rest of a line is taken for cells of its own,
+whatever quotes are around it: an apostrophe is put before what would begin a formula in those, too.
+
+Nothing is lost by that. The cells that prove something are hexadecimal digits, numbers, and JSON, which begins
+with a brace and can say a semicolon by its number: that is undone before anything is hashed. And verification
+makes the other cells anew, apostrophes included, and compares them.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
@@ -21,6 +26,12 @@ from approvals.seals import SealRecord
 
 # What begins a formula somewhere; the last four are the first four in full width.
 FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_SIGNS = r"[=+@\-\uff1d\uff0b\uff0d\uff20]"
+_BEHIND_A_SEPARATOR = re.compile(rf'([;\t\r\n]"*)(?={_SIGNS})')
+_SEMICOLON = re.compile(rf";(?={_SIGNS})")
+# An odd number of backslashes begins an escape, an even one ends before it.
+_SEMICOLON_BY_NUMBER = re.compile(rf"(?<!\\)((?:\\\\)*)\\u003b(?={_SIGNS})")
+_JSON = ("canonical", "content")
 # Entries hold JSON of a megabyte, whose escapes may take six times as much.
 CELL_LIMIT = 16 * 1_048_576
 
@@ -95,7 +106,7 @@ class Csv:
         return _row(COLUMNS)
 
     def line(self, record: Record) -> str:
-        cells = self._cells(record)
+        cells = _without_semicolons(self._cells(record))
         return _row([cells.get(column, "") for column in COLUMNS])
 
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
@@ -117,8 +128,8 @@ class Csv:
         if len(cells) != len(COLUMNS):
             raise NoRecord(f"It has {len(cells)} cells in place of {len(COLUMNS)}.")
         found = dict(zip(COLUMNS, cells, strict=True))
-        record = _parsed(found)
-        expected = self._cells(record)
+        record = _parsed(_with_semicolons(found))
+        expected = _without_semicolons(self._cells(record))
         for column in COLUMNS:
             if found[column] != expected.get(column, ""):
                 raise NoRecord(f"The column {column} is not what the canonical text and the content say.")
@@ -159,8 +170,9 @@ FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv":
 
 
 def guarded(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULAS) else text
+    """The text as a cell that no spreadsheet takes for a formula, nor any part of it."""
+    within = _BEHIND_A_SEPARATOR.sub(r"\1'", text)
+    return f"'{within}" if within.startswith(FORMULAS) else within
 
 
 def request_of(record: EntryRecord) -> tuple[UUID, int]:
@@ -170,6 +182,15 @@ def request_of(record: EntryRecord) -> tuple[UUID, int]:
         return UUID(named["request"]), int(named["sequence"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise NoRecord("Its text is none of an entry.") from error
+
+
+def _without_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+    """With JSON that says the same, where it would begin a formula behind a semicolon."""
+    return {**cells, **{name: _SEMICOLON.sub(r"\\u003b", cells[name]) for name in _JSON if name in cells}}
+
+
+def _with_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+    return {**cells, **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON}}
 
 
 def _parsed(cells: Mapping[str, str]) -> Record:

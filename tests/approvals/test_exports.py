@@ -221,8 +221,39 @@ class TestSpreadsheets:
         assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d"))]
         assert verified(file).holds
 
-    def test_what_is_no_formula_is_left_alone(self) -> None:
-        assert [guarded(text) for text in ("", "fine", "1-1", "'quoted")] == ["", "fine", "1-1", "'quoted"]
+    @pytest.mark.parametrize("separator", list(";\t\r\n"))
+    @pytest.mark.parametrize("formula", ["=1+1", '"=1+1', "+1", "-1", "@x", "\uff1d1"])
+    def test_nor_does_a_cell_where_something_else_separates_cells(
+        self, separator: str, formula: str, file: Path
+    ) -> None:
+        """The same file, read by a spreadsheet of another language: quotes within cells are none there."""
+        text = f"x{separator}{formula}"
+        request_id = make.clarification("A title", details=text)
+        deciding.answer(make.actor(make.reviewer(), user_agent=text), request_id, text, comment=text)
+        lines = export(file, "csv")
+        cells = re.split(r'[;\t\r\n]"*', "".join(lines))
+        assert not [cell for cell in cells if cell.startswith(tuple("=+-@\uff1d"))]
+        assert verified(file).first == ()
+
+    @pytest.mark.parametrize("backslashes", range(5))
+    def test_what_looks_like_the_number_of_a_semicolon_stays_what_it_is(
+        self, backslashes: int, file: Path
+    ) -> None:
+        for text in (f"{chr(92) * backslashes}u003b=1", f"{chr(92) * backslashes};=1"):
+            deciding.answer(make.actor(make.reviewer()), make.clarification(details=text), text)
+        export(file, "csv")
+        assert verified(file).first == ()
+
+    def test_a_semicolon_that_was_put_back_is_not_as_it_was_written(self, file: Path) -> None:
+        make.approval(details="x;=1+1")
+        lines = export(file, "csv")
+        assert "\\u003b=1+1" in lines[2]
+        file.write_text("".join([*lines[:2], lines[2].replace("\\u003b", ";"), *lines[3:]]), newline="")
+        assert (FaultKind.EXPORT, 3) in [(one.kind, one.line) for one in verified(file).first]
+
+    @pytest.mark.parametrize("text", ["", "fine", "1-1", "'quoted", "x; y", "(X11; Linux)", "two\nlines"])
+    def test_what_is_no_formula_is_left_alone(self, text: str) -> None:
+        assert guarded(text) == text
 
     def test_people_read_who_did_what_without_parsing_anything(self, file: Path) -> None:
         ada = make.reviewer("ada")
