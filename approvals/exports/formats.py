@@ -6,9 +6,9 @@ texts come from others: an apostrophe is put before those. In half of the world 
 semicolons, and in files that were pasted by tabs; there the rest of a line is taken for cells of its own,
 whatever quotes are around it: an apostrophe is put before what would begin a formula in those, too.
 
-Nothing is lost by that. The cells that prove something are hexadecimal digits, numbers, and JSON, which begins
-with a brace and can say a semicolon by its number: that is undone before anything is hashed. And verification
-makes the other cells anew, apostrophes included, and compares them.
+Nothing is lost by that. The cells that prove something are hexadecimal digits, numbers, and JSON, which
+begins with a brace and can say a semicolon by its number: that is undone before anything is hashed. And
+verification makes the other cells anew, apostrophes included, and compares them.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Posting:
             try:
                 target = check_target(str(following))
             except InvalidRequest as refusal:
-                return replace(answer, error=f"A redirect to {_receiver(following)} is refused. {refusal.detail}")
+                return replace(
+                    answer, error=f"A redirect to {_receiver(following)} is refused. {refusal.detail}"
+                )
         return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
 
     async def _reach(self, target: Target, message: Message) -> Answer:

@@ -7,14 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group
 
 from approvals import deciding
-from approvals.models import Seal
+from approvals.models import AuditEntry, Seal
 from tests import factories as make
 from tests.approvals.test_audit_commands import Receiver
 from tests.conftest import Manage
@@ -97,17 +99,21 @@ def receiver() -> Iterator[Receiver]:
 
 def test_every_command_of_the_page_does_what_it_says(sealed: Auditor) -> None:
     """In order, but for sealing, which comes first here and is for others to do."""
-    printed = [sealed.succeeds(block) for block in blocks("sh") if block not in set_up()]
+    month = month_of(AuditEntry.objects.latest("recorded_at").recorded_at)
+    commands = [block for block in blocks("sh") if block not in set_up()]
+    printed = [sealed.succeeds(block.replace("2026-11-01 --until 2026-11-30", month)) for block in commands]
     assert len(printed) >= 7
-    verified, by_copies, by_title, by_hash, month, report, program = printed[:7]
+    verified, by_copies, by_title, by_hash, exported, report, program = printed[:7]
     assert verified.endswith("The trail holds.\n")
     assert by_copies.splitlines() == ["4 entries of 2 requests, 1 seals.", "The trail holds."]
     assert ",ada,approve,agreed by phone," in by_title
     assert "nobody" not in by_title
     (found,) = by_hash.splitlines()
     assert json.loads(json.loads(found)["content"])["title"] == TITLE
-    assert month.endswith("The trail holds.\n")
-    assert "All requests" in report
+    assert exported.splitlines()[0] == "4 entries of 2 requests, 1 seals."
+    assert exported.endswith("The trail holds.\n")
+    (total,) = [line.split("\t") for line in report.splitlines() if line.startswith("All requests")]
+    assert total[1:3] == ["1", "1"]  # approved, rejected
     assert program == "2 chains and 1 seals hold; complete: True\n"
 
 
@@ -136,6 +142,28 @@ def test_the_program_refuses_whatever_was_altered(sealed: Auditor) -> None:
         assert not sealed.verifies(*damaged, made_anew(damaged, lines[-1]))
 
 
+def test_the_program_knows_which_seal_an_entry_is_under(sealed: Auditor) -> None:
+    """Under each of several, and under none yet: what is left out or put elsewhere is missed by its seal."""
+    for number in range(3):
+        make.approval(f"Refund {number}")
+        sealed.succeeds(blocks("sh", "sealing")[0].splitlines()[-1], SAYSO_SEAL_KEY="seal.pem")
+    make.approval("Under none yet")
+    sealed.succeeds("python manage.py audit_export --out trail.jsonl")
+    *lines, end = (sealed.directory / "trail.jsonl").read_text().splitlines(keepends=True)
+    assert (
+        sealed.run("python verify.py trail.jsonl seal.pub").stdout
+        == "6 chains and 4 seals hold; complete: True\n"
+    )
+    opened = [line for line in lines if '\\"sequence\\":1' in line and "Refund 1\\" in line]
+    assert len(opened) == 1
+    left_out = [line for line in lines if line not in opened]
+    moved = [re.sub(r'"id":\d+', '"id":999', line) if line in opened else line for line in lines]
+    for damaged in (left_out, moved):
+        assert not sealed.verifies(*damaged, made_anew(damaged, end))
+    assert sealed.verifies(*lines, end)
+    assert not sealed.verifies(*lines, end, end)
+
+
 def test_a_terminal_shows_how_far_it_is(auditor: Auditor, stack: Stack) -> None:
     with Terminal("audit_verify", environment=stack.environment) as terminal:
         terminal.wait_for("Verifying")
@@ -152,6 +180,12 @@ def test_an_auditor_reads_everything_and_decides_nothing(manage: Manage, auditor
     assert TITLE in listed.output.text
     refused = manage("decide", request_id, "approve", "--as", person.username)
     assert (refused.wait(), "not do this" in refused.output.text) == (1, True)
+
+
+def month_of(moment: datetime) -> str:
+    """The options that choose it: the page's month is another one."""
+    last = monthrange(moment.year, moment.month)[1]
+    return f"{moment:%Y-%m}-01 --until {moment:%Y-%m}-{last}"
 
 
 def set_up() -> set[str]:
