@@ -61,14 +61,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """`svg` is safe as it stands: all its words are escaped. `rows` are the figures behind it."""
+    """`svg` is safe as it stands: all its words are escaped. `rows` have the figures behind it."""
 
     name: str
     title: str
     summary: str
     svg: str
     series: Sequence[Series]
-    rows: Sequence[tuple[str, Sequence[str]]]
+    rows: Sequence[tuple[str, Slot]]
 
 
 Options = dict[str, Any]
@@ -146,7 +146,7 @@ def _plot(report: Report, sketch: Sketch) -> Plot:
         summary=summary,
         svg=_cleaned(drawn, f"{sketch.title}. {summary}", sketch.series),
         series=sketch.series,
-        rows=[(each, _texts(slot, sketch.series)) for each, slot in zip(names, slots, strict=True)],
+        rows=list(zip(names, slots, strict=True)),
     )
 
 
@@ -155,10 +155,6 @@ def _series(**names: str) -> list[Series]:
     return [
         Series(column=by_attribute[attribute], look=attribute, name=name) for attribute, name in names.items()
     ]
-
-
-def _texts(slot: Slot, series: Sequence[Series]) -> list[str]:
-    return [each.column.text(slot.figures) for each in series]
 
 
 def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:

@@ -20,6 +20,10 @@ class Links(Protocol):
         """Where the requests behind a figure are listed; empty where they can't be."""
         ...
 
+    def url_of_hour(self, weekday: int, hour: int, period: Period) -> str:
+        """Where those are listed that were opened in this hour (UTC) of this weekday (0: Monday)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -43,6 +47,10 @@ class Hour:
     number: int
     level: int
     title: str
+    url: str = ""
+
+
+Table = Sequence[tuple[str, Sequence[Cell]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +62,11 @@ class Shown:
     made_at: str
     by: str
     tiles: Sequence[Tile]
-    plots: Sequence[Plot]
+    plots: Sequence[tuple[Plot, Table]]
     week: Sequence[tuple[str, Sequence[Hour]]]
     hours: Sequence[int]
     columns: Sequence[words.Column]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
+    rows: Table
     total: Sequence[Cell]
 
 
@@ -70,13 +78,17 @@ def shown(report: Report, links: Links | None = None) -> Shown:
         made_at=words.moment(report.made_at),
         by=words.BY[report.by],
         tiles=list(_tiles(report, links)),
-        plots=plots(report),
-        week=list(_week(report)),
+        plots=[(plot, _behind(plot, links)) for plot in plots(report)],
+        week=list(_week(report, links)),
         hours=range(24),
         columns=columns,
         rows=[(words.part(report, row), _cells(report, row, columns, links)) for row in report.rows],
         total=[_cell(column, report.total, report.period, None, links) for column in columns],
     )
+
+
+def hour_in_words(weekday: int, hour: int) -> str:
+    return f"{WEEKDAYS[weekday]}, {hour:02}:00 to {hour + 1:02}:00 UTC"
 
 
 def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
@@ -96,6 +108,15 @@ def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
         yield Tile(heading=by_name[name].heading, figure=figure(name))
 
 
+def _behind(plot: Plot, links: Links | None) -> list[tuple[str, list[Cell]]]:
+    """Slot by slot, the figures that a plot shows."""
+    columns = [each.column for each in plot.series]
+    return [
+        (name, [_cell(column, slot.figures, slot.period, None, links) for column in columns])
+        for name, slot in plot.rows
+    ]
+
+
 def _cells(report: Report, row: Row, columns: Sequence[words.Column], links: Links | None) -> list[Cell]:
     part = None if report.by is By.DAY else (report.by, row.name)
     return [_cell(column, row.figures, row.period, part, links) for column in columns]
@@ -113,15 +134,16 @@ def _cell(
     return Cell(text=column.text(figures), url=url)
 
 
-def _week(report: Report) -> Iterator[tuple[str, list[Hour]]]:
-    for name, day in zip(WEEKDAYS, levels(report.hours), strict=True):
+def _week(report: Report, links: Links | None) -> Iterator[tuple[str, list[Hour]]]:
+    for weekday, day in enumerate(levels(report.hours)):
         yield (
-            name,
+            WEEKDAYS[weekday],
             [
                 Hour(
                     number=number,
                     level=level,
-                    title=f"{name}, {hour:02}:00 to {hour + 1:02}:00 UTC: {number:,} opened",
+                    title=f"{hour_in_words(weekday, hour)}: {number:,} opened",
+                    url=links.url_of_hour(weekday, hour, report.period) if links and number else "",
                 )
                 for hour, (number, level) in enumerate(day)
             ],

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 DAY = 86_400
 PAGE = "/admin/reports/"
 PERIOD = "since=2026-03-02&until=2026-03-04"
+SECTION = re.compile(r'<section class="plot .*?</section>', re.DOTALL)
 
 
 def reader(*may: str) -> Client:
@@ -68,9 +69,38 @@ def record() -> None:
 def test_each_figure_leads_to_as_many_rows_as_it_says(auditor: Client, record: None, by: By) -> None:
     """Whatever is counted, of all requests and of every part."""
     page = auditor.get(f"{PAGE}?{PERIOD}&by={by}").content.decode()
-    links = re.findall(r'<a href="(/admin/approvals/humanrequest/[^"]+)">([^<]+)</a>', page)
-    counts = {(unescape(url), int(text.replace(",", ""))) for url, text in links if text.isdecimal()}
+    counts = counts_of(SECTION.sub("", page))
     assert len(counts) > 12
+    assert_listed(auditor, counts)
+
+
+@pytest.mark.parametrize(("plot", "least"), [("outcomes", 12), ("backlog", 3), ("week", 24)])
+def test_each_figure_behind_a_plot_leads_to_as_many_rows_as_it_says(
+    auditor: Client, record: None, plot: str, least: int
+) -> None:
+    """Day by day, and for each hour of the week; however the report is grouped."""
+    page = auditor.get(f"{PAGE}?{PERIOD}&by=kind").content.decode()
+    (section,) = [found[0] for found in SECTION.finditer(page) if f"plot-{plot}" in found[0]]
+    counts = counts_of(section)
+    assert len(counts) >= least
+    assert_listed(auditor, counts)
+
+
+def test_each_time_behind_a_plot_leads_somewhere(auditor: Client, record: None) -> None:
+    page = auditor.get(f"{PAGE}?{PERIOD}&by=kind").content.decode()
+    for plot in ("times", "ages"):
+        (section,) = [found[0] for found in SECTION.finditer(page) if f"plot-{plot}" in found[0]]
+        cells = re.findall(r'<td class="number">(.*?)</td>', section)
+        assert cells
+        assert all("/admin/approvals/humanrequest/?" in cell for cell in cells if cell != "-")
+
+
+def counts_of(page: str) -> set[tuple[str, int]]:
+    links = re.findall(r'<a href="(/admin/approvals/humanrequest/[^"]+)"[^>]*>([^<]+)</a>', page)
+    return {(unescape(url), int(text.replace(",", ""))) for url, text in links if text.isdecimal()}
+
+
+def assert_listed(auditor: Client, counts: set[tuple[str, int]]) -> None:
     for url, count in counts:
         listed = auditor.get(url)
         assert listed.status_code == 200
@@ -89,6 +119,11 @@ def test_times_lead_to_what_was_decided(auditor: Client, record: None) -> None:
 @pytest.mark.parametrize("moment", ["soon", "2026-02-31", "9999-12-31T23:59:59-10:00", "%00"])
 def test_what_was_open_at_no_moment_is_no_error(auditor: Client, record: None, moment: str) -> None:
     assert auditor.get(f"/admin/approvals/humanrequest/?open_at={moment}").status_code == 200
+
+
+@pytest.mark.parametrize("hour", ["7-00", "0-24", "1", "monday", "\u0661-01", "%00", "1" * 30])
+def test_what_was_opened_in_no_hour_is_no_error(auditor: Client, record: None, hour: str) -> None:
+    assert auditor.get(f"/admin/approvals/humanrequest/?opened_in={hour}").status_code == 200
 
 
 def test_a_listed_request_has_the_page_of_its_kind(auditor: Client, record: None) -> None:

@@ -52,8 +52,9 @@ def test_each_plot_has_a_name_and_its_figures_as_words() -> None:
         assert len(plot.rows) == 3
     said = [title.text for title in ET.fromstring(by_name["outcomes"].svg).iter(f"{{{SVG}}}title")]
     assert "2026-03-03, Timed out: 1" in said
-    assert by_name["outcomes"].rows[1][0] == "2026-03-03"
-    assert by_name["outcomes"].rows[1][1][1:] == ["0", "0", "1", "0"]
+    name, slot = by_name["outcomes"].rows[1]
+    assert name == "2026-03-03"
+    assert [each.column.text(slot.figures) for each in by_name["outcomes"].series][1:] == ["0", "0", "1", "0"]
 
 
 @pytest.mark.parametrize("by", list(By))
