@@ -169,7 +169,7 @@ class OpenAt(_Given):
 
 
 class OpenedIn(_Given):
-    """An hour of the week in UTC, `0-09`: Mondays from nine to ten. No index serves, so it goes with dates."""
+    """An hour of the week in UTC, `0-09`: Mondays from nine to ten. No index serves it: dates go with it."""
 
     title = "opened in"
     parameter_name = "opened_in"

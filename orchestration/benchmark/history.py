@@ -41,9 +41,11 @@ DUE = (86_400.0, 864_000.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Who is there. The reviewer decides what is assigned to nobody; the plain user holds no permission."""
+    """Who is there. The reviewer decides what is assigned to nobody; the auditor sees everything in the
+    admin; the plain user holds no permission."""
 
     reviewer: int
+    auditor: int
     plain: int
     colleagues: tuple[int, ...]
     groups: tuple[int, ...]
@@ -80,6 +82,8 @@ def people() -> Cast:
     """The same number of people everywhere."""
     reviewer, plain = User.objects.create(username="reviewer"), User.objects.create(username="plain")
     reviewer.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
+    auditor = User.objects.create(username="auditor", is_staff=True)
+    auditor.groups.add(Group.objects.get(name="auditor"))
     colleagues = User.objects.bulk_create([User(username=f"colleague-{n}") for n in range(COLLEAGUES)])
     groups = Group.objects.bulk_create([Group(name=f"group-{n}") for n in range(GROUPS)])
     for number, colleague in enumerate(colleagues):
@@ -87,6 +91,7 @@ def people() -> Cast:
     plain.groups.add(groups[0])
     return Cast(
         reviewer=reviewer.pk,
+        auditor=auditor.pk,
         plain=plain.pk,
         colleagues=tuple(colleague.pk for colleague in colleagues),
         groups=tuple(group.pk for group in groups),

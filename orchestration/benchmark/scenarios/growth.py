@@ -1,4 +1,4 @@
-"""What a decision, the inbox and the re-check cost when much is on record, beside when little is."""
+"""What a decision, lists and the re-check cost when much is on record, beside when little is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from statistics import median
 from time import monotonic_ns
 from typing import Any
 
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.http import HttpRequest
+
 from approvals import deciding, hints, selectors
 from approvals.database import database_now, in_database
+from approvals.models import Approval, AuditEntry
 from orchestration.benchmark import history, records
 from orchestration.benchmark.figures import Ratio, in_turns, milliseconds
 from orchestration.benchmark.machine import Needs
@@ -27,7 +33,15 @@ PAGE = 50
 PENDING_SHARE = 10
 DUE_AT_ONCE = 1_000
 
-COSTS = ("decision", "inbox, reviewer", "inbox, plain user", "re-check", "next deadline")
+COSTS = (
+    "decision",
+    "inbox, reviewer",
+    "inbox, plain user",
+    "admin, requests",
+    "admin, entries",
+    "re-check",
+    "next deadline",
+)
 
 Times = dict[str, float]
 
@@ -60,6 +74,8 @@ class Keeper(Role):
         reads: dict[str, Callable[[], Any]] = {
             "inbox, reviewer": lambda: selectors.inbox(cast.reviewer, limit=PAGE),
             "inbox, plain user": lambda: selectors.inbox(cast.plain, limit=PAGE),
+            "admin, requests": lambda: _listed(Approval, cast.auditor),
+            "admin, entries": lambda: _listed(AuditEntry, cast.auditor),
             "re-check": lambda: selectors.changed_since(since),
             "next deadline": lambda: (selectors.next_deadline(), selectors.overdue(DUE_AT_ONCE)),
         }
@@ -70,10 +86,12 @@ class Keeper(Role):
         return await in_database(records.recorded, ids)
 
     async def seen(self) -> dict[str, int]:
-        """How many requests the two inboxes and the re-check have to show."""
+        """How many rows the two inboxes and the two lists have to show."""
         return {
             "inbox, reviewer": len(await in_database(selectors.inbox, self._cast.reviewer, limit=PAGE)),
             "inbox, plain user": len(await in_database(selectors.inbox, self._cast.plain, limit=PAGE)),
+            "admin, requests": len(await in_database(_listed, Approval, self._cast.auditor)),
+            "admin, entries": len(await in_database(_listed, AuditEntry, self._cast.auditor)),
         }
 
     async def _decide(self) -> tuple[float, list[tuple[str, str]]]:
@@ -168,7 +186,7 @@ def _report(
         ),
         check=check,
         notes=(
-            "Each inbox shows as many requests at every size: "
+            "Each inbox and each list shows as many rows at every size: "
             + ", ".join(f"{cost} {sorted({each[cost] for each in shown})}" for cost in shown[0])
             + ".",
             "Here each decision is taken for a wait: what its caller was told is held against the record.",
@@ -193,13 +211,20 @@ def _median_of(read: Callable[[], Any]) -> float:
     return median(times)
 
 
+def _listed(model: type[Model], user_id: int) -> Sequence[Any]:
+    """The rows of the first page of the admin's list, as whoever opens it is known and permitted to."""
+    request = HttpRequest()
+    request.method, request.user = "GET", User.objects.get(pk=user_id)
+    return list(admin.site.get_model_admin(model).get_changelist_instance(request).result_list)
+
+
 def _taken(topic: str, ids: Any) -> None:
     """Nobody waits here."""
 
 
 SCENARIO = Scenario(
     name="growth",
-    summary="decision, inbox and re-check as the record grows",
+    summary="decision, inbox, lists of the admin and re-check as the record grows",
     method=(
         "For each size a place of its own (a schema or a file), with N requests that were decided and"
         " N/10 that are pending, put on record by Sayso's writer, with answers and trails (on PostgreSQL"
@@ -210,8 +235,10 @@ SCENARIO = Scenario(
         " (deciding.adecide until committed) of a request opened at any time; one page (50) of the inbox,"
         " for a reviewer who may decide what is assigned to nobody and for a user without permissions, who"
         " has 30 pending at every size, and asked one in a hundred of the history, was named in one of"
-        " five hundred and by group in another; the re-check's questions: what changed since the round"
-        " began, the next deadline and what is overdue. Reports have a scenario of their own."
+        " five hundred and by group in another; the rows of the first page of the admin's lists of"
+        " approvals and of audit entries, for an auditor who sees all (reading them, not drawing the page);"
+        " the re-check's questions: what changed since the round began, the next deadline and what is"
+        " overdue. Reports have a scenario of their own."
     ),
     unit="decided requests on record",
     sizes=(1_000, 10_000),

@@ -25,6 +25,7 @@ async def test_costs_are_told_of_each_size(stack: Stack, tmp_path: Path) -> None
     assert [row[:3] for row in table.rows] == [
         (cost, size, pending) for cost in growth.COSTS for size, pending in ((100, 30), (400, 40))
     ]
+    assert "admin, requests [50], admin, entries [50]" in report.notes[0]
     assert [goal.limit for goal in report.goals] == [1.2] * len(growth.COSTS)
 
 
