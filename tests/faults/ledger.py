@@ -12,6 +12,7 @@ was told, the moment it was told: a JSON line each, in one file that any number 
     ledger.started("ann", run_id)                          # acknowledged: the run is on record
     ledger.performed(run_id, step_key, effect)             # a step's effect; its result: {"effect": effect}
     ledger.ended("ann", run_id, status)                    # what a watcher was told of a run's end
+    ledger.over("postgresql")                              # from now on nothing is in the way any more
 
 Afterwards `audit(ledger, url)` reads the database by itself (no Django, no Sayso) and returns a `Report`:
 counts, and `problems`, which is empty exactly when
@@ -19,7 +20,9 @@ counts, and `problems`, which is empty exactly when
 - each request has one outcome, one closing entry that says the same, and everybody was told exactly that;
 - each acknowledged decision is on record as it was made;
 - each recorded answer of a run is its request's outcome, and no step was performed again past its record;
-- each trail's chain holds: numbered without gaps, linked, hashed, its head in the request.
+- each trail's chain holds: numbered without gaps, linked, hashed, its head in the request;
+- with `prompt`: each wait was told within so many seconds of its request's end, and each timeout recorded
+  within as many of its deadline; or of when what was in the way was over.
 
     report = audit(ledger, environment["DATABASE_URL"])  # or the path of an SQLite file
     assert report.sound, report
@@ -94,6 +97,9 @@ class Ledger:
     def ended(self, who: str, run_id: str, status: str) -> None:
         self._note(what="ended", who=who, run=run_id, status=status)
 
+    def over(self, fault: str) -> None:
+        self._note(what="over", fault=fault)
+
     def notes(self) -> Iterator[Note]:
         """All of them, in the order in which they were written."""
         if self.path.exists():
@@ -161,10 +167,13 @@ class Report:
         self.problem(f"doubled: {text}")
 
 
-def audit(ledger: Ledger, database: str | Path, *, resolved: bool = True) -> Report:
+def audit(
+    ledger: Ledger, database: str | Path, *, resolved: bool = True, prompt: float | None = None
+) -> Report:
     """Hold the database (a PostgreSQL URL, or the path of an SQLite file) against the ledger.
 
-    `resolved` False: requests and runs may still be open.
+    `resolved` False: requests and runs may still be open. `prompt`: the seconds in which waits are told and
+    deadlines take effect; None: however long it took.
     """
     report = Report()
     notes = list(ledger.notes())
@@ -178,6 +187,8 @@ def audit(ledger: Ledger, database: str | Path, *, resolved: bool = True) -> Rep
         _audit_runs(report, notes, runs, resolved=resolved)
         _audit_steps(report, notes, runs, found.steps(), requests)
         _audit_trails(report, requests, found.entries())
+    if prompt is not None:
+        _audit_promptness(report, notes, requests, prompt)
     return report
 
 
@@ -287,6 +298,33 @@ def _audit_decisions(
             report.loss(f"{said!r} by {note['who']} to {request_id}, which was acknowledged")
         elif said != (response["verdict"] or _json(response["answer"])):
             report.double(f"{note['who']} said {said!r} to {request_id}; recorded: {response}")
+
+
+# --- In time ---
+
+
+def _audit_promptness(
+    report: Report, notes: Sequence[Note], requests: Mapping[str, Row], prompt: float
+) -> None:
+    over = [note["at"] for note in notes if note["what"] == "over"]
+    for note in notes:
+        row = requests.get(note.get("request", ""))
+        if note["what"] == "waited" and row is not None and row["closed_at"] is not None:
+            seconds = _seconds_late(row["closed_at"].timestamp(), note["at"], over)
+            if seconds > prompt:
+                report.problem(
+                    f"late: {note['who']} was told of the end of {note['request']} after {seconds:.1f} s"
+                )
+    for request_id, row in requests.items():
+        if row["status"] == "timed_out":
+            seconds = _seconds_late(row["deadline"].timestamp(), row["closed_at"].timestamp(), over)
+            if seconds > prompt:
+                report.problem(f"late: the deadline of {request_id} took effect after {seconds:.1f} s")
+
+
+def _seconds_late(due: float, done: float, over: Sequence[float]) -> float:
+    """From when it was due, or the last that was in the way was over, until it was done."""
+    return done - max([due, *(moment for moment in over if moment <= done)])
 
 
 # --- Runs ---
@@ -413,7 +451,7 @@ class _Database:
     def requests(self) -> dict[str, Row]:
         rows = self._rows(
             "SELECT r.id, r.kind, r.title, r.status, r.arguments, r.final_arguments, r.answer, r.comment,"
-            " r.on_timeout, r.closed_at, r.trail_length, r.trail_head, u.username AS decided_by"
+            " r.on_timeout, r.deadline, r.closed_at, r.trail_length, r.trail_head, u.username AS decided_by"
             " FROM approvals_humanrequest r LEFT JOIN auth_user u ON u.id = r.decided_by_id"
         )
         return {row["id"]: row for row in rows}
@@ -462,7 +500,7 @@ def _plain(name: str, value: Any) -> Any:
         return None
     if name == "id" or name.endswith("_id"):
         return str(value if isinstance(value, UUID) else UUID(value))
-    return _moment(value) if name.endswith("_at") else value
+    return _moment(value) if name.endswith("_at") or name == "deadline" else value
 
 
 def _moment(value: datetime | str) -> datetime:

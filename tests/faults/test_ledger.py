@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
-from approvals import deciding, selectors
+from approvals import deciding, group_commit, selectors
+from approvals.commands import Accepted, Expire
 from approvals.database import database_now
 from orchestration.models import Run, StepRecord
 from tests import factories as make
 from tests.faults.ledger import PRECISION, Ledger, Report, audit
+from tests.in_process import as_superuser
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.django_db
 
+PROMPT = 60.0
 UNKNOWN = "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11"
 
 
@@ -25,10 +30,10 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.jsonl")
 
 
-def audited(stack: Stack, ledger: Ledger, *, resolved: bool = True) -> Report:
+def audited(stack: Stack, ledger: Ledger, *, resolved: bool = True, prompt: float | None = None) -> Report:
     environment = stack.environment
     url = environment.get("DATABASE_URL") or Path(environment["SAYSO_VAR"]) / "sayso.sqlite3"
-    return audit(ledger, url, resolved=resolved)
+    return audit(ledger, url, resolved=resolved, prompt=prompt)
 
 
 def decided(ledger: Ledger) -> tuple[str, dict[str, Any]]:
@@ -45,7 +50,7 @@ def decided(ledger: Ledger) -> tuple[str, dict[str, Any]]:
 
 def forged(statement: str, *values: Any) -> None:
     """Past all triggers, as a superuser could."""
-    with connection.cursor() as cursor:
+    with as_superuser(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET session_replication_role = replica")
         else:
@@ -129,6 +134,46 @@ class TestLies:
         decided(ledger)
         forged(forgery)
         assert not audited(stack, ledger).sound
+
+
+class TestInTime:
+    """Measured from when nothing was in the way any more."""
+
+    def test_what_was_told_at_once_is_sound(self, stack: Stack, ledger: Ledger) -> None:
+        decided(ledger)
+        assert audited(stack, ledger, prompt=PROMPT).sound
+
+    def test_a_wait_that_was_told_late(self, stack: Stack, ledger: Ledger) -> None:
+        request_id, told = decided(ledger)
+        later(ledger, 2 * PROMPT, what="waited", who="eve", request=request_id, outcome=told)
+        assert "late: eve was told" in str(audited(stack, ledger, prompt=PROMPT))
+        assert audited(stack, ledger).sound
+
+    def test_a_wait_that_was_told_soon_after_the_fault(self, stack: Stack, ledger: Ledger) -> None:
+        request_id, told = decided(ledger)
+        later(ledger, 2 * PROMPT - 1, what="over", fault="any")
+        later(ledger, 2 * PROMPT, what="waited", who="eve", request=request_id, outcome=told)
+        later(ledger, 4 * PROMPT, what="over", fault="another")
+        report = audited(stack, ledger, prompt=PROMPT)
+        assert report.sound, report
+
+    def test_a_deadline_that_took_effect_late(self, stack: Stack, ledger: Ledger) -> None:
+        request_id = make.approval(timeout=0.001)
+        while not expired(request_id):
+            pass
+        assert audited(stack, ledger, prompt=PROMPT).sound
+        assert "late: the deadline" in str(audited(stack, ledger, prompt=-1.0))
+
+
+def expired(request_id: str) -> bool:
+    result = group_commit.submit(Expire(request_id=UUID(request_id))).result()
+    assert isinstance(result, Accepted)
+    return result.outcome.closed
+
+
+def later(ledger: Ledger, seconds: float, **note: Any) -> None:
+    """A note as it would have been written so many seconds from now."""
+    ledger._note(at=time.time() + seconds, **note)
 
 
 def run(ledger: Ledger, *, status: str = "completed", recorded: str | None = "effect") -> str:
