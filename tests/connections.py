@@ -16,7 +16,15 @@ from django.test import Client
 from approvals.database import in_database
 from approvals.web.routing import websocket_urlpatterns
 
-PATIENCE = 10.0
+PATIENCE = 30.0
+# No close was heard.
+ABNORMAL = 1006
+
+
+def closes(code: int) -> set[int]:
+    """What a client that still sends may see when the server closes with this code. Who does not let go soon
+    is cut off, and what was never read of it makes the network forget what was on its way to it."""
+    return {code, ABNORMAL}
 
 
 class Closed(Exception):

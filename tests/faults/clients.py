@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from approvals import tokens
 from approvals.models import AuditEntry, HumanRequest, Response
 from tests import factories
+from tests.connections import ABNORMAL
 from tests.processes import Server
 
 PATIENCE = 30.0
@@ -56,12 +57,12 @@ class Socket:
         return frame
 
     async def closed(self) -> int:
-        """Drop what still comes; the code of the close, 1006 where there was none."""
+        """Drop what still comes; the code of the close."""
         try:
             while True:
                 await self.next()
         except ConnectionClosed as end:
-            return end.rcvd.code if end.rcvd else 1006
+            return end.rcvd.code if end.rcvd else ABNORMAL
 
     def _note(self, kind: str, data: dict[str, Any]) -> None:
         match kind:

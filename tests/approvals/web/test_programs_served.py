@@ -21,6 +21,7 @@ from approvals.conf import approval_settings
 from approvals.database import in_database
 from tests import factories
 from tests.conftest import Serve
+from tests.connections import ABNORMAL
 from tests.processes import Server
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +63,7 @@ async def closed(connection: ClientConnection) -> int:
             while True:
                 await connection.recv()
         except ConnectionClosed as end:
-            return end.rcvd.code if end.rcvd else 1006
+            return end.rcvd.code if end.rcvd else ABNORMAL
 
 
 def outcome_at(server: Server, request_id: str) -> str:
