@@ -18,7 +18,7 @@ Numbers: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def asked(server: Server, path: str, **headers: str) -> httpx.Response:
     """Answered in bounded time, whatever hangs: longer than that is a failure."""
-    return httpx.get(server.url + path, headers=headers, timeout=8, trust_env=False)
+    return httpx.get(server.url + path, headers=headers, timeout=30, trust_env=False)
 
 
 def until_ready(server: Server) -> dict[str, Any]:
