@@ -11,6 +11,8 @@ from tests.faults.people import Unanswered
 from tests.stacks import WITH_WORKERS
 
 MANY = 30
+# What the server that is killed has said is on record.
+ACKNOWLEDGED = 10
 
 
 @pytest.mark.stacks("postgresql-redis")
@@ -71,10 +73,11 @@ class TestServers:
                     for each in asked:
                         everybody.create_task(ann.wait(each))
                     await installation.until_waiting(installation.servers[0], len(asked))
+                    await asyncio.gather(*(bob.insist(each, at=1) for each in asked[:ACKNOWLEDGED]))
                     installation.arm("decided", "kill")
                     for each in asked:
-                        everybody.create_task(bob.insist(each, "approve", at=1))
                         everybody.create_task(eve.insist(each, "reject", at=1))
+                        everybody.create_task(bob.insist(each, "approve", at=1))
                 pid = await installation.until_hit("decided")
                 (dead,) = [each for each in installation.servers if each.pid == pid]
                 await installation.restart(dead)
