@@ -4,6 +4,7 @@ Read from the environment here, and nowhere in the product:
 - `SAYSO_TEST_FAILPOINTS`: a JSON object of names and actions, or a folder. In a folder each file is armed for
   one process, once: the first to reach the place of that name takes the file away and does what it says.
 - `SAYSO_TEST_CLOCK_SHIFT`: seconds that this process's clock is ahead of everybody else's.
+- `SAYSO_TEST_BUSY_TIMEOUT`: seconds that SQLite waits for its lock.
 - `SAYSO_TEST_LEDGER`: where steps note that they had their effect; see ledger.py.
 """
 
@@ -43,6 +44,9 @@ def _failpoints(said: str) -> dict[str, str]:
 
 if _said := os.environ.get("SAYSO_TEST_FAILPOINTS"):
     SAYSO_FAILPOINTS = _failpoints(_said)
+
+if _patience := os.environ.get("SAYSO_TEST_BUSY_TIMEOUT"):
+    DATABASE["OPTIONS"]["timeout"] = float(_patience)  # noqa: F405  # the installation's
 
 TEST_LEDGER = os.environ.get("SAYSO_TEST_LEDGER", "")
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults"]  # noqa: F405  # has orchestrations of its own

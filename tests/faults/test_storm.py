@@ -310,7 +310,7 @@ def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
     """Servers, workers, PostgreSQL and Redis of its own; the long one is for people to start."""
     command = [sys.executable, "-m", "tests.faults.storm", "--minutes", "0.4", "--seed", "1", "--open", "60"]
     storm = subprocess.run(
-        [*command, "--recheck", "5", "--lease", "6"],
+        [*command, "--recheck", "5", "--lease", "6", "--allowance", "60"],
         cwd=PROJECT,
         env=bare_environment(),
         check=False,

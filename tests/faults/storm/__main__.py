@@ -31,6 +31,7 @@ def main() -> int:
         recheck=options.recheck,
         lease=options.lease,
         open_at_once=options.open,
+        allowance=options.allowance,
     )
     return 0 if storm.rage() else 1
 
@@ -55,6 +56,12 @@ def _options() -> Namespace:
     )
     parser.add_argument(
         "--lease", type=float, default=30.0, help="SAYSO_LEASE, seconds; default: %(default)s"
+    )
+    parser.add_argument(
+        "--allowance",
+        type=float,
+        default=15.0,
+        help="what busy cores may take beside the re-check interval, seconds; default: %(default)s",
     )
     parser.add_argument("--plan", action="store_true", help="print the schedule, and do nothing")
     return parser.parse_args()

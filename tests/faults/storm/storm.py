@@ -31,8 +31,6 @@ THINKING_A_MINUTE, LONGEST_THINKING = 20.0, 240.0
 FILLING_A_MINUTE = 15.0
 # When nothing breaks any more, everything comes to its end; something does at least every so many seconds.
 SETTLING = 120.0
-# Beside the re-check's interval: what two busy cores may take.
-ALLOWANCE = 15.0
 PROGRESS = 15.0
 
 
@@ -51,9 +49,12 @@ class Storm:
         recheck: float,
         lease: float,
         open_at_once: int | None,
+        allowance: float,
     ) -> None:
         self._plan, self._seed, self._minutes = plan, seed, minutes
-        self._recheck, self._parts = recheck, parts
+        self._parts = parts
+        # Seconds in which deadlines take effect and waits end, where nothing is broken.
+        self._bound = recheck + allowance
         # Within two leases somebody else executes what a dead process did: within a minute, by default.
         self._takeover = 2 * lease
         self._open = open_at_once or round(min(MOST_OPEN, OPEN_A_MINUTE * minutes))
@@ -173,7 +174,7 @@ class Storm:
             broken=[(each.began, each.over) for each in weather.happened],
             deserted=[(each.began, each.deserted_until(self._takeover)) for each in weather.happened],
         )
-        findings = audit(known, rows, bound=self._recheck + ALLOWANCE)
+        findings = audit(known, rows, bound=self._bound)
         told = ledgers.audit(self._as_ledger(known), self._installation.url)
         return report.show(
             told,
