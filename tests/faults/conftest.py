@@ -87,13 +87,13 @@ class Installation:
         self.ledger.over("restart")
         return successor
 
-    async def execute(self, number: int) -> list[Process]:
-        """So many processes in which runs execute: servers; or one server, and so many workers."""
+    async def execute(self, number: int, **environment: str) -> list[Process]:
+        """So many processes more in which runs execute: servers; or one server, and so many workers. All."""
         if not self.stack.workers:
-            await self.serve(number)
+            await self.serve(number, **environment)
             return self.executors
         for _ in range(number):
-            worker = processes.manage("work", environment=self.environment)
+            worker = processes.manage("work", environment=self.environment | environment)
             self.workers.append(self._running.enter_context(worker))
         await self.serve()
         for worker in self.workers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from pathlib import Path
 
 from django.conf import settings
 
@@ -22,6 +23,13 @@ async def errand(run: Run, *, questions: int = 1, repeatable: bool = False) -> l
     return effects
 
 
+@orchestration("faults-held", title="A step that is held")
+async def held(run: Run, *, until: str) -> list[str]:
+    """Do something that is not over before this file is there."""
+    result = await run.step("begin", _held_effect, str(run.id), "begin", Path(until), key="begin")
+    return [str(result["effect"])]
+
+
 @orchestration("faults-blockade", title="Blocks the loop")
 async def blockade(run: Run, *, seconds: float) -> None:
     """What no orchestration may do: keep its process's event loop for itself."""
@@ -37,6 +45,13 @@ def _effect(run_id: str, key: str) -> dict[str, str]:
     effect = f"{os.getpid()}/{secrets.token_hex(8)}"
     _ledger().performed(run_id, key, effect)
     return {"effect": effect}
+
+
+def _held_effect(run_id: str, key: str, until: Path) -> dict[str, str]:
+    effect = _effect(run_id, key)
+    while not until.exists():
+        threading.Event().wait(0.05)
+    return effect
 
 
 def _ledger() -> Ledger:
