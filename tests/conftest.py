@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from pytest_django import DjangoDbBlocker
 
 from tests import in_process, processes
@@ -180,7 +180,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     started = [thread for thread in threading.enumerate() if thread not in before]
     left = [thread for thread in started if not thread.name.startswith(LASTING_THREADS)]
     for thread in left:
-        thread.join(5)
+        thread.join(30)
     assert not [thread for thread in left if thread.is_alive()], "threads were left running"
 
 
@@ -191,7 +191,7 @@ async def nothing_left_running() -> AsyncIterator[None]:
     yield
     left = {task for task in asyncio.all_tasks() - before if _belongs_to_the_test(task)}
     if left:
-        await asyncio.wait(left, timeout=5)
+        await asyncio.wait(left, timeout=30)
     assert not [task for task in left if not task.done()], "tasks were left running"
 
 
@@ -318,11 +318,16 @@ def chromium() -> str:
     pytest.skip("no Chromium on this machine")
 
 
+# Milliseconds until a page that shows nothing of what is expected is given up, on a slow machine.
+PATIENCE = 30_000
+
+
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """A Chromium of this test's own: Playwright's objects belong to the test's event loop."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        expect.set_options(timeout=PATIENCE)
         yield browser
         await browser.close()
 

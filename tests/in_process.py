@@ -89,7 +89,7 @@ def all_connections_came_back() -> bool:
     """False if a thread ended without closing its connection: the next test gets a whole pool again."""
     if not isinstance(own := connections["default"], PostgresWrapper) or not own.pool or own.pool.closed:
         return True
-    patience = time.monotonic() + 5
+    patience = time.monotonic() + 30
     while not (idle := _idle(own.pool)) and time.monotonic() < patience:
         threading.Event().wait(0.01)  # the pool's own threads test what comes back before it counts
     if not idle:

@@ -172,7 +172,7 @@ def test_a_frozen_postgres_answers_nobody_until_it_thaws(
         answer = thread.submit(_ask, private_postgres, answered)
         assert not answered.wait(0.3)
         private_postgres.thaw()
-        answer.result(10)
+        answer.result(30)
 
 
 async def test_a_private_redis_forgets_what_it_is_told_to(stack: Stack, private_redis: RedisServer) -> None:

@@ -107,7 +107,7 @@ def lines_of(server: Server) -> Iterator[dict[str, Any]]:
 class TestServed:
     def test_every_line_is_json_and_has_its_request(self, serve: Serve) -> None:
         server = serve(SAYSO_LOG_FORMAT="json")
-        found = httpx.get(f"{server.url}/nowhere?token=hunter2", trust_env=False)
+        found = httpx.get(f"{server.url}/nowhere?token=hunter2", timeout=30, trust_env=False)
         server.output.wait_for("Not Found")
         (line,) = [line for line in lines_of(server) if line["event"].startswith("Not Found")]
         assert line["logger"] == "django.request"
@@ -132,7 +132,7 @@ class TestServed:
         server = serve(SAYSO_TRUSTED_PROXIES=proxies)
         ids = {
             named: httpx.get(
-                f"{server.url}/healthz/live", headers={"x-request-id": named}, trust_env=False
+                f"{server.url}/healthz/live", headers={"x-request-id": named}, timeout=30, trust_env=False
             ).headers.get_list("x-request-id")
             for named in ("from-the-proxy.1", "two words", "x" * 101)
         }

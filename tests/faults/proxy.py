@@ -43,7 +43,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._port.result(10)
+        self._port.result(30)
         return self
 
     def __exit__(

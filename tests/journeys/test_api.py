@@ -206,7 +206,7 @@ class TestTheClientOfTenLines:
         here, there = serve(), serve()
         waiting = client(here)
         callers.decide(there, asked_by(waiting))
-        assert waiting.wait(10) == 0
+        assert waiting.wait(30) == 0
         assert self.OUTCOME in waiting.output.text
 
 
@@ -269,7 +269,7 @@ class TestExamples:
 def until_it_listens(receiver: Process, port: str) -> None:
     while True:
         try:
-            httpx.get(f"http://127.0.0.1:{port}", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
         except httpx.TransportError:
             receiver.wait_briefly(0.02)
         else:

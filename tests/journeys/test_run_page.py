@@ -92,11 +92,11 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     await expect(texts).to_have_text([first, "I look"])
 
     await grown(run_id, message, text="I look <b>here</b>")
-    await expect(texts).to_have_text([first, "I look <b>here</b>"], timeout=15_000)
+    await expect(texts).to_have_text([first, "I look <b>here</b>"])
     await grown(run_id, message, text="I look <b>here</b>.", complete=True)
     await said(run_id, "Third.")
     everything: list[str | re.Pattern[str]] = [first, "I look <b>here</b>.", "Third."]
-    await expect(texts).to_have_text(everything, timeout=15_000)
+    await expect(texts).to_have_text(everything)
 
     await in_database(server.kill)
     await expect(at_work.locator(".pill")).to_have_text("Reconnecting")
@@ -104,7 +104,7 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     try:
         await expect(at_work.locator(".pill")).to_have_text("Live", timeout=45_000)
         await said(run_id, "Fourth.")
-        await expect(texts).to_have_text([*everything, "Fourth."], timeout=15_000)
+        await expect(texts).to_have_text([*everything, "Fourth."])
     finally:
         await in_database(again.kill)
 
@@ -144,6 +144,6 @@ async def test_a_run_is_cancelled_after_a_confirmation(
     question = await waited_for(at_work, "Which files shall be removed?")
     await at_work.get_by_text("Cancel this run").click()
     await at_work.get_by_role("button", name="Cancel the run").click()
-    await expect(at_work.locator("article")).to_contain_text("Cancelled by olga", timeout=15_000)
+    await expect(at_work.locator("article")).to_contain_text("Cancelled by olga")
     await at_work.goto(f"{server.url}/requests/{question.pk}/")
     await expect(at_work.locator("#detail")).to_contain_text("Withdrawn")

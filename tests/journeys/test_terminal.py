@@ -354,7 +354,7 @@ class TestServing:
         text = server.output.wait_for("listens on ")
         address = re.search(r"http://\S+", text)
         assert address
-        assert httpx.get(f"{address.group()}accounts/login/", trust_env=False).status_code == 200
+        assert httpx.get(f"{address.group()}accounts/login/", timeout=30, trust_env=False).status_code == 200
         assert server.terminate() == 0
         assert "Stopped." in server.output.text
 
@@ -405,7 +405,7 @@ class TestNewcomers:
 
     @staticmethod
     def signs_in(url: str, username: str, password: str) -> bool:
-        with httpx.Client(base_url=url, trust_env=False, headers={"Referer": url}) as browser:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False, headers={"Referer": url}) as browser:
             browser.get("/accounts/login/")
             form = {
                 "username": username,

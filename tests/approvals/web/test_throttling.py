@@ -26,7 +26,7 @@ class Inside:
 
     async def until(self, number: int) -> None:
         """Until so many are here."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.here < number:
                 self._arrived.clear()
                 await self._arrived.wait()

@@ -235,14 +235,14 @@ class TestNeverBeforeTheCommit:
         def slow(*arguments: Any) -> Any:
             found = enqueue(*arguments)
             written.set()
-            assert commit.wait(10)
+            assert commit.wait(30)
             return found
 
         postman = await start()
         request_id = await in_database(make.approval, callback_url=f"{hook.url}/told")
         monkeypatch.setattr(callbacks, "enqueue", slow)
         withdrawal = asyncio.create_task(deciding.awithdraw(Actor.program(), request_id))
-        assert await asyncio.to_thread(written.wait, 10)
+        assert await asyncio.to_thread(written.wait, 30)
         for _ in range(3):
             await postman.look_everywhere()
             assert await in_database(module._claim, CONCURRENT, Counter()) == ([], IDLE)
