@@ -34,6 +34,10 @@ class Closings:
 
 
 class Dialect(Protocol):
+    def begin(self) -> None:
+        """Once in the snapshot that a report reads, before all else."""
+        ...
+
     def seconds(self, column: str, since: datetime) -> str:
         """Seconds from a moment to a column's."""
         ...
@@ -48,6 +52,10 @@ class Dialect(Protocol):
 
 
 class PostgreSQL:
+    def begin(self) -> None:
+        """The times of a million requests are sorted in memory: on disk that takes half as long again."""
+        fetched("SELECT set_config('work_mem', '64MB', true)", ())
+
     def seconds(self, column: str, since: datetime) -> str:
         return f"(date_part('epoch', {column}) - {since.timestamp()!r})"
 
@@ -75,6 +83,8 @@ class PostgreSQL:
 
 class SQLite:
     """Its moments are texts, of which its functions read milliseconds only: the rest is read as a number."""
+
+    def begin(self) -> None: ...
 
     def seconds(self, column: str, since: datetime) -> str:
         whole, rest = int(since.timestamp()), since.microsecond / 1e6

@@ -35,6 +35,7 @@ COLUMNS = ("status", "opened_at", "closed_at")
 def report(period: Period, by: By = By.DAY) -> Report:
     """Of all requests, whoever may see them."""
     with snapshot():
+        dialect().begin()
         made_at = database_now()
         timeline = Timeline.of(_worth_telling(period), by_day=by is By.DAY)
         hours = _opened_by_hour(timeline)
@@ -127,8 +128,9 @@ def _week(origin: datetime, hours: Mapping[int, int]) -> list[list[int]]:
 
 def _rows(period: Period, by: By) -> list[Row]:
     """The most first; what belongs to no part comes last."""
-    figures = _of_approvers(period) if by is By.APPROVER else _of_parts(period, grouping(by))
-    rows = [Row(name=name, period=period, figures=each) for name, each in figures.items()]
+    parts = grouping(by)
+    figures = _of_approvers(period, parts) if by is By.APPROVER else _of_parts(period, parts)
+    rows = [Row(name=name, period=period, figures=each) for name, each in parts.label(figures).items()]
     return sorted(rows, key=lambda row: (row.name is None, -_size(row.figures), row.name or ""))
 
 
@@ -136,15 +138,15 @@ def _size(figures: Figures) -> int:
     return figures.decided if figures.opened is None else figures.opened
 
 
-def _of_approvers(period: Period) -> dict[str | None, Figures]:
+def _of_approvers(period: Period, parts: Parts) -> dict[Any, Figures]:
     """What people, and programs (no name), have decided: nothing else is anybody's."""
-    decided = _closings(_closed(period).filter(status__in=DECIDED), grouping(By.APPROVER))
+    decided = _closings(_closed(period).filter(status__in=DECIDED), parts)
     return {
         name: Figures(**_decisions(each.ends), **_percentiles(each.times)) for name, each in decided.items()
     }
 
 
-def _of_parts(period: Period, parts: Parts) -> dict[str | None, Figures]:
+def _of_parts(period: Period, parts: Parts) -> dict[Any, Figures]:
     opened = _opened_by_part(period, parts)
     closed = _closings(_closed(period), parts)
     left = _left_open(period, parts)
@@ -154,17 +156,17 @@ def _of_parts(period: Period, parts: Parts) -> dict[str | None, Figures]:
     }
 
 
-def _opened_by_part(period: Period, parts: Parts) -> dict[str | None, int]:
+def _opened_by_part(period: Period, parts: Parts) -> dict[Any, int]:
     facts, params = parts.named(*_sql([_opened(period).values(**parts.alias)]))
     return dict(fetched(f"SELECT part, count(*) FROM ({facts}) facts GROUP BY part", params))  # noqa: S608
 
 
-def _closings(requests: Requests, parts: Parts) -> dict[str | None, Closings]:
+def _closings(requests: Requests, parts: Parts) -> dict[Any, Closings]:
     facts, params = parts.named(*_sql([requests.values(*COLUMNS, **parts.alias)]))
     return dialect().closings("part", facts, params, of_all=False)
 
 
-def _left_open(period: Period, parts: Parts) -> dict[str | None, Backlog]:
+def _left_open(period: Period, parts: Parts) -> dict[Any, Backlog]:
     since_until = dialect().seconds("opened_at", period.until)
     asked = [rows.values("opened_at", **parts.alias) for rows in _open_at(period.until, until=period.until)]
     facts, params = parts.named(*_sql(asked))
