@@ -19,7 +19,10 @@ class UnusableKey(Exception):
 
 
 def new_key(path: Path) -> str:
-    """Make a private key in a new file that its owner alone may read; the public key as PEM text."""
+    """Make a private key in a new file that its owner alone may read; the public key as PEM text.
+
+    Where it can't be written to its end, no file is left.
+    """
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -31,11 +34,15 @@ def new_key(path: Path) -> str:
         raise UnusableKey(f"{path} is there already; a key is never written over another file.") from None
     except OSError as error:
         raise UnusableKey(f"{path} can't be written: {error.strerror}.") from error
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, MODE)
-        file.write(text)
-        file.flush()
-        os.fsync(handle)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UnusableKey(f"{path} can't be written: {error.strerror}.") from error
     return public_text(key.public_key())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import stat
 import threading
@@ -78,6 +79,18 @@ class TestSeal:
         assert "PRIVATE" not in printed
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert refused("audit_seal", "--new-key", path)[0] == 2
+
+    def test_half_a_key_is_not_left(self, tmp_path: Path) -> None:
+        """As on a full disk: no file may grow."""
+        path = tmp_path / "new.pem"
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        try:
+            status, why = refused("audit_seal", "--new-key", path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (status, why) == (2, f"{path} can't be written: File too large.")
+        assert not any(tmp_path.iterdir())
 
     def test_without_a_usable_key_nothing_is_sealed(self, tmp_path: Path, settings: Settings) -> None:
         approved()
