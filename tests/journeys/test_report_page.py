@@ -51,6 +51,14 @@ async def test_an_auditor_reads_a_report_and_follows_a_figure_to_its_rows(readin
     await expect(reading.get_by_text("Approved by rita").first).to_be_visible()
 
 
+async def test_an_hour_of_the_week_leads_to_what_was_opened_in_it(reading: Page) -> None:
+    hour = reading.locator(".week").get_by_role("link", name=re.compile(r"UTC: \d opened$")).first
+    count = int(await hour.inner_text())
+    await hour.click()
+    await expect(reading.locator("#result_list tbody tr")).to_have_count(count)
+    await expect(reading.get_by_role("link", name=re.compile("day, .* UTC$"))).to_be_visible()
+
+
 async def test_each_plot_has_a_name_and_its_figures_in_a_table(reading: Page) -> None:
     for name in ("Time to decision", "Outcomes", "Backlog", "Age of the backlog"):
         plot = reading.locator("section", has=reading.get_by_role("heading", name=name, exact=True))
