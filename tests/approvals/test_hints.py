@@ -145,7 +145,7 @@ async def test_a_frozen_redis_does_not_block_an_event_loop(private_redis: RedisS
     private_redis.freeze()
     started = time.monotonic()
     hints.send("requests", [uuid4()])
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2.0, "it was waited for"
     private_redis.thaw()
     await in_thread(join_senders)
 

@@ -420,11 +420,11 @@ class TestOutages:
         settings.SAYSO_RECHECK_INTERVAL = 0.1
         room = waiting_room()
         await room.start()
-        overdue, open_still = await approval(timeout=2), await approval(timeout=60)
+        overdue, open_still = await approval(timeout=10), await approval(timeout=600)
         tasks = await waiting(room, overdue, open_still)
         private_postgres.stop()
         with pytest.raises(StillPending) as raised:
-            await room.wait(open_still, patience=3)
+            await room.wait(open_still, patience=11)
         assert raised.value.outcome is None
         assert not any(task.done() for task in tasks)
         private_postgres.start()

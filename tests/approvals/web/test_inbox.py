@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,10 +15,11 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import connection as db_connection
 from django.test.utils import CaptureQueriesContext
 
-from approvals import deciding, hints, selectors
-from approvals.commands import Actor
-from approvals.database import in_database
+from approvals import deciding, group_commit, hints, selectors
+from approvals.commands import Actor, Expire
+from approvals.database import database_now, in_database
 from approvals.exceptions import ApprovalError
+from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
 from approvals.web import inbox, readings
 from approvals.web.inbox import inbox_hub
@@ -94,12 +96,20 @@ async def test_a_request_appears_and_closes_with_its_outcome() -> None:
     assert closed["outcome"]["decided_by"] == "ada"
 
 
+def time_out(request_id: str) -> None:
+    """Now, not when a deadline comes that this connection may have heard of too late."""
+    past = database_now() - timedelta(seconds=1)
+    HumanRequest.writing.filter(pk=request_id).update(deadline=past)
+    group_commit.submit(Expire(request_id=UUID(request_id))).result()
+
+
 async def test_a_timeout_and_a_withdrawal_close_too() -> None:
     ada = await made(factories.user)
     async with await Connection.of(ada) as connection:
         await connection.opened()
-        await made(factories.approval, assignees=[ada], timeout=0.05)
+        request = await made(factories.approval, assignees=[ada], timeout=600.0)
         await connection.next("request_opened")
+        await in_database(time_out, request)
         assert (await connection.next("request_closed"))["data"]["outcome"]["timed_out"]
         request = await made(factories.clarification, assignees=[ada])
         await connection.next("request_opened")
