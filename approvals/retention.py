@@ -85,7 +85,7 @@ def purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
     for rows in _in_sets(_due(before)):
         spared = set(sparing([origin for _, origin in rows if origin]))
         ids = [pk for pk, origin in rows if not origin or origin not in spared]
-        contents = _contents().filter(entry__request_id__in=ids, entry__recorded_at__lt=before)
+        contents = _contents(before).filter(entry__request_id__in=ids)
         yield Counts(
             looked_at=len(rows),
             requests=len(ids),
@@ -154,18 +154,18 @@ def pending_of(user_id: int) -> list[UUID]:
 
 
 def _due(before: datetime) -> Requests:
-    """Closed before that moment, with something on record that was shown or said before it.
-
-    The record of an earlier purge is no reason for another.
-    """
-    shown = _contents().filter(entry__request_id=OuterRef("pk"), entry__recorded_at__lt=before)
+    """Closed before that moment, with something on record that was shown or said before it."""
+    shown = _contents(before).filter(entry__request_id=OuterRef("pk"))
     posting = Callback.objects.filter(request_id=OuterRef("pk"), status=CallbackStatus.WAITING)
     return HumanRequest.objects.filter(Exists(shown), ~Exists(posting), closed_at__lt=before)
 
 
-def _contents() -> QuerySet[ShownContent]:
-    of_a_purge = Q(entry__event=Event.PURGED, entry__request__purged_at__isnull=False)
-    return ShownContent.objects.exclude(of_a_purge)
+def _contents(before: datetime) -> QuerySet[ShownContent]:
+    """What `Removals.shown_before` finds. What was asked is as old as its request, whenever it was kept."""
+    removal = Q(entry__event=Event.PURGED)
+    # Quotes within a JSON text are escaped: this can only be a member that is not empty.
+    kept = removal & Q(content__contains='"kept":{"')
+    return ShownContent.objects.filter(kept | ~removal & Q(entry__recorded_at__lt=before))
 
 
 def _naming(user_id: int) -> Requests:

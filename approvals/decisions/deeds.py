@@ -325,7 +325,7 @@ def _purge(batch: Batch, command: Purge, row: HumanRequest) -> Result:
         return allowed
     if row.closed_at is None or row.closed_at >= command.before:
         return _unchanged(row)
-    shown = batch.removals.recorded_before(row, command.before)
+    shown = batch.removals.shown_before(row, command.before)
     altered = _refused_if_altered(shown)
     if altered or not shown:
         return altered or _unchanged(row)

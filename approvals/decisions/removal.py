@@ -45,6 +45,11 @@ class Shown:
     holds: bool
     content: dict[str, Any]
 
+    def is_old(self, moment: datetime) -> bool:
+        if self.event == Event.PURGED:
+            return bool(self.content.get("kept")) or not self.holds
+        return self.recorded_at < moment
+
 
 class Removals:
     """What is retained of some requests, and what of it is to go. The caller holds the requests' locks."""
@@ -56,13 +61,10 @@ class Removals:
         self._purged: dict[UUID, HumanRequest] = {}
         self._forgotten: defaultdict[int, set[UUID]] = defaultdict(set)
 
-    def recorded_before(self, row: HumanRequest, moment: datetime) -> list[Shown]:
-        """What is to be purged. The record of an earlier purge stays; after it, it holds no words."""
-        return [
-            one
-            for one in self._shown[row.pk]
-            if one.recorded_at < moment and not (row.purged_at and one.event == Event.PURGED)
-        ]
+    def shown_before(self, row: HumanRequest, moment: datetime) -> list[Shown]:
+        """What is to be purged. The record of a removal stays, unless it keeps what was asked: that is as old
+        as the request, whenever it was kept."""
+        return [one for one in self._shown[row.pk] if one.is_old(moment)]
 
     def naming(self, row: HumanRequest, user_id: int) -> list[Shown]:
         """What one person was shown and said: each names its actor."""

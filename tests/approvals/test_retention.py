@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -375,6 +376,47 @@ class TestForgetPerson:
         assert SECRET_WORDS not in everything_on_record()
         assert faults() == []
 
+    def test_what_was_kept_lately_of_an_old_request_is_purged_with_it(
+        self, keeper: User, ann: User, rita: User
+    ) -> None:
+        """The question is as old as its request, whenever its asker was forgotten."""
+        asked_by(rita, decider=ann)
+        in_the_past()
+        run("forget_person", "rita", username="keeper")
+        counted = run("purge_history", older_than="365", username="keeper", dry_run=True)
+        assert "contents of entries\t2" in counted
+        run("purge_history", older_than="365", username="keeper")
+        assert SECRET_WORDS not in everything_on_record()
+        assert faults() == []
+        assert "requests\t0" in run("purge_history", older_than="365", username="keeper")
+
+    def test_a_request_of_which_all_is_kept_is_due_all_the_same(self, keeper: User, rita: User) -> None:
+        """Its asker has decided it, too: nothing else is left that was shown or said."""
+        rita.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
+        asked_by(rita, decider=rita)
+        in_the_past()
+        run("forget_person", "rita", username="keeper")
+        assert "requests\t1" in run("purge_history", older_than="365", username="keeper")
+        assert SECRET_WORDS not in everything_on_record()
+        assert faults() == []
+
+    @pytest.mark.parametrize("order", list(permutations(("rita", "ann", "purge", "keeper"))), ids="-".join)
+    def test_removals_in_any_order_verify(
+        self, order: tuple[str, ...], keeper: User, ann: User, rita: User
+    ) -> None:
+        successor = make.user("successor", may=("change_humanrequest",))
+        asked_by(rita, decider=ann)
+        in_the_past()
+        operator = keeper
+        for removal in order:
+            operator = successor if removal == "keeper" else operator
+            if removal == "purge":
+                run("purge_history", older_than="365", username=operator.username)
+            else:
+                run("forget_person", removal, username=operator.username)
+            assert faults() == [], removal
+        assert SECRET_WORDS not in everything_on_record()
+
     def test_nobody_gets_in_with_the_account_any_more(self, keeper: User, ann: User) -> None:
         token, secret = tokens.issue(ann.pk, "ann's laptop", ["read"])
         assert tokens.bearer(secret)
@@ -446,6 +488,15 @@ class TestForgetPerson:
         assert '"actor":"keeper"' not in everything_on_record()
         assert faults() == []
         assert "requests\t0" in run("purge_history", older_than="365", username="successor")
+
+
+def asked_by(person: User, *, decider: User) -> str:
+    """An approval that a person has asked, approved with edited arguments."""
+    id_ = gate.open_approval(
+        f"Pay {SECRET_WORDS}", arguments={"n": 1}, editable=True, requester=person, actor=make.actor(person)
+    )
+    deciding.decide(make.actor(decider), id_, "approve", arguments={"what": SECRET_WORDS})
+    return id_
 
 
 def opened_by(id_: str, person: User) -> None:
