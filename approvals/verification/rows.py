@@ -74,7 +74,7 @@ class Story:
             self.closed = named
         self.last = named
         if event == Event.PURGED:
-            self._take_removal(content)
+            self._take_removal(named["sequence"], content)
         elif content is None:
             self.unexplained.add(named["sequence"])
         if event in {Event.DECIDED, Event.ANSWERED}:
@@ -82,10 +82,11 @@ class Story:
         if event in {Event.OPENED, Event.DECIDED, Event.PURGED} or outcome:
             self._take_words(event, outcome, None if content is None else json.loads(content))
 
-    def _take_removal(self, content: str | None) -> None:
-        """It names what was removed; once that is gone, too, it may have been all before it."""
+    def _take_removal(self, sequence: int, content: str | None) -> None:
+        """It names what was removed; once that is gone, too, it may have been all before it, and a later one
+        names it."""
         if content is None:
-            self.unexplained.clear()
+            self.unexplained = {sequence}
         else:
             self.unexplained.difference_update(json.loads(content)["entries"])
 

@@ -228,6 +228,17 @@ class TestOneRequest:
         ShownContent.writing.filter(entry=entry(request_id, 1)).delete()
         assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 1)]
 
+    def test_a_removal_whose_own_record_is_gone_explains_nothing(self) -> None:
+        """All content is stolen after a removal: nothing says any more what was removed, and by whom."""
+        request_id = approved()
+        kim = make.user(groups=(Group.objects.get(name="administrator"),))
+        decider = Response.objects.get(request_id=request_id).actor_id
+        assert decider is not None
+        list(retention.forget(make.actor(kim), decider))
+        ShownContent.writing.filter(entry__request_id=request_id).delete()
+        change_row(request_id, title="Refund 12,000.00 EUR", arguments={"order": 813})
+        assert named(request_id)[0] == (FaultKind.CHANGED_ENTRY, 3)
+
     def test_a_sentence_says_what_and_where(self) -> None:
         request_id = approved()
         change_entry(request_id, 2, address="10.0.0.1")
