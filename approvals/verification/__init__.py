@@ -9,10 +9,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from approvals.database import snapshot
-from approvals.verification import records
 from approvals.verification.faults import Fault, FaultKind, Report
 from approvals.verification.files import verify_export
 from approvals.verification.installation import Progress, verify
+from approvals.verification.reading import any_text
+from approvals.verification.records import Checker
 
 __all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export", "verify_request"]
 
@@ -22,5 +23,5 @@ def verify_request(request_id: UUID) -> list[Fault]:
 
     Only `verify` holds entries against the seals, which tell whether a whole chain was made anew.
     """
-    with snapshot():
-        return records.of_request(request_id)
+    with snapshot(), any_text():
+        return list(Checker().check(request_id))

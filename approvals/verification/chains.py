@@ -61,6 +61,14 @@ class Chain:
             detail = "The last entry is not the one that the request knows."
             yield self.fault(FaultKind.CHANGED_ENTRY, detail, self.sequence)
 
+    def formless(self, entry: Entry) -> Fault:
+        detail = "What was shown or said is not in the form in which it is written."
+        return self.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence, entry.line)
+
+    def unexplained(self, sequence: int, line: int | None = None) -> Fault:
+        detail = "What was shown or said is gone, and no removal is on record since that names it."
+        return self.fault(FaultKind.CHANGED_ENTRY, detail, sequence, line)
+
     def fault(
         self, kind: FaultKind, detail: str, sequence: int | None = None, line: int | None = None
     ) -> Fault:

@@ -14,7 +14,8 @@ from approvals.models import AuditEntry, Seal
 from approvals.seals import NoSeal, SealRecord
 from approvals.verification.chains import Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
-from approvals.verification.records import Checker, of_all
+from approvals.verification.reading import any_text
+from approvals.verification.records import Checker
 from approvals.verification.sealed import Sealed
 
 # Called with how many entries have been looked at, and how many there are.
@@ -40,11 +41,11 @@ def verify(
     """
     findings, sealed = Findings(), Sealed(trusted)
     findings.add(_triggers())
-    with snapshot():
+    with snapshot(), any_text():
         findings.add(_seals(sealed, copies))
         total = AuditEntry.objects.count() if progress else 0
         checker = Checker(_each(sealed, progress, total))
-        findings.add(of_all(checker))
+        findings.add(checker.check())
     findings.add(sealed.faults(missing=checker.missing, missing_beginnings=checker.missing_beginnings))
     return Report(
         entries=checker.entries,

@@ -2,56 +2,117 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from django.db.models import QuerySet, TextField
-from django.db.models.functions import Cast
-
 from approvals.audit import as_text, canonical_entry
-from approvals.models import AuditEntry, HumanRequest
+from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
 from approvals.verification.chains import Chain, Entry
 from approvals.verification.faults import Fault, FaultKind
-from approvals.verification.rows import ROW, Response, Row, Story, disagreements
-
-CHUNK = 2_000
-
-_COLUMNS = (
-    "id",
-    "request_id",
-    "sequence",
-    "event",
-    "outcome",
-    "actor_id",
-    "on_behalf_of_id",
-    "channel",
-    "token_id",
-    "address",
-    "user_agent",
-    "allowed_by",
-    "recorded_at",
-    "content_hash",
-    "previous_hash",
-    "hash",
-    "canonical",
-    "format",
-    "shown__salt",
-    "shown__content",
+from approvals.verification.reading import (
+    Kind,
+    as_id,
+    kept,
+    moment,
+    number,
+    parsed,
+    place,
+    read,
+    text,
+    truth,
 )
-# What it raises to read as words or a policy what is none.
-_NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-_RESPONSE = ("request_id", "actor_id", "verdict", "given_at", "channel")
+from approvals.verification.rows import (
+    NO_FORM,
+    Assigned,
+    Response,
+    Responses,
+    Row,
+    Story,
+    Words,
+    disagreements,
+)
 
-# Read as they are kept: whoever changed them need not have written JSON.
-_JSON = ("arguments", "answer", "final_arguments")
-_ROW = tuple(f"text_of_{name}" if name in _JSON else name for name in ROW)
+# A row of the columns below, as the driver gives it.
+Values: TypeAlias = tuple[Any, ...]
 
-T = TypeVar("T")
+# The columns of a request that its trail vouches for, and the kind of each.
+_ROW: Mapping[str, Kind] = {
+    "id": as_id,
+    "kind": text,
+    "status": text,
+    "requester_id": number,
+    "required": number,
+    "four_eyes": truth,
+    "on_timeout": text,
+    "deadline": moment,
+    "opened_at": moment,
+    "closed_at": moment,
+    "decided_by_id": number,
+    "approvals": number,
+    "trail_length": number,
+    "trail_head": text,
+    "title": text,
+    "details": text,
+    "arguments": parsed,
+    "editable": parsed,
+    "choices": parsed,
+    "multiple": truth,
+    "schema": parsed,
+    "default": parsed,
+    "origin": parsed,
+    "callback_url": text,
+    "answer": parsed,
+    "final_arguments": parsed,
+    "comment": text,
+}
+_ENTRY: Mapping[str, Kind] = {
+    "request_id": as_id,
+    "id": number,
+    "sequence": number,
+    "event": text,
+    "outcome": text,
+    "actor_id": number,
+    "on_behalf_of_id": number,
+    "channel": text,
+    "token_id": as_id,
+    "address": text,
+    "user_agent": text,
+    "allowed_by": text,
+    "recorded_at": moment,
+    "content_hash": text,
+    "previous_hash": text,
+    "hash": text,
+    "canonical": text,
+    "format": number,
+    "shown__salt": text,
+    "shown__content": text,
+}
+_RESPONSE: Mapping[str, Kind] = {
+    "request_id": as_id,
+    "actor_id": number,
+    "verdict": text,
+    "given_at": moment,
+    "channel": text,
+    "answer": parsed,
+    "arguments": parsed,
+    "comment": text,
+}
+_USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number}
+_GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number}
+
+
+class _Found(NamedTuple):
+    """A request with what belongs to it; `misfits` names the columns of its row that nothing was made of."""
+
+    row: Row
+    misfits: Sequence[str]
+    responses: Responses
+    assigned: Assigned
 
 
 class Checker:
@@ -61,113 +122,158 @@ class Checker:
         self._each = each
         self.entries = self.chains = self.missing = self.missing_beginnings = 0
 
-    def check(
-        self, requests: QuerySet[Any], entries: QuerySet[Any], responses: QuerySet[Any]
-    ) -> Iterator[Fault]:
-        """All faults of these requests, whose entries and responses these are."""
-        as_texts = {f"text_of_{name}": Cast(name, TextField()) for name in _JSON}
-        rows = requests.annotate(**as_texts).order_by("pk").values_list(*_ROW).iterator(CHUNK)
-        in_order = entries.order_by("request_id", "sequence", "pk").values_list(*_COLUMNS).iterator(CHUNK)
-        said = _Beside(
-            responses.order_by("request_id").values_list(*_RESPONSE).iterator(CHUNK), key=itemgetter(0)
-        )
-        chains = _Beside(groupby(in_order, key=itemgetter(1)), key=itemgetter(0))
-        for values in rows:
-            row, unreadable = _row(values)
-            spoken = {_response(each) for each in said.up_to(row["id"]) if each[0] == row["id"]}
-            found = False
-            for request_id, entries_of_it in chains.up_to(row["id"]):
-                found = request_id == row["id"]
-                if found:
-                    yield from self._with_row(row, entries_of_it, spoken, unreadable)
-                else:
-                    yield from self._without_row(request_id, entries_of_it)
-            if not found:
-                yield from self._with_row(row, (), spoken, unreadable)
-        for request_id, entries_of_it in chains.up_to(None):
-            yield from self._without_row(request_id, entries_of_it)
+    def check(self, request_id: UUID | None = None) -> Iterator[Fault]:
+        """All faults of this request, or of all there are. Each table is read once, in the same order."""
+        of_it = {} if request_id is None else {"request_id": request_id}
+        requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
+        chains = _Beside(kept(AuditEntry.objects.filter(**of_it), _ENTRY, "request_id", "sequence", "pk"))
+        said = _Beside(kept(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
+        users = _Beside(kept(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
+        groups = _Beside(kept(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
+        for values in kept(requests, _ROW, "pk"):
+            at = values[0]
+            row, misfits = read(_ROW, values)
+            responses = _responses(said.of(at))
+            request = _Found(row, misfits, responses, _assigned(users.of(at), groups.of(at)))
+            yield from self._with_chain(request, at, chains)
+        for other, entries in chains.up_to(None):
+            yield from self._without_row(other, entries)
 
-    def _with_row(
-        self, row: Row, entries: Iterable[tuple[Any, ...]], said: set[Response], unreadable: Sequence[str]
-    ) -> Iterator[Fault]:
+    def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
+        """This request, and entries before its own that belong to none."""
+        found = "id" in request.misfits
+        if found:
+            detail = f"There is a request whose id is {request.row['id']}, which is none."
+            yield Fault(kind=FaultKind.ROW, detail=detail)
+        for other, entries in chains.up_to(at):
+            if other == at and not found:
+                found = True
+                yield from self._with_row(request, entries)
+            else:
+                yield from self._without_row(other, entries)
+        if not found:
+            yield from self._with_row(request, ())
+
+    def _with_row(self, request: _Found, entries: Iterable[Values]) -> Iterator[Fault]:
+        row = request.row
         chain, story = Chain(row["id"]), Story()
         yield from self._followed(chain, entries, story)
+        length = chain.sequence if "trail_length" in request.misfits else row["trail_length"]
         if not chain.sequence:
-            self.missing += row["trail_length"]
+            self.missing += length
             self.missing_beginnings += 1
             detail = f"The request is there, its {row['trail_length']} entries are not."
             yield chain.fault(FaultKind.MISSING_CHAIN, detail)
             return
         missing = chain.missing
-        yield from chain.end(row["trail_length"], row["trail_head"])
+        yield from chain.end(length, row["trail_head"])
         self.missing += chain.missing - missing
         # What follows from a broken chain is not worth comparing.
         if not chain.broken:
-            if story.unexplained:
-                detail = "What was shown or said is gone, and no removal is on record since that names it."
-                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, min(story.unexplained))
-            for name in unreadable:
-                yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
-            for detail in () if unreadable else _disagreements(row, said, story):
-                yield chain.fault(FaultKind.ROW, detail)
+            yield from _compared(chain, request, story)
 
-    def _without_row(self, request_id: UUID, entries: Iterable[tuple[Any, ...]]) -> Iterator[Fault]:
-        chain = Chain(request_id)
+    def _without_row(self, of: Any, entries: Iterable[Values]) -> Iterator[Fault]:
+        try:
+            chain = Chain(as_id(of))
+        except NO_FORM:
+            yield from self._nowhere(entries)
+            return
         yield from self._followed(chain, entries, Story())
         yield chain.fault(FaultKind.ROW, "Its entries are there, the request is not.")
 
-    def _followed(self, chain: Chain, entries: Iterable[tuple[Any, ...]], story: Story) -> Iterator[Fault]:
+    def _nowhere(self, entries: Iterable[Values]) -> Iterator[Fault]:
+        """Its own chain misses such an entry, and counts it as missing."""
         for values in entries:
-            columns = dict(zip(_COLUMNS, values, strict=True))
+            columns, _ = read(_ENTRY, values)
+            self.entries += 1
+            detail = (
+                f"The entry with the id {columns['id']} is of the request {columns['request_id']}: of none."
+            )
+            yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
+
+    def _followed(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
+        for values in entries:
+            columns, misfits = read(_ENTRY, values)
+            self.entries += 1
+            if "sequence" in misfits:
+                detail = (
+                    f"The entry with the id {columns['id']} is number {columns['sequence']}: it has no place."
+                )
+                yield chain.fault(FaultKind.CHANGED_ENTRY, detail)
+                continue
             entry = _entry(columns)
             if self._each:
                 self._each(entry)
-            self.entries += 1
             named, fault = chain.follow(entry)
             if fault is None and not _agree(columns, named):
                 detail = "Its columns disagree with the text that was hashed."
                 fault = chain.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence)
             if fault:
                 yield fault
-            elif not chain.broken and not _taken(story, named, entry.content):
-                detail = "What was shown or said is not in the form in which it is written."
-                yield chain.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence)
+            elif not chain.broken and not story.take(named, entry.content):
+                yield chain.formless(entry)
         self.chains += bool(chain.sequence)
         self.missing += chain.missing
         self.missing_beginnings += bool(chain.sequence) and not chain.begun
 
 
-class _Beside(Generic[T]):
-    """What comes in the same order as the rows, taken as far as they have come.
+class _Beside:
+    """Rows by the request that they belong to (their first column), taken as far as the requests have come.
 
     The next one is not looked at before it is asked for: it would end the group that is being read.
     """
 
-    def __init__(self, items: Iterator[T], *, key: Callable[[T], UUID]) -> None:
-        self._items, self._key = items, key
-        self._head: T | None = None
+    def __init__(self, rows: Iterator[Values]) -> None:
+        self._groups = groupby(rows, key=itemgetter(0))
+        self._head: tuple[Any, Iterator[Values]] | None = None
 
-    def up_to(self, at: UUID | None) -> Iterator[T]:
-        """All that come before this, and this itself; None: all the rest."""
-        while (head := self._look()) is not None and (at is None or self._key(head) <= at):
+    def up_to(self, at: Any | None) -> Iterator[tuple[Any, Iterator[Values]]]:
+        """All that come before this request, and its own; None: all the rest."""
+        while (head := self._look()) is not None and (at is None or place(head[0]) <= place(at)):
             self._head = None
             yield head
 
-    def _look(self) -> T | None:
+    def of(self, at: Any) -> list[Values]:
+        """Those of this request; what comes before is passed over."""
+        for other, rows in self.up_to(at):
+            if other == at:
+                return list(rows)
+        return []
+
+    def _look(self) -> tuple[Any, Iterator[Values]] | None:
         if self._head is None:
-            self._head = next(self._items, None)
+            self._head = next(self._groups, None)
         return self._head
 
 
+def _compared(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
+    """A request against its chain, which holds."""
+    if story.unexplained:
+        yield chain.unexplained(min(story.unexplained))
+    for name in request.misfits:
+        yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
+    for detail in () if request.misfits else _disagreements(request, story):
+        yield chain.fault(FaultKind.ROW, detail)
+
+
+def _disagreements(request: _Found, story: Story) -> list[str]:
+    try:
+        return list(disagreements(request.row, request.responses, request.assigned, story))
+    except NO_FORM:
+        return ["The row, or its trail, is not in the form in which it is written."]
+
+
 def _entry(columns: Mapping[str, Any]) -> Entry:
+    """What is no text is one that nobody has hashed."""
+    salt, content = columns["shown__salt"], columns["shown__content"]
     return Entry(
         columns["id"],
         columns["request_id"],
         columns["sequence"],
-        columns["hash"],
-        columns["canonical"],
-        columns["shown__salt"],
-        columns["shown__content"],
+        str(columns["hash"]),
+        str(columns["canonical"]),
+        None if salt is None else str(salt),
+        None if content is None else str(content),
     )
 
 
@@ -175,55 +281,24 @@ def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
     """Whether the columns and the text say the same, and the text is written as it must be."""
     try:
         return bool(canonical_entry(columns, named) == columns["canonical"])
-    except _NO_FORM:
+    except NO_FORM:
         return False
 
 
-def _taken(story: Story, named: Mapping[str, Any], content: str | None) -> bool:
-    """Whether the story could be told on."""
-    try:
-        story.take(named, content)
-    except _NO_FORM:
-        return False
-    return True
-
-
-def _row(values: tuple[Any, ...]) -> tuple[Row, list[str]]:
-    """A row, and which of its values are none that Sayso writes: somebody else's JSON need not be any."""
-    row, unreadable = dict(zip(ROW, values, strict=True)), []
-    for name in _JSON:
-        if row[name] is not None:
-            try:
-                row[name] = json.loads(row[name])
-            except _NO_FORM:
-                unreadable.append(name)
-    return row, unreadable
-
-
-def _disagreements(row: Row, said: set[Response], story: Story) -> list[str]:
-    try:
-        return list(disagreements(row, said, story))
-    except _NO_FORM:
-        return ["The row, or its trail, is not in the form in which it is written."]
-
-
-def _response(values: tuple[Any, ...]) -> Response:
-    _, actor, verdict, given_at, channel = values
-    return Response(actor=actor, verdict=verdict, given_at=as_text(given_at), channel=channel)
-
-
-def of_request(request_id: UUID) -> list[Fault]:
-    """What is wrong with one request, its entries and responses."""
-    of_it = {"request_id": request_id}
-    return list(
-        Checker().check(
-            HumanRequest.objects.filter(pk=request_id),
-            AuditEntry.objects.filter(**of_it),
-            ResponseRow.objects.filter(**of_it),
+def _responses(rows: Iterable[Values]) -> dict[Response, Words]:
+    found = {}
+    for values in rows:
+        said, _ = read(_RESPONSE, values)
+        at = as_text(said["given_at"]) if isinstance(said["given_at"], datetime) else str(said["given_at"])
+        response = Response(
+            actor=said["actor_id"], verdict=said["verdict"], given_at=at, channel=said["channel"]
         )
+        found[response] = Words(answer=said["answer"], arguments=said["arguments"], comment=said["comment"])
+    return found
+
+
+def _assigned(users: Iterable[Values], groups: Iterable[Values]) -> Assigned:
+    return Assigned(
+        users=frozenset(read(_USER, values)[0]["user_id"] for values in users),
+        groups=frozenset(read(_GROUP, values)[0]["group_id"] for values in groups),
     )
-
-
-def of_all(checker: Checker) -> Iterator[Fault]:
-    """What is wrong with all requests."""
-    yield from checker.check(HumanRequest.objects.all(), AuditEntry.objects.all(), ResponseRow.objects.all())

@@ -9,43 +9,68 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from approvals.audit import as_text
-from approvals.lifecycle import Status, Verdict
+from approvals.lifecycle import REMOVED, Status, Verdict
 from approvals.models import Event
 from approvals.payloads import canonical
 
-# The columns of a request that its trail vouches for.
-ROW = (
-    "id",
-    "kind",
-    "status",
-    "requester_id",
-    "required",
-    "four_eyes",
-    "on_timeout",
-    "deadline",
-    "opened_at",
-    "closed_at",
-    "decided_by_id",
-    "approvals",
-    "trail_length",
-    "trail_head",
+# What it raises to read as words or a policy what is none.
+NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+# What was asked, under the names that a row and the content of its first entry have for it.
+ASKED = (
     "title",
     "details",
     "arguments",
-    "answer",
-    "final_arguments",
-    "comment",
+    "editable",
+    "choices",
+    "multiple",
+    "schema",
+    "default",
+    "origin",
+    "callback_url",
 )
+SAID = ("answer", "final_arguments", "comment")
+# What there is in a row before anything is said, and once words were removed.
+_WORDLESS: Mapping[str, Any] = {
+    "title": REMOVED,
+    "details": "",
+    "arguments": {},
+    "editable": False,
+    "choices": None,
+    "schema": None,
+    "default": None,
+    "answer": None,
+    "final_arguments": None,
+    "comment": "",
+}
 Row: TypeAlias = Mapping[str, Any]
 
 
 class Response(NamedTuple):
-    """A row of what a person said; what it says is compared while the entry's content is retained."""
+    """A row of what a person said, without the words."""
 
     actor: int | None
     verdict: str
     given_at: str
     channel: str
+
+
+class Words(NamedTuple):
+    """What a response says."""
+
+    answer: Any
+    arguments: Any
+    comment: Any
+
+
+class Assigned(NamedTuple):
+    """The users and groups that are named to decide."""
+
+    users: frozenset[int]
+    groups: frozenset[int]
+
+
+Responses: TypeAlias = Mapping[Response, Words]
 
 
 @dataclass(slots=True)
@@ -56,31 +81,52 @@ class Story:
     closed: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = None
     approvals: int = 0
-    responses: set[Response] = field(default_factory=set)
+    # With what they say, unless that was removed.
+    responses: dict[Response, Words | None] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
-    words_missing: bool = False
+    # None where that was removed.
+    assigned: Assigned | None = None
+    handed_on: bool = False
+    # The first entry under a policy that nothing on the trail has made.
+    bent_at: int | None = None
     # Entries whose content is gone though no removal that names them is on record since.
     unexplained: set[int] = field(default_factory=set)
 
-    def take(self, named: Mapping[str, Any], content: str | None) -> None:
+    @property
+    def answers_as_asked(self) -> bool:
+        """Whether the answer is the default, as far as both are retained."""
+        both = {"answer", "default"} <= self.told.keys()
+        return not both or self.told["answer"] == self.told["default"]
+
+    def take(self, named: Mapping[str, Any], content: str | None) -> bool:
         """The next entry: what it says, and what was shown or said, if that is retained.
 
-        Raises where that is not in the form in which it is written: who makes a chain anew writes anything.
+        False where that is not in the form in which it is written: who makes a chain anew writes anything.
         """
+        try:
+            self._take(named, content)
+        except NO_FORM:
+            return False
+        return True
+
+    def _take(self, named: Mapping[str, Any], content: str | None) -> None:
         event, outcome = named["event"], named["outcome"]
         if self.opened is None:
             self.opened = named
         if outcome:
             self.closed = named
+        if self.bent_at is None and self.last is not None and _is_bent(named, self.last):
+            self.bent_at = named["sequence"]
         self.last = named
         if event == Event.PURGED:
             self._take_removal(named["sequence"], content)
         elif content is None:
             self.unexplained.add(named["sequence"])
-        if event in {Event.DECIDED, Event.ANSWERED}:
-            self._take_response(named)
-        if event in {Event.OPENED, Event.DECIDED, Event.PURGED} or outcome:
-            self._take_words(event, outcome, None if content is None else json.loads(content))
+        if event in {Event.OPENED, Event.DECIDED, Event.PURGED, Event.REASSIGNED, Event.ANSWERED} or outcome:
+            words = None if content is None else json.loads(content)
+            self._take_response(named, words)
+            self._take_assigned(event, words)
+            self._take_words(event, outcome, words)
 
     def _take_removal(self, sequence: int, content: str | None) -> None:
         """It names what was removed; once that is gone, too, it may have been all before it, and a later one
@@ -90,57 +136,130 @@ class Story:
         else:
             self.unexplained.difference_update(json.loads(content)["entries"])
 
-    def _take_response(self, named: Mapping[str, Any]) -> None:
-        verdict = ""
-        if named["event"] == Event.DECIDED:
+    def _take_response(self, named: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
+        event, verdict = named["event"], ""
+        if event not in {Event.DECIDED, Event.ANSWERED}:
+            return
+        if event == Event.DECIDED:
             # A rejection closes the request at once: whoever did not reject, approved.
             verdict = Verdict.REJECT if named["outcome"] == Status.REJECTED else Verdict.APPROVE
         self.approvals += verdict == Verdict.APPROVE
-        self.responses.add(
-            Response(
-                actor=named["actor"],
-                verdict=str(verdict),
-                given_at=named["recorded_at"],
-                channel=named["channel"],
-            )
+        response = Response(
+            actor=named["actor"],
+            verdict=str(verdict),
+            given_at=named["recorded_at"],
+            channel=named["channel"],
         )
+        self.responses[response] = None if content is None else _words_in(event, content)
+
+    def _take_assigned(self, event: str, content: Mapping[str, Any] | None) -> None:
+        match event:
+            case Event.OPENED | Event.REASSIGNED:
+                self.handed_on = event == Event.REASSIGNED
+                self.assigned = None if content is None else _assigned_in(content)
+            case Event.PURGED if content and "users" in content.get("kept", {}) and not self.handed_on:
+                self.assigned = _assigned_in(content["kept"])
 
     def _take_words(self, event: str, outcome: str, content: dict[str, Any] | None) -> None:
         if content is None:
-            self.words_missing = self.words_missing or event == Event.DECIDED
             return
         match event:
             case Event.OPENED:
-                for name in ("title", "details", "arguments"):
-                    self.told[name] = canonical(content[name])
+                self._take_question({"title": content["title"], **content})
             case Event.PURGED:
                 # What it kept of contents that it took away.
                 kept = content.get("kept", {})
-                for name in {"title", "details", "arguments", "final_arguments"} & kept.keys():
-                    self.told[name] = canonical(kept[name])
+                self._take_question(kept)
+                if "final_arguments" in kept:
+                    self.told["final_arguments"] = canonical(kept["final_arguments"])
             case Event.DECIDED if content["arguments"] is not None:
                 self.told["final_arguments"] = canonical(content["arguments"])
             case Event.ANSWERED:
                 self.told["answer"] = canonical(content["answer"])
+            case Event.TIMED_OUT if "default" in content:
+                self.told["answer"] = canonical(content["default"])
         if outcome:
             comment = content.get("reason" if event == Event.WITHDRAWN else "comment", "")
             self.told["comment"] = canonical(comment)
 
+    def _take_question(self, content: Mapping[str, Any]) -> None:
+        for name in ASKED:
+            if name in content:
+                self.told[name] = canonical(content[name])
 
-def disagreements(row: Row, responses: set[Response], story: Story) -> Iterator[str]:
-    """What the row says otherwise than its trail, one sentence each."""
+
+def disagreements(row: Row, responses: Responses, assigned: Assigned, story: Story) -> Iterator[str]:
+    """What the row, and what belongs to it, say otherwise than its trail, one sentence each."""
     for name, expected in _expected(story).items():
         if row[name] != expected:
             yield f"The row says {name} {_shown(row[name])}, the trail {_shown(expected)}."
     if story.opened and not _asked_by(row["requester_id"], story.opened):
         yield f"The row says requester {row['requester_id']}, whom the trail does not name."
-    if responses != story.responses:
-        yield _about_responses(responses - story.responses, story.responses - responses)
-    for name, text in story.told.items():
-        if canonical(row[name]) != text:
-            yield f"The {name} of the row is not what was shown or said."
-    if row["final_arguments"] is not None and not story.words_missing and "final_arguments" not in story.told:
-        yield "The row has edited arguments, which nobody has given."
+    if story.bent_at is not None:
+        yield f"Entry {story.bent_at} was made under another policy than that before it."
+    yield from _about_responses(responses, story)
+    if story.assigned is not None and assigned != story.assigned:
+        yield f"Named to decide are {_named(assigned)}, on the trail {_named(story.assigned)}."
+    yield from _about_words(row, story)
+
+
+def _about_words(row: Row, story: Story) -> Iterator[str]:
+    for name in (*ASKED, *SAID):
+        if name in story.told:
+            if canonical(row[name]) != story.told[name]:
+                yield f"The {name} of the row is not what was shown or said."
+        elif name in _WORDLESS and not story.unexplained and row[name] != _WORDLESS[name]:
+            yield f"The row has {name}, which nothing on its trail has given it."
+    if story.closed and story.closed["outcome"] == Status.TIMED_OUT and not story.answers_as_asked:
+        yield "Its timeout gave another answer than the default that was asked with it."
+
+
+def _about_responses(responses: Responses, story: Story) -> Iterator[str]:
+    surplus, missing = responses.keys() - story.responses.keys(), story.responses.keys() - responses.keys()
+    if surplus or missing:
+        yield (
+            f"The responses on record are not those of the trail: {len(surplus)} that it does not know,"
+            f" {len(missing)} that are not there (of {', '.join(sorted(map(_whose, surplus | missing)))})."
+        )
+    for response in responses.keys() & story.responses.keys():
+        words, told = responses[response], story.responses[response]
+        if told is None:
+            if story.unexplained:
+                continue
+            # What one person edited stays when that person is forgotten.
+            told = Words(answer=None, arguments=words.arguments, comment="")
+        if canonical(list(words)) != canonical(list(told)):
+            yield f"The response of {_whose(response)} is not what was said."
+
+
+def _whose(response: Response) -> str:
+    return "a program" if response.actor is None else str(response.actor)
+
+
+def _words_in(event: str, content: Mapping[str, Any]) -> Words:
+    if event == Event.DECIDED:
+        return Words(answer=None, arguments=content["arguments"], comment=content["comment"])
+    return Words(answer=content["answer"], arguments=None, comment=content["comment"])
+
+
+def _assigned_in(content: Mapping[str, Any]) -> Assigned:
+    return Assigned(users=frozenset(content["users"]), groups=frozenset(content["groups"]))
+
+
+def _named(assigned: Assigned) -> str:
+    users = [f"user {number}" for number in sorted(assigned.users)]
+    groups = [f"group {number}" for number in sorted(assigned.groups)]
+    return ", ".join(users + groups) or "none"
+
+
+def _is_bent(named: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether the policy is another than that of the entry before; only rescheduling moves a deadline."""
+    if min(named["format"], before["format"]) < 3:
+        return False
+    now, then = dict(named["policy"]), dict(before["policy"])
+    if named["event"] == Event.RESCHEDULED:
+        now["deadline"] = then["deadline"]
+    return (named["kind"], now) != (before["kind"], then)
 
 
 def _expected(story: Story) -> dict[str, Any]:
@@ -170,14 +289,6 @@ def _asked_by(requester: int | None, opened: Mapping[str, Any]) -> bool:
     if opened["on_behalf_of"] is not None:
         return bool(requester == opened["on_behalf_of"])
     return requester in (None, opened["actor"])
-
-
-def _about_responses(surplus: set[Response], missing: set[Response]) -> str:
-    who = ", ".join(sorted({str(each.actor or "a program") for each in surplus | missing}))
-    return (
-        f"The responses on record are not those of the trail: {len(surplus)} that it does not know,"
-        f" {len(missing)} that are not there (of {who})."
-    )
 
 
 def _moment(text: str) -> datetime:

@@ -15,9 +15,16 @@ from django.db import connection
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 
-from approvals import audit, deciding, retention, tokens, triggers, verification
-from approvals.commands import Channel
-from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
+from approvals import audit, deciding, group_commit, retention, tokens, triggers, verification
+from approvals.commands import Actor, Channel, Expire, Reschedule
+from approvals.models import (
+    AuditEntry,
+    GroupAssignment,
+    HumanRequest,
+    Response,
+    ShownContent,
+    UserAssignment,
+)
 from approvals.verification import FaultKind
 from tests import factories as make
 
@@ -180,6 +187,86 @@ class TestOneRequest:
         assert named(request_id) == [(FaultKind.ROW, None)]
         assert named(other) == [(FaultKind.ROW, None)]
 
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"default": "no"},
+            {"choices": ["yes", "no", "later"]},
+            {"multiple": True},
+            {"editable": True},
+            {"schema": {"type": "string"}},
+            {"details": "more"},
+            {"origin": {"kind": "run", "id": "another", "url": ""}},
+            {"callback_url": "https://elsewhere.example"},
+            {"answer": "yes"},
+            {"comment": "yes"},
+        ],
+        ids=lambda columns: next(iter(columns)),
+    )
+    def test_what_is_pending_is_compared_with_what_was_asked(self, columns: dict[str, Any]) -> None:
+        request_id = UUID(make.clarification(choices=["yes", "no"], default="yes", timeout=600))
+        assert named(request_id) == []
+        change_row(request_id, **columns)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("answer", ["yes", None])
+    def test_the_answer_of_a_timeout_is_compared(self, answer: str | None) -> None:
+        request_id = timed_out(default="no")
+        assert named(request_id) == []
+        change_row(request_id, answer=answer)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_a_timeout_without_default_gives_no_answer(self) -> None:
+        request_id = timed_out()
+        change_row(request_id, answer="yes")
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_a_default_that_was_changed_while_its_timeout_came_is_named(self) -> None:
+        """Changed back, the row is as it was asked; the entry of the timeout is not."""
+        request_id = UUID(make.clarification(default="no", timeout=0))
+        change_row(request_id, default="yes")
+        group_commit.submit(Expire(request_id=request_id)).result()
+        change_row(request_id, default="no")
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_a_policy_that_was_changed_for_one_decision_is_named(self) -> None:
+        """Two had to approve; one was enough, and then two again."""
+        make.reviewer(), make.reviewer()
+        request_id = UUID(make.approval(required=2))
+        change_row(request_id, required=1)
+        deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        change_row(request_id, required=2)
+        assert {kind for kind, _ in named(request_id)} == {FaultKind.ROW}
+        change_row(request_id, required=1)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_who_may_move_the_deadline_is_no_suspect(self) -> None:
+        request_id = UUID(make.approval(timeout=600))
+        group_commit.submit(
+            Reschedule(request_id=request_id, actor=Actor(user_id=None, channel=Channel.PROGRAM), timeout=60)
+        ).result()
+        deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        assert named(request_id) == []
+
+    @pytest.mark.parametrize("handed_on", [False, True])
+    def test_who_is_named_to_decide_is_compared(self, handed_on: bool) -> None:
+        ada, grace, group = make.user(), make.user(), make.group()
+        request_id = UUID(make.approval(assignees=[ada, group]))
+        if handed_on:
+            deciding.reassign(make.actor(ada), request_id, users=[grace.pk], groups=[group.pk])
+        assert named(request_id) == []
+        UserAssignment.writing.bulk_create([UserAssignment(request_id=request_id, user=make.user())])
+        assert named(request_id) == [(FaultKind.ROW, None)]
+        UserAssignment.writing.filter(request_id=request_id).delete()
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("model", [UserAssignment, GroupAssignment])
+    def test_who_is_named_where_nobody_was_is_told(self, model: Any) -> None:
+        request_id = UUID(make.approval())
+        who = {"user": make.user()} if model is UserAssignment else {"group": make.group()}
+        model.writing.bulk_create([model(request_id=request_id, **who)])
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
     def test_who_asked_is_compared(self) -> None:
         ada = make.user()
         request_id = UUID(make.approval(requester=ada))
@@ -194,6 +281,40 @@ class TestOneRequest:
         request_id = approved()
         Response.writing.filter(request_id=request_id).update(**columns)
         assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize(
+        "columns", [{"comment": "not fine"}, {"arguments": {"order": 813}}, {"arguments": None}]
+    )
+    def test_what_a_response_says_is_compared(self, columns: dict[str, Any]) -> None:
+        request_id = UUID(make.approval(arguments={"order": 812}, editable=True))
+        deciding.decide(
+            make.actor(make.reviewer()), request_id, "approve", arguments={"order": 810}, comment="fine"
+        )
+        assert named(request_id) == []
+        Response.writing.filter(request_id=request_id).update(**columns)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_what_an_answer_says_is_compared(self) -> None:
+        request_id = UUID(make.clarification())
+        deciding.answer(make.actor(make.reviewer()), request_id, "4711")
+        assert named(request_id) == []
+        Response.writing.filter(request_id=request_id).update(answer="4712")
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_words_that_come_back_after_a_removal_are_named(self) -> None:
+        """Nothing vouches for them any more."""
+        request_id = UUID(make.clarification())
+        ann = make.reviewer()
+        deciding.answer(make.actor(ann), request_id, "no", comment="never")
+        forget(ann.pk)
+        assert named(request_id) == []
+        for columns in ({"answer": "yes"}, {"comment": "always"}):
+            change_row(request_id, **columns)
+            assert named(request_id) == [(FaultKind.ROW, None)]
+            change_row(request_id, answer=None, comment="")
+            Response.writing.filter(request_id=request_id).update(**columns)
+            assert named(request_id) == [(FaultKind.ROW, None)]
+            Response.writing.filter(request_id=request_id).update(answer=None, comment="")
 
     def test_a_missing_response_is_named(self) -> None:
         request_id = approved()
@@ -220,10 +341,7 @@ class TestOneRequest:
     def test_a_removal_explains_what_it_names_and_nothing_else(self) -> None:
         """Content that was stolen before, or since, is missed all the same."""
         request_id = approved()
-        kim = make.user(groups=(Group.objects.get(name="administrator"),))
-        decider = Response.objects.get(request_id=request_id).actor_id
-        assert decider is not None
-        list(retention.forget(make.actor(kim), decider))
+        forget(Response.objects.get(request_id=request_id).actor_id)
         assert named(request_id) == []
         ShownContent.writing.filter(entry=entry(request_id, 1)).delete()
         assert named(request_id) == [(FaultKind.CHANGED_ENTRY, 1)]
@@ -231,10 +349,7 @@ class TestOneRequest:
     def test_a_removal_whose_own_record_is_gone_explains_nothing(self) -> None:
         """All content is stolen after a removal: nothing says any more what was removed, and by whom."""
         request_id = approved()
-        kim = make.user(groups=(Group.objects.get(name="administrator"),))
-        decider = Response.objects.get(request_id=request_id).actor_id
-        assert decider is not None
-        list(retention.forget(make.actor(kim), decider))
+        forget(Response.objects.get(request_id=request_id).actor_id)
         ShownContent.writing.filter(entry__request_id=request_id).delete()
         change_row(request_id, title="Refund 12,000.00 EUR", arguments={"order": 813})
         assert named(request_id)[0] == (FaultKind.CHANGED_ENTRY, 3)
@@ -247,6 +362,19 @@ class TestOneRequest:
             f"changed entry (request {request_id}, entry 2):"
             " Its columns disagree with the text that was hashed."
         )
+
+
+def timed_out(**terms: Any) -> UUID:
+    """A clarification that nobody has answered in time."""
+    request_id = UUID(make.clarification(timeout=0, **terms))
+    group_commit.submit(Expire(request_id=request_id)).result()
+    return request_id
+
+
+def forget(person: int | None) -> None:
+    assert person is not None
+    kim = make.user(groups=(Group.objects.get(name="administrator"),))
+    list(retention.forget(make.actor(kim), person))
 
 
 def rewrite(request_id: UUID, sequence: int, **columns: Any) -> None:
@@ -272,6 +400,71 @@ def append_forged(request_id: UUID) -> AuditEntry:
     AuditEntry.writing.bulk_create([last])
     ShownContent.writing.bulk_create([ShownContent(entry_id=last.pk, salt=shown.salt, content=shown.content)])
     return last
+
+
+@pytest.mark.stacks("sqlite-memory")
+class TestAnythingInAnyColumn:
+    """SQLite keeps any value in any column; what was written there by SQL must not hide anything else."""
+
+    @pytest.mark.parametrize(
+        ("table", "column", "value", "kind"),
+        [
+            ("auditentry", "sequence", "'abc'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "request_id", "'zz'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "request_id", "x'00'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "canonical", "x'00ff'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "canonical", "CAST(canonical AS BLOB)", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "hash", "CAST(hash AS BLOB)", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "user_agent", "CAST(x'ff' AS TEXT)", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "recorded_at", "'2026-99-99 00:00:00'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "token_id", "'zz'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "actor_id", "'zz'", FaultKind.CHANGED_ENTRY),
+            ("auditentry", "format", "'zz'", FaultKind.CHANGED_ENTRY),
+            ("showncontent", "content", "CAST(x'ff' AS TEXT)", FaultKind.CHANGED_ENTRY),
+            ("showncontent", "salt", "x'ff'", FaultKind.CHANGED_ENTRY),
+            ("humanrequest", "trail_length", "'abc'", FaultKind.ROW),
+            ("humanrequest", "trail_head", "x'ff'", FaultKind.CHANGED_ENTRY),
+            ("humanrequest", "id", "'zz'", FaultKind.ROW),
+            ("humanrequest", "title", "CAST(x'ff' AS TEXT)", FaultKind.ROW),
+            ("humanrequest", "details", "x'ff'", FaultKind.ROW),
+            ("humanrequest", "opened_at", "'never'", FaultKind.ROW),
+            ("humanrequest", "four_eyes", "'maybe'", FaultKind.ROW),
+            ("humanrequest", "schema", "'no JSON'", FaultKind.ROW),
+            ("response", "given_at", "'never'", FaultKind.ROW),
+            ("response", "request_id", "'zz'", FaultKind.ROW),
+            ("response", "actor_id", "'zz'", FaultKind.ROW),
+            ("response", "comment", "CAST(x'ff' AS TEXT)", FaultKind.ROW),
+            ("response", "answer", "'no JSON'", FaultKind.ROW),
+            ("userassignment", "user_id", "'zz'", FaultKind.ROW),
+        ],
+    )
+    def test_it_is_named_with_all_other_faults(
+        self, table: str, column: str, value: str, kind: FaultKind
+    ) -> None:
+        before, forged, after = approved(), assigned_and_approved(), approved()
+        of_it = f"request_id = '{forged.hex}'"
+        places = {
+            "auditentry": f"sequence = 2 AND {of_it}",
+            "showncontent": f"entry_id = {entry(forged, 2).pk}",
+            "humanrequest": f"id = '{forged.hex}'",
+        }
+        with as_a_superuser_might(), connection.cursor() as cursor:
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+            where = places.get(table, of_it)
+            cursor.execute(f"UPDATE approvals_{table} SET {column} = {value} WHERE {where}")
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+        counts = verification.verify().counts
+        assert kind in counts
+        for other in (before, after):
+            change_row(other, approvals=2)
+        assert verification.verify().counts[FaultKind.ROW] == counts.get(FaultKind.ROW, 0) + 2
+
+
+def assigned_and_approved() -> UUID:
+    ada = make.user()
+    request_id = UUID(make.approval(assignees=[ada]))
+    deciding.decide(make.actor(ada), request_id, "approve", comment="fine")
+    return request_id
 
 
 class TestTokens:
