@@ -13,11 +13,12 @@ from approvals.seals import SealRecord
 from approvals.verification.chains import Chain, Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.verification.installation import Progress, remarks
+from approvals.verification.rows import Story
 from approvals.verification.sealed import Sealed
 
 FILTERED = (
     "This export has a part of the trail only: its seals were verified, not what they were made over, and"
-    " whole requests may be missing."
+    " whole requests and the ends of chains may be missing."
 )
 STRIDE = 1_000
 
@@ -54,6 +55,9 @@ class _File:
         self.sealed = sealed
         self._copies = dict(copies or {})
         self._chain: Chain | None = None
+        self._story = Story()
+        # Where entries of this chain are whose content is gone.
+        self._emptied: dict[int, int] = {}
         self._end: End | None = None
         self.complete = True
         self.entries = self.chains = 0
@@ -111,21 +115,29 @@ class _File:
             record.content,
             self._export.line,
         )
-        _, fault = chain.follow(entry)
+        named, fault = chain.follow(entry)
+        if record.content is None:
+            self._emptied[sequence] = self._export.line
         if fault:
             yield fault
+        elif not chain.broken and not self._story.take(named, record.content):
+            yield chain.formless(entry)
 
     def _begin(self, request_id: UUID) -> Iterator[Fault]:
-        self._close_chain()
+        yield from self._close_chain()
         if self._chain is not None and request_id < self._chain.request_id:
             yield self._altered("It is not in its place: chains come in the order of their requests' ids.")
-        self._chain = Chain(request_id)
+        self._chain, self._story, self._emptied = Chain(request_id), Story(), {}
         self.chains += 1
 
-    def _close_chain(self) -> None:
-        if self._chain is not None:
-            self._missing += self._chain.missing
-            self._missing_beginnings += not self._chain.begun
+    def _close_chain(self) -> Iterator[Fault]:
+        if self._chain is None:
+            return
+        if self._story.unexplained and not self._chain.broken:
+            first = min(self._story.unexplained)
+            yield self._chain.unexplained(first, self._emptied[first])
+        self._missing += self._chain.missing
+        self._missing_beginnings += not self._chain.begun
 
     def _ended(self, end: End) -> Iterator[Fault]:
         if end.sha256 != self._export.sha256:
@@ -138,7 +150,7 @@ class _File:
             )
 
     def _at_the_end(self) -> Iterator[Fault]:
-        self._close_chain()
+        yield from self._close_chain()
         if self._end is None:
             yield self._altered("The end is missing: it is cut short after the line before.")
         for number in sorted(self._copies):

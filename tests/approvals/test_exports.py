@@ -19,12 +19,12 @@ from django.db import connection
 from approvals import deciding, exports, seals, verification
 from approvals.exports import Filters, NotAnExport
 from approvals.exports.formats import guarded
-from approvals.models import AuditEntry, HumanRequest, ShownContent
+from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
 from approvals.seals import keys
 from approvals.verification import FaultKind, Report
 from tests import factories as make
 from tests.approvals.test_seals import delete_whole_request
-from tests.approvals.test_verification import approved, change_row, delete_entries, rewrite
+from tests.approvals.test_verification import approved, change_row, delete_entries, forget, rewrite
 
 pytestmark = pytest.mark.django_db
 
@@ -76,11 +76,22 @@ class TestWholeTrail:
         format: str,  # noqa: A002
         file: Path,
     ) -> None:
-        approved()
-        ShownContent.writing.all().delete()
+        forget(Response.objects.get(request_id=approved()).actor_id)
         export(file, format)
         assert "fine" not in file.read_text()
         assert verified(file).holds
+
+    def test_what_was_stolen_is_named(self, format: str, file: Path) -> None:  # noqa: A002
+        """A file that somebody wrote anew without it, end and all, is well made; no removal names it."""
+        request_id = approved()
+        approved()
+        seals.make(KEY)
+        ShownContent.writing.filter(entry__request_id=request_id, entry__sequence=2).delete()
+        lines = export(file, format)
+        (fault,) = verified(file).first
+        assert (fault.kind, fault.request_id, fault.sequence) == (FaultKind.CHANGED_ENTRY, request_id, 2)
+        assert fault.line
+        assert str(request_id) in lines[fault.line - 1]
 
     def test_wherever_it_is_cut_short_is_noticed(self, format: str, file: Path) -> None:  # noqa: A002
         approved()
@@ -197,6 +208,17 @@ class TestFilters:
         assert requests_in(export(file, run="run-7")) == {of_run}
         assert requests_in(export(file, kind="clarification")) == {question}
         assert requests_in(export(file, kind="clarification", run="run-7")) == set()
+
+    def test_the_end_of_a_chain_that_is_gone_from_a_part_is_not_noticed_and_that_is_said(
+        self, file: Path
+    ) -> None:
+        request_id = approved()
+        seals.make(KEY)
+        delete_entries(request_id, 2)
+        export(file, kind="approval")
+        report = verified(file)
+        assert report.holds
+        assert "the ends of chains" in report.remarks[0]
 
     def test_a_part_says_what_it_can_not_prove(self, file: Path) -> None:
         approved()
