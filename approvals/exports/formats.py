@@ -148,8 +148,8 @@ class Csv:
         named, content = _object(record.canonical), _object(record.content or "{}")
         if named.get("request") != self._request:
             self._request, self._title = named.get("request"), ""
-        if named.get("event") == "opened":
-            self._title = _shown(content.get("title"))
+        if named.get("event") in ("opened", "purged"):
+            self._title = _title_in(content) or self._title
         cells = {name: guarded(_shown(named.get(name))) for name in _NAMED}
         return cells | {
             "record": "entry",
@@ -207,6 +207,12 @@ def _number(cell: str) -> int | None:
         return int(cell)
     except ValueError:  # no digits, or more of them than Python reads
         return None
+
+
+def _title_in(content: Mapping[str, Any]) -> str:
+    """What was asked; a removal may have kept it of a content that it took away."""
+    kept = content.get("kept")
+    return _shown((kept if isinstance(kept, dict) else content).get("title"))
 
 
 def _row(cells: Iterable[str]) -> str:

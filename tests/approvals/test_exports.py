@@ -296,6 +296,19 @@ class TestSpreadsheets:
             "page",
         ]
 
+    def test_a_title_that_a_removal_has_kept_is_read_from_there_on(self, file: Path) -> None:
+        """What comes before is written before it is known."""
+        rita = make.user()
+        request_id = make.approval("Refund 12.00 EUR", requester=rita, actor=make.actor(rita))
+        deciding.decide(make.actor(make.reviewer()), request_id, "approve")
+        forget(rita.pk)
+        deciding.record_view(make.actor(make.reviewer()), request_id)
+        export(file, "csv")
+        with file.open(newline="") as opened:
+            titles = [row["title"] for row in csv.DictReader(opened) if row["record"] == "entry"]
+        assert titles == ["", "", "Refund 12.00 EUR", "Refund 12.00 EUR"]
+        assert verified(file).holds
+
 
 class TestOtherFiles:
     @pytest.mark.parametrize(
