@@ -118,15 +118,13 @@ def forgettable(user_id: int) -> Counts:
     )
 
 
-def responded(user_id: int) -> Iterator[list[UUID]]:
-    """The requests that this person has decided or answered, a set at a time."""
-    rows = (
-        Response.objects.filter(actor_id=user_id).order_by("request_id").values_list("request_id", flat=True)
-    )
+def closed_by(user_id: int) -> Iterator[list[UUID]]:
+    """The requests that this person has decided, answered or withdrawn, a set at a time."""
+    rows = HumanRequest.objects.filter(decided_by_id=user_id).order_by("pk").values_list("pk", flat=True)
     found = list(rows[:SET])
     while found:
         yield found
-        found = list(rows.filter(request_id__gt=found[-1])[:SET])
+        found = list(rows.filter(pk__gt=found[-1])[:SET])
 
 
 def allowed_by_database() -> bool:

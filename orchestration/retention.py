@@ -62,12 +62,12 @@ def purgeable_runs(before: datetime) -> Counts:
     )
 
 
-def forget_in_steps(request_ids: Collection[UUID], username: str, name_instead: str) -> int:
-    """Take what this person decided or answered out of ended runs; in how many steps it was."""
+def forget_in_steps(request_ids: Collection[UUID], name_instead: str) -> int:
+    """Take the name and the words of whoever closed these requests out of ended runs; in how many steps."""
     steps = StepRecord.objects.filter(request_id__in=request_ids, run__status__in=FINISHED)
     changed = []
     for step in steps:
-        if isinstance(step.result, dict) and step.result.get("decided_by") == username:
+        if isinstance(step.result, dict) and step.result.get("decided_by") not in (None, name_instead):
             step.result |= {"decided_by": name_instead, "comment": "", "answer": None}
             changed.append(step)
     StepRecord.objects.bulk_update(changed, ["result"], batch_size=SET)

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
+from approvals import deciding
 from approvals.database import database_now
 from approvals.lifecycle import REMOVED
 from orchestration import OrchestrationManager, journal, retention
@@ -123,7 +124,30 @@ def test_what_an_open_run_has_asked_is_spared() -> None:
 
 def test_one_persons_words_go_from_ended_runs_alone() -> None:
     run, under_way = ended(), ended(status=RunStatus.WAITING, finished_at=None)
-    assert retention.forget_in_steps([run.pk, under_way.pk], "ann", "removed-7") == 1
+    assert retention.forget_in_steps([run.pk, under_way.pk], "removed-7") == 1
+    assert retention.forget_in_steps([run.pk, under_way.pk], "removed-7") == 0
     result = StepRecord.objects.get(run=run).result
     assert result == {"answer": None, "comment": "", "decided_by": "removed-7"}
     assert StepRecord.objects.get(run=under_way).result["decided_by"] == "ann"
+
+
+def test_words_in_a_run_that_ended_later_go_with_a_second_call() -> None:
+    """The account has another name by then; a withdrawal has words, too."""
+    ann = make.reviewer("ann")
+    withdrawn = make.approval(requester=ann)
+    deciding.withdraw(make.actor(ann), withdrawn, WORDS)
+    answered = make.clarification()
+    deciding.answer(make.actor(ann), answered, WORDS)
+    under_way = [ended(status=RunStatus.WAITING, finished_at=None) for _ in range(2)]
+    for run, request_id in zip(under_way, (withdrawn, answered), strict=True):
+        StepRecord.objects.filter(run=run).update(request_id=request_id)
+    forget("ann")
+    assert all(step.result["decided_by"] == "ann" for step in StepRecord.objects.all())
+    Run.objects.update(status=RunStatus.COMPLETED, finished_at=database_now())
+    forget(f"removed-{ann.pk}")
+    for step in StepRecord.objects.all():
+        assert step.result == {"answer": None, "comment": "", "decided_by": f"removed-{ann.pk}"}
+
+
+def forget(username: str) -> None:
+    call_command("forget_person", username, username="keeper", stdout=io.StringIO())

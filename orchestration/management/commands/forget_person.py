@@ -67,8 +67,8 @@ class Command(BaseCommand):
                 done += removed.done
                 needed += removed.needed
                 altered += removed.altered
-            for request_ids in retention.responded(forgotten.pk):
-                runs.forget_in_steps(request_ids, forgotten.get_username(), name)
+            for request_ids in retention.closed_by(forgotten.pk):
+                runs.forget_in_steps(request_ids, name)
         refuse_if_altered(altered)
         if needed:
             raise Refused(f"still_needed: {needed} outcomes are still to be posted. Try again later.")
