@@ -7,7 +7,8 @@ import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from django.db import DatabaseError, connection, transaction
 
 from approvals import seals, verification
 from approvals.models import AuditEntry, HumanRequest, Response, Seal, ShownContent
-from approvals.seals import NotSealed, SealRecord, copies, keys
+from approvals.seals import NotSealed, SealRecord, copies, keys, making
 from approvals.verification import FaultKind
 from tests import factories as make
 from tests.approvals.test_verification import (
@@ -108,24 +109,32 @@ class TestMaking:
 class TestHorizon:
     """On PostgreSQL entries with lower ids may commit after those with higher ones."""
 
-    def test_a_seal_waits_for_those_that_may_still_commit_below_it(self, stack: Stack) -> None:
+    def test_a_seal_waits_for_those_that_may_still_commit_below_it(
+        self, stack: Stack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         approved()
+        waiting = waited_for(monkeypatch)
         with slow_writer(stack) as slow:
             slow.insert()
             approved()
             sealing = Sealing()
-            slow.seen_waiting_for()
+            assert waiting.wait(30)
+            assert not sealing.ended
             slow.commit()
             made = sealing.result()
         assert made.entries == 6
         assert found() == set()
 
-    def test_one_that_rolls_back_leaves_a_gap_and_no_suspicion(self, stack: Stack) -> None:
+    def test_one_that_rolls_back_leaves_a_gap_and_no_suspicion(
+        self, stack: Stack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         approved()
+        waiting = waited_for(monkeypatch)
         with slow_writer(stack) as slow:
             slow.insert()
             approved()
             sealing = Sealing()
+            assert waiting.wait(30)
             slow.rollback()
             assert sealing.result().entries == 5
         assert found() == set()
@@ -155,10 +164,26 @@ class Sealing:
         finally:
             connection.close()
 
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def result(self) -> SealRecord:
         self._thread.join(30)
         assert self._made
         return self._made[0]
+
+
+def waited_for(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """Set once a sealing has found somebody whom it waits for, between two looks."""
+    waiting = Event()
+
+    def waits(seconds: float) -> None:
+        waiting.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(making, "sleep", waits)
+    return waiting
 
 
 class slow_writer:  # noqa: N801  reads as a verb's object
@@ -194,12 +219,6 @@ class slow_writer:  # noqa: N801  reads as a verb's object
             [forged.hash, request_id],
         )
         assert last.sequence == 1
-
-    def seen_waiting_for(self) -> None:
-        """The sealing has found this session's lock, or is about to: either way it must wait."""
-        from approvals.seals.making import _writing
-
-        assert _writing()
 
     def commit(self) -> None:
         self._session.commit()
