@@ -18,7 +18,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrappe
 from psycopg_pool import ConnectionPool
 
 from approvals import triggers
-from tests.database_roles import APPLICATION, SUPERUSER
+from tests.database_roles import APPLICATION, KEEPER, SUPERUSER
 from tests.processes import bare_environment
 from tests.settings import UNSTACKED
 from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
@@ -71,7 +71,7 @@ def protect_the_record() -> None:
 def as_superuser() -> Iterator[None]:
     """This thread's connection is one that may do anything to the database, where there are such roles."""
     restrained = connections["default"]
-    if restrained.settings_dict.get("USER") != APPLICATION:
+    if restrained.settings_dict.get("USER") not in (APPLICATION, KEEPER):
         yield
         return
     own = restrained.copy()

@@ -22,8 +22,9 @@ from pytest_django import Settings
 from approvals.files import whole
 from approvals.models import AuditEntry, HumanRequest, Seal
 from tests import factories as make
-from tests.approvals.test_verification import approved, as_a_superuser_might, change_entry
+from tests.approvals.test_verification import approved, change_entry
 from tests.conftest import Manage
+from tests.tampering import as_a_superuser_might
 
 pytestmark = pytest.mark.django_db
 

@@ -97,6 +97,7 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+@pytest.mark.usefixtures("as_keeper")
 def test_every_command_of_the_page_does_what_it_says(sealed: Auditor) -> None:
     """In order, but for sealing, which comes first here and is for others to do."""
     month = month_of(AuditEntry.objects.latest("recorded_at").recorded_at)
