@@ -226,8 +226,9 @@ def _about_responses(responses: Responses, story: Story) -> Iterator[str]:
         if told is None:
             if story.unexplained:
                 continue
-            # What one person edited stays when that person is forgotten.
-            told = Words(answer=None, arguments=words.arguments, comment="")
+            # What was edited stays when who edited it is forgotten: it is what was approved.
+            edited = canonical(words.arguments) == story.told.get("final_arguments")
+            told = Words(answer=None, arguments=words.arguments if edited else None, comment="")
         if canonical(list(words)) != canonical(list(told)):
             yield f"The response of {_whose(response)} is not what was said."
 

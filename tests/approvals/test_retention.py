@@ -424,6 +424,18 @@ class TestForgetPerson:
             assert faults() == [], removal
         assert SECRET_WORDS not in everything_on_record()
 
+    def test_who_is_named_after_a_handing_on_is_vouched_for(
+        self, keeper: User, ann: User, rita: User
+    ) -> None:
+        """The asker named others: what is kept of the question does not say who is named now."""
+        id_ = gate.open_approval(
+            "Pay", arguments={}, requester=rita, actor=make.actor(rita), assignees=[keeper]
+        )
+        deciding.reassign(make.actor(keeper), id_, users=[ann.pk])
+        deciding.decide(make.actor(ann), id_, "approve")
+        run("forget_person", "rita", username="keeper")
+        assert faults() == []
+
     def test_nobody_gets_in_with_the_account_any_more(self, keeper: User, ann: User) -> None:
         token, secret = tokens.issue(ann.pk, "ann's laptop", ["read"])
         assert tokens.bearer(secret)
