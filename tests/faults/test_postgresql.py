@@ -58,12 +58,12 @@ async def test_postgresql_is_stopped_across_a_deadline(
         early, late = await ann.ask_many("Early", MANY), await ann.ask_many("Late", MANY)
         runs = [await oona.start("faults-errand") for _ in range(RUNS)]
         questions = [await oona.question_of(each) for each in runs]
-        due = await ann.ask_many("Due", MANY, timeout=OUTAGE / 2)
         for each in [*early, *late]:
             waiting.create_task(ann.wait(each))
-        timing_out = [waiting.create_task(ann.wait(each)) for each in due]
-        await installation.until_waiting(installation.servers[0], 3 * MANY)
+        await installation.until_waiting(installation.servers[0], 2 * MANY)
         await asyncio.gather(*(bob.decide(each, at=1) for each in early))
+        due = await ann.ask_many("Due", MANY, timeout=OUTAGE / 2)
+        timing_out = [waiting.create_task(ann.wait(each)) for each in due]
         await asyncio.to_thread(private_postgres.stop)
         with pytest.raises(Unanswered):
             await bob.decide(late[0], at=1)
