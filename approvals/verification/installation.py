@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from django.db import connection
 
 from approvals import seals, triggers
+from approvals.audit import as_text
 from approvals.database import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.seals import NoSeal, SealRecord
 from approvals.verification.chains import Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
-from approvals.verification.reading import any_text
+from approvals.verification.reading import Kind, any_text, kept, moment, number, read, text
 from approvals.verification.records import Checker
 from approvals.verification.sealed import Sealed
+
+_SEAL: Mapping[str, Kind] = {
+    "number": number,
+    "first_entry": number,
+    "last_entry": number,
+    "entries": number,
+    "chains": number,
+    "digest": text,
+    "previous_hash": text,
+    "sealed_at": moment,
+    "public_key": text,
+    "canonical": text,
+    "hash": text,
+    "signature": text,
+}
 
 # Called with how many entries have been looked at, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -79,39 +96,35 @@ def _seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[
 
 
 def _recorded(unreadable: list[Fault]) -> Iterator[SealRecord]:
-    for row in seals.recorded():
+    for values in kept(Seal.objects.all(), _SEAL, "number"):
+        columns, _ = read(_SEAL, values)
+        signed, hash_, signature = (str(columns[name]) for name in ("canonical", "hash", "signature"))
         try:
-            seal = seals.parsed(row.canonical, hash_=row.hash, signature=row.signature)
+            seal = seals.parsed(signed, hash_=hash_, signature=signature)
         except NoSeal:
-            detail = f"Seal {row.number}: Its text is no seal."
+            detail = f"Seal {columns['number']}: Its text is no seal."
             unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
             continue
-        if not _agree(row, seal):
-            detail = f"Seal {row.number}: Its columns disagree with the text that was signed."
+        if not _agree(columns, seal):
+            detail = f"Seal {columns['number']}: Its columns disagree with the text that was signed."
             unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
         yield seal
 
 
-def _agree(row: Seal, seal: SealRecord) -> bool:
-    return (
-        row.number,
-        row.first_entry,
-        row.last_entry,
-        row.entries,
-        row.chains,
-        row.digest,
-        row.previous_hash,
-        row.public_key,
-    ) == (
-        seal.number,
-        seal.first,
-        seal.last,
-        seal.entries,
-        seal.chains,
-        seal.digest,
-        seal.previous,
-        seal.key,
-    )
+def _agree(columns: Mapping[str, Any], seal: SealRecord) -> bool:
+    said = {
+        "number": seal.number,
+        "first_entry": seal.first,
+        "last_entry": seal.last,
+        "entries": seal.entries,
+        "chains": seal.chains,
+        "digest": seal.digest,
+        "previous_hash": seal.previous,
+        "sealed_at": seal.sealed_at,
+        "public_key": seal.key,
+    }
+    at = columns["sealed_at"]
+    return said.items() <= {**columns, "sealed_at": isinstance(at, datetime) and as_text(at)}.items()
 
 
 def _each(sealed: Sealed, progress: Progress | None, total: int) -> Callable[[Entry], None]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 from time import sleep
@@ -290,6 +291,17 @@ class TestTampering:
         value = 7 if column == "entries" else "0" * 64
         with as_a_superuser_might():
             Seal.writing.filter(number=1).update(**{column: value})
+        assert FaultKind.REWRITTEN_SEAL in found()
+
+    def test_a_seal_of_another_moment(self, sealed: UUID) -> None:
+        with as_a_superuser_might():
+            Seal.writing.filter(number=1).update(sealed_at=datetime(2001, 1, 1, tzinfo=UTC))
+        assert FaultKind.REWRITTEN_SEAL in found()
+
+    @pytest.mark.stacks("sqlite-memory")
+    def test_what_only_sqlite_keeps_in_a_column_of_a_seal(self, sealed: UUID) -> None:
+        with as_a_superuser_might(), connection.cursor() as cursor:
+            cursor.execute("UPDATE approvals_seal SET sealed_at = 'never', signature = x'ff'")
         assert FaultKind.REWRITTEN_SEAL in found()
 
     def test_a_deleted_seal(self, sealed: UUID) -> None:
