@@ -6,6 +6,7 @@ from orchestration.web import views
 
 urlpatterns = [
     path("runs/", views.runs, name="runs"),
+    path("runs/new/", views.start, name="run-start"),
     path("runs/<uuid:run_id>/", views.run_page, name="run"),
     path("runs/<uuid:run_id>/cancel/", views.cancel, name="run-cancel"),
 ]

@@ -1,4 +1,4 @@
-"""The runs and one run's page: read, and cancel. Scripts only make them live."""
+"""The runs and one run's page: start, read, and cancel. Scripts only make them live."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.commands import Channel
 from approvals.database import database_now
 from approvals.selectors import open_requests_of, visible_ids
 from approvals.web.actors import actor_of_http
 from approvals.web.pages import page, user_id, wants_detail
-from orchestration import selectors
-from orchestration.exceptions import NotPermitted, UnknownRun
+from orchestration import catalog, selectors
+from orchestration.exceptions import InvalidInput, KeyConflict, NotPermitted, UnknownOrchestration, UnknownRun
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
+from orchestration.web.forms import StartForm
 from orchestration.web.plan import plan_in_words, time_taken
 
 PAGE = 50
@@ -76,8 +77,42 @@ def runs(request: HttpRequest) -> HttpResponse:
             "statuses": RunStatus.choices,
             "runs": found[: filters.limit],
             "more": len(found) > filters.limit,
+            "may_start": selectors.may_start(user_id(request)),
         },
     )
+
+
+@page(UnknownRun)
+@require_http_methods(["GET", "HEAD", "POST"])
+def start(request: HttpRequest) -> HttpResponse:
+    """What can be started; once one is chosen, its input; once that is sent, the run's page."""
+    if not selectors.may_start(user_id(request)):
+        raise PermissionDenied(f"Starting runs needs the permission {selectors.START}.")
+    chosen = _chosen(request.GET.get("orchestration", ""))
+    form = StartForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
+    if chosen and form and form.is_bound and form.is_valid():
+        try:
+            run_id = OrchestrationManager().start(
+                chosen.name, form.cleaned_data["input"], request.user, key=form.cleaned_data["key"]
+            )
+        except (InvalidInput, KeyConflict) as error:
+            form.not_started(error)
+        else:
+            return HttpResponseRedirect(reverse("run", args=[run_id]), status=HTTPStatus.SEE_OTHER)
+    refused = form is not None and form.is_bound
+    return render(
+        request,
+        "orchestration/start.html",
+        {"section": "runs", "known": catalog.orchestrations().values(), "chosen": chosen, "form": form},
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if refused else HTTPStatus.OK,
+    )
+
+
+def _chosen(name: str) -> catalog.Orchestration | None:
+    try:
+        return catalog.find_orchestration(name) if name else None
+    except UnknownOrchestration as error:
+        raise Http404(error.detail) from None
 
 
 @page(UnknownRun)

@@ -37,7 +37,22 @@ async def by_a_command(installation: Installation, oona: Person) -> str:
     return await oona.newest_run()
 
 
-@pytest.mark.parametrize("start", [by_the_api, by_a_command])
+async def by_a_page(installation: Installation, oona: Person) -> str:
+    return await in_database(_on_a_page, installation, oona.name)
+
+
+def _on_a_page(installation: Installation, name: str) -> str:
+    person = clients.Person(installation.servers[0], User.objects.get(username=name))
+    with person.browser() as browser:
+        form = "/runs/new/?orchestration=faults-errand"
+        assert browser.get(form).is_success
+        token = {"X-CSRFToken": browser.cookies["csrftoken"]}
+        answer = browser.post(form, data={"key": "page"}, headers=token)
+        assert answer.is_redirect, answer.text
+        return answer.headers["Location"].rstrip("/").rpartition("/")[2]
+
+
+@pytest.mark.parametrize("start", [by_a_page, by_the_api, by_a_command])
 async def test_a_run_executes_on_a_worker_and_is_seen_live_everywhere(
     installation: Installation, start: Start
 ) -> None:
