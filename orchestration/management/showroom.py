@@ -21,6 +21,8 @@ from orchestration.models import OPEN
 
 OWNER, REVIEWER = "owner", "reviewer"
 DEMO, REVIEWERS = "Demo people", "Reviewers"
+# Made by migrating.
+REQUESTERS = "requester"
 
 # Without what is easily mistaken for something else.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -61,10 +63,11 @@ def require_embedded() -> None:
 def demo_people() -> list[DemoPerson]:
     """Both people, made if need be, each with a new password. `Refused` where the names are taken."""
     _require_free_names()
-    demo, reviewers = (Group.objects.get_or_create(name=name)[0] for name in (DEMO, REVIEWERS))
+    names = (DEMO, REQUESTERS, REVIEWERS)
+    demo, requesters, reviewers = (Group.objects.get_or_create(name=name)[0] for name in names)
     reviewers.permissions.set(_permissions())
     return [
-        _person(OWNER, "owns the runs, decides about them", [demo]),
+        _person(OWNER, "owns and starts runs, decides about them", [demo, requesters]),
         _person(
             REVIEWER,
             "sees all, confirms, opens the admin",
