@@ -310,12 +310,16 @@ CHROMIUM_OPTIONS = [
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where Chromium is. Without one, browser tests are skipped; on CI that is a failure."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found:
+    return program_of_the_machine("chromium", "chromium-browser")
+
+
+def program_of_the_machine(*names: str) -> str:
+    """The first of these that there is. Without any the test is skipped; on CI that is a failure."""
+    if found := next(filter(None, map(shutil.which, names)), None):
         return found
     if os.environ.get("CI"):
-        pytest.fail("no Chromium on this machine, and CI is set")
-    pytest.skip("no Chromium on this machine")
+        pytest.fail(f"no {names[0]} on this machine, and CI is set")
+    pytest.skip(f"no {names[0]} on this machine")
 
 
 # Milliseconds until a page that shows nothing of what is expected is given up, on a slow machine.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from django.db import connection
 from approvals import tokens
 from approvals.models import HumanRequest
 from tests import factories as make
-from tests.conftest import Manage, Serve
+from tests.conftest import Manage, Serve, program_of_the_machine
 from tests.processes import PROJECT, Process, Server, bare_environment, free_port
 from tests.servers import PostgresServer
 
@@ -214,8 +213,7 @@ class TestExamples:
     """They do what the document says, in its order."""
 
     def test_curl(self, run: Run, server: Server, callers: Callers, tmp_path: Path) -> None:
-        if not shutil.which("curl"):
-            pytest.skip("no curl on this machine")
+        program_of_the_machine("curl")
         ask, wait, decide, history = examples("curl")
         environment = callers.environment(server)
         assert run(f"{ask}\ntest -n $ID", environment, shell=True).wait() == 0
