@@ -1,8 +1,8 @@
 """Runs as jobs of the queue that `procrastinate` keeps in PostgreSQL: one job for each run.
 
 A job is deferred in the transaction that queues its run, so neither is there without the other. Its lock lets
-one job of a run execute at a time; what the run writes is fenced by its epoch alone, so a job too many costs
-an attempt and nothing else.
+one job of a run execute at a time, and only who still has the job claims the run; from then on what it writes is
+fenced by its epoch alone. So a job too many costs an attempt and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from django.db.models import CharField, Count, Exists, OuterRef, Value
 from django.db.models.functions import Cast, Concat, Now
 from procrastinate.contrib.django import app
@@ -51,7 +51,7 @@ def give_back(job_ids: Collection[int]) -> list[UUID]:
 
     What the former worker may still say of a job is about nothing then.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with journal.short_transaction(), connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM procrastinate_jobs WHERE id = ANY(%s) AND status = 'doing'"
             " RETURNING args->>'run_id'",
