@@ -1,7 +1,7 @@
 """Runs as jobs of the queue that `procrastinate` keeps in PostgreSQL: one job for each run.
 
 A job is deferred in the transaction that queues its run, so neither is there without the other. Its lock lets
-one job of a run execute at a time, and only who still has the job claims the run; from then on what it writes is
+one job of a run execute at a time, and only who still has the job claims the run; what it writes then is
 fenced by its epoch alone. So a job too many costs an attempt and nothing else.
 """
 
