@@ -22,7 +22,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from approvals import hints, selectors, sets
+from approvals import hints, selectors, statements
 from approvals.database import database_now
 from approvals.lifecycle import Outcome
 from approvals.models import Callback, CallbackAttempt, CallbackStatus, HumanRequest
@@ -260,5 +260,5 @@ def _pause(tries: int, retry_after: float | None) -> float:
 def _bounded_transaction() -> Iterator[None]:
     """A process that stops in the middle holds its locks, and so the post of all others, for seconds only."""
     with transaction.atomic(durable=True):
-        sets.bound_the_transaction()
+        statements.bound_the_transaction()
         yield

@@ -26,18 +26,6 @@ M = TypeVar("M", bound=models.Model)
 Row: TypeAlias = Mapping[str, Any]
 
 
-def bound_the_transaction() -> None:
-    """Have PostgreSQL end this transaction rather than let it, or whoever waits for its locks, take long.
-
-    All together shorter than the overlap of the re-check: what a transaction stamped is found by it.
-    """
-    if connection.vendor == "postgresql":
-        ask(
-            "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),"
-            " set_config('idle_in_transaction_session_timeout', '5s', true)"
-        )
-
-
 @cache
 def table(model: type[models.Model]) -> str:
     """The name of its table, to put into a statement."""

@@ -121,6 +121,18 @@ def ask_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
     return answer
 
 
+def bound_the_transaction() -> None:
+    """Have PostgreSQL end this transaction rather than let it, or whoever waits for its locks, take long.
+
+    All together shorter than the overlap of the re-check: what a transaction stamped is found by it.
+    """
+    if connection.vendor == "postgresql":
+        ask(
+            "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),"
+            " set_config('idle_in_transaction_session_timeout', '5s', true)"
+        )
+
+
 @cache
 def _moments() -> Any:
     """psycopg's own loader, which is compiled. Django puts one in Python before it, to no effect where

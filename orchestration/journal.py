@@ -25,7 +25,7 @@ from django.db.models.functions import Coalesce, Now
 from approvals import hints
 from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
-from approvals.sets import bound_the_transaction
+from approvals.statements import bound_the_transaction
 from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState

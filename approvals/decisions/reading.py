@@ -19,7 +19,7 @@ from approvals import permissions, sets
 from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.database import CLOCK, as_utc
 from approvals.models import HumanRequest, Response
-from approvals.statements import ask, together
+from approvals.statements import ask, bound_the_transaction, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def read(commands: Sequence[Command]) -> Findings:
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     votes = any(isinstance(command, Decide | Answer) for command in commands)
     with together():
-        sets.bound_the_transaction()
+        bound_the_transaction()
         locked = _asking_locks(ids)
         rows = sets.read(HumanRequest, ids)
         clock = ask(CLOCK[connection.vendor])
