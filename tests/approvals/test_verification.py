@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +25,7 @@ from approvals.models import (
     ShownContent,
     UserAssignment,
 )
-from approvals.verification import FaultKind
+from approvals.verification import FaultKind, reading
 from tests import factories as make
 from tests.in_process import as_superuser
 from tests.tampering import as_a_superuser_might
@@ -479,6 +481,30 @@ def assigned_and_approved() -> UUID:
     request_id = UUID(make.approval(assignees=[ada]))
     deciding.decide(make.actor(ada), request_id, "approve", comment="fine")
     return request_id
+
+
+class TestMemory:
+    def test_ten_times_the_trail_takes_no_more_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What has been compared is let go. Words of 8 KB make what would be kept stand out."""
+        monkeypatch.setattr(reading, "CHUNK", 5)
+        few, many = 10, 100
+        for _ in range(few):
+            make.approval(details="word " * 1_600)
+        verification.verify()  # what is made once a process
+        little = peak_of(verification.verify)
+        for _ in range(many - few):
+            make.approval(details="word " * 1_600)
+        assert peak_of(verification.verify) < 2 * little
+
+
+def peak_of(deed: Callable[[], verification.Report]) -> int:
+    """How many bytes it has at most while it finds that the trail holds."""
+    tracemalloc.start()
+    try:
+        assert deed().holds
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 class TestTokens:
