@@ -43,9 +43,12 @@ LASTING_THREADS = ("pool-", "ThreadPoolExecutor-")
 
 
 def pytest_configure() -> None:
-    """A shell that runs tests in the background has SIGINT ignored, which all they start would inherit."""
+    """A shell that runs tests in the background has SIGINT ignored, and `nohup` SIGHUP, which all they start
+    would inherit."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # still without effect, but here only
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
