@@ -241,6 +241,13 @@ async def test_a_claim_that_fails_claims_nothing(process: Processes, monkeypatch
     assert await in_database(selectors.unowned, limit=1) == [run_id]
 
 
+def leave_a_run_to_tidy() -> None:
+    """One that has ended with requests that may be open."""
+    RunRow.objects.create(
+        status="failed", leaves_requests=True, created_at=Now(), finished_at=Now(), changed_at=Now()
+    )
+
+
 async def test_what_can_not_be_tidied_ends_no_lease(
     process: Processes, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,14 +266,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
     monkeypatch.setattr(leased, "withdraw_requests", busy)
-    await in_database(
-        RunRow.objects.create,
-        status="failed",
-        leaves_requests=True,
-        created_at=Now(),
-        finished_at=Now(),
-        changed_at=Now(),
-    )
+    await in_database(leave_a_run_to_tidy)
     for _ in range(3):
         await tried.acquire()
     assert (await in_database(Process.objects.get)).released_at is None
@@ -290,14 +290,7 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
         enough.wait()
 
     monkeypatch.setattr(leased, "withdraw_requests", take_long)
-    await in_database(
-        RunRow.objects.create,
-        status="failed",
-        leaves_requests=True,
-        created_at=Now(),
-        finished_at=Now(),
-        changed_at=Now(),
-    )
+    await in_database(leave_a_run_to_tidy)
     await start_runtime()
     try:
         await tidying.wait()
