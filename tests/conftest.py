@@ -25,7 +25,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from pytest_django import DjangoDbBlocker
 
 from tests import in_process, processes
-from tests.database_roles import APPLICATION, KEEPER
+from tests.database_roles import KEEPER
 from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
 from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, SqliteDatabase, Stack
@@ -207,12 +207,8 @@ def _belongs_to_the_test(task: asyncio.Task[object]) -> bool:
 @pytest.fixture
 def as_keeper(stack: Stack) -> Iterator[None]:
     """This process, and those it starts, may remove content: on PostgreSQL the application may not."""
-    stack.database.act_as(KEEPER)
-    in_process.join(stack)
-    yield
-    in_process.close_parts()
-    stack.database.act_as(APPLICATION)
-    in_process.join(stack)
+    with in_process.acting_as(KEEPER, stack):
+        yield
 
 
 # --- Servers to break ---

@@ -50,6 +50,19 @@ def migrate(database: Database) -> None:
     database.migrated()
 
 
+@contextmanager
+def acting_as(role: str, stack: Stack) -> Iterator[None]:
+    """This process, and those it starts, are this role instead of the application."""
+    stack.database.act_as(role)
+    join(stack)
+    try:
+        yield
+        close_parts()
+    finally:
+        stack.database.act_as(APPLICATION)
+        join(stack)
+
+
 def close_parts() -> None:
     """Stop and forget the process-wide parts; the next use starts new ones."""
     for name, close in _PARTS:
