@@ -30,6 +30,7 @@ from tests import factories
 from tests.approvals.web.test_served import browser, closed, heard, say
 from tests.conftest import Manage, Serve
 from tests.connections import closes, session_of
+from tests.database_roles import SUPERUSER, url_as
 from tests.processes import Server
 from tests.servers import PostgresServer
 from tests.stacks import Stack
@@ -445,6 +446,6 @@ async def test_a_database_that_hangs_keeps_a_bounded_number_of_requests(
 @contextmanager
 def stalled_writes(stack: Stack) -> Iterator[None]:
     """Nothing gets on record meanwhile; everything else goes on."""
-    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(url_as(SUPERUSER, stack.environment["DATABASE_URL"])) as connection:
         connection.execute("LOCK TABLE approvals_auditentry IN EXCLUSIVE MODE")
         yield
