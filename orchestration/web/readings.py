@@ -50,12 +50,13 @@ class Runs:
 
 def runs(places: Sequence[Place]) -> Runs:
     """What these connections have not heard yet. Where a run is finished, its last message was read too."""
-    present = owners({place.credential for place in places})
-    run_ids = {place.run_id for place in places if place.credential in present}
-    visible = selectors.visible_run_ids(set(present.values()), run_ids)
+    run_ids = {place.run_id for place in places}
     # The runs before the messages: whatever was said before a run was finished is found.
     found = selectors.runs_by_id(run_ids)
-    messages = _messages([place for place in places if place.run_id in run_ids])
+    messages = _messages(places)
+    # Rights at last: whoever has lost them is not told what was said after that.
+    present = owners({place.credential for place in places})
+    visible = selectors.visible_run_ids(set(present.values()), run_ids)
     return Runs(
         owners=present,
         visible=visible,

@@ -146,7 +146,8 @@ async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, ow
     await runtime.manager.acancel(factories.actor(owner), run_id)
     run = await finished(run_id)
     assert (run["status"], run["result"]) == ("cancelled", None)
-    assert cleaned.is_set()
+    async with asyncio.timeout(30):  # a worker hears of it when it is on record
+        await cleaned.wait()
 
 
 async def test_a_request_on_its_way_to_the_record_is_taken_back_too(

@@ -1,0 +1,33 @@
+"""What the hub of runs reads for those who watch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.models.functions import Now
+
+from orchestration.models import Run
+from orchestration.web import readings
+from tests import factories as make
+from tests.connections import session_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_who_is_logged_out_during_a_reading_is_told_nothing_of_it() -> None:
+    """Rights are read after all else: what is said once they are gone is not for them any more."""
+    ada = make.user()
+    run = Run.objects.create(owner=ada, created_at=Now(), changed_at=Now())
+    place = readings.Place(credential=session_of(ada), run_id=run.pk, heard=0, growing=frozenset())
+    assert readings.runs([place]).owners == {place.credential: ada.pk}
+
+    def log_out(execute: Any, statement: str, *rest: Any) -> Any:
+        if "orchestration_message" in statement:
+            Session.objects.all().delete()
+        return execute(statement, *rest)
+
+    with connection.execute_wrapper(log_out):
+        assert readings.runs([place]).owners == {}
