@@ -30,6 +30,8 @@ from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
 from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, SqliteDatabase, Stack
 
+pytest_plugins = ["tests.selection"]
+
 D = TypeVar("D", bound=Database)
 
 BOTH_DATABASES = ("sqlite-memory", "postgresql-redis")
@@ -59,15 +61,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first, then stack by stack, so that a stack is taken up once."""
-    items.sort(key=_stack_order)
+    """The loop of a coroutine test ends before threads are counted: its default executor has some."""
     for item in items:
-        names = item.fixturenames if isinstance(item, pytest.Function) else []
-        if item.get_closest_marker("asyncio"):
-            # The loop ends before threads are counted: its default executor has some.
+        if isinstance(item, pytest.Function) and item.get_closest_marker("asyncio"):
+            names = item.fixturenames
             names.insert(names.index("nothing_left_behind") + 1, "nothing_left_running")
-        if "chromium" in names:
-            item.add_marker("browser")
 
 
 def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
@@ -88,12 +86,6 @@ def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
     if "runtime" in names:
         return (*BOTH_DATABASES, WITH_WORKERS)
     return BOTH_DATABASES
-
-
-def _stack_order(item: pytest.Item) -> int:
-    callspec = getattr(item, "callspec", None)
-    stack = callspec.params.get("stack") if callspec else None
-    return (*STACKS, WITH_WORKERS).index(stack) + 1 if stack else 0
 
 
 # --- The stack ---
@@ -250,7 +242,9 @@ def _private(
 
 
 class Manage(Protocol):
-    def __call__(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Process: ...
+    def __call__(
+        self, *arguments: str | Path, environment: Mapping[str, str] | None = None, anew: bool = False
+    ) -> Process: ...
 
 
 class Serve(Protocol):
@@ -262,11 +256,15 @@ def manage(stack: Stack) -> Iterator[Manage]:
     """Start `manage.py …` as a process of its own on the stack's database; killed at the end.
 
     `environment` replaces the stack's own: `stack.environment | {…}`, or `stack.fresh_environment(tmp_path)`.
+    `anew`: in an interpreter of its own, instead of a fork of one that has read the packages.
     """
     with ExitStack() as running:
 
-        def start(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Process:
-            process = processes.manage(*arguments, environment=environment or stack.environment)
+        def start(
+            *arguments: str | Path, environment: Mapping[str, str] | None = None, anew: bool = False
+        ) -> Process:
+            started = processes.manage_anew if anew else processes.manage
+            process = started(*arguments, environment=environment or stack.environment)
             return running.enter_context(process)
 
         yield start

@@ -10,17 +10,28 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
 
 import httpx
 
 from orchestration.benchmark import servers
+from tests.prepared import Fork
 
 PROJECT = Path(__file__).resolve().parent.parent
+MANAGE = PROJECT / "manage.py"
 
-free_port = servers.free_port
+# Among how many workers of one run the ports are divided.
+WORKERS = 8
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on, of those that are this worker's among the workers of the run."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return servers.free_port(servers.PORTS[worker % WORKERS :: WORKERS])
 
 
 class ProcessEnded(AssertionError):
@@ -71,7 +82,11 @@ class Output:
 
 
 class Process:
-    """One child process with its output; a context manager that kills what still runs."""
+    """One child process with its output; a context manager that kills what still runs.
+
+    Any program, started anew: where it is Python it reads all its packages again, so `manage.py` is better
+    started as `Managed`.
+    """
 
     def __init__(
         self,
@@ -82,18 +97,26 @@ class Process:
         directory: Path = PROJECT,
     ) -> None:
         self.name = name
-        self._popen = subprocess.Popen(
-            [*servers.DIES_WITH_PARENT, *map(str, arguments)],
+        input_, self._stdin = _pipe_to_child()
+        output, stdout = _pipe_from_child()
+        try:
+            self._child = self._start([*map(str, arguments)], dict(environment), directory, input_, output)
+        finally:
+            os.close(input_)
+            os.close(output)
+        self.output = Output(stdout, name)
+
+    def _start(
+        self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int
+    ) -> subprocess.Popen[bytes] | Fork:
+        return subprocess.Popen(
+            [*servers.DIES_WITH_PARENT, *arguments],
             cwd=directory,
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+            env=environment,
+            stdin=input_,
+            stdout=output,
+            stderr=output,
         )
-        assert self._popen.stdout
-        self.output = Output(self._popen.stdout, name)
 
     def __enter__(self) -> Self:
         return self
@@ -105,38 +128,34 @@ class Process:
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._child.pid
 
     @property
     def running(self) -> bool:
-        return self._popen.poll() is None
+        return self._child.poll() is None
 
     def type(self, text: str) -> None:
         """Write to its standard input, as a person would in a terminal that is none."""
-        assert self._popen.stdin
-        self._popen.stdin.write(text)
-        self._popen.stdin.flush()
+        self._stdin.write(text)
+        self._stdin.flush()
 
     def wait(self, timeout: float = 60.0) -> int:
         """Its exit status. A process that does not end in time fails the test, with what it printed."""
-        try:
-            status = self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} still runs after {timeout} s:\n{self.output.text}") from None
+        status = self._ended(timeout)
+        assert status is not None, f"{self.name} still runs after {timeout} s:\n{self.output.text}"
         self._close()
         return status
 
     def wait_briefly(self, seconds: float) -> None:
         """Give it `seconds`; raises if it ends meanwhile. For polling what has no other signal."""
-        try:
-            status = self._popen.wait(seconds)
-        except subprocess.TimeoutExpired:
+        status = self._ended(seconds)
+        if status is None:
             return
         self._close()
         raise ProcessEnded(f"{self.name} ended with {status}:\n{self.output.text}")
 
     def signal(self, number: int) -> None:
-        self._popen.send_signal(number)
+        self._child.send_signal(number)
 
     def terminate(self, timeout: float = 30.0) -> int:
         self.signal(signal.SIGTERM)
@@ -144,8 +163,8 @@ class Process:
 
     def kill(self) -> None:
         """`kill -9`: no clean-up of its own runs. Harmless when it has already ended."""
-        self._popen.kill()
-        self._popen.wait()
+        self._child.kill()
+        self._child.wait()
         self._close()
 
     def freeze(self) -> None:
@@ -154,23 +173,61 @@ class Process:
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
+    def _ended(self, within: float) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            return self._child.wait(within)
+        return None
+
     def _close(self) -> None:
-        if self._popen.stdin and not self._popen.stdin.closed:
-            with suppress(BrokenPipeError):  # what was still buffered has no reader any more
-                self._popen.stdin.close()
+        with suppress(BrokenPipeError):  # what was still buffered has no reader any more
+            self._stdin.close()
         self.output.close()
+
+
+class Forked(Process):
+    """A Python program of ours, forked from a process that has read the packages: see tests/prepared.py."""
+
+    def _start(
+        self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int
+    ) -> Fork:
+        return Fork(
+            arguments,
+            environment=environment,
+            directory=directory,
+            streams=(input_, output, output),
+        )
 
 
 def manage(*arguments: str | Path, environment: Mapping[str, str], name: str | None = None) -> Process:
     """Start `manage.py` with `arguments`. `environment` is all it gets: see `Stack.environment`."""
-    return Process(
-        [sys.executable, PROJECT / "manage.py", *arguments],
-        environment=environment,
-        name=name or str(arguments[0]),
-    )
+    return Forked([MANAGE, *arguments], environment=environment, name=name or str(arguments[0]))
 
 
-class Server(Process):
+def manage_anew(*arguments: str | Path, environment: Mapping[str, str]) -> Process:
+    """The same in an interpreter of its own, as people start it: slower by a second of processor time."""
+    return Process([sys.executable, MANAGE, *arguments], environment=environment, name=str(arguments[0]))
+
+
+def run_manage(
+    *arguments: str | Path, environment: Mapping[str, str], timeout: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py` to its end; what it wrote to standard output and standard error, apart."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as nothing:
+        streams = (nothing.fileno(), out.fileno(), err.fileno())
+        command = [str(MANAGE), *map(str, arguments)]
+        child = Fork(command, environment=environment, directory=PROJECT, streams=streams)
+        status = child.wait(timeout)
+        child.kill()
+        assert status is not None, f"manage.py {arguments[0]} still runs after {timeout} s"
+        return subprocess.CompletedProcess(command, status, _content(out), _content(err))
+
+
+def _content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+class Server(Forked):
     """A real `manage.py serve` that answers. Ends like any process; `again()` starts its successor."""
 
     def __init__(self, *, environment: Mapping[str, str], port: int | None = None) -> None:
@@ -178,11 +235,7 @@ class Server(Process):
         self.environment = dict(environment)
         self.url = f"http://127.0.0.1:{self.port}"
         self.websocket_url = f"ws://127.0.0.1:{self.port}"
-        super().__init__(
-            [sys.executable, PROJECT / "manage.py", "serve", "--port", str(self.port)],
-            environment=environment,
-            name="serve",
-        )
+        super().__init__([MANAGE, "serve", "--port", str(self.port)], environment=environment, name="serve")
 
     def again(self) -> Server:
         """The same server started anew after its end, at the same address."""
@@ -199,10 +252,28 @@ class Server(Process):
 
     def _answers(self) -> bool:
         try:
-            httpx.get(f"{self.url}/accounts/login/", timeout=10, trust_env=False)
+            _http().get(f"{self.url}/accounts/login/")
         except httpx.TransportError:
             return False
         return True
+
+
+@cache
+def _http() -> httpx.Client:
+    """Kept, because each client makes a TLS context of its own; connections are not, servers come and go."""
+    return httpx.Client(timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def _pipe_to_child() -> tuple[int, IO[str]]:
+    """What the child reads from, and what is written to it."""
+    read, write = os.pipe()
+    return read, open(write, "w")  # noqa: PTH123  closed with the process
+
+
+def _pipe_from_child() -> tuple[int, IO[str]]:
+    """What the child writes to, and what is read from it."""
+    read, write = os.pipe()
+    return write, open(read, errors="replace")  # noqa: PTH123  closed with the process
 
 
 def bare_environment() -> dict[str, str]:

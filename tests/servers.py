@@ -15,7 +15,7 @@ import psycopg
 import redis
 
 from orchestration.benchmark import servers
-from tests.processes import bare_environment
+from tests.processes import bare_environment, free_port
 
 
 class Breakable(servers.Server):
@@ -23,6 +23,7 @@ class Breakable(servers.Server):
 
     def __init__(self) -> None:
         super().__init__(environment=bare_environment(), prefix="sayso-tests-")
+        self.port = free_port()
 
     def stop(self) -> None:
         """Cut every connection and end at once, also where it is frozen."""

@@ -7,8 +7,6 @@ import os
 import pty
 import re
 import struct
-import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Mapping
@@ -16,16 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.prepared import Fork
 from tests.processes import PROJECT, ProcessEnded
 
 INTERRUPT, END_OF_INPUT = "\x03", "\x04"
 
-# Makes the pty the process's own terminal, so that Ctrl-C reaches it, and then becomes manage.py.
-_BECOME = (
-    "import fcntl, os, sys, termios;"
-    "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -38,13 +31,12 @@ class Terminal:
         self._main, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
         with Path(output or os.devnull).open("wb") as redirected:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", _BECOME, str(PROJECT / "manage.py"), *map(str, arguments)],
-                cwd=PROJECT,
-                env={**environment, "TERM": "xterm-256color"},
-                stdin=terminal,
-                stdout=redirected if output else terminal,
-                stderr=terminal,
+            self._child = Fork(
+                [str(PROJECT / "manage.py"), *map(str, arguments)],
+                environment={**environment, "TERM": "xterm-256color"},
+                directory=PROJECT,
+                streams=(terminal, redirected.fileno() if output else terminal, terminal),
+                terminal=True,
             )
         os.close(terminal)
         self._text = ""
@@ -60,8 +52,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._popen.kill()
-        self._popen.wait()
+        self._child.kill()
+        self._child.wait()
         self._thread.join(10)
         os.close(self._main)
 
@@ -88,10 +80,8 @@ class Terminal:
 
     def wait(self, timeout: float = 30.0) -> int:
         """Its exit status, once all that it printed has been read."""
-        try:
-            status = self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs after {timeout} s:\n{self.text}") from None
+        status = self._child.wait(timeout)
+        assert status is not None, f"it still runs after {timeout} s:\n{self.text}"
         self._thread.join(10)
         return status
 

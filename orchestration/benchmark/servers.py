@@ -30,6 +30,9 @@ DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv")
 
 STARTING, STOPPING = 60.0, 30.0
 
+# Outside the range that outgoing connections are given.
+PORTS = range(15_000, 30_000)
+
 
 class ServerFailed(RuntimeError):
     """A server of our own did not start; says what it printed."""
@@ -299,10 +302,10 @@ def drop_database(server_url: str, name: str) -> None:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on, outside the range that outgoing connections are given."""
+def free_port(among: Sequence[int] = PORTS) -> int:
+    """A loopback port nobody listens on."""
     for _ in range(100):
-        port = random.randrange(15_000, 30_000)  # noqa: S311
+        port = random.choice(among)  # noqa: S311
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 continue

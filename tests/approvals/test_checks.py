@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from django.core.checks import CheckMessage
 from pytest_django import Settings
 
 from approvals import checks
-from tests.processes import PROJECT, bare_environment
+from tests.processes import bare_environment, run_manage
 from tests.stacks import Stack
 from tests.tampering import without_triggers
 
@@ -143,20 +140,15 @@ def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) 
         "DATABASE_URL": "postgresql://sayso@localhost/sayso",
         "REDIS_URL": "redis://localhost:6379",
     }
-    assert check("--deploy", "--fail-level", "WARNING", environment=environment).returncode == 0
+    checked = run_manage("check", "--deploy", "--fail-level", "WARNING", environment=environment)
+    assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.processes
 def test_mistakes_in_the_environment_are_named(tmp_path: Path) -> None:
     """A bad value stops a command before it does anything, and names the variable."""
     environment = bare_environment() | {"SAYSO_VAR": str(tmp_path), "SAYSO_ENGINE": "steam"}
-    result = check(environment=environment)
+    result = run_manage("check", environment=environment)
     assert result.returncode == 1
     assert "sayso.E101" in result.stderr
     assert "local" in result.stderr
-
-
-def check(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, os.fspath(PROJECT / "manage.py"), "check", *arguments]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60
-    )

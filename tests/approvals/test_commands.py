@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from approvals.models import ApiToken, AuditEntry
 from approvals.tokens import Scope
 from tests import factories as make
 from tests.conftest import Manage
-from tests.processes import PROJECT
+from tests.processes import run_manage
 from tests.stacks import Stack
 
 
@@ -454,21 +453,12 @@ class TestProcesses:
         assert "unavailable: " in process.output.text
         assert "Traceback" not in process.output.text
 
+    @pytest.mark.processes
     def test_a_token_is_alone_on_standard_output(self, stack: Stack, rita: User) -> None:
         """As a shell takes it; misuse has status 2 and leaves it empty."""
 
         def issue(username: str) -> subprocess.CompletedProcess[str]:
-            arguments = [
-                sys.executable,
-                str(PROJECT / "manage.py"),
-                "create_token",
-                username,
-                "--name",
-                "deploy",
-            ]
-            return subprocess.run(
-                arguments, env=stack.environment, capture_output=True, text=True, check=False
-            )
+            return run_manage("create_token", username, "--name", "deploy", environment=stack.environment)
 
         done = issue("rita")
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from approvals.models import HumanRequest
 from tests import factories as make
 from tests.faults.deciders import Wanted
 from tests.faults.ledger import Ledger, Report, audit
-from tests.processes import Process
+from tests.processes import Forked, Process
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.django_db
@@ -55,15 +54,8 @@ def clerk(stack: Stack, ledger: Ledger) -> Iterator[Clerk]:
     with ExitStack() as running:
 
         def start(role: str, name: str) -> Process:
-            arguments: list[str | Path] = [
-                sys.executable,
-                "-m",
-                "tests.faults.deciders",
-                role,
-                ledger.path,
-                name,
-            ]
-            return running.enter_context(Process(arguments, environment=environment, name=name))
+            arguments: list[str | Path] = ["-m", "tests.faults.deciders", role, ledger.path, name]
+            return running.enter_context(Forked(arguments, environment=environment, name=name))
 
         yield start
 

@@ -379,7 +379,7 @@ class TestNewcomers:
         passwords = set()
         for _ in range(2):
             port = str(free_port())
-            demo = manage("demo", "--port", port, environment=fresh)
+            demo = manage("demo", "--port", port, environment=fresh, anew=True)
             text = demo.output.wait_for("until the next")
             for name in ("owner", "reviewer"):
                 password = re.search(rf"^{name}\t(\S+)", text, re.MULTILINE)

@@ -1,0 +1,65 @@
+"""Python is started anew only where it must be: a fork of tests/prepared.py costs a quarter of it."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.architecture.sources import sources_of_tests
+
+# Which file, which function in it (empty: all), and why a fork would not do.
+ANEW = (
+    (
+        "approvals/test_group_commit.py",
+        "test_what_was_handed_over_is_written_before_the_interpreter_exits",
+        "its end",
+    ),
+    ("approvals/test_telemetry.py", "test_nothing_of_opentelemetry_is_loaded_then", "what it has loaded"),
+    ("architecture/test_habits.py", "test_importing_a_module_does_nothing", "what it has loaded"),
+    ("architecture/test_interpreters.py", "", "the words looked for"),
+    ("config/test_asgi.py", "test_every_server_executes_what_is_queued", "servers that start themselves"),
+    (
+        "faults/storm/installation.py",
+        "_run_once",
+        "the storm is a program for people, without tests around it",
+    ),
+    ("faults/test_storm.py", "test_a_short_storm_loses_nothing_and_doubles_nothing", "as people start it"),
+    ("faults/test_storm.py", "test_the_plan_is_printed_without_a_storm", "as people start it"),
+    ("journeys/test_api.py", "", "programs of docs/api.md, which have nothing of ours"),
+    ("journeys/test_api_fuzzing.py", "test_the_api_answers_as_it_is_described", "another project's command"),
+    ("journeys/test_auditor.py", "", "an auditor's shell, as in docs/audit.md"),
+    (
+        "journeys/test_terminal.py",
+        "test_demo_prepares_people_and_samples_that_wait",
+        "README's first command",
+    ),
+    ("orchestration/agents/test_agents.py", "", "some program for an agent to run, with nothing of ours"),
+    ("orchestration/agents/test_program.py", "", "some program for an agent to run, with nothing of ours"),
+    ("processes.py", "manage_anew", "for those above"),
+    ("test_stacks.py", "test_a_process_that_ends_early_says_what_it_printed", "with nothing of ours"),
+)
+
+
+def test_python_is_started_anew_only_where_it_must_be() -> None:
+    """Start `manage.py` by the fixtures, or by tests.processes; whoever can't says why in the list above."""
+    listed = {(f"tests/{path}", function) for path, function, _ in ANEW}
+    started = {
+        (source.path, function.name)
+        for source in sources_of_tests()
+        for function in source.nodes()
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if any(map(_starts_python, ast.walk(function)))
+    }
+    assert not [where for where in sorted(started) if where not in listed and (where[0], "") not in listed]
+    whole = {path for path, _ in started}
+    assert not [
+        where for where in sorted(listed) if where not in started and (where[1] or where[0] not in whole)
+    ]
+
+
+def _starts_python(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name("sys"), attr="executable") | ast.Constant("python" | "python3"):
+            return True
+        case ast.keyword(arg="anew", value=ast.Constant(True)):
+            return True
+    return False

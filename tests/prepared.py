@@ -1,0 +1,234 @@
+"""A process that has imported the third-party packages, to be forked into test processes.
+
+Three quarters of what a test process costs is Python reading packages that never change. Here one parent in
+each test run reads them once. A fork of it is a process like any other: its own pid, environment, settings,
+connections, exit status and death. The parent itself has no settings, no thread, no reactor and no loop.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import fcntl
+import gc
+import importlib
+import os
+import runpy
+import signal
+import sys
+import termios
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing import get_context
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any
+
+# What `manage.py serve` imports of other projects, as far as there need be no settings for it. Not here: what
+# makes a reactor (daphne) or asks for settings (ninja, the models of django.contrib).
+PACKAGES = (
+    "autobahn.twisted.websocket",
+    "channels.auth",
+    "channels.consumer",
+    "channels.db",
+    "channels.generic.websocket",
+    "channels.layers",
+    "channels.routing",
+    "channels.security.websocket",
+    "channels.sessions",
+    "channels_redis.pubsub",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.serialization",
+    "csp.middleware",
+    "django.contrib.admin.helpers",
+    "django.contrib.admin.options",
+    "django.contrib.admin.sites",
+    "django.contrib.admin.widgets",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.password_validation",
+    "django.contrib.sessions.middleware",
+    "django.contrib.staticfiles.finders",
+    "django.core.asgi",
+    "django.core.handlers.asgi",
+    "django.core.mail",
+    "django.core.management.commands.migrate",
+    "django.core.management.commands.runserver",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.db.migrations.autodetector",
+    "django.db.migrations.executor",
+    "django.middleware.common",
+    "django.template.backends.django",
+    "django.views.debug",
+    "django.views.generic",
+    "django_htmx.middleware",
+    "environ",
+    "httpx",
+    "jsonschema.validators",
+    "markdown_it",
+    "nh3",
+    "procrastinate.contrib.django",
+    "procrastinate.psycopg_connector",
+    "procrastinate.worker",
+    "prometheus_client",
+    "psycopg_pool",
+    "pydantic.dataclasses",
+    "pydantic.networks",
+    "pydantic.types",
+    "pygal",
+    "re2",
+    "redis.asyncio",
+    "referencing.jsonschema",
+    "rfc8785",
+    "rich.live",
+    "rich.markdown",
+    "rich.progress",
+    "rich.table",
+    "rich.traceback",
+    "standardwebhooks",
+    "structlog.stdlib",
+    "twisted.internet.asyncioreactor",
+    "twisted.internet.endpoints",
+    "twisted.internet.ssl",
+    "twisted.web.http",
+    "uuid_utils.compat",
+    "whitenoise.middleware",
+)
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload([f"{__name__}_packages"])
+
+
+class Fork:
+    """A Python program in a fork of the prepared process; speaks like `subprocess.Popen`.
+
+    `arguments` are those of `python`: the path of a script, or `-m` and a module, and what it is told. The
+    `streams` become its standard input, output and error. With `terminal` its standard input is a pty that
+    becomes the process's own, so that Ctrl-C there interrupts it.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        streams: tuple[int, int, int],
+        terminal: bool = False,
+    ) -> None:
+        descriptors = tuple(map(_Descriptor, streams))
+        self._process = _context.Process(
+            target=_become, args=(tuple(arguments), dict(environment), str(directory), descriptors, terminal)
+        )
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Block until it ends, `timeout` seconds at most; the exit status, None if it still runs."""
+        self._process.join(timeout)
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class _Descriptor:
+    """A descriptor that goes along to the fork."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __getstate__(self) -> Any:
+        return DupFd(self._number)
+
+    def __setstate__(self, inherited: Any) -> None:
+        self._number = inherited.detach()
+
+    def become(self, number: int) -> None:
+        os.dup2(self._number, number)
+        os.close(self._number)
+
+
+def preload() -> None:
+    """Import the packages. Called once, in the parent of all forks."""
+    for package in PACKAGES:
+        importlib.import_module(package)
+    assert "twisted.internet.reactor" not in sys.modules
+    assert threading.active_count() == 1
+    gc.collect()
+    gc.freeze()
+
+
+def _become(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    directory: str,
+    descriptors: tuple[_Descriptor, ...],
+    terminal: bool,
+) -> None:
+    """Be `python ARGUMENTS…` from here to the end of the process."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    for number, descriptor in enumerate(descriptors):
+        descriptor.become(number)
+    if terminal:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    _take_streams()
+    sys.path.insert(0, directory)
+    raise SystemExit(_run(arguments))
+
+
+def _take_streams() -> None:
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+
+
+def _run(arguments: tuple[str, ...]) -> int:
+    """Run the program and end as an interpreter does: threads, then exit functions, then the status."""
+    status, interrupted = 0, False
+    try:
+        if arguments[0] == "-m":
+            sys.argv = list(arguments[1:])
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = list(arguments)
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as exit_:
+        status = _status(exit_)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        interrupted = True
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # what ends an interpreter's threads has no other name
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return status
+
+
+def _status(exit_: SystemExit) -> int:
+    if exit_.code is None or isinstance(exit_.code, int):
+        return exit_.code or 0
+    print(exit_.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,169 @@
+"""Which tests a run has, how they are shared out, and what it says at its end. A plugin of pytest.
+
+`pytest` alone runs everything but what is marked `processes`: tests that start servers, workers, commands or
+browsers. `pytest -m processes` runs those. Files that are named run whole, one test after another.
+
+Whole runs are shared out among as many workers as the machine has processors, each with servers of its own.
+The tests of a file on one stack stay together. A test marked `alone` measures, and runs while no other does.
+
+`SAYSO_TEST_STACK=sqlite-memory` leaves out what needs another stack: neither PostgreSQL nor Redis is started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stacks import STACKS, WITH_WORKERS
+
+REST = "not processes"
+# Who asks for one of these starts a process of ours.
+PROCESS_FIXTURES = {"manage", "serve", "server", "chromium", "browser", "page"}
+
+LOCKS = pytest.StashKey[Path]()
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = {}
+    if not _is_worker(config):
+        _wanted_stack()
+        config.stash[LOCKS] = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
+    if _is_whole(config) and not config.option.markexpr and not _is_worker(config):
+        config.option.markexpr = REST
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if locks := config.stash.get(LOCKS, None):
+        shutil.rmtree(locks, ignore_errors=True)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """No workers where files are named, nor where all would share one Redis."""
+    shared = "REDIS_URL" in os.environ
+    return len(os.sched_getaffinity(0)) if _is_whole(config) and not shared else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["locks"] = str(node.config.stash[LOCKS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+# --- Choosing and sharing out ---
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = _wanted_stack()
+    elsewhere = [item for item in items if wanted and stack_of(item) not in (None, wanted)]
+    if elsewhere:
+        items[:] = [item for item in items if item not in set(elsewhere)]
+        config.hook.pytest_deselected(items=elsewhere)
+        config.stash[LEFT_OUT]["on other stacks"] = len(elsewhere)
+    items.sort(key=_stack_order)
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if names & PROCESS_FIXTURES:
+            item.add_marker("processes")
+        if "chromium" in names:
+            item.add_marker("browser")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{stack_of(item)}"))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what -m left out by what would run it."""
+    for item in items:
+        if stack_of(item) in (None, _wanted_stack() or stack_of(item)):
+            left_out = item.config.stash[LEFT_OUT]
+            kind = "processes" if item.get_closest_marker("processes") else "others"
+            left_out[kind] = left_out.get(kind, 0) + 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _is_worker(session.config):
+        session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]  # type: ignore[attr-defined]
+
+
+def stack_of(item: pytest.Item) -> str | None:
+    """The stack it runs on; None if it uses none."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("stack") if callspec else None
+
+
+def _stack_order(item: pytest.Item) -> int:
+    """Unit tests first, then stack by stack, so that a stack is taken up once."""
+    return (None, *STACKS, WITH_WORKERS).index(stack_of(item))
+
+
+# --- Alone ---
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of the test's own time limit: waiting for the others' tests is not its fault."""
+    with _turn(item):
+        return (yield)
+
+
+@contextmanager
+def _turn(item: pytest.Item) -> Iterator[None]:
+    """Tests of several workers run side by side; one that is marked `alone` while the others wait."""
+    locks = getattr(item.config, "workerinput", {}).get("locks")
+    if locks is None:
+        yield
+        return
+    alone = item.get_closest_marker("alone") is not None
+    with Path(locks, "turn").open("w") as turn:
+        with Path(locks, "gate").open("w") as gate:  # nobody overtakes the one that waits to be alone
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+# --- The end ---
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = config.stash[LEFT_OUT]
+    if count := left_out.get("processes"):
+        terminalreporter.write_line(
+            f"Left out: {count} tests that start servers, workers, commands or browsers."
+            " Run them with: python -m pytest -m processes"
+        )
+    if count := left_out.get("others"):
+        terminalreporter.write_line(f"Left out: {count} other tests. Run them with: python -m pytest")
+    if count := left_out.get("on other stacks"):
+        terminalreporter.write_line(
+            f"Left out: {count} tests on other stacks. Unset SAYSO_TEST_STACK to run them."
+        )
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Nobody named what to run."""
+    return config.args_source is not pytest.Config.ArgsSource.ARGS
+
+
+def _wanted_stack() -> str | None:
+    wanted = os.environ.get("SAYSO_TEST_STACK")
+    if wanted and wanted not in (*STACKS, WITH_WORKERS):
+        raise pytest.UsageError(
+            f"SAYSO_TEST_STACK: {wanted!r} is none of {', '.join((*STACKS, WITH_WORKERS))}"
+        )
+    return wanted or None
