@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.differences import ABSENT, Change, changes
+from tests.effort import effort
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -32,11 +33,13 @@ def test_each_change_is_named(before: Any, after: Any, expected: list[Any]) -> N
     assert changes(before, after) == [Change(path=path, before=was, after=now) for path, was, now in expected]
 
 
+@effort()
 @given(json_values)
 def test_nothing_differs_from_itself(value: Any) -> None:
     assert changes(value, value) == []
 
 
+@effort()
 @given(json_values, json_values)
 def test_no_changes_means_equal(before: Any, after: Any) -> None:
     if not changes(before, after):

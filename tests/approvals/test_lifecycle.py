@@ -21,6 +21,7 @@ from approvals.lifecycle import (
     may_become,
     tally,
 )
+from tests.effort import effort
 
 kinds = st.sampled_from(Kind)
 statuses = st.sampled_from(Status)
@@ -57,6 +58,7 @@ def test_closed_is_everything_but_pending() -> None:
 # --- Votes ---
 
 
+@effort()
 @given(st.integers(1, 20), st.integers(0, 40))
 def test_approvals_approve_from_the_quorum_on(required: int, votes: int) -> None:
     """N of M: one less than required decides nothing."""
@@ -64,12 +66,14 @@ def test_approvals_approve_from_the_quorum_on(required: int, votes: int) -> None
     assert tally([Verdict.APPROVE] * votes, required) is expected
 
 
+@effort()
 @given(st.lists(verdicts), st.lists(verdicts), st.integers(1, 5))
 def test_one_rejection_rejects(before: list[Verdict], after: list[Verdict], required: int) -> None:
     """Wherever it stands among the votes, and however many approve."""
     assert tally([*before, Verdict.REJECT, *after], required) is Status.REJECTED
 
 
+@effort()
 @given(st.lists(verdicts), st.integers(1, 5), st.randoms())
 def test_the_order_of_votes_does_not_matter(votes: list[Verdict], required: int, random: Random) -> None:
     """Who came first decides nothing about the sum."""
@@ -78,6 +82,7 @@ def test_the_order_of_votes_does_not_matter(votes: list[Verdict], required: int,
     assert tally(shuffled, required) is tally(votes, required)
 
 
+@effort()
 @given(st.lists(verdicts), verdicts, st.integers(1, 5))
 def test_what_votes_have_decided_no_later_vote_undoes_but_a_rejection(
     votes: list[Verdict], later: Verdict, required: int
@@ -101,6 +106,7 @@ def test_one_vote_is_read_at_a_time() -> None:
 # --- Deadlines ---
 
 
+@effort()
 @given(moments, st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=365)))
 def test_late_begins_at_the_deadline_itself(deadline: datetime, gap: timedelta) -> None:
     """The instant before is in time; the deadline and all after are late."""
@@ -109,6 +115,7 @@ def test_late_begins_at_the_deadline_itself(deadline: datetime, gap: timedelta) 
     assert is_overdue(deadline, deadline + gap)
 
 
+@effort()
 @given(moments)
 def test_without_a_deadline_nothing_is_late(now: datetime) -> None:
     """None means: whenever you like."""
@@ -118,6 +125,7 @@ def test_without_a_deadline_nothing_is_late(now: datetime) -> None:
 # --- Yes or no ---
 
 
+@effort()
 @given(kinds, statuses, st.none() | verdicts)
 def test_approved_is_a_yes_a_no_or_nothing_yet(
     kind: Kind, status: Status, on_timeout: Verdict | None

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.markdown import FORMATTED_LIMIT, rendered
+from tests.effort import effort
 
 TAGS = set(
     "a blockquote br code em hr li ol p pre strong ul h3 h4 h5 h6 table tbody td th thead tr".split()  # noqa: SIM905
@@ -86,6 +87,7 @@ def test_attacks_come_out_as_text(attack: str) -> None:
     assert_harmless(rendered(attack))
 
 
+@effort()
 @given(st.text(alphabet="<>\"'`&;:/\\()[]!*_#|-=\n\t ajscriptonerhfmg\0\x01", max_size=200))
 def test_any_text_comes_out_harmless(text: str) -> None:
     """Whatever is made of the characters that attacks are made of."""

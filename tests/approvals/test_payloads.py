@@ -28,6 +28,7 @@ from approvals.payloads import (
     seconds,
     spot,
 )
+from tests.effort import effort
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 scalars = (
@@ -62,6 +63,7 @@ class OldStyle(str, enum.Enum):  # noqa: UP042 -- its str() is "OldStyle.ON", no
 # --- JSON ---
 
 
+@effort()
 @given(values)
 def test_json_comes_back_equal_and_detached(value: Any) -> None:
     """The copy equals the value and shares no list or dict with it."""
@@ -71,6 +73,7 @@ def test_json_comes_back_equal_and_detached(value: Any) -> None:
     assert not _containers(copy) & _containers(value)
 
 
+@effort()
 @given(values)
 def test_the_size_is_that_of_the_compact_utf8_text(value: Any) -> None:
     """Exactly as many bytes as the compact text has are enough; one less is not."""
@@ -242,6 +245,7 @@ def test_no_duration_only_where_that_means_something() -> None:
 # --- Canonical form ---
 
 
+@effort()
 @given(st.dictionaries(texts, values))
 def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
     """Neither the order of keys nor whether a number is written as integer or float changes the text."""
@@ -250,6 +254,7 @@ def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
     assert canonical(json.loads(canonical(value), parse_int=float)) == canonical(value)
 
 
+@effort()
 @given(values)
 def test_every_text_is_the_one_that_the_library_of_the_rfc_writes(value: Any) -> None:
     """Also where Python's own encoder, which is faster, writes it."""

@@ -16,6 +16,7 @@ from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatc
 from orchestration.journal import Call
 from orchestration.models import StepRecord, StepStatus
 from orchestration.replay import Replay, fingerprint
+from tests.effort import effort
 
 
 def row(position: int | None, kind: str, name: str, content: Any, *, key: str | None = None) -> StepRecord:
@@ -134,6 +135,7 @@ json_values = st.recursive(
 )
 
 
+@effort()
 @given(json_values, json_values)
 def test_fingerprints_tell_all_json_apart(first: Any, second: Any) -> None:
     """Equal texts, equal fingerprints; nothing that JSON can say is lost or makes it fail."""

@@ -25,9 +25,9 @@ from approvals.commands import (
 from approvals.deciding import accepted
 from approvals.exceptions import ApprovalError
 from tests.approvals.properties import model, wishes
-from tests.approvals.properties.effort import effort
 from tests.approvals.properties.model import World
 from tests.approvals.properties.stage import Company, Stage
+from tests.effort import effort
 
 # Making a found example small takes time.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]

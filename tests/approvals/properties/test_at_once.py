@@ -18,10 +18,10 @@ from approvals.commands import Command, Keyed, OpenRequest, Result
 from approvals.group_commit import Writer
 from approvals.lifecycle import Outcome
 from tests.approvals.properties import model, wishes
-from tests.approvals.properties.effort import effort
 from tests.approvals.properties.model import World
 from tests.approvals.properties.orders import Deed, possible_ends
 from tests.approvals.properties.stage import Company, Stage
+from tests.effort import effort
 
 # Making a found example small takes time.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]

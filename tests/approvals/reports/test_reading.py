@@ -15,6 +15,7 @@ from approvals.models import GroupAssignment, HumanRequest
 from approvals.reports import By, Figures, Period, Report, report
 from tests.approvals.reports import reference
 from tests.approvals.reports.records import MONDAY, Asked, after, put_on_record
+from tests.effort import effort
 from tests.in_process import as_superuser
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +59,7 @@ def requests(draw: st.DrawFn) -> Asked:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(effort(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     asked=st.lists(requests(), max_size=25),
     since=st.integers(-DAY, 2 * DAY),

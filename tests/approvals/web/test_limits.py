@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.web.limits import Allowance, Allowances, Places, network_of
+from tests.effort import effort
 
 
 class Clock:
@@ -19,6 +20,7 @@ class Clock:
         return self.now
 
 
+@effort()
 @given(
     burst=st.integers(1, 20),
     rate=st.integers(1, 20),

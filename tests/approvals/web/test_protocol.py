@@ -24,6 +24,7 @@ from approvals.web.protocol import (
     read,
     refusal,
 )
+from tests.effort import effort
 
 
 def frame(kind: Any = "decide", ref: Any = "7", **data: Any) -> str:
@@ -117,6 +118,7 @@ def test_a_frame_over_the_limit_is_refused_unread() -> None:
     assert "at most" in refused(" " * FRAME_LIMIT + "{}").detail
 
 
+@effort()
 @given(st.text())
 def test_no_text_does_more_than_be_refused(text: str) -> None:
     with pytest.raises(Malformed):
@@ -129,6 +131,7 @@ nested = st.recursive(
 )
 
 
+@effort()
 @given(st.sampled_from(["decide", "answer", "ping", "pong", ""]) | nested, nested, nested)
 def test_no_json_does_more_than_be_refused(kind: Any, ref: Any, data: Any) -> None:
     try:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from orchestration.exceptions import InvalidInput
 from orchestration.ready_made import disk
 from orchestration.ready_made.disk import Directory, File, Found
+from tests.effort import effort
 
 names = st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name)
 
@@ -63,11 +64,13 @@ def without_privileges() -> Iterator[None]:
 
 
 class TestNames:
+    @effort()
     @given(names)
     def test_any_name_comes_back_exactly(self, name: bytes) -> None:
         """What a person sees stands for one file, byte for byte."""
         assert disk.exact(disk.shown(name)) == name
 
+    @effort()
     @given(names)
     def test_any_name_can_be_read(self, name: bytes) -> None:
         """No control character, no direction mark, no lone surrogate, no space that hides."""

@@ -1,4 +1,4 @@
-"""How long hypothesis searches: in the suite always the same examples, more by request.
+"""How long hypothesis searches, in every property: in the suite always the same examples, more by request.
 
 `SAYSO_TEST_EXAMPLES=20` tries twenty times as many examples, other ones at each run; give pytest
 `--timeout 0` then.
@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 TIMES = int(os.environ.get("SAYSO_TEST_EXAMPLES", "0"))
 
 
-def effort(examples: int, *, steps: int = 50) -> settings:
-    """`examples` in the suite. Databases take their time: no example is too slow."""
+def effort(examples: int = 100, *, steps: int = 50) -> settings:
+    """`examples` in the suite. Databases and busy machines take their time: no example is too slow."""
     return settings(
         max_examples=examples * max(TIMES, 1),
         stateful_step_count=steps,
