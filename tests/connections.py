@@ -15,8 +15,8 @@ from django.test import Client
 
 from approvals.database import in_database
 from approvals.web.routing import websocket_urlpatterns
+from tests.patience import patience
 
-PATIENCE = 30.0
 # No close was heard.
 ABNORMAL = 1006
 
@@ -74,7 +74,7 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         await self._socket.send_input({"type": "websocket.connect"})
-        message = await self._socket.receive_output(PATIENCE)
+        message = await self._socket.receive_output(patience())
         if message["type"] == "websocket.close":
             raise Closed(message.get("code", 1000))
         assert message["type"] == "websocket.accept"
@@ -85,7 +85,7 @@ class Connection:
     ) -> None:
         if not self._socket.future.done():
             await self._socket.send_input({"type": "websocket.disconnect", "code": 1001})
-        await self._socket.wait(PATIENCE)
+        await self._socket.wait(patience())
 
     async def opened(self) -> dict[str, Any]:
         """Read hello and snapshot; the snapshot's data."""
@@ -95,7 +95,7 @@ class Connection:
 
     async def next(self, kind: str | None = None) -> dict[str, Any]:
         """The next frame, which must be of this kind if one is named. Raises Closed."""
-        message = await self._socket.receive_output(PATIENCE)
+        message = await self._socket.receive_output(patience())
         if message["type"] == "websocket.close":
             raise Closed(message["code"])
         frame: dict[str, Any] = json.loads(message["text"])

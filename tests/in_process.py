@@ -19,6 +19,7 @@ from psycopg_pool import ConnectionPool
 
 from approvals import triggers
 from tests.database_roles import APPLICATION, KEEPER, SUPERUSER
+from tests.patience import patience
 from tests.processes import bare_environment
 from tests.settings import UNSTACKED
 from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
@@ -98,12 +99,15 @@ def as_superuser() -> Iterator[None]:
         connections["default"] = restrained
 
 
-def all_connections_came_back() -> bool:
-    """False if a thread ended without closing its connection: the next test gets a whole pool again."""
+def all_connections_came_back(seconds: float = 30.0) -> bool:
+    """False if a thread ended without closing its connection: the next test gets a whole pool again.
+
+    Those that come back by themselves may take so many seconds, and longer where the machine is busy.
+    """
     if not isinstance(own := connections["default"], PostgresWrapper) or not own.pool or own.pool.closed:
         return True
-    patience = time.monotonic() + 30
-    while not (idle := _idle(own.pool)) and time.monotonic() < patience:
+    given_up = time.monotonic() + patience(seconds)
+    while not (idle := _idle(own.pool)) and time.monotonic() < given_up:
         threading.Event().wait(0.01)  # the pool's own threads test what comes back before it counts
     if not idle:
         own.close_pool()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import patience
 from tests.prepared import Fork
 from tests.processes import PROJECT, ProcessEnded
 
@@ -63,14 +64,14 @@ class Terminal:
         with self._changed:
             return _COLOURS.sub("", self._text).replace("\r\n", "\n")
 
-    def wait_for(self, words: str, timeout: float = 30.0) -> str:
+    def wait_for(self, words: str) -> str:
         """Block until `words` appear after what was waited for before; returns what was shown up to there."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._found(words) >= 0, timeout)
+            self._changed.wait_for(lambda: self._ended or self._found(words) >= 0, patience())
             ended = self._ended
         start, found = self._read, self._found(words)
         if found < 0:
-            reason = "the process ended" if ended else f"{timeout} s passed"
+            reason = "the process ended" if ended else "time passed"
             raise ProcessEnded(f"{reason} without {words!r} on the screen:\n{self.text}")
         self._read = found + len(words)
         return self.text[start : self._read]
@@ -78,8 +79,9 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._main, keys.encode())
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self) -> int:
         """Its exit status, once all that it printed has been read."""
+        timeout = patience()
         status = self._child.wait(timeout)
         assert status is not None, f"it still runs after {timeout} s:\n{self.text}"
         self._thread.join(10)

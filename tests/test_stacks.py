@@ -19,6 +19,7 @@ from approvals import triggers
 from approvals.database import in_database
 from tests import in_process
 from tests.conftest import Manage
+from tests.patience import patience
 from tests.processes import Process, ProcessEnded
 from tests.servers import PostgresServer, RedisServer
 from tests.stacks import KEPT_TABLES, RESTORED_TABLES, LeftOpen, Stack
@@ -69,7 +70,7 @@ def test_a_connection_that_a_thread_forgot_is_noticed(stack: Stack) -> None:
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(_names_of_groups).result() == ROLES
     in_process.close_connection()
-    assert not in_process.all_connections_came_back()
+    assert not in_process.all_connections_came_back(seconds=0.1)
 
 
 async def test_coroutines_see_the_same_database(stack: Stack) -> None:
@@ -172,7 +173,7 @@ def test_a_frozen_postgres_answers_nobody_until_it_thaws(
         answer = thread.submit(_ask, private_postgres, answered)
         assert not answered.wait(0.3)
         private_postgres.thaw()
-        answer.result(30)
+        answer.result(patience())
 
 
 async def test_a_private_redis_forgets_what_it_is_told_to(stack: Stack, private_redis: RedisServer) -> None:

@@ -197,8 +197,13 @@ class TestRecording:
         assert (row.status, row.attempts, row.due_at, row.claimed_until) == ("delivered", 1, None, None)
         assert (attempt.number, attempt.status_code, attempt.error) == (1, 204, "")
 
-    def test_nothing_is_nothing(self) -> None:
-        callbacks.record([])
+    def test_no_attempts_change_nothing(self, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+        callback = closed(URL)
+        due = claimed()
+        with django_assert_num_queries(0):
+            callbacks.record([])
+        assert again(callback).claimed_until == due.claimed_until
+        assert attempts(callback) == []
 
     def test_a_failure_is_tried_again_after_longer_and_longer_pauses(self) -> None:
         callback = closed(URL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +18,9 @@ def armed(settings: Settings, actions: Mapping[str, str]) -> None:
     settings.SAYSO_FAILPOINTS = actions
 
 
-def test_without_the_setting_nothing_happens() -> None:
+def test_without_the_setting_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
     failpoints.reach("decided")
+    assert caplog.records == []
 
 
 def test_only_the_named_place_is_armed(settings: Settings) -> None:
@@ -28,9 +30,12 @@ def test_only_the_named_place_is_armed(settings: Settings) -> None:
         failpoints.reach("elsewhere")
 
 
-def test_a_pause_ends(settings: Settings) -> None:
-    armed(settings, {"decided": "pause:0.001"})
+def test_a_pause_ends(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    armed(settings, {"decided": "pause:0.01"})
+    began = time.monotonic()
     failpoints.reach("decided")
+    assert time.monotonic() - began >= 0.01
+    assert "failpoint reached name=decided action=pause:0.01" in caplog.text
 
 
 def test_an_unknown_action_is_a_mistake(settings: Settings) -> None:

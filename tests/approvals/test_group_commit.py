@@ -21,6 +21,7 @@ from approvals.group_commit import Writer
 from approvals.lifecycle import Kind, Verdict
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories as make
+from tests.patience import patience
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.django_db
@@ -184,7 +185,7 @@ def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Sta
         "asyncio.run(ask())\n"
     )
     environment = stack.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=patience(60))
     assert gate.outcome(str(HumanRequest.objects.get(key=key).pk)).status == "pending"
 
 

@@ -33,6 +33,7 @@ from tests.approvals.test_verification import (
     rewrite,
 )
 from tests.in_process import as_superuser
+from tests.patience import patience
 from tests.stacks import Stack
 from tests.tampering import as_a_superuser_might
 
@@ -120,7 +121,7 @@ class TestHorizon:
             slow.insert()
             approved()
             sealing = Sealing()
-            assert waiting.wait(30)
+            assert waiting.wait(patience())
             assert not sealing.ended
             slow.commit()
             made = sealing.result()
@@ -136,7 +137,7 @@ class TestHorizon:
             slow.insert()
             approved()
             sealing = Sealing()
-            assert waiting.wait(30)
+            assert waiting.wait(patience())
             slow.rollback()
             assert sealing.result().entries == 5
         assert found() == set()
@@ -171,7 +172,7 @@ class Sealing:
         return not self._thread.is_alive()
 
     def result(self) -> SealRecord:
-        self._thread.join(30)
+        self._thread.join(patience())
         assert self._made
         return self._made[0]
 

@@ -19,9 +19,9 @@ from approvals import tokens
 from approvals.models import AuditEntry, HumanRequest, Response
 from tests import factories
 from tests.connections import ABNORMAL
+from tests.patience import patience
 from tests.processes import Server
 
-PATIENCE = 30.0
 TAKEN_UP = ("hello", "snapshot")
 
 
@@ -34,7 +34,7 @@ class Socket:
 
     async def next(self, kind: str | None = None) -> dict[str, Any]:
         """The next frame, which must be of this kind if one is named. Raises ConnectionClosed."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience()):
             frame: dict[str, Any] = json.loads(await self.raw.recv())
         assert kind in (None, frame["type"]), frame
         self._note(frame["type"], frame["data"])
@@ -107,7 +107,7 @@ class Person:
 
     def browser(self) -> httpx.Client:
         """Pages and forms, with the session's cookie and no CSRF token yet."""
-        client = httpx.Client(base_url=self.server.url, trust_env=False, timeout=PATIENCE)
+        client = httpx.Client(base_url=self.server.url, trust_env=False, timeout=patience())
         client.cookies.set("sessionid", self.session_key, domain="127.0.0.1")
         return client
 
@@ -134,7 +134,7 @@ class Program:
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=f"{self.server.url}/api/v1", headers=self.headers, trust_env=False, timeout=PATIENCE
+            base_url=f"{self.server.url}/api/v1", headers=self.headers, trust_env=False, timeout=patience()
         )
 
 

@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.patience import patience
+
 # What becomes of a message: the messages that are passed on instead.
 Rule = Callable[[bytes], Sequence[bytes]]
 
@@ -43,7 +45,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._port.result(30)
+        self._port.result(patience())
         return self
 
     def __exit__(

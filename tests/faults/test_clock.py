@@ -15,6 +15,7 @@ from approvals.models import HumanRequest
 from orchestration.models import Run
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person
+from tests.patience import patience
 
 HOUR = 3600
 MANY = 10
@@ -95,7 +96,7 @@ async def test_a_deadline_passes_while_one_of_two_loops_is_blocked(installation:
 
 def clock(url: str) -> float:
     """What a server takes for the time."""
-    return float(httpx.get(f"{url}/under-test/", timeout=30, trust_env=False).json()["time"])
+    return float(httpx.get(f"{url}/under-test/", timeout=patience(), trust_env=False).json()["time"])
 
 
 async def blocked_past(oona: Person, due: Sequence[str]) -> str:

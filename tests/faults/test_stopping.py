@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.patience import patience
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,7 @@ def test_a_server_stops_though_requests_hang_in_the_database(
     private_postgres.freeze()
     connections = [_ask_for_a_list(server.port) for _ in range(REQUESTS)]
     # Answered after those have been taken in.
-    assert httpx.get(f"{server.url}/healthz/live", timeout=30, trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}/healthz/live", timeout=patience(), trust_env=False).status_code == 200
     assert server.terminate(timeout=30) == 0
     assert "Stopped." in server.output.text
     for connection in connections:

@@ -20,7 +20,8 @@ from approvals import tokens
 from approvals.database import in_database
 from orchestration.models import Run
 from tests import factories
-from tests.faults.clients import PATIENCE, Person, Program, Socket, on_record
+from tests.faults.clients import Person, Program, Socket, on_record
+from tests.patience import patience
 from tests.processes import Server
 
 # Of databases and layers, nothing here depends on which.
@@ -92,7 +93,7 @@ def test_a_post_from_another_site_changes_nothing(server: Server) -> None:
 def test_a_login_cannot_be_posted_by_another_site(server: Server) -> None:
     """Fault 10. Nobody is logged in as somebody else without noticing."""
     factories.user("mallory", password="known")
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE) as victim:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=patience()) as victim:
         answer = victim.post("/accounts/login/", data={"username": "mallory", "password": "known"})
         assert answer.status_code == 403
         assert "sessionid" not in victim.cookies
@@ -167,7 +168,7 @@ class _Calls:
             base_url=f"{program.server.url}/api/v1",
             headers=program.headers,
             trust_env=False,
-            timeout=PATIENCE,
+            timeout=patience(),
         )
 
 
@@ -238,7 +239,7 @@ def _calls(request_id: str) -> list[tuple[str, str, Any]]:
 def _set_password(server: Server, link: str, password: str) -> bool:
     """Follow the link in a new browser, and set this password if it shows the form for it."""
     with httpx.Client(
-        base_url=server.url, trust_env=False, timeout=PATIENCE, follow_redirects=True
+        base_url=server.url, trust_env=False, timeout=patience(), follow_redirects=True
     ) as browser:
         page = browser.get(link)
         said = {

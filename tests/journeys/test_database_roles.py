@@ -19,6 +19,7 @@ from tests import processes
 from tests.config.observing.served import until_ready
 from tests.conftest import Manage
 from tests.database_roles import statements
+from tests.patience import patience
 from tests.processes import Process, Server
 from tests.servers import PostgresServer
 from tests.stacks import WITH_WORKERS, Stack
@@ -106,7 +107,7 @@ def outcome(ana: httpx.Client, request_id: str) -> str:
 
 def until(process: Process, found: Callable[[], Any]) -> Any:
     """What is found, as soon as it is, while this process runs."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while not (answer := found()):
         process.wait_briefly(0.1)
         assert time.monotonic() < deadline, process.output.text

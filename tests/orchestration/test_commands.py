@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from orchestration.management.server import require_free
 from orchestration.manager import RunEvent
 from orchestration.models import Run
 from tests import factories as make
-from tests.processes import free_port
 
 
 @pytest.fixture
@@ -133,8 +133,14 @@ class TestLive:
 
 
 class TestAddresses:
-    def test_a_free_port_is_free(self) -> None:
-        require_free("127.0.0.1", free_port())
+    def test_a_port_is_free_unless_somebody_listens_there(self) -> None:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            port = listening.getsockname()[1]
+            with pytest.raises(Refused, match=str(port)):
+                require_free("127.0.0.1", port)
+        require_free("127.0.0.1", port)
         require_free("localhost", 0)
 
     @pytest.mark.parametrize("port", [-1, 65_536])

@@ -29,6 +29,7 @@ from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until
+from tests.patience import patience
 from tests.servers import PostgresServer
 
 
@@ -146,7 +147,7 @@ async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, ow
     await runtime.manager.acancel(factories.actor(owner), run_id)
     run = await finished(run_id)
     assert (run["status"], run["result"]) == ("cancelled", None)
-    async with asyncio.timeout(30):  # a worker hears of it when it is on record
+    async with asyncio.timeout(patience()):  # a worker hears of it when it is on record
         await cleaned.wait()
 
 

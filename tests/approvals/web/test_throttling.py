@@ -10,6 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from approvals.web.throttling import FewAtOnce, Throttled
+from tests.patience import patience
 
 API = "/api/v1/"
 
@@ -26,7 +27,7 @@ class Inside:
 
     async def until(self, number: int) -> None:
         """Until so many are here."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patience()):
             while self.here < number:
                 self._arrived.clear()
                 await self._arrived.wait()

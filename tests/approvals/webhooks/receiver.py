@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-PATIENCE = 30.0
+from tests.patience import patience
+
 NEVER = 0
 # What a slow answer pauses for, between one byte and the next.
 DRIP = 0.02
@@ -53,7 +54,7 @@ class Receiver:
     def wait_for(self, count: int) -> list[Posted]:
         """Block until that many requests have come."""
         with self.changed:
-            came = self.changed.wait_for(lambda: len(self.posted) >= count, PATIENCE)
+            came = self.changed.wait_for(lambda: len(self.posted) >= count, patience())
             assert came, f"{len(self.posted)} of {count} requests have come"
             return list(self.posted)
 

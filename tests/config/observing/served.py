@@ -8,9 +8,8 @@ from typing import Any, TypeAlias
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.patience import patience
 from tests.processes import Server
-
-PATIENCE = 60.0
 
 # By name and labels.
 Numbers: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -18,7 +17,7 @@ Numbers: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def asked(server: Server, path: str, **headers: str) -> httpx.Response:
     """Answered in bounded time, whatever hangs: longer than that is a failure."""
-    return httpx.get(server.url + path, headers=headers, timeout=30, trust_env=False)
+    return httpx.get(server.url + path, headers=headers, timeout=patience(), trust_env=False)
 
 
 def until_ready(server: Server) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def until_ready(server: Server) -> dict[str, Any]:
 
 def until_unready(server: Server, *names: str) -> dict[str, Any]:
     """The checks, once at least these fail."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience(60.0)
     while True:
         checks: dict[str, Any] = _until(server, 503)["checks"]
         if not any(checks[name]["ok"] for name in names):
@@ -57,7 +56,7 @@ def labelled(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]
 
 
 def _until(server: Server, status: int) -> Any:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience(60.0)
     while (answer := asked(server, "/healthz/ready")).status_code != status:
         assert time.monotonic() < deadline, answer.text
         server.wait_briefly(0.1)

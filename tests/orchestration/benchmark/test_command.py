@@ -24,6 +24,7 @@ from orchestration.benchmark.waiter import Waiter
 from orchestration.management.commands import benchmark
 from tests.conftest import Manage
 from tests.orchestration.benchmark.parts import Dreaming, Forgetful, Stuttering
+from tests.patience import patience
 from tests.processes import Process, free_port
 from tests.stacks import Stack
 
@@ -140,7 +141,7 @@ class TestInterrupted:
         command = manage("benchmark", "latency", environment=stack.environment | {"TMPDIR": str(folder)})
         started = processes_of(command, players=2)
         command.kill()
-        _, alive = psutil.wait_procs(started, timeout=20)
+        _, alive = psutil.wait_procs(started, timeout=patience())
         assert alive == []
 
 

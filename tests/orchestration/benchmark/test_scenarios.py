@@ -63,8 +63,11 @@ class TestWhatAScenarioSaysOfItself:
         assert sizes[-1] == scenario.most
         assert list(sizes) == sorted(set(sizes))
 
-    def test_the_default_fits_this_machine(self, scenario: Scenario) -> None:
-        scenario.needs(scenario.sizes[-1]).require(scenario.name)
+    def test_the_default_fits_a_small_machine(self, scenario: Scenario) -> None:
+        """Whatever is free here now: a gigabyte, and as many files as systems allow unasked."""
+        needs = scenario.needs(scenario.sizes[-1])
+        assert needs.memory <= 1_000_000_000
+        assert needs.files + 100 <= 1024
 
     def test_its_method_is_told(self, scenario: Scenario) -> None:
         assert len(scenario.method) > 200
