@@ -15,8 +15,9 @@ from approvals import deciding, gate, tokens
 from approvals.commands import Channel
 from approvals.models import AuditEntry
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 APPROVALS = "/admin/approvals/approval/"
 CLARIFICATIONS = "/admin/approvals/clarification/"
@@ -66,6 +67,7 @@ class TestLists:
         assert "Which cost centre?" not in approvals
         assert "Which cost centre?" in clarifications
 
+    @both_databases
     @pytest.mark.parametrize(
         ("query", "titles"),
         [
@@ -108,6 +110,7 @@ class TestLists:
             title for title in ("Mine", "Late", "Theirs", "Closed") if f" {title}</span>" in page
         } == titles
 
+    @both_databases
     def test_a_person_sees_in_the_admin_what_that_person_may_see(self) -> None:
         """Staff without the permission to see all see their own."""
         sam = make.user("sam", is_staff=True)
@@ -255,6 +258,7 @@ class TestDeciding:
             assert piece in page
         assert {gate.outcome(request_id).status for request_id in ids} == {"pending"}
 
+    @both_databases
     @pytest.mark.parametrize("nonsense", ["abc", "1" * 30, "", "\0"])
     def test_what_is_ticked_and_no_key_is_left_out(self, client: Client, nonsense: str) -> None:
         ids = [make.approval("Refund ACME"), nonsense]
@@ -263,6 +267,7 @@ class TestDeciding:
         alone = {"action": "approve", "index": 0, "_selected_action": nonsense}
         assert "Items must be selected" in text(client.post(APPROVALS, alone, follow=True))
 
+    @both_databases
     def test_confirmed_decisions_are_recorded_with_reason_and_address(self, client: Client) -> None:
         ids = [make.approval(f"Refund {number}") for number in (811, 812)]
         response = decide(client, ids, "reject", comment="Not now.")
@@ -359,6 +364,7 @@ class TestDeciding:
         assert response.status_code == 403
         assert gate.outcome(request_id).status == "pending"
 
+    @both_databases
     def test_ids_that_do_not_exist_are_told_and_nonsense_is_ignored(self, client: Client) -> None:
         (message,) = told(decide(client, [str(uuid4()), "nonsense"], "approve"))
         assert "unknown_request" in message

@@ -18,8 +18,9 @@ from approvals import deciding
 from approvals.database import database_now
 from approvals.models import Callback, CallbackAttempt, CallbackStatus
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 CALLBACKS = "/admin/approvals/callback/"
 URL = "https://hooks.example.org/sayso?shop=7"
@@ -102,6 +103,7 @@ class TestReading:
         assert f"<dt>{words}</dt>" in page
         assert "Next attempt" not in page
 
+    @both_databases
     def test_callbacks_are_filtered_and_searched(self, rita: User) -> None:
         first, second = closed("First"), closed("Second", url="https://other.example.org/")
         ended(first, CallbackStatus.GIVEN_UP, (500, ""))
@@ -164,6 +166,7 @@ class TestReading:
 
 
 class TestSendingAgain:
+    @both_databases
     @pytest.mark.parametrize("status", [CallbackStatus.DELIVERED, CallbackStatus.GIVEN_UP])
     def test_it_is_due_at_once_and_who_asked_is_on_record(self, rita: User, status: CallbackStatus) -> None:
         callback = closed()

@@ -11,8 +11,9 @@ from django.test import Client
 from approvals import deciding, gate
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 APPROVALS = "/admin/approvals/approval/"
 CLARIFICATIONS = "/admin/approvals/clarification/"
@@ -107,6 +108,7 @@ class TestWithdrawing:
 
 
 class TestReassigning:
+    @both_databases
     def test_others_decide_from_then_on(self, rita: User) -> None:
         make.user("sam")
         make.group("payments", make.user("pat"))

@@ -83,6 +83,7 @@ def test_what_comes_meanwhile_moves_no_row_to_another_page(client: Client) -> No
     assert titles(client.get(APPROVALS + links(first)["older"])) == expected[50:]
 
 
+@pytest.mark.one_stack
 def test_pages_keep_filters_and_filters_begin_anew(client: Client) -> None:
     ask(60)
     make.approval("Something else")
@@ -108,12 +109,14 @@ def test_an_address_that_names_no_page_leads_to_the_first(client: Client, page: 
     assert titles(response) == [title]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("nonsense", ["3", "first", "oldest,", ""])
 def test_what_is_no_page_of_ours_is_the_newest(client: Client, nonsense: str) -> None:
     expected = ask(2)
     assert titles(client.get(APPROVALS, {"p": nonsense})) == expected
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("address", [APPROVALS, ENTRIES, f"{APPROVALS}?q=person&mine=yes&group=none"])
 def test_two_hundred_rows_take_the_queries_of_five_and_none_counts(
     client: Client, rita: User, address: str
@@ -173,6 +176,7 @@ def test_entries_are_filtered(client: Client, rita: User) -> None:
         assert {entry.request.title for entry in page.context["cl"].result_list} == expected, query
 
 
+@pytest.mark.one_stack
 def test_closed_rows_say_when_and_open_ones_without_deadline_nothing(client: Client, rita: User) -> None:
     client.post(f"{APPROVALS}{make.approval()}/approve/", {"comment": ""})
     closed = HumanRequest.objects.get().closed_at

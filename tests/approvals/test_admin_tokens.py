@@ -17,8 +17,9 @@ from approvals.commands import Channel
 from approvals.database import database_now
 from approvals.models import ApiToken
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 TOKENS = "/admin/approvals/apitoken/"
 
@@ -88,6 +89,7 @@ class TestWhoSees:
 
 
 class TestReading:
+    @both_databases
     @pytest.mark.parametrize(
         ("query", "names"),
         [
@@ -128,6 +130,7 @@ class TestReading:
         assert secret not in page
         assert token.secret_hash not in page
 
+    @both_databases
     def test_what_it_did_last_is_told_as_far_as_one_may_see_it(self, guard: User, boss: User) -> None:
         """Whoever may end tokens does not thereby read requests."""
         ann = make.reviewer("ann")

@@ -23,8 +23,9 @@ from approvals.database import database_now, in_database
 from approvals.models import AuditEntry, HumanRequest, Seal
 from orchestration.models import Run
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 ENTRIES = "/admin/approvals/auditentry/"
 EXPORT = f"{ENTRIES}export/"
@@ -93,6 +94,7 @@ class TestVerifying:
         assert "Whole" in text
         assert text.count("Row that disagrees") == 1
 
+    @both_databases
     @pytest.mark.parametrize("nonsense", ["abc", "1" * 30, "1" * 5000, "", "\0", "½"])
     def test_what_is_ticked_and_no_key_is_left_out(self, client: Client, nonsense: str) -> None:
         request_id = decided()
@@ -132,6 +134,7 @@ class TestEntries:
         assert f"allowed by assigned group {group.pk} (payments)" in text
         assert "policy: one decides" in text
 
+    @both_databases
     @pytest.mark.parametrize(
         "query", ["address=nowhere", "event=%00", "outcome=%00", "kind=%00", "actor=%00"]
     )
@@ -141,6 +144,7 @@ class TestEntries:
 
 
 class TestExporting:
+    @both_databases
     async def test_it_is_the_whole_trail_to_its_end(self) -> None:
         """The end says how many entries there are."""
         for number in range(3):
@@ -149,6 +153,7 @@ class TestExporting:
         records = [json.loads(line) for line in sent.splitlines()]
         assert records[-1]["entries"] == 6
 
+    @both_databases
     async def test_who_leaves_early_leaves_nothing_behind(self) -> None:
         """The thread and its transaction end: that they do, every test of ours is asked."""
         await in_database(decided)
@@ -156,6 +161,7 @@ class TestExporting:
         assert await anext(pieces)
         await pieces.aclose()
 
+    @both_databases
     def test_what_is_chosen_is_sent_as_a_file(self, client: Client, auditor: User) -> None:
         chosen = {"since": "2020-01-01", "until": "2020-01-02", "actor": "ines", "kind": "approval"}
         response = client.get(EXPORT, {"format": "csv", **chosen})

@@ -24,9 +24,10 @@ from approvals.models import AuditEntry, HumanRequest, Seal
 from tests import factories as make
 from tests.approvals.test_verification import approved, change_entry
 from tests.conftest import Manage
+from tests.marks import both_databases
 from tests.tampering import as_a_superuser_might
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 
 def run(*arguments: object, **options: Any) -> str:
@@ -55,6 +56,7 @@ def public(key: Path) -> Path:
 
 
 class TestSeal:
+    @both_databases
     def test_a_seal_is_told_kept_and_verified(self, key: Path, public: Path, tmp_path: Path) -> None:
         approved()
         kept = tmp_path / "seals.jsonl"
@@ -226,6 +228,7 @@ def refused_report(*arguments: object) -> str:
 
 
 class TestVerify:
+    @both_databases
     def test_the_first_of_each_kind_is_named_with_how_many_there_are(self) -> None:
         first, second = approved(), approved()
         for request_id in (first, second):
@@ -257,6 +260,7 @@ class TestVerify:
             2,
         )
 
+    @both_databases
     def test_missing_triggers_are_named(self) -> None:
         with as_a_superuser_might():
             assert "triggers missing: sayso_audit_no_" in refused_report()
@@ -281,6 +285,7 @@ class TestVerify:
 
 
 class TestExport:
+    @both_databases
     @pytest.mark.parametrize("format", ["jsonl", "csv"])
     def test_a_file_is_written_and_verified(self, format: str, tmp_path: Path) -> None:  # noqa: A002
         approved()
@@ -301,6 +306,7 @@ class TestExport:
         file.write_text(text[:-30])
         assert "altered export (line 4)" in refused_report("--export", file)
 
+    @both_databases
     def test_filters(self, tmp_path: Path) -> None:
         ada = make.reviewer("ada")
         approved()

@@ -30,6 +30,7 @@ from approvals.models import ApiToken, AuditEntry
 from approvals.tokens import Scope
 from tests import factories as make
 from tests.conftest import Manage
+from tests.marks import both_databases
 from tests.processes import run_manage
 from tests.stacks import Stack
 
@@ -58,8 +59,10 @@ def refusal(*arguments: str, **options: Any) -> CommandError:
     return caught.value
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestRequests:
+    @both_databases
     def test_what_is_due_first_comes_first(self, rita: User) -> None:
         """One line each: id, kind, status, deadline, requester, title."""
         later = make.approval("Later", timeout=900, requester=rita)
@@ -86,6 +89,7 @@ class TestRequests:
     def test_an_unknown_state_names_the_known_ones(self, rita: User) -> None:
         assert "timed_out" in str(refusal("requests", "--status", "bogus"))
 
+    @both_databases
     def test_only_what_the_person_may_see_is_listed(self, rita: User) -> None:
         make.approval(assignees=[make.user("sam")])
         assert run("requests", "--as", "rita") == ""
@@ -109,8 +113,10 @@ class TestRequests:
         assert "Pay \\u202e001 EUR" in run("requests", force_color=True)
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestDecide:
+    @both_databases
     def test_approving_is_recorded_as_this_persons_command(self, rita: User) -> None:
         """The trail has the channel and the command, and no address, because there is no peer."""
         request_id = make.approval()
@@ -188,8 +194,10 @@ class TestDecide:
         assert words in str(error)
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestAnswer:
+    @both_databases
     def test_text_is_taken_as_it_is(self, rita: User) -> None:
         request_id = make.clarification()
         assert run("answer", request_id, "4711").endswith(": 4711\n")
@@ -230,6 +238,7 @@ class TestAnswer:
         assert AuditEntry.objects.filter(request_id=request_id, event="refused", actor=rita).exists()
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestWhoActs:
     def test_an_unknown_account_is_misuse_and_names_the_known_ones(self, rita: User) -> None:
@@ -359,6 +368,7 @@ class TestTypedAnswers:
             typed_property("perhaps", {"type": kind})
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestCreateToken:
     def issued(self, *arguments: str) -> tuple[str, str]:

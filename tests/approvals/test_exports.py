@@ -26,6 +26,8 @@ from tests import factories as make
 from tests.approvals.test_seals import delete_whole_request
 from tests.approvals.test_verification import approved, change_row, delete_entries, forget, rewrite
 from tests.in_process import as_superuser
+from tests.marks import both_databases
+from tests.patience import patience
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +98,7 @@ class TestWholeTrail:
         assert fault.line
         assert str(request_id) in lines[fault.line - 1]
 
+    @pytest.mark.one_stack
     def test_wherever_it_is_cut_short_is_noticed(self, format: str, file: Path) -> None:  # noqa: A002
         approved()
         seals.make(KEY)
@@ -105,6 +108,7 @@ class TestWholeTrail:
             file.write_bytes(whole[:length])
             assert FaultKind.EXPORT in {fault.kind for fault in verified(file).first}, length
 
+    @pytest.mark.one_stack
     def test_a_line_that_is_taken_out_doubled_or_moved_is_noticed(
         self,
         format: str,  # noqa: A002
@@ -120,6 +124,7 @@ class TestWholeTrail:
                     file.write_text("".join(damaged), newline="")
                     assert not verified(file).holds, (at, damaged)
 
+    @pytest.mark.one_stack
     def test_every_changed_character_is_noticed_and_its_line_named(
         self,
         format: str,  # noqa: A002
@@ -233,6 +238,7 @@ class TestFilters:
         assert "part of the trail" in report.remarks[0]
 
 
+@pytest.mark.one_stack
 class TestSpreadsheets:
     @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\uff1d1"])
     def test_no_cell_begins_a_formula(self, text: str, file: Path) -> None:
@@ -280,6 +286,7 @@ class TestSpreadsheets:
     def test_what_is_no_formula_is_left_alone(self, text: str) -> None:
         assert guarded(text) == text
 
+    @both_databases
     def test_people_read_who_did_what_without_parsing_anything(self, file: Path) -> None:
         ada = make.reviewer("ada")
         request_id = make.approval("Refund 12.00 EUR")
@@ -299,6 +306,7 @@ class TestSpreadsheets:
             "page",
         ]
 
+    @both_databases
     @pytest.mark.usefixtures("as_keeper")
     def test_a_title_that_a_removal_has_kept_is_read_from_there_on(self, file: Path) -> None:
         """What comes before is written before it is known."""
@@ -314,6 +322,7 @@ class TestSpreadsheets:
         assert verified(file).holds
 
 
+@pytest.mark.one_stack
 class TestOtherFiles:
     @pytest.mark.parametrize(
         "content",
@@ -440,10 +449,11 @@ def in_another_thread(act: Callable[[], object]) -> None:
 
     thread = Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(patience())
     assert not thread.is_alive()
 
 
+@pytest.mark.one_stack
 def test_the_end_says_what_everything_before_hashes_to(file: Path) -> None:
     approved()
     *before, end = export(file)

@@ -264,6 +264,7 @@ class TestPurgeHistory:
         assert (fault.kind, fault.sequence) == (FaultKind.CHANGED_ENTRY, 2)
         assert "no removal is on record" in fault.detail
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize("days", ["0", "-1", "soon", "1.5", "", "36501"])
     def test_an_impossible_number_of_days_is_misuse(self, keeper: User, days: str) -> None:
         error = refusal("purge_history", older_than=days, username="keeper")
@@ -303,6 +304,7 @@ class TestPurgeHistory:
         assert not callbacks.send_again(callback.pk)
         assert "s3cret" not in everything_on_record()
 
+    @pytest.mark.one_stack
     def test_the_log_of_the_admin_keeps_no_address_of_an_outcome(
         self, keeper: User, ann: User, settings: Settings, client: Client
     ) -> None:
@@ -320,6 +322,7 @@ class TestPurgeHistory:
         assert (logged.user, logged.object_repr) == (boss, f"callback of {id_}")
         assert "s3cret" not in everything_on_record()
 
+    @pytest.mark.one_stack
     def test_a_purged_request_still_has_a_page(self, keeper: User, ann: User) -> None:
         id_ = decided(ann)
         in_the_past()
@@ -494,6 +497,7 @@ class TestForgetPerson:
         assert "from 0 requests" in run("forget_person", f"removed-{ann.pk}", username="keeper")
         assert AuditEntry.objects.count() == entries
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize("person", ["nobody", "keeper"])
     def test_an_unknown_person_and_oneself_are_misuse(self, keeper: User, person: str) -> None:
         assert refusal("forget_person", person, username="keeper").returncode == 2

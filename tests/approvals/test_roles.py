@@ -116,6 +116,7 @@ class TestAuditor:
                 for verb in ("add", "change", "delete"):
                     assert not auditor.has_perm(f"{label}.{verb}_{name}"), name
 
+    @pytest.mark.one_stack
     def test_the_api_shows_everything_and_decides_nothing(self, auditor: User) -> None:
         client = client_of(auditor)
         for request_id in (make.approval(), make.approval(assignees=[make.user()])):
@@ -132,6 +133,7 @@ class TestAuditor:
                 assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted"), deed
             assert HumanRequest.objects.get(pk=request_id).status == "pending"
 
+    @pytest.mark.one_stack
     def test_the_pages_show_everything_without_a_form(self, auditor: User) -> None:
         client = client_of(auditor)
         request_id = make.approval("Pay the invoice", assignees=[make.user()])
@@ -140,6 +142,7 @@ class TestAuditor:
         assert "Pay the invoice" in page.content.decode()
         assert 'value="approve"' not in page.content.decode()
 
+    @pytest.mark.one_stack
     def test_the_admin_shows_everything_and_offers_nothing(self, auditor: User) -> None:
         client = client_of(auditor)
         request_id = make.approval("Pay the invoice", assignees=[make.user()])

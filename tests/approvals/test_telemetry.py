@@ -63,6 +63,7 @@ def trace_of(span: ReadableSpan) -> int:
     return int(span.context.trace_id)
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestDeciding:
     def test_a_decision_tells_its_request_and_outcome(self, spans: Spans) -> None:
@@ -93,6 +94,7 @@ class TestDeciding:
         assert not span.events
 
 
+@pytest.mark.one_stack
 @pytest.mark.django_db
 class TestWaiting:
     async def test_a_wait_is_a_span_from_its_beginning_to_its_end(self, spans: Spans) -> None:

@@ -107,6 +107,7 @@ class TestIssuing:
         assert token.expires_at - token.created_at == timedelta(hours=1)
         assert abs(token.created_at - database_now()) < timedelta(minutes=1)
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize(
         ("field", "wrong"),
         [

@@ -46,6 +46,7 @@ async def start(owner: User) -> UUID:
     return await in_database(OrchestrationManager().start, "checklist", INPUT, owner)
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("kind", SERVERS)
 async def test_every_server_executes_what_is_queued(stack: Stack, owner: User, kind: str) -> None:
     """Started before it and under it; and it gives its lease back when it is asked to stop."""
@@ -77,6 +78,7 @@ async def test_a_killed_server_goes_on_when_it_is_started_again(serve: Serve, ow
     assert await in_database(run.steps.filter(request_id__isnull=False).count) == 1
 
 
+@pytest.mark.one_stack
 async def test_a_deadline_that_passed_while_no_server_ran_is_recorded_once(serve: Serve, owner: User) -> None:
     """And the run goes on with it: the checklist's owner is asked what to do now."""
     server = serve()
@@ -96,6 +98,7 @@ def _let_pass(request_id: str) -> None:
     HumanRequest.writing.filter(pk=request_id).update(deadline=past)
 
 
+@pytest.mark.one_stack
 async def test_a_server_leaves_the_runs_of_a_living_terminal_alone(serve: Serve, owner: User) -> None:
     """Even one that it could execute; only what nobody executes is its own."""
     own = await in_database(_in_a_terminal)

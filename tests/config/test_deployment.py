@@ -37,6 +37,7 @@ def test_the_environment_passes_every_check(stack: Stack, manage: Manage, tmp_pa
     assert checked.wait() == 0, checked.output.text
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("variable", ["SAYSO_SECRET_KEY", "SAYSO_TRUSTED_ORIGINS", "REDIS_URL"])
 def test_what_is_missing_from_it_is_named(
     manage: Manage, stack: Stack, tmp_path: Path, variable: str

@@ -18,6 +18,7 @@ from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.conftest import Manage, Serve
 from tests.orchestration.watching import asked, finished
+from tests.patience import patience
 from tests.processes import Server
 from tests.stacks import Stack
 
@@ -105,15 +106,17 @@ def lines_of(server: Server) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.django_db
 class TestServed:
+    @pytest.mark.one_stack
     def test_every_line_is_json_and_has_its_request(self, serve: Serve) -> None:
         server = serve(SAYSO_LOG_FORMAT="json")
-        found = httpx.get(f"{server.url}/nowhere?token=hunter2", timeout=30, trust_env=False)
+        found = httpx.get(f"{server.url}/nowhere?token=hunter2", timeout=patience(), trust_env=False)
         server.output.wait_for("Not Found")
         (line,) = [line for line in lines_of(server) if line["event"].startswith("Not Found")]
         assert line["logger"] == "django.request"
         assert line["request_id"] == found.headers["x-request-id"]
         assert "hunter2" not in server.output.text
 
+    @pytest.mark.one_stack
     async def test_the_lines_of_a_run_name_it(self, serve: Serve) -> None:
         server = serve(SAYSO_LOG_FORMAT="json")
         owner = await in_database(factories.user)
@@ -132,7 +135,10 @@ class TestServed:
         server = serve(SAYSO_TRUSTED_PROXIES=proxies)
         ids = {
             named: httpx.get(
-                f"{server.url}/healthz/live", headers={"x-request-id": named}, timeout=30, trust_env=False
+                f"{server.url}/healthz/live",
+                headers={"x-request-id": named},
+                timeout=patience(),
+                trust_env=False,
             ).headers.get_list("x-request-id")
             for named in ("from-the-proxy.1", "two words", "x" * 101)
         }

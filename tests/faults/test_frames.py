@@ -96,6 +96,7 @@ async def test_frames_that_break_the_protocol_end_their_own_socket_alone(server:
                 assert (name, await abusing.closed() in closes(code)) == (name, True)
 
 
+@pytest.mark.one_stack
 async def test_a_flood_ends_its_own_socket_alone(server: Server) -> None:
     """Fault 11. Slowed with an error first; whoever does not stop is closed."""
     async with desk(server) as innocent:
@@ -121,6 +122,7 @@ async def test_an_answer_nested_too_deeply_is_refused_and_the_socket_goes_on(ser
         assert accepted["data"]["outcome"]["answer"] == "4711"
 
 
+@pytest.mark.one_stack
 async def test_many_abuse_it_at_once_and_others_are_served(server: Server) -> None:
     """Fault 11. Forty sockets with all of that together; each pays for itself."""
     async with desk(server) as innocent:

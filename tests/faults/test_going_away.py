@@ -80,6 +80,7 @@ async def test_a_client_that_leaves_between_commit_and_answer_wakes_who_waits_on
     assert (report.resolved, report.waits_told) == (2, 2)
 
 
+@pytest.mark.one_stack
 async def test_half_a_decision_is_none(installation: Installation) -> None:
     """Fault 14. The client is gone before all of it was sent: nothing happens, and others are served."""
     (server,) = await installation.serve()

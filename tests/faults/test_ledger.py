@@ -17,9 +17,10 @@ from orchestration.models import Run, StepRecord
 from tests import factories as make
 from tests.faults.ledger import PRECISION, Ledger, Report, audit
 from tests.in_process import as_superuser
+from tests.marks import both_databases
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 PROMPT = 60.0
 UNKNOWN = "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11"
@@ -63,6 +64,7 @@ def forged(statement: str, *values: Any) -> None:
 
 
 class TestTheTruth:
+    @both_databases
     def test_what_went_well_is_sound(self, stack: Stack, ledger: Ledger) -> None:
         decided(ledger)
         report = audited(stack, ledger)
@@ -204,6 +206,7 @@ def run(ledger: Ledger, *, status: str = "completed", recorded: str | None = "ef
 
 
 class TestRuns:
+    @both_databases
     def test_what_went_well_is_sound(self, stack: Stack, ledger: Ledger) -> None:
         ledger.ended("ann", run(ledger), "completed")
         report = audited(stack, ledger)

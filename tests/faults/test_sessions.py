@@ -19,9 +19,10 @@ from approvals import tokens
 from approvals.database import in_database
 from tests import factories
 from tests.faults.clients import Person, Program, Socket, on_record
+from tests.marks import both_databases
 from tests.processes import Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 Loss: TypeAlias = Callable[[Person], None]
 
@@ -59,6 +60,7 @@ def change_the_password_elsewhere(person: Person) -> None:
 LOSSES: list[Loss] = [log_out, let_the_session_expire, deactivate, change_the_password_elsewhere]
 
 
+@both_databases
 async def test_a_session_that_is_over_decides_nothing_and_is_closed(server: Server) -> None:
     """Fault 9. Whatever ended it: refused, 4401, and not one row is another."""
     for loss in LOSSES:

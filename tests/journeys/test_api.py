@@ -19,6 +19,7 @@ from approvals import tokens
 from approvals.models import HumanRequest
 from tests import factories as make
 from tests.conftest import Manage, Serve, program_of_the_machine
+from tests.patience import patience
 from tests.processes import PROJECT, Process, Server, bare_environment, free_port
 from tests.servers import PostgresServer
 
@@ -67,7 +68,7 @@ class Callers:
             json=body,
             headers={"Authorization": f"Bearer {token}"},
             trust_env=False,
-            timeout=30,
+            timeout=patience(),
         )
         assert answer.is_success, answer.text
         return answer.json()
@@ -142,6 +143,7 @@ class TestTheClientOfTenLines:
             assert waiting.wait() == 0
         assert self.OUTCOME in waiting.output.text
 
+    @pytest.mark.one_stack
     def test_a_decision_made_without_a_server_reaches_it(
         self, client: Callable[[Server], Process], server: Server, manage: Manage
     ) -> None:
@@ -155,6 +157,7 @@ class TestTheClientOfTenLines:
             assert waiting.wait() == 0
         assert self.OUTCOME in waiting.output.text
 
+    @pytest.mark.one_stack
     def test_it_may_be_killed_itself(
         self, client: Callable[[Server], Process], server: Server, callers: Callers
     ) -> None:
@@ -205,10 +208,11 @@ class TestTheClientOfTenLines:
         here, there = serve(), serve()
         waiting = client(here)
         callers.decide(there, asked_by(waiting))
-        assert waiting.wait(30) == 0
+        assert waiting.wait() == 0
         assert self.OUTCOME in waiting.output.text
 
 
+@pytest.mark.one_stack
 class TestExamples:
     """They do what the document says, in its order."""
 
@@ -267,7 +271,7 @@ class TestExamples:
 def until_it_listens(receiver: Process, port: str) -> None:
     while True:
         try:
-            httpx.get(f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}", timeout=patience(), trust_env=False)
         except httpx.TransportError:
             receiver.wait_briefly(0.02)
         else:
@@ -282,7 +286,7 @@ def test_a_run_started_from_outside_is_taken_up_and_ends(server: Server) -> None
         base_url=f"{server.url}/api/v1",
         headers={"Authorization": f"Bearer {secret}"},
         trust_env=False,
-        timeout=30,
+        timeout=patience(),
     ) as program:
         body = {"orchestration": "checklist", "input": {"title": "Release", "items": ["Green"]}}
         run = program.post("/runs", json=body).raise_for_status().json()

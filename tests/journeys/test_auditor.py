@@ -20,11 +20,12 @@ from approvals.models import AuditEntry, Seal
 from tests import factories as make
 from tests.approvals.test_audit_commands import Receiver
 from tests.conftest import Manage
+from tests.marks import both_databases
 from tests.processes import PROJECT
 from tests.stacks import Stack
 from tests.terminals import Terminal
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 PAGE = (PROJECT / "docs" / "audit.md").read_text()
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
@@ -97,6 +98,7 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+@both_databases
 @pytest.mark.usefixtures("as_keeper")
 def test_every_command_of_the_page_does_what_it_says(sealed: Auditor) -> None:
     """In order, but for sealing, which comes first here and is for others to do."""

@@ -52,7 +52,6 @@ def settled(callback_id: UUID, status: str, number: int) -> Callback:
             return row
 
 
-@pytest.mark.every_stack
 def test_a_decision_made_elsewhere_is_posted_and_verified(
     poster: Callable[[], Server], manage: Manage, hook: Receiver
 ) -> None:
@@ -72,6 +71,7 @@ def test_a_decision_made_elsewhere_is_posted_and_verified(
     settled(callback_of(request_id).pk, "delivered", 1)
 
 
+@pytest.mark.one_stack
 def test_a_receiver_that_fails_hangs_and_recovers_is_told_in_the_end(
     poster: Callable[[], Server], hook: Receiver
 ) -> None:
@@ -110,6 +110,7 @@ def test_what_a_killed_server_was_posting_another_posts(poster: Callable[[], Ser
     assert [posted.message_id for posted in hook.posted] == [str(callback.pk)] * 2
 
 
+@pytest.mark.one_stack
 def test_what_was_closed_while_no_server_ran_is_posted_when_one_does(
     poster: Callable[[], Server], hook: Receiver
 ) -> None:
@@ -131,6 +132,7 @@ def test_two_servers_post_each_outcome_once(poster: Callable[[], Server], hook: 
     assert sorted(posted.message_id for posted in hook.posted) == expected
 
 
+@pytest.mark.one_stack
 def test_a_receiver_that_was_not_there_is_told_when_sent_again(poster: Callable[[], Server]) -> None:
     """The administrator's button; without a restart of anything."""
     poster()
@@ -143,6 +145,7 @@ def test_a_receiver_that_was_not_there_is_told_when_sent_again(poster: Callable[
         assert len(hook.posted) == 1
 
 
+@pytest.mark.one_stack
 def test_what_the_installation_no_longer_allows_is_not_posted(serve: Serve, hook: Receiver) -> None:
     """Asked while it did; the attempt says why."""
     callback = closed(f"{hook.url}/told")

@@ -18,9 +18,10 @@ from approvals.lifecycle import Outcome
 from approvals.web.times import time_left, time_since
 from tests import factories as make
 from tests.connections import session_of
+from tests.marks import both_databases
 from tests.processes import Server
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_stack]
 
 AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
 NARROW = {"width": 360, "height": 740}
@@ -63,6 +64,7 @@ async def live(page: Page) -> None:
 # Live
 
 
+@both_databases
 async def test_new_requests_appear_and_closed_ones_stay_greyed_with_who_decided(
     at_work: Page, ravi: User
 ) -> None:
@@ -130,6 +132,7 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
     await expect(at_work.get_by_text("Nothing here fits.")).to_be_visible()
 
 
+@both_databases
 async def test_the_page_catches_up_after_the_server_was_away(
     at_work: Page, server: Server, ravi: User
 ) -> None:

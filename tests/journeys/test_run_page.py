@@ -20,9 +20,10 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run
 from tests import factories as make
 from tests.connections import session_of
+from tests.marks import both_databases
 from tests.processes import Server
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_stack]
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ async def started(name: str, given: Any, owner: User) -> UUID:
     return await in_database(OrchestrationManager().start, name, given, owner)
 
 
+@both_databases
 async def test_a_run_is_followed_from_its_first_question_to_its_result(
     at_work: Page, server: Server, olga: User, tmp_path: Path
 ) -> None:

@@ -14,8 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Run
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 RUNS = "/admin/orchestration/run/"
 
@@ -30,6 +31,7 @@ def queued(owner: User, directory: Path) -> str:
     return str(OrchestrationManager().start("disk_cleanup", {"directory": str(directory)}, owner))
 
 
+@both_databases
 def test_staff_see_their_own_runs_and_with_permission_all(tmp_path: Path) -> None:
     sam, vera = make.user("sam", is_staff=True), make.user("vera", may=("view_run",), is_staff=True)
     own, foreign = queued(sam, tmp_path), queued(make.user("ana"), tmp_path)
@@ -118,6 +120,7 @@ def test_a_request_leads_to_its_run_and_shows_its_plan(tmp_path: Path) -> None:
     assert "Remove 3 files" not in page
 
 
+@both_databases
 def test_requests_are_filtered_by_the_orchestration_that_asked(tmp_path: Path) -> None:
     sam = make.user("sam", is_staff=True)
     asked_by(queued(sam, tmp_path), "Remove these files?", assignees=[sam])
@@ -129,6 +132,7 @@ def test_requests_are_filtered_by_the_orchestration_that_asked(tmp_path: Path) -
         assert name in page.content.decode()
 
 
+@both_databases
 @pytest.mark.parametrize(
     ("query", "found"),
     [

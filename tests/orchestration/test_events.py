@@ -133,7 +133,6 @@ class TestSynchronousCode:
             config.set_clarification_result("q", 5)  # type: ignore[arg-type]  # that is the point
 
 
-@pytest.mark.every_stack
 class TestWaiting:
     async def test_a_result_wakes_every_waiter(self, config: OrchestrationConfig) -> None:
         config.set_approval_pending("plan-1")
@@ -212,6 +211,7 @@ class TestTimeouts:
         assert await first
         assert await second
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize("given", [-1, float("nan")])
     async def test_an_impossible_one_is_refused(self, config: OrchestrationConfig, given: float) -> None:
         config.set_approval_pending("plan-1")
@@ -292,7 +292,6 @@ class TestHandedOver:
         with pytest.raises(KeyError):
             await config.wait_for_clarification("q")
 
-    @pytest.mark.every_stack
     def test_the_write_survives_the_end_of_the_program(
         self, config: OrchestrationConfig, manage: Manage
     ) -> None:

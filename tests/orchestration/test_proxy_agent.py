@@ -26,6 +26,7 @@ async def ben(stack: object) -> User:
     return await in_database(factories.user, "ben")
 
 
+@pytest.mark.one_stack
 async def test_the_person_learns_who_asks(runtime: Runtime, ben: User) -> None:
     run = await begin(runtime, "tests_writer", ben)
     request = await run.answer("friendly", "Which tone?")
@@ -34,6 +35,7 @@ async def test_the_person_learns_who_asks(runtime: Runtime, ben: User) -> None:
     assert (await run.finished())["result"] == "friendly"
 
 
+@pytest.mark.one_stack
 async def test_without_an_answer_the_agent_is_told_so(runtime: Runtime, ben: User) -> None:
     run = await begin(runtime, "tests_writer", ben, timeout=0.01)
     finished = await run.finished()

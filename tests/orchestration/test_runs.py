@@ -17,7 +17,10 @@ from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orches
 from orchestration.exceptions import NeedsKey
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.marks import both_databases
 from tests.orchestration.watching import asked, finished
+
+pytestmark = both_databases
 
 
 async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User) -> None:

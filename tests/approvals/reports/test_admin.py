@@ -16,8 +16,9 @@ from approvals.reports import By, Period, report
 from orchestration.models import Run, RunStatus
 from tests import factories as make
 from tests.approvals.reports.records import Asked, after, put_on_record
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 DAY = 86_400
 PAGE = "/admin/reports/"
@@ -65,6 +66,7 @@ def record() -> None:
     )
 
 
+@both_databases
 @pytest.mark.parametrize("by", list(By))
 def test_each_figure_leads_to_as_many_rows_as_it_says(auditor: Client, record: None, by: By) -> None:
     """Whatever is counted, of all requests and of every part."""
@@ -74,6 +76,7 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(auditor: Client, record: N
     assert_listed(auditor, counts)
 
 
+@both_databases
 @pytest.mark.parametrize(("plot", "least"), [("outcomes", 12), ("backlog", 3), ("week", 24)])
 def test_each_figure_behind_a_plot_leads_to_as_many_rows_as_it_says(
     auditor: Client, record: None, plot: str, least: int
@@ -107,6 +110,7 @@ def assert_listed(auditor: Client, counts: set[tuple[str, int]]) -> None:
         assert len(listed.context["cl"].result_list) == count, url
 
 
+@both_databases
 def test_times_lead_to_what_was_decided(auditor: Client, record: None) -> None:
     page = auditor.get(f"{PAGE}?{PERIOD}&by=kind").content.decode()
     found = report(Period(since=after(0), until=after(3 * DAY)), By.KIND)
@@ -116,11 +120,13 @@ def test_times_lead_to_what_was_decided(auditor: Client, record: None) -> None:
     assert len(listed) == found.total.decided > 0
 
 
+@both_databases
 @pytest.mark.parametrize("moment", ["soon", "2026-02-31", "9999-12-31T23:59:59-10:00", "%00"])
 def test_what_was_open_at_no_moment_is_no_error(auditor: Client, record: None, moment: str) -> None:
     assert auditor.get(f"/admin/approvals/humanrequest/?open_at={moment}").status_code == 200
 
 
+@both_databases
 @pytest.mark.parametrize("hour", ["7-00", "0-24", "1", "monday", "\u0661-01", "%00", "1" * 30])
 def test_what_was_opened_in_no_hour_is_no_error(auditor: Client, record: None, hour: str) -> None:
     assert auditor.get(f"/admin/approvals/humanrequest/?opened_in={hour}").status_code == 200

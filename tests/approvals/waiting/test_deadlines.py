@@ -22,7 +22,7 @@ from approvals.waiting.outages import Outage
 from tests import factories as make
 from tests.approvals.waiting.conftest import running, until
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_stack]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import Error, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from approvals import deciding, selectors
 from approvals.commands import Actor
@@ -23,7 +25,7 @@ from approvals.waiting.registry import Registry
 from tests import factories as make
 from tests.approvals.waiting.conftest import running, until
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_stack]
+pytestmark = pytest.mark.django_db
 
 PROGRAM = Actor.program()
 
@@ -69,10 +71,18 @@ async def test_a_missing_row_wakes_with_nothing() -> None:
     assert await waiter is None
 
 
-async def test_nobody_waits_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_no_query(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """On no connection of any thread: where DEBUG is on, each logs what it asks."""
+    settings.DEBUG = True
     waiting = Waiting()
-    monkeypatch.setattr(selectors, "look", None)
-    await waiting.looks.look([uuid4()])
+    request_id = UUID(await in_database(make.approval))
+    with caplog.at_level(logging.DEBUG, "django.db.backends"):
+        caplog.clear()
+        await waiting.looks.look([request_id])
+        assert caplog.records == []
+        waiting.for_(request_id)
+        await waiting.looks.look([request_id])
+        assert caplog.records
 
 
 async def test_what_is_closed_is_found_by_one_query() -> None:

@@ -170,7 +170,6 @@ class TestReach:
         assert found.told[1:] == [("requests", [late])]
 
 
-@pytest.mark.every_stack
 @pytest.mark.django_db
 class TestRequests:
     async def test_a_request_that_changed_is_found(self, found: Found) -> None:

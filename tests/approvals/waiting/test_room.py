@@ -30,7 +30,7 @@ from tests.conftest import Manage
 from tests.servers import PostgresServer, RedisServer
 from tests.stacks import Stack
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_stack]
+pytestmark = pytest.mark.django_db
 
 PROGRAM = Actor.program()
 NEVER = 3600.0
@@ -61,6 +61,7 @@ async def looked(room: WaitingRoom) -> None:
 
 
 class TestWait:
+    @pytest.mark.every_stack
     async def test_a_decision_wakes_who_waits(self, room: WaitingRoom) -> None:
         request_id = await approval()
         (task,) = await waiting(room, request_id)
@@ -172,6 +173,7 @@ class TestDeadline:
 
 
 class TestLostHints:
+    @pytest.mark.every_stack
     async def test_the_recheck_finds_what_a_lost_hint_was_about(
         self, settings: Settings, deaf_and_dumb: None, room: WaitingRoom
     ) -> None:
@@ -216,6 +218,7 @@ class TestLostHints:
             hints.send("requests", [request_id])
         assert await task == decided
 
+    @pytest.mark.every_stack
     async def test_a_hint_of_another_process_is_followed_at_once(
         self, stack: Stack, deaf_and_dumb: None, other_process: Any, room: WaitingRoom
     ) -> None:
@@ -229,6 +232,7 @@ class TestLostHints:
                 await asyncio.sleep(0)
         assert await task == decided
 
+    @pytest.mark.every_stack
     async def test_a_command_in_another_process_wakes_this_one(
         self, stack: Stack, settings: Settings, manage: Manage
     ) -> None:

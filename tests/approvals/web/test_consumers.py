@@ -49,7 +49,6 @@ async def answer_to(connection: Connection, ref: Any) -> dict[str, Any]:
 # What a client may do
 
 
-@pytest.mark.every_stack
 async def test_a_decision_is_carried_out_and_its_outcome_returned() -> None:
     ada = await made(factories.user, "ada")
     request = await made(factories.approval, assignees=[ada])
@@ -89,6 +88,7 @@ async def test_edited_arguments_are_kept() -> None:
         assert (await answer_to(connection, 1))["data"]["outcome"]["arguments"] == {"amount": "8"}
 
 
+@pytest.mark.one_stack
 async def test_a_ping_is_answered() -> None:
     async with await Connection.of(await made(factories.user)) as connection:
         await connection.opened()
@@ -137,6 +137,7 @@ async def test_who_may_see_but_not_decide_is_told_so() -> None:
     assert (await trail(request))[-1].event == "refused"
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize(
     ("kind", "data", "field"),
     [
@@ -159,6 +160,7 @@ async def test_what_breaks_a_rule_is_refused_with_its_field(
     assert (await in_database(selectors.requests_by_id, [request]))[0].status == "pending"
 
 
+@pytest.mark.one_stack
 async def test_an_answer_nested_too_deeply_is_refused() -> None:
     ada = await made(factories.user)
     request = await made(factories.clarification, assignees=[ada])
@@ -281,7 +283,6 @@ def deactivate(ada: User, session_key: str) -> None:
 ENDS = [log_out, expire, change_password, deactivate]
 
 
-@pytest.mark.every_stack
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_session_that_is_over_decides_nothing(end: Callable[[User, str], None]) -> None:
     ada = await made(factories.user)
@@ -332,7 +333,6 @@ async def test_only_the_session_that_is_over_is_closed() -> None:
         assert await gone.until_closed() == 4401
 
 
-@pytest.mark.every_stack
 async def test_permission_that_was_taken_away_decides_nothing() -> None:
     ada = await made(factories.reviewer)
     request = await made(factories.approval, requester=ada)
@@ -368,6 +368,7 @@ async def test_without_a_session_the_connection_is_closed(session_key: str) -> N
         assert closed.value.code == 4401
 
 
+@pytest.mark.one_stack
 async def test_an_anonymous_session_is_closed() -> None:
     def anonymous() -> str:
         session = Client().session
@@ -422,6 +423,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("frame", HOSTILE, ids=lambda frame: repr(frame[:20]))
 async def test_a_malformed_frame_is_answered_with_an_error(frame: str | bytes) -> None:
     async with await Connection.of(await made(factories.user)) as connection:
@@ -432,6 +434,7 @@ async def test_a_malformed_frame_is_answered_with_an_error(frame: str | bytes) -
         assert (await connection.next("pong"))["ref"] == 1
 
 
+@pytest.mark.one_stack
 async def test_a_frame_of_two_mebibytes_is_refused() -> None:
     async with await Connection.of(await made(factories.user)) as connection:
         await connection.opened()
@@ -439,6 +442,7 @@ async def test_a_frame_of_two_mebibytes_is_refused() -> None:
         assert (await connection.next("error"))["data"]["code"] == "invalid"
 
 
+@pytest.mark.one_stack
 async def test_abuse_closes_its_own_connection_and_no_other() -> None:
     ada, mallory = await made(factories.user), await made(factories.user)
     async with await Connection.of(mallory) as abusing, await Connection.of(ada) as connection:
@@ -453,6 +457,7 @@ async def test_abuse_closes_its_own_connection_and_no_other() -> None:
         await connection.next("pong")
 
 
+@pytest.mark.one_stack
 async def test_flooding_is_slowed_and_then_closed() -> None:
     ada, mallory = await made(factories.user), await made(factories.user)
     async with await Connection.of(mallory) as flooding, await Connection.of(ada) as connection:
@@ -468,6 +473,7 @@ async def test_flooding_is_slowed_and_then_closed() -> None:
         await connection.next("pong")
 
 
+@pytest.mark.one_stack
 async def test_large_frames_cost_more_of_the_allowance() -> None:
     async with await Connection.of(await made(factories.user)) as connection:
         await connection.opened()
@@ -511,6 +517,7 @@ class SlowReader:
         return found[-1]
 
 
+@pytest.mark.one_stack
 async def test_a_slow_reader_costs_little_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """News beyond the bound are dropped; once it reads again it gets a snapshot instead."""
     monkeypatch.setattr(outbox, "FRAMES", 3)
@@ -533,6 +540,7 @@ async def test_a_slow_reader_costs_little_and_catches_up(monkeypatch: pytest.Mon
     await running
 
 
+@pytest.mark.one_stack
 async def test_a_client_that_asks_without_reading_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "FRAMES", 3)
     monkeypatch.setattr(outbox, "ANSWERS", 5)

@@ -62,7 +62,6 @@ async def settled(*connections: tuple[Connection, User]) -> None:
         assert connection.requests == await fresh(person)
 
 
-@pytest.mark.every_stack
 async def test_hello_then_the_pending_requests_in_the_inboxs_order() -> None:
     ada = await made(factories.user, "ada")
     later = await made(factories.approval, timeout=900.0, assignees=[ada])
@@ -214,7 +213,6 @@ def _permit(person: User) -> None:
     person.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
 
 
-@pytest.mark.every_stack
 async def test_hints_that_come_twice_late_or_for_nothing_change_nothing() -> None:
     ada = await made(factories.user)
     async with await Connection.of(ada) as connection:

@@ -69,7 +69,6 @@ async def answer_to(connection: Connection, ref: Any) -> dict[str, Any]:
 # What it may do
 
 
-@pytest.mark.every_stack
 async def test_it_shows_the_users_inbox_live_and_decides_as_the_user() -> None:
     """The trail says that it was by WebSocket, and by which token."""
     agent = await program()
@@ -99,6 +98,7 @@ async def test_it_answers_questions() -> None:
         assert (await answer_to(connection, 1))["data"]["outcome"]["answer"] == "4711"
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize(
     ("kind", "data"), [("decide", {"decision": "approve"}), ("answer", {"answer": "yes"})]
 )
@@ -116,6 +116,7 @@ async def test_without_the_scope_decide_it_only_watches(kind: str, data: dict[st
     assert await status_of(request) == "pending"
 
 
+@pytest.mark.one_stack
 async def test_without_the_scope_read_it_is_told_so_and_closed() -> None:
     agent = await program("ask", "decide")
     async with agent.connection() as connection:
@@ -250,7 +251,6 @@ async def test_a_token_that_is_over_is_found_out_by_the_regular_check(end: Calla
         assert await connection.until_closed() == 4401
 
 
-@pytest.mark.every_stack
 async def test_a_revoked_token_closes_its_connections_at_once_and_no_others() -> None:
     """Nothing else need happen: neither an event, nor an act, nor the regular check."""
     agent = await program()
@@ -273,6 +273,7 @@ async def test_a_revoked_token_closes_its_connections_at_once_and_no_others() ->
             assert list(each.requests) == [request]
 
 
+@pytest.mark.one_stack
 async def test_who_leaves_before_the_token_was_looked_up_takes_no_seat() -> None:
     agent = await program()
     async with agent.connection():

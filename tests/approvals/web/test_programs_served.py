@@ -22,6 +22,7 @@ from approvals.database import in_database
 from tests import factories
 from tests.conftest import Serve
 from tests.connections import ABNORMAL
+from tests.patience import patience
 from tests.processes import Server
 
 pytestmark = pytest.mark.django_db
@@ -52,13 +53,13 @@ class Program:
 
 
 async def heard(connection: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience()):
         frame: dict[str, Any] = json.loads(await connection.recv())
         return frame
 
 
 async def closed(connection: ClientConnection) -> int:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience()):
         try:
             while True:
                 await connection.recv()
@@ -70,7 +71,6 @@ def outcome_at(server: Server, request_id: str) -> str:
     return f"{server.url}/api/v1/requests/{request_id}/outcome"
 
 
-@pytest.mark.every_stack
 async def test_what_another_process_decides_ends_a_wait(server: Server) -> None:
     """With either layer: by the hint, or by the re-check where the layer does not cross processes."""
     program = await in_database(Program, "ask")
@@ -85,7 +85,6 @@ async def test_what_another_process_decides_ends_a_wait(server: Server) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "approved")
 
 
-@pytest.mark.every_stack
 async def test_a_token_revoked_in_another_process_ends_its_waits_and_sockets(server: Server) -> None:
     program = await in_database(Program, "ask", "read")
     request = await in_database(factories.approval, requester=program.user)

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from approvals.database import in_database
 from tests import factories
 from tests.connections import ABNORMAL, closes, session_of
+from tests.patience import patience
 from tests.processes import Server
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +38,7 @@ async def browser(server: Server, person: User, **headers: str) -> AsyncIterator
 
 async def heard(connection: ClientConnection, kind: str | None = None) -> dict[str, Any]:
     """The next frame, or the next one of this kind."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience()):
         while True:
             frame: dict[str, Any] = json.loads(await connection.recv())
             if kind in (None, frame["type"]):
@@ -45,7 +46,7 @@ async def heard(connection: ClientConnection, kind: str | None = None) -> dict[s
 
 
 async def closed(connection: ClientConnection) -> int:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience()):
         try:
             while True:
                 await connection.recv()
@@ -71,6 +72,7 @@ async def test_what_another_process_opens_appears_and_can_be_decided(server: Ser
         assert accepted["data"]["outcome"]["decided_by"] == "ada"
 
 
+@pytest.mark.one_stack
 async def test_frames_that_are_too_large_end_only_their_own_connection(server: Server) -> None:
     ada, mallory = await in_database(factories.user), await in_database(factories.user)
     async with browser(server, ada) as connection:

@@ -18,8 +18,9 @@ from approvals.database import database_now
 from approvals.exceptions import Busy
 from approvals.lifecycle import Outcome
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 REFUND = {"amount": "12.00", "to": "ACME"}
 AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
@@ -76,6 +77,7 @@ class TestWho:
         assert response.status_code == 302
         assert response["Location"] == f"/accounts/login/?next={path}"
 
+    @both_databases
     def test_what_may_not_be_seen_is_as_unknown_as_what_does_not_exist(self, client: Client) -> None:
         """Reading, deciding, withdrawing and the raw arguments alike."""
         foreign = make.approval("Secret", assignees=[make.user()])
@@ -115,6 +117,7 @@ class TestWho:
 
 
 class TestInbox:
+    @both_databases
     def test_what_is_due_first_comes_first_then_what_waits_longest(self, client: Client, ravi: User) -> None:
         make.clarification("Old", assignees=[ravi], timeout=None)
         make.approval("Later", assignees=[ravi], timeout=900)
@@ -123,6 +126,7 @@ class TestInbox:
         make.approval("Foreign", assignees=[make.user()])
         assert titles(client.get("/")) == ["Sooner", "Later", "Old", "New"]
 
+    @both_databases
     @pytest.mark.parametrize(
         ("query", "shown"),
         [
@@ -174,6 +178,7 @@ class TestInbox:
             make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
         assert queries() == few
 
+    @both_databases
     def test_rows_by_id_are_those_that_fit_and_those_that_closed(self, client: Client, ravi: User) -> None:
         """What a live page asks for when it hears of changes; nothing that it may not see."""
         waits = make.approval("Waits", assignees=[ravi])
@@ -196,6 +201,7 @@ class TestInbox:
 
 
 class TestRequest:
+    @both_databases
     def test_it_says_what_who_when_and_what_if_nobody_does(self, client: Client, ravi: User) -> None:
         olga = make.user("olga")
         request = make.approval(
@@ -281,6 +287,7 @@ class TestRequest:
 
 
 class TestDeciding:
+    @both_databases
     def test_an_approval_is_on_record_and_the_browser_sent_to_it(self, client: Client, ravi: User) -> None:
         request = make.approval(assignees=[ravi])
         response = client.post(page(request) + "?show=mine", {"decision": "approve", "comment": "Fine."})

@@ -30,10 +30,14 @@ from approvals.webhooks.postman import CONCURRENT, IDLE, LONGEST_SLEEP, Poster, 
 from tests import factories as make
 from tests.approvals.webhooks.outcomes import aclosed, again, attempts, closed, make_due
 from tests.approvals.webhooks.receiver import Posted, Receiver, receiver
+from tests.patience import patience
 from tests.processes import free_port
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
+
+# Several times as many as may be under way.
+MANY = 100
 
 Start = Callable[..., Awaitable[Postman]]
 
@@ -112,7 +116,6 @@ async def due_now(callback_id: UUID) -> None:
 
 
 class TestDelivering:
-    @pytest.mark.every_stack
     async def test_an_outcome_is_posted_once_and_can_be_verified(self, start: Start, hook: Receiver) -> None:
         """The main job."""
         await start()
@@ -130,6 +133,7 @@ class TestDelivering:
         assert (attempt.status_code, attempt.error) == (200, "")
         assert 0 < attempt.seconds < 30
 
+    @pytest.mark.one_stack
     async def test_what_closed_before_it_started_is_posted_when_it_does(
         self, start: Start, hook: Receiver
     ) -> None:
@@ -137,6 +141,7 @@ class TestDelivering:
         await start()
         await settled(callback.pk, "delivered")
 
+    @pytest.mark.one_stack
     async def test_a_receiver_that_fails_and_recovers_gets_the_same_message(
         self, start: Start, hook: Receiver
     ) -> None:
@@ -150,6 +155,7 @@ class TestDelivering:
         assert len({(posted.message_id, posted.body) for posted in hook.posted}) == 1
         assert [attempt.status_code for attempt in await in_database(attempts, row)] == [500, 503, 200]
 
+    @pytest.mark.one_stack
     async def test_it_comes_back_by_itself_when_a_pause_is_over(
         self, start: Start, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -159,6 +165,7 @@ class TestDelivering:
         (callback_id,) = await aclosed(f"{hook.url}/told")
         await settled(callback_id, "delivered", 6)
 
+    @pytest.mark.one_stack
     async def test_a_receiver_that_hangs_gets_it_later(self, start: Start, hook: Receiver) -> None:
         await start(Posting(timeout=0.1))
         (callback_id,) = await aclosed(f"{hook.url}/hang")
@@ -166,6 +173,7 @@ class TestDelivering:
         (attempt,) = await in_database(attempts, row)
         assert (attempt.status_code, attempt.error) == (None, "There was no answer within 0.1 s.")
 
+    @pytest.mark.one_stack
     async def test_a_receiver_that_is_not_there_gets_it_later(self, start: Start, allowed: None) -> None:
         await start()
         port = free_port()
@@ -176,11 +184,13 @@ class TestDelivering:
             await settled(callback_id, "delivered", 2)
             assert len(hook.posted) == 1
 
+    @pytest.mark.one_stack
     async def test_gone_ends_it_at_once(self, start: Start, hook: Receiver) -> None:
         await start()
         (callback_id,) = await aclosed(f"{hook.url}/status/410")
         await settled(callback_id, "given_up", 1)
 
+    @pytest.mark.one_stack
     async def test_after_a_day_it_is_given_up(self, start: Start, hook: Receiver) -> None:
         hook.answers = [500] * 3
         await start()
@@ -192,6 +202,7 @@ class TestDelivering:
         await settled(callback_id, "given_up", 2)
         assert len(hook.posted) == 2
 
+    @pytest.mark.one_stack
     async def test_a_name_of_a_private_address_gets_nothing(
         self, start: Start, hook: Receiver, settings: Settings
     ) -> None:
@@ -235,14 +246,14 @@ class TestNeverBeforeTheCommit:
         def slow(*arguments: Any) -> Any:
             found = enqueue(*arguments)
             written.set()
-            assert commit.wait(30)
+            assert commit.wait(patience())
             return found
 
         postman = await start()
         request_id = await in_database(make.approval, callback_url=f"{hook.url}/told")
         monkeypatch.setattr(callbacks, "enqueue", slow)
         withdrawal = asyncio.create_task(deciding.awithdraw(Actor.program(), request_id))
-        assert await asyncio.to_thread(written.wait, 30)
+        assert await asyncio.to_thread(written.wait, patience())
         for _ in range(3):
             await postman.look_everywhere()
             assert await in_database(module._claim, CONCURRENT, Counter()) == ([], IDLE)
@@ -271,6 +282,7 @@ class TestNeverBeforeTheCommit:
         assert [posted.path for posted in hook.posted] == ["/other"]
 
 
+@pytest.mark.one_stack
 class TestManyReceivers:
     async def test_one_that_fails_does_not_delay_the_others(self, start: Start, hook: Receiver) -> None:
         await start()
@@ -290,17 +302,17 @@ class TestManyReceivers:
             assert hook.most_at_once <= AT_ONE_RECEIVER
             hook.closing.set()
 
-    async def test_a_thousand_at_once_are_posted_a_few_at_a_time(self, start: Start, allowed: None) -> None:
+    async def test_many_at_once_are_posted_a_few_at_a_time(self, start: Start, allowed: None) -> None:
         counting = Counting()
         with ExitStack() as running:
             hooks = [running.enter_context(receiver()) for _ in range(5)]
-            ids = await aclosed(*[f"{hooks[number % 5].url}/told" for number in range(1000)])
+            ids = await aclosed(*[f"{hooks[number % 5].url}/told" for number in range(MANY)])
             await start(counting)
             await in_database(_until_none_waits)
             assert sorted(counting.posted) == sorted(map(str, ids))
             assert 1 < counting.most_at_once <= CONCURRENT
             assert max(hook.most_at_once for hook in hooks) <= AT_ONE_RECEIVER
-            assert await in_database(CallbackAttempt.objects.filter(status_code=200).count) == 1000
+            assert await in_database(CallbackAttempt.objects.filter(status_code=200).count) == MANY
 
 
 class TestTrouble:
@@ -336,6 +348,7 @@ class TestTrouble:
         await settled(callback_id, "delivered", 1)
         assert len(hook.posted) == 1
 
+    @pytest.mark.one_stack
     async def test_a_mistake_of_our_own_fails_one_attempt_only(
         self, start: Start, hook: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -376,6 +389,7 @@ class TestTrouble:
         await settled(first, "delivered", 1)
 
 
+@pytest.mark.one_stack
 class TestItsDay:
     async def test_with_nothing_to_do_it_asks_nothing(
         self, start: Start, settings: Settings, monkeypatch: pytest.MonkeyPatch

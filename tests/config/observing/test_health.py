@@ -74,6 +74,7 @@ class TestReady:
         finally:
             await stop_runtime()
 
+    @pytest.mark.one_stack
     async def test_parts_that_do_not_run_are_named(self) -> None:
         faults = await Readiness().faults()
         assert {name for name, fault in faults.items() if fault} == {"listener", "deadline_keeper", "engine"}
@@ -97,6 +98,7 @@ class TestReady:
             await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_applied(*first))
         assert fault == "1 not applied"
 
+    @pytest.mark.one_stack
     async def test_a_deadline_that_nobody_keeps_is_noticed(self) -> None:
         """Not at once: whoever keeps it needs a moment."""
         request_id = await in_database(factories.approval, timeout=3600.0)

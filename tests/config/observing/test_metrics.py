@@ -25,6 +25,7 @@ from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.config.observing.served import Numbers, asked, labelled, numbers, parsed, until_ready
 from tests.conftest import Manage, Serve
+from tests.patience import patience
 from tests.processes import Server, free_port
 from tests.servers import PostgresServer, RedisServer
 from tests.stacks import Stack
@@ -57,6 +58,7 @@ def _set_deadline(request_id: str, seconds_ago: float) -> None:
 
 @pytest.mark.django_db
 class TestCounting:
+    @pytest.mark.one_stack
     def test_each_end_is_counted_once_by_outcome_and_channel(self) -> None:
         approved, answered = _decided("approved", "page"), _decided("answered", "api")
         opened = Counted("sayso_requests_opened_total", kind="approval")
@@ -70,6 +72,7 @@ class TestCounting:
         deciding.answer(factories.actor(rita, Channel.API), question, "1200")
         assert [approved(), answered(), opened(), refused()] == [1, 1, 1, 1]
 
+    @pytest.mark.one_stack
     def test_a_vote_that_decides_nothing_yet_is_no_decision(self) -> None:
         approved = _decided("approved", "page")
         people = [factories.reviewer(), factories.reviewer()]
@@ -91,12 +94,14 @@ class TestCounting:
             deciding.decide(factories.actor(factories.reviewer()), request_id, "approve")
         assert [timed_out(), effect(), late(), below(), within()] == [1, 1, 1, 0, 1]
 
+    @pytest.mark.one_stack
     def test_the_writer_tells_its_batches(self) -> None:
         batches, commands = Counted("sayso_writer_batch_size_count"), Counted("sayso_writer_batch_size_sum")
         took = Counted("sayso_writer_batch_seconds_count")
         factories.approval()
         assert [batches(), commands(), took()] == [1, 1, 1]
 
+    @pytest.mark.one_stack
     async def test_a_resumed_wait_is_measured(self) -> None:
         """From what the row says to the waiter; who comes too late to wait has not been resumed."""
         resumed = Counted("sayso_resume_seconds_count")
@@ -145,7 +150,7 @@ class TestCounting:
 @pytest.fixture
 def program(server: Server) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {_token(factories.reviewer())}"}
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=patience()) as client:
         yield client
 
 
@@ -169,6 +174,7 @@ class TestServed:
         assert told[labelled("sayso_writer_queue_length")] == 0
         assert told[labelled("process_resident_memory_bytes")] > 0
 
+    @pytest.mark.one_stack
     async def test_runs_are_told_by_status(self, server: Server) -> None:
         owner = await in_database(factories.user)
         given = {"title": "Release", "items": ["Tests are green"]}
@@ -182,6 +188,7 @@ class TestServed:
         assert told[labelled("sayso_runs_ended_total", status="completed")] == 1
         assert told[labelled("sayso_resume_seconds_count")] == 1
 
+    @pytest.mark.one_stack
     def test_programs_that_ask_for_it_get_openmetrics(self, server: Server) -> None:
         answer = asked(server, "/metrics", accept="application/openmetrics-text; version=1.0.0")
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -193,7 +200,7 @@ class TestServed:
         environment = stack.environment | {"SAYSO_ENGINE": "procrastinate"}
         worker = manage("work", "--metrics", port, environment=environment)
         worker.output.wait_for("works on up to")
-        told = parsed(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30, trust_env=False).text)
+        told = parsed(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=patience(), trust_env=False).text)
         assert told[labelled("sayso_runs_executing")] == 0
         assert told[labelled("sayso_waits")] == 0
         assert told[labelled("process_resident_memory_bytes")] > 0
@@ -211,7 +218,7 @@ class TestServed:
             json={"orchestration": "checklist", "input": given},
             headers={"authorization": f"Bearer {_token(factories.user(may=('add_run',)))}"},
             trust_env=False,
-            timeout=30,
+            timeout=patience(),
         )
         assert started.status_code == 201, started.text
         told = numbers(server)

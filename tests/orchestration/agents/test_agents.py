@@ -20,9 +20,12 @@ from orchestration.interruptions import Way
 from orchestration.manager import OrchestrationManager
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.marks import every_engine
 from tests.orchestration import watching
 from tests.orchestration.agents.web_server import WebServer
 from tests.orchestration.people import Attended, begin
+
+pytestmark = pytest.mark.one_stack
 
 
 async def start(
@@ -48,6 +51,7 @@ class TestCommand:
     def allowed(self, settings: Settings) -> None:
         settings.SAYSO_COMMANDS = [sys.executable, "sh", "no-such-program"]
 
+    @every_engine
     async def test_output_is_the_result_and_is_shown(self, runtime: Runtime, owner: User) -> None:
         """A name on the list is looked up; the page shows what the program says."""
         run = await start(
@@ -67,6 +71,7 @@ class TestCommand:
         await asyncio.to_thread((tmp_path / "go").write_text, "last\n")
         assert (await run.finished())["result"] == "first\nlast\n"
 
+    @every_engine
     async def test_a_cancelled_run_kills_its_program(
         self, runtime: Runtime, owner: User, tmp_path: Path
     ) -> None:
@@ -373,6 +378,7 @@ class TestInterrupted:
         assert (await run.finished())["status"] == "completed"
         assert len(mail.outbox) == 1
 
+    @every_engine
     async def test_a_program_is_not_run_again_unasked(
         self, runtime: Runtime, owner: User, settings: Settings, tmp_path: Path
     ) -> None:

@@ -12,7 +12,10 @@ from orchestration.exceptions import InvalidInput
 from orchestration.ready_made.checklist import AGAIN, SKIP, STOP
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.marks import every_engine
 from tests.orchestration.people import Attended, begin
+
+pytestmark = pytest.mark.one_stack
 
 
 async def start(runtime: Runtime, owner: User, *items: Any, **more: Any) -> Attended:
@@ -23,6 +26,7 @@ def states(run: dict[str, Any]) -> list[str]:
     return [shown["state"] for shown in run["plan"]]
 
 
+@every_engine
 async def test_confirmed_items_are_reported_with_names_and_notes(runtime: Runtime, owner: User) -> None:
     run = await start(runtime, owner, "Tests are green", {"title": "Backup", "details": "Last night's"})
     first = await run.approve("Release 2.4: Tests are green", comment="412 passed")

@@ -17,9 +17,12 @@ from orchestration.manager import OrchestrationManager
 from orchestration.ready_made import disk, disk_cleanup
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
+from tests.marks import both_databases, every_engine
 from tests.orchestration import watching
 from tests.orchestration.people import begin
 from tests.stacks import Stack
+
+pytestmark = pytest.mark.one_stack
 
 PICK = "Which files shall be removed?"
 
@@ -30,6 +33,7 @@ def write(path: Path, size: int) -> Path:
     return path
 
 
+@every_engine
 async def test_what_is_picked_and_approved_is_removed(runtime: Runtime, owner: User, tmp_path: Path) -> None:
     """The main job, from the search to the report."""
     large, small, middle = (
@@ -199,6 +203,7 @@ async def test_a_directory_lost_before_the_search_fails_the_run(
     assert "No such file" in finished["error"]
 
 
+@both_databases
 async def test_a_new_owner_of_the_run_asks_nothing_again(stack: Stack, owner: User, tmp_path: Path) -> None:
     """Decided while no process executed the run: what was approved is done by the next one."""
     path = write(tmp_path / "file", 10)

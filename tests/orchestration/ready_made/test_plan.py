@@ -19,9 +19,12 @@ from orchestration.ready_made.plan import carry_out
 from orchestration.runs import Run
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
+from tests.marks import both_databases, every_engine
 from tests.orchestration import watching
 from tests.orchestration.people import Attended, begin
 from tests.stacks import Stack
+
+pytestmark = pytest.mark.one_stack
 
 # What the agents of these tests have done, and how often planners were asked.
 done: list[str] = []
@@ -62,6 +65,7 @@ def states(run: dict[str, Any]) -> list[str]:
 
 
 class TestPlan:
+    @every_engine
     async def test_approved_steps_are_carried_out_in_order(self, runtime: Runtime, owner: User) -> None:
         """The approval is of exactly the steps, and nothing happens before it."""
         steps = [step("door", arguments={"colour": "red"}), step("wall")]
@@ -170,6 +174,7 @@ class TestPlan:
         await run.answer("blue", "Which colour?")
         assert (await run.finished())["result"].endswith("ask: blue")
 
+    @both_databases
     async def test_a_new_owner_of_the_run_goes_on_where_it_was(self, stack: Stack, owner: User) -> None:
         """Nothing is done twice, nothing is asked twice."""
         run = await start(await start_runtime(), owner, step("door"), step("wall", approval=True))
@@ -303,6 +308,7 @@ async def three_rounds(run: Run) -> str:
 
 
 class TestPlanner:
+    @every_engine
     async def test_feedback_leads_to_a_plan_that_is_approved_anew(
         self, runtime: Runtime, owner: User
     ) -> None:

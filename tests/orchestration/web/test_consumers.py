@@ -23,6 +23,7 @@ from orchestration.web.hub import run_hub
 from orchestration.web.routing import websocket_urlpatterns
 from tests import factories
 from tests.connections import Closed, Connection
+from tests.marks import both_databases
 from tests.orchestration import watching
 
 routes = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
@@ -103,7 +104,6 @@ async def chatter(run: Run, *, count: int) -> None:
         await run.say("chatter", str(number))
 
 
-@pytest.mark.every_stack
 async def test_a_run_from_start_to_end(runtime: Runtime, owner: User) -> None:
     """Hello, snapshot, the run, what was said; the request it asks, decided here; the rest, and its end."""
     run_id = await runtime.manager.astart("live_refund", {}, owner)
@@ -128,6 +128,7 @@ async def test_a_run_from_start_to_end(runtime: Runtime, owner: User) -> None:
     assert (end["status"], end["result"]) == ("completed", "done")
 
 
+@both_databases
 async def test_only_the_runs_own_requests_are_shown(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_refund", {}, owner)
     request = await watching.asked(run_id)
@@ -141,6 +142,7 @@ async def test_only_the_runs_own_requests_are_shown(runtime: Runtime, owner: Use
     assert "request_opened" not in {frame["type"] for frame in frames}
 
 
+@both_databases
 async def test_a_finished_run_is_told_whole(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_chatter", {"count": 3}, owner)
     await watching.finished(run_id)
@@ -150,7 +152,6 @@ async def test_a_finished_run_is_told_whole(runtime: Runtime, owner: User) -> No
     assert kinds == ["hello", "snapshot", "run_status", *["agent_message"] * 3, "run_finished"]
 
 
-@pytest.mark.every_stack
 async def test_a_message_grows_in_chunks_and_ends_whole(runtime: Runtime, owner: User, gate: Gate) -> None:
     run_id = await runtime.manager.astart("live_speech", {}, owner)
     async with await watch(owner, run_id) as connection:
@@ -164,6 +165,7 @@ async def test_a_message_grows_in_chunks_and_ends_whole(runtime: Runtime, owner:
     assert heard(frames) == [("writer", "Once upon a time")]
 
 
+@both_databases
 async def test_who_comes_in_the_middle_hears_what_was_said_so_far(
     runtime: Runtime, owner: User, gate: Gate
 ) -> None:
@@ -179,6 +181,7 @@ async def test_who_comes_in_the_middle_hears_what_was_said_so_far(
             assert said(second.frames)[0] == ("agent_message_chunk", "writer", "Once upon ")
 
 
+@both_databases
 async def test_a_long_run_is_told_in_order_and_whole(
     runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +196,7 @@ async def test_a_long_run_is_told_in_order_and_whole(
             assert heard(await until_finished(early)) == expected
 
 
+@both_databases
 async def test_a_slow_reader_hears_everything_once(
     runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ async def test_a_slow_reader_hears_everything_once(
     assert heard(frames) == [("chatter", str(number)) for number in range(18)]
 
 
+@both_databases
 async def test_hints_that_come_twice_or_for_nothing_change_nothing(
     runtime: Runtime, owner: User, gate: Gate
 ) -> None:
@@ -231,6 +236,7 @@ async def closed_as_unknown(connection: Connection) -> bool:
     return (code, errors) == (4404, ["unknown_run"])
 
 
+@both_databases
 async def test_a_run_that_may_not_be_seen_does_not_exist(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
     stranger = await in_database(factories.user)
@@ -241,6 +247,7 @@ async def test_a_run_that_may_not_be_seen_does_not_exist(runtime: Runtime, owner
             assert not said(connection.frames)
 
 
+@both_databases
 async def test_who_may_see_all_runs_may_watch_them(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
     auditor = await in_database(factories.user, may=("view_run",))
@@ -248,6 +255,7 @@ async def test_who_may_see_all_runs_may_watch_them(runtime: Runtime, owner: User
         assert heard(await until_finished(connection)) == [("chatter", "0")]
 
 
+@pytest.mark.one_stack
 async def test_without_a_session_nothing_is_told(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
     async with Connection("", f"/ws/runs/{run_id}/", application=routes) as connection:
@@ -260,6 +268,7 @@ def give_up_permission(person: User) -> None:
     person.user_permissions.remove(Permission.objects.get(codename="view_run"))
 
 
+@both_databases
 @pytest.mark.parametrize("noticed_by", ["event", "check"])
 async def test_permission_that_was_taken_away_ends_the_watching(
     runtime: Runtime, owner: User, gate: Gate, noticed_by: str
@@ -290,6 +299,7 @@ def deactivate(person: User) -> None:
     person.save()
 
 
+@both_databases
 @pytest.mark.parametrize("end", [change_password, deactivate])
 async def test_a_session_that_is_over_is_told_nothing(
     runtime: Runtime, owner: User, gate: Gate, end: Callable[[User], None]
@@ -306,6 +316,7 @@ async def test_a_session_that_is_over_is_told_nothing(
     await watching.finished(run_id)
 
 
+@both_databases
 async def test_the_hubs_rest_when_nobody_watches(runtime: Runtime, owner: User) -> None:
     run_id = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
     for _ in range(2):

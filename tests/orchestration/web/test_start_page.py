@@ -12,8 +12,9 @@ from django.urls import reverse
 
 from orchestration.models import Run, RunStatus
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 DISK = {"input.directory": "/var/tmp", "input.limit": "7", "input.minimum": "1"}
 CHECKLIST = '{"title": "Release", "items": [{"title": "All tests are green"}]}'
@@ -52,6 +53,7 @@ def test_plain_input_has_a_field_each_with_its_default(client: Client) -> None:
     assert 'value="20"' in page
 
 
+@both_databases
 def test_a_run_is_queued_for_who_starts_it_and_shown(client: Client, olga: User) -> None:
     answer = sent(client, "disk_cleanup", **DISK)
     run = Run.objects.get()
@@ -67,6 +69,7 @@ def test_other_input_is_given_as_json(client: Client) -> None:
     assert Run.objects.get().input["items"] == [{"title": "All tests are green"}]
 
 
+@both_databases
 def test_a_form_that_is_sent_twice_starts_one_run(client: Client) -> None:
     first, again = (sent(client, "disk_cleanup", **DISK) for _ in range(2))
     assert first["Location"] == again["Location"]

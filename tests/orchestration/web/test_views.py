@@ -20,8 +20,9 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run, RunStatus
 from orchestration.web.plan import plan_in_words, time_taken
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 PLAN = [
     {
@@ -83,6 +84,7 @@ def text(response: Any, status: int = 200) -> str:
 
 
 class TestList:
+    @both_databases
     def test_one_sees_ones_own_runs_the_newest_first(self, client: Client, olga: User) -> None:
         run(olga, "First")
         run(olga, "Second")
@@ -92,6 +94,7 @@ class TestList:
         assert "Foreign" not in shown
         assert "name Friday" in shown
 
+    @both_databases
     def test_who_may_view_runs_sees_all_of_them(self, olga: User) -> None:
         run(olga, "Of olga")
         run(None, "Of nobody")
@@ -99,6 +102,7 @@ class TestList:
         assert "Of olga" in shown
         assert "Of nobody" in shown
 
+    @both_databases
     @pytest.mark.parametrize(
         ("query", "shown"),
         [

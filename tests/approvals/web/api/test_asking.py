@@ -59,6 +59,7 @@ def test_the_trail_says_who_asked_by_which_token(billing: Program, bill: User) -
     assert entry.address == "127.0.0.1"
 
 
+@pytest.mark.one_stack
 def test_the_examples_of_the_documentation_are_questions(billing: Program) -> None:
     assert billing.post("/requests", APPROVAL_QUESTION, 201)["kind"] == "approval"
     assert billing.post("/requests", CLARIFICATION_QUESTION, 201)["choices"] == ["4711", "4712"]
@@ -194,6 +195,7 @@ class TestKeys:
         )
         assert again["id"] == first["id"]
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize(
         "other",
         [

@@ -13,8 +13,9 @@ from approvals.database import database_now
 from approvals.models import ApiToken, AuditEntry
 from tests import factories as make
 from tests.approvals.web.api.program import ROOT, Program
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 CALLS: list[tuple[str, str, Any, set[str]]] = [
     # method, path, body, the scopes of which one is needed
@@ -65,6 +66,7 @@ class TestScopes:
         response = called(Program.in_session(rita), method, path.format(id=own), body)
         assert response.status_code in {200, 201, 202, 422}, response.content
 
+    @both_databases
     @pytest.mark.parametrize("path", ["", "/outcome", "/history"])
     def test_asking_alone_sees_just_its_own(self, rita: User, path: str) -> None:
         """Though its user sees more."""
@@ -76,6 +78,7 @@ class TestScopes:
             called(Program.of(rita, "ask", "read"), "get", f"/requests/{other}{path}", None).status_code < 300
         )
 
+    @both_databases
     def test_asking_alone_takes_back_just_its_own(self, stack: Any) -> None:
         manager = make.user(may=("change_humanrequest", "view_humanrequest"))
         other = make.approval()

@@ -15,8 +15,9 @@ from approvals.database import database_now
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
+from tests.marks import both_databases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def make_overdue(request_id: str) -> None:
 
 
 class TestDecision:
+    @both_databases
     def test_it_is_recorded_and_repeating_it_is_harmless(self, program: Program) -> None:
         request_id = make.approval()
         body = {"decision": "approve", "comment": "Fine."}
@@ -67,6 +69,7 @@ class TestDecision:
         problem = program.post(f"/requests/{request_id}/decision", {"decision": "reject"}, 409)
         assert (problem["code"], problem["outcome"]) == ("already_decided", outcome)
 
+    @both_databases
     def test_the_deadline_wins(self, program: Program) -> None:
         request_id = make.approval()
         make_overdue(request_id)
@@ -81,6 +84,7 @@ class TestDecision:
         assert problem["code"] == "not_permitted"
         assert "errors" not in problem
 
+    @both_databases
     def test_permission_comes_before_state(self, rita: User) -> None:
         asker = make.user()
         request_id = make.approval(requester=asker, assignees=[rita])
@@ -110,6 +114,7 @@ class TestDecision:
 
 
 class TestAnswer:
+    @both_databases
     def test_it_is_recorded_and_repeating_it_is_harmless(self, program: Program) -> None:
         request_id = make.clarification(choices=["4711", "4712"])
         outcome = program.post(f"/requests/{request_id}/answer", {"answer": "4711"})
@@ -129,6 +134,7 @@ class TestAnswer:
 
 
 class TestWithdrawal:
+    @both_databases
     def test_it_is_taken_back_and_repeating_that_is_harmless(self, program: Program) -> None:
         request_id = program.ask()["id"]
         outcome = program.post(f"/requests/{request_id}/withdraw", {"reason": "Not needed."})
@@ -145,6 +151,7 @@ class TestWithdrawal:
 
 
 class TestHandingOn:
+    @both_databases
     def test_repeating_it_is_harmless_also_for_who_has_lost_every_right_by_it(self, stack: Any) -> None:
         ann, bob = make.user("ann"), make.user("bob")
         request_id = make.approval(assignees=[ann])
@@ -207,6 +214,7 @@ class TestHandingOn:
 
 
 class TestManyDecisions:
+    @both_databases
     def test_each_gets_its_outcome_or_its_error_in_order(self, program: Program, rita: User) -> None:
         one, two, three = make.approval(), make.approval(), make.approval(editable={"required": ["a"]})
         question, overdue = make.clarification(), make.approval()

@@ -20,6 +20,8 @@ from approvals.selectors import people
 from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
+from tests.effort import effort
+from tests.marks import both_databases
 
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
@@ -118,6 +120,7 @@ class TestList:
         assert ids(second) == [made[1]]
         assert pages(program, limit=5) == made[::-1]
 
+    @pytest.mark.one_stack
     def test_the_number_of_queries_does_not_grow_with_the_rows(self, program: Program, rita: User) -> None:
         def queries() -> int:
             with CaptureQueriesContext(
@@ -168,6 +171,7 @@ class TestBadFilters:
         assert (problem["code"], fields_at_fault(problem)) == ("invalid", [at_fault])
 
 
+@effort()
 @given(at=some.datetimes(timezones=some.just(UTC)), row_id=some.uuids())
 def test_a_cursor_comes_back_as_the_place_that_it_names(at: Any, row_id: UUID) -> None:
     place = Place(at=at, id=row_id)
@@ -175,6 +179,7 @@ def test_a_cursor_comes_back_as_the_place_that_it_names(at: Any, row_id: UUID) -
     assert place_of(cursor) == place
 
 
+@effort()
 @given(some.text(max_size=300))
 def test_any_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
@@ -182,6 +187,7 @@ def test_any_other_text_is_no_cursor(text: str) -> None:
     assert refused.value.field == "cursor"
 
 
+@pytest.mark.one_stack
 @database
 class TestNothingLeaks:
     """What may not be seen and what does not exist are answered alike, but for the id that was asked for."""
@@ -192,6 +198,7 @@ class TestNothingLeaks:
         stranger = Program.of(make.user())
         assert self.said(stranger, hidden, path) == self.said(stranger, NOWHERE, path)
 
+    @both_databases
     @pytest.mark.parametrize(
         ("deed", "body"),
         [
@@ -211,6 +218,7 @@ class TestNothingLeaks:
             answers.append(stranger.last.content.replace(request_id.encode(), b"ID"))
         assert answers[0] == answers[1]
 
+    @both_databases
     def test_deciding_many(self, stack: Any) -> None:
         hidden = make.approval(assignees=[make.user()])
         items = [{"request_id": one, "decision": "approve"} for one in (hidden, NOWHERE, "x")]
@@ -229,6 +237,7 @@ class TestNothingLeaks:
         return bytes(response.content.replace(request_id.encode(), b"ID"))
 
 
+@pytest.mark.one_stack
 @database
 class TestOutcome:
     def test_pending_is_202_and_closed_is_200(self, program: Program, rita: User) -> None:
@@ -245,6 +254,7 @@ class TestOutcome:
         assert fields_at_fault(problem) == ["wait"]
 
 
+@pytest.mark.one_stack
 @database
 class TestHistory:
     def test_it_tells_what_the_page_tells_and_which_token(self, program: Program, rita: User) -> None:

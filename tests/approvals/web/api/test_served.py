@@ -11,9 +11,11 @@ import pytest
 
 from approvals import tokens
 from tests import factories as make
+from tests.marks import both_databases
+from tests.patience import patience
 from tests.processes import Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 QUESTION = {"kind": "approval", "title": "Refund", "arguments": {"order": 812}, "key": "refund-812"}
 
@@ -22,7 +24,7 @@ QUESTION = {"kind": "approval", "title": "Refund", "arguments": {"order": 812}, 
 def client(server: Server) -> Iterator[httpx.Client]:
     _, secret = tokens.issue(make.reviewer("rita").pk, "agent", ["ask", "decide", "read"])
     headers = {"authorization": f"Bearer {secret}", "user-agent": "an agent"}
-    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=patience()) as client:
         yield client
 
 
@@ -41,6 +43,7 @@ def test_it_is_asked_awaited_and_decided(client: httpx.Client) -> None:
     assert entries[0]["user_agent"] == "an agent"
 
 
+@both_databases
 def test_many_who_ask_the_same_at_once_ask_once(client: httpx.Client) -> None:
     together = Barrier(8)
 
