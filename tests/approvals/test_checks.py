@@ -129,6 +129,7 @@ def test_a_token_for_the_metrics_that_could_be_guessed_is_named(settings: Settin
     assert checks.check_values() == []
 
 
+@pytest.mark.processes
 def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) -> None:
     """PostgreSQL, Redis, a strong key and TLS in front: `check --deploy` finds nothing."""
     environment = bare_environment() | {

@@ -432,6 +432,7 @@ class TestCreateToken:
         assert "\u202e" not in told
 
 
+@pytest.mark.processes
 @pytest.mark.one_stack
 @pytest.mark.django_db
 class TestProcesses:

@@ -170,6 +170,7 @@ def test_a_connection_that_died_is_replaced(stack: Stack) -> None:
     assert isinstance(group_commit.submit(asked()).result(), Accepted)
 
 
+@pytest.mark.processes
 def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Stack) -> None:
     """Also when the event loop that asked is long gone."""
     key = str(uuid4())

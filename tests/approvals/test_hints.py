@@ -151,6 +151,7 @@ async def test_a_hint_sent_on_an_event_loop_is_not_waited_for(private_redis: Red
     await layer.flush()
 
 
+@pytest.mark.alone
 @pytest.mark.stacks("sqlite-redis")
 def test_a_frozen_redis_holds_nobody_up_for_long(
     private_redis: RedisServer, caplog: pytest.LogCaptureFixture
@@ -164,6 +165,7 @@ def test_a_frozen_redis_holds_nobody_up_for_long(
     assert "hint dropped topic=requests ids=1" in caplog.text
 
 
+@pytest.mark.alone
 @pytest.mark.stacks("sqlite-redis")
 async def test_a_frozen_redis_does_not_block_an_event_loop(private_redis: RedisServer) -> None:
     private_redis.freeze()

@@ -169,6 +169,7 @@ class TestTracing:
         assert first is second
         assert telemetry.here() is None
 
+    @pytest.mark.processes
     def test_nothing_of_opentelemetry_is_loaded_then(self) -> None:
         code = (
             "import sys; from approvals import telemetry; telemetry.start_tracing(());"

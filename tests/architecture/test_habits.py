@@ -75,6 +75,7 @@ def test_templates_fit_the_content_security_policy(template: Path) -> None:
     assert not found, found
 
 
+@pytest.mark.processes
 def test_importing_a_module_does_nothing() -> None:
     """No thread, no event loop, no connection, whatever is imported."""
     names = [_dotted(source) for source in product() if source.path.startswith(PACKAGES)]

@@ -26,6 +26,8 @@ from tests.orchestration.watching import asked, finished
 from tests.processes import PROJECT, Process, free_port
 from tests.stacks import Stack
 
+pytestmark = pytest.mark.processes
+
 APPLICATION = "config.asgi:application"
 INPUT = {"title": "Release", "items": ["Tests are green"]}
 

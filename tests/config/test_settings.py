@@ -10,6 +10,8 @@ from tests.processes import bare_environment, run_manage
 
 pytestmark = pytest.mark.processes
 
+pytestmark = pytest.mark.processes
+
 ASK = """
 from django.test import Client
 for scheme in ("http", "https"):

@@ -25,7 +25,7 @@ from tests.faults.ledger import Ledger, Report, audit
 from tests.processes import Forked, Process
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.processes]
 
 REQUESTS = 200
 LEAD = 1.0

@@ -35,7 +35,7 @@ from tests.processes import Server
 from tests.servers import PostgresServer
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.alone]
 
 MIB = 1 << 20
 UNLIMITED = {

@@ -62,6 +62,7 @@ async def test_redis_killed_and_restarted_empty_while_people_wait(
             await bob.decide(each, "reject", at=1)
 
 
+@pytest.mark.alone
 async def test_a_decision_is_answered_and_committed_while_redis_is_frozen(
     installation: Installation, private_redis: RedisServer
 ) -> None:

@@ -54,6 +54,7 @@ def test_without_workers_only_what_there_is_breaks() -> None:
     assert targets == {*SERVERS, "redis", "postgres"}
 
 
+@pytest.mark.processes
 def test_the_plan_is_printed_without_a_storm() -> None:
     command = [sys.executable, "-m", "tests.faults.storm", "--plan", "--minutes", "1", "--seed", "3"]
     printed = subprocess.run(
@@ -305,6 +306,8 @@ def _about_the_step(small: Small, answer: dict[str, str]) -> RequestRow:
 # --- The storm ---
 
 
+@pytest.mark.alone
+@pytest.mark.processes
 @pytest.mark.timeout(400)
 def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
     """Servers, workers, PostgreSQL and Redis of its own; the long one is for people to start."""

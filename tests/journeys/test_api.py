@@ -23,7 +23,7 @@ from tests.patience import patience
 from tests.processes import PROJECT, Process, Server, bare_environment, free_port
 from tests.servers import PostgresServer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.processes]
 
 DOCUMENT = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
 

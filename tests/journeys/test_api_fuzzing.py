@@ -13,6 +13,8 @@ from tests import factories as make
 from tests.conftest import Serve
 from tests.processes import Process, bare_environment
 
+pytestmark = pytest.mark.processes
+
 FUZZING = Path(__file__).parent / "fuzzing"
 EXAMPLES = 8
 

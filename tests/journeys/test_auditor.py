@@ -25,7 +25,7 @@ from tests.processes import PROJECT
 from tests.stacks import Stack
 from tests.terminals import Terminal
 
-pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.processes]
 
 PAGE = (PROJECT / "docs" / "audit.md").read_text()
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)

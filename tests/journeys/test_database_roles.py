@@ -24,7 +24,7 @@ from tests.processes import Process, Server
 from tests.servers import PostgresServer
 from tests.stacks import WITH_WORKERS, Stack
 
-pytestmark = pytest.mark.stacks(WITH_WORKERS)
+pytestmark = [pytest.mark.stacks(WITH_WORKERS), pytest.mark.processes]
 
 PEOPLE = """
 from django.contrib.auth.models import Group, User

@@ -15,6 +15,7 @@ from orchestration.manager import OrchestrationManager
 from tests import factories as make
 from tests.connections import session_of
 from tests.faults.ledger import Ledger
+from tests.patience import patience
 from tests.processes import Server
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.timeout(180)]
@@ -40,7 +41,7 @@ async def test_a_person_sees_what_is_known_and_says_how_to_go_on(
 
     await page.goto(f"{server.url}/runs/{run_id}/")
     question = page.get_by_role("link", name="Interrupted: was “begin” done?")
-    await expect(question).to_be_visible(timeout=30_000)
+    await expect(question).to_be_visible(timeout=1000 * patience(30))
     await question.click()
     detail = page.locator("#detail")
     await expect(detail).to_contain_text("it may have had its effect, or not")
@@ -55,7 +56,7 @@ async def test_a_person_sees_what_is_known_and_says_how_to_go_on(
     await expect(detail).to_contain_text("Answered")
 
     await page.goto(f"{server.url}/runs/{run_id}/")
-    await expect(page.locator("article")).to_contain_text("Completed", timeout=30_000)
+    await expect(page.locator("article")).to_contain_text("Completed", timeout=1000 * patience(30))
     await expect(page.locator("article")).to_contain_text("by hand")
     effects = [note for note in Ledger(tmp_path / "ledger.jsonl").notes() if note["what"] == "performed"]
     assert len(effects) == 1

@@ -21,6 +21,7 @@ from orchestration.models import Message, Run
 from tests import factories as make
 from tests.connections import session_of
 from tests.marks import both_databases
+from tests.patience import patience
 from tests.processes import Server
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_stack]
@@ -72,7 +73,7 @@ def names_in(folder: Path) -> list[str]:
 async def waited_for(page: Page, title: str) -> Any:
     """The request, once the page says that the run waits for it."""
     link = page.locator("[data-part=waits] a", has_text=title)
-    await expect(link).to_be_visible(timeout=15_000)
+    await expect(link).to_be_visible(timeout=1000 * patience(15))
     address = await link.get_attribute("href") or ""
     (request,) = await in_database(selectors.requests_by_id, [address.split("/")[2]])
     return request
@@ -104,7 +105,7 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     await expect(at_work.locator(".pill")).to_have_text("Reconnecting")
     again = await in_database(server.again)
     try:
-        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=45_000)
+        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=1000 * patience(45))
         await said(run_id, "Fourth.")
         await expect(texts).to_have_text([*everything, "Fourth."])
     finally:

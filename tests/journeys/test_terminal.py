@@ -22,7 +22,7 @@ from tests.processes import free_port
 from tests.stacks import Stack
 from tests.terminals import END_OF_INPUT, INTERRUPT, Terminal
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.processes]
 
 At = Callable[..., Terminal]
 

@@ -28,6 +28,7 @@ def boss() -> User:
     return make.user("boss", is_staff=True, is_superuser=True)
 
 
+@pytest.mark.alone
 async def test_a_revoked_token_ends_the_wait_that_is_open_with_it(
     page: Page, server: Server, manage: Manage, boss: User
 ) -> None:

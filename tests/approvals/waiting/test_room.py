@@ -439,6 +439,7 @@ class TestOutages:
         assert caplog.text.count("database away") <= 1  # none, where the pool bridged it
         assert caplog.text.count("database back") <= 1
 
+    @pytest.mark.alone
     @pytest.mark.stacks("sqlite-redis", "postgresql-redis")
     async def test_a_frozen_redis_delays_neither_decision_nor_waiter(
         self, private_redis: RedisServer, settings: Settings

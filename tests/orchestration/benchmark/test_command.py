@@ -106,6 +106,8 @@ class TestMisuse:
         assert "Traceback" not in command.output.text
 
 
+@pytest.mark.benchmark
+@pytest.mark.processes
 class TestInterrupted:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
     def test_in_the_middle_it_leaves_nothing(
@@ -187,6 +189,8 @@ def scenario_with(waiter: type[Waiter]) -> Scenario:
     return Scenario(name="faked", summary="", method="", unit="waits", sizes=(3,), most=3, run=run)
 
 
+@pytest.mark.benchmark
+@pytest.mark.processes
 @pytest.mark.one_stack
 class TestItsCheck:
     @pytest.mark.parametrize(

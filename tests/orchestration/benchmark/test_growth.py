@@ -10,6 +10,8 @@ from orchestration.benchmark.scenarios import growth
 from tests.orchestration.benchmark.stages import own_stage
 from tests.stacks import Stack
 
+pytestmark = [pytest.mark.processes, pytest.mark.benchmark]
+
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:

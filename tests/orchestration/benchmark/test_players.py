@@ -14,7 +14,7 @@ from orchestration.benchmark.stage import Stage
 from tests.orchestration.benchmark.parts import Parrot
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.one_stack
+pytestmark = [pytest.mark.one_stack, pytest.mark.processes]
 
 
 def stage_of(stack: Stack, *, two_processes: bool = True) -> Stage:

@@ -20,6 +20,8 @@ SCHEMA = json.loads((PROJECT / "docs" / "benchmark.schema.json").read_text(encod
 SEVERAL = 20
 
 
+@pytest.mark.benchmark
+@pytest.mark.processes
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", scenarios())
 def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path: Path, name: str) -> None:
