@@ -13,11 +13,13 @@ import pytest
 
 from approvals import tokens
 from approvals.database import in_database
-from tests import factories, processes
+from tests import factories, processes, shared
 from tests.faults.ledger import Ledger, Report, audit
 from tests.faults.people import Person, pause
 from tests.processes import Process, Server
 from tests.stacks import Stack
+
+server, shared_server = shared.server, shared.shared_server
 
 # Seconds after which a test is taken to hang. How soon something must happen, the audit says.
 PATIENCE = 180.0
@@ -34,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(420))
+            if "installation" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.processes)
 
 
 class Installation:

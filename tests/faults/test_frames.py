@@ -24,7 +24,7 @@ from tests.connections import ABNORMAL, closes
 from tests.faults.clients import Person, Socket
 from tests.processes import Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shared_server")]
 
 Abuse: TypeAlias = Callable[[Socket], Awaitable[None]]
 

@@ -25,7 +25,7 @@ from tests.patience import patience
 from tests.processes import Server
 
 # Of databases and layers, nothing here depends on which.
-pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.usefixtures("shared_server")]
 
 APPROVE = {"decision": "approve"}
 REFUSED = {400, 403}

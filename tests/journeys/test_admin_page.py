@@ -21,7 +21,12 @@ from tests.conftest import Manage
 from tests.connections import session_of
 from tests.processes import Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.one_stack, pytest.mark.django_db]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.one_stack,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("shared_server"),
+]
 
 SignIn = Callable[[User], Awaitable[Page]]
 

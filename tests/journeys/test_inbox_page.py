@@ -17,11 +17,18 @@ from approvals.database import in_database
 from approvals.lifecycle import Outcome
 from approvals.web.times import time_left, time_since
 from tests import factories as make
+from tests.conftest import Serve
 from tests.connections import session_of
 from tests.marks import both_databases
+from tests.patience import patience
 from tests.processes import Server
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_stack]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.timeout(180),
+    pytest.mark.one_stack,
+    pytest.mark.usefixtures("shared_server"),
+]
 
 AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
 NARROW = {"width": 360, "height": 740}
@@ -89,7 +96,9 @@ async def test_new_requests_appear_and_closed_ones_stay_greyed_with_who_decided(
 async def test_a_timeout_shows_by_itself(at_work: Page, ravi: User) -> None:
     await live(at_work)
     await opened("Pay now", assignees=[ravi], timeout=10)
-    await expect(row(at_work, "Pay now")).to_contain_text("Timed out, rejected by default", timeout=60_000)
+    await expect(row(at_work, "Pay now")).to_contain_text(
+        "Timed out, rejected by default", timeout=1000 * patience(60)
+    )
 
 
 async def test_the_last_minute_is_urgent_and_not_by_colour_alone(at_work: Page, ravi: User) -> None:
@@ -133,10 +142,10 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
 
 
 @both_databases
-async def test_the_page_catches_up_after_the_server_was_away(
-    at_work: Page, server: Server, ravi: User
-) -> None:
+async def test_the_page_catches_up_after_the_server_was_away(page: Page, serve: Serve, ravi: User) -> None:
     """The pill says so meanwhile; what came and went is there afterwards, without a reload."""
+    server = await in_database(serve)
+    at_work = await logged_in(page, server, ravi)
     gone = await opened("Goes", assignees=[ravi])
     await live(at_work)
     await expect(row(at_work, "Goes")).to_be_visible()
@@ -146,7 +155,7 @@ async def test_the_page_catches_up_after_the_server_was_away(
     await opened("Comes", assignees=[ravi])
     again = await in_database(server.again)
     try:
-        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=45_000)
+        await expect(at_work.locator(".pill")).to_have_text("Live", timeout=1000 * patience(45))
         await expect(row(at_work, "Comes")).to_be_visible()
         await expect(row(at_work, "Goes")).to_contain_text("Approved by ravi")
     finally:
@@ -166,7 +175,7 @@ async def test_who_logs_out_elsewhere_sees_nothing_more_here(at_work: Page, ravi
     await live(at_work)
     await in_database(Session.objects.all().delete)
     await opened("Secret", assignees=[ravi])
-    await expect(at_work).to_have_url(re.compile("/accounts/login/"), timeout=75_000)
+    await expect(at_work).to_have_url(re.compile("/accounts/login/"), timeout=1000 * patience(75))
 
 
 # Deciding
@@ -241,7 +250,9 @@ async def test_shortcuts_are_listed_and_can_be_switched_off(at_work: Page, ravi:
     await expect(at_work.get_by_text("Press Enter to approve")).to_be_hidden()
 
 
-async def test_what_could_not_be_sent_stays_typed(at_work: Page, server: Server, ravi: User) -> None:
+async def test_what_could_not_be_sent_stays_typed(page: Page, serve: Serve, ravi: User) -> None:
+    server = await in_database(serve)
+    at_work = await logged_in(page, server, ravi)
     await opened("Pay", assignees=[ravi])
     await row(at_work, "Pay").click()
     await at_work.get_by_text("Reject…").click()

@@ -15,7 +15,12 @@ from tests.approvals.reports.records import Asked, put_on_record
 from tests.connections import session_of
 from tests.processes import Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.one_stack, pytest.mark.django_db]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.one_stack,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("shared_server"),
+]
 
 
 def decided(count: int) -> None:
@@ -88,14 +93,12 @@ async def test_the_page_prints_as_a_report_alone(reading: Page) -> None:
     assert paper == "rgb(255, 255, 255)"
 
 
-async def test_the_file_looks_like_the_page_and_needs_no_server(
-    reading: Page, tmp_path: Path, server: Server
-) -> None:
+async def test_the_file_looks_like_the_page_and_needs_no_server(reading: Page, tmp_path: Path) -> None:
     async with reading.expect_download() as download:
         await reading.get_by_role("link", name="HTML", exact=True).click()
     path = tmp_path / "report.html"
     await (await download.value).save_as(path)
-    server.kill()
+    await reading.context.set_offline(True)
     await reading.goto(path.as_uri())
     await expect(reading.get_by_role("heading", name="How decisions flow")).to_be_visible()
     await expect(reading.get_by_role("img", name=re.compile("^Outcomes"))).to_be_visible()

@@ -16,11 +16,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from approvals.database import in_database
 from tests import factories
+from tests.conftest import Serve
 from tests.connections import ABNORMAL, closes, session_of
 from tests.patience import patience
 from tests.processes import Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shared_server")]
 
 
 @asynccontextmanager
@@ -104,7 +105,8 @@ async def test_pages_of_other_sites_get_no_connection(server: Server, origin: st
 
 
 @pytest.mark.one_stack
-async def test_a_server_that_is_told_to_stop_does_so_with_connections_open(server: Server) -> None:
+async def test_a_server_that_is_told_to_stop_does_so_with_connections_open(serve: Serve) -> None:
+    server = await asyncio.to_thread(serve)
     ada = await in_database(factories.user)
     async with browser(server, ada) as connection:
         server.signal(signal.SIGTERM)

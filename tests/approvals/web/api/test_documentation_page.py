@@ -10,7 +10,12 @@ from tests import factories as make
 from tests.connections import session_of
 from tests.processes import Server
 
-pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.one_stack,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("shared_server"),
+]
 
 DOCS = "/api/v1/docs"
 

@@ -15,7 +15,7 @@ from tests.marks import both_databases
 from tests.patience import patience
 from tests.processes import Server
 
-pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.usefixtures("shared_server")]
 
 QUESTION = {"kind": "approval", "title": "Refund", "arguments": {"order": 812}, "key": "refund-812"}
 
