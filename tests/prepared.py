@@ -97,6 +97,9 @@ PACKAGES = (
     "whitenoise.middleware",
 )
 
+# The test that runs, if it isn't marked `processes`; outside of pytest there is none.
+unmarked_test: str | None = None
+
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 _context = get_context("forkserver")
@@ -120,6 +123,7 @@ class Fork:
         streams: tuple[int, int, int],
         terminal: bool = False,
     ) -> None:
+        require_mark()
         descriptors = tuple(map(_Descriptor, streams))
         self._process = _context.Process(
             target=_become, args=(tuple(arguments), dict(environment), str(directory), descriptors, terminal)
@@ -142,6 +146,11 @@ class Fork:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def require_mark() -> None:
+    """Who starts processes without saying so would do it in runs that leave them out."""
+    assert unmarked_test is None, f"{unmarked_test} starts a process and isn't marked `processes`"
 
 
 class _Descriptor:

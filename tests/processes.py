@@ -19,7 +19,7 @@ from typing import IO, Self
 import httpx
 
 from orchestration.benchmark import servers
-from tests.prepared import Fork
+from tests.prepared import Fork, require_mark
 
 PROJECT = Path(__file__).resolve().parent.parent
 MANAGE = PROJECT / "manage.py"
@@ -109,6 +109,7 @@ class Process:
     def _start(
         self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int
     ) -> subprocess.Popen[bytes] | Fork:
+        require_mark()
         return subprocess.Popen(
             [*servers.DIES_WITH_PARENT, *arguments],
             cwd=directory,

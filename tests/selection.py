@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests import prepared
 from tests.stacks import STACKS, WITH_WORKERS
 
 REST = "not processes"
@@ -95,6 +96,11 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _is_worker(session.config):
         session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    prepared.unmarked_test = None if item.get_closest_marker("processes") else item.nodeid
 
 
 def stack_of(item: pytest.Item) -> str | None:

@@ -106,7 +106,6 @@ class TestMisuse:
         assert "Traceback" not in command.output.text
 
 
-@pytest.mark.benchmark
 @pytest.mark.processes
 class TestInterrupted:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -189,7 +188,6 @@ def scenario_with(waiter: type[Waiter]) -> Scenario:
     return Scenario(name="faked", summary="", method="", unit="waits", sizes=(3,), most=3, run=run)
 
 
-@pytest.mark.benchmark
 @pytest.mark.processes
 @pytest.mark.one_stack
 class TestItsCheck:

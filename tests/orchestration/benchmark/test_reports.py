@@ -11,7 +11,7 @@ from orchestration.benchmark.scenarios import reports
 from tests.orchestration.benchmark.stages import own_stage
 from tests.stacks import Stack
 
-pytestmark = [pytest.mark.processes, pytest.mark.benchmark]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(autouse=True)

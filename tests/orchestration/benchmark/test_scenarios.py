@@ -20,7 +20,6 @@ SCHEMA = json.loads((PROJECT / "docs" / "benchmark.schema.json").read_text(encod
 SEVERAL = 20
 
 
-@pytest.mark.benchmark
 @pytest.mark.processes
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", scenarios())
