@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         _wanted_stack()
         config.stash[LOCKS] = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
-    if _is_whole(config) and not config.option.markexpr and not _is_worker(config):
+    if _is_whole(config) and not config.option.markexpr:
         config.option.markexpr = REST
 
 
