@@ -6,17 +6,20 @@ Django's default, one thread-sensitive thread, makes every socket wait for every
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
 from math import inf
-from threading import local
+from threading import Thread, local
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import (
+    DEFAULT_DB_ALIAS,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -27,6 +30,7 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from approvals import forks
 from approvals.conf import approval_settings
 
 # The database is away, or the connection was. Of a transaction in which a process was frozen for too long,
@@ -43,6 +47,8 @@ TRUSTED = 0.1
 
 # Seconds after which a reading of the database's clock gives way to any other.
 READING_HOLDS = 60.0
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,6 +126,15 @@ def seconds_since(moment: datetime) -> float | None:
     return None if _reading.ahead is None else monotonic() + _reading.ahead - moment.timestamp()
 
 
+def close_idle(idle: Iterable[BaseDatabaseWrapper]) -> None:
+    """Close connections that no thread is using. On a thread for it: Django closes none where an event loop
+    runs, nor those of other threads."""
+    if idle := list(idle):
+        closing = Thread(target=_close, args=(idle,), name="sayso-closing")
+        closing.start()
+        closing.join()
+
+
 def as_utc(moment: datetime | str) -> datetime:
     """What the clock says, as a cursor gives it."""
     if isinstance(moment, str):
@@ -167,6 +182,14 @@ class _Rest(local):
 _reading = _Reading()
 _rest = _Rest()
 _kept: list[BaseDatabaseWrapper] = []
+_calls = forks.Activity()
+
+
+def _close(idle: Iterable[BaseDatabaseWrapper]) -> None:
+    for each in idle:
+        each.inc_thread_sharing()
+        each.close()
+        each.dec_thread_sharing()
 
 
 def _begin_thread() -> None:
@@ -177,11 +200,53 @@ def _begin_thread() -> None:
 def _with_living_connection(call: Callable[[], T]) -> T:
     """Threads keep their connections: taking one anew costs more than most calls do. One that has rested, or
     met an error (which the call may have caught), may be dead, and is given up."""
-    if monotonic() - _rest.since > TRUSTED:
-        close_old_connections()
-    try:
-        return call()
-    finally:
-        if connection.errors_occurred:
+    with _calls:
+        if monotonic() - _rest.since > TRUSTED:
             close_old_connections()
-        _rest.since = monotonic()
+        try:
+            return call()
+        finally:
+            if connection.errors_occurred:
+                close_old_connections()
+            _rest.since = monotonic()
+
+
+# When the process forks
+
+
+def _pause() -> None:
+    if _calls.pause():
+        close_idle(_kept)
+    else:
+        log.warning("forked while the database was asked")
+    close_idle(each for each in _own_connection() if each.vendor == "sqlite" and not each.in_atomic_block)
+
+
+def _resume() -> None:
+    _calls.resume()
+
+
+def _forget() -> None:
+    global _calls  # noqa: PLW0603 - a thread of the parent may have held its lock
+    _calls = forks.Activity()
+    _threads.cache_clear()
+    for inherited in [*_kept, *_own_connection()]:
+        forks.keep(inherited)
+    _kept.clear()
+    if settings.configured:
+        _leave_the_parents_connections()
+
+
+def _leave_the_parents_connections() -> None:
+    connections[DEFAULT_DB_ALIAS] = own = connections.create_connection(DEFAULT_DB_ALIAS)
+    # Django's pools belong to the class of connections, and closing one would end the parent's sessions.
+    forks.keep(getattr(own, "_connection_pools", {}).pop(DEFAULT_DB_ALIAS, None))
+
+
+def _own_connection() -> list[BaseDatabaseWrapper]:
+    """This thread's, if it has one."""
+    known = connections.all(initialized_only=True) if settings.configured else []
+    return [each for each in known if each.alias == DEFAULT_DB_ALIAS]
+
+
+forks.register(_forget, pause=_pause, resume=_resume)

@@ -18,12 +18,13 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from approvals import decisions, telemetry
+from approvals import decisions, forks, telemetry
 from approvals.commands import Command, Result
 from approvals.conf import approval_settings
-from approvals.database import LOST, leave_the_pool
+from approvals.database import LOST, close_idle, leave_the_pool
 from approvals.exceptions import Busy, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ class Writer:
         self._queue: deque[_Queued] = deque()
         self._lock = threading.Lock()
         self._draining = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer", initializer=leave_the_pool)
+        self._writing = forks.Activity()
+        self._connection: BaseDatabaseWrapper | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer", initializer=self._begin)
 
     def submit_many(self, commands: Sequence[Command]) -> list[Future[Result]]:
         """Queue the commands, in order; each future gets its own result or error.
@@ -72,6 +75,20 @@ class Writer:
         self._thread.submit(_close_connection)
         self._thread.shutdown(wait=True)
 
+    def pause(self) -> None:
+        """Have the thread rest, without a connection, until `resume`; commands are taken meanwhile."""
+        if not self._writing.pause():
+            logger.warning("forked while the writer was writing")
+        elif self._connection is not None:
+            close_idle([self._connection])
+
+    def resume(self) -> None:
+        self._writing.resume()
+
+    def _begin(self) -> None:
+        leave_the_pool()
+        self._connection = connections[connection.alias]
+
     def _begin_to_drain(self) -> None:
         try:
             self._thread.submit(self._drain)
@@ -82,8 +99,11 @@ class Writer:
         self._draining = True
 
     def _drain(self) -> None:
-        while batch := self._next_batch():
-            _write(batch)
+        while True:
+            with self._writing:
+                if not (batch := self._next_batch()):
+                    return
+                _write(batch)
 
     def _next_batch(self) -> list[_Queued]:
         with self._lock:
@@ -103,6 +123,7 @@ def submit_many(commands: Sequence[Command]) -> list[Future[Result]]:
 
 
 def queue_length() -> int:
+    """How many commands wait for this process's writer."""
     return len(_writer())
 
 
@@ -117,8 +138,22 @@ def close_writer() -> None:
 def _writer() -> Writer:
     settings = approval_settings()
     writer = Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
-    telemetry.queue_length.set_function(writer.__len__)
+    telemetry.queue_length.set_function(queue_length)
     return writer
+
+
+def _pause() -> None:
+    if _writer.cache_info().currsize:
+        _writer().pause()
+
+
+def _resume() -> None:
+    if _writer.cache_info().currsize:
+        _writer().resume()
+
+
+# What was handed over in the parent, the parent writes.
+forks.register(_writer.cache_clear, pause=_pause, resume=_resume)
 
 
 def _close_connection() -> None:

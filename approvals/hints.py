@@ -19,7 +19,7 @@ from uuid import UUID
 from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from approvals import telemetry
+from approvals import forks, telemetry
 from approvals.conf import approval_settings
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,15 @@ def detach(sink: Sink) -> None:
     global _sink  # noqa: PLW0603
     if _sink == sink:
         _sink = None
+
+
+def _forget() -> None:
+    """The parent's sink would wake the parent's loop."""
+    global _sink  # noqa: PLW0603
+    _sink = None
+
+
+forks.register(_forget)
 
 
 def messages(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:

@@ -25,6 +25,8 @@ from prometheus_client import (
 )
 from structlog.contextvars import bound_contextvars
 
+from approvals import forks
+
 log = logging.getLogger(__name__)
 
 # Numbers
@@ -63,6 +65,14 @@ waits = Gauge("sayso_waits", "Waits in this process.", registry=REGISTRY)
 queue_length = Gauge("sayso_writer_queue_length", "Commands that wait for the writer.", registry=REGISTRY)
 executing = Gauge("sayso_runs_executing", "Runs that this process executes.", registry=REGISTRY)
 runs_ended = _counter("sayso_runs_ended_total", "Runs whose end this process recorded.", "status")
+
+
+def _nothing_is_open() -> None:
+    sockets.set(0)
+    executing.set(0)
+
+
+forks.register(_nothing_is_open)
 
 # Known beforehand: there, and zero, before the first of them.
 for effect in ("approve", "reject", "default"):

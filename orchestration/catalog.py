@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 import pydantic
 from django.utils.module_loading import autodiscover_modules
 
+from approvals import forks
 from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_json
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
@@ -191,6 +192,9 @@ _orchestrations: dict[str, Orchestration] = {}
 _agents: dict[str, RegisteredAgent] = {}
 _discovery = threading.RLock()
 _discovered = False
+
+# A child must not be born in the midst of another thread's discovery.
+forks.register(_discovery.release, pause=_discovery.acquire, resume=_discovery.release)
 
 
 def _discover() -> None:

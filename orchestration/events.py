@@ -15,8 +15,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
-from approvals import group_commit, selectors
+from approvals import forks, group_commit, selectors
 from approvals.commands import (
     Actor,
     Answer,
@@ -140,6 +141,10 @@ class _Events:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.scope = f"events:{kind.value}"
+        self.forget_all()
+        _all.add(self)
+
+    def forget_all(self) -> None:
         self._lock = threading.Lock()
         self._writes: defaultdict[str, list[Future[Result]]] = defaultdict(list)
 
@@ -284,5 +289,16 @@ def _approved(outcome: Outcome) -> bool | None:
 def _text(outcome: Outcome) -> str | None:
     return None if outcome.answer is None else str(outcome.answer)
 
+
+_all: WeakSet[_Events] = WeakSet()
+
+
+def _forget() -> None:
+    """What the parent has handed over, the parent writes."""
+    for events in _all:
+        events.forget_all()
+
+
+forks.register(_forget)
 
 orchestration_config = OrchestrationConfig()

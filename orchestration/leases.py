@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals import forks
 from approvals.fields import new_id
 from orchestration.conf import orchestration_settings
 from orchestration.models import Process
@@ -97,6 +98,7 @@ def _raise_sign(process_id: UUID) -> int | None:
     path = _signs() / f"{process_id}.new"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _raised.add(handle)
     path.rename(_sign_of(process_id))
     return handle
 
@@ -104,7 +106,18 @@ def _raise_sign(process_id: UUID) -> int | None:
 def _lower_sign(lease: Lease) -> None:
     if lease.sign is not None:
         _sign_of(lease.process_id).unlink(missing_ok=True)
+        _raised.discard(lease.sign)
         os.close(lease.sign)
+
+
+def _forget() -> None:
+    """A child that held it open would be a sign of life of its parent."""
+    while _raised:
+        os.close(_raised.pop())
+
+
+_raised: set[int] = set()
+forks.register(_forget)
 
 
 def _dead() -> Iterator[tuple[UUID, Path]]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from approvals import telemetry
+from approvals import forks, telemetry
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.postman import Postman
 from orchestration import journal, selectors
@@ -102,3 +102,12 @@ def _host(*, serves: bool, concurrency: int) -> Host:
 
 
 _runtime: Runtime | None = None
+
+
+def _forget() -> None:
+    global _runtime  # noqa: PLW0603
+    forks.keep(_runtime)
+    _runtime = None
+
+
+forks.register(_forget)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals import selectors, telemetry
+from approvals import forks, selectors, telemetry
 from approvals.database import in_database, seconds_since
 from approvals.exceptions import StillPending
 from approvals.lifecycle import Outcome
@@ -164,9 +164,17 @@ def close_waiting_room() -> None:
 
 @cache
 def _room() -> WaitingRoom:
-    room = WaitingRoom()
-    telemetry.waits.set_function(room.__len__)
-    return room
+    telemetry.waits.set_function(lambda: len(_room()))
+    return WaitingRoom()
+
+
+def _forget() -> None:
+    if _room.cache_info().currsize:
+        forks.keep(_room())  # its loop's selector is the parent's, too
+        _room.cache_clear()
+
+
+forks.register(_forget)
 
 
 @cache

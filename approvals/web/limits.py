@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from approvals import forks
 from approvals.conf import approval_settings
 from approvals.exceptions import ApprovalError
 
@@ -187,3 +188,6 @@ def forget() -> None:
     """Begin anew, by the settings as they are now."""
     for kept in (of_users, of_addresses, of_logins, of_login_addresses, sockets):
         kept.cache_clear()
+
+
+forks.register(forget)

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from approvals import hints, selectors, triggers
+from approvals import forks, hints, selectors, triggers
 from approvals.conf import approval_settings
 from approvals.waiting.deadlines import LONGEST_SLEEP
 from approvals.waiting.duty import Health
@@ -100,6 +100,9 @@ class Readiness:
 @cache
 def _readiness() -> Readiness:
     return Readiness()
+
+
+forks.register(_readiness.cache_clear)
 
 
 # The database, all at once: on a thread and a connection of its own

@@ -25,7 +25,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from approvals import telemetry
+from approvals import forks, telemetry
 from approvals.census import Census, census
 from approvals.web.credentials import shown_secret
 from config.observing.probe import Probe
@@ -101,6 +101,9 @@ async def _read() -> _Stored | None:
 @cache
 def _probe() -> Probe[_Stored]:
     return Probe("sayso-metrics", _ask)
+
+
+forks.register(_probe.cache_clear)
 
 
 def _ask() -> _Stored:
