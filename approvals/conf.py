@@ -34,6 +34,8 @@ class ApprovalSettings:
     recheck_overlap: float = 60.0
     full_reread_interval: float = 600.0
     hint_timeout: float = 2.0
+    hearing_interval: float = 2.0
+    """How often the listener proves that it hears; the most between two re-checks while it does not."""
     writer_batch: int = 512
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from time import monotonic
@@ -34,13 +34,24 @@ log = logging.getLogger(__name__)
 
 
 class DeadlineKeeper:
-    """Runs on the room's loop; `consider` and `news` from any thread."""
+    """Runs on the room's loop; `consider` and `news` from any thread.
 
-    def __init__(self, database: Outage, loop: asyncio.AbstractEventLoop) -> None:
+    `passed` is told the earliest of the deadlines that it kept and that have passed, once all of those are
+    recorded: where another process was first, nobody here may have heard of it.
+    """
+
+    def __init__(
+        self,
+        database: Outage,
+        loop: asyncio.AbstractEventLoop,
+        passed: Callable[[datetime], Awaitable[None]],
+    ) -> None:
         self._database = database
         self._loop = loop
+        self._passed = passed
         self._alarm = Alarm(loop)
         self._earliest: datetime | None = None
+        self._kept: datetime | None = None
         self._news: asyncio.TimerHandle | None = None
         self.kept_at: float | None = None
         """When it last knew what is due, and had that recorded (monotonic clock)."""
@@ -65,13 +76,19 @@ class DeadlineKeeper:
     async def keep(self) -> float:
         """Have recorded what is due. Returns the seconds until it is worth asking again."""
         # What is considered while the database answers may be missing from its answer: let that ring.
-        self._earliest = None
+        considered, self._earliest = self._earliest, None
+        self._kept = min((each for each in (self._kept, considered) if each is not None), default=None)
         with self._database.noticed():
             earliest, now = await in_database(selectors.next_deadline)
+        overdue = earliest is not None and earliest <= now
+        recorded = not overdue or await self._record_timeouts()
+        if self._kept is not None and self._kept <= now:
+            await self._passed(self._kept)
+        self._kept = None if recorded else earliest
+        if overdue:
+            return 0.0 if recorded else AFTER_NOTHING
         if earliest is None:
             return LONGEST_SLEEP
-        if earliest <= now:
-            return 0.0 if await self._record_timeouts() else AFTER_NOTHING
         if self._earliest is None:
             self._earliest = earliest
         return min((earliest - now).total_seconds(), LONGEST_SLEEP)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Thread
 from uuid import UUID
 
@@ -48,13 +49,15 @@ class Duty:
         database = Outage("database", DatabaseError)
         nonce = secrets.token_hex(8)
         self.loop = loop
-        self._keeper = DeadlineKeeper(database, loop)
+        self._keeper = DeadlineKeeper(database, loop, self._deadline_passed)
         self.looks = Looks(waiters, database, self._keeper.consider, loop)
         self._followers = followers
         self._sender = Sender(nonce, loop)
         self._everywhere = Alarm(loop)
-        self._listener = Listener(nonce, self._changed, self._everywhere.ring)
-        self._recheck = Recheck(sources, database, self._changed)
+        self._recheck = Recheck(sources, database, self._changed, self._hears, loop)
+        self._listener = Listener(
+            nonce, self._changed, lost=self._recheck.soon, renewed=self._everywhere.ring
+        )
         self._end = asyncio.Event()
         self._ending = False
         self._ended: Future[None] = Future()
@@ -86,6 +89,12 @@ class Duty:
         """Take no more hints, whatever has become of the loop."""
         self._ending = True
         hints.detach(self._changed_here)
+
+    def _hears(self) -> bool:
+        return self._listener.heard_at is not None
+
+    async def _deadline_passed(self, deadline: datetime) -> None:
+        await self.looks.look_since(deadline)
 
     def _changed_here(self, topic: str, ids: Sequence[UUID]) -> None:
         self._changed(topic, ids)

@@ -30,16 +30,19 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Runs on the room's loop. `heard` gets others' hints; `renewed`: some may have been lost."""
+    """Runs on the room's loop. `heard` gets others' hints. `lost`: it hears none any more; `renewed`:
+    it hears again, and may have missed some."""
 
     def __init__(
         self,
         sender: str,
         heard: Callable[[str, Sequence[UUID]], None],
+        lost: Callable[[], None],
         renewed: Callable[[], None],
     ) -> None:
         self._sender = sender
         self._heard = heard
+        self._lost = lost
         self._renewed = renewed
         self._outage = Outage("channel layer, listening", Exception)
         self._echo = asyncio.Event()
@@ -57,7 +60,9 @@ class Listener:
                     tasks.create_task(self._receive(layer, channel))
                     tasks.create_task(self._prove_hearing(layer, channel))
         finally:
-            self.heard_at = None
+            if self.heard_at is not None:
+                self.heard_at = None
+                self._lost()
             await _close(layer)
 
     async def _receive(self, layer: Any, channel: str) -> None:
@@ -82,7 +87,8 @@ class Listener:
         self._began = True
         self._renewed()
         while True:
-            await asyncio.sleep(approval_settings().recheck_interval)
+            settings = approval_settings()
+            await asyncio.sleep(min(settings.recheck_interval, settings.hearing_interval))
             await _within_limit(layer.group_add(hints.GROUP, channel))
             await self._hear_myself(layer)
 

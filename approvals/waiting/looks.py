@@ -58,6 +58,13 @@ class Looks:
             with self._database.noticed():
                 await in_database(self._read_and_wake, waited)
 
+    async def look_since(self, moment: datetime) -> None:
+        """Look at what changed at `moment` (database clock) or later, if anybody waits."""
+        if len(self._waiters):
+            with self._database.noticed():
+                changed = await in_database(selectors.changed_since, moment)
+            self.ask(changed)
+
     async def look_everywhere(self) -> None:
         """Look at everything that is waited for. What is asked meanwhile does not queue behind this."""
         ids = self._waiters.ids()

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from approvals.conf import approval_settings
 from approvals.database import database_now, in_database
+from approvals.waiting.alarm import Alarm
 from approvals.waiting.outages import Outage
 
 USUAL_REACH = timedelta(seconds=5)
@@ -27,23 +28,32 @@ Source: TypeAlias = Callable[[datetime], Mapping[UUID, Hashable]]
 
 
 class Recheck:
-    """Asks each topic's source on the room's loop and tells `found` what changed."""
+    """Asks each topic's source on the room's loop and tells `found` what changed; more often while the
+    listener does not hear (`hears`)."""
 
     def __init__(
         self,
         sources: Mapping[str, Source],
         database: Outage,
         found: Callable[[str, Sequence[UUID]], None],
+        hears: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._sources = sources
         self._database = database
         self._found = found
+        self._hears = hears
+        self._alarm = Alarm(loop)
         self._seen: dict[str, _Seen] = {}
 
     async def run(self) -> None:
         while True:
             await self.check()
-            await asyncio.sleep(approval_settings().recheck_interval)
+            await self._alarm.sleep(self._interval())
+
+    def soon(self) -> None:
+        """Check now, whenever the next check is due."""
+        self._alarm.ring()
 
     async def check(self) -> None:
         for topic, source in list(self._sources.items()):
@@ -51,6 +61,11 @@ class Recheck:
                 self._seen[topic], ids = await in_database(_ask, source, self._seen.get(topic))
             if ids:
                 self._found(topic, ids)
+
+    def _interval(self) -> float:
+        settings = approval_settings()
+        usual = settings.recheck_interval
+        return usual if self._hears() else min(usual, settings.hearing_interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

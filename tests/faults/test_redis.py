@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
 
 from approvals import hints
+from approvals.database import in_database
 from approvals.hints import Hint
+from approvals.models import HumanRequest
 from tests.faults import proxy
 from tests.faults.conftest import PATIENCE, Installation
-from tests.faults.people import Person
+from tests.faults.people import Person, pause
 from tests.faults.proxy import Proxy
 from tests.servers import RedisServer
 from tests.stacks import Stack
@@ -26,11 +29,13 @@ MANY = 30
 CROWD = 60
 # Longer than any decision may take while Redis is frozen.
 LIMIT = 2.0
+# Seconds to a deadline by which all who wait for it are there.
+SOON = 15.0
 
 
 @asynccontextmanager
 async def waits(
-    installation: Installation, number: int = MANY, **environment: str
+    installation: Installation, number: int = MANY, terms: dict[str, Any] | None = None, **environment: str
 ) -> AsyncIterator[tuple[list[str], Person]]:
     """So many requests, waited for at one of two servers, and who decides them at the other. In the end all
     must be decided; whoever waits is told within the re-check's interval, whatever goes on, and the audit
@@ -38,7 +43,7 @@ async def waits(
     here, _ = await installation.serve(2, **environment)
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as waiting:
         ann, bob = await installation.person("ann"), await installation.person("bob")
-        asked = await ann.ask_many("Redis", number)
+        asked = await ann.ask_many("Redis", number, **terms or {})
         for each in asked:
             waiting.create_task(ann.wait(each))
         await installation.until_waiting(here, number)
@@ -76,6 +81,40 @@ async def test_a_decision_is_answered_and_committed_while_redis_is_frozen(
         private_redis.thaw()
         for each in asked[5:]:
             await bob.decide(each, at=1)
+
+
+async def test_while_redis_is_away_those_who_wait_learn_of_decisions_in_seconds(
+    installation: Installation, private_redis: RedisServer
+) -> None:
+    """Fault 1: the re-check, which is an hour away here, comes every other second then."""
+    async with waits(installation, SAYSO_RECHECK_INTERVAL="3600") as (asked, bob):
+        private_redis.stop()
+        for each in asked:
+            await bob.decide(each, at=1)
+
+
+@pytest.mark.parametrize("rule", [proxy.no_hint_passes, None])
+async def test_timeouts_that_another_process_recorded_are_noticed_without_hints(
+    installation: Installation, stack: Stack, rule: proxy.Rule | None
+) -> None:
+    """Fault 3: by a process that was frozen across the deadline, so that another was first. It looks at what
+    it kept, whether its listener knows that it hears nothing or not; the re-check is an hour away."""
+    assert stack.redis
+    with Proxy(stack.redis.url) as between:
+        hourly = {"REDIS_URL": between.url, "SAYSO_RECHECK_INTERVAL": "3600"}
+        async with waits(installation, 10, terms={"timeout": SOON}, **hourly):
+            if rule is None:
+                between.freeze()
+            between.obey(rule)
+            here = installation.servers[0]
+            here.freeze()
+            while await in_database(timed_out) < 10:
+                await pause()
+            here.thaw()
+
+
+def timed_out() -> int:
+    return HumanRequest.objects.filter(status="timed_out").count()
 
 
 async def test_a_command_decides_while_redis_is_frozen(

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import Error
+from django.db import Error, OperationalError
 
 from approvals import deciding, gate, group_commit, selectors
-from approvals.commands import Actor, Refused, Result
+from approvals.commands import Actor, Expire, Refused, Result
 from approvals.database import database_now, in_database
 from approvals.exceptions import Busy
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting import deadlines
 from approvals.waiting.deadlines import AFTER_NOTHING, LONGEST_SLEEP, DeadlineKeeper
-from approvals.waiting.outages import Outage
+from approvals.waiting.outages import Away, Outage
 from tests import factories as make
 from tests.approvals.waiting.conftest import running, until
 
 pytestmark = pytest.mark.django_db
 
 
+class Passed:
+    """Which deadlines the keeper says have passed."""
+
+    def __init__(self) -> None:
+        self.told: list[datetime] = []
+
+    async def __call__(self, deadline: datetime) -> None:
+        self.told.append(deadline)
+
+
 @pytest.fixture
-async def keeper(stack: object) -> DeadlineKeeper:
-    return DeadlineKeeper(Outage("database", Error), asyncio.get_running_loop())
+def passed() -> Passed:
+    return Passed()
+
+
+@pytest.fixture
+async def keeper(stack: object, passed: Passed) -> DeadlineKeeper:
+    return a_keeper(passed)
+
+
+def a_keeper(passed: Passed) -> DeadlineKeeper:
+    return DeadlineKeeper(Outage("database", Error), asyncio.get_running_loop(), passed)
 
 
 async def opened(*timeouts: float | None) -> list[str]:
@@ -108,7 +127,7 @@ async def test_of_many_only_two_sets_are_under_way(
 
 
 async def test_several_keepers_record_a_timeout_once(keeper: DeadlineKeeper) -> None:
-    other = DeadlineKeeper(Outage("database", Error), asyncio.get_running_loop())
+    other = a_keeper(Passed())
     ids = await opened(*[0.01] * 20)
     await due(*ids)
     await asyncio.gather(keeper.keep(), other.keep())
@@ -196,6 +215,89 @@ async def test_a_decision_in_time_is_not_touched(keeper: DeadlineKeeper) -> None
     await due(request_id)
     await keeper.keep()
     assert await gate.aoutcome(request_id) == decided
+
+
+async def test_what_another_process_recorded_is_looked_at_when_its_deadline_has_passed(
+    keeper: DeadlineKeeper, passed: Passed
+) -> None:
+    """The other's hint may be lost; a deadline that has not passed is nobody's news."""
+    request_id, later = await opened(0.3, 500)
+    deadline = await deadline_of(request_id)
+    keeper.consider(deadline)
+    await keeper.keep()
+    assert passed.told == []
+    await due(request_id)
+    await recorded_by_another(request_id)
+    await keeper.keep()
+    await keeper.keep()
+    assert passed.told == [deadline]
+    assert not (await gate.aoutcome(later)).closed
+
+
+async def test_what_another_process_records_at_that_moment_is_looked_at_once_it_is_on_record(
+    keeper: DeadlineKeeper, passed: Passed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (request_id,) = await opened(0.01)
+    deadline = await deadline_of(request_id)
+    keeper.consider(deadline)
+    await due(request_id)
+    original = selectors.overdue
+
+    def first(limit: int) -> list[UUID]:
+        ids = original(limit)
+        for each in ids:
+            group_commit.submit(Expire(request_id=each)).result()
+        return ids
+
+    monkeypatch.setattr(selectors, "overdue", first)
+    await keeper.keep()
+    assert (await gate.aoutcome(request_id)).closed
+    assert passed.told == [deadline]
+
+
+async def test_what_nobody_could_record_is_looked_at_when_another_has(
+    keeper: DeadlineKeeper, passed: Passed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(commands: Any) -> Any:
+        raise Busy("too many")
+
+    (request_id,) = await opened(0.01)
+    await due(request_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(group_commit, "submit_many", busy)
+        await keeper.keep()
+    await recorded_by_another(request_id)
+    await keeper.keep()
+    assert passed.told == [await deadline_of(request_id)]
+
+
+async def test_an_outage_does_not_make_it_forget_a_deadline(
+    keeper: DeadlineKeeper, passed: Passed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise OperationalError("gone")
+
+    (request_id,) = await opened(0.01)
+    deadline = await deadline_of(request_id)
+    keeper.consider(deadline)
+    await due(request_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(selectors, "next_deadline", away)
+        with pytest.raises(Away):
+            await keeper.keep()
+    await recorded_by_another(request_id)
+    await keeper.keep()
+    assert passed.told == [deadline]
+
+
+async def deadline_of(request_id: str) -> datetime:
+    (look,) = await in_database(selectors.look, [UUID(request_id)])
+    assert look.deadline
+    return look.deadline
+
+
+async def recorded_by_another(request_id: str) -> None:
+    await asyncio.wrap_future(group_commit.submit(Expire(request_id=UUID(request_id))))
 
 
 async def due(*ids: str) -> None:

@@ -31,11 +31,15 @@ class Ears:
     def __init__(self) -> None:
         self.heard: list[UUID] = []
         self.renewals = 0
-        self.listener = Listener("me", self._hear, self._renew)
+        self.losses = 0
+        self.listener = Listener("me", self._hear, lost=self._lose, renewed=self._renew)
 
     def _hear(self, topic: str, ids: Sequence[UUID]) -> None:
         assert topic == "requests"
         self.heard.extend(ids)
+
+    def _lose(self) -> None:
+        self.losses += 1
 
     def _renew(self) -> None:
         self.renewals += 1
@@ -188,6 +192,23 @@ async def test_after_a_restart_of_redis_it_starts_anew_and_says_so(
     await layer.flush()
     assert caplog.text.count("listening away") == 1
     assert caplog.text.count("listening back") == 1
+
+
+@pytest.mark.stacks("sqlite-redis")
+@pytest.mark.parametrize("harm", ["stop", "freeze"])
+async def test_that_it_hears_nothing_it_says_once_and_before_the_next_recheck(
+    private_redis: RedisServer, harm: str
+) -> None:
+    """Which is an hour away here; and however often it tries again in vain."""
+    ears = Ears()
+    async with running(ears.listener.run):
+        await until(lambda: ears.renewals)
+        getattr(private_redis, harm)()
+        await until(lambda: ears.losses)
+        assert ears.listener.heard_at is None
+        private_redis.thaw() if harm == "freeze" else private_redis.start()
+        await until(lambda: ears.renewals > 1)
+    assert ears.losses == 2  # the second when it was told to end
 
 
 @pytest.mark.stacks("sqlite-redis")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError
+from pytest_django import Settings
 
 from approvals import selectors
 from approvals.database import database_now, in_database
@@ -16,6 +18,7 @@ from approvals.waiting import recheck
 from approvals.waiting.outages import Away, Outage
 from approvals.waiting.recheck import USUAL_REACH, Recheck
 from tests import factories as make
+from tests.approvals.waiting.conftest import running, until
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OVERLAP = timedelta(seconds=60)
@@ -66,8 +69,9 @@ def found() -> Found:
     return Found()
 
 
-def checking(found: Found, **sources: recheck.Source) -> Recheck:
-    return Recheck(sources, Outage("database", OperationalError), found)
+def checking(found: Found, *, hears: Callable[[], bool] = lambda: True, **sources: recheck.Source) -> Recheck:
+    loop = asyncio.get_running_loop()
+    return Recheck(sources, Outage("database", OperationalError), found, hears, loop)
 
 
 @pytest.mark.one_stack
@@ -168,6 +172,28 @@ class TestReach:
         source.changed[late] = 1
         await check()
         assert found.told[1:] == [("requests", [late])]
+
+
+@pytest.mark.one_stack
+@pytest.mark.django_db
+class TestInterval:
+    @pytest.fixture(autouse=True)
+    def seldom(self, settings: Settings) -> None:
+        settings.SAYSO_RECHECK_INTERVAL = 3600.0
+
+    async def test_while_the_listener_is_away_it_looks_every_other_second(self, found: Found) -> None:
+        source = Source()
+        async with running(checking(found, hears=lambda: False, requests=source).run):
+            await until(lambda: len(source.asked) >= 3)
+
+    async def test_when_the_listener_is_lost_it_looks_at_once(self, found: Found) -> None:
+        """Not when the long sleep is over that it has begun."""
+        source = Source()
+        rechecking = checking(found, requests=source)
+        async with running(rechecking.run):
+            await until(lambda: source.asked)
+            rechecking.soon()
+            await until(lambda: len(source.asked) == 2)
 
 
 @pytest.mark.django_db

@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from approvals import deciding, gate, hints
-from approvals.commands import Actor
+from approvals import deciding, gate, group_commit, hints, selectors
+from approvals.commands import Actor, Expire
 from approvals.database import database_now, in_database
 from approvals.exceptions import InvalidRequest, StillPending, UnknownRequest
 from approvals.hints import Hint
@@ -184,6 +184,21 @@ class TestLostHints:
         await room.start()
         decided = await deciding.adecide(PROGRAM, request_id, "approve")
         assert await task == decided
+
+    async def test_a_timeout_that_another_process_recorded_is_looked_at_when_it_is_due(
+        self, deaf_and_dumb: None, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not at the next re-check, which is an hour away here."""
+        original = selectors.overdue
+
+        def recorded_by_another(limit: int) -> list[UUID]:
+            for each in original(limit):
+                group_commit.submit(Expire(request_id=each)).result()
+            return original(limit)
+
+        monkeypatch.setattr(selectors, "overdue", recorded_by_another)
+        request_id = await approval(timeout=0.3)
+        assert (await room.wait(request_id)).timed_out
 
     async def test_looking_everywhere_finds_what_even_the_recheck_can_not(
         self, deaf_and_dumb: None, room: WaitingRoom
