@@ -37,8 +37,8 @@ class Lease:
     sign: int | None = field(default=None, repr=False)
 
 
-def take() -> Lease:
-    """Begin to be alive; renew it in time."""
+def take(*, serves: bool = True) -> Lease:
+    """Begin to be alive; renew it in time. `serves`: the process takes up what nobody executes."""
     process_id = new_id()
     # The sign first: a process without one might be taken for dead by its own machine.
     lease = Lease(process_id, _raise_sign(process_id))
@@ -48,6 +48,7 @@ def take() -> Lease:
             name=f"{socket.gethostname()}:{os.getpid()}"[:200],
             started_at=Now(),
             expires_at=Now() + _duration(),
+            serves=serves,
         )
     except BaseException:
         _lower_sign(lease)

@@ -45,6 +45,8 @@ class Process(models.Model):
     started_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
+    # It takes up what nobody executes; a terminal executes what it starts or is attached to.
+    serves = models.BooleanField(default=True, db_default=True)
 
     class Meta:
         verbose_name_plural = "processes"

@@ -19,7 +19,7 @@ from orchestration.manager import OrchestrationManager
 async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime:
     """Have this process do its part, on the running loop. Idempotent; the database need not be there yet.
 
-    `serves` False: it executes only the runs that it starts by `runtime.manager`, and posts no callbacks.
+    `serves` False: it executes only what it starts by `runtime.manager` or is to `take_up`; it posts nothing.
     `concurrency`: with the engine `procrastinate`, how many runs it executes at once; 0: workers do.
     """
     global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
@@ -72,6 +72,10 @@ class Runtime:
     async def ready(self) -> None:
         """Return once the process may execute runs, where that is its part."""
         await self._host.ready()
+
+    async def take_up(self, run_id: UUID) -> None:
+        """Execute this run here whenever nobody does, where runs execute in processes like this one."""
+        await self._host.take_up(run_id)
 
     async def stop(self) -> None:
         # Both have their last words with the database: side by side, for servers wait for seconds only.

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from approvals.selectors import moment_on_the_wire
 from orchestration.exceptions import UnknownRun
-from orchestration.models import FINISHED, OPEN, Message, Run, RunStatus, StepRecord, StepStatus
+from orchestration.models import FINISHED, OPEN, Message, Process, Run, RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
@@ -30,6 +30,9 @@ START = "orchestration.add_run"
 UNOWNED = Q(status__in=OPEN) & (
     Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
 )
+
+
+_LIVING = Q(released_at__isnull=True, expires_at__gt=Now())
 
 
 # What people see
@@ -190,6 +193,16 @@ def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
     """Ended runs (of these) that may have left requests open."""
     runs = Run.objects.filter(leaves_requests=True, status__in=FINISHED)
     return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
+
+
+def executed_by(run_id: UUID) -> Process | None:
+    """The living process that owns the run while it is open; none where a worker of the job queue has it."""
+    return Process.objects.filter(_LIVING, runs__pk=run_id, runs__status__in=OPEN).first()
+
+
+def somebody_serves() -> bool:
+    """Whether a living process takes up runs that nobody executes."""
+    return Process.objects.filter(_LIVING, serves=True).exists()
 
 
 def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int) -> list[UUID]:

@@ -40,6 +40,9 @@ class Host(Protocol):
     async def ready(self) -> None:
         """Return once the process may execute runs."""
 
+    async def take_up(self, run_id: UUID) -> None:
+        """Execute this run, too, whenever nobody else does."""
+
     async def stop(self) -> None:
         """Take nothing more, give steps under way a bounded time, let all else go unharmed."""
 

@@ -21,6 +21,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from orchestration import journal
+from orchestration.conf import orchestration_settings
 from orchestration.journal import Claimed
 from orchestration.models import Run
 from orchestration.selectors import UNOWNED
@@ -126,6 +127,12 @@ def is_silent(worker_id: int, seconds: float) -> bool:
         pk=worker_id, last_heartbeat__gt=Now() - timedelta(seconds=seconds)
     )
     return not heard.exists()
+
+
+def somebody_works() -> bool:
+    """Whether some worker is taken for alive."""
+    lost = timedelta(seconds=orchestration_settings().heartbeat_lost)
+    return ProcrastinateWorker.objects.filter(last_heartbeat__gt=Now() - lost).exists()
 
 
 def waiting() -> int:

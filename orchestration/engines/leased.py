@@ -1,6 +1,7 @@
 """This process as the executor of its own runs: it holds a lease, and takes up what nobody executes.
 
-Servers take up queued runs, and those whose process has died; a terminal executes only what it starts itself.
+Servers take up queued runs, and those whose process has died; a terminal executes only what it starts itself
+or is attached to.
 Done now and then are the renewal of the lease and a look for what the dead have left; all else follows hints.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -38,6 +40,7 @@ class Leased:
 
     def __init__(self, *, serves: bool) -> None:
         self._serves = serves
+        self._wanted: frozenset[UUID] = frozenset()
         self.engine = LocalEngine()
         self._left: frozenset[UUID] = frozenset()
         self._ready = asyncio.Event()
@@ -54,6 +57,10 @@ class Leased:
     async def ready(self) -> None:
         await self._ready.wait()
 
+    async def take_up(self, run_id: UUID) -> None:
+        self._wanted |= {run_id}
+        await self._take_up_what_is_wanted()
+
     async def stop(self) -> None:
         self._stopping = True
         if self._living is not None:
@@ -69,6 +76,8 @@ class Leased:
         if self._serves and (others := ids - own):
             await self._take_up(others)
             await self._tidy(others)
+        elif wanted := self._wanted & ids - own:
+            await self._take_up(wanted)
 
     async def look_everywhere(self) -> None:
         await self._cancel(self.engine.run_ids)
@@ -77,6 +86,12 @@ class Leased:
             await in_database(leases.end_the_dead)
             await self._take_up(None)
             await self._tidy(None)
+        elif self._wanted:
+            await self._take_up_what_is_wanted()
+
+    async def _take_up_what_is_wanted(self) -> None:
+        await in_database(leases.end_the_dead)
+        await self._take_up(self._wanted)
 
     async def _cancel(self, run_ids: frozenset[UUID]) -> None:
         if run_ids:
@@ -118,7 +133,7 @@ class Leased:
 
     async def _hold_a_lease(self) -> None:
         """Execute runs under one lease, until it is lost."""
-        lease = await _until_it_works(leases.take)
+        lease = await _until_it_works(partial(leases.take, serves=self._serves))
         log.info("lease taken process=%s", lease.process_id)
         try:
             self.engine.process_id = lease.process_id

@@ -103,6 +103,9 @@ class Worker:
     async def ready(self) -> None:
         await self._ready.wait()
 
+    async def take_up(self, run_id: UUID) -> None:
+        """The queue sees to it."""
+
     async def stop(self) -> None:
         # The queue's worker takes nothing more, but lives until its jobs are given back: those of one that is
         # gone are anybody's at once, also where a step is still under way.
@@ -278,6 +281,8 @@ class Dispatcher:
     async def start(self) -> None: ...
 
     async def ready(self) -> None: ...
+
+    async def take_up(self, run_id: UUID) -> None: ...
 
     async def stop(self) -> None: ...
 

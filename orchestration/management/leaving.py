@@ -15,8 +15,8 @@ from approvals import group_commit
 LAST_WRITES = 5.0
 
 
-def leave() -> NoReturn:
-    """End this process.
+def leave(status: int = 0) -> NoReturn:
+    """End this process, with what was handed to the writer on record.
 
     A request that was inside Django holds a thread, which waits for an event loop that has stopped; so may a
     step that takes too long. Python would wait for such threads, and nobody would start the successor.
@@ -24,8 +24,13 @@ def leave() -> NoReturn:
     writing = threading.Thread(target=group_commit.close_writer, daemon=True)
     writing.start()
     writing.join(LAST_WRITES)
+    leave_at_once(status)
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """End this process without another moment for what it was doing."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # whoever read it may have gone
             stream.flush()
-    os._exit(0)
+    os._exit(status)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from django.contrib.auth.models import User
 
 from approvals import selectors
 from approvals.management.people import computer_user
+from orchestration.models import Process as Executor
 from orchestration.models import Run
 from tests import factories as make
 from tests.conftest import Manage, Serve
@@ -196,13 +199,15 @@ class TestOrchestrating:
         assert left_in(files) == {"a.iso", "sub/c.txt"}
 
     @pytest.mark.one_stack
-    def test_ctrl_c_cancels_the_run_and_takes_back_what_it_asked(
-        self, terminal: At, ana: User, files: Path
+    def test_a_run_that_is_cancelled_elsewhere_ends_with_5(
+        self, terminal: At, manage: Manage, ana: User, files: Path
     ) -> None:
+        """By the command for it; what the run asked is taken back."""
         screen = terminal(*cleanup(files))
         screen.wait_for(PICK)
         asked = pending("clarification")
-        screen.type(INTERRUPT)
+        command = manage("cancel_run", str(Run.objects.get().pk), "--as", "ana")
+        assert command.wait() == 0
         assert screen.wait() == 5
         assert Run.objects.get().status == "cancelled"
         assert selectors.request_for(ana.pk, asked.pk).status == "withdrawn"
@@ -262,6 +267,118 @@ class TestOrchestrating:
         assert "Which floor?: The third." in screen.text
 
 
+def held(folder: Path) -> dict[str, str]:
+    """The environment of terminals that have a minute to let a step end."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+        "SAYSO_TEST_LEDGER": str(folder / "ledger"),
+        "SAYSO_DRAIN": "60",
+    }
+
+
+def held_in_a_step(terminal: At, folder: Path) -> Terminal:
+    """A run in the midst of a step, which ends as soon as there is a file named "over"."""
+    given = json.dumps({"until": str(folder / "over")})
+    screen = terminal("orchestrate", "faults-held", "--input", given, "--as", "ana", **held(folder))
+    while not (folder / "ledger").exists():
+        threading.Event().wait(0.01)
+    return screen
+
+
+class TestLettingGo:
+    """Ctrl-C leaves a run to whoever goes on with it."""
+
+    def test_without_a_server_nobody_goes_on_until_somebody_attaches(
+        self, terminal: At, ana: User, files: Path
+    ) -> None:
+        """The same question is put again, and the run goes on from there."""
+        screen = terminal(*cleanup(files))
+        screen.wait_for(PICK)
+        asked, run = pending("clarification"), Run.objects.get()
+        screen.type(INTERRUPT)
+        assert screen.wait() == 6
+        attach = f"orchestrate --attach {run.pk}"
+        shown = " ".join(screen.text.split())
+        assert "Nobody goes on with the run until there is a server" in shown
+        assert attach in shown
+        assert Run.objects.get().status == "waiting"
+        assert not Executor.objects.filter(released_at__isnull=True).exists()
+        again = terminal(*attach.split(), "--as", "ana")
+        again.wait_for(PICK)
+        assert pending("clarification").pk == asked.pk
+        again.type("none\n")
+        assert again.wait() == 0
+        assert "Nothing was removed" in again.text
+
+    def test_a_server_goes_on(
+        self, terminal: At, manage: Manage, serve: Serve, ana: User, files: Path
+    ) -> None:
+        """Whoever attaches then watches, and lets go again without harm."""
+        serve()
+        screen = terminal(*cleanup(files))
+        screen.wait_for(PICK)
+        screen.type(INTERRUPT)
+        assert screen.wait() == 6
+        assert "A server goes on with the run." in screen.text
+        run_id = str(Run.objects.get().pk)
+        second = terminal("orchestrate", "--attach", run_id, "--as", "ana")
+        second.wait_for(PICK)
+        second.type(INTERRUPT)
+        assert second.wait() == 6
+        watching = manage("orchestrate", "--attach", run_id, "--as", "ana")
+        watching.output.wait_for("manage.py answer")
+        assert manage("answer", str(pending("clarification").pk), "[]", "--as", "ana").wait() == 0
+        assert watching.wait() == 0
+        assert "Nothing was removed" in watching.output.text
+
+    @pytest.mark.one_stack
+    def test_a_second_ctrl_c_ends_at_once_and_attaching_takes_over(
+        self, terminal: At, ana: User, tmp_path: Path
+    ) -> None:
+        """A step that is held would have a minute to end. Afterwards nobody knows whether it was done."""
+        screen = held_in_a_step(terminal, tmp_path)
+        screen.type(INTERRUPT)
+        screen.wait_for("Ctrl-C again")
+        screen.type(INTERRUPT)
+        assert screen.wait() == 130
+        run = Run.objects.get()
+        assert run.process is not None
+        assert run.process.released_at is None
+        again = terminal("orchestrate", "--attach", str(run.pk), "--as", "ana", **held(tmp_path))
+        again.wait_for("Do it again")
+
+    @pytest.mark.one_stack
+    def test_a_step_that_is_under_way_may_end_first(self, terminal: At, ana: User, tmp_path: Path) -> None:
+        """Its result is on record, so nobody has to be asked whether it was done."""
+        screen = held_in_a_step(terminal, tmp_path)
+        screen.type(INTERRUPT)
+        screen.wait_for("Letting go")
+        (tmp_path / "over").touch()
+        assert screen.wait() == 6
+        assert Run.objects.get().steps.get().status == "done"
+
+    @pytest.mark.one_stack
+    def test_what_nobody_executes_is_taken_up_only_by_who_may_change_it(
+        self, manage: Manage, ana: User, files: Path
+    ) -> None:
+        """Who may not even see it, is told that there is none; who may just see it, sees it."""
+        assert manage(*cleanup(files, "--detach")).wait() == 0
+        run_id = str(Run.objects.get().pk)
+        make.user("sam")
+        stranger = manage("orchestrate", "--attach", run_id, "--as", "sam")
+        assert stranger.wait() == 1
+        assert "unknown_run" in stranger.output.text
+        make.user("vera", may=("view_run",))
+        viewer = manage("orchestrate", "--attach", run_id, "--as", "vera")
+        viewer.output.wait_for("run: queued")
+        viewer.signal(signal.SIGINT)
+        assert viewer.wait() == 6
+        assert Run.objects.get().epoch == 0
+        owner = manage("orchestrate", "--attach", run_id, "--as", "ana")
+        owner.output.wait_for("manage.py answer")
+        assert Run.objects.get().epoch == 1
+
+
 class TestWithoutATerminal:
     def test_a_run_says_where_it_is_decided_and_waits(self, manage: Manage, ana: User, files: Path) -> None:
         """Plain lines, the address of each request, and the result at the end."""
@@ -288,6 +405,8 @@ class TestWithoutATerminal:
             (["disk_cleanup", "--input", '{"folder": "/"}'], "Known fields: directory"),
             (["disk_cleanup", "--input", '{"directory": "/nowhere"}'], "directory"),
             (["plan", "--input", '{"task": "x", "steps": [{"agent": "bob"}]}'], "steps[0].agent"),
+            ([], "Say which orchestration"),
+            (["plan", "--attach", "x"], "--attach shows a run that there is"),
             (["checklist", "--as", "nobody", "--input", '{"title": "x", "items": ["y"]}'], "'nobody'"),
         ],
     )

@@ -13,17 +13,21 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import OutputWrapper
+from django.db import connection
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from approvals.management import people
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration import checks
+from orchestration import checks, journal, leases
 from orchestration.management import ownership, showroom
 from orchestration.management.commands.orchestrate import _exit_status
+from orchestration.management.interrupts import Interrupts
 from orchestration.management.live import Live
 from orchestration.management.ownership import owner_of_run
 from orchestration.management.server import require_free
-from orchestration.manager import RunEvent
+from orchestration.management.succession import who_goes_on
+from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.models import Run
 from tests import factories as make
 
@@ -54,6 +58,96 @@ def screen(output: io.StringIO) -> Screen:
 def test_each_end_has_its_exit_status(status: str, reason: str, expected: int) -> None:
     """A timeout is told apart from a rejection, whichever way it ended the run."""
     assert _exit_status({"status": status, "reason": reason}) == expected
+
+
+class TestInterrupts:
+    @pytest.fixture
+    def said(self) -> list[str]:
+        return []
+
+    @pytest.mark.parametrize(
+        ("moments", "expected"),
+        [
+            ([0.0], ["lets go"]),
+            ([0.0, 1.9], ["lets go", "ends"]),
+            ([0.0, 2.1], ["lets go", "lets go"]),
+            ([0.0, 2.1, 3.0], ["lets go", "lets go", "ends"]),
+        ],
+    )
+    def test_only_the_second_within_two_seconds_ends_at_once(
+        self, said: list[str], moments: list[float], expected: list[str]
+    ) -> None:
+        clock = iter(moments)
+        interrupts = Interrupts(lambda: said.append("lets go"), lambda: said.append("ends"), clock.__next__)
+        for _ in moments:
+            interrupts.interrupted()
+        assert said == expected
+        assert interrupts.first.is_set()
+
+
+@pytest.mark.django_db
+class TestCancelling:
+    def cancel(self, run_id: object, username: str) -> str:
+        output = io.StringIO()
+        call_command("cancel_run", str(run_id), username=username, stdout=output)
+        return output.getvalue()
+
+    def test_a_run_that_nobody_executes_is_cancelled_at_once_and_again_without_harm(self) -> None:
+        ana = make.user("ana")
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, ana)
+        for _ in range(2):
+            assert self.cancel(run_id, "ana") == "The run is cancelled.\n"
+        run = Run.objects.get()
+        assert (run.status, run.cancelled_by) == ("cancelled", ana)
+
+    def test_a_run_that_is_executed_is_cancelled_by_its_process(self) -> None:
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
+        lease = leases.take()
+        journal.claim([run_id], lease.process_id)
+        assert f"is being cancelled by {Run.objects.get().process}" in self.cancel(run_id, "ana")
+        assert Run.objects.get().cancel_requested_at is not None
+        leases.release(lease)
+
+    def test_what_ended_otherwise_is_refused(self) -> None:
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
+        Run.objects.update(status="failed", finished_at=Now())
+        with pytest.raises(Refused, match=r"already_finished: The run is failed"):
+            self.cancel(run_id, "ana")
+
+    def test_only_who_may_change_it_cancels_it(self) -> None:
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
+        make.user("sam")
+        make.user("vera", may=("view_run",))
+        for username, code in (("sam", "unknown_run"), ("vera", "not_permitted")):
+            with pytest.raises(Refused, match=code):
+                self.cancel(run_id, username)
+        with pytest.raises(Refused, match="unknown_run"):
+            self.cancel("nothing", "ana")
+        assert Run.objects.get().status == "queued"
+
+
+@pytest.mark.django_db
+class TestSuccession:
+    def test_it_names_who_goes_on(self, settings: Settings) -> None:
+        """A process that lives and owns the run; else any server; else nobody."""
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
+        terminal = leases.take(serves=False)
+        assert "Nobody goes on with the run" in who_goes_on(run_id)
+        server = leases.take()
+        assert "A server goes on with the run." in who_goes_on(run_id)
+        journal.claim([run_id], terminal.process_id)
+        assert f"The run goes on in {Run.objects.get().process}." in who_goes_on(run_id)
+        for lease in (terminal, server):
+            leases.release(lease)
+        assert "Nobody goes on with the run" in who_goes_on(run_id)
+
+    @pytest.mark.stacks("postgresql-redis-workers")
+    def test_where_workers_execute_it_names_them(self) -> None:
+        run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
+        assert "until there is a worker: manage.py work" in who_goes_on(run_id)
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+        assert "A worker goes on with the run." in who_goes_on(run_id)
 
 
 @pytest.mark.django_db

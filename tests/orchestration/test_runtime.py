@@ -99,6 +99,27 @@ async def test_a_terminal_takes_up_nothing_but_its_own(process: Processes) -> No
     await stop_runtime()
 
 
+async def test_a_terminal_takes_up_what_it_is_attached_to_whenever_nobody_executes_it(
+    process: Processes, owner: User
+) -> None:
+    """Not while its owner lives; but when that dies, and no other run of it."""
+    engine = await process()
+    wanted, other = [await OrchestrationManager(engine).astart("runtime_asks", owner=owner) for _ in range(2)]
+    request = await asked(wanted)
+    terminal = await start_runtime(serves=False)
+    await terminal.ready()
+    await terminal.take_up(wanted)
+    await terminal.look_everywhere()
+    assert (await in_database(RunRow.objects.get, pk=wanted)).epoch == 1
+    await in_database(Process.objects.filter(pk=engine.process_id).update, released_at=Now())  # type: ignore[misc]
+    await terminal.look(frozenset([other, wanted]))
+    assert (await in_database(RunRow.objects.get, pk=wanted)).epoch == 2
+    assert (await in_database(RunRow.objects.get, pk=other)).epoch == 1
+    await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    assert (await finished(wanted))["result"] is True
+    await stop_runtime()
+
+
 async def test_a_stopping_process_hands_its_runs_over(process: Processes, owner: User) -> None:
     """Nothing is recorded of the stop; the next one goes on at once."""
     first = await start_runtime()

@@ -1,4 +1,4 @@
-"""Start an orchestration and go through it in the terminal."""
+"""Start an orchestration, or come back to a run, and go through it in the terminal."""
 
 from __future__ import annotations
 
@@ -7,92 +7,188 @@ import logging
 import signal
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
+from approvals.database import in_database
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
 from approvals.management.json_option import json_object_from
 from approvals.management.keyboard import Keyboard
-from approvals.management.people import actor_in_terminal, add_as_option
+from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
 from approvals.management.screen import Misuse, Screen
-from orchestration.catalog import find_orchestration
+from orchestration import selectors
+from orchestration.catalog import find_orchestration, orchestrations
+from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
+from orchestration.management.interrupts import Interrupts
+from orchestration.management.leaving import leave, leave_at_once
 from orchestration.management.live import Live
 from orchestration.management.ownership import owner_of_run
+from orchestration.management.refusals import told_as_refusal
+from orchestration.management.succession import who_goes_on
 from orchestration.manager import OrchestrationManager
-from orchestration.models import RunStatus
-from orchestration.runtime import start_runtime, stop_runtime
+from orchestration.models import OPEN, RunStatus
+from orchestration.runtime import Runtime, start_runtime, stop_runtime
 
-COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LEFT = 0, 1, 3, 4, 5, 130
+COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LET_GO, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
+
+# Has the process execute a run, or join it; its id.
+Begin: TypeAlias = Callable[[Runtime], Awaitable[UUID]]
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """The person left the run; `words` say who goes on with it."""
+
+    words: str
 
 
 class Command(BaseCommand):
     help = (
         "Start an orchestration, show it live, and let whoever sits at this terminal decide and answer. The"
-        " result goes to standard output, everything else to standard error. Exit status: 0 completed,"
-        " 3 rejected, 4 timed out, 5 cancelled, 1 failed, 2 misuse."
+        " result goes to standard output, everything else to standard error. Ctrl-C lets go of the run, which"
+        " goes on elsewhere or waits for --attach; twice within two seconds ends at once. Exit status:"
+        " 0 completed, 3 rejected, 4 timed out, 5 cancelled, 6 let go, 1 failed, 2 misuse."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="which orchestration")
-        parser.add_argument("--input", default="{}", metavar="JSON", help="its input, as JSON or @file")
+        parser.add_argument("name", metavar="NAME", nargs="?", help="which orchestration")
+        parser.add_argument("--input", metavar="JSON", help="its input, as JSON or @file; default: {}")
         parser.add_argument(
             "--detach", action="store_true", help="leave the run to a server, print its id and return"
         )
+        parser.add_argument(
+            "--attach",
+            metavar="ID",
+            help="instead of starting one, show this run; it goes on here where nobody else executes it",
+        )
         add_as_option(parser)
 
-    def handle(self, *, name: str, detach: bool, **options: Any) -> None:
+    def handle(self, *, name: str | None, detach: bool, attach: str | None, **options: Any) -> None:
         colours = {"no_color": options["no_color"], "force_color": options["force_color"]}
         result, progress = Screen(self.stdout, **colours), Screen(self.stderr, **colours)
-        given = json_object_from(options["input"], "--input")
-        _check(name, given)
-        if is_embedded():
-            prepare_tables()
-        require_tables()
-        owner = owner_of_run(options["username"], progress)
-        if detach:
-            run_id = OrchestrationManager().start(name, given, owner)
-            progress.say(f"Queued for a server; see /runs/{run_id}/", style="dim")
-            result.text(str(run_id))
-            return
+        given, username = options["input"], options["username"]
+        if attach is not None:
+            if name or given or detach:
+                raise Misuse("--attach shows a run that there is: no NAME, --input or --detach with it.")
+            person, begin = _join(attach, username)
+        elif name is None:
+            raise Misuse("Say which orchestration: orchestrate NAME; or which run: orchestrate --attach ID.")
+        else:
+            person, given = _prepare(name, given, username, progress)
+            if detach:
+                _leave_to_a_server(name, given, person, result, progress)
+                return
+            begin = _starting(name, given, person)
         if options["verbosity"] < 2:
             logging.getLogger().setLevel(logging.WARNING)
-        run = asyncio.run(_live(name, given, owner, progress))
-        if run is None:
-            sys.exit(LEFT)
-        _show_end(run, result, progress)
-        sys.exit(_exit_status(run))
+        _end(asyncio.run(_live(begin, person, progress)), result, progress)
 
 
-def _check(name: str, given: dict[str, Any]) -> None:
+def _prepare(
+    name: str, given: str | None, username: str | None, progress: Screen
+) -> tuple[User, dict[str, Any]]:
+    """Whose run it will be, and its checked input."""
+    checked = json_object_from(given or "{}", "--input")
     try:
-        find_orchestration(name).checked(given)
+        find_orchestration(name).checked(checked)
     except InvalidInput as error:
         raise Misuse(error.detail) from error
+    if is_embedded():
+        prepare_tables()
+    require_tables()
+    return owner_of_run(username, progress), checked
 
 
-async def _live(name: str, given: dict[str, Any], owner: User, screen: Screen) -> Mapping[str, Any] | None:
-    """The run at its end; None where the person left before."""
-    actor = actor_in_terminal(owner, "orchestrate")
+def _leave_to_a_server(
+    name: str, given: dict[str, Any], owner: User, result: Screen, progress: Screen
+) -> None:
+    run_id = OrchestrationManager().start(name, given, owner)
+    progress.say(f"Queued for a server; see /runs/{run_id}/", style="dim")
+    result.text(str(run_id))
+
+
+def _starting(name: str, given: dict[str, Any], owner: User) -> Begin:
+    async def begin(runtime: Runtime) -> UUID:
+        return await runtime.manager.astart(name, given, owner)
+
+    return begin
+
+
+def _join(run_id: str, username: str | None) -> tuple[User, Begin]:
+    """Whoever may change the run has it go on here, where nobody executes it; others only see it."""
+    require_tables()
+    person = acting_person(username)
+    with told_as_refusal():
+        run = selectors.run_for(person.pk, run_id)
+    goes_on_here = selectors.may_change(person.pk, run) and run.orchestration in orchestrations()
+
+    async def begin(runtime: Runtime) -> UUID:
+        if goes_on_here:
+            await runtime.take_up(run.pk)
+        return run.pk
+
+    return person, begin
+
+
+async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | LetGo | None:
+    """The run at its end; None where the person left before there was one."""
     keyboard = Keyboard.of(sys.stdin) if screen.is_terminal else None
-    live = Live(screen, owner.pk, Questions(screen, keyboard, actor) if keyboard else None)
-    runtime = await start_runtime(serves=False)
+    actor = actor_in_terminal(person, "orchestrate")
+    live = Live(screen, person.pk, Questions(screen, keyboard, actor) if keyboard else None)
+    interrupts = Interrupts(lambda: _say_what_happens(screen), lambda: leave_at_once(INTERRUPTED))
     try:
+        runtime = await start_runtime(serves=False)
         await runtime.ready()
-        run_id = await runtime.manager.astart(name, given, owner)
-        screen.say(f"run: {run_id}", style="dim")
-        with _interrupts(lambda: runtime.manager.acancel(actor, run_id), screen):
-            return await _watched(runtime.manager, str(run_id), live)
     except asyncio.CancelledError:
-        return None
-    finally:
-        await live.close()
         await stop_runtime()
+        return None
+    with interrupts.handled():
+        try:
+            run_id = await begin(runtime)
+            screen.say(f"run: {run_id}", style="dim")
+            run = await _unless(interrupts.first, _watched(runtime.manager, str(run_id), live))
+        finally:
+            await live.close()
+            await stop_runtime()
+        return run if run is not None else await in_database(_let_go, run_id)
+
+
+def _say_what_happens(screen: Screen) -> None:
+    drain = orchestration_settings().drain
+    screen.say(
+        f"Letting go of the run; a step under way may end, within {drain:g} s."
+        " Ctrl-C again, at once, ends this at once.",
+        style="yellow",
+    )
+
+
+async def _unless(
+    event: asyncio.Event, awaitable: Awaitable[Mapping[str, Any] | None]
+) -> Mapping[str, Any] | None:
+    """What it comes to; None where the event is set before."""
+    watching, leaving = asyncio.ensure_future(awaitable), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return watching.result() if watching.done() else None
+    finally:
+        for task in (watching, leaving):
+            task.cancel()
+        await asyncio.wait([watching, leaving])
+
+
+def _let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
+    """Unless the run has ended meanwhile."""
+    run = selectors.run_by_id(run_id)
+    if run.status not in OPEN:
+        return selectors.run_on_the_wire(run)
+    return LetGo(who_goes_on(run_id))
 
 
 async def _watched(manager: OrchestrationManager, run_id: str, live: Live) -> Mapping[str, Any] | None:
@@ -104,24 +200,15 @@ async def _watched(manager: OrchestrationManager, run_id: str, live: Live) -> Ma
     return None
 
 
-@contextmanager
-def _interrupts(cancel: Callable[[], Any], screen: Screen) -> Iterator[None]:
-    """Ctrl-C cancels the run; a second one leaves it as it is."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    cancelling: list[asyncio.Task[Any]] = []
-
-    def interrupted() -> None:
-        if cancelling and task:
-            task.cancel()
-            return
-        screen.say("Cancelling the run. Ctrl-C again leaves it as it is.", style="yellow")
-        cancelling.append(loop.create_task(cancel()))
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
+def _end(run: Mapping[str, Any] | LetGo | None, result: Screen, progress: Screen) -> NoReturn:
+    if run is None:
+        sys.exit(INTERRUPTED)
+    if isinstance(run, LetGo):
+        progress.say(run.words, style="yellow")
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        leave(LET_GO)  # a step that did not end in time must not keep the terminal
+    _show_end(run, result, progress)
+    sys.exit(_exit_status(run))
 
 
 def _show_end(run: Mapping[str, Any], result: Screen, progress: Screen) -> None:

@@ -1,0 +1,28 @@
+"""Who goes on with a run that a terminal has let go of."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from orchestration import selectors
+from orchestration.conf import PROCRASTINATE, orchestration_settings
+
+
+def who_goes_on(run_id: UUID) -> str:
+    """One or two sentences for the person at the terminal, by what is on record now."""
+    attach = f"manage.py orchestrate --attach {run_id}"
+    if (executor := selectors.executed_by(run_id)) is not None:
+        return f"The run goes on in {executor.name}. To see it again: {attach}"
+    if orchestration_settings().engine == PROCRASTINATE:
+        return _by_a_worker(attach)
+    if selectors.somebody_serves():
+        return f"A server goes on with the run. To see it again: {attach}"
+    return f"Nobody goes on with the run until there is a server (manage.py serve), or you call: {attach}"
+
+
+def _by_a_worker(attach: str) -> str:
+    from orchestration.engines import jobs
+
+    if jobs.somebody_works():
+        return f"A worker goes on with the run. To see it again: {attach}"
+    return f"Nobody goes on with the run until there is a worker: manage.py work. To see it again: {attach}"
