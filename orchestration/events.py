@@ -10,10 +10,10 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -49,6 +49,11 @@ class OrchestrationConfig:
     Setters return when it is on record; inside a running event loop they hand the write over and return at
     once, and the matching `wait_for_*` awaits the record first. Their `aset_*` twins await it themselves and
     raise what went wrong. A first result stands: a second one is logged and left on the trail.
+
+    `approvals` and `clarifications` are dictionaries over the record: None while pending, else the result.
+    Assigning None asks, as `set_*_pending`; assigning a value decides, as `set_*_result`; `del` forgets, as
+    `cleanup_*`, and hides the id from this object until it is set again. The record stays, and `wait_for_*`
+    still finds it.
     """
 
     default_timeout: float = 300.0
@@ -56,48 +61,74 @@ class OrchestrationConfig:
     def __init__(self) -> None:
         self._approvals = _Events(Kind.APPROVAL)
         self._clarifications = _Events(Kind.CLARIFICATION)
-        self.approvals: Mapping[str, bool | None] = _View(self._approvals, _approved)
-        self.clarifications: Mapping[str, str | None] = _View(self._clarifications, _text)
+        self.approvals: MutableMapping[str, bool | None] = _View(
+            self._approvals,
+            _approved,
+            ask=self.set_approval_pending,
+            decide=self.set_approval_result,
+            forget=self.cleanup_approval,
+        )
+        self.clarifications: MutableMapping[str, str | None] = _View(
+            self._clarifications,
+            _text,
+            ask=self.set_clarification_pending,
+            decide=self.set_clarification_result,
+            forget=self.cleanup_clarification,
+        )
 
     def set_approval_pending(self, plan_id: str) -> None:
-        """Ask for the approval of a plan, for `default_timeout` seconds; a closed one is asked anew."""
+        """Ask for the approval of a plan, for `default_timeout` seconds; a closed one is asked anew.
+
+        `approvals[plan_id] = None` does the same.
+        """
         self._approvals.hand(plan_id, [self._approvals.opening(plan_id, self.default_timeout, anew=True)])
 
     async def aset_approval_pending(self, plan_id: str) -> None:
-        await self._approvals.written([self._approvals.opening(plan_id, self.default_timeout, anew=True)])
+        opening = self._approvals.opening(plan_id, self.default_timeout, anew=True)
+        await self._approvals.written(plan_id, [opening])
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
-        """Decide the plan, as the program; also before anybody waits, or asked."""
+        """Decide the plan, as the program; also before anybody waits, or asked.
+
+        `approvals[plan_id] = True` (or False) does the same.
+        """
         self._approvals.hand(plan_id, self._approval(plan_id, approved))
 
     async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
         """As `set_approval_result`; raises AlreadyDecided or TooLate with what is on record."""
-        await self._approvals.written(self._approval(plan_id, approved))
+        await self._approvals.written(plan_id, self._approval(plan_id, approved))
 
     async def wait_for_approval(self, plan_id: str, timeout: float | None = None) -> bool:  # noqa: ASYNC109
         """Wait for the decision; False where it is no, withdrawn, or the deadline passed.
 
-        The first wait that names a `timeout`, in seconds, puts the deadline there; later ones join.
+        The first wait that names a `timeout`, in seconds, puts the deadline there; later ones join. Where a
+        later one's is over before the deadline, that call raises StillPending then, and the plan stays open.
         KeyError for a plan that nobody asked about.
         """
         return _approved(await self._approvals.outcome(plan_id, timeout)) is True
 
     def set_clarification_pending(self, request_id: str) -> None:
-        """Ask for a clarification, for `default_timeout` seconds; a closed one is asked anew."""
+        """Ask for a clarification, for `default_timeout` seconds; a closed one is asked anew.
+
+        `clarifications[request_id] = None` does the same.
+        """
         opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
         self._clarifications.hand(request_id, [opening])
 
     async def aset_clarification_pending(self, request_id: str) -> None:
         opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
-        await self._clarifications.written([opening])
+        await self._clarifications.written(request_id, [opening])
 
     def set_clarification_result(self, request_id: str, answer: str) -> None:
-        """Answer, as the program; also before anybody waits, or asked. An empty answer is an answer."""
+        """Answer, as the program; also before anybody waits, or asked. An empty answer is an answer.
+
+        `clarifications[request_id] = answer` does the same.
+        """
         self._clarifications.hand(request_id, self._answer(request_id, answer))
 
     async def aset_clarification_result(self, request_id: str, answer: str) -> None:
         """As `set_clarification_result`; raises AlreadyDecided or TooLate with what is on record."""
-        await self._clarifications.written(self._answer(request_id, answer))
+        await self._clarifications.written(request_id, self._answer(request_id, answer))
 
     async def wait_for_clarification(self, request_id: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
         """Wait for the answer; the default text where the deadline passed.
@@ -111,14 +142,23 @@ class OrchestrationConfig:
         return str(outcome.answer)
 
     def cleanup_approval(self, plan_id: str) -> None:
-        """Forget what this process keeps in memory about the plan; the record stays."""
+        """Forget what this process keeps in memory about the plan; the record stays.
+
+        `del approvals[plan_id]` does the same, and hides the plan from `approvals` until it is set again.
+        """
         self._approvals.forget(plan_id)
 
     def cleanup_clarification(self, request_id: str) -> None:
-        """Forget what this process keeps in memory about the question; the record stays."""
+        """Forget what this process keeps in memory about the question; the record stays.
+
+        `del clarifications[request_id]` does the same, and hides the question from `clarifications` until it
+        is set again.
+        """
         self._clarifications.forget(request_id)
 
     def _approval(self, plan_id: str, approved: bool) -> list[Command]:
+        if not isinstance(approved, bool):  # the text "no" is true, too
+            raise InvalidAnswer("approved is true or false.", field="approved")
         verdict = Verdict.APPROVE if approved else Verdict.REJECT
         named = self._approvals.named(plan_id)
         return [
@@ -141,6 +181,8 @@ class _Events:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.scope = f"events:{kind.value}"
+        # What was deleted from the view: the request that each id meant then.
+        self._hidden: dict[str, UUID] = {}
         self.forget_all()
         _all.add(self)
 
@@ -170,6 +212,7 @@ class _Events:
 
     def hand(self, event_id: str, commands: list[Command]) -> None:
         """Have them written: at once outside of event loops, else soon, whatever becomes of the loop."""
+        self.show(event_id)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -183,7 +226,8 @@ class _Events:
         for write in writes:
             write.add_done_callback(partial(self._finished, event_id))
 
-    async def written(self, commands: list[Command]) -> None:
+    async def written(self, event_id: str, commands: list[Command]) -> None:
+        self.show(event_id)
         for write in group_commit.submit_many(commands):
             outcome_of_result(await asyncio.wrap_future(write))
 
@@ -195,7 +239,10 @@ class _Events:
         if timeout is not None and not outcome.closed:
             command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=timeout)
             outcome = await awritten(command)
-        return outcome if outcome.closed else await waiting_room().wait(outcome.request_id)
+        if outcome.closed:
+            return outcome
+        patience = None if timeout is None else await in_database(_patience, outcome.request_id, timeout)
+        return await waiting_room().wait(outcome.request_id, patience)
 
     def read(self, event_id: str) -> Outcome:
         """What is on record now; KeyError where nothing is."""
@@ -207,8 +254,30 @@ class _Events:
             raise KeyError(event_id)
         return selectors.outcome_of(row)
 
-    def settle(self, event_id: str) -> None:
-        """Return when everything that was handed over for this id is on record."""
+    def visible(self, event_id: str) -> Outcome:
+        """As `read`; KeyError also where the id is hidden."""
+        outcome = self.read(event_id)
+        if self._is_hidden(event_id, UUID(outcome.request_id)):
+            raise KeyError(event_id)
+        return outcome
+
+    def all_visible(self) -> dict[str, UUID]:
+        """The request of each id that is not hidden, oldest first."""
+        latest = selectors.requests_of_keys(self.scope)
+        return {event_id: pk for event_id, pk in latest.items() if not self._is_hidden(event_id, pk)}
+
+    def hide(self, ids: Mapping[str, UUID]) -> None:
+        """Have these ids missing from the view until they are set here, or asked anew anywhere."""
+        self._hidden.update(ids)
+
+    def show(self, event_id: str) -> None:
+        self._hidden.pop(event_id, None)
+
+    def _is_hidden(self, event_id: str, request_id: UUID) -> bool:
+        return self._hidden.get(event_id) == request_id
+
+    def settle(self, event_id: str | None = None) -> None:
+        """Return when everything that was handed over for this id, or for all, is on record."""
         for write in self._under_way(event_id):
             write.exception()
 
@@ -236,8 +305,10 @@ class _Events:
         field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
         return checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
 
-    def _under_way(self, event_id: str) -> list[Future[Result]]:
+    def _under_way(self, event_id: str | None) -> list[Future[Result]]:
         with self._lock:
+            if event_id is None:
+                return [write for writes in self._writes.values() for write in writes]
             return list(self._writes.get(event_id, ()))
 
     def _finished(self, event_id: str, write: Future[Result]) -> None:
@@ -260,26 +331,86 @@ class _Events:
         logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, code)
 
 
-class _View(Mapping[str, V | None], Generic[V]):
-    """A read-only mapping over the rows: what is on record, whichever process put it there.
+class _View(MutableMapping[str, V | None], Generic[V]):
+    """A dictionary over the rows: what is on record, whichever process put it there.
 
     Inside an event loop a read keeps that loop waiting for the database; waits are the better way there.
     """
 
-    def __init__(self, events: _Events, value: Any) -> None:
+    def __init__(
+        self,
+        events: _Events,
+        value: Callable[[Outcome], V | None],
+        *,
+        ask: Callable[[str], None],
+        decide: Callable[[str, V], None],
+        forget: Callable[[str], None],
+    ) -> None:
         self._events = events
         self._value = value
+        self._ask = ask
+        self._decide = decide
+        self._forget = forget
 
     def __getitem__(self, event_id: str) -> V | None:
         self._events.settle(event_id)
-        found: V | None = self._value(in_database_now(self._events.read, event_id))
-        return found
+        return self._value(in_database_now(self._events.visible, event_id))
+
+    def __setitem__(self, event_id: str, value: V | None) -> None:
+        """Ask where the value is None, else decide; a first result stands."""
+        if value is None:
+            self._ask(event_id)
+        else:
+            self._decide(event_id, value)
+
+    def __delitem__(self, event_id: str) -> None:
+        """Forget the id, and hide it until it is set again; KeyError where it is not there."""
+        self._events.settle(event_id)
+        self._hide({event_id: UUID(in_database_now(self._events.visible, event_id).request_id)})
 
     def __iter__(self) -> Iterator[str]:
-        return iter(in_database_now(selectors.keys_of, self._events.scope))
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(in_database_now(selectors.keys_of, self._events.scope))
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def items(self) -> ItemsView[str, V | None]:
+        """Of this moment."""
+        found = self._all()
+        outcomes = in_database_now(selectors.outcomes, found.values())
+        return {event_id: self._value(outcomes[pk]) for event_id, pk in found.items()}.items()
+
+    def values(self) -> ValuesView[V | None]:
+        """Of this moment."""
+        return dict(self.items()).values()
+
+    def popitem(self) -> tuple[str, V | None]:
+        """The last one first, as dictionaries have it."""
+        found = list(self._all())
+        if not found:
+            raise KeyError("there is none")
+        return found[-1], self.pop(found[-1])
+
+    def clear(self) -> None:
+        self._hide(self._all())
+
+    def _all(self) -> dict[str, UUID]:
+        self._events.settle()
+        return in_database_now(self._events.all_visible)
+
+    def _hide(self, ids: Mapping[str, UUID]) -> None:
+        for event_id in ids:
+            self._forget(event_id)
+        self._events.hide(ids)
+
+
+def _patience(request_id: str, timeout: float) -> float | None:
+    """`timeout`, where that is over before the request's deadline."""
+    left = selectors.seconds_left(UUID(request_id))
+    return timeout if left is None or timeout < left else None
 
 
 def _approved(outcome: Outcome) -> bool | None:

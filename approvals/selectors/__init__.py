@@ -19,7 +19,6 @@ from approvals.selectors.people import (
 from approvals.selectors.processes import (
     Look,
     changed_since,
-    keys_of,
     look,
     next_deadline,
     not_on_record,
@@ -29,6 +28,8 @@ from approvals.selectors.processes import (
     overdue,
     request_of_key,
     requests_by_id,
+    requests_of_keys,
+    seconds_left,
 )
 from approvals.selectors.requests import as_id, unknown, with_people
 from approvals.selectors.shapes import moment_on_the_wire, on_the_wire, outcome_of, outcome_on_the_wire
@@ -42,7 +43,6 @@ __all__ = [
     "changed_since",
     "history",
     "inbox",
-    "keys_of",
     "last_closed_for",
     "listed",
     "look",
@@ -61,6 +61,8 @@ __all__ = [
     "request_for",
     "request_of_key",
     "requests_by_id",
+    "requests_of_keys",
+    "seconds_left",
     "unknown",
     "visible_ids",
     "visible_to",

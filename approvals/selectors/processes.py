@@ -94,10 +94,20 @@ def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
     return rows.order_by("-round").first()
 
 
-def keys_of(key_scope: str) -> list[str]:
-    """Every key of this scope, oldest first."""
-    first_rounds = HumanRequest.objects.filter(key_scope=key_scope, round=1)
-    return list(first_rounds.order_by("opened_at", "id").values_list("key", flat=True))
+def requests_of_keys(key_scope: str) -> dict[str, UUID]:
+    """The latest round of what was asked under each key of this scope; keys in the order of their first."""
+    asked = HumanRequest.objects.filter(key_scope=key_scope)
+    latest: dict[str, tuple[int, UUID]] = {}
+    for key, number, pk in asked.order_by("opened_at", "id").values_list("key", "round", "pk"):
+        if key not in latest or number > latest[key][0]:
+            latest[key] = (number, pk)
+    return {key: pk for key, (_, pk) in latest.items()}
+
+
+def seconds_left(request_id: UUID) -> float | None:
+    """Until the request's deadline, on the database's clock; None where it has none."""
+    deadline = HumanRequest.objects.values_list("deadline", flat=True).get(pk=request_id)
+    return None if deadline is None else (deadline - database_now()).total_seconds()
 
 
 @cache

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import timedelta
 from threading import Thread
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from django.db import OperationalError, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from approvals import deciding, decisions, selectors
 from approvals.commands import Actor, Command
 from approvals.database import in_database
-from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate, Unavailable
+from approvals.exceptions import (
+    AlreadyDecided,
+    InvalidAnswer,
+    InvalidRequest,
+    StillPending,
+    TooLate,
+    Unavailable,
+)
 from approvals.lifecycle import DEFAULT_ANSWER
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
+from tests.approvals.properties.effort import effort
 from tests.conftest import Manage
 
 pytestmark = pytest.mark.django_db
+
+DICTIONARY_DEEDS: dict[str, Callable[[MutableMapping[str, bool | None], str], object]] = {
+    "delete": operator.delitem,
+    "pop": lambda mapping, key: mapping.pop(key),
+    "pop or": lambda mapping, key: mapping.pop(key, False),
+    "clear": lambda mapping, _: type(mapping).clear(mapping),
+    "in": operator.contains,
+}
+DEEDS = st.sampled_from(["ask", "approve", "reject", *DICTIONARY_DEEDS])
+KEYS = st.sampled_from("abc")
+FIXTURES = HealthCheck.function_scoped_fixture
 
 
 @pytest.fixture
@@ -105,13 +127,6 @@ class TestSynchronousCode:
         assert "already_decided" in caplog.text
         assert events("plan-1") == ["opened", "decided", "refused"]
 
-    def test_the_views_are_read_only_and_tell_what_is_on_record(self, config: OrchestrationConfig) -> None:
-        config.set_clarification_result("q", "")
-        assert dict(config.clarifications) == {"q": ""}
-        assert "other" not in config.clarifications
-        with pytest.raises(TypeError):
-            config.clarifications["q"] = "x"  # type: ignore[index]  # that is the point
-
     def test_both_kinds_may_share_an_id(self, config: OrchestrationConfig) -> None:
         config.set_approval_pending("1")
         config.set_clarification_pending("1")
@@ -131,6 +146,108 @@ class TestSynchronousCode:
     def test_an_answer_is_text(self, config: OrchestrationConfig) -> None:
         with pytest.raises(InvalidAnswer):
             config.set_clarification_result("q", 5)  # type: ignore[arg-type]  # that is the point
+
+    def test_an_approval_is_true_or_false(self, config: OrchestrationConfig) -> None:
+        """The text "no" is true, too."""
+        with pytest.raises(InvalidAnswer) as refused:
+            config.approvals["plan-1"] = "no"  # type: ignore[assignment]  # that is the point
+        assert refused.value.field == "approved"
+        assert not HumanRequest.objects.exists()
+
+
+class TestDictionaries:
+    """Code that keeps a dictionary goes on doing so."""
+
+    def test_assigning_none_asks_and_a_value_decides(self, config: OrchestrationConfig) -> None:
+        config.approvals["plan-1"] = None
+        assert (row("plan-1").status, config.approvals["plan-1"]) == ("pending", None)
+        config.approvals["plan-1"] = True
+        assert (row("plan-1").status, config.approvals["plan-1"]) == ("approved", True)
+        config.clarifications["q"] = ""
+        assert (row("q").status, config.clarifications) == ("answered", {"q": ""})
+
+    def test_deleting_hides_the_id_until_it_is_set_again_and_leaves_the_record(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.approvals["plan-1"] = False
+        del config.approvals["plan-1"]
+        assert "plan-1" not in config.approvals
+        assert (len(config.approvals), list(config.approvals), dict(config.approvals)) == (0, [], {})
+        with pytest.raises(KeyError):
+            del config.approvals["plan-1"]
+        assert row("plan-1").status == "rejected"
+        assert OrchestrationConfig().approvals == {"plan-1": False}
+        config.set_approval_pending("plan-1")
+        assert config.approvals == {"plan-1": None}
+
+    def test_what_another_process_asks_anew_is_there_again(self, config: OrchestrationConfig) -> None:
+        config.clarifications["q"] = "4711"
+        del config.clarifications["q"]
+        OrchestrationConfig().clarifications["q"] = None
+        assert config.clarifications == {"q": None}
+
+    def test_a_first_result_stands_as_ever(self, config: OrchestrationConfig) -> None:
+        config.approvals["plan-1"] = True
+        del config.approvals["plan-1"]
+        config.approvals["plan-1"] = False
+        assert config.approvals == {"plan-1": True}
+
+    async def test_a_wait_finds_what_was_deleted(self, config: OrchestrationConfig) -> None:
+        config.approvals["plan-1"] = None
+        del config.approvals["plan-1"]
+        waiting = asyncio.create_task(config.wait_for_approval("plan-1"))
+        await registered(1)
+        config.approvals["plan-1"] = True
+        assert await waiting
+
+    async def test_what_was_just_handed_over_counts(self, config: OrchestrationConfig) -> None:
+        config.clarifications.update({"a": None, "b": "4711"})
+        assert len(config.clarifications) == 2
+        assert config.clarifications.setdefault("a", "later") is None
+        assert config.clarifications.pop("b") == "4711"
+        assert list(config.clarifications) == ["a"]
+
+    def test_all_of_it_is_read_at_once(
+        self, config: OrchestrationConfig, django_assert_max_num_queries: Any
+    ) -> None:
+        config.approvals.update({f"plan-{number}": bool(number % 2) for number in range(20)})
+        assert len(config.approvals.values()) == 20  # PostgreSQL prepares a statement the first time
+        with django_assert_max_num_queries(2):
+            assert sum(value is True for value in config.approvals.values()) == 10
+
+    @pytest.mark.one_stack
+    @given(deeds=st.lists(st.tuples(DEEDS, KEYS), max_size=12))
+    @settings(effort(30), suppress_health_check=[*effort(30).suppress_health_check, FIXTURES])
+    def test_whatever_is_done_it_does_as_a_dictionary(self, deeds: list[tuple[str, str]]) -> None:
+        """But for a second result, which changes nothing until the id is asked again."""
+        approvals: MutableMapping[str, bool | None] = OrchestrationConfig().approvals
+        approvals.clear()
+        model: dict[str, bool | None] = {}
+        on_record = {key: _recorded(key) for key in "abc"}
+        for deed, key in deeds:
+            if deed in {"ask", "approve", "reject"}:
+                value = {"ask": None, "approve": True, "reject": False}[deed]
+                approvals[key] = value
+                if value is None or on_record[key] is None:
+                    on_record[key] = value
+                model[key] = on_record[key]
+            else:
+                assert _outcome(deed, approvals, key) == _outcome(deed, model, key)
+        assert approvals == model
+        assert set(approvals) == set(model)
+        assert (len(approvals), repr(sorted(approvals.items()))) == (len(model), repr(sorted(model.items())))
+
+
+def _recorded(key: str) -> bool | None:
+    return OrchestrationConfig().approvals.get(key)
+
+
+def _outcome(deed: str, mapping: MutableMapping[str, bool | None], key: str) -> object:
+    """What this returns, or the key that it misses."""
+    try:
+        return DICTIONARY_DEEDS[deed](mapping, key)
+    except KeyError as missing:
+        return missing.args
 
 
 class TestWaiting:
@@ -210,6 +327,29 @@ class TestTimeouts:
         config.set_approval_result("plan-1", approved=True)
         assert await first
         assert await second
+
+    async def test_a_later_shorter_one_is_that_calls_patience(self, config: OrchestrationConfig) -> None:
+        """The request stays open, and the first goes on waiting."""
+        config.set_clarification_pending("q")
+        first = asyncio.create_task(config.wait_for_clarification("q", timeout=100))
+        await registered(1)
+        with pytest.raises(StillPending):
+            await config.wait_for_clarification("q", timeout=0.05)
+        with pytest.raises(StillPending):
+            await config.wait_for_clarification("q", timeout=0)
+        assert len(waiting_room()) == 1
+        assert await in_database(events, "q") == ["opened", "rescheduled"]
+        config.set_clarification_result("q", "4711")
+        assert await first == "4711"
+
+    async def test_a_later_one_that_the_deadline_comes_before_joins(
+        self, config: OrchestrationConfig
+    ) -> None:
+        config.set_approval_pending("plan-1")
+        first = asyncio.create_task(config.wait_for_approval("plan-1", timeout=0.3))
+        await registered(1)
+        assert await config.wait_for_approval("plan-1", timeout=0.3) is False
+        assert await first is False
 
     @pytest.mark.one_stack
     @pytest.mark.parametrize("given", [-1, float("nan")])
