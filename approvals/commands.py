@@ -68,7 +68,8 @@ class OpenRequest:
     `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
     its `key_scope`; `new_round` opens anew where that is closed. Where both have a `fingerprint`, which
     stands for the whole question as its asker put it, these must be the same, too. The outcome is posted to
-    the `callback_url`.
+    the `callback_url`. `unless_on_record` is what refuses a new request; one that its key finds on record was
+    accepted when that was no reason yet.
     """
 
     request_id: UUID
@@ -95,6 +96,7 @@ class OpenRequest:
     origin: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     callback_url: str = ""
+    unless_on_record: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

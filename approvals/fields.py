@@ -22,7 +22,7 @@ else:
 
 
 class JSONText(TextField):
-    """JSON kept as text: `jsonb` would turn 1e16 into an integer and -0.0 into 0.0. NULL is None."""
+    """JSON kept as text: `jsonb` would turn 1e21 into an integer and -0.0 into 0.0. NULL is None."""
 
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any

@@ -13,14 +13,14 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 
 from approvals import selectors
-from approvals.commands import Accepted, Actor, OpenRequest
+from approvals.commands import Accepted, Actor, OpenRequest, Refused
 from approvals.conf import approval_settings
 from approvals.database import in_database
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
-from approvals.payloads import checked_json, checked_text, seconds
+from approvals.payloads import check_stable, checked_json, checked_text, seconds
 from approvals.schemas import check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.targets import checked_callback_url
@@ -201,7 +201,7 @@ def _approval(
     return _command(
         Kind.APPROVAL,
         title,
-        arguments=checked_json(arguments or {}, "arguments"),
+        arguments=checked_json(arguments or {}, "arguments", stable=False),
         editable=editable,
         required=required,
         four_eyes=four_eyes,
@@ -225,7 +225,7 @@ def _clarification(
         raise InvalidRequest("Several answers need choices to pick from.", field="multiple")
     options = None if choices is None else _options(choices, multiple)
     if schema is not None:
-        schema = check_schema(schema, "schema")
+        schema = check_schema(schema, "schema", stable=False)
     return _command(
         Kind.CLARIFICATION,
         title,
@@ -289,8 +289,19 @@ def _command(
         origin=origin,
         callback_url=callback_url,
         fingerprint=fingerprint,
+        unless_on_record=_refused_when_new(asked),
         **asked,
     )
+
+
+def _refused_when_new(asked: Mapping[str, Any]) -> Refused | None:
+    """Numbers that no trail can take any more; questions that are on record may have them."""
+    try:
+        for field in ("arguments", "editable", "schema", "default"):
+            check_stable(asked.get(field), field)
+    except InvalidRequest as error:
+        return Refused(code=error.code, detail=error.detail, field=error.field)
+    return None
 
 
 def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
@@ -332,7 +343,7 @@ def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | 
         raise InvalidRequest(
             "What several people must approve can't be edited by one of them.", field="editable"
         )
-    return editable if isinstance(editable, bool) else check_schema(editable, "editable")
+    return editable if isinstance(editable, bool) else check_schema(editable, "editable", stable=False)
 
 
 def _options(choices: Collection[str], multiple: bool) -> list[str]:
@@ -346,13 +357,13 @@ def _default_answer(
 ) -> Any:
     if default is OMITTED:
         return DEFAULT_ANSWER if options is None and schema is None else None
-    default = checked_json(default, "default")
+    default = checked_json(default, "default", stable=False)
     if default is None:
         return None
     if options is not None:
         return check_choice(options, multiple, default, "default", error=InvalidRequest)
     if schema is not None:
-        return check_against(schema, default, "default", error=InvalidRequest)
+        return check_against(schema, default, "default", error=InvalidRequest, stable=False)
     if not isinstance(default, str):
         raise InvalidRequest("The default of a free answer is text.", field="default")
     return default

@@ -1,7 +1,8 @@
 """What may be recorded: text, JSON and durations, checked where they come in. Pure, without Django.
 
-Databases, browsers and RFC 8785 disagree about U+0000, lone surrogates, NaN and large integers, so they are
-refused at the edge, naming the spot (`arguments.items[3].name`).
+Databases, browsers and RFC 8785 disagree about U+0000, lone surrogates, NaN and large numbers, so they are
+refused at the edge, naming the spot (`arguments.items[3].name`). What is accepted has one canonical text, and
+what is read from that text has the same: `canonical(json.loads(canonical(value))) == canonical(value)`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from approvals.exceptions import ApprovalError, InvalidRequest
 BYTES_LIMIT = 1_048_576
 DEPTH_LIMIT = 64
 LARGEST_INTEGER = 2**53 - 1
+# From here on RFC 8785 writes an exponent. Below, floats are written as whole numbers, and read back as such.
+WRITTEN_WITH_EXPONENT = 10**21
 LONGEST_DURATION = 100 * 365.25 * 24 * 60 * 60
 
 
@@ -66,15 +69,28 @@ def checked_json(
     *,
     max_bytes: int = BYTES_LIMIT,
     max_depth: int = DEPTH_LIMIT,
+    stable: bool = True,
     error: type[ApprovalError] = InvalidRequest,
 ) -> Any:
     """An equal copy in plain JSON types that shares nothing with `value`; tuples become lists.
 
     `max_bytes` counts the compact JSON text in UTF-8. It bounds the work and `max_depth` the stack, whatever
-    comes in: cycles and shared references are refused for their depth or size.
+    comes in: cycles and shared references are refused for their depth or size. `stable=False` accepts floats
+    that `check_stable` refuses, for what is never put on a trail, or is looked at again before it is.
     """
     try:
-        return _Copy(max_bytes, max_depth).of(value)
+        return _Copy(max_bytes, max_depth, stable=stable).of(value)
+    except FlawError as flaw:
+        raise flaw.as_error(field, error) from None
+
+
+def check_stable(value: Any, field: str, *, error: type[ApprovalError] = InvalidRequest) -> None:
+    """Refuse checked JSON with a float that its canonical text gives back as another number.
+
+    That is every float from 2**53 to below 10**21: RFC 8785 writes it as an integer beyond the safe ones.
+    """
+    try:
+        _check_stable(value)
     except FlawError as flaw:
         raise flaw.as_error(field, error) from None
 
@@ -111,6 +127,20 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, int) and -LARGEST_INTEGER <= value <= LARGEST_INTEGER
 
 
+def read_canonical(text: str) -> Any:
+    """What a canonical text says. Whole numbers beyond the safe ones are the floats that RFC 8785 so writes.
+
+    Trails have them from the time when they were accepted. Raises ValueError, or RecursionError, where it is
+    not JSON.
+    """
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int | float:
+    number = int(digits)
+    return float(number) if LARGEST_INTEGER < abs(number) < WRITTEN_WITH_EXPONENT else number
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
@@ -132,9 +162,10 @@ def spot(field: str, path: Iterable[str | int]) -> str:
 class _Copy:
     """One pass over a value: copies, counts bytes, remembers where it is."""
 
-    def __init__(self, max_bytes: int, max_depth: int) -> None:
+    def __init__(self, max_bytes: int, max_depth: int, *, stable: bool) -> None:
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._stable = stable
         self._bytes = 0
         self._path: list[str | int] = []
 
@@ -200,7 +231,7 @@ class _Copy:
         return text
 
     def _number(self, value: int | float) -> int | float:
-        number = _integer(value) if isinstance(value, int) else _float(value)
+        number = _integer(value) if isinstance(value, int) else _float(value, stable=self._stable)
         self._count(len(repr(number)))
         return number
 
@@ -236,10 +267,31 @@ def _integer(value: int) -> int:
     return int(value)
 
 
-def _float(value: float) -> float:
+def _float(value: float, *, stable: bool) -> float:
     if not math.isfinite(value):
         raise FlawError("is not a finite number")
+    if stable:
+        _check_float(value)
     return float(value)
+
+
+def _check_float(value: float) -> None:
+    if LARGEST_INTEGER < abs(value) < WRITTEN_WITH_EXPONENT:
+        raise FlawError(
+            "is a number from 2**53 to below 10**21, which is recorded as an integer that JSON cannot carry:"
+            " send it as a string"
+        )
+
+
+def _check_stable(value: Any) -> None:
+    if isinstance(value, float):
+        _check_float(value)
+    elif isinstance(value, dict | list):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            try:
+                _check_stable(child)
+            except FlawError as flaw:
+                raise FlawError(flaw.rule, [step, *flaw.path]) from None
 
 
 def _check_length(text: str, *, required: bool, max_length: int | None) -> None:

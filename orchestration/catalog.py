@@ -48,9 +48,12 @@ class Orchestration:
     function: Function = field(repr=False)
     check: Check | None = field(default=None, repr=False)
 
-    def checked(self, value: object) -> dict[str, Any]:
-        """The input as it will be recorded; InvalidInput names the field and the known names."""
-        value = _plain_json({} if value is None else value)
+    def checked(self, value: object, *, stable: bool = True) -> dict[str, Any]:
+        """The input as it will be recorded; InvalidInput names the field and the known names.
+
+        `stable` is that of `checked_json`: what is on record may have numbers that are no longer accepted.
+        """
+        value = _plain_json({} if value is None else value, stable=stable)
         arguments = self.arguments(value)
         if self.check is not None:
             try:
@@ -260,11 +263,11 @@ def _field(parameter: inspect.Parameter) -> Any:
     return pydantic.Field(alias=parameter.name, default=parameter.default)
 
 
-def _plain_json(value: object) -> dict[str, Any]:
+def _plain_json(value: object, *, stable: bool) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("The input is a JSON object.", field="input")
     try:
-        checked_json(value, "input")
+        checked_json(value, "input", stable=stable)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
     return value

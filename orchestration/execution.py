@@ -144,7 +144,7 @@ class Execution:
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)
         try:
-            return Ending(status=RunStatus.COMPLETED, result=checked_json(result, "result"))
+            return Ending(status=RunStatus.COMPLETED, result=checked_json(result, "result", stable=False))
         except InvalidRequest as error:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
 

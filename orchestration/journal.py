@@ -135,6 +135,11 @@ def open_run(
     return run.pk, True
 
 
+def has_key(owner_id: int | None, key: str) -> bool:
+    """Whether a run of this owner was started under this key."""
+    return bool(key) and Run.objects.filter(key=key, owner_id=owner_id).exists()
+
+
 def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None, key: str) -> UUID:
     run = Run.objects.filter(key=key, owner_id=owner_id).exclude(key="").first()
     if run is None:

@@ -242,17 +242,19 @@ class _Seen:
 
 def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> tuple[UUID, bool]:
     orchestration = find_orchestration(name)
-    given = orchestration.checked(given)
+    owner_id = getattr(owner, "pk", owner)
     try:
-        checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
+        key = checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
+    # An input that is on record was accepted, whatever the rules about numbers are now.
+    given = orchestration.checked(given, stable=not journal.has_key(owner_id, key))
     return journal.open_run(
         orchestration=name,
         title=orchestration.title,
         given=given,
-        owner_id=getattr(owner, "pk", owner),
-        key=key or "",
+        owner_id=owner_id,
+        key=key,
         process_id=process_id,
         hand_over=hand_over,
     )

@@ -277,7 +277,7 @@ class Run:
 
     async def _done(self, call: Call, result: Any) -> Any:
         try:
-            checked_json(result, "result")
+            checked_json(result, "result", stable=False)
         except InvalidRequest as error:
             # Another attempt would have the effect again, and hardly a better result.
             await self._failed(call, error, last=True)
@@ -487,7 +487,7 @@ def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
         "title": checked_text(step.get("title") or step.get("action", ""), "title", max_length=TEXT_LIMIT),
         "agent": step.get("agent", ""),
         "action": step.get("action", ""),
-        "arguments": checked_json(step.get("arguments", {}), "arguments"),
+        "arguments": checked_json(step.get("arguments", {}), "arguments", stable=False),
         "state": StepState.PENDING.value,
         "started_at": None,
         "finished_at": None,

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 
-from approvals import gate
-from approvals.commands import Actor, Channel
+from approvals import gate, group_commit
+from approvals.commands import Actor, Channel, OpenRequest
+from approvals.fields import new_id
+from approvals.lifecycle import Kind, Verdict
 
 _numbers = itertools.count(1)
 
@@ -48,3 +50,16 @@ def approval(title: str = "Refund 12.00 EUR", **terms: Any) -> str:
 def clarification(title: str = "Which cost centre?", **terms: Any) -> str:
     """A clarification that is pending; its id."""
     return gate.open_clarification(title, **terms)
+
+
+def earlier(kind: Kind = Kind.APPROVAL, **fields: Any) -> str:
+    """A request that is on record from before what doors refuse now; its id. Past them all, to the writer."""
+    on_timeout = Verdict.REJECT if kind is Kind.APPROVAL else None
+    asked: dict[str, Any] = {
+        "title": "Refund 12.00 EUR",
+        "actor": Actor.program(),
+        "on_timeout": on_timeout,
+    } | fields
+    command = OpenRequest(request_id=new_id(), kind=kind, **asked)
+    group_commit.submit(command).result()
+    return str(command.request_id)

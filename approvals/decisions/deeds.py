@@ -60,6 +60,8 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
     earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
     if earlier is not None and not (command.new_round and earlier.status != Status.PENDING):
         return _attached(command, earlier)
+    if command.unless_on_record is not None:
+        return command.unless_on_record
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
     batch.add(row, command)
     on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None

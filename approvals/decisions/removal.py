@@ -6,7 +6,6 @@ beside it, in the same transaction. A row keeps who asked and decided, when, and
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from uuid import UUID
 from approvals import audit, callbacks, sets
 from approvals.lifecycle import REMOVED
 from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
+from approvals.payloads import read_canonical
 
 # What `blank` empties, beside what every deed may change.
 WORDS = (
@@ -152,7 +152,7 @@ def _shown(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]]:
 def _parsed(content: str) -> dict[str, Any]:
     """What was altered need not be JSON any more; it is not removed anyway."""
     try:
-        parsed = json.loads(content)
+        parsed = read_canonical(content)
     except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -14,13 +14,14 @@ from approvals.schemas.evaluation import first_error
 from approvals.schemas.words import flaw_in
 
 
-def check_schema(schema: object, field: str = "schema") -> dict[str, Any]:
+def check_schema(schema: object, field: str = "schema", *, stable: bool = True) -> dict[str, Any]:
     """A detached copy of a JSON Schema whose every use is safe and bounded.
 
     2020-12 unless `$schema` names another known draft. It must be valid against that draft's metaschema, at
     most 64 KiB and 32 levels deep, with patterns that RE2 can run and references to its own parts only.
+    `stable` is that of `checked_json`.
     """
-    checked = checked_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT)
+    checked = checked_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT, stable=stable)
     if not isinstance(checked, dict):
         raise FlawError("must be a JSON Schema, which is an object").as_error(field, InvalidRequest)
     try:
@@ -31,14 +32,20 @@ def check_schema(schema: object, field: str = "schema") -> dict[str, Any]:
 
 
 def check_against(
-    schema: object, value: object, field: str = "answer", error: type[ApprovalError] = InvalidAnswer
+    schema: object,
+    value: object,
+    field: str = "answer",
+    error: type[ApprovalError] = InvalidAnswer,
+    *,
+    stable: bool = True,
 ) -> Any:
     """A detached copy of a value that fits the schema; `error` names the first spot that does not.
 
-    Raises InvalidRequest where the schema itself would not pass `check_schema`.
+    Raises InvalidRequest where the schema itself would not pass `check_schema`; its own numbers need not be
+    stable, for it may be on record from before they had to be. `stable` is about the value.
     """
-    document = _document(json.dumps(check_schema(schema)))
-    checked = checked_json(value, field, error=error)
+    document = _document(json.dumps(check_schema(schema, stable=False)))
+    checked = checked_json(value, field, stable=stable, error=error)
     try:
         failure = first_error(document, checked)
         if failure is not None:

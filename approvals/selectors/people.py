@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from django.db.models.functions import Coalesce, Length
 from approvals import permissions
 from approvals.lifecycle import Status
 from approvals.models import AuditEntry, HumanRequest
+from approvals.payloads import read_canonical
 from approvals.selectors.requests import (
     as_id,
     assigned_to,
@@ -206,7 +206,7 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
 def object_of(text: str) -> dict[str, Any] | None:
     """What verification will name must not keep people from seeing the rest."""
     try:
-        value = json.loads(text)
+        value = read_canonical(text)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from approvals.audit import as_text
 from approvals.lifecycle import REMOVED, Status, Verdict
 from approvals.models import Event
-from approvals.payloads import canonical
+from approvals.payloads import canonical, read_canonical
 
 # What it raises to read as words or a policy what is none.
 NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -123,7 +122,7 @@ class Story:
         elif content is None:
             self.unexplained.add(named["sequence"])
         if event in {Event.OPENED, Event.DECIDED, Event.PURGED, Event.REASSIGNED, Event.ANSWERED} or outcome:
-            words = None if content is None else json.loads(content)
+            words = None if content is None else read_canonical(content)
             self._take_response(named, words)
             self._take_assigned(event, words)
             self._take_words(event, outcome, words)
@@ -134,7 +133,7 @@ class Story:
         if content is None:
             self.unexplained = {sequence}
         else:
-            self.unexplained.difference_update(json.loads(content)["entries"])
+            self.unexplained.difference_update(read_canonical(content)["entries"])
 
     def _take_response(self, named: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
         event, verdict = named["event"], ""

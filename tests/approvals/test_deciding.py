@@ -76,10 +76,10 @@ class TestApprovals:
         assert (outcome.status, outcome.approved, outcome.comment) == ("rejected", False, "Twice?")
 
     def test_arguments_come_back_exactly_as_they_went_in(self) -> None:
-        """`jsonb` would turn 1e16 into an integer and -0.0 into 0.0."""
-        request_id = make.approval(arguments={"large": 1e16, "negative": -0.0, "text": "ü\u2028"})
+        """`jsonb` would turn 1e21 into an integer and -0.0 into 0.0."""
+        request_id = make.approval(arguments={"large": 1e21, "negative": -0.0, "text": "ü\u2028"})
         arguments = row(request_id).arguments
-        assert repr(arguments) == repr({"large": 1e16, "negative": -0.0, "text": "ü\u2028"})
+        assert repr(arguments) == repr({"large": 1e21, "negative": -0.0, "text": "ü\u2028"})
 
     def test_the_second_decision_loses_and_is_told_who_won(self) -> None:
         first, second = make.reviewer("first"), make.reviewer("second")
@@ -168,6 +168,21 @@ class TestAnswers:
         assert row(request_id).status == "pending"
         assert deciding.answer(make.actor(rita), request_id, right).answer == right
 
+    def test_a_number_that_reads_back_as_another_is_no_answer(self) -> None:
+        request_id = make.clarification(schema={})
+        with pytest.raises(InvalidAnswer, match="send it as a string") as refused:
+            deciding.answer(make.actor(make.reviewer()), request_id, {"wei": [1e18]})
+        assert refused.value.field == "answer.wei[0]"
+        assert row(request_id).status == "pending"
+
+    def test_a_schema_from_before_its_numbers_had_to_be_stable_goes_on_to_be_answered(self) -> None:
+        request_id = make.clarification(schema={"type": "number", "maximum": 1000})
+        HumanRequest.writing.filter(pk=request_id).update(schema={"type": "number", "maximum": 1e18})
+        rita = make.actor(make.reviewer())
+        with pytest.raises(InvalidAnswer):
+            deciding.answer(rita, request_id, 1e22)
+        assert deciding.answer(rita, request_id, 5000).answer == 5000
+
     def test_the_same_picks_in_another_order_are_the_same_answer(self) -> None:
         request_id = make.clarification(choices=["tea", "milk"], multiple=True)
         first = deciding.answer(Actor.program(), request_id, ["milk", "tea"])
@@ -208,6 +223,13 @@ class TestEditedArguments:
         request_id = make.approval(arguments={"amount": 10}, editable={})
         outcome = deciding.decide(Actor.program(), request_id, "approve", arguments={"amount": 11})
         assert outcome.arguments == {"amount": 11}
+
+    def test_a_number_that_reads_back_as_another_is_refused(self) -> None:
+        request_id = make.approval(arguments={"amount": 10}, editable=True)
+        with pytest.raises(InvalidAnswer, match="send it as a string") as refused:
+            deciding.decide(Actor.program(), request_id, "approve", arguments={"amount": 1e18})
+        assert refused.value.field == "arguments.amount"
+        assert row(request_id).status == "pending"
 
     def test_they_must_fit_their_schema(self) -> None:
         schema = {"type": "object", "properties": {"amount": {"type": "integer", "maximum": 10}}}

@@ -118,6 +118,41 @@ class TestBadInput:
         assert refused.value.field == field
         assert HumanRequest.objects.count() == 0
 
+    @pytest.mark.parametrize(
+        ("kind", "terms", "field"),
+        [
+            (make.approval, {"arguments": {"wei": 1e18}}, "arguments.wei"),
+            (make.approval, {"arguments": {"of": [{}, {"wei": -1e18}]}, "key": "k"}, "arguments.of[1].wei"),
+            (
+                make.approval,
+                {"editable": {"properties": {"wei": {"maximum": 1e18}}}},
+                "editable.properties.wei.maximum",
+            ),
+            (make.clarification, {"schema": {"maximum": 1e18}}, "schema.maximum"),
+            (make.clarification, {"schema": {"enum": [1, 2.0**53]}, "default": 1}, "schema.enum[1]"),
+            (make.clarification, {"schema": {}, "default": {"wei": 1e18}}, "default.wei"),
+        ],
+    )
+    def test_a_number_that_reads_back_as_another_is_refused(
+        self, kind: Any, terms: dict[str, Any], field: str
+    ) -> None:
+        """RFC 8785 writes it as an integer beyond those that JSON carries."""
+        with pytest.raises(InvalidRequest, match="send it as a string") as refused:
+            kind(**terms)
+        assert refused.value.field == field
+        assert refused.value.detail.startswith(field)
+        assert not HumanRequest.objects.exists()
+
+    def test_what_is_on_record_with_such_a_number_is_found_by_its_key(self) -> None:
+        """It was accepted once. Only a new question is held against the rule."""
+        wei = {"wei": 1e18}
+        request_id = make.earlier(title="Pay", arguments=wei, key="k")
+        assert make.approval("Pay", arguments=wei, key="k") == request_id
+        deciding.decide(Actor.program(), request_id, "approve")
+        assert make.approval("Pay", arguments=wei, key="k") == request_id
+        with pytest.raises(KeyConflict):
+            make.approval("Pay", arguments={"wei": 2e18}, key="k")
+
     def test_nesting_past_64_is_refused(self) -> None:
         with pytest.raises(InvalidRequest):
             gate.open_approval("Refund", arguments={"deep": DEEP})

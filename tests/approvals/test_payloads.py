@@ -8,6 +8,7 @@ import enum
 import json
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,23 +23,37 @@ from approvals.payloads import (
     LARGEST_INTEGER,
     LONGEST_DURATION,
     canonical,
+    check_stable,
     checked_json,
     checked_text,
     digest,
+    read_canonical,
     seconds,
     spot,
 )
 from tests.effort import effort
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts
+# Half of them where they are not stable, or at one of the ends.
+floats = (
+    st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(2**52, 10**22)
+    | st.floats(-(10**22), -(2**52))
 )
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=30)
+whole = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
+
+
+def json_with(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    scalars = st.none() | st.booleans() | numbers | texts
+    return st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=30)
+
+
+def is_stable(number: float) -> bool:
+    return not 2**53 <= abs(number) < 10**21
+
+
+values = json_with(whole | floats.filter(is_stable))
+any_values = json_with(whole | floats)
 
 
 def nested(levels: int) -> Any:
@@ -102,6 +117,10 @@ def test_relatives_of_json_types_become_plain() -> None:
         ({"in": {"\udfff": 1}}, 'arguments.in["\\udfff"]', "key that contains a lone surrogate"),
         ({"x": float("nan")}, "arguments.x", "finite"),
         ([float("inf")], "arguments[0]", "finite"),
+        ({"wei": 1e18}, "arguments.wei", r"2\*\*53.*as a string"),
+        ({"of": [1, {"wei": -1e18}]}, "arguments.of[1].wei", "as a string"),
+        ([2.0**53], "arguments[0]", "as a string"),
+        ([999999999999999868928.0], "arguments[0]", "as a string"),
         ([[float("-inf")]], "arguments[0][0]", "finite"),
         ({"a": {1: 2}}, "arguments.a", "key that is int"),
         ({None: 2}, "arguments", "keys must be strings"),
@@ -129,12 +148,9 @@ def test_what_json_cannot_carry_is_refused_at_its_spot(value: Any, where: str, r
 
 
 def test_the_largest_exact_integers_pass() -> None:
-    """Up to 2**53-1 every integer is exact everywhere; large floats are floats."""
-    assert checked_json([LARGEST_INTEGER, -LARGEST_INTEGER, 1e300], "x") == [
-        LARGEST_INTEGER,
-        -LARGEST_INTEGER,
-        1e300,
-    ]
+    """Up to 2**53-1 every integer is exact everywhere; from 1e21 on, floats are written as floats."""
+    numbers = [LARGEST_INTEGER, -LARGEST_INTEGER, float(LARGEST_INTEGER), 1e21, -1e21, 1e300]
+    assert checked_json(numbers, "x") == numbers
 
 
 def test_nesting_ends_at_its_limit() -> None:
@@ -246,6 +262,34 @@ def test_no_duration_only_where_that_means_something() -> None:
 
 
 @effort()
+@given(any_values)
+def test_what_is_accepted_has_one_canonical_text_whoever_reads_it(value: Any) -> None:
+    """Any JSON there is: it is refused, or what is read from its canonical text has the same text."""
+    refusal = refusal_of(lambda: checked_json(value, "answer"))
+    assert refusal == refusal_of(lambda: check_stable(value, "answer"))
+    if refusal is None:
+        assert canonical(json.loads(canonical(value))) == canonical(value)
+    else:
+        assert "as a string" in refusal[0]
+
+
+@effort()
+@given(any_values)
+def test_what_was_accepted_before_is_read_as_it_was(value: Any) -> None:
+    """Trails have numbers that are no longer accepted: read as floats, they have the same text."""
+    assert read_canonical(canonical(value)) == value
+    assert canonical(read_canonical(canonical(value))) == canonical(value)
+
+
+@pytest.mark.parametrize("text", ["1" * 22, "-" + "1" * 400])
+def test_a_number_that_no_float_is_written_as_stays_what_it_is(text: str) -> None:
+    """It has no canonical form, and nothing of ours was written so."""
+    assert read_canonical(text) == int(text)
+    with pytest.raises(ValueError, match="integer"):
+        canonical(read_canonical(text))
+
+
+@effort()
 @given(st.dictionaries(texts, values))
 def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
     """Neither the order of keys nor whether a number is written as integer or float changes the text."""
@@ -255,7 +299,7 @@ def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
 
 
 @effort()
-@given(values)
+@given(any_values)
 def test_every_text_is_the_one_that_the_library_of_the_rfc_writes(value: Any) -> None:
     """Also where Python's own encoder, which is faster, writes it."""
     assert canonical(value) == rfc8785.dumps(value).decode()
@@ -276,6 +320,14 @@ def test_spots_read_like_code() -> None:
     assert spot("a", ["items", 3, "größe", "two words", ""]) == 'a.items[3].größe["two words"][""]'
     assert spot("a", ["x" * 1000]) == f"a.{'x' * 40}…"
     spot("a", ["\ud800"]).encode()
+
+
+def refusal_of(check: Callable[[], object]) -> tuple[str, str | None] | None:
+    try:
+        check()
+    except InvalidRequest as refusal:
+        return refusal.detail, refusal.field
+    return None
 
 
 def _containers(value: Any) -> set[int]:

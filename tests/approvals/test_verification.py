@@ -6,6 +6,7 @@ import hashlib
 import json
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,10 @@ from django.db import connection
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 
-from approvals import audit, deciding, group_commit, retention, tokens, verification
-from approvals.commands import Actor, Channel, Expire, Reschedule
+from approvals import audit, deciding, exports, group_commit, retention, tokens, verification
+from approvals.commands import Actor, Answer, Channel, Decide, Expire, Reschedule
+from approvals.exports import Filters
+from approvals.lifecycle import Kind, Verdict
 from approvals.models import (
     AuditEntry,
     GroupAssignment,
@@ -378,6 +381,66 @@ class TestOneRequest:
             f"changed entry (request {request_id}, entry 2):"
             " Its columns disagree with the text that was hashed."
         )
+
+
+WEI = {"wei": [1e18, -(2.0**53), 1.5e20]}
+
+
+class TestNumbersFromBefore:
+    """Floats that RFC 8785 writes as integers beyond the safe ones were accepted once: such records hold."""
+
+    def test_an_approval_with_them_holds(self) -> None:
+        request_id = UUID(make.earlier(arguments=WEI, editable={"maximum": 1e18}))
+        assert named(request_id) == []
+        deciding.record_view(make.actor(make.reviewer()), request_id)
+        group_commit.submit(
+            Decide(
+                request_id=request_id,
+                actor=make.actor(make.reviewer()),
+                verdict=Verdict.APPROVE,
+                arguments={"wei": 2e18},
+            )
+        ).result()
+        assert named(request_id) == []
+        assert verification.verify().holds
+
+    def test_a_question_with_them_holds_answered_and_timed_out(self) -> None:
+        terms: dict[str, Any] = {"schema": {"enum": [WEI, 1]}, "default": WEI}
+        answered = UUID(make.earlier(Kind.CLARIFICATION, **terms))
+        given = Answer(request_id=answered, actor=make.actor(make.reviewer()), answer=WEI)
+        group_commit.submit(given).result()
+        late = UUID(make.earlier(Kind.CLARIFICATION, timeout=0, **terms))
+        group_commit.submit(Expire(request_id=late)).result()
+        assert named(answered) == named(late) == []
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_who_asked_with_them_can_be_forgotten(self) -> None:
+        """What was asked is vouched for anew."""
+        ann = make.user()
+        asked = UUID(make.earlier(actor=make.actor(ann), requester_id=ann.pk, arguments=WEI))
+        deciding.decide(make.actor(make.reviewer()), asked, "approve")
+        forget(ann.pk)
+        kept = ShownContent.objects.get(entry__request_id=asked, entry__event="purged").content
+        assert "1000000000000000000" in kept
+        assert named(asked) == []
+
+    @pytest.mark.parametrize(
+        "arguments", [{"wei": [1e18, -(2.0**53), 2e20]}, {"wei": [10**18 + 1, -(2**53), 150 * 10**18]}]
+    )
+    def test_another_number_in_the_row_is_named(self, arguments: dict[str, Any]) -> None:
+        """Also an integer that a float would round to the same."""
+        request_id = UUID(make.earlier(arguments=WEI))
+        change_row(request_id, arguments=arguments)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("format", ["jsonl", "csv"])
+    def test_an_export_of_them_verifies(self, format: str, tmp_path: Path) -> None:  # noqa: A002
+        request_id = UUID(make.earlier(Kind.CLARIFICATION, arguments=WEI, schema={}))
+        given = Answer(request_id=request_id, actor=make.actor(make.reviewer()), answer=1e18)
+        group_commit.submit(given).result()
+        text = "".join(exports.lines(Filters(), format))
+        (tmp_path / "trail").write_text(text, newline="")
+        assert verification.verify_export(tmp_path / "trail").first == ()
 
 
 def timed_out(**terms: Any) -> UUID:

@@ -40,7 +40,7 @@ def audited(stack: Stack, ledger: Ledger, *, resolved: bool = True, prompt: floa
 def decided(ledger: Ledger) -> tuple[str, dict[str, Any]]:
     """A request of ann's that bob has approved, everybody told and noted; its id and outcome."""
     bob = make.reviewer("bob")
-    request_id = make.approval(arguments={"amount": 1e16, "name": "Zoë"})
+    request_id = make.approval(arguments={"amount": 1e21, "name": "Zoë"})
     ledger.asked("ann", request_id)
     outcome = deciding.decide(make.actor(bob), request_id, "approve", comment="Yes")
     told = selectors.outcome_on_the_wire(outcome)

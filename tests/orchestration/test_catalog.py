@@ -115,6 +115,7 @@ def test_input_arrives_as_the_types_of_the_signature() -> None:
         (GOOD | {"customer": "\ud800"}, "input.customer"),
         (GOOD | {"limit": float("nan")}, "input.limit"),
         (GOOD | {"limit": 2**60}, "input.limit"),
+        (GOOD | {"limit": 1e18}, "input.limit"),
         (GOOD | {"where": Path("/tmp")}, "input.where"),
         (GOOD | {1: 2}, "input"),
     ],

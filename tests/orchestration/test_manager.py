@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils.timezone import now
 
 from approvals import deciding, gate
 from approvals.commands import Actor
@@ -82,6 +83,21 @@ def test_the_same_key_is_the_same_run() -> None:
         with pytest.raises(KeyConflict) as refused:
             manager.start(name, given, owner, key="k")
         assert refused.value.field == "key"
+
+
+@pytest.mark.django_db
+def test_an_input_that_is_on_record_is_found_whatever_its_numbers() -> None:
+    """A new one may not have numbers that read back as others."""
+    manager, given = OrchestrationManager(), {"wei": 1e18}
+    with pytest.raises(InvalidInput) as refused:
+        manager.start("manager_open", given, key="k")
+    assert refused.value.field == "input.wei"
+    run_id = RunRow.objects.create(
+        orchestration="manager_open", title="x", input=given, key="k", created_at=now(), changed_at=now()
+    ).pk
+    assert manager.start("manager_open", given, key="k") == run_id
+    with pytest.raises(KeyConflict):
+        manager.start("manager_open", {"wei": 2e18}, key="k")
 
 
 @pytest.mark.django_db

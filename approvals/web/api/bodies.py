@@ -71,9 +71,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _storable(body: dict[str, Any]) -> Any:
-    """A copy without what can't be recorded: U+0000, lone surrogates, numbers beyond JSON's."""
+    """A copy without what can't be recorded: U+0000, lone surrogates, numbers beyond JSON's.
+
+    Floats that are not stable are refused where they would be recorded: what is on record may have them, and
+    is asked for again under its key.
+    """
     try:
-        return checked_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND)
+        return checked_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND, stable=False)
     except InvalidRequest as error:
         field = (error.field or "").removeprefix(".")
         raise InvalidRequest(error.detail.removeprefix("."), field=field) from None

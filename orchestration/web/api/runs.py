@@ -14,7 +14,7 @@ from approvals.tokens import Scope
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, following, place_of
 from approvals.web.api.problems import refusals
-from orchestration import selectors
+from orchestration import journal, selectors
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
 from orchestration.manager import KEY_LIMIT, OrchestrationManager
 from orchestration.models import FINISHED, Run, RunStatus
@@ -104,8 +104,8 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
 
 def _started(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
     # Whatever is refused after these two is inside the input, or the orchestration's name.
-    checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
-    checked_json(body.input, "input")
+    key = checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
+    checked_json(body.input, "input", stable=not journal.has_key(caller.user_id, key))
     try:
         return OrchestrationManager().start_once(body.orchestration, body.input, caller.user_id, key=body.key)
     except UnknownOrchestration:

@@ -145,6 +145,7 @@ async def test_who_may_see_but_not_decide_is_told_so() -> None:
         ("decide", {"decision": "approve", "comment": "a\0b"}, "comment"),
         ("decide", {"decision": "approve", "comment": "\ud800"}, "comment"),
         ("decide", {"decision": "approve", "arguments": {"a": 1}}, "arguments"),
+        ("decide", {"decision": "approve", "arguments": {"wei": 1e18}}, "arguments.wei"),
     ],
 )
 async def test_what_breaks_a_rule_is_refused_with_its_field(

@@ -133,6 +133,8 @@ class TestStarting:
             (GIVEN | {"key": "one\ntwo"}, ["key"]),
             ({"orchestration": "api_anything", "input": {"a": ["x\0"]}}, ["input.a[0]"]),
             ({"orchestration": "api_anything", "input": {"a": 2**60}}, ["input.a"]),
+            ({"orchestration": "api_anything", "input": {"a": [1e18]}}, ["input.a[0]"]),
+            ({"orchestration": "api_anything", "input": {"a": 1e18}, "key": "k"}, ["input.a"]),
             ({"orchestration": "api_anything", "input": {"a": "x" * 1_048_577}}, ["input"]),
             (
                 {"orchestration": "plan", "input": {"task": "x", "steps": [{"agent": "bob", "action": "x"}]}},

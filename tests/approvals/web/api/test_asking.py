@@ -14,7 +14,9 @@ from pytest_django import Settings
 
 from approvals import deciding, selectors
 from approvals.models import AuditEntry, HumanRequest
-from approvals.web.api.schemas import APPROVAL_QUESTION, CLARIFICATION_QUESTION
+from approvals.payloads import canonical, digest
+from approvals.web.api.asking import normalised
+from approvals.web.api.schemas import APPROVAL_QUESTION, CLARIFICATION_QUESTION, ApprovalQuestion
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
 
@@ -95,6 +97,11 @@ class TestRefused:
             ({"arguments": []}, "arguments"),
             ({"arguments": {"items": [1, 2, 3, 2**60]}}, "arguments.items[3]"),
             ({"arguments": {"deep": [[[{"name": "\0"}]]]}}, "arguments.deep[0][0][0].name"),
+            ({"arguments": {"items": [1, {"wei": 1e18}]}}, "arguments.items[1].wei"),
+            ({"arguments": {"wei": 1e18}, "key": "k"}, "arguments.wei"),
+            ({"editable": {"maximum": 1e18}}, "editable.maximum"),
+            ({"required": 1e18}, "required"),
+            ({"timeout": 1e18}, "timeout"),
             ({"editable": "yes"}, "editable"),
             ({"editable": {"type": "nonsense"}}, "editable.type"),
             ({"required": "1"}, "required"),
@@ -146,6 +153,8 @@ class TestRefused:
             ({"schema": {"type": "nonsense"}}, "schema.type"),
             ({"choices": ["a"], "schema": {}}, "schema"),
             ({"choices": ["a"], "default": "b"}, "default"),
+            ({"schema": {"properties": {"wei": {"maximum": 1e18}}}}, "schema.properties.wei.maximum"),
+            ({"schema": {}, "default": [1e18]}, "default[0]"),
         ],
     )
     def test_a_clarification_has_rules_of_its_own(
@@ -226,6 +235,22 @@ class TestKeys:
         ann.is_active = False
         ann.save()
         assert billing.ask(key="k", assignees={"users": ["ann"]}, status=200)["id"] == first["id"]
+
+    def test_numbers_that_are_no_longer_accepted_are_found_where_they_are_on_record(
+        self, billing: Program, bill: User
+    ) -> None:
+        body = {"kind": "approval", "title": "Pay", "arguments": {"wei": 1e18}, "key": "k"}
+        question = ApprovalQuestion.model_validate(body)
+        earlier = make.earlier(
+            title="Pay",
+            arguments={"wei": 1e18},
+            key="k",
+            key_scope=f"user:{bill.pk}",
+            requester_id=bill.pk,
+            fingerprint=digest(canonical(normalised(question))),
+        )
+        assert billing.post("/requests", body, 200)["id"] == earlier
+        assert billing.post("/requests", body | {"key": "another"}, 422)["code"] == "invalid"
 
     def test_a_key_is_its_callers_own(self, billing: Program) -> None:
         other = Program.of(make.reviewer())

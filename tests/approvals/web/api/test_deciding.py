@@ -63,6 +63,18 @@ class TestDecision:
         assert fields_at_fault(problem) == ["arguments.items[1]"]
         assert gate.outcome(request_id).status == "pending"
 
+    def test_numbers_that_read_back_as_others_are_named(self, program: Program) -> None:
+        request_id, asked = make.approval(editable=True), make.clarification(schema={})
+        body = {"decision": "approve", "arguments": {"of": [{"wei": 1e18}]}}
+        problem = program.post(f"/requests/{request_id}/decision", body, 422)
+        assert fields_at_fault(problem) == ["arguments.of[0].wei"]
+        many = {"decisions": [{"request_id": request_id, **body}]}
+        (refused,) = program.post("/decisions", many)["results"]
+        assert (refused["error"]["code"], gate.outcome(request_id).status) == ("invalid", "pending")
+        problem = program.post(f"/requests/{asked}/answer", {"answer": {"wei": 1e18}}, 422)
+        assert fields_at_fault(problem) == ["answer.wei"]
+        assert gate.outcome(asked).status == "pending"
+
     def test_changing_a_vote_is_refused_with_what_is_on_record(self, program: Program) -> None:
         request_id = make.approval()
         outcome = program.post(f"/requests/{request_id}/decision", {"decision": "approve"})
