@@ -7,12 +7,11 @@ shown and said is kept beside the entry, which holds only its salted hash: it ca
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -23,17 +22,22 @@ from django.db.models import Count
 from approvals import sets
 from approvals.commands import Actor
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
-from approvals.payloads import canonical, canonical_plain
+from approvals.payloads import canonical, canonical_plain, digest
 
-FORMAT = 3
+FORMAT = 4
 REFUSALS_PER_MINUTE = 5
+
+# What a removal was about, in its facts: all that a request asked and came to, or one person's words.
+REQUEST = "request"
+PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """An entry that is about to be written; `content` is what the actor was shown or said.
 
-    `policy` is what decides about the request at that moment, see `policy_of`.
+    `policy` is what decides about the request at that moment, see `policy_of`. `facts` are what else this
+    event makes certain for ever, such as `facts_of_asking`: names are ASCII, and numbers whole.
     """
 
     request: HumanRequest
@@ -41,6 +45,7 @@ class Draft:
     actor: Actor
     content: dict[str, Any]
     policy: dict[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
     outcome: str = ""
     allowed_by: str = ""
     on_behalf_of_id: int | None = None
@@ -121,7 +126,7 @@ def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
 
 def content_hash(salt: str, content: str) -> str:
     """SHA-256 over the salt and the canonical content, as lower-case hexadecimal."""
-    return hashlib.sha256(f"{salt}{content}".encode()).hexdigest()
+    return digest(f"{salt}{content}")
 
 
 def policy_of(request: HumanRequest) -> dict[str, Any]:
@@ -134,12 +139,54 @@ def policy_of(request: HumanRequest) -> dict[str, Any]:
     }
 
 
+def facts_of_asking(
+    request: HumanRequest, user_ids: Iterable[int], group_ids: Iterable[int]
+) -> dict[str, Any]:
+    """By what a request is found again, for whom it was asked, where it came from, and who was named.
+
+    What may be long is there as its SHA-256. It stays when what was asked is removed.
+    """
+    return {
+        "key": request.key,
+        "key_scope": request.key_scope,
+        "round": request.round,
+        "fingerprint": request.fingerprint,
+        "requester": request.requester_id,
+        "origin": digest(canonical(request.origin)),
+        "assignees": hash_of_assignees(user_ids, group_ids),
+    }
+
+
+def hash_of_assignees(user_ids: Iterable[int], group_ids: Iterable[int]) -> str:
+    """The SHA-256 that entries have in place of the users and groups who were named to decide."""
+    named = {"users": sorted(set(user_ids)), "groups": sorted(set(group_ids))}
+    return digest(canonical_plain(named))
+
+
+def hash_of_rest(*, multiple: bool, callback_url: str) -> str:
+    """The SHA-256 of what a removal has left in a row of the question: that choices were several, and whose
+    address the outcome went to."""
+    return digest(canonical({"multiple": multiple, "callback_url": callback_url}))
+
+
 def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
     """Every column that identifies the entry, and what stands `beside` them, in canonical JSON (RFC 8785).
 
     `entry` has the columns by name, as `vars` of an AuditEntry does. What has no column is taken from
-    `beside`: the host's clock, and since format 3 the request's kind and policy. Format 1 knew no tokens: one
-    that was added to such an entry later is a difference.
+    `beside`: the host's clock, since format 3 the request's kind and policy, since format 4 the facts.
+    """
+    named = columns_of(entry) | {"host_clock": beside["host_clock"]}
+    if entry["format"] > 2:
+        named["kind"], named["policy"] = beside["kind"], beside["policy"]
+    if entry["format"] > 3:
+        named["facts"] = beside["facts"]
+    return canonical_plain(named)
+
+
+def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that identify the entry, named and written as in its text.
+
+    Format 1 knew no tokens: one that was added to such an entry later is a difference.
     """
     named = {
         "format": entry["format"],
@@ -154,15 +201,12 @@ def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
         "user_agent": entry["user_agent"],
         "allowed_by": entry["allowed_by"],
         "recorded_at": as_text(entry["recorded_at"]),
-        "host_clock": beside["host_clock"],
         "content": entry["content_hash"],
         "previous": entry["previous_hash"],
     }
     if entry["format"] > 1 or entry["token_id"] is not None:
         named["token"] = None if entry["token_id"] is None else str(entry["token_id"])
-    if entry["format"] > 2:
-        named["kind"], named["policy"] = beside["kind"], beside["policy"]
-    return canonical_plain(named)
+    return named
 
 
 def as_text(moment: datetime) -> str:
@@ -191,9 +235,14 @@ def _linked(draft: Draft, now: datetime, host_now: str) -> Link:
         "previous_hash": request.trail_head,
         "format": FORMAT,
     }
-    beside = {"host_clock": host_now, "kind": str(request.kind), "policy": draft.policy}
+    beside = {
+        "host_clock": host_now,
+        "kind": str(request.kind),
+        "policy": draft.policy,
+        "facts": dict(draft.facts),
+    }
     entry["canonical"] = canonical_entry(entry, beside)
-    entry["hash"] = request.trail_head = hashlib.sha256(entry["canonical"].encode()).hexdigest()
+    entry["hash"] = request.trail_head = digest(entry["canonical"])
     shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
     return Link(entry=entry, content=shown)
 

@@ -24,6 +24,10 @@ else:
     Manager = models.Manager
 
 
+# So much of an origin's id is kept in a column of its own, to be found by.
+ORIGIN_ID_LIMIT = 100
+
+
 class ReadOnlyQuerySet(QuerySet):
     """Rows of the record are written by approvals.decisions only."""
 
@@ -94,7 +98,7 @@ class HumanRequest(OnRecord):
     )
     default = JSONText(null=True)
     origin = JSONText(default=dict)
-    origin_id = models.CharField(max_length=100, blank=True)
+    origin_id = models.CharField(max_length=ORIGIN_ID_LIMIT, blank=True)
     # What the asker's whole question hashes to, where its `key` may not be used for any other.
     fingerprint = models.CharField(max_length=64, blank=True)
     # Where the outcome is posted.

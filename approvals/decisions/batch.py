@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -151,11 +151,15 @@ class Batch:
         actor: Actor,
         content: dict[str, Any],
         *,
+        facts: Mapping[str, Any] | None = None,
         status: Status = Status.PENDING,
         allowed_by: str = "",
         on_behalf_of_id: int | None = None,
     ) -> None:
-        """Put an entry on the request's trail; `status` is what it closed the request as, if it did."""
+        """Put an entry on the request's trail; `status` is what it closed the request as, if it did.
+
+        `content` is what was shown or said, and may be removed one day; `facts` stay in the entry itself.
+        """
         person = self._person(actor)
         self._drafts.append(
             Draft(
@@ -164,6 +168,7 @@ class Batch:
                 actor=actor,
                 content={**content, "actor": person.username if person else None},
                 policy=audit.policy_of(row),
+                facts=facts or {},
                 outcome="" if status is Status.PENDING else status.value,
                 allowed_by=allowed_by,
                 on_behalf_of_id=on_behalf_of_id,

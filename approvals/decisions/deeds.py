@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approvals import permissions
-from approvals.audit import as_text
+from approvals.audit import PERSON, REQUEST, as_text, facts_of_asking, hash_of_assignees, hash_of_rest
 from approvals.commands import (
     ALTERED,
     STILL_NEEDED,
@@ -35,7 +35,7 @@ from approvals.commands import (
 from approvals.decisions.batch import Batch
 from approvals.decisions.removal import Shown, question_in
 from approvals.lifecycle import Kind, Outcome, Status, Verdict, is_overdue, tally
-from approvals.models import Event, HumanRequest
+from approvals.models import ORIGIN_ID_LIMIT, Event, HumanRequest
 from approvals.payloads import canonical, digest
 from approvals.selectors import outcome_of
 
@@ -72,6 +72,7 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
         Event.OPENED,
         command.actor,
         _asked(command),
+        facts=facts_of_asking(row, command.user_ids, command.group_ids),
         allowed_by=allowed,
         on_behalf_of_id=on_behalf_of,
     )
@@ -114,7 +115,7 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
         on_timeout=command.on_timeout.value if command.on_timeout else "",
         default=command.default,
         origin=command.origin,
-        origin_id=command.origin.get("id", "")[:100],
+        origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
         fingerprint=command.fingerprint,
         callback_url=command.callback_url,
     )
@@ -251,7 +252,8 @@ def _reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
     if refused:
         return refused
     batch.reassign(row, command)
-    batch.record(row, Event.REASSIGNED, command.actor, said, allowed_by=allowed)
+    facts = {"assignees": hash_of_assignees(command.user_ids, command.group_ids)}
+    batch.record(row, Event.REASSIGNED, command.actor, said, facts=facts, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
 
 
@@ -333,7 +335,9 @@ def _purge(batch: Batch, command: Purge, row: HumanRequest) -> Result:
         return altered or _unchanged(row)
     batch.removals.purge(row, shown, batch.now)
     removed = {"before": as_text(command.before), "entries": [one.sequence for one in shown]}
-    batch.record(row, Event.PURGED, command.actor, removed, allowed_by=allowed)
+    rest = hash_of_rest(multiple=row.multiple, callback_url=row.callback_url)
+    facts = {"scope": REQUEST, "rest": rest}
+    batch.record(row, Event.PURGED, command.actor, removed, facts=facts, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
 
 
@@ -350,7 +354,7 @@ def _forget(batch: Batch, command: Forget, row: HumanRequest) -> Result:
     batch.removals.forget(row, shown, command.user_id)
     # What was asked is what others decided: it is vouched for anew, without who asked it.
     removed = {"kept": question_in(shown), "entries": [one.sequence for one in shown]}
-    batch.record(row, Event.PURGED, command.actor, removed, allowed_by=allowed)
+    batch.record(row, Event.PURGED, command.actor, removed, facts={"scope": PERSON}, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
 
 

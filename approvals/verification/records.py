@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from approvals.audit import as_text, canonical_entry
+from approvals.lifecycle import Status
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
 from approvals.verification.chains import Chain, Entry
@@ -48,6 +49,10 @@ _ROW: Mapping[str, Kind] = {
     "requester_id": number,
     "required": number,
     "four_eyes": truth,
+    "key": text,
+    "key_scope": text,
+    "round": number,
+    "fingerprint": text,
     "on_timeout": text,
     "deadline": moment,
     "opened_at": moment,
@@ -65,10 +70,12 @@ _ROW: Mapping[str, Kind] = {
     "schema": parsed,
     "default": parsed,
     "origin": parsed,
+    "origin_id": text,
     "callback_url": text,
     "answer": parsed,
     "final_arguments": parsed,
     "comment": text,
+    "purged_at": moment,
 }
 _ENTRY: Mapping[str, Kind] = {
     "request_id": as_id,
@@ -102,17 +109,21 @@ _RESPONSE: Mapping[str, Kind] = {
     "arguments": parsed,
     "comment": text,
 }
-_USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number}
-_GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number}
+_USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number, "pending": truth}
+_GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number, "pending": truth}
 
 
 class _Found(NamedTuple):
-    """A request with what belongs to it; `misfits` names the columns of its row that nothing was made of."""
+    """A request with what belongs to it; `misfits` names the columns of its row that nothing was made of.
+
+    `waiting` is what the rows of those who are named say of whether the request waits for them.
+    """
 
     row: Row
     misfits: Sequence[str]
     responses: Responses
     assigned: Assigned
+    waiting: frozenset[Any]
 
 
 class Checker:
@@ -134,7 +145,7 @@ class Checker:
             at = values[0]
             row, misfits = read(_ROW, values)
             responses = _responses(said.of(at))
-            request = _Found(row, misfits, responses, _assigned(users.of(at), groups.of(at)))
+            request = _Found(row, misfits, responses, *_assigned(users.of(at), groups.of(at)))
             yield from self._with_chain(request, at, chains)
         for other, entries in chains.up_to(None):
             yield from self._without_row(other, entries)
@@ -258,9 +269,12 @@ def _compared(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
 
 def _disagreements(request: _Found, story: Story) -> list[str]:
     try:
-        return list(disagreements(request.row, request.responses, request.assigned, story))
+        found = list(disagreements(request.row, request.responses, request.assigned, story))
     except NO_FORM:
         return ["The row, or its trail, is not in the form in which it is written."]
+    if request.waiting - {request.row["status"] == Status.PENDING}:
+        found.append(f"It is {request.row['status']}, and who is named to decide is listed otherwise.")
+    return found
 
 
 def _entry(columns: Mapping[str, Any]) -> Entry:
@@ -297,8 +311,12 @@ def _responses(rows: Iterable[Values]) -> dict[Response, Words]:
     return found
 
 
-def _assigned(users: Iterable[Values], groups: Iterable[Values]) -> Assigned:
-    return Assigned(
-        users=frozenset(read(_USER, values)[0]["user_id"] for values in users),
-        groups=frozenset(read(_GROUP, values)[0]["group_id"] for values in groups),
+def _assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[Assigned, frozenset[Any]]:
+    """Who is named, and what the rows that name them say of whether they wait."""
+    by_user = [read(_USER, values)[0] for values in users]
+    by_group = [read(_GROUP, values)[0] for values in groups]
+    named = Assigned(
+        users=frozenset(each["user_id"] for each in by_user),
+        groups=frozenset(each["group_id"] for each in by_group),
     )
+    return named, frozenset(each["pending"] for each in (*by_user, *by_group))

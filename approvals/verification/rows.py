@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from approvals import audit
 from approvals.audit import as_text
 from approvals.lifecycle import REMOVED, Status, Verdict
-from approvals.models import Event
-from approvals.payloads import canonical, read_canonical
+from approvals.models import ORIGIN_ID_LIMIT, Event
+from approvals.payloads import canonical, digest, read_canonical
 
 # What it raises to read as words or a policy what is none.
 NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -86,6 +87,16 @@ class Story:
     # None where that was removed.
     assigned: Assigned | None = None
     handed_on: bool = False
+    # What the first entry makes certain for ever; None: it is of a format that does not.
+    asked: Mapping[str, Any] | None = None
+    # The hash of those who were named last, where an entry has it.
+    assignees: str | None = None
+    # When what the request asked was first removed for its age, and when it may have been: what a removal was
+    # about is not known of those whose own record is gone.
+    purged_at: str | None = None
+    perhaps_purged: set[str] = field(default_factory=set)
+    # The hash of what that has left of the question, where an entry has it.
+    rest: str | None = None
     # The first entry under a policy that nothing on the trail has made.
     bent_at: int | None = None
     # Entries whose content is gone though no removal that names them is on record since.
@@ -117,8 +128,9 @@ class Story:
         if self.bent_at is None and self.last is not None and _is_bent(named, self.last):
             self.bent_at = named["sequence"]
         self.last = named
+        self._take_facts(event, named)
         if event == Event.PURGED:
-            self._take_removal(named["sequence"], content)
+            self._take_removal(named, content)
         elif content is None:
             self.unexplained.add(named["sequence"])
         if event in {Event.OPENED, Event.DECIDED, Event.PURGED, Event.REASSIGNED, Event.ANSWERED} or outcome:
@@ -127,13 +139,30 @@ class Story:
             self._take_assigned(event, words)
             self._take_words(event, outcome, words)
 
-    def _take_removal(self, sequence: int, content: str | None) -> None:
+    def _take_facts(self, event: str, named: Mapping[str, Any]) -> None:
+        if named["format"] < 4:
+            return
+        if event == Event.OPENED and named is self.opened:
+            self.asked = named["facts"]
+        if event in {Event.OPENED, Event.REASSIGNED}:
+            self.assignees = named["facts"]["assignees"]
+        if event == Event.PURGED:
+            self.rest = named["facts"].get("rest", self.rest)
+
+    def _take_removal(self, named: Mapping[str, Any], content: str | None) -> None:
         """It names what was removed; once that is gone, too, it may have been all before it, and a later one
         names it."""
-        if content is None:
-            self.unexplained = {sequence}
+        removed = None if content is None else read_canonical(content)
+        if removed is None:
+            self.unexplained = {named["sequence"]}
         else:
-            self.unexplained.difference_update(read_canonical(content)["entries"])
+            self.unexplained.difference_update(removed["entries"])
+        if self.purged_at is None:
+            match _scope(named, removed):
+                case audit.REQUEST:
+                    self.purged_at = named["recorded_at"]
+                case None:
+                    self.perhaps_purged.add(named["recorded_at"])
 
     def _take_response(self, named: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
         event, verdict = named["event"], ""
@@ -192,18 +221,43 @@ def disagreements(row: Row, responses: Responses, assigned: Assigned, story: Sto
     for name, expected in _expected(story).items():
         if row[name] != expected:
             yield f"The row says {name} {_shown(row[name])}, the trail {_shown(expected)}."
-    if story.opened and not _asked_by(row["requester_id"], story.opened):
+    if story.opened and story.asked is None and not _asked_by(row["requester_id"], story.opened):
         yield f"The row says requester {row['requester_id']}, whom the trail does not name."
     if story.bent_at is not None:
         yield f"Entry {story.bent_at} was made under another policy than that before it."
+    yield from _about_origin(row, story)
+    yield from _about_removal(row, story)
     yield from _about_responses(responses, story)
     if story.assigned is not None and assigned != story.assigned:
         yield f"Named to decide are {_named(assigned)}, on the trail {_named(story.assigned)}."
+    elif story.assignees not in (None, audit.hash_of_assignees(*assigned)):
+        yield f"Named to decide are {_named(assigned)}, on the trail others."
     yield from _about_words(row, story)
+
+
+def _about_origin(row: Row, story: Story) -> Iterator[str]:
+    told = story.told.get("origin")
+    asked = story.asked["origin"] if story.asked is not None else told and digest(told)
+    if asked and digest(canonical(row["origin"])) != asked:
+        yield "The origin of the row is not the one that it was asked with."
+    elif row["origin_id"] != row["origin"].get("id", "")[:ORIGIN_ID_LIMIT]:
+        yield f"The row says origin_id {_shown(row['origin_id'])}, which does not follow from its origin."
+
+
+def _about_removal(row: Row, story: Story) -> Iterator[str]:
+    at = row["purged_at"] and as_text(row["purged_at"])
+    if at != story.purged_at and at not in story.perhaps_purged:
+        expected = story.purged_at and _moment(story.purged_at)
+        yield f"The row says purged_at {_shown(row['purged_at'])}, the trail {_shown(expected)}."
+    rest = audit.hash_of_rest(multiple=row["multiple"], callback_url=row["callback_url"])
+    if story.rest not in (None, rest):
+        yield "What was left of the question when it was removed is not what the row says."
 
 
 def _about_words(row: Row, story: Story) -> Iterator[str]:
     for name in (*ASKED, *SAID):
+        if name == "origin":
+            continue  # it stays on the trail when other words are removed
         if name in story.told:
             if canonical(row[name]) != story.told[name]:
                 yield f"The {name} of the row is not what was shown or said."
@@ -246,6 +300,15 @@ def _assigned_in(content: Mapping[str, Any]) -> Assigned:
     return Assigned(users=frozenset(content["users"]), groups=frozenset(content["groups"]))
 
 
+def _scope(named: Mapping[str, Any], removed: Mapping[str, Any] | None) -> str | None:
+    """What a removal was about; None where nothing tells any more."""
+    if named["format"] > 3:
+        return str(named["facts"]["scope"])
+    if removed is None:
+        return None
+    return audit.REQUEST if "before" in removed else audit.PERSON
+
+
 def _named(assigned: Assigned) -> str:
     users = [f"user {number}" for number in sorted(assigned.users)]
     groups = [f"group {number}" for number in sorted(assigned.groups)]
@@ -272,6 +335,9 @@ def _expected(story: Story) -> dict[str, Any]:
     }
     if story.opened and story.opened["event"] == Event.OPENED:
         expected["opened_at"] = _moment(story.opened["recorded_at"])
+    if story.asked is not None:
+        expected |= {name: story.asked[name] for name in ("key", "key_scope", "round", "fingerprint")}
+        expected["requester_id"] = story.asked["requester"]
     if story.last and story.last["format"] > 2:
         policy = story.last["policy"]
         expected |= {

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from approvals import deciding, tokens, triggers, verification
+from approvals import audit, deciding, tokens, triggers, verification
 from approvals.commands import Channel
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 from tests import factories as make
@@ -112,7 +112,7 @@ class TestTokens:
     def test_an_entry_says_which_token_was_shown(self, by_token: AuditEntry) -> None:
         assert by_token.token is not None
         hashed = json.loads(by_token.canonical)
-        assert (hashed["token"], hashed["format"]) == (str(by_token.token.pk), 3)
+        assert (hashed["token"], hashed["format"]) == (str(by_token.token.pk), audit.FORMAT)
         assert by_token.token.name not in by_token.canonical
         assert verification.verify_request(by_token.request_id) == []
 
@@ -124,7 +124,7 @@ class TestTokens:
         self.write_in_format_1(request_id)
         deciding.decide(make.actor(make.reviewer()), request_id, "approve")
         formats = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
-        assert list(formats.values_list("format", flat=True)) == [1, 3]
+        assert list(formats.values_list("format", flat=True)) == [1, audit.FORMAT]
         assert verification.verify_request(UUID(request_id)) == []
 
     def test_a_token_added_to_an_entry_from_before_is_named(self) -> None:
@@ -144,7 +144,7 @@ class TestTokens:
     def write_in_format_1(self, request_id: str) -> None:
         """The only entry of this request as it would have been written then: without `token`."""
         hashed = json.loads(self.entry(request_id, 1).canonical)
-        for later in ("token", "kind", "policy"):
+        for later in ("token", "kind", "policy", "facts"):
             del hashed[later]
         text = json.dumps(hashed | {"format": 1}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
         head = hashlib.sha256(text.encode()).hexdigest()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tracemalloc
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,8 @@ from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 
 from approvals import audit, deciding, exports, group_commit, retention, tokens, verification
-from approvals.commands import Actor, Answer, Channel, Decide, Expire, Reschedule
+from approvals.commands import Actor, Answer, Channel, Decide, Expire, Purge, Reschedule
+from approvals.database import database_now
 from approvals.exports import Filters
 from approvals.lifecycle import Kind, Verdict
 from approvals.models import (
@@ -268,6 +270,80 @@ class TestOneRequest:
         request_id = UUID(make.approval(requester=ada))
         assert named(request_id) == []
         change_row(request_id, requester=make.user())
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    def test_who_asked_is_compared_where_nobody_is_put_in_their_place(self) -> None:
+        """Under four eyes the requester may not decide: for a moment there must be none."""
+        ada = make.user()
+        make.reviewer()
+        request_id = UUID(make.approval(requester=ada, actor=make.actor(ada), four_eyes=True))
+        assert named(request_id) == []
+        change_row(request_id, requester=None)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"key": "invoice-2"},
+            {"key": ""},
+            {"key_scope": "user:1"},
+            {"round": 2},
+            {"fingerprint": "0" * 64},
+            {"origin_id": "another"},
+            {"origin": {}},
+            {"purged_at": "2020-01-01T00:00:00Z"},
+        ],
+        ids=lambda columns: ",".join(f"{name}={value}" for name, value in columns.items()),
+    )
+    def test_what_hands_an_outcome_to_another_question_is_named(self, columns: dict[str, Any]) -> None:
+        """The approval of one invoice must not become that of another that is asked under its key."""
+        origin = {"kind": "job", "id": "7", "url": ""}
+        request_id = approved(key="invoice-1", origin=origin, fingerprint="1" * 64)
+        assert named(request_id) == []
+        change_row(request_id, **columns)
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_what_identifies_a_request_is_compared_after_its_words_were_removed(self) -> None:
+        request_id = approved(key="invoice-1", assignees=[], timeout=600)
+        kim = make.user(groups=(Group.objects.get(name="administrator"),))
+        later = database_now() + timedelta(seconds=1)
+        group_commit.submit(Purge(request_id=request_id, actor=make.actor(kim), before=later)).result()
+        assert named(request_id) == []
+        removed = HumanRequest.objects.get(pk=request_id).purged_at
+        for column, value, before in (
+            ("key", "invoice-2", "invoice-1"),
+            ("origin", {"id": "7"}, {}),
+            ("purged_at", None, removed),
+            ("multiple", True, False),
+            ("callback_url", "https://elsewhere.example", ""),
+        ):
+            change_row(request_id, **{column: value})
+            assert named(request_id) == [(FaultKind.ROW, None)], column
+            change_row(request_id, **{column: before})
+        assert named(request_id) == []
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_who_is_named_is_compared_after_whoever_named_them_was_forgotten(self) -> None:
+        """The words of handing on are gone, and the request is pending still."""
+        ada, grace = make.user(), make.user()
+        request_id = UUID(make.approval(assignees=[ada]))
+        deciding.reassign(make.actor(ada), request_id, users=[grace.pk])
+        forget(ada.pk)
+        assert named(request_id) == []
+        UserAssignment.writing.bulk_create([UserAssignment(request_id=request_id, user=make.user())])
+        assert named(request_id) == [(FaultKind.ROW, None)]
+
+    @pytest.mark.parametrize("model", [UserAssignment, GroupAssignment])
+    def test_who_is_named_is_listed_as_waited_for_while_the_request_is_pending(self, model: Any) -> None:
+        ada, group = make.user(), make.group()
+        request_id = UUID(make.approval(assignees=[ada, group]))
+        for pending in (False, True):
+            model.writing.filter(request_id=request_id).update(pending=pending)
+            assert named(request_id) == ([] if pending else [(FaultKind.ROW, None)])
+        deciding.decide(make.actor(ada), request_id, "approve")
+        assert named(request_id) == []
+        model.writing.filter(request_id=request_id).update(pending=True)
         assert named(request_id) == [(FaultKind.ROW, None)]
 
     @pytest.mark.parametrize(
