@@ -193,10 +193,10 @@ def _missing_triggers(alias: str) -> Iterator[checks.CheckMessage]:
     connection = connections[alias]
     if triggers.TABLE not in connection.introspection.table_names():
         return
-    missing = triggers.missing(connection)
-    if missing:
+    faults = triggers.faults(connection)
+    if faults:
         yield checks.Warning(
-            f"The audit table is not protected: {', '.join(missing)} missing.",
+            f"The audit table is not protected: {', '.join(faults)}.",
             hint="Run `manage.py migrate`, which puts the triggers back.",
             id="sayso.W006",
         )

@@ -75,7 +75,7 @@ def close_parts() -> None:
 
 def protect_the_record() -> None:
     """Put the record's triggers back where a test has left without them."""
-    if triggers.missing(connection):
+    if triggers.faults(connection):
         with as_superuser():
             triggers.install(connection)
     close_connection()

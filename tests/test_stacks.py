@@ -126,7 +126,7 @@ def test_cleaning_leaves_the_triggers_as_they_were(stack: Stack) -> None:
     _write_an_audit_entry(user)
     connection.close()
     stack.database.clean()
-    assert triggers.missing(connection) == []
+    assert triggers.faults(connection) == []
 
 
 @pytest.mark.stacks("postgresql-redis")

@@ -43,6 +43,7 @@ UNKNOWN_KEY = (
     "The seals' signatures were verified with the keys that they name themselves: who rewrites them names"
     " another. Give the public key that you were given when they began."
 )
+UNTRIED = "What the triggers are was compared; whether they refuse could not be tried: {}."
 NO_SEALS = "There are no seals: nothing would tell if a whole chain had been made anew."
 
 
@@ -54,10 +55,13 @@ def verify(
 ) -> Report:
     """Everything: triggers, seals, chains, rows. Reads one moment, and keeps nobody from writing.
 
-    `trusted` are the public keys that seals may be signed with, `copies` the seals that were kept elsewhere.
+    A change of an entry and of a seal is tried, to see that it is refused, and undone. `trusted` are the
+    public keys that seals may be signed with, `copies` the seals that were kept elsewhere.
     """
     findings, sealed = Findings(), Sealed(trusted)
     findings.add(_triggers())
+    refusing, untried = _tried()
+    findings.add(refusing)
     with snapshot(), any_text():
         findings.add(_seals(sealed, copies))
         total = AuditEntry.objects.count() if progress else 0
@@ -71,7 +75,7 @@ def verify(
         unsealed=sealed.unsealed,
         first=tuple(findings.first.values()),
         counts=dict(findings.counts),
-        remarks=remarks(sealed, trusted),
+        remarks=(*remarks(sealed, trusted), *untried),
     )
 
 
@@ -83,10 +87,19 @@ def remarks(sealed: Sealed, trusted: frozenset[str]) -> tuple[str, ...]:
 
 
 def _triggers() -> Iterator[Fault]:
-    missing = triggers.missing(connection)
-    if missing:
-        detail = f"{', '.join(missing)}: nothing in the database keeps entries from being changed."
+    if faults := triggers.faults(connection):
+        detail = f"{', '.join(faults)}: nothing in the database keeps entries from being changed."
         yield Fault(kind=FaultKind.TRIGGERS, detail=detail)
+
+
+def _tried() -> tuple[list[Fault], tuple[str, ...]]:
+    """What a change that was tried has shown; a remark where none could be."""
+    try:
+        tables = triggers.try_changes(connection)
+    except triggers.NotTried as error:
+        return [], (UNTRIED.format(error),)
+    detail = "A change was tried in {}, and was not refused. It has been undone."
+    return [Fault(kind=FaultKind.TRIGGERS, detail=detail.format(table)) for table in tables], ()
 
 
 def _seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[Fault]:

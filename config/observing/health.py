@@ -166,8 +166,8 @@ def _migrations_that_ship() -> Mapping[tuple[str, str], frozenset[tuple[str, str
 
 
 def _triggers() -> Fault:
-    missing = triggers.missing(connection)
-    return f"{len(missing)} missing: audit entries could be changed" if missing else None
+    faults = triggers.faults(connection)
+    return f"{len(faults)} missing or changed: audit entries could be changed" if faults else None
 
 
 def _deadlines() -> Fault:

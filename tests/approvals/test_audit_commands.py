@@ -25,7 +25,7 @@ from tests import factories as make
 from tests.approvals.test_verification import approved, change_entry
 from tests.conftest import Manage
 from tests.marks import both_databases
-from tests.tampering import as_a_superuser_might
+from tests.tampering import as_a_superuser_might, but_untried
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -66,7 +66,8 @@ class TestSeal:
         assert "Seal 2: 2 entries" in run("audit_seal", "--key", key, "--out", kept)
         assert len(kept.read_text().splitlines()) == 2
         printed = run("audit_verify", "--public-key", public, "--seals", kept)
-        assert printed.splitlines() == ["4 entries of 2 requests, 2 seals.", "The trail holds."]
+        lines = but_untried(printed.splitlines())
+        assert lines == ["4 entries of 2 requests, 2 seals.", "The trail holds."]
 
     def test_the_key_may_be_a_setting(self, key: Path, settings: Settings) -> None:
         """Then verification trusts its public half without being told."""
@@ -242,7 +243,8 @@ class TestVerify:
 
     def test_a_report_for_machines(self) -> None:
         request_id = approved()
-        assert json.loads(run("audit_verify", "--json")) == {
+        report = json.loads(run("audit_verify", "--json"))
+        assert report | {"remarks": but_untried(report["remarks"])} == {
             "holds": True,
             "entries": 2,
             "requests": 1,

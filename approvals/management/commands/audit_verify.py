@@ -24,9 +24,9 @@ from approvals.verification import Report
 
 class Command(BaseCommand):
     help = (
-        "Recompute every chain and seal, look whether the triggers are there, and hold every request against"
-        " its trail. Names the first broken link of each kind. Exit status: 0 it holds, 1 it is broken, 2 it"
-        " could not be verified. See docs/audit.md."
+        "Recompute every chain and seal, look whether the triggers refuse changes, and hold every request"
+        " against its trail. Names the first broken link of each kind. Exit status: 0 it holds, 1 it is"
+        " broken, 2 it could not be verified. See docs/audit.md."
     )
     # An export is verified anywhere, however this installation is set up.
     requires_system_checks = []

@@ -89,6 +89,14 @@ class TestReady:
         assert "missing" in fault
         assert (await Readiness().faults())["audit_triggers"] is None
 
+    async def test_triggers_that_do_nothing_are_noticed(self) -> None:
+        await in_database(_as_superuser, _hollow)
+        try:
+            fault = (await Readiness().faults())["audit_triggers"]
+        finally:
+            await in_database(_as_superuser, triggers.install)
+        assert fault == "1 missing or changed: audit entries could be changed"
+
     async def test_a_migration_that_was_not_applied_is_noticed(self) -> None:
         first = ("approvals", "0001_initial")
         await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_unapplied(*first))
@@ -113,6 +121,18 @@ class TestReady:
 def _as_superuser(deed: Callable[[BaseDatabaseWrapper], object]) -> None:
     with as_superuser():
         deed(connections["default"])
+
+
+def _hollow(connection: BaseDatabaseWrapper) -> None:
+    """One trigger has its name and no effect."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ALTER TABLE approvals_seal ENABLE REPLICA TRIGGER sayso_seal_no_change")
+            return
+        cursor.execute("DROP TRIGGER sayso_seal_no_update")
+        cursor.execute(
+            "CREATE TRIGGER sayso_seal_no_update BEFORE UPDATE ON approvals_seal BEGIN SELECT 1; END"
+        )
 
 
 def _let_pass(request_id: str, seconds: float) -> None:
