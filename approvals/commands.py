@@ -66,10 +66,9 @@ class OpenRequest:
     """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
 
     `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
-    its `key_scope`; `new_round` opens anew where that is closed. Where both have a `fingerprint`, which
-    stands for the whole question as its asker put it, these must be the same, too. The outcome is posted to
-    the `callback_url`. `unless_on_record` is what refuses a new request; one that its key finds on record was
-    accepted when that was no reason yet.
+    its `key_scope`, if that is the same question; `new_round` opens anew where that is closed. `named` are
+    the assignees as the asker named them, `fingerprint` and `former_fingerprint` what the question hashes to
+    now and before (see approvals.questions). The outcome is posted to the `callback_url`.
     """
 
     request_id: UUID
@@ -94,9 +93,10 @@ class OpenRequest:
     key_scope: str = ""
     new_round: bool = False
     origin: dict[str, str] = field(default_factory=dict)
+    named: Any = None
     fingerprint: str = ""
+    former_fingerprint: str = ""
     callback_url: str = ""
-    unless_on_record: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +201,16 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """It was refused, for the reason `code` (see approvals.exceptions); `outcome` is what is on record."""
+    """It was refused, for the reason `code` (see approvals.exceptions); `outcome` is what is on record.
+
+    `differs`: of a key that was used before, the fields in which that question was another.
+    """
 
     code: str
     detail: str
     outcome: Outcome | None = None
     field: str | None = None
+    differs: tuple[str, ...] = ()
 
 
 Result: TypeAlias = Accepted | Refused

@@ -32,7 +32,7 @@ from approvals.commands import (
     Withdraw,
 )
 from approvals.database import in_database
-from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest
+from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest, KeyConflict
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text, spot
 from approvals.schemas import check_against, check_choice
@@ -345,11 +345,13 @@ def _ids_or_nobody(ids_of: Callable[..., tuple[int, ...]], names: Collection[Any
         return (NOBODY,)
 
 
-def user_ids_of(users: Collection[Any], field: str, *, spots: bool = False) -> tuple[int, ...]:
-    """Ids of active users given as objects, ids or usernames. InvalidRequest names the unknown one, and with
-    `spots` where in the field it stands."""
+def user_ids_of(
+    users: Collection[Any], field: str, *, spots: bool = False, active: bool = True
+) -> tuple[int, ...]:
+    """Ids of active users (`active` false: of any) given as objects, ids or usernames. InvalidRequest names
+    the unknown one, and with `spots` where in the field it stands."""
     model = get_user_model()
-    rows = model._default_manager.filter(is_active=True)
+    rows = model._default_manager.filter(is_active=True) if active else model._default_manager.all()
     return _ids_of(users, field, "user", rows, model.USERNAME_FIELD, spots=spots)
 
 
@@ -428,7 +430,8 @@ def outcome_of_result(result: Result) -> Outcome:
 def _unless_refused(result: Result) -> Accepted:
     if isinstance(result, Accepted):
         return result
-    raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome)
+    more = {"differs": result.differs} if result.code == KeyConflict.code else {}
+    raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome, **more)
 
 
 def _refuse_inside_a_transaction() -> None:

@@ -60,9 +60,28 @@ class TooLate(ApprovalError):
 
 
 class KeyConflict(ApprovalError):
-    """The same key was used for something else."""
+    """The same key was used for another question: `outcome` is what has come of that one.
+
+    `differs` names the fields in which the two differ; empty where the other's content was removed.
+    """
 
     code = "key_conflict"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        outcome: Outcome | None = None,
+        differs: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(detail, field=field, outcome=outcome)
+        self.differs = differs
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request that has the key."""
+        return None if self.outcome is None else self.outcome.request_id
 
 
 class StillPending(ApprovalError):

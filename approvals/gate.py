@@ -6,21 +6,24 @@ Asking writes a row; waiting is a future in this process's waiting room, woken b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from django.contrib.auth.models import Group
 
-from approvals import selectors
-from approvals.commands import Accepted, Actor, OpenRequest, Refused
+from approvals import questions, selectors
+from approvals.commands import Accepted, Actor, OpenRequest
 from approvals.conf import approval_settings
 from approvals.database import in_database
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
-from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
-from approvals.payloads import check_stable, checked_json, checked_text, seconds
+from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Status, Verdict
+from approvals.payloads import checked_json, checked_text, seconds
+from approvals.questions import REVIEWERS
 from approvals.schemas import check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.targets import checked_callback_url
@@ -66,8 +69,10 @@ class Terms(TypedDict, total=False):
     """Who opens the request; omitted: this installation's own code."""
     callback_url: str
     """Where the outcome is posted, signed, until it is received (see docs/api.md)."""
-    fingerprint: str
-    """Stands for the whole question: where the `key` was used with another one, that is a KeyConflict."""
+    named: Any
+    """The assignees as the asker named them, where they come looked up (see approvals.questions)."""
+    former_fingerprint: str
+    """What the question hashed to before fingerprints had a mark; what was asked then is compared by it."""
 
 
 class ApprovalTerms(Terms, total=False):
@@ -102,7 +107,7 @@ async def request_approval(
     `patience` limits how long this call waits, in seconds: then StillPending, and the request stays open.
     Raises InvalidRequest naming the field (nothing is recorded then), KeyConflict, Busy, Unavailable.
     """
-    return await _asked(_approval, title, terms, patience)
+    return await _asked(Kind.APPROVAL, title, terms, patience)
 
 
 async def request_clarification(
@@ -112,7 +117,7 @@ async def request_clarification(
 
     Raises as `request_approval` does.
     """
-    return await _asked(_clarification, title, terms, patience)
+    return await _asked(Kind.CLARIFICATION, title, terms, patience)
 
 
 def open_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
@@ -127,20 +132,20 @@ def open_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> str:
 
 def opened_approval(title: str, **terms: Unpack[ApprovalTerms]) -> Accepted:
     """As `open_approval`; `changed` is false where the `key` had asked before."""
-    return accepted(_approval(title, **terms))
+    return _opened(Kind.APPROVAL, title, terms)
 
 
 def opened_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> Accepted:
     """As `open_clarification`; `changed` is false where the `key` had asked before."""
-    return accepted(_clarification(title, **terms))
+    return _opened(Kind.CLARIFICATION, title, terms)
 
 
 async def aopen_approval(title: str, **terms: Unpack[ApprovalTerms]) -> str:
-    return (await _aopened(_approval, title, terms)).request_id
+    return (await _aopened(Kind.APPROVAL, title, terms)).request_id
 
 
 async def aopen_clarification(title: str, **terms: Unpack[ClarificationTerms]) -> str:
-    return (await _aopened(_clarification, title, terms)).request_id
+    return (await _aopened(Kind.CLARIFICATION, title, terms)).request_id
 
 
 async def wait_for_outcome(request_id: UUID | str, patience: float | None = None) -> Outcome:
@@ -168,16 +173,84 @@ async def aoutcome(request_id: UUID | str) -> Outcome:
     return await in_database(outcome, request_id)
 
 
-async def _aopened(command: Callable[..., OpenRequest], title: str, terms: Mapping[str, Any]) -> Outcome:
-    return await awritten(await in_database(command, title, **terms))
+def on_record(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome | None:
+    """What has come of this very question, if it was asked under its `key` before; else None.
+
+    Nothing is held against it: what was allowed when it was asked, stays on record.
+    """
+    try:
+        key = checked_text(terms.get("key") or "", "key", max_length=KEY_LIMIT)
+        row = selectors.request_of_key(_scope_of(terms), key) if key else None
+        if row is None or row.purged_at is not None:
+            return None
+        differs = questions.differences(meaning(kind, title, terms), row, terms.get("former_fingerprint", ""))
+    except (InvalidRequest, ValueError, TypeError, RecursionError):  # such a question can't be on record
+        return None
+    if differs or (terms.get("new_round") and row.status != Status.PENDING):
+        return None
+    return selectors.outcome_of(row)
 
 
-async def _asked(
-    command: Callable[..., OpenRequest], title: str, terms: Mapping[str, Any], patience: float | None
-) -> Outcome:
+def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what an answer to the question stands for, of terms that nobody has checked yet."""
+    choices, schema, multiple = terms.get("choices"), terms.get("schema"), terms.get("multiple", False)
+    default = terms.get("default", OMITTED) if kind is Kind.CLARIFICATION else None
+    with suppress(InvalidRequest, TypeError):
+        default = _default_answer(choices, multiple, schema, default)
+    named = terms["named"] if "named" in terms else questions.named(terms.get("assignees", REVIEWERS))
+    return {
+        "kind": kind.value,
+        "title": title,
+        "arguments": terms.get("arguments") or {},
+        "choices": choices,
+        "multiple": multiple,
+        "schema": schema,
+        "default": default,
+        "editable": terms.get("editable", False),
+        "required": terms.get("required", 1),
+        "four_eyes": terms.get("four_eyes", False),
+        "on_timeout": terms.get("on_timeout", Verdict.REJECT) if kind is Kind.APPROVAL else "",
+        "assignees": named,
+    }
+
+
+async def _asked(kind: Kind, title: str, terms: Mapping[str, Any], patience: float | None) -> Outcome:
     patience = seconds(patience, "patience", none_allowed=True)  # before anything is recorded
-    opened = await _aopened(command, title, terms)
+    opened = await _aopened(kind, title, terms)
     return opened if opened.closed else await waiting_room().wait(UUID(opened.request_id), patience)
+
+
+def _opened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Accepted:
+    command = _command_or_outcome(kind, title, terms)
+    if isinstance(command, Outcome):
+        return Accepted(outcome=command, changed=False)
+    return accepted(command)
+
+
+async def _aopened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome:
+    command = await in_database(_command_or_outcome, kind, title, terms)
+    return command if isinstance(command, Outcome) else await awritten(command)
+
+
+def _command_or_outcome(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest | Outcome:
+    """The command that asks; or, of what must not be asked any more but was, what has come of that."""
+    if isinstance(assignees := terms.get("assignees"), Iterator):
+        terms = {**terms, "assignees": list(assignees)}  # looked at more than once
+    try:
+        return _command_of(kind, title, terms)
+    except InvalidRequest:
+        outcome = on_record(kind, title, terms)
+        if outcome is None:
+            raise
+        return outcome
+
+
+def _command_of(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest:
+    command = _COMMANDS[kind](title, **terms)
+    if not command.key:
+        return command
+    asked = meaning(kind, title, terms)
+    return replace(command, named=asked["assignees"], fingerprint=questions.fingerprint(asked))
 
 
 def _approval(
@@ -201,7 +274,7 @@ def _approval(
     return _command(
         Kind.APPROVAL,
         title,
-        arguments=checked_json(arguments or {}, "arguments", stable=False),
+        arguments=checked_json(arguments or {}, "arguments"),
         editable=editable,
         required=required,
         four_eyes=four_eyes,
@@ -225,7 +298,7 @@ def _clarification(
         raise InvalidRequest("Several answers need choices to pick from.", field="multiple")
     options = None if choices is None else _options(choices, multiple)
     if schema is not None:
-        schema = check_schema(schema, "schema", stable=False)
+        schema = check_schema(schema, "schema")
     return _command(
         Kind.CLARIFICATION,
         title,
@@ -243,7 +316,7 @@ def _command(
     *,
     details: str = "",
     requester: Any = None,
-    assignees: Collection[Any] = (),
+    assignees: Collection[Any] = REVIEWERS,
     timeout: float | None = OMITTED,
     key: str | None = None,
     origin: dict[str, str] | None = None,
@@ -251,7 +324,8 @@ def _command(
     new_round: bool = False,
     actor: Actor | None = None,
     callback_url: str = "",
-    fingerprint: str = "",
+    named: Any = None,
+    former_fingerprint: str = "",
     **asked: Any,
 ) -> OpenRequest:
     title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True)
@@ -288,20 +362,25 @@ def _command(
         new_round=new_round,
         origin=origin,
         callback_url=callback_url,
-        fingerprint=fingerprint,
-        unless_on_record=_refused_when_new(asked),
+        named=named,
+        former_fingerprint=former_fingerprint,
         **asked,
     )
 
 
-def _refused_when_new(asked: Mapping[str, Any]) -> Refused | None:
-    """Numbers that no trail can take any more; questions that are on record may have them."""
-    try:
-        for field in ("arguments", "editable", "schema", "default"):
-            check_stable(asked.get(field), field)
-    except InvalidRequest as error:
-        return Refused(code=error.code, detail=error.detail, field=error.field)
-    return None
+_COMMANDS: Mapping[Kind, Callable[..., OpenRequest]] = {
+    Kind.APPROVAL: _approval,
+    Kind.CLARIFICATION: _clarification,
+}
+
+
+def _scope_of(terms: Mapping[str, Any]) -> str:
+    """Whose the key is, also where the requester may ask nothing any more."""
+    if (scope := terms.get("key_scope")) is not None:
+        return str(scope)
+    requester = terms.get("requester")
+    requester_id = None if requester is None else user_ids_of([requester], "requester", active=False)[0]
+    return _scope(_checked_origin(terms.get("origin")), requester_id)
 
 
 def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
@@ -325,6 +404,8 @@ def _checked_origin(origin: object) -> dict[str, str]:
 
 
 def _checked_assignees(assignees: object) -> list[Any]:
+    if assignees is REVIEWERS:
+        return []
     if isinstance(assignees, str) or not isinstance(assignees, Iterable):
         raise InvalidRequest("The assignees are a list of users and groups.", field="assignees")
     return list(assignees)
@@ -343,7 +424,7 @@ def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | 
         raise InvalidRequest(
             "What several people must approve can't be edited by one of them.", field="editable"
         )
-    return editable if isinstance(editable, bool) else check_schema(editable, "editable", stable=False)
+    return editable if isinstance(editable, bool) else check_schema(editable, "editable")
 
 
 def _options(choices: Collection[str], multiple: bool) -> list[str]:
@@ -357,13 +438,13 @@ def _default_answer(
 ) -> Any:
     if default is OMITTED:
         return DEFAULT_ANSWER if options is None and schema is None else None
-    default = checked_json(default, "default", stable=False)
+    default = checked_json(default, "default")
     if default is None:
         return None
     if options is not None:
         return check_choice(options, multiple, default, "default", error=InvalidRequest)
     if schema is not None:
-        return check_against(schema, default, "default", error=InvalidRequest, stable=False)
+        return check_against(schema, default, "default", error=InvalidRequest)
     if not isinstance(default, str):
         raise InvalidRequest("The default of a free answer is text.", field="default")
     return default

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from approvals import forks, group_commit, selectors
+from approvals import forks, gate, group_commit, questions, selectors
 from approvals.commands import (
     Actor,
     Answer,
@@ -197,11 +197,13 @@ class _Events:
         """Ask, or find what was asked; `anew` asks again where that is closed."""
         self._checked(event_id)
         words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
+        title = f"{words} {event_id}"[:TITLE_LIMIT]
         return OpenRequest(
             request_id=new_id(),
             actor=Actor.program(),
             kind=self.kind,
-            title=f"{words} {event_id}"[:TITLE_LIMIT],
+            title=title,
+            fingerprint=questions.fingerprint(gate.meaning(self.kind, title, {})),
             timeout=seconds(timeout, "default_timeout", none_allowed=False),
             on_timeout=Verdict.REJECT if self.kind is Kind.APPROVAL else None,
             default=None if self.kind is Kind.APPROVAL else DEFAULT_ANSWER,

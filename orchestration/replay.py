@@ -13,18 +13,22 @@ import enum
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from base64 import urlsafe_b64encode
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Never
 
 from approvals.payloads import checked_text
+from approvals.questions import MARK
 from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.journal import Call
 from orchestration.models import StepRecord, StepStatus
 
 KEY_LIMIT = 150
+# Calls whose content is what it always was.
+UNCHANGED: Any = object()
 # Values whose text says all there is to say.
 PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
 
@@ -58,13 +62,20 @@ class Replay:
         self.over: OrchestrationError | None = None
 
     @contextmanager
-    def calling(self, kind: str, name: str, key: str | None, content: object) -> Iterator[Call]:
-        """One call, from beginning to end; `content` is what it must have in common with the record."""
+    def calling(
+        self, kind: str, name: str, key: str | None, content: object, *, former: object = UNCHANGED
+    ) -> Iterator[Call]:
+        """One call, from beginning to end; `content` is what it must have in common with the record.
+
+        `former` is what that was before questions had all their meaning in it; what was recorded then goes on
+        being compared by it.
+        """
         self.check()
+        prints = _fingerprints(kind, name, key, content, former)
         if key is None:
-            call = self._numbered_call(kind, name, content)
+            call = self._numbered_call(kind, name, prints)
         else:
-            call = self._keyed(kind, name, key, content)
+            call = self._keyed(kind, name, key, prints)
         with self._under_way(call):
             yield call
 
@@ -79,7 +90,7 @@ class Replay:
             name=outer.name,
             fingerprint=fingerprint(kind, outer.name, outer.key, number),
         )
-        with self._under_way(call := self._held_against(call, None)):
+        with self._under_way(call := self._held_against(call, None, (call.fingerprint,))):
             yield call
 
     @contextmanager
@@ -109,7 +120,7 @@ class Replay:
             self.over = error
         raise error
 
-    def _numbered_call(self, kind: str, name: str, content: object) -> Call:
+    def _numbered_call(self, kind: str, name: str, prints: tuple[str, ...]) -> Call:
         if self._numbered is not None:
             first = self._numbered
             self.end(
@@ -125,25 +136,25 @@ class Replay:
             position=self._position,
             kind=kind,
             name=name,
-            fingerprint=fingerprint(kind, name, None, content),
+            fingerprint=prints[0],
         )
-        self._numbered = call = self._held_against(call, self._by_position.get(self._position))
+        recorded = self._by_position.get(self._position)
+        self._numbered = call = self._held_against(call, recorded, prints)
         return call
 
-    def _keyed(self, kind: str, name: str, key: str, content: object) -> Call:
+    def _keyed(self, kind: str, name: str, key: str, prints: tuple[str, ...]) -> Call:
         checked_text(key, "key", max_length=KEY_LIMIT, required=True, one_line=True)
         if key in self._in_flight:
             self.end(NeedsKey(f"Two calls with the key {key!r} at once: each needs a key of its own."))
-        call = Call(
-            key=key, position=None, kind=kind, name=name, fingerprint=fingerprint(kind, name, key, content)
-        )
-        return self._held_against(call, None)
+        call = Call(key=key, position=None, kind=kind, name=name, fingerprint=prints[0])
+        return self._held_against(call, None, prints)
 
-    def _held_against(self, call: Call, recorded: Recorded | None) -> Call:
+    def _held_against(self, call: Call, recorded: Recorded | None, same: Container[str]) -> Call:
+        """The call, counted on from its record; `same` are the fingerprints that this may have."""
         recorded = recorded or self._by_key.get(call.key)
         if recorded is None:
             return call
-        if recorded.call.fingerprint != call.fingerprint:
+        if recorded.call.fingerprint not in same:
             before = _words(recorded.call.kind, recorded.call.name)
             self.end(
                 ReplayMismatch(
@@ -153,6 +164,16 @@ class Replay:
                 )
             )
         return replace(call, attempt=recorded.call.attempt + 1)
+
+
+def _fingerprints(kind: str, name: str, key: str | None, content: object, former: object) -> tuple[str, ...]:
+    """What the call hashes to now, and what a record of the same call may say else."""
+    now = fingerprint(kind, name, key, content)
+    if former is UNCHANGED:
+        return (now,)
+    # Marked, so that neither is ever taken for the other.
+    marked = MARK + urlsafe_b64encode(bytes.fromhex(now)).decode().rstrip("=")
+    return marked, fingerprint(kind, name, key, former)
 
 
 def fingerprint(kind: str, name: str, key: str | None, content: object) -> str:

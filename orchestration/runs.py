@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
@@ -25,12 +25,13 @@ from uuid import UUID
 
 from django.db import close_old_connections
 
-from approvals import failpoints, gate, telemetry
+from approvals import failpoints, gate, questions, telemetry
 from approvals.database import LOST, in_database
 from approvals.exceptions import ApprovalError, Busy, InvalidRequest, KeyConflict, Unavailable
 from approvals.gate import OMITTED
-from approvals.lifecycle import Outcome
+from approvals.lifecycle import Kind, Outcome
 from approvals.payloads import checked_json, checked_text
+from approvals.questions import REVIEWERS
 from orchestration import interruptions, journal
 from orchestration.exceptions import (
     Fenced,
@@ -106,18 +107,17 @@ class Run:
 
         `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner.
         """
-        ask = partial(
-            gate.aopen_approval,
-            title,
-            arguments=arguments,
-            details=details,
-            editable=editable,
-            required=required,
-            four_eyes=four_eyes,
-            on_timeout=on_timeout,
+        terms = {
+            "arguments": arguments,
+            "editable": editable,
+            "required": required,
+            "four_eyes": four_eyes,
+            "on_timeout": on_timeout,
             **self._terms(assignees, timeout),
-        )
-        outcome = await self._asked(ask, "approve", title, key, arguments or {})
+        }
+        ask = partial(gate.aopen_approval, title, details=details, **terms)
+        meaning = gate.meaning(Kind.APPROVAL, title, terms)
+        outcome = await self._asked(ask, "approve", title, key, meaning, former=arguments or {})
         if outcome.approved:
             return outcome
         if outcome.withdrawn:
@@ -139,18 +139,17 @@ class Run:
         key: str | None = None,
     ) -> Any:
         """Ask a question, return the answer; TimedOut where the deadline passed and there is no default."""
-        ask = partial(
-            gate.aopen_clarification,
-            title,
-            choices=choices,
-            multiple=multiple,
-            schema=schema,
-            default=default,
-            details=details,
+        terms = {
+            "choices": choices if choices is None else list(choices),
+            "multiple": multiple,
+            "schema": schema,
+            "default": default,
             **self._terms(assignees, timeout),
-        )
-        content = [choices if choices is None else list(choices), multiple, schema]
-        outcome = await self._asked(ask, "ask", title, key, content)
+        }
+        ask = partial(gate.aopen_clarification, title, details=details, **terms)
+        meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
+        former = [terms["choices"], multiple, schema]
+        outcome = await self._asked(ask, "ask", title, key, meaning, former=former)
         if outcome.withdrawn:
             raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
         if outcome.timed_out and outcome.answer is None:
@@ -159,9 +158,13 @@ class Run:
 
     def _terms(self, assignees: Collection[Any] | None, timeout: float | None) -> dict[str, Any]:
         if assignees is None:
-            assignees = [] if self.owner is None else [self.owner]
+            named, assignees = "owner", REVIEWERS if self.owner is None else [self.owner]
+        else:
+            assignees = list(assignees) if isinstance(assignees, Iterator) else assignees
+            named = questions.named(assignees)
         return {
             "assignees": assignees,
+            "named": named,
             "timeout": timeout,
             "requester": self.owner,
             "origin": {"kind": "run", "id": str(self.id), "url": self.url},
@@ -369,9 +372,16 @@ class Run:
     # Asking, waiting, recording
 
     async def _asked(
-        self, ask: Callable[..., Awaitable[str]], kind: str, title: str, key: str | None, content: object
+        self,
+        ask: Callable[..., Awaitable[str]],
+        kind: str,
+        title: str,
+        key: str | None,
+        meaning: object,
+        *,
+        former: object,
     ) -> Outcome:
-        with self.replay.calling(kind, title, key, content) as call:
+        with self.replay.calling(kind, title, key, meaning, former=former) as call:
             return await self._outcome_of(call, ask)
 
     async def _outcome_of(self, call: Call, ask: Callable[..., Awaitable[str]]) -> Outcome:
@@ -401,8 +411,11 @@ class Run:
     async def _opened(self, ask: Callable[..., Awaitable[str]], call: Call) -> str:
         try:
             return await _patiently(partial(ask, key=call.key + self._key_suffix))
-        except KeyConflict:
-            self.replay.end(ReplayMismatch(f"At {call.key!r} the run had asked something else before."))
+        except KeyConflict as conflict:
+            others = f", with other {', '.join(conflict.differs)}" if conflict.differs else ""
+            self.replay.end(
+                ReplayMismatch(f"At {call.key!r} the run had asked something else before{others}.")
+            )
 
     async def _noted(self, call: Call, request_id: UUID) -> UUID:
         try:

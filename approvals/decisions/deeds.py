@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from approvals import permissions
+from approvals import permissions, questions
 from approvals.audit import PERSON, REQUEST, as_text, facts_of_asking, hash_of_assignees, hash_of_rest
 from approvals.commands import (
     ALTERED,
@@ -60,8 +60,6 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
     earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
     if earlier is not None and not (command.new_round and earlier.status != Status.PENDING):
         return _attached(command, earlier)
-    if command.unless_on_record is not None:
-        return command.unless_on_record
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
     batch.add(row, command)
     on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
@@ -82,14 +80,23 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
 def _attached(command: OpenRequest, row: HumanRequest) -> Result:
     if row.purged_at is not None:
         # The recorded outcome would stand for words that nobody can compare any more.
-        detail = f"The key {command.key!r} was used for a request whose content has been removed since."
+        detail = f"key {command.key!r} was used for a request whose content has been removed since."
         return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
-    same_question = (command.kind, command.title) == (row.kind, row.title)
-    same_words = command.fingerprint == row.fingerprint or not (command.fingerprint and row.fingerprint)
-    if same_question and same_words and _same(command.arguments, row.arguments):
+    differs = _differences(command, row)
+    if not differs:
         return _unchanged(row)
-    detail = f"The key {command.key!r} was used for another request: {row.title!r}."
-    return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
+    detail = (
+        f"key {command.key!r} was used for another question, {row.title!r}, with other {', '.join(differs)}."
+    )
+    return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row), differs=differs)
+
+
+def _differences(command: OpenRequest, row: HumanRequest) -> tuple[str, ...]:
+    if command.fingerprint and command.fingerprint == row.fingerprint:
+        return ()
+    meaning = questions.meaning_of(command, command.named)
+    beside = {name: getattr(command, name) for name in (*questions.BESIDE, "timeout")}
+    return questions.differences(meaning, row, command.former_fingerprint, beside)
 
 
 def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanRequest:

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from pytest_django import Settings
 
 from approvals import deciding, gate
 from approvals.commands import Actor
@@ -17,6 +18,7 @@ from approvals.exceptions import InvalidRequest, KeyConflict, StillPending, Unkn
 from approvals.lifecycle import DEFAULT_ANSWER
 from approvals.models import HumanRequest
 from tests import factories as make
+from tests.approvals.web.api.program import Program
 from tests.marks import both_databases
 
 pytestmark = pytest.mark.django_db
@@ -150,7 +152,7 @@ class TestBadInput:
         assert make.approval("Pay", arguments=wei, key="k") == request_id
         deciding.decide(Actor.program(), request_id, "approve")
         assert make.approval("Pay", arguments=wei, key="k") == request_id
-        with pytest.raises(KeyConflict):
+        with pytest.raises(InvalidRequest, match="wei"):
             make.approval("Pay", arguments={"wei": 2e18}, key="k")
 
     def test_nesting_past_64_is_refused(self) -> None:
@@ -203,12 +205,118 @@ class TestKeys:
         await deciding.adecide(Actor.program(), request_id, "approve")
         assert (await gate.request_approval("Refund", key="refund-812")).request_id == request_id
 
-    @pytest.mark.parametrize("other", [{"title": "Another"}, {"arguments": {"order": 813}}])
-    def test_the_same_key_for_something_else_conflicts_and_opens_nothing(self, other: dict[str, Any]) -> None:
-        make.approval(key="refund-812")
-        with pytest.raises(KeyConflict):
+    @pytest.mark.parametrize(
+        ("other", "differs"),
+        [
+            ({"title": "Another"}, "title"),
+            ({"arguments": {"order": 813}}, "arguments"),
+            ({"editable": True}, "editable"),
+            ({"editable": {"type": "object"}}, "editable"),
+            ({"required": 2}, "required"),
+            ({"four_eyes": True}, "four_eyes"),
+            ({"on_timeout": "approve"}, "on_timeout"),
+            ({"assignees": ["rita"]}, "assignees"),
+        ],
+    )
+    def test_an_approval_that_means_something_else_conflicts_and_opens_nothing(
+        self, other: dict[str, Any], differs: str
+    ) -> None:
+        rita, _ = make.reviewer("rita"), make.reviewer()
+        first = make.approval(key="refund-812")
+        deciding.decide(make.actor(rita), first, "approve")
+        with pytest.raises(KeyConflict, match=f"^key 'refund-812' .* other {differs}") as conflict:
             make.approval(**{"key": "refund-812", **other})
+        assert (conflict.value.request_id, conflict.value.differs) == (first, (differs,))
+        assert conflict.value.outcome == gate.outcome(first)
         assert HumanRequest.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        ("asked", "other", "differs"),
+        [
+            ({"choices": ["a", "b"]}, {"choices": ["a", "c"]}, ("choices",)),
+            ({"choices": ["a", "b"]}, {"choices": ["b", "a"]}, ("choices",)),
+            ({"choices": ["a", "b"]}, {"choices": ["a", "b"], "multiple": True}, ("multiple",)),
+            ({"choices": ["a", "b"]}, {"choices": ["a", "b"], "default": "a"}, ("default",)),
+            ({"schema": {"type": "integer"}}, {"schema": {"type": "number"}}, ("schema",)),
+            ({}, {"schema": {"type": "number"}}, ("schema", "default")),
+            ({}, {"default": "none"}, ("default",)),
+            ({}, {"assignees": ["rita"]}, ("assignees",)),
+        ],
+    )
+    def test_a_question_that_means_something_else_conflicts(
+        self, asked: dict[str, Any], other: dict[str, Any], differs: tuple[str, ...]
+    ) -> None:
+        make.reviewer("rita")
+        first = make.clarification(key="k", **asked)
+        with pytest.raises(KeyConflict) as conflict:
+            make.clarification(key="k", **other)
+        assert (conflict.value.request_id, conflict.value.differs) == (first, differs)
+
+    def test_an_answer_is_never_taken_for_one_to_other_choices(self) -> None:
+        first = make.clarification(key="k", choices=["a", "b"])
+        deciding.answer(Actor.program(), first, "a")
+        with pytest.raises(KeyConflict) as conflict:
+            make.clarification(key="k", choices=["b", "c"])
+        assert conflict.value.outcome is not None
+        assert conflict.value.outcome.answer == "a"
+
+    def test_an_own_approval_answers_no_question_that_needs_four_eyes(self) -> None:
+        ann, _ = make.reviewer("ann"), make.reviewer()
+        deciding.decide(make.actor(ann), make.approval(key="k", requester=ann), "approve")
+        with pytest.raises(KeyConflict, match="four_eyes"):
+            make.approval(key="k", requester=ann, four_eyes=True)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"details": "Better words."},
+            {"timeout": 60},
+            {"timeout": None},
+            {"callback_url": "https://jobs.example.org/812"},
+            {"origin": {"kind": "job", "url": "https://jobs.example.org/new"}},
+        ],
+    )
+    def test_what_a_deploy_may_reword_is_the_same_question(
+        self, other: dict[str, Any], settings: Settings
+    ) -> None:
+        settings.SAYSO_CALLBACK_HOSTS = ["jobs.example.org"]
+        first = make.approval(key="k", details="Words.", timeout=30)
+        assert make.approval(**{"key": "k", **other}) == first
+
+    def test_who_is_named_is_compared_by_name_in_any_order_and_as_object_or_text(self) -> None:
+        ann, ben, desk = make.user("ann"), make.user("ben"), make.group("desk", make.user())
+        first = make.approval(key="k", assignees=[ann, "ben", desk])
+        assert make.approval(key="k", assignees=(desk, ben, "ann", ann)) == first
+        with pytest.raises(KeyConflict, match="assignees"):
+            make.approval(key="k", assignees=["ben", desk])
+
+    def test_nobody_asks_whether_those_who_were_named_still_exist(self) -> None:
+        ann, desk = make.user("ann"), make.group("desk", make.user())
+        first = make.approval(key="k", assignees=[ann, desk], required=2)
+        User.objects.update(is_active=False)
+        assert make.approval(key="k", assignees=iter(["ann", desk]), required=2) == first
+        with pytest.raises(InvalidRequest):
+            make.approval(key="another", assignees=["ann", desk])
+
+    def test_who_has_been_reassigned_since_makes_no_other_question(self) -> None:
+        make.user("ann"), make.user("ben")
+        first = make.approval(key="k", assignees=["ann"])
+        deciding.reassign(Actor.program(), first, ["ben"])
+        assert make.approval(key="k", assignees=["ann"]) == first
+
+    def test_a_callback_that_is_allowed_no_more_is_still_the_same_question(self, settings: Settings) -> None:
+        settings.SAYSO_CALLBACK_HOSTS = ["jobs.example.org"]
+        first = make.approval(key="k", callback_url="https://jobs.example.org/812")
+        settings.SAYSO_CALLBACK_HOSTS = []
+        assert make.approval(key="k", callback_url="https://jobs.example.org/812") == first
+
+    def test_the_same_key_over_http_and_by_the_gate_is_the_same_question(self) -> None:
+        bill, _ = make.reviewer("bill"), make.group("finance", make.user("fay"))
+        terms: dict[str, Any] = {"key": "k", "arguments": {"order": 812}}
+        assignees = {"users": ["bill"], "groups": ["finance"]}
+        first = Program.of(bill).ask("Refund", assignees=assignees, **terms)
+        by_gate = [bill, Group.objects.get(name="finance")]
+        assert make.approval("Refund", requester=bill, assignees=by_gate, **terms) == first["id"]
 
     def test_true_is_not_the_same_argument_as_1(self) -> None:
         make.approval(key="k", arguments={"all": 1})

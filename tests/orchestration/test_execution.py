@@ -293,6 +293,89 @@ async def test_a_replay_that_differs_fails_the_run(process: Processes, owner: Us
     assert (await gate.wait_for_outcome(request["id"])).withdrawn
 
 
+APPROVAL: dict[str, Any] = {"arguments": {"amount": 12}, "assignees": ["olga", "ravi"], "timeout": None}
+QUESTION: dict[str, Any] = {"choices": ["a", "b"], "assignees": ["olga"], "timeout": None}
+
+
+@orchestration("execution_terms")
+async def asking(run: Run, *, kind: str) -> Any:
+    """Ask one question, as `terms` has it by then."""
+    if kind == "approve":
+        return (await run.approve("Pay", **terms)).status
+    return await run.ask("Which?", **terms)
+
+
+terms: dict[str, Any] = {}
+
+
+async def asked_again(
+    processes: Processes, owner: User, kind: str, first: Any, then: Any, *, noted: bool = True
+) -> UUID:
+    """A run whose process ends while it waits; then its code has changed, and it goes on elsewhere.
+
+    `noted` false: the process had died between asking and noting that it had asked.
+    """
+    await in_database(factories.reviewer, "ravi")
+    one, other = await processes(), await processes()
+    terms.clear()
+    terms.update(first)
+    run_id = await OrchestrationManager(one).astart("execution_terms", {"kind": kind}, owner)
+    await asked(run_id)
+    await one.let_go()
+    if not noted:
+        await in_database(models.StepRecord.objects.all().delete)
+    terms.clear()
+    terms.update(then)
+    await in_database(models.Run.objects.update, process=None)
+    await other.execute([run_id])
+    return run_id
+
+
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "then"),
+    [
+        ("approve", {"required": 2}),
+        ("approve", {"four_eyes": True}),
+        ("approve", {"editable": True}),
+        ("approve", {"on_timeout": "approve"}),
+        ("approve", {"assignees": ["olga"]}),
+        ("approve", {"assignees": None}),
+        ("ask", {"choices": ["a", "c"]}),
+        ("ask", {"multiple": True}),
+        ("ask", {"default": "a"}),
+        ("ask", {"assignees": ["ravi"]}),
+        ("ask", {"choices": None, "schema": {"type": "integer"}}),
+    ],
+)
+async def test_a_replay_that_means_something_else_fails_the_run(
+    process: Processes, owner: User, kind: str, then: Any, noted: bool
+) -> None:
+    """The recorded answer would stand for another question; also where only the request is on record."""
+    first = APPROVAL if kind == "approve" else QUESTION
+    run_id = await asked_again(process, owner, kind, first, {**first, **then}, noted=noted)
+    run = await finished(run_id)
+    assert (run["status"], run["reason"]) == ("failed", ReplayMismatch.code)
+
+
+@pytest.mark.parametrize("kind", ["approve", "ask"])
+@pytest.mark.parametrize(
+    "then", [{"details": "In other words."}, {"timeout": 3600}, {"assignees": "as before, in another order"}]
+)
+async def test_a_replay_in_other_words_goes_on(process: Processes, owner: User, kind: str, then: Any) -> None:
+    """A deploy that rewords a description does not orphan what waits."""
+    first = APPROVAL if kind == "approve" else QUESTION
+    if "assignees" in then:
+        then = {"assignees": reversed(first["assignees"])}
+    run_id = await asked_again(process, owner, kind, first, {**first, **then})
+    request = await asked(run_id)
+    if kind == "approve":
+        await deciding.adecide(factories.actor(owner), request["id"], "approve")
+    else:
+        await deciding.aanswer(factories.actor(owner), request["id"], "a")
+    assert (await finished(run_id))["result"] == ("approved" if kind == "approve" else "a")
+
+
 async def test_a_mismatch_can_not_be_swallowed(process: Processes) -> None:
     """An orchestration that catches everything still fails for it."""
     lives = Counter[str]()

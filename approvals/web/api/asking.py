@@ -1,4 +1,4 @@
-"""A question that came over HTTP, asked: names looked up, the whole of it known by its key."""
+"""A question that came over HTTP, asked: found again by its key, or its assignees looked up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 
-from approvals import gate, selectors
-from approvals.commands import Accepted, Actor
+from approvals import gate, questions
+from approvals.commands import Actor
 from approvals.deciding import group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
+from approvals.lifecycle import Kind
 from approvals.payloads import canonical, digest
+from approvals.questions import REVIEWERS
 from approvals.web.api.problems import InvalidFields
 from approvals.web.api.schemas import ApprovalQuestion, Assignees, ClarificationQuestion
 
@@ -24,18 +26,17 @@ OMITTABLE = ("timeout", "default")
 def asked(actor: Actor, question: Question) -> tuple[UUID, bool]:
     """The id of the request, and whether it is new. Asked again under its key, the question is not looked at
     again: what was allowed then, stays on record."""
-    assert actor.user_id is not None  # noqa: S101 - callers are people, or programs that act as such
-    fingerprint = digest(canonical(normalised(question)))
-    if question.key is not None:
-        earlier = selectors.request_of_key(f"user:{actor.user_id}", question.key)
-        if earlier is not None and earlier.fingerprint == fingerprint:
-            return earlier.pk, False
-    accepted = _opened(actor, question, fingerprint)
+    kind, terms = Kind(question.kind), _terms(actor, question)
+    known = gate.on_record(kind, question.title, terms)
+    if known is not None:
+        return UUID(known.request_id), False
+    ask = gate.opened_approval if kind is Kind.APPROVAL else gate.opened_clarification
+    accepted = ask(question.title, **terms, assignees=_assignees(question.assignees))
     return UUID(accepted.outcome.request_id), accepted.changed
 
 
 def normalised(question: Question) -> dict[str, Any]:
-    """The body without defaults and the order of names: equal where the same is asked."""
+    """The body without defaults and the order of names, as it was hashed before fingerprints had a mark."""
     body = question.model_dump(by_alias=True, exclude_defaults=True)
     body |= {name: getattr(question, name) for name in OMITTABLE if name in question.model_fields_set}
     for names in ("users", "groups"):
@@ -44,35 +45,38 @@ def normalised(question: Question) -> dict[str, Any]:
     return body
 
 
-def _opened(actor: Actor, question: Question, fingerprint: str) -> Accepted:
+def _terms(actor: Actor, question: Question) -> dict[str, Any]:
+    """All but the assignees, who are named only."""
     terms: dict[str, Any] = {
         "details": question.details,
         "requester": actor.user_id,
-        "assignees": _assignees(question.assignees),
+        "named": _named(question.assignees),
         "key": question.key,
         "origin": question.origin and question.origin.model_dump(exclude_defaults=True),
         "actor": actor,
         "callback_url": question.callback_url or "",
-        "fingerprint": fingerprint,
+        "former_fingerprint": digest(canonical(normalised(question))),
     }
     terms |= {name: getattr(question, name) for name in OMITTABLE if name in question.model_fields_set}
     if isinstance(question, ApprovalQuestion):
-        return gate.opened_approval(
-            question.title,
-            arguments=question.arguments,
-            editable=question.editable,
-            required=question.required,
-            four_eyes=question.four_eyes,
-            on_timeout=question.on_timeout,
-            **terms,
-        )
-    return gate.opened_clarification(
-        question.title,
-        choices=question.choices,
-        multiple=question.multiple,
-        schema=question.json_schema,
-        **terms,
-    )
+        return terms | {
+            "arguments": question.arguments,
+            "editable": question.editable,
+            "required": question.required,
+            "four_eyes": question.four_eyes,
+            "on_timeout": question.on_timeout,
+        }
+    return terms | {
+        "choices": question.choices,
+        "multiple": question.multiple,
+        "schema": question.json_schema,
+    }
+
+
+def _named(names: Assignees) -> Any:
+    if not names.users and not names.groups:
+        return questions.named(REVIEWERS)
+    return questions.named_by_name(names.users, names.groups)
 
 
 def _assignees(names: Assignees) -> list[Any]:

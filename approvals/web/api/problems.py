@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from approvals import telemetry
-from approvals.exceptions import ApprovalError, InvalidRequest
+from approvals.exceptions import ApprovalError, InvalidRequest, KeyConflict
 from approvals.lifecycle import Outcome
 from approvals.selectors import outcome_on_the_wire
 from approvals.web.api.wire import OUTCOME_EXAMPLE, OutcomeOnTheWire
@@ -51,7 +51,8 @@ MEANINGS: Mapping[str, str] = {
     "already_decided": "Somebody was first, or you have voted otherwise; `outcome` is what is on record.",
     "already_finished": "The run has ended.",
     "too_late": "The deadline had passed; `outcome` is what is on record.",
-    "key_conflict": "The same key was used with another body. Nothing was opened.",
+    "key_conflict": "The same key was used for something else; nothing was opened. Of a request, `id` names"
+    " it, `outcome` says what has come of it, and `differs` which fields are others.",
     "too_large": "The body is larger than may be sent.",
     "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
     "rate_limited": "Too many requests; see `Retry-After`.",
@@ -63,7 +64,7 @@ MEANINGS: Mapping[str, str] = {
 # Refusals of these codes speak of a field of the body; others of the whole.
 _OF_FIELDS = ("invalid", "key_conflict")
 # And these of what is on record instead.
-_WITH_OUTCOME = ("already_decided", "too_late")
+_WITH_OUTCOME = ("already_decided", "too_late", "key_conflict")
 
 # What every operation may answer, whatever is asked.
 _ALWAYS = ("rate_limited", "internal", "busy", "unavailable")
@@ -110,7 +111,14 @@ class Problem(BaseModel):
         default=None, description="Each field at fault; only where fields are."
     )
     outcome: OutcomeOnTheWire | None = Field(
-        default=None, description="What is on record; only with `already_decided` and `too_late`."
+        default=None,
+        description="What is on record; only with `already_decided`, `too_late` and `key_conflict`.",
+    )
+    id: str | None = Field(
+        default=None, description="The request that has the key; only with `key_conflict`."
+    )
+    differs: list[str] | None = Field(
+        default=None, description="The fields that it has otherwise; only with `key_conflict`."
     )
 
 
@@ -190,6 +198,8 @@ def _example(code: str) -> dict[str, Any]:
         contents |= {"detail": message, "errors": [{"field": "arguments.items[3]", "message": message}]}
     if code in _WITH_OUTCOME:
         contents["outcome"] = OUTCOME_EXAMPLE
+    if code == KeyConflict.code:
+        contents |= {"id": OUTCOME_EXAMPLE["request_id"], "differs": ["arguments"]}
     return _body(code, contents)
 
 
@@ -202,6 +212,8 @@ def contents_of(error: Refusal) -> dict[str, Any]:
     outcome: Outcome | None = getattr(error, "outcome", None)
     if outcome is not None and error.code in _WITH_OUTCOME:
         contents["outcome"] = outcome_on_the_wire(outcome)
+    if isinstance(error, KeyConflict):
+        contents |= {"id": error.request_id, "differs": list(error.differs)}
     return contents
 
 

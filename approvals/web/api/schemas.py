@@ -101,8 +101,8 @@ class Question(Body):
         default=None,
         min_length=1,
         max_length=KEY_LIMIT,
-        description="Your name for this question: repeating is safe then. With another body, the same key is "
-        "a `key_conflict`.",
+        description="Your name for this question: repeating is safe then, also with other `details`, "
+        "`timeout`, `callback_url` or `origin`. Another question under the same key is a `key_conflict`.",
     )
     callback_url: str | None = Field(
         default=None,

@@ -167,9 +167,16 @@ def _asked(world: World, command: OpenRequest) -> tuple[World, Reply]:
 
 
 def _attached(command: OpenRequest, earlier: Question) -> Reply:
-    asked = earlier.asked
-    same = (command.kind, command.title, command.arguments) == (asked.kind, asked.title, asked.arguments)
+    same = _meaning(command) == _meaning(earlier.asked)
     return Reply(code="" if same else "key_conflict", told=earlier)
+
+
+def _meaning(asked: OpenRequest) -> tuple[object, ...]:
+    """All that an answer depends on; neither who asks nor until when."""
+    return (
+        *(asked.kind, asked.title, words(asked.arguments), asked.editable, asked.default),
+        *(asked.required, asked.four_eyes, asked.on_timeout, asked.user_ids, asked.group_ids),
+    )
 
 
 def _found(world: World, reference: Reference) -> Question | None:

@@ -6,6 +6,7 @@ In the model's numbers: any request, asked or not, by anybody, allowed or not; s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from approvals.commands import (
     Withdraw,
 )
 from approvals.lifecycle import Kind, Verdict
+from approvals.questions import fingerprint, meaning_of, named_by_name
 from tests.approvals.properties.model import CAST, DESK, Who
 
 T = TypeVar("T")
@@ -69,7 +71,7 @@ def questions(
     request_id = draw(ids)
     approval = request_id in APPROVALS
     required = draw(st.sampled_from([1, 2, 3])) if approval else 1
-    return OpenRequest(
+    question = OpenRequest(
         request_id=request_id,
         actor=draw(mostly([None], 1, 6).map(actor)),
         kind=Kind.APPROVAL if approval else Kind.CLARIFICATION,
@@ -87,6 +89,9 @@ def questions(
         key=draw(st.sampled_from(["", *KEYS])),
         new_round=draw(st.booleans()),
     )
+    assignees = named_by_name(question.user_ids, question.group_ids)
+    meaning = meaning_of(question, assignees)
+    return replace(question, named=assignees, fingerprint=fingerprint(meaning))
 
 
 @st.composite

@@ -206,27 +206,41 @@ class TestKeys:
 
     @pytest.mark.one_stack
     @pytest.mark.parametrize(
-        "other",
+        ("other", "differs"),
         [
-            {"title": "Another"},
-            {"details": "more"},
-            {"arguments": {"a": 2}},
-            {"timeout": None},
-            {"timeout": 61},
-            {"editable": True},
-            {"on_timeout": "approve"},
-            {"assignees": {"users": ["bill"]}},
-            {"origin": {"kind": "job"}},
+            ({"title": "Another"}, "title"),
+            ({"arguments": {"a": 2}}, "arguments"),
+            ({"editable": True}, "editable"),
+            ({"on_timeout": "approve"}, "on_timeout"),
+            ({"assignees": {"users": ["bill"]}}, "assignees"),
         ],
     )
-    def test_another_body_is_a_conflict_and_opens_nothing(
-        self, billing: Program, other: dict[str, Any]
+    def test_another_question_is_a_conflict_that_names_what_is_on_record(
+        self, billing: Program, other: dict[str, Any], differs: str
     ) -> None:
         body = {"kind": "approval", "title": "Refund", "key": "k", "arguments": {"a": 1}}
-        billing.post("/requests", body, 201)
+        first = billing.post("/requests", body, 201)
         problem = billing.post("/requests", body | other, 409)
         assert (problem["code"], fields_at_fault(problem)) == ("key_conflict", ["key"])
+        assert (problem["id"], problem["differs"]) == (first["id"], [differs])
+        assert problem["outcome"] == billing.get(f"/requests/{first['id']}/outcome", 202)
         assert HumanRequest.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"details": "more"},
+            {"timeout": None},
+            {"timeout": 61},
+            {"origin": {"kind": "job"}},
+            {"callback_url": "https://jobs.example.org/"},
+        ],
+    )
+    def test_other_words_around_the_same_question_find_it(
+        self, billing: Program, other: dict[str, Any]
+    ) -> None:
+        first = billing.ask(key="k", arguments={"a": 1})
+        assert billing.ask(**{"key": "k", "arguments": {"a": 1}, **other}, status=200) == first
 
     def test_a_repetition_does_not_depend_on_what_has_changed_meanwhile(self, billing: Program) -> None:
         """Who was named then may be gone; the question is on record."""
