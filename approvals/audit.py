@@ -124,6 +124,15 @@ def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
     return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
 
 
+def stuck(request_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these requests whose trail says that they are stuck, and nothing since that others decide."""
+    if not request_ids:
+        return set()
+    told = AuditEntry.objects.filter(request_id__in=request_ids, event__in=(Event.STUCK, Event.REASSIGNED))
+    last = dict(told.order_by("sequence").values_list("request_id", "event"))
+    return {request_id for request_id, event in last.items() if event == Event.STUCK}
+
+
 def content_hash(salt: str, content: str) -> str:
     """SHA-256 over the salt and the canonical content, as lower-case hexadecimal."""
     return digest(f"{salt}{content}")

@@ -48,6 +48,7 @@ ALTERED = "altered"
 STILL_NEEDED = "still_needed"
 
 DEADLINE = Actor(user_id=None, channel=Channel.DEADLINE)
+RULE = Actor(user_id=None, channel=Channel.RULE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,10 @@ def may_become(kind: Kind, status: Status, target: Status) -> bool:
 
 
 def tally(votes: Iterable[Verdict], required: int) -> Status:
-    """Where the votes of an approval leave it: one rejection rejects, `required` approvals approve."""
+    """Where the votes of an approval leave it: one rejection rejects, `required` approvals approve.
+
+    Only votes of those count who may decide at that moment: the caller leaves out the others.
+    """
     approvals = 0
     for vote in votes:
         if vote is Verdict.REJECT:

@@ -319,6 +319,7 @@ class Event(models.TextChoices):
     WITHDRAWN = "withdrawn"
     REASSIGNED = "reassigned"
     RESCHEDULED = "rescheduled"
+    STUCK = "stuck"
     PURGED = "purged"
 
 

@@ -9,10 +9,10 @@ are asked for, never the requester.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -24,6 +24,8 @@ from django.db.models import Q
 from approvals import sets
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.statements import ask
+
+K = TypeVar("K")
 
 DECIDE = "decide_humanrequest"
 SEE_ALL = "view_humanrequest"
@@ -58,6 +60,11 @@ class Audience:
     def assigned(self) -> bool:
         return bool(self.user_ids or self.group_ids)
 
+    @property
+    def barred(self) -> frozenset[int | None]:
+        """Who may not decide, whatever else allows it."""
+        return frozenset({self.requester_id}) if self.four_eyes else frozenset()
+
 
 def may_see(person: Person, audience: Audience) -> bool:
     return sees_by(person, audience) is not None
@@ -82,7 +89,7 @@ def may_decide(person: Person, audience: Audience) -> bool:
 
 def decides_by(person: Person, audience: Audience) -> str | None:
     """What allows this person to decide, as the trail records it; None: nothing does."""
-    if not person.active or (audience.four_eyes and person.id == audience.requester_id):
+    if not person.active or person.id in audience.barred:
         return None
     if person.id in audience.user_ids:
         return "assigned"
@@ -163,18 +170,44 @@ def audiences_of(
 
 def deciders(audience: Audience) -> int:
     """How many active people may decide this now."""
-    people = get_user_model()._default_manager.filter(is_active=True)
-    if audience.assigned:
-        people = people.filter(Q(pk__in=audience.user_ids) | Q(groups__in=audience.group_ids))
-    else:
-        held = Q(codename=DECIDE, content_type__app_label="approvals")
-        permission = Permission.objects.filter(held)
-        people = people.filter(
-            Q(is_superuser=True) | Q(user_permissions__in=permission) | Q(groups__permissions__in=permission)
+    return deciders_of({None: audience})[None]
+
+
+def deciders_of(audiences: Mapping[K, Audience]) -> dict[K, int]:
+    """How many active people may decide each of these now: a constant number of queries."""
+    named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
+    groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
+    active = _active(Q(pk__in=named)) if named else frozenset()
+    members = _members(groups)
+    holders = _holders() if not all(audience.assigned for audience in audiences.values()) else frozenset()
+    return {
+        key: len(
+            (active & audience.user_ids).union(*(members[group_id] for group_id in audience.group_ids))
+            - audience.barred
+            if audience.assigned
+            else holders - audience.barred
         )
-    if audience.four_eyes and audience.requester_id is not None:
-        people = people.exclude(pk=audience.requester_id)
-    return people.distinct().count()
+        for key, audience in audiences.items()
+    }
+
+
+def _active(which: Q) -> frozenset[int]:
+    people = get_user_model()._default_manager.filter(which, is_active=True)
+    return frozenset(people.values_list("pk", flat=True))
+
+
+def _members(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    if group_ids:
+        people = get_user_model()._default_manager.filter(is_active=True, groups__in=group_ids)
+        for group_id, user_id in people.values_list("groups", "pk"):
+            found[group_id].add(user_id)
+    return found
+
+
+def _holders() -> frozenset[int]:
+    held = Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")
+    return _active(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
 
 
 def _is_assigned(person: Person, audience: Audience) -> bool:

@@ -103,7 +103,9 @@ class RequestAdmin(ListAdmin):
         self._record_view(request, row)
         asked = self.seen(request, row.pk)
         trail = selectors.history(asked)
+        standing = selectors.standing(asked) if asked.status == Status.PENDING else None
         voted = any(one.event == "decided" and one.actor == request.user.get_username() for one in trail)
+        voted = voted and standing is not None and standing.missing > 0
         return {
             "title": str(asked),
             "asked": asked,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ from approvals import audit, callbacks, permissions, sets
 from approvals.audit import Draft
 from approvals.commands import (
     DEADLINE,
+    RULE,
     Actor,
     Command,
     Forget,
@@ -27,7 +29,7 @@ from approvals.commands import (
 from approvals.decisions.figures import Figures
 from approvals.decisions.reading import Said, read
 from approvals.decisions.removal import Removals
-from approvals.lifecycle import Kind, Status, may_become
+from approvals.lifecycle import Kind, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
 from approvals.statements import together
 
@@ -72,6 +74,12 @@ class Batch:
         self._responses: list[dict[str, Any]] = []
         self._users: dict[int, Any] = {}
         self._drafts: list[Draft] = []
+        self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
+        for (request_id, actor_id), said in self.said.items():
+            self._note_vote(request_id, actor_id, said.verdict)
+        # Pending requests of which it shall be on record if too few may decide them.
+        self._in_question: dict[UUID, HumanRequest] = {}
+        self._reassigned: set[UUID] = set()
 
     def find(self, reference: Reference) -> HumanRequest | None:
         """The row that a command names, by its id or as the latest of its key."""
@@ -91,12 +99,35 @@ class Batch:
 
     def reassign(self, row: HumanRequest, command: Reassign) -> None:
         self._name(row, command)
+        self.question(row)
         self.handed_on[row.pk] = command.actor.user_id
+        self._reassigned.add(row.pk)
         self.change(row)
 
     def change(self, row: HumanRequest) -> None:
         row.changed_at = self.now
         self.changed[row.pk] = None
+
+    def question(self, row: HumanRequest) -> None:
+        """Have it noted on the trail if the request can't be decided any more, for too few may."""
+        audience = self.audiences.get(row.pk)
+        if row.required > 1 or row.four_eyes or (audience is not None and audience.assigned):
+            self._in_question[row.pk] = row
+
+    def approvals_that_count(self, row: HumanRequest) -> list[int | None]:
+        """Who has approved the request and may decide it now; None is a program, which always may."""
+        counted = [actor_id for actor_id in self._approved_by[row.pk] if self._decides(actor_id, row)]
+        return sorted(counted, key=lambda actor_id: actor_id or 0)
+
+    def _decides(self, actor_id: int | None, row: HumanRequest) -> bool:
+        person = None if actor_id is None else self.people.get(actor_id)
+        if person is None:
+            return actor_id is None
+        return permissions.may_decide(person, self.audiences[row.pk])
+
+    def _note_vote(self, request_id: UUID, actor_id: int | None, verdict: str) -> None:
+        if verdict == Verdict.APPROVE:
+            self._approved_by[request_id].add(actor_id)
 
     def close(self, row: HumanRequest, status: Status, actor: Actor, comment: str) -> None:
         """Give the request its one end."""
@@ -131,6 +162,7 @@ class Batch:
     ) -> None:
         """Keep what this actor said."""
         self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
+        self._note_vote(row.pk, actor.user_id, verdict)
         self._responses.append(
             {
                 "request_id": row.pk,
@@ -177,6 +209,7 @@ class Batch:
 
     def write(self) -> None:
         """Everything the commands came to, in a number of statements that does not grow with theirs."""
+        self._record_the_stuck()
         drafts = audit.within_limits(self._drafts, self.now)
         links = audit.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
         touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
@@ -195,6 +228,30 @@ class Batch:
         self.callbacks = [
             callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
         ]
+
+    def _record_the_stuck(self) -> None:
+        """Of those in question: fewer people may decide it than must, and the trail does not say so yet."""
+        rows = {pk: row for pk, row in self._in_question.items() if row.status == Status.PENDING}
+        if not rows:
+            return
+        unread = [row for pk, row in rows.items() if pk not in self.audiences]
+        audiences = {**self.audiences, **permissions.audiences(unread)}
+        able = permissions.deciders_of({pk: audiences[pk] for pk in rows})
+        short = {pk for pk, number in able.items() if number < rows[pk].required}
+        for pk in short & self._approved_by_program(short):
+            able[pk] += 1
+        told = audit.stuck([pk for pk in short if pk not in self._reassigned])
+        for pk in short - told:
+            if able[pk] < rows[pk].required:
+                said = {"required": rows[pk].required, "able": able[pk]}
+                self.record(rows[pk], Event.STUCK, RULE, said, allowed_by=RULE.channel.value)
+
+    def _approved_by_program(self, request_ids: Collection[UUID]) -> set[UUID]:
+        if not request_ids:
+            return set()
+        given = Response.objects.filter(request_id__in=request_ids, actor=None, verdict=Verdict.APPROVE)
+        new = {pk for pk in request_ids if None in self._approved_by[pk]}
+        return new | set(given.values_list("request_id", flat=True))
 
     def _saving(self, ids: set[UUID], still: str | None = None) -> Callable[[], int]:
         rows = [vars(self.rows[pk]) for pk in ids]

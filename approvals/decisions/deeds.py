@@ -164,7 +164,7 @@ def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
         return Refused(code="invalid", detail=detail, field="decision")
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and earlier.verdict == command.verdict and _same(earlier.arguments, command.arguments):
-        return _unchanged(row)
+        return _repeated(batch, command, row, allowed, said)
     refused = _refused_by_state(batch, command.actor, row, said, voted=earlier is not None)
     if refused:
         return refused
@@ -182,16 +182,37 @@ def _vote(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, sai
     )
     if command.verdict is Verdict.APPROVE:
         row.approvals += 1
-    votes = [Verdict.APPROVE] * row.approvals + [command.verdict] * (command.verdict is Verdict.REJECT)
     if command.arguments is not None:
         row.final_arguments = command.arguments
         said = {**said, "asked": row.arguments}
-    status = tally(votes, row.required)
+    _count(batch, command, row, allowed_by, said)
+
+
+def _count(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
+    """Close the request if the votes that count by now do, and record what this vote has come to."""
+    counted = batch.approvals_that_count(row) if row.required > 1 else [command.actor.user_id]
+    rejected = command.verdict is Verdict.REJECT
+    status = tally([command.verdict] if rejected else [Verdict.APPROVE] * len(counted), row.required)
     if status is Status.PENDING:
         batch.change(row)
+        batch.question(row)
     else:
         batch.close(row, status, command.actor, command.comment)
+    if status is Status.APPROVED and row.required > 1:
+        said = {**said, "counted": counted}
     batch.record(row, Event.DECIDED, command.actor, said, status=status, allowed_by=allowed_by)
+
+
+def _repeated(
+    batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+) -> Result:
+    """Nothing happens, unless enough votes count by now that did not when the last one was given: of people
+    who might not decide then."""
+    open_still = row.status == Status.PENDING and not is_overdue(row.deadline, batch.now)
+    if not open_still or row.required == 1 or len(batch.approvals_that_count(row)) < row.required:
+        return _unchanged(row)
+    _count(batch, command, row, allowed_by, said)
+    return Accepted(outcome=outcome_of(row))
 
 
 def _answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
@@ -324,6 +345,7 @@ def _view(batch: Batch, command: View, row: HumanRequest) -> Result:
         batch.viewers.add(who)
         shown = {"title": row.title, "details": row.details, "arguments": row.arguments, "status": row.status}
         batch.record(row, Event.VIEWED, command.actor, shown, allowed_by=allowed)
+    batch.question(row)
     return _unchanged(row)
 
 

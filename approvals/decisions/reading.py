@@ -7,7 +7,7 @@ join what it locked then with what the other tables held when it began.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from django.db import connection
 from approvals import permissions, sets
 from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.database import CLOCK, as_utc
+from approvals.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
 from approvals.statements import ask, bound_the_transaction, together
 
@@ -68,7 +69,23 @@ def read(commands: Sequence[Command]) -> Findings:
             said=said(),
         )
     _name_deciders(found)
-    return findings
+    return _with_voters(findings)
+
+
+def _with_voters(findings: Findings) -> Findings:
+    """With those, too, whose earlier votes are to be counted: whether they count, depends on them now."""
+    voters = {
+        actor_id
+        for (request_id, actor_id), said in findings.said.items()
+        if actor_id is not None and said.verdict == Verdict.APPROVE and findings.rows[request_id].required > 1
+    }
+    if not voters:
+        return findings
+    return replace(
+        findings,
+        people={**findings.people, **permissions.persons(voters - findings.people.keys())},
+        audiences=findings.audiences or permissions.audiences(list(findings.rows.values())),
+    )
 
 
 def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:

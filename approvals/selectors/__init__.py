@@ -33,11 +33,13 @@ from approvals.selectors.processes import (
 )
 from approvals.selectors.requests import as_id, unknown, with_people
 from approvals.selectors.shapes import moment_on_the_wire, on_the_wire, outcome_of, outcome_on_the_wire
+from approvals.selectors.standings import Standing, standing
 
 __all__ = [
     "OVERDUE_SOON",
     "Look",
     "Rights",
+    "Standing",
     "TimelineEntry",
     "as_id",
     "changed_since",
@@ -63,6 +65,7 @@ __all__ = [
     "requests_by_id",
     "requests_of_keys",
     "seconds_left",
+    "standing",
     "unknown",
     "visible_ids",
     "visible_to",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,8 @@ class TimelineEntry:
     token: str | None = None
     on_behalf_of: str | None = None
     policy: dict[str, Any] | None = None
+    counted: tuple[str, ...] = ()
+    """Whose approvals counted when this one closed a request that needs several; "a program" among them."""
 
 
 def visible_to(user_id: int) -> Requests:
@@ -160,12 +163,13 @@ def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> 
 
 def history(request: HumanRequest) -> list[TimelineEntry]:
     """The trail of a request, oldest entry first."""
-    entries = (
+    entries = list(
         AuditEntry.objects.filter(request_id=request.pk)
         .select_related("actor", "on_behalf_of", "shown", "token")
         .order_by("sequence")
     )
-    return [_timeline_entry(entry) for entry in entries]
+    names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
+    return [_timeline_entry(entry, names) for entry in entries]
 
 
 # What of a request can be large: characters.
@@ -182,8 +186,9 @@ def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
     return list(ids[: len(sizes)])
 
 
-def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
+def _timeline_entry(entry: AuditEntry, names: Mapping[int | None, str]) -> TimelineEntry:
     shown = getattr(entry, "shown", None)
+    content = object_of(shown.content) if shown else None
     return TimelineEntry(
         id=entry.pk,
         sequence=entry.sequence,
@@ -196,10 +201,11 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         allowed_by=entry.allowed_by,
         at=entry.recorded_at,
         hash=entry.hash,
-        content=object_of(shown.content) if shown else None,
+        content=content,
         token=entry.token.name if entry.token else None,
         on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
         policy=(object_of(entry.canonical) or {}).get("policy"),
+        counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
     )
 
 

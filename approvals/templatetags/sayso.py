@@ -10,6 +10,8 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals import selectors
+from approvals.lifecycle import Status
 from approvals.markdown import rendered
 from approvals.web import times, values, words
 
@@ -74,6 +76,17 @@ def kind_word(asked: Any) -> str:
 @register.filter
 def outcome_words(asked: Any) -> str:
     return words.outcome_in_words(asked)
+
+
+@register.simple_tag
+def standing(asked: Any) -> selectors.Standing | None:
+    """Which approvals count by now; None once it is closed."""
+    return selectors.standing(asked) if asked.status == Status.PENDING else None
+
+
+@register.filter
+def standing_words(standing: selectors.Standing | None) -> str:
+    return "" if standing is None else words.standing_in_words(standing)
 
 
 @register.filter

@@ -166,7 +166,7 @@ class Story:
 
     def _take_response(self, named: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
         event, verdict = named["event"], ""
-        if event not in {Event.DECIDED, Event.ANSWERED}:
+        if event not in {Event.DECIDED, Event.ANSWERED} or self._has_said(named["actor"]):
             return
         if event == Event.DECIDED:
             # A rejection closes the request at once: whoever did not reject, approved.
@@ -179,6 +179,10 @@ class Story:
             channel=named["channel"],
         )
         self.responses[response] = None if content is None else _words_in(event, content)
+
+    def _has_said(self, actor: int | None) -> bool:
+        """Who repeats a vote gives no other: it has closed the request because others count again by now."""
+        return any(response.actor == actor for response in self.responses)
 
     def _take_assigned(self, event: str, content: Mapping[str, Any] | None) -> None:
         match event:

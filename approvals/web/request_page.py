@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from approvals import selectors
 from approvals.differences import Change, changes
 from approvals.forms import AnswerForm, DecisionForm, ReasonForm
 from approvals.lifecycle import Kind, Status, Verdict
-from approvals.web.words import in_words
+from approvals.web.words import in_words, standing_in_words
 
 ActForm: TypeAlias = DecisionForm | AnswerForm
 
@@ -26,7 +27,7 @@ class Notice:
     tone: str = "warn"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RequestPage:
     """`form` is what the person sent, with its errors; None: nothing was sent yet."""
 
@@ -44,7 +45,12 @@ class RequestPage:
             return "closed"
         if not self.rights.decide:
             return "watching"
-        return "voted" if self._has_voted else "decide"
+        # Enough count again, so that whoever repeats a vote closes it.
+        return "voted" if self._has_voted and self.standing.missing else "decide"
+
+    @cached_property
+    def standing(self) -> selectors.Standing:
+        return selectors.standing(self.asked)
 
     @property
     def context(self) -> dict[str, Any]:
@@ -57,13 +63,24 @@ class RequestPage:
             "notice": self.notice,
             "act": self.act,
             "deciders": _deciders(asked),
-            "missing": asked.required - asked.approvals,
+            **self._counts(),
             "arguments": outcome.arguments,
             "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
             "edits": _edits(asked),
             "trail": [in_words(entry, asked.required, requester) for entry in self.trail],
             "withdraw_form": self._withdraw_form(),
             **(self._forms() if self.act == "decide" else {}),
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        """How many approvals count, and what of that needs words; once it is closed, the history tells."""
+        if self.asked.status != Status.PENDING:
+            return {"counted": self.asked.approvals, "missing": 0, "standing": ""}
+        standing = self.standing
+        return {
+            "counted": standing.counted,
+            "missing": standing.missing,
+            "standing": standing_in_words(standing),
         }
 
     @property

@@ -79,7 +79,7 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if request.method == "POST":
         return _decided(request, asked, form_for(asked, request.POST))
     trail = selectors.history(asked)
-    if request.method == "GET" and not _has_seen(request, trail):
+    if request.method == "GET" and not (_has_seen(request, trail) and _tells_how_it_stands(asked, trail)):
         _record_view(request, asked)
         trail = selectors.history(asked)
     return _shown(request, asked, trail=trail)
@@ -195,6 +195,12 @@ def _record_view(request: HttpRequest, asked: Any) -> None:
         deciding.record_view(actor_of_http(request, Channel.PAGE), asked.pk)
     except (Busy, Unavailable) as error:
         logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
+
+
+def _tells_how_it_stands(asked: Any, trail: list[selectors.TimelineEntry]) -> bool:
+    """Whether the trail says that too few may decide it, if they are too few."""
+    told = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
+    return asked.status != Status.PENDING or told[-1:] == ["stuck"] or not selectors.standing(asked).stuck
 
 
 def _is_open_to(request: HttpRequest, asked: Any) -> bool:

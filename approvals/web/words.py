@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from approvals.lifecycle import Kind, Status, Verdict
-from approvals.selectors import TimelineEntry
+from approvals.selectors import Standing, TimelineEntry
 
 KINDS = {Kind.APPROVAL: "Approve", Kind.CLARIFICATION: "Answer"}
 
@@ -47,6 +48,23 @@ def outcome_in_words(asked: Any) -> str:
     return f"{word} by {asked.decided_by.get_username()}" if asked.decided_by else f"{word} by a program"
 
 
+def too_few(required: object, able: object) -> str:
+    """That a pending request can't be decided any more: `able` people may decide it, `required` must."""
+    return f"Too few may decide this: {required} must, and only {able or 'nobody'} may"
+
+
+def standing_in_words(standing: Standing) -> str:
+    """Which approvals do not count, and that it can't be decided any more; empty: there is nothing to say."""
+    said = []
+    if standing.void:
+        said.append(
+            f"Not counted: the approval of {_listed(standing.void)}, who may not decide this any more."
+        )
+    if standing.stuck:
+        said.append(f"{too_few(standing.required, standing.able)}. Reassign or withdraw it.")
+    return " ".join(said)
+
+
 def if_nobody_decides(asked: Any) -> str:
     if asked.deadline is None:
         return "It waits: there is no deadline."
@@ -72,6 +90,8 @@ def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: in
         return _decided(entry, who, said, required)
     if entry.event == "timed_out":
         return _timed_out(said)
+    if entry.event == "stuck":
+        return too_few(said.get("required"), said.get("able"))
     if entry.event == "refused":
         reason = REFUSALS.get(str(said.get("code")), "refused")
         return f"{who} tried to {_attempt(said)}: {reason}"
@@ -83,7 +103,8 @@ def _decided(entry: TimelineEntry, who: str, said: dict[str, Any], required: int
     word = _passive(verdict).capitalize() if verdict else "Decided"
     edited = ", with changes" if said.get("arguments") is not None else ""
     more = f", one of {required} that are needed" if not entry.outcome and required > 1 else ""
-    return f"{word} by {who}{edited}{more}"
+    counted = f"; the approvals of {_listed(entry.counted)} count" if entry.counted else ""
+    return f"{word} by {who}{edited}{more}{counted}"
 
 
 def _timed_out(said: dict[str, Any]) -> str:
@@ -99,6 +120,10 @@ def _attempt(said: dict[str, Any]) -> str:
     if "users" in said:
         return "hand it on"
     return "withdraw it" if "reason" in said else "do something"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _said(said: dict[str, Any]) -> Any:

@@ -73,6 +73,16 @@ class TestButtons:
         deciding.decide(make.actor(User.objects.get(username="sam")), request_id, "approve")
         assert not deeds_on(page(client_of(rita).get(f"{address}change/")), address)
 
+    def test_a_quorum_that_has_become_impossible_is_named(self, rita: User) -> None:
+        sam = make.user("sam")
+        request_id = make.approval(assignees=[rita, sam], required=2)
+        deciding.decide(make.actor(sam), request_id, "approve")
+        User.objects.filter(pk=sam.pk).update(is_active=False)
+        shown = page(client_of(rita).get(f"{APPROVALS}{request_id}/change/"))
+        assert "0 of 2 approvals" in shown
+        assert "Not counted: the approval of sam" in shown
+        assert shown.count("Too few may decide this: 2 must, and only 1 may") == 2, "state and history"
+
     def test_an_auditor_decides_nothing(self) -> None:
         """Nor may one who is no reviewer by a form made by hand; the refusal is told and on record."""
         auditor = make.user("ines", is_staff=True, groups=(Group.objects.get(name="auditor"),))

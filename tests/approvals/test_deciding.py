@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -23,6 +25,7 @@ from approvals.commands import (
     Decide,
     Expire,
     OpenRequest,
+    Reassign,
     Refused,
 )
 from approvals.database import database_now
@@ -135,6 +138,120 @@ class TestQuorum:
         with pytest.raises(AlreadyDecided):
             deciding.decide(make.actor(one), request_id, "reject")
         assert row(request_id).status == "pending"
+
+
+class TestWhoseVoteCounts:
+    """A vote counts if who gave it may decide at the moment of closing; the trail says which did."""
+
+    def test_the_vote_of_somebody_reassigned_away_does_not(self) -> None:
+        ann, ben, cleo = (make.user(name) for name in ("ann", "ben", "cleo"))
+        request_id = make.approval(assignees=[ann, make.user()], required=2)
+        deciding.decide(make.actor(ann), request_id, "approve")
+        deciding.reassign(Actor.program(), request_id, ["ben", "cleo"])
+        assert deciding.decide(make.actor(ben), request_id, "approve").status == "pending"
+        assert deciding.decide(make.actor(cleo), request_id, "approve").status == "approved"
+        assert counted(request_id) == [ben.pk, cleo.pk]
+
+    @pytest.mark.parametrize("how", ["deactivated", "left the group", "without permission"])
+    def test_the_vote_of_somebody_who_may_not_decide_any_more_does_not(self, how: str) -> None:
+        ann, ben, cleo = make.user(), make.user(), make.user()
+        desk = make.group("desk", ann, ben, cleo)
+        named: dict[str, Any] = {} if how == "without permission" else {"assignees": [desk]}
+        desk.permissions.set(Permission.objects.filter(codename="decide_humanrequest"))
+        request_id = make.approval(**named, required=2)
+        deciding.decide(make.actor(ann), request_id, "approve")
+        if how == "deactivated":
+            User.objects.filter(pk=ann.pk).update(is_active=False)
+        else:
+            ann.groups.clear()
+        assert deciding.decide(make.actor(ben), request_id, "approve").status == "pending"
+        assert deciding.decide(make.actor(cleo), request_id, "approve").status == "approved"
+        assert counted(request_id) == [ben.pk, cleo.pk]
+
+    def test_of_votes_in_one_batch_those_count_that_may_by_then(self) -> None:
+        ann, ben, cleo = make.user(), make.user(), make.user()
+        request_id = UUID(make.approval(assignees=[ann, ben, cleo], required=2))
+        vote = partial(Decide, request_id=request_id, verdict=Verdict.APPROVE)
+        handed_on = Reassign(request_id=request_id, actor=Actor.program(), user_ids=(ben.pk, cleo.pk))
+        *_, last = decisions.execute([vote(actor=make.actor(ann)), handed_on, vote(actor=make.actor(ben))])
+        assert last.outcome is not None
+        assert last.outcome.status == "pending"
+
+    def test_a_vote_that_counts_again_closes_when_one_is_repeated(self) -> None:
+        """Nobody else is there to give another one."""
+        ann, ben = make.user("ann"), make.user("ben")
+        request_id = make.approval(assignees=[ann, ben], required=2)
+        deciding.decide(make.actor(ann), request_id, "approve")
+        User.objects.filter(pk=ann.pk).update(is_active=False)
+        deciding.decide(make.actor(ben), request_id, "approve")
+        User.objects.filter(pk=ann.pk).update(is_active=True)
+        assert deciding.decide(make.actor(ben), request_id, "approve", comment="Again.").approved
+        assert Response.objects.filter(request_id=request_id).count() == 2
+        assert counted(request_id) == [ann.pk, ben.pk]
+        assert verification.verify_request(UUID(request_id)) == []
+
+    def test_a_program_counts_as_one_that_may(self) -> None:
+        request_id = make.approval(assignees=[ann := make.user(), make.user()], required=2)
+        deciding.decide(Actor.program(), request_id, "approve")
+        assert deciding.decide(make.actor(ann), request_id, "approve").approved
+        assert counted(request_id) == [None, ann.pk]
+
+
+class TestStuck:
+    """That too few may decide a request is named on its trail: once, and again after others were named."""
+
+    def test_by_the_vote_that_is_not_enough_any_more(self) -> None:
+        ann, ben = make.user(), make.user()
+        request_id = make.approval(assignees=[ann, ben], required=2)
+        User.objects.filter(pk=ben.pk).update(is_active=False)
+        deciding.decide(make.actor(ann), request_id, "approve")
+        assert events(request_id) == ["opened", "decided", "stuck"]
+        assert told(request_id, "stuck") == {"required": 2, "able": 1, "actor": None}
+        assert verification.verify_request(UUID(request_id)) == []
+
+    def test_by_whoever_looks_at_it(self) -> None:
+        ann, ben, asker = make.user(), make.user(), make.user()
+        request_id = make.approval(assignees=[ann, ben], required=2, requester=asker)
+        User.objects.filter(pk=ben.pk).update(is_active=False)
+        for person in (ann, asker, ann):
+            deciding.record_view(make.actor(person), request_id)
+        assert events(request_id) == ["opened", "viewed", "stuck", "viewed"]
+
+    def test_by_a_reassignment_to_too_few(self) -> None:
+        ann, ben = make.user(), make.user()
+        request_id = UUID(make.approval(assignees=[ann, ben], required=2))
+        to = partial(Reassign, request_id=request_id, actor=Actor.program())
+        for _ in range(2):
+            decisions.execute([to(user_ids=(ann.pk,))])
+            decisions.execute([to(user_ids=(ann.pk, ben.pk))])
+        assert events(str(request_id)) == ["opened", *["reassigned", "stuck", "reassigned"] * 2]
+
+    def test_also_where_one_decision_would_do(self) -> None:
+        ann, asker = make.user(), make.user()
+        request_id = make.clarification(assignees=[ann], requester=asker)
+        User.objects.filter(pk=ann.pk).update(is_active=False)
+        deciding.record_view(make.actor(asker), request_id)
+        assert events(request_id) == ["opened", "viewed", "stuck"]
+
+    def test_not_where_a_program_has_approved_and_one_is_left(self) -> None:
+        ann, ben = make.user(), make.user()
+        request_id = make.approval(assignees=[ann, ben], required=2)
+        deciding.decide(Actor.program(), request_id, "approve")
+        User.objects.filter(pk=ben.pk).update(is_active=False)
+        deciding.record_view(make.actor(ann), request_id)
+        assert events(request_id) == ["opened", "decided", "viewed"]
+
+
+def counted(request_id: str) -> list[int | None]:
+    found: list[int | None] = told(request_id, "decided")["counted"]
+    return found
+
+
+def told(request_id: str, event: str) -> dict[str, Any]:
+    """What the last entry of this event says."""
+    entry = AuditEntry.objects.filter(request_id=request_id, event=event).latest("sequence")
+    content: dict[str, Any] = json.loads(entry.shown.content)
+    return content
 
 
 class TestAnswers:

@@ -78,7 +78,9 @@ class RequestOnTheWire(BaseModel):
     assignees: Names
     required: int = Field(description="Approvals needed; one rejection rejects.")
     four_eyes: bool = Field(description="The requester may not decide.")
-    approvals: int = Field(description="Approvals so far.")
+    approvals: int = Field(
+        description="Approvals so far. One counts if who gave it may decide when the request closes."
+    )
     opened_at: str = Field(json_schema_extra=MOMENT)
     deadline: str | None = Field(json_schema_extra=MOMENT)
     on_timeout: Literal["approve", "reject"] | None

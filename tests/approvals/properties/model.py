@@ -215,7 +215,7 @@ def _decided(question: Question, command: Decide) -> tuple[Question, Reply]:
     if question.asked.kind != "approval":
         return question, Reply(code="invalid")
     if question.earlier_words(who) == said:
-        return question, Reply(told=question)
+        return _voted_again(question, command)
     if question.status != "pending" or question.due or question.earlier_words(who) is not None:
         return _too_late_or_not_first(question, who)
     if command.arguments is not None and question.asked.editable is False:
@@ -228,11 +228,26 @@ def _decided(question: Question, command: Decide) -> tuple[Question, Reply]:
     )
     if command.verdict == "reject":
         after = after.closed("decided", who, "rejected", command.comment)
-    elif after.approvals == question.asked.required:
+    elif _enough_count(after):
         after = after.closed("decided", who, "approved", command.comment)
     else:
         after = after.noted("decided", who)
     return after, Reply(changed=True, told=after)
+
+
+def _voted_again(question: Question, command: Decide) -> tuple[Question, Reply]:
+    """Of no effect, unless by now enough of those who have approved may decide (again)."""
+    several = question.asked.required > 1 and command.verdict == "approve"
+    if question.status != "pending" or question.due or not several or not _enough_count(question):
+        return question, Reply(told=question)
+    after = question.closed("decided", command.actor.user_id, "approved", command.comment)
+    return after, Reply(changed=True, told=after)
+
+
+def _enough_count(question: Question) -> bool:
+    """Whether as many have approved as must, of those who may decide now."""
+    approved = [who for who, said in question.said if json.loads(said)[0] == "approve"]
+    return sum(_decides(question, who) for who in approved) >= question.asked.required
 
 
 def _answered(question: Question, command: Answer) -> tuple[Question, Reply]:

@@ -121,7 +121,9 @@ class Stage:
     def _check_trail(self, entries: Sequence[AuditEntry], question: Question) -> None:
         """All in order; of refusals, as many as a minute may add, whenever that began."""
         trail = [
-            (entry.event, entry.actor_id, entry.outcome) for entry in entries if entry.event != "refused"
+            (entry.event, entry.actor_id, entry.outcome)
+            for entry in entries
+            if entry.event not in {"refused", "stuck"}
         ]
         assert trail == [(one.event, self._people[one.who], one.outcome) for one in question.trail]
         refused = Counter(entry.actor_id for entry in entries if entry.event == "refused")
@@ -152,7 +154,7 @@ class Stage:
 
 def folded(entries: Iterable[AuditEntry]) -> tuple[str, int, Any]:
     """What a request has come to, told by its trail alone: status, approvals, answer."""
-    votes: list[Verdict] = []
+    votes: dict[int | None, Verdict] = {}
     status, answer, required = Status.PENDING, None, 1
     for entry in entries:
         said = json.loads(entry.shown.content)
@@ -161,15 +163,18 @@ def folded(entries: Iterable[AuditEntry]) -> tuple[str, int, Any]:
             case "opened":
                 required = said["required"]
             case "decided":
-                votes.append(Verdict(said["verdict"]))
-                status = tally(votes, required)
+                votes[entry.actor_id] = Verdict(said["verdict"])
+                counted = said.get("counted", list(votes))
+                assert set(counted) <= set(votes), "a vote counted that nobody gave"
+                enough = said["verdict"] == "reject" or required == 1 or "counted" in said
+                status = tally([votes[one] for one in counted], required) if enough else Status.PENDING
             case "answered":
                 status, answer = Status.ANSWERED, said["answer"]
             case "timed_out":
                 status, answer = Status.TIMED_OUT, said.get("default")
             case "withdrawn":
                 status = Status.WITHDRAWN
-    return status, votes.count(Verdict.APPROVE), answer
+    return status, list(votes.values()).count(Verdict.APPROVE), answer
 
 
 class _Record:

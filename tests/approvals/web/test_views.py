@@ -350,6 +350,42 @@ class TestDeciding:
         client_of(nina).post(page(request), {"decision": "approve"})
         assert outcome(request).approved
 
+    def test_a_vote_that_does_not_count_and_a_quorum_that_is_impossible_are_named(self, ravi: User) -> None:
+        nina, omar = make.user("nina"), make.user("omar")
+        request = make.approval(assignees=[ravi, nina, omar], required=2, requester=ravi)
+        client_of(nina).post(page(request), {"decision": "approve"})
+        User.objects.filter(pk=nina.pk).update(is_active=False)
+        shown = text(client_of(ravi).get(page(request)))
+        assert "0 of 2 so far" in shown
+        assert "Not counted: the approval of nina, who may not decide this any more." in shown
+        assert "Too few" not in shown
+        User.objects.filter(pk=omar.pk).update(is_active=False)
+        shown = text(client_of(ravi).get(page(request)))
+        sentence = "Too few may decide this: 2 must, and only 1 may"
+        assert shown.count(sentence) == 2, "beside the facts, and in the history"
+        assert f"{sentence}. Reassign or withdraw it." in shown
+
+    def test_whose_approvals_counted_is_in_the_history(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        for person in (nina, ravi):
+            client_of(person).post(page(request), {"decision": "approve"})
+        assert "Approved by ravi; the approvals of ravi and nina count" in text(
+            client_of(ravi).get(page(request))
+        )
+
+    def test_a_vote_that_can_close_it_may_be_repeated(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        client_of(nina).post(page(request), {"decision": "approve"})
+        User.objects.filter(pk=nina.pk).update(is_active=False)
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        assert "You have approved this" in text(client_of(ravi).get(page(request)))
+        User.objects.filter(pk=nina.pk).update(is_active=True)
+        assert 'value="approve"' in client_of(ravi).get(page(request)).content.decode()
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        assert outcome(request).approved
+
     def test_who_may_see_but_not_decide_is_refused_on_record(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
         response = client_of(ravi).post(page(request), {"decision": "approve"})
