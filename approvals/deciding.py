@@ -332,9 +332,8 @@ def _reassigning(
     user_ids = user_ids_of(users, "users", spots=True)
     group_ids = group_ids_of(groups, "groups", spots=True)
     if request.status == Status.PENDING:
-        check_deciders(
-            request.requester_id, user_ids, group_ids, request.required, four_eyes=request.four_eyes
-        )
+        before = permissions.audiences([request])[request.pk]
+        check_deciders(before.reassigned(actor.user_id, user_ids, group_ids), request.required)
     return Reassign(request_id=request.pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
 
 
@@ -360,32 +359,19 @@ def group_ids_of(groups: Collection[Any], field: str, *, spots: bool = False) ->
     return _ids_of(groups, field, "group", Group.objects.all(), "name", spots=spots)
 
 
-def check_deciders(
-    requester_id: int | None,
-    user_ids: Collection[int],
-    group_ids: Collection[int],
-    required: int,
-    *,
-    four_eyes: bool,
-) -> None:
+def check_deciders(audience: permissions.Audience, required: int) -> None:
     """Refuse what nobody, or too few, could ever decide."""
-    audience = permissions.Audience(
-        requester_id=requester_id,
-        user_ids=frozenset(user_ids),
-        group_ids=frozenset(group_ids),
-        four_eyes=four_eyes,
-    )
+    four_eyes = audience.four_eyes
     if required == 1 and not four_eyes and not audience.assigned:
         return
     possible = permissions.deciders(audience)
     if possible >= required:
         return
     if four_eyes and possible == 0:
-        raise InvalidRequest(
-            "Four eyes need somebody other than the requester who may decide.", field="four_eyes"
-        )
+        who = "the requester and whoever has reassigned it" if audience.reassigned_by else "the requester"
+        raise InvalidRequest(f"four_eyes need somebody other than {who} who may decide.", field="four_eyes")
     field = "required" if required > 1 else "assignees"
-    raise InvalidRequest(f"{required} must decide, but only {possible} may.", field=field)
+    raise InvalidRequest(f"{field}: {required} must decide, but only {possible} may.", field=field)
 
 
 def _ids_of(

@@ -23,6 +23,7 @@ from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text, seconds
+from approvals.permissions import Audience
 from approvals.questions import REVIEWERS
 from approvals.schemas import check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
@@ -83,7 +84,7 @@ class ApprovalTerms(Terms, total=False):
     required: int
     """Approvals needed; one rejection rejects."""
     four_eyes: bool
-    """True: the requester may not decide."""
+    """True: neither the requester nor whoever reassigns it may decide."""
     on_timeout: str
     """What the deadline decides: "reject" or "approve"."""
 
@@ -340,13 +341,13 @@ def _command(
     groups = [assignee for assignee in assignees if isinstance(assignee, Group)]
     user_ids = user_ids_of([one for one in assignees if not isinstance(one, Group)], "assignees")
     group_ids = group_ids_of(groups, "assignees")
-    check_deciders(
-        requester_id,
-        user_ids,
-        group_ids,
-        asked.get("required", 1),
+    audience = Audience(
+        requester_id=requester_id,
+        user_ids=frozenset(user_ids),
+        group_ids=frozenset(group_ids),
         four_eyes=asked.get("four_eyes", False),
     )
+    check_deciders(audience, asked.get("required", 1))
     return OpenRequest(
         request_id=new_id(),
         actor=actor or Actor.program(),

@@ -76,21 +76,11 @@ def checked_json(
 
     `max_bytes` counts the compact JSON text in UTF-8. It bounds the work and `max_depth` the stack, whatever
     comes in: cycles and shared references are refused for their depth or size. `stable=False` accepts floats
-    that `check_stable` refuses, for what is never put on a trail, or is looked at again before it is.
+    that RFC 8785 writes as integers beyond the safe ones (from 2**53 to below 10**21), for what is never put
+    on a trail, or is looked at again before it is.
     """
     try:
         return _Copy(max_bytes, max_depth, stable=stable).of(value)
-    except FlawError as flaw:
-        raise flaw.as_error(field, error) from None
-
-
-def check_stable(value: Any, field: str, *, error: type[ApprovalError] = InvalidRequest) -> None:
-    """Refuse checked JSON with a float that its canonical text gives back as another number.
-
-    That is every float from 2**53 to below 10**21: RFC 8785 writes it as an integer beyond the safe ones.
-    """
-    try:
-        _check_stable(value)
     except FlawError as flaw:
         raise flaw.as_error(field, error) from None
 
@@ -281,17 +271,6 @@ def _check_float(value: float) -> None:
             "is a number from 2**53 to below 10**21, which is recorded as an integer that JSON cannot carry:"
             " send it as a string"
         )
-
-
-def _check_stable(value: Any) -> None:
-    if isinstance(value, float):
-        _check_float(value)
-    elif isinstance(value, dict | list):
-        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
-            try:
-                _check_stable(child)
-            except FlawError as flaw:
-                raise FlawError(flaw.rule, [step, *flaw.path]) from None
 
 
 def _check_length(text: str, *, required: bool, max_length: int | None) -> None:

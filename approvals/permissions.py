@@ -3,14 +3,14 @@
 Who sees: the requester, the assignees (by name or by group), and holders of `view_humanrequest`; a request
 that is assigned to nobody is also seen by holders of `decide_humanrequest`. Who decides: active assignees if
 any are named, nobody else, superusers included; otherwise holders of `decide_humanrequest`. Where four eyes
-are asked for, never the requester.
+are asked for, never the requester, nor anybody who has reassigned the request.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,7 +22,7 @@ from django.db import connection
 from django.db.models import Q
 
 from approvals import sets
-from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
 from approvals.statements import ask
 
 K = TypeVar("K")
@@ -49,12 +49,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """Whom a request concerns: who asked, and who is named to decide."""
+    """Whom a request concerns: who asked, who is named to decide, and who has reassigned it.
+
+    `reassigned_by` matters where four eyes are asked for, and is not looked up elsewhere.
+    """
 
     requester_id: int | None = None
     user_ids: frozenset[int] = field(default_factory=frozenset)
     group_ids: frozenset[int] = field(default_factory=frozenset)
     four_eyes: bool = False
+    reassigned_by: frozenset[int] = field(default_factory=frozenset)
 
     @property
     def assigned(self) -> bool:
@@ -63,7 +67,16 @@ class Audience:
     @property
     def barred(self) -> frozenset[int | None]:
         """Who may not decide, whatever else allows it."""
-        return frozenset({self.requester_id}) if self.four_eyes else frozenset()
+        return self.reassigned_by | {self.requester_id} if self.four_eyes else frozenset()
+
+    def reassigned(self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]) -> Audience:
+        """Whom the request concerns once somebody (None: a program) has named these to decide it."""
+        return replace(
+            self,
+            user_ids=frozenset(user_ids),
+            group_ids=frozenset(group_ids),
+            reassigned_by=self.reassigned_by if by is None else self.reassigned_by | {by},
+        )
 
 
 def may_see(person: Person, audience: Audience) -> bool:
@@ -135,7 +148,7 @@ def asking_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
 
 
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
-    """Whom these requests concern: one query, however many."""
+    """Whom these requests concern: one query, however many, and another where four eyes are asked for."""
     if not requests:
         return {}
     return audiences_of(requests, asking_assignments([request.pk for request in requests])())
@@ -149,7 +162,8 @@ def asking_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple
 def audiences_of(
     requests: Collection[HumanRequest], assignments: Iterable[tuple[Any, ...]]
 ) -> dict[UUID, Audience]:
-    """Whom these requests concern, given who is named to decide them."""
+    """Whom these requests concern, given who is named to decide them. Reads who has reassigned those that
+    need four eyes."""
     users: defaultdict[UUID, set[int]] = defaultdict(set)
     groups: defaultdict[UUID, set[int]] = defaultdict(set)
     for request_id, user_id, group_id in assignments:
@@ -157,15 +171,27 @@ def audiences_of(
             users[sets.as_uuid(request_id)].add(user_id)
         else:
             groups[sets.as_uuid(request_id)].add(group_id)
+    reassigned_by = _reassigned_by([request.pk for request in requests if request.four_eyes])
     return {
         request.pk: Audience(
             requester_id=request.requester_id,
             user_ids=frozenset(users.get(request.pk, ())),
             group_ids=frozenset(groups.get(request.pk, ())),
             four_eyes=request.four_eyes,
+            reassigned_by=frozenset(reassigned_by.get(request.pk, ())),
         )
         for request in requests
     }
+
+
+def _reassigned_by(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
+    """The people who have reassigned these requests, as their trails say; programs are not among them."""
+    found: defaultdict[UUID, set[int]] = defaultdict(set)
+    if request_ids:
+        entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
+        for request_id, actor_id in entries.exclude(actor=None).values_list("request_id", "actor_id"):
+            found[request_id].add(actor_id)
+    return found
 
 
 def deciders(audience: Audience) -> int:

@@ -94,11 +94,15 @@ class Batch:
             self.by_key[row.key_scope, row.key] = row
         self._opened.add(row.pk)
         self.figures.opened(row)
-        self._name(row, command)
+        asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
+        self._named[row.pk] = command
+        self.audiences[row.pk] = asked.reassigned(None, command.user_ids, command.group_ids)
         self.change(row)
 
     def reassign(self, row: HumanRequest, command: Reassign) -> None:
-        self._name(row, command)
+        before, by = self.audiences[row.pk], command.actor.user_id
+        self._named[row.pk] = command
+        self.audiences[row.pk] = before.reassigned(by, command.user_ids, command.group_ids)
         self.question(row)
         self.handed_on[row.pk] = command.actor.user_id
         self._reassigned.add(row.pk)
@@ -276,15 +280,6 @@ class Batch:
             groups += [{**of_it, "group_id": group_id} for group_id in one.group_ids]
         sets.insert(UserAssignment, users)
         sets.insert(GroupAssignment, groups)
-
-    def _name(self, row: HumanRequest, command: OpenRequest | Reassign) -> None:
-        self._named[row.pk] = command
-        self.audiences[row.pk] = permissions.Audience(
-            requester_id=row.requester_id,
-            user_ids=frozenset(command.user_ids),
-            group_ids=frozenset(command.group_ids),
-            four_eyes=row.four_eyes,
-        )
 
     def _concerned(self, commands: Sequence[Command], *kinds: type[Command]) -> set[UUID]:
         """The rows that commands of these kinds name."""

@@ -16,7 +16,7 @@ from approvals import permissions
 from approvals.database import database_now
 from approvals.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.selectors.requests import group_assignments, user_assignments, with_people
+from approvals.selectors.requests import barred, group_assignments, user_assignments, with_people
 
 if TYPE_CHECKING:
     from approvals.selectors.requests import Requests
@@ -119,8 +119,7 @@ def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
 
 def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
     """What this person may decide, as `decidable_by` says."""
-    own = Q(four_eyes=True, requester_id=person.id)
-    return [part.exclude(own) for part in _parts_in_charge(person, pending=pending)]
+    return [part.exclude(barred(person)) for part in _parts_in_charge(person, pending=pending)]
 
 
 def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:

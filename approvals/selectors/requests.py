@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import permissions
 from approvals.exceptions import UnknownRequest
-from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -41,7 +41,15 @@ def decidable_by(person: permissions.Person) -> Q:
     named = assigned_to(person)
     if person.holds(permissions.DECIDE):
         named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
-    return named & ~Q(four_eyes=True, requester_id=person.id)
+    return named & ~barred(person)
+
+
+def barred(person: permissions.Person) -> Q:
+    """What this person may not decide because of four eyes, as permissions.Audience.barred says."""
+    handed_on = AuditEntry.objects.filter(
+        request_id=OuterRef("pk"), event=Event.REASSIGNED, actor_id=person.id
+    )
+    return Q(four_eyes=True) & (Q(requester_id=person.id) | Q(Exists(handed_on)))
 
 
 def assigned_to(person: permissions.Person) -> Q:

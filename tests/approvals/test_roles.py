@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from approvals import deciding, permissions, selectors
-from approvals.exceptions import NotPermitted, UnknownRequest
+from approvals.exceptions import InvalidRequest, NotPermitted, UnknownRequest
 from approvals.models import AuditEntry, HumanRequest
 from orchestration import OrchestrationManager
 from orchestration import selectors as runs
@@ -66,6 +66,52 @@ def test_administrators_alone_withdraw_and_hand_on_what_others_asked(people: dic
         request_id = make.approval(assignees=[make.user()])
         rights = selectors.may(person.pk, HumanRequest.objects.get(pk=request_id))
         assert (rights.withdraw, rights.reassign) == ((role == "administrator"),) * 2, role
+
+
+class TestWhatAnAdministratorCanDo:
+    """Choose who decides, and be it; but not where four eyes are asked for."""
+
+    def test_decides_nothing_unless_named(self, people: dict[str, User]) -> None:
+        kim = people["administrator"]
+        assert not decides(kim, make.approval())
+        assert not decides(kim, make.approval(assignees=[make.user()]))
+
+    def test_can_name_himself_and_decide_which_is_on_the_trail(self, people: dict[str, User]) -> None:
+        kim, request_id = people["administrator"], make.approval(assignees=[make.user()])
+        deciding.reassign(make.actor(kim), request_id, [kim.username])
+        assert decides(kim, request_id)
+        entries = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
+        assert list(entries.values_list("event", "actor_id", "allowed_by"))[1:] == [
+            ("reassigned", kim.pk, "permission change_humanrequest"),
+            ("decided", kim.pk, "assigned"),
+        ]
+
+    def test_cannot_decide_what_needs_four_eyes_after_reassigning_it(self, people: dict[str, User]) -> None:
+        kim, ann = people["administrator"], make.user("ann")
+        request_id = make.approval(assignees=[make.user()], four_eyes=True)
+        deciding.reassign(make.actor(kim), request_id, [kim.username, "ann"])
+        row = HumanRequest.objects.get(pk=request_id)
+        assert not selectors.may(kim.pk, row).decide
+        assert row not in selectors.inbox(kim.pk, mine=True)
+        assert selectors.listed(kim.pk, mine=True, limit=9) == ([], False)
+        with pytest.raises(NotPermitted):
+            deciding.decide(make.actor(kim), request_id, "approve")
+        assert decides(ann, request_id)
+
+    def test_cannot_be_the_only_one_to_decide_it(self, people: dict[str, User]) -> None:
+        kim = people["administrator"]
+        request_id = make.approval(assignees=[make.user()], four_eyes=True)
+        with pytest.raises(InvalidRequest, match=r"^four_eyes") as refused:
+            deciding.reassign(make.actor(kim), request_id, [kim.username])
+        assert refused.value.field == "four_eyes"
+
+    def test_cannot_have_it_back_by_way_of_another(self, people: dict[str, User]) -> None:
+        kim, ann = people["administrator"], make.user("ann")
+        request_id = make.approval(assignees=[make.user()], four_eyes=True)
+        deciding.reassign(make.actor(kim), request_id, ["ann"])
+        deciding.reassign(make.actor(ann), request_id, [kim.username, make.user("ben").username])
+        assert not decides(kim, request_id)
+        assert not decides(ann, request_id)
 
 
 def test_requesters_start_runs(people: dict[str, User]) -> None:

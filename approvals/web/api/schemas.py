@@ -127,7 +127,9 @@ class ApprovalQuestion(Question):
         description="May the approver change `arguments`? true, or a JSON Schema that they must fit then.",
     )
     required: int = Field(default=1, ge=1, description="Approvals needed; one rejection rejects.")
-    four_eyes: bool = Field(default=False, description="true: you may not decide it yourself.")
+    four_eyes: bool = Field(
+        default=False, description="true: neither you nor whoever reassigns it may decide it."
+    )
     on_timeout: Literal["approve", "reject"] = Field(
         default="reject", description="What the deadline decides."
     )

@@ -77,7 +77,7 @@ class RequestOnTheWire(BaseModel):
     requester: str | None
     assignees: Names
     required: int = Field(description="Approvals needed; one rejection rejects.")
-    four_eyes: bool = Field(description="The requester may not decide.")
+    four_eyes: bool = Field(description="Neither the requester nor whoever reassigns it may decide.")
     approvals: int = Field(
         description="Approvals so far. One counts if who gave it may decide when the request closes."
     )

@@ -355,7 +355,8 @@ def _as_left(question: Question) -> Question:
 def _decides(question: Question, who: Who) -> bool:
     if who is None:
         return True
-    if question.asked.four_eyes and who == question.asked.requester_id:
+    handed_on = {entry.who for entry in question.trail if entry.event == "reassigned"}
+    if question.asked.four_eyes and who in {question.asked.requester_id, *handed_on}:
         return False
     open_to_all = not question.users and not question.groups
     return _is_active(who, _is_named(question, who) or (open_to_all and _holds(who, "decide")))
