@@ -27,6 +27,7 @@ from approvals.payloads import checked_json
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
 from orchestration.plans import InvalidPlan
 from orchestration.repetition import Repetition
+from orchestration.signatures import check_agent, check_orchestration, home
 
 # What comes with Sayso; imported by name, because these modules stand above this one.
 OWN_AGENTS = "orchestration.agents"
@@ -75,7 +76,15 @@ class Orchestration:
             for name, info in fields.items()
             if name in model.model_fields_set
         }
-        return given | (model.model_extra or {})
+        more = model.model_extra or {}
+        self._refuse_what_is_taken(more)
+        return given | more
+
+    def _refuse_what_is_taken(self, more: Mapping[str, Any]) -> None:
+        """`**rest` takes any name but that of the function's first parameter, which is the Run."""
+        run = next(iter(inspect.signature(self.function).parameters.values()))
+        if run.kind is run.POSITIONAL_OR_KEYWORD and run.name in more:
+            raise InvalidInput(f"{run.name}: is not a known field", field=run.name)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -119,13 +128,14 @@ class RegisteredAgent:
 def orchestration(
     name: str, *, title: str = "", description: str = "", check: Check | None = None
 ) -> Callable[[F], F]:
-    """Register `async def function(run, *, …)` under `name`.
+    """Register `async def function(run, *, …)` under `name`. TypeError where no input could be given to it.
 
     `check` sees the validated input before anything starts, and raises InvalidInput or InvalidPlan.
     """
 
     def register(function: F) -> F:
-        _check_function(name, function)
+        _check_name(name)
+        check_orchestration(function)
         entry = Orchestration(
             name=name,
             title=title or name.replace("_", " ").capitalize(),
@@ -149,7 +159,8 @@ def agent(
     repetition = Repetition(retries=retries, idempotent=idempotent)
 
     def register(function: F) -> F:
-        _check_function(name, function)
+        _check_name(name)
+        check_agent(function)
         entry = RegisteredAgent(
             name=name,
             description=description or _first_paragraph(function),
@@ -222,20 +233,14 @@ def _import_all() -> None:
 
 def _put(entries: dict[str, Entry], name: str, entry: Entry) -> None:
     earlier = entries.get(name)
-    if earlier is not None and _home(earlier.function) != _home(entry.function):
-        raise ValueError(f"{name!r} is already registered, by {_home(earlier.function)}")
+    if earlier is not None and home(earlier.function) != home(entry.function):
+        raise ValueError(f"{name!r} is already registered, by {home(earlier.function)}")
     entries[name] = entry
 
 
-def _home(function: Function) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-
-
-def _check_function(name: str, function: Function) -> None:
+def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
         raise ValueError("A name has 1 to 100 characters")
-    if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{_home(function)} must be `async def`")
 
 
 def _first_paragraph(function: Function) -> str:

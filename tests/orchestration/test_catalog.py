@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
+from hypothesis import given, strategies
 
 from orchestration.catalog import (
     agent,
@@ -205,6 +208,100 @@ def test_what_is_registered_must_be_async() -> None:
     plain: Any = print
     with pytest.raises(TypeError, match="async def"):
         orchestration("catalog_plain")(plain)
+
+
+def test_what_no_input_could_be_given_to_is_refused() -> None:
+    """When it is registered, naming the parameter; not when a run of it fails."""
+
+    async def positional(run: Any, order: int, /, *, amount: str) -> None: ...
+    async def typed(run: Any, **amounts: int) -> None: ...
+    async def without_run() -> None: ...
+    async def run_by_name(*, run: Any) -> None: ...
+
+    impossible: list[tuple[Any, str]] = [
+        (positional, "'order' is positional-only"),
+        (typed, r"\*\*amounts"),
+        (without_run, "first parameter"),
+        (run_by_name, "first parameter"),
+    ]
+    for function, named in impossible:
+        with pytest.raises(TypeError, match=named):
+            orchestration("catalog_impossible")(function)
+    assert "catalog_impossible" not in orchestrations()
+
+
+def test_an_agent_that_could_not_be_called_is_refused() -> None:
+    """Naming the parameter."""
+
+    async def demanding(run: Any, action: str, arguments: dict[str, Any], *, account: str) -> None: ...
+
+    with pytest.raises(TypeError, match="'account'"):
+        agent("catalog_demanding")(demanding)
+    assert "catalog_demanding" not in agents()
+
+
+def test_the_name_of_the_run_is_no_field() -> None:
+    """Not even where the function takes any."""
+
+    @orchestration("catalog_open_run")
+    async def open_run(run: Any, **rest: Any) -> None: ...
+
+    with pytest.raises(InvalidInput, match="run: is not a known field") as refused:
+        find_orchestration("catalog_open_run").checked({"run": 1})
+    assert refused.value.field == "run"
+
+
+KINDS = [
+    Parameter.POSITIONAL_ONLY,
+    Parameter.POSITIONAL_OR_KEYWORD,
+    Parameter.VAR_POSITIONAL,
+    Parameter.KEYWORD_ONLY,
+    Parameter.VAR_KEYWORD,
+]
+VALUES = strategies.integers(0, 9) | strategies.just("text")
+
+
+@strategies.composite
+def functions(draw: strategies.DrawFn) -> Any:
+    """Coroutine functions of any signature: a parameter of each kind, or not, typed or not."""
+    first = draw(strategies.sampled_from(KINDS))
+    kinds = draw(strategies.lists(strategies.sampled_from(KINDS), max_size=4))
+    several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    parameters = [Parameter("run", first)] if first not in several or first not in kinds else []
+    for name, kind in zip("abcd", kinds, strict=False):
+        if kind not in several or kind not in [one.kind for one in parameters]:
+            annotation = draw(strategies.sampled_from([int, str, Any, Parameter.empty]))
+            parameters.append(Parameter(name, kind, annotation=annotation))
+
+    async def function(*args: Any, **kwargs: Any) -> None: ...
+
+    parameters.sort(key=lambda one: one.kind)
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {
+        one.name: one.annotation for one in parameters if one.annotation is not Parameter.empty
+    }
+    return function
+
+
+@given(functions(), strategies.dictionaries(strategies.sampled_from("abcde"), VALUES))
+def test_whatever_is_registered_can_be_called_with_what_is_accepted(
+    function: Any, value: dict[str, Any]
+) -> None:
+    """Over signatures of every kind: refused when registered, or callable with what passes its check."""
+    try:
+        orchestration("catalog_any_signature")(function)
+    except TypeError:
+        return
+    found = find_orchestration("catalog_any_signature")
+    try:
+        arguments = found.arguments(found.checked(value))
+    except InvalidInput:
+        return
+    assert arguments == value
+    bound = inspect.signature(function).bind(object(), **arguments).arguments
+    for one in list(inspect.signature(function).parameters.values())[1:]:
+        if one.annotation in (int, str) and one.name in bound:
+            assert isinstance(bound[one.name], one.annotation), "what has a type is checked"
 
 
 def test_the_input_has_a_schema() -> None:
