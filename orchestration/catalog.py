@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,6 +24,7 @@ from django.utils.module_loading import autodiscover_modules
 from approvals import forks
 from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_json
+from orchestration.containment import call_for_anybody
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
 from orchestration.plans import InvalidPlan
 from orchestration.repetition import Repetition
@@ -55,13 +56,16 @@ class Orchestration:
         `stable` is that of `checked_json`: what is on record may have numbers that are no longer accepted.
         """
         value = _plain_json({} if value is None else value, stable=stable)
+        call_for_anybody(partial(self._check, value))
+        return value
+
+    def _check(self, value: dict[str, Any]) -> None:
         arguments = self.arguments(value)
         if self.check is not None:
             try:
                 self.check(arguments)
             except InvalidPlan as error:
                 raise InvalidInput(f"{error.field}: {error.detail}", field=error.field) from error
-        return value
 
     def arguments(self, value: dict[str, Any]) -> dict[str, Any]:
         """The keyword arguments for the function, as the types that its signature names."""

@@ -124,11 +124,21 @@ WORDS_LIMIT = 2000
 
 
 def plain_words(error: BaseException) -> str:
-    """What went wrong, for people and for the record: no traceback, nothing a database can't keep."""
-    if isinstance(error, BaseExceptionGroup):
-        text = "; ".join(plain_words(each) for each in error.exceptions)
-    elif isinstance(error, OrchestrationError | ApprovalError):
-        text = error.detail
-    else:
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """What went wrong, for people and for the record: no traceback, nothing a database can't keep.
+
+    There are always some, whatever the error's own code does when it is asked for its text.
+    """
+    try:
+        text = _words(error)
+    except BaseException:  # noqa: BLE001 - its `__str__` may raise anything, and it is reported already
+        text = f"{type(error).__name__}, which has no text: its own code failed"
     return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:WORDS_LIMIT]
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(plain_words(each) for each in error.exceptions)
+    if isinstance(error, OrchestrationError | ApprovalError):
+        return f"{error.detail}"
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 from approvals import deciding, telemetry
@@ -15,9 +14,11 @@ from approvals import selectors as approvals_selectors
 from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
+from approvals.lifecycle import Outcome
 from approvals.payloads import checked_json
-from orchestration import journal
+from orchestration import containment, journal
 from orchestration.catalog import find_orchestration
+from orchestration.containment import Caught, Raised, catch
 from orchestration.exceptions import (
     Fenced,
     OrchestrationError,
@@ -26,7 +27,7 @@ from orchestration.exceptions import (
     plain_words,
 )
 from orchestration.journal import Claimed, Ending
-from orchestration.models import RunStatus
+from orchestration.models import REASON_LIMIT, RunStatus
 from orchestration.runs import Run
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Execution:
         self._claimed = claimed
         self._owned = claimed.ownership
         self._threads = threads
-        self._running: asyncio.Task[Any] | None = None
+        self._running: asyncio.Task[Caught[Ending]] | None = None
         self._run: Run | None = None
         self._cancelled = claimed.run.cancel_requested_at is not None
         self._left = False
@@ -118,28 +119,35 @@ class Execution:
             raise Fenced(f"Run {self.run_id} is left to its next owner.")
         if self._cancelled:
             return CANCELLATION
-        self._running = _this_task()
         run = self._run = Run(self._claimed, self._threads)
-        try:
-            ending = await self._called(run)
-        except asyncio.CancelledError:
-            if self._cancelled:
-                self._running.uncancel()
-            if self._running.cancelling():
-                raise  # this process stops; whoever owns the run next goes on with it
-            ending = _failure("cancelled_itself", "The orchestration was cancelled from within.")
-        except (Exception, SystemExit) as error:  # who exits within a run must not end the server
-            log.info("run failed run=%s", self.run_id, exc_info=True)
-            ending = _ending_of(error)
-        finally:
-            self._running = None
-        if isinstance(run.replay.over, Fenced):
-            raise run.replay.over
+        caught = await self._caught(run)
+        over = run.replay.over
+        if isinstance(over, Fenced):
+            raise over
         if self._cancelled:
             return CANCELLATION
-        return ending if run.replay.over is None else _ending_of(run.replay.over)
+        if over is not None:
+            return _ending_of(over)
+        if isinstance(caught, Raised):
+            log.info("run failed run=%s", self.run_id, exc_info=caught.error)
+            return _ending_of(caught.error)
+        return caught.value
+
+    async def _caught(self, run: Run) -> Caught[Ending]:
+        """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
+        itself, or this process lets go of the run."""
+        containment.contain_tasks(asyncio.get_running_loop())
+        self._running = asyncio.create_task(catch(self._called(run)))
+        try:
+            await asyncio.wait([self._running])
+        except asyncio.CancelledError:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+            raise
+        return Raised(asyncio.CancelledError()) if self._running.cancelled() else self._running.result()
 
     async def _called(self, run: Run) -> Ending:
+        containment.enter_run()
         orchestration = find_orchestration(run.orchestration)
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)
@@ -162,35 +170,35 @@ def withdraw_requests(run_id: UUID) -> None:
     journal.tidied(run_id)
 
 
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - only called from coroutines
-    return task
-
-
 def _ending_of(error: BaseException) -> Ending:
-    leaves = list(_leaves(error))
-    for leaf in leaves:
-        if isinstance(leaf, Fenced):
-            raise leaf
+    leaves = list(_leaves(error)) or [error]
     if all(isinstance(leaf, Rejected) for leaf in leaves):
         return Ending(status=RunStatus.REJECTED, reason=_reason(leaves[0]), error=plain_words(error))
+    if isinstance(leaves[0], asyncio.CancelledError):
+        return _failure("cancelled_itself", "The orchestration was cancelled from within.")
     return _failure(_reason(leaves[0]), plain_words(error))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     """The errors in a group, as a TaskGroup raises them."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+    groups = [error]
+    while groups:
+        error = groups.pop()
+        if isinstance(error, BaseExceptionGroup):
+            groups += reversed(error.exceptions)
+        else:
+            yield error
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, Rejected | TimedOut) and error.outcome.timed_out:
+    """Its code, if it has one that can be recorded: errors may be of classes of the run's own."""
+    outcome = getattr(error, "outcome", None)
+    if isinstance(error, Rejected | TimedOut) and isinstance(outcome, Outcome) and outcome.timed_out:
         return TimedOut.code
-    return error.code if isinstance(error, OrchestrationError | ApprovalError) else "error"
+    code = (
+        getattr(type(error), "code", None) if isinstance(error, OrchestrationError | ApprovalError) else None
+    )
+    return code if isinstance(code, str) and 0 < len(code) <= REASON_LIMIT else "error"
 
 
 def _failure(reason: str, text: str) -> Ending:

@@ -22,6 +22,8 @@ class RunStatus(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+REASON_LIMIT = 32
+
 OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus.CANCELLED)
 
@@ -69,7 +71,7 @@ class Run(models.Model):
     key = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
     # Why it ended so: rejected, timed_out, withdrawn, step_failed, interrupted, … or empty.
-    reason = models.CharField(max_length=32, blank=True)
+    reason = models.CharField(max_length=REASON_LIMIT, blank=True)
     result = JSONText(null=True, blank=True)
     error = models.TextField(blank=True)
     plan = JSONText(default=list, blank=True)

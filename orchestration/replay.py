@@ -106,13 +106,14 @@ class Replay:
     def of(self, call: Call) -> Recorded | None:
         return self._by_key.get(call.key)
 
-    def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
+    def remember(self, call: Call, status: StepStatus, **values: Any) -> Recorded:
         """Keep what was just recorded: a key that is used again finds it."""
-        self._by_key[call.key] = Recorded(call=call, status=status, **values)
+        recorded = self._by_key[call.key] = Recorded(call=call, status=status, **values)
+        return recorded
 
     def check(self) -> None:
         if self.over is not None:
-            raise self.over
+            raise self.over.with_traceback(None)  # it would grow with each time
 
     def end(self, error: OrchestrationError) -> Never:
         """Refuse this and everything after it."""

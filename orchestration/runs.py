@@ -2,32 +2,25 @@
 
 After a crash the orchestration runs again from the top. What is on record returns at once, what is open is
 waited for again, and the first call without a record is where it goes on; see replay.py.
-
-A step is recorded as started before its function is called, and with its result after. Once its result is on
-record it is never called again. A process that dies between the two leaves a step of which nobody knows
-whether it had its effect: it is called again if it says that it may be, else a person is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from contextvars import copy_context
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
-from django.db import close_old_connections
-
-from approvals import failpoints, gate, questions, telemetry
+from approvals import gate, questions
 from approvals.database import LOST, in_database
-from approvals.exceptions import ApprovalError, Busy, InvalidRequest, KeyConflict, Unavailable
+from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from approvals.gate import OMITTED
 from approvals.lifecycle import Kind, Outcome
 from approvals.payloads import checked_json, checked_text
@@ -38,24 +31,19 @@ from orchestration.exceptions import (
     Interrupted,
     Rejected,
     ReplayMismatch,
-    StepFailed,
     TimedOut,
     Withdrawn,
-    plain_words,
 )
 from orchestration.interruptions import Way
-from orchestration.journal import Call, Claimed, Ownership
+from orchestration.journal import Call, Claimed
 from orchestration.models import RunStatus, StepStatus
 from orchestration.plans import OVER, StepState
-from orchestration.repetition import Repetition, pause_after, repetition
-from orchestration.replay import Recorded, Replay
+from orchestration.recording import Recorder
+from orchestration.repetition import repetition
 from orchestration.speech import Speech
-from orchestration.under_way import StepsUnderWay
+from orchestration.steps import Steps
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 1_000_000
@@ -71,14 +59,12 @@ class Run:
         self.id: UUID = row.pk
         self.orchestration: str = row.orchestration
         self.owner: Any = row.owner
-        self.replay = Replay(claimed.records)
-        self.under_way = StepsUnderWay()
-        self._owned = claimed.ownership
-        self._threads = threads
-        self._status = RunStatus(row.status)
+        self.record = Recorder(claimed)
+        self.replay = self.record.replay
+        self.under_way = self.record.under_way
+        self._steps = Steps(self.id, self.record, threads, self._decision_about)
         # A resumed run asks anew what was open when it failed.
         self._key_suffix = f"/{row.resumed}" if row.resumed else ""
-        self._waits = 0
         self._plan: list[dict[str, Any]] = row.plan
         self._plan_round: int = row.plan_round
         self._plans_shown = 0
@@ -177,8 +163,8 @@ class Run:
         _check_speaker(agent)
         checked_text(text, "text", max_length=TEXT_LIMIT)
         with self.replay.calling("say", agent, key, text) as call:
-            if self._finished(call) is None:
-                await self._write(journal.said, call, agent, text, self._going_on())
+            if self.record.finished(call) is None:
+                await self.record.write(journal.said, call, agent, text, self.record.going_on())
                 self.replay.remember(call, StepStatus.DONE)
 
     @asynccontextmanager
@@ -189,15 +175,15 @@ class Run:
         """
         _check_speaker(agent)
         with self.replay.calling("speak", agent, key, None) as call:
-            recorded = self._finished(call)
+            recorded = self.record.finished(call)
             if recorded is not None:
                 yield Speech(None, text=recorded.result)
                 return
-            message = await self._write(journal.speech_begun, call, agent, self._going_on())
+            message = await self.record.write(journal.speech_begun, call, agent, self.record.going_on())
             self.replay.remember(call, StepStatus.STARTED)
 
         async def grow(text: str) -> None:
-            await self._write(journal.speech_grown, message, text)
+            await self.record.write(journal.speech_grown, message, text)
 
         # Numbered by now, so other calls may be made while it speaks.
         speech = Speech(grow)
@@ -207,7 +193,7 @@ class Run:
             whole = True
         finally:
             await speech.close()
-            await self._write(journal.speech_ended, call, message, speech.text, whole=whole)
+            await self.record.write(journal.speech_ended, call, message, speech.text, whole=whole)
             if whole:
                 self.replay.remember(call, StepStatus.DONE, result=speech.text)
 
@@ -239,64 +225,7 @@ class Run:
         terms = repetition(retries, idempotent)
         deed = partial(function, *args, **kwargs)
         with self.replay.calling("step", name, key, [args, kwargs]) as call:
-            recorded = self.replay.of(call)
-            if recorded is not None and recorded.finished:
-                return _result_of(recorded)
-            if recorded is not None and recorded.status == StepStatus.STARTED:
-                return await self._interrupted(call, deed, terms)
-            return await self._performed(call, deed, terms)
-
-    async def _performed(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
-        while True:
-            await self.under_way.admitted()
-            with self.under_way.one():
-                await self._write(journal.step_started, call, self._going_on())
-                self.replay.remember(call, StepStatus.STARTED)
-                try:
-                    with telemetry.span(
-                        "sayso.step", run=self.id, step=call.key, name=call.name, attempt=call.attempt
-                    ):
-                        result = await self._result(deed)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as StepFailed
-                    await self._failed(call, error, last=not terms.attempts_left(call.attempt))
-                else:
-                    failpoints.reach("step-performed")
-                    return await self._done(call, result)
-            await asyncio.sleep(pause_after(call.attempt))
-            call = replace(call, attempt=call.attempt + 1)
-
-    async def _failed(self, call: Call, error: BaseException, *, last: bool) -> None:
-        """Record what was raised; StepFailed if the step is not tried again."""
-        log.info("step failed run=%s step=%s attempt=%s", self.id, call.key, call.attempt, exc_info=error)
-        times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
-        text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
-        if not last:
-            await self._write(journal.step_to_retry, call, text)
-            self.replay.remember(call, StepStatus.RETRYING)
-            return
-        await self._write(journal.step_failed, call, text)
-        self.replay.remember(call, StepStatus.FAILED, error=text)
-        raise StepFailed(text) from error
-
-    async def _done(self, call: Call, result: Any) -> Any:
-        try:
-            checked_json(result, "result", stable=False)
-        except InvalidRequest as error:
-            # Another attempt would have the effect again, and hardly a better result.
-            await self._failed(call, error, last=True)
-        await self._write(journal.step_done, call, result)
-        self.replay.remember(call, StepStatus.DONE, result=result)
-        return result
-
-    async def _interrupted(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
-        """Go on with a step that was begun before, and of which nobody knows how far it came."""
-        if terms.needs_no_person(call.attempt - 1):
-            log.warning("interrupted step repeated run=%s step=%s", self.id, call.key)
-            return await self._performed(call, deed, terms)
-        outcome = await self._decision_about(call, deed)
-        if interruptions.way_of(outcome) is Way.AGAIN:
-            return await self._performed(call, deed, terms)
-        return await self._done(call, interruptions.result_of(outcome))
+            return await self._steps.perform(call, deed, terms)
 
     async def _decision_about(self, call: Call, deed: partial[Any]) -> Outcome:
         """What a person says of an interrupted step. If that is to stop, the run is over."""
@@ -305,7 +234,7 @@ class Run:
             if interruptions.way_of(outcome) is Way.STOP:
                 text = interruptions.how_it_stopped(call.name, outcome)
                 # Not as answered: whoever resumes the run is asked again.
-                await self._write(journal.step_failed, question, text)
+                await self.record.write(journal.step_failed, question, text)
                 self.replay.end(Interrupted(text))
             return outcome
 
@@ -327,14 +256,6 @@ class Run:
             **self._terms(None, None),
         )
 
-    async def _result(self, deed: Callable[[], Any]) -> Any:
-        if inspect.iscoroutinefunction(deed):
-            return await deed()
-        # With its context: its log lines carry the run's id, its spans are parts of ours.
-        call = partial(copy_context().run, _in_thread, deed)
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        return await result if inspect.isawaitable(result) else result
-
     # The plan, for people to follow
 
     @property
@@ -349,7 +270,7 @@ class Run:
         if self._plans_shown <= self._plan_round:
             return  # a replay: this plan or a later one is shown already, and how far it got
         plan = [_plan_step(index, step) for index, step in enumerate(steps)]
-        await self._write(journal.plan_shown, self._plans_shown, plan)
+        await self.record.write(journal.plan_shown, self._plans_shown, plan)
         self._plan, self._plan_round = plan, self._plans_shown
 
     async def mark_step(
@@ -367,7 +288,7 @@ class Run:
             "note": checked_text(note, "note", max_length=TEXT_LIMIT) or step["note"],
             "request_id": request_id or step["request_id"],
         }
-        self._plan = await self._write(journal.plan_marked, self._plan, index)
+        self._plan = await self.record.write(journal.plan_marked, self._plan, index)
 
     # Asking, waiting, recording
 
@@ -385,27 +306,22 @@ class Run:
             return await self._outcome_of(call, ask)
 
     async def _outcome_of(self, call: Call, ask: Callable[..., Awaitable[str]]) -> Outcome:
-        recorded = self._finished(call)
-        if recorded is not None:
-            return _outcome_from(recorded.result)
-        self._waits += 1
-        try:
-            request_id = await self._attached(ask, call)
-            outcome = await gate.wait_for_outcome(request_id)
-        finally:
-            self._waits -= 1
-        kept = _outcome_as_json(outcome)
-        await self._write(journal.answered, call, request_id, kept, self._going_on())
-        self.replay.remember(call, StepStatus.DONE, result=kept)
-        return outcome
+        if (recorded := self.record.finished(call)) is None:
+            with self.record.waiting():
+                request_id = await self._attached(ask, call)
+                outcome = await gate.wait_for_outcome(request_id)
+            kept = _outcome_as_json(outcome)
+            await self.record.write(journal.answered, call, request_id, kept, self.record.going_on())
+            recorded = self.replay.remember(call, StepStatus.DONE, result=kept)
+        return _outcome_from(recorded.result)
 
     async def _attached(self, ask: Callable[..., Awaitable[str]], call: Call) -> UUID:
         """The request that this call waits for: the one on record, or a new one."""
         recorded = self.replay.of(call)
         if recorded is None or recorded.request_id is None:
             return await self._noted(call, UUID(await self._opened(ask, call)))
-        if self._status is not RunStatus.WAITING:
-            await self._write(journal.went_on, self._going_on())
+        if self.record.status is not RunStatus.WAITING:
+            await self.record.write(journal.went_on, self.record.going_on())
         return recorded.request_id
 
     async def _opened(self, ask: Callable[..., Awaitable[str]], call: Call) -> str:
@@ -419,7 +335,7 @@ class Run:
 
     async def _noted(self, call: Call, request_id: UUID) -> UUID:
         try:
-            await self._write(journal.asked, call, request_id, self._going_on())
+            await self.record.write(journal.asked, call, request_id, self.record.going_on())
         except Fenced:
             # The run's new owner finds this request by its key; but if the run has ended, nobody does.
             if await in_database(journal.has_ended, self.id):
@@ -428,24 +344,6 @@ class Run:
             raise
         self.replay.remember(call, StepStatus.OPEN, request_id=request_id)
         return request_id
-
-    def _finished(self, call: Call) -> Any:
-        recorded = self.replay.of(call)
-        return recorded if recorded is not None and recorded.finished else None
-
-    def _going_on(self) -> RunStatus:
-        """The status from now on: waiting while any request is waited for."""
-        self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
-        return self._status
-
-    async def _write(
-        self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        self.replay.check()
-        try:
-            return await journal.on_record(write, self._owned, *args, **kwargs)
-        except Fenced as error:
-            self.replay.end(error)
 
 
 async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
@@ -469,20 +367,6 @@ async def _to_the_end(asking: Awaitable[str]) -> str:
     except asyncio.CancelledError:
         await asyncio.wait([asked], timeout=LAST_QUESTION)
         raise
-
-
-def _result_of(step: Recorded) -> Any:
-    if step.status == StepStatus.FAILED:
-        raise StepFailed(step.error)
-    return step.result
-
-
-def _in_thread(deed: Callable[[], Any]) -> Any:
-    close_old_connections()
-    try:
-        return deed()
-    finally:
-        close_old_connections()
 
 
 def _check_speaker(agent: str) -> None:
@@ -515,5 +399,6 @@ def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcome_from(value: Mapping[str, Any]) -> Outcome:
+    """A copy: what the run does to its arguments is not on record."""
     at = value["decided_at"]
-    return Outcome(**{**value, "decided_at": None if at is None else datetime.fromisoformat(at)})
+    return Outcome(**{**deepcopy(value), "decided_at": None if at is None else datetime.fromisoformat(at)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -187,6 +188,21 @@ def test_a_check_of_its_own_refuses_before_anything_starts() -> None:
     with pytest.raises(InvalidInput, match="no agent 'x'") as refused:
         find_orchestration("catalog_checked").checked(None)
     assert refused.value.field == "steps[0].agent"
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), GeneratorExit(), StopIteration()])
+def test_a_check_can_fail_and_nothing_else(error: BaseException) -> None:
+    """It runs in servers, on whichever of their threads a run is started."""
+
+    def check(arguments: Any) -> None:
+        raise error
+
+    @orchestration("catalog_check_exits", check=check)
+    async def checked(run: Any) -> None: ...
+
+    found = find_orchestration("catalog_check_exits")
+    with ThreadPoolExecutor(1) as threads, pytest.raises(RuntimeError, match=type(error).__name__):
+        threads.submit(found.checked, None).result()
 
 
 def test_a_name_belongs_to_one_function() -> None:

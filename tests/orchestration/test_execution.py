@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ from approvals.exceptions import Unavailable
 from orchestration import OrchestrationManager, Rejected, Run, journal, models, orchestration, selectors
 from orchestration.engines import hand_over
 from orchestration.engines.local import LocalEngine
-from orchestration.exceptions import WORDS_LIMIT, Fenced, ReplayMismatch, plain_words
+from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.execution import Execution
 from orchestration.journal import Ownership
 from orchestration.runtime import Runtime
@@ -77,6 +78,104 @@ async def test_an_error_fails_the_run_in_plain_words(
     assert (run["status"], run["reason"]) == ending[:2]
     assert ending[2] in (None, run["error"])
     assert run["result"] is None
+
+
+class Own(BaseException): ...
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise Own
+
+
+class Coded(OrchestrationError):
+    """Without what its base sets up, and with a code that is too long for the record."""
+
+    code = "a code that has more characters than a reason may have"
+
+    def __init__(self) -> None: ...
+
+
+UNUSUAL: dict[str, Callable[[], BaseException]] = {
+    "keyboard": KeyboardInterrupt,
+    "exit": lambda: SystemExit(2),
+    "generator": GeneratorExit,
+    "own": Own,
+    "group": lambda: BaseExceptionGroup("2", [Own(), KeyboardInterrupt()]),
+    "unspeakable": Unspeakable,
+    "coded": Coded,
+    "cancelled": asyncio.CancelledError,
+    "stop": StopIteration,
+    "fenced": lambda: Fenced("by itself"),
+    "rejected": lambda: Rejected("without outcome", outcome=None),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("error", UNUSUAL)
+@pytest.mark.parametrize("where", ["body", "task", "step", "thread", "group of a step", "task of a step"])
+async def test_whatever_the_code_of_a_run_raises_ends_that_run_only(
+    runtime: Runtime, error: str, where: str
+) -> None:
+    """It is recorded, once and for good; the server goes on, and nothing starts over."""
+    lives = Counter[str]()
+
+    async def fail() -> None:
+        raise UNUSUAL[error]()
+
+    def fail_in_thread() -> None:
+        raise UNUSUAL[error]()
+
+    async def fail_in_task() -> None:
+        await asyncio.create_task(fail())
+
+    async def fail_in_group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+        if error == "cancelled":  # which a group takes for a task that was not needed any more
+            raise asyncio.CancelledError
+
+    functions: dict[str, Callable[[], Any]] = {
+        "step": fail,
+        "thread": fail_in_thread,
+        "group of a step": fail_in_group,
+        "task of a step": fail_in_task,
+    }
+
+    @orchestration("execution_unusual")
+    async def unusual(run: Run) -> None:
+        lives["lives"] += 1
+        if where == "body":
+            await fail()
+        elif where == "task":
+            await fail_in_group()
+        else:
+            await run.step("fail", functions[where])
+
+    run_id = await runtime.manager.astart("execution_unusual")
+    run = await finished(run_id)
+    in_a_step = where not in ("body", "task")
+    ended = "rejected" if error == "rejected" and not in_a_step else "failed"
+    assert run["status"] == ended
+    assert run["error"]
+    assert (run["reason"] == "step_failed") is in_a_step
+    await runtime.look_everywhere()
+    assert lives == {"lives": 1}
+    steps = await in_database(lambda: list(models.StepRecord.objects.values_list("status", flat=True)))
+    assert steps == (["failed"] if in_a_step else [])
+
+
+async def test_a_run_that_cancels_its_own_task_has_failed(runtime: Runtime) -> None:
+    """Nobody else has cancelled it: it does not go on elsewhere, and fail there."""
+
+    @orchestration("execution_cancels_itself")
+    async def cancels_itself(run: Run) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await run.step("never", str)
+
+    run = await finished(await runtime.manager.astart("execution_cancels_itself"))
+    assert (run["status"], run["reason"]) == ("failed", "cancelled_itself")
 
 
 def test_plain_words_can_always_be_recorded() -> None:
@@ -202,6 +301,43 @@ async def test_a_run_goes_on_from_wherever_it_stopped(runtime: Runtime, owner: U
     assert calls == {"first": 1 + (records < 1), "second": 1 + (records < 6)}
     requests = await in_database(selectors.request_ids_of, run_id)
     assert len(requests) == 2, "asked once each, in both lives"
+
+
+async def test_what_is_recorded_is_what_was_returned_the_first_time_too(
+    runtime: Runtime, owner: User
+) -> None:
+    """A tuple is a list from the beginning, and what the run does to what it was given stays its own: a
+    replay meets the same values, and shows the same plan."""
+    seen: list[Any] = []
+
+    @orchestration("execution_same_values")
+    async def same_values(run: Run) -> Any:
+        pair = await run.step("pair", lambda: (1, {"two": (2,)}))
+        seen.append(deepcopy(pair))
+        pair.append("changed")
+        arguments = (await run.approve("May I?", arguments={"pair": pair}, key="may")).arguments
+        assert arguments is not None
+        seen.append(deepcopy(arguments))
+        arguments["pair"].clear()
+        seen.append((await run.approve("May I?", arguments={"pair": pair}, key="may")).arguments)
+        step = {"title": "Do it", "action": "do", "arguments": {"pair": pair}}
+        await run.show_plan([step])
+        pair.append("once more")
+        await run.mark_step(0, "completed")
+        seen.append(deepcopy(run.plan[0]["arguments"]))
+        return await run.step("after", count, "after")
+
+    calls.clear()
+    run_id = await runtime.manager.astart("execution_same_values", owner=owner)
+    await deciding.adecide(factories.actor(owner), (await asked(run_id))["id"], "approve")
+    assert (await finished(run_id))["status"] == "completed"
+    pair = [1, {"two": [2]}]
+    expected = [pair, *[{"pair": [*pair, "changed"]}] * 3]
+    assert seen == expected
+    await in_database(crash_after, run_id, 2)
+    await runtime.look_everywhere()
+    assert (await finished(run_id))["status"] == "completed"
+    assert seen == expected * 2
 
 
 async def test_a_failure_that_was_handled_replays_as_a_failure(runtime: Runtime) -> None:

@@ -1,0 +1,62 @@
+"""What one run has on record, and its way to write more: whatever it does goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, TypeVar
+
+from orchestration import journal
+from orchestration.exceptions import Fenced
+from orchestration.journal import Call, Claimed, Ownership
+from orchestration.models import RunStatus
+from orchestration.replay import Recorded, Replay
+from orchestration.under_way import StepsUnderWay
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Recorder:
+    """One execution of a run, as it is recorded. Belongs to one event loop."""
+
+    def __init__(self, claimed: Claimed) -> None:
+        self.replay = Replay(claimed.records)
+        self.under_way = StepsUnderWay()
+        self._owned = claimed.ownership
+        self._status = RunStatus(claimed.run.status)
+        self._waits = 0
+
+    @property
+    def status(self) -> RunStatus:
+        """As it is on record."""
+        return self._status
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The run waits for something that is no work of its own."""
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+
+    def going_on(self) -> RunStatus:
+        """The status from now on, as the next write shall have it: waiting while anything is waited for."""
+        self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
+        return self._status
+
+    def finished(self, call: Call) -> Recorded | None:
+        """The call as it is on record, if it is over."""
+        recorded = self.replay.of(call)
+        return recorded if recorded is not None and recorded.finished else None
+
+    async def write(
+        self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return once it is on record. Where the run is not ours to write any more, it is over here."""
+        self.replay.check()
+        try:
+            return await journal.on_record(write, self._owned, *args, **kwargs)
+        except Fenced as error:
+            self.replay.end(error)
