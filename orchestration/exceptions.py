@@ -120,6 +120,12 @@ class Fenced(OrchestrationError):
     code = "fenced"
 
 
+class Cancelled(Fenced):
+    """Somebody has cancelled the run: nothing more may begin."""
+
+    code = "cancelled"
+
+
 WORDS_LIMIT = 2000
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 from approvals import deciding, telemetry
@@ -20,6 +21,7 @@ from orchestration import containment, journal
 from orchestration.catalog import find_orchestration
 from orchestration.containment import Caught, Raised, catch
 from orchestration.exceptions import (
+    Cancelled,
     Fenced,
     OrchestrationError,
     Rejected,
@@ -28,9 +30,12 @@ from orchestration.exceptions import (
 )
 from orchestration.journal import Claimed, Ending
 from orchestration.models import REASON_LIMIT, RunStatus
-from orchestration.runs import Run
+from orchestration.runs import LAST_QUESTION, Run
 
 log = logging.getLogger(__name__)
+
+# Seconds that a run may take to end after it was cancelled, or let go: more than its last question takes.
+ENOUGH = LAST_QUESTION + 1
 
 CANCELLATION = Ending(status=RunStatus.CANCELLED, reason="cancelled")
 
@@ -43,6 +48,7 @@ class Execution:
         self._owned = claimed.ownership
         self._threads = threads
         self._running: asyncio.Task[Caught[Ending]] | None = None
+        self._enough: asyncio.Future[None] | None = None
         self._run: Run | None = None
         self._cancelled = claimed.run.cancel_requested_at is not None
         self._left = False
@@ -85,17 +91,27 @@ class Execution:
         await in_database(withdraw_requests, self.run_id)
 
     def cancel(self) -> None:
-        """End the run where it is. Too late where its end is being recorded; once is enough."""
+        """End the run where it is: all that its code calls is refused, and the end does not wait long for it.
+
+        Too late where its end is being recorded; once is enough.
+        """
         if self._cancelled:
             return
         self._cancelled = True
+        if self._run is not None:
+            self._run.record.cancel(Cancelled(f"Run {self.run_id} is cancelled."))
         if self._running is not None:
             self._running.cancel()
+            asyncio.get_running_loop().call_later(ENOUGH, self._wait_no_more)
+
+    def _wait_no_more(self) -> None:
+        if self._enough is not None and not self._enough.done():
+            self._enough.set_result(None)
 
     def let_go(self) -> None:
         """Record nothing any more: what cleans up on the way out would stand where the run goes on later."""
-        if self._run is not None and self._run.replay.over is None:
-            self._run.replay.over = Fenced(f"Run {self.run_id} is left to its next owner.")
+        if self._run is not None:
+            self._run.record.cancel(Fenced(f"Run {self.run_id} is left to its next owner."))
 
     def drain(self) -> None:
         """Let go of the run as soon as no step of it is under way, which may be at once; none begins now."""
@@ -122,10 +138,10 @@ class Execution:
         run = self._run = Run(self._claimed, self._threads)
         caught = await self._caught(run)
         over = run.replay.over
+        if self._cancelled or isinstance(over, Cancelled):
+            return CANCELLATION
         if isinstance(over, Fenced):
             raise over
-        if self._cancelled:
-            return CANCELLATION
         if over is not None:
             return _ending_of(over)
         if isinstance(caught, Raised):
@@ -136,15 +152,26 @@ class Execution:
     async def _caught(self, run: Run) -> Caught[Ending]:
         """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
         itself, or this process lets go of the run."""
-        containment.contain_tasks(asyncio.get_running_loop())
-        self._running = asyncio.create_task(catch(self._called(run)))
+        loop = asyncio.get_running_loop()
+        containment.contain_tasks(loop)
+        self._running = running = loop.create_task(catch(self._called(run)))
+        self._enough = loop.create_future()
+        either: list[asyncio.Future[Any]] = [running, self._enough]
         try:
-            await asyncio.wait([self._running])
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            running.cancel()
+            await asyncio.wait([running], timeout=ENOUGH)
             raise
-        return Raised(asyncio.CancelledError()) if self._running.cancelled() else self._running.result()
+        finally:
+            self._running = None
+            if not running.done():
+                log.error("run goes on without leave run=%s task=%r", self.run_id, running)
+                _stubborn.add(running)
+                running.add_done_callback(_stubborn.discard)
+        if not running.done() or running.cancelled():
+            return Raised(asyncio.CancelledError())
+        return running.result()
 
     async def _called(self, run: Run) -> Ending:
         containment.enter_run()
@@ -161,13 +188,15 @@ class Execution:
 
 
 def withdraw_requests(run_id: UUID) -> None:
-    """Take back what an ended run still asks: nobody waits for it. Repeating this is harmless."""
-    if not journal.has_ended(run_id):
+    """Take back what a run that has ended, or is cancelled, still asks. Repeating this is harmless."""
+    ended = journal.has_ended(run_id)
+    if not journal.asks_no_more(run_id):
         return  # it was resumed meanwhile, and waits for what it asks
     for request in approvals_selectors.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
             deciding.withdraw(Actor.program(), request.pk, "The run has ended.")
-    journal.tidied(run_id)
+    if ended:
+        journal.tidied(run_id)
 
 
 def _ending_of(error: BaseException) -> Ending:
@@ -203,3 +232,7 @@ def _reason(error: BaseException) -> str:
 
 def _failure(reason: str, text: str) -> Ending:
     return Ending(status=RunStatus.FAILED, reason=reason, error=text)
+
+
+# The code of runs that ended without it; held, because nothing else may hold its tasks.
+_stubborn: set[asyncio.Task[Caught[Ending]]] = set()

@@ -26,7 +26,7 @@ from approvals import hints
 from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
 from approvals.statements import bound_the_transaction
-from orchestration.exceptions import AlreadyFinished, Fenced, KeyConflict, UnknownRun
+from orchestration.exceptions import AlreadyFinished, Cancelled, Fenced, KeyConflict, UnknownRun
 from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
 from orchestration.selectors import UNOWNED
@@ -212,7 +212,7 @@ def step_as_begun(run_id: UUID, key: str) -> StepRecord:
 
 
 def step_done(owned: Ownership, call: Call, result: Any) -> None:
-    with _writing(owned):
+    with _writing(owned, begins=False):
         _put(owned, call, status=StepStatus.DONE, result=result)
 
 
@@ -222,7 +222,7 @@ def step_to_retry(owned: Ownership, call: Call, error: str) -> None:
 
 
 def step_failed(owned: Ownership, call: Call, error: str) -> None:
-    with _writing(owned):
+    with _writing(owned, begins=False):
         _put(owned, call, status=StepStatus.FAILED, error=error)
 
 
@@ -292,6 +292,7 @@ def ended(owned: Ownership, ending: Ending) -> None:
     """Record how the run ended: once, for good."""
     with _writing(
         owned,
+        begins=False,
         status=ending.status,
         reason=ending.reason,
         result=ending.result,
@@ -309,6 +310,11 @@ def _has_open_requests(run_id: UUID) -> bool:
 
 def has_ended(run_id: UUID) -> bool:
     return not Run.objects.filter(pk=run_id, status__in=OPEN).exists()
+
+
+def asks_no_more(run_id: UUID) -> bool:
+    """It has ended, or is cancelled: whatever it had asked is to be taken back."""
+    return not Run.objects.filter(pk=run_id, status__in=OPEN, cancel_requested_at__isnull=True).exists()
 
 
 def tidied(run_id: UUID) -> None:
@@ -404,12 +410,18 @@ def short_transaction(*, durable: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(owned: Ownership, **changes: Any) -> Iterator[None]:
-    """A transaction that holds only while the epoch is ours and the run is open; else Fenced."""
+def _writing(owned: Ownership, *, begins: bool = True, **changes: Any) -> Iterator[None]:
+    """A transaction that holds only while the epoch is ours and the run is open; else Fenced.
+
+    What `begins` something is refused as Cancelled, too, from the moment on in which that is on record.
+    """
     with short_transaction(durable=True):
         # First of all: the row's lock keeps a takeover waiting until this write is through.
         current = Run.objects.filter(pk=owned.run_id, epoch=owned.epoch, status__in=OPEN)
-        if not current.update(changed_at=Now(), **changes):
+        writable = current.filter(cancel_requested_at__isnull=True) if begins else current
+        if not writable.update(changed_at=Now(), **changes):
+            if current.exists():
+                raise Cancelled(f"Run {owned.run_id} is cancelled.")
             raise Fenced(f"Run {owned.run_id} is no longer written by its epoch {owned.epoch}.")
         _hint([owned.run_id])
         yield

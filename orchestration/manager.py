@@ -18,7 +18,7 @@ from approvals import hints
 from approvals import selectors as approvals_selectors
 from approvals.commands import Actor
 from approvals.database import LOST, in_database
-from approvals.exceptions import InvalidRequest
+from approvals.exceptions import Busy, InvalidRequest, Unavailable
 from approvals.payloads import checked_text
 from approvals.waiting.room import waiting_room
 from orchestration import journal, selectors
@@ -114,8 +114,12 @@ class OrchestrationManager:
         run = _run_to_change(actor, run_id)
         if run.status not in OPEN:
             return False
-        if journal.request_cancel(run.pk, actor.user_id):
+        journal.request_cancel(run.pk, actor.user_id)
+        try:
+            # Not only when its process has stopped it: from now on that can record no answer.
             withdraw_requests(run.pk)
+        except (Busy, Unavailable) as error:  # whoever ends the run does it then
+            log.warning("requests of a cancelled run not withdrawn yet run=%s error=%s", run.pk, error)
         return True
 
     async def acancel(self, actor: Actor, run_id: UUID | str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, TypeVar
@@ -16,6 +17,10 @@ from orchestration.under_way import StepsUnderWay
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Seconds before a call of a run that is over is refused.
+FIRST_PAUSE = 0.001
+LONGEST_PAUSE = 1.0
+
 
 class Recorder:
     """One execution of a run, as it is recorded. Belongs to one event loop."""
@@ -26,6 +31,7 @@ class Recorder:
         self._owned = claimed.ownership
         self._status = RunStatus(claimed.run.status)
         self._waits = 0
+        self._refusals = 0
 
     @property
     def status(self) -> RunStatus:
@@ -51,6 +57,21 @@ class Recorder:
         recorded = self.replay.of(call)
         return recorded if recorded is not None and recorded.finished else None
 
+    def cancel(self, error: Fenced) -> None:
+        """From now on refuse whatever the run's code calls, as cancelled: `error` says why."""
+        self.replay.over = self.replay.over or error
+
+    async def admit(self) -> None:
+        """Return if the run may go on; else raise why not, a moment later each time.
+
+        Code that catches that and tries again must not keep the event loop for itself.
+        """
+        if self.replay.over is not None:
+            pause = min(FIRST_PAUSE * 2**self._refusals, LONGEST_PAUSE)
+            self._refusals = min(self._refusals + 1, 20)
+            await asyncio.sleep(pause)
+            self.replay.check()
+
     async def write(
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -59,4 +80,5 @@ class Recorder:
         try:
             return await journal.on_record(write, self._owned, *args, **kwargs)
         except Fenced as error:
-            self.replay.end(error)
+            self.cancel(error)
+            raise asyncio.CancelledError(error.detail) from error

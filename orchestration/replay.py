@@ -7,6 +7,7 @@ such a refusal the run is over: whatever else it tries is refused with the same 
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 import enum
@@ -22,7 +23,7 @@ from typing import Any, Never
 
 from approvals.payloads import checked_text
 from approvals.questions import MARK
-from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatch
+from orchestration.exceptions import Fenced, NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.journal import Call
 from orchestration.models import StepRecord, StepStatus
 
@@ -112,6 +113,10 @@ class Replay:
         return recorded
 
     def check(self) -> None:
+        """Raise if the run is over here: the error that ended it, or CancelledError where it is cancelled or
+        goes on elsewhere, which is nothing for its code to handle."""
+        if isinstance(self.over, Fenced):
+            raise asyncio.CancelledError(self.over.detail)
         if self.over is not None:
             raise self.over.with_traceback(None)  # it would grow with each time
 

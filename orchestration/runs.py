@@ -27,7 +27,6 @@ from approvals.payloads import checked_json, checked_text
 from approvals.questions import REVIEWERS
 from orchestration import interruptions, journal
 from orchestration.exceptions import (
-    Fenced,
     Interrupted,
     Rejected,
     ReplayMismatch,
@@ -162,6 +161,7 @@ class Run:
         """Leave a message on the run's record; its page shows it at once."""
         _check_speaker(agent)
         checked_text(text, "text", max_length=TEXT_LIMIT)
+        await self.record.admit()
         with self.replay.calling("say", agent, key, text) as call:
             if self.record.finished(call) is None:
                 await self.record.write(journal.said, call, agent, text, self.record.going_on())
@@ -174,6 +174,7 @@ class Run:
         Where the record already has the whole message, `speak.text` has it too, and chunks are dropped.
         """
         _check_speaker(agent)
+        await self.record.admit()
         with self.replay.calling("speak", agent, key, None) as call:
             recorded = self.record.finished(call)
             if recorded is not None:
@@ -224,6 +225,7 @@ class Run:
         checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
         terms = repetition(retries, idempotent)
         deed = partial(function, *args, **kwargs)
+        await self.record.admit()
         with self.replay.calling("step", name, key, [args, kwargs]) as call:
             return await self._steps.perform(call, deed, terms)
 
@@ -265,7 +267,7 @@ class Run:
 
     async def show_plan(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Show what is going to happen: a mapping with title, agent, action, arguments for each step."""
-        self.replay.check()
+        await self.record.admit()
         self._plans_shown += 1
         if self._plans_shown <= self._plan_round:
             return  # a replay: this plan or a later one is shown already, and how far it got
@@ -277,7 +279,7 @@ class Run:
         self, index: int, state: StepState | str, note: str = "", *, request_id: str | None = None
     ) -> None:
         """Say where a step of the plan is. What is over stays over, unless a new plan is shown."""
-        self.replay.check()
+        await self.record.admit()
         if self._plans_shown < self._plan_round:
             return  # a replay of an earlier plan
         step = self._plan[index]
@@ -302,6 +304,7 @@ class Run:
         *,
         former: object,
     ) -> Outcome:
+        await self.record.admit()
         with self.replay.calling(kind, title, key, meaning, former=former) as call:
             return await self._outcome_of(call, ask)
 
@@ -336,9 +339,9 @@ class Run:
     async def _noted(self, call: Call, request_id: UUID) -> UUID:
         try:
             await self.record.write(journal.asked, call, request_id, self.record.going_on())
-        except Fenced:
+        except asyncio.CancelledError:
             # The run's new owner finds this request by its key; but if the run has ended, nobody does.
-            if await in_database(journal.has_ended, self.id):
+            if self.replay.over is not None and await in_database(journal.asks_no_more, self.id):
                 with suppress(ApprovalError):
                     await gate.withdraw(request_id, "The run has ended.")
             raise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,9 +16,20 @@ from django.utils.timezone import now
 from approvals import deciding, gate
 from approvals.commands import Actor
 from approvals.database import in_database
-from orchestration import OrchestrationManager, Run, StepFailed, agent, orchestration, selectors
+from approvals.selectors import open_requests_of
+from orchestration import (
+    OrchestrationManager,
+    Run,
+    StepFailed,
+    agent,
+    execution,
+    journal,
+    orchestration,
+    selectors,
+)
 from orchestration.exceptions import (
     AlreadyFinished,
+    Cancelled,
     InvalidInput,
     KeyConflict,
     NotPermitted,
@@ -26,6 +38,7 @@ from orchestration.exceptions import (
 )
 from orchestration.execution import withdraw_requests
 from orchestration.models import Run as RunRow
+from orchestration.models import RunStatus, StepRecord
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -165,6 +178,145 @@ async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, ow
     assert (run["status"], run["result"]) == ("cancelled", None)
     async with asyncio.timeout(patience()):  # a worker hears of it when it is on record
         await cleaned.wait()
+
+
+@pytest.mark.parametrize("caught", [Exception, BaseException])
+async def test_a_cancelled_run_can_do_nothing_more(
+    runtime: Runtime, owner: User, caught: type[BaseException]
+) -> None:
+    """Whatever its code catches: each of its calls raises, and nothing more is asked, said or done."""
+    refused: list[str] = []
+    over = asyncio.Event()
+
+    @orchestration("manager_goes_on")
+    async def goes_on(run: Run) -> str:
+        await run.show_plan([{"title": "Ask"}])
+
+        async def speak() -> None:
+            async with run.speaking("worker") as speaking:
+                await speaking("still here")
+
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "approve": lambda: run.approve("And this?"),
+            "ask": lambda: run.ask("What?"),
+            "say": lambda: run.say("worker", "still here"),
+            "speak": speak,
+            "step": lambda: run.step("step", str),
+            "plan": lambda: run.show_plan([]),
+            "mark": lambda: run.mark_step(0, "completed"),
+        }
+        try:
+            await run.approve("May I?")
+        except asyncio.CancelledError:
+            for name, call in calls.items():
+                try:
+                    await call()
+                except asyncio.CancelledError:
+                    refused.append(name)
+        try:
+            while True:
+                try:
+                    await run.approve("Or this?")
+                except caught:
+                    refused.append("again")
+                    if len(refused) > 10:
+                        break
+        finally:
+            over.set()
+        return "done anyway"
+
+    run_id = await runtime.manager.astart("manager_goes_on", owner=owner)
+    request = await asked(run_id)
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    run = await finished(run_id)
+    assert (run["status"], run["result"]) == ("cancelled", None)
+    async with asyncio.timeout(30):  # a worker hears of it when it is on record
+        await over.wait()
+    assert refused[:7] == ["approve", "ask", "say", "speak", "step", "plan", "mark"]
+    assert refused[7:] == ([] if caught is Exception else ["again"] * 4)
+    assert await in_database(selectors.request_ids_of, run_id) == [UUID(request["id"])]
+    assert [each.pk for each in await in_database(open_requests_of, str(run_id))] == []
+    assert await in_database(selectors.messages_of, run_id) == []
+
+
+async def test_what_a_cancelled_run_asked_is_taken_back_before_it_ends(runtime: Runtime, owner: User) -> None:
+    """However long its code takes to notice."""
+    may_end, swallowed = asyncio.Event(), asyncio.Event()
+
+    @orchestration("manager_takes_its_time")
+    async def takes_its_time(run: Run) -> None:
+        try:
+            await run.approve("May I?")
+        except asyncio.CancelledError:
+            swallowed.set()
+            await may_end.wait()
+
+    run_id = await runtime.manager.astart("manager_takes_its_time", owner=owner)
+    request = await asked(run_id)
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    assert (await gate.aoutcome(request["id"])).withdrawn
+    async with asyncio.timeout(30):
+        await swallowed.wait()
+    may_end.set()
+    assert (await finished(run_id))["status"] == "cancelled"
+
+
+async def test_a_cancelled_run_ends_even_if_its_code_does_not(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is on record; what its code still does concerns nobody."""
+    monkeypatch.setattr(execution, "ENOUGH", 0.0)
+    may_end, swallowed = asyncio.Event(), asyncio.Event()
+
+    @orchestration("manager_never_ends")
+    async def never_ends(run: Run) -> None:
+        while not may_end.is_set():
+            try:
+                await may_end.wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+
+    run_id = await runtime.manager.astart("manager_never_ends", owner=owner)
+    await until(run_id, lambda event: event.data.get("run", {}).get("status") == "running")
+    await runtime.manager.acancel(factories.actor(owner), run_id)
+    assert (await finished(run_id))["status"] == "cancelled"
+    async with asyncio.timeout(30):
+        await swallowed.wait()
+    may_end.set()
+
+
+async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_record(
+    process: Processes, owner: User
+) -> None:
+    """Before the run's process has heard of it; what a step under way came to is recorded."""
+
+    @orchestration("manager_waits")
+    async def waits(run: Run) -> None:
+        await asyncio.Event().wait()
+
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("manager_waits", owner=owner)
+    owned = journal.Ownership(run_id, 1)
+    step = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
+    await in_database(journal.step_started, owned, step, RunStatus.RUNNING)
+    await in_database(journal.request_cancel, run_id, owner.pk)
+    await in_database(journal.step_done, owned, step, 1)
+    after = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
+    begins: list[tuple[Any, ...]] = [
+        (journal.step_started, after, RunStatus.RUNNING),
+        (journal.asked, after, run_id, RunStatus.WAITING),
+        (journal.answered, after, run_id, {}, RunStatus.RUNNING),
+        (journal.said, after, "a", "x", RunStatus.RUNNING),
+        (journal.speech_begun, after, "a", RunStatus.RUNNING),
+        (journal.plan_shown, 1, []),
+        (journal.went_on, RunStatus.RUNNING),
+    ]
+    for write, *arguments in begins:
+        with pytest.raises(Cancelled):
+            await in_database(write, owned, *arguments)
+    steps = await in_database(lambda: list(StepRecord.objects.values_list("key", "status")))
+    assert steps == [("a#1", "done")]
+    await in_database(journal.ended, owned, journal.Ending(status=RunStatus.CANCELLED, reason="cancelled"))
 
 
 async def test_a_request_on_its_way_to_the_record_is_taken_back_too(
