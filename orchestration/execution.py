@@ -30,7 +30,8 @@ from orchestration.exceptions import (
 )
 from orchestration.journal import Claimed, Ending
 from orchestration.models import REASON_LIMIT, RunStatus
-from orchestration.runs import LAST_QUESTION, Run
+from orchestration.questions import LAST_QUESTION
+from orchestration.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class Execution:
         if self._cancelled:
             return CANCELLATION
         run = self._run = Run(self._claimed, self._threads)
+        run.record.executed_by(asyncio.current_task())
         caught = await self._caught(run)
         over = run.replay.over
         if self._cancelled or isinstance(over, Cancelled):

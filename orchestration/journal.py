@@ -236,6 +236,20 @@ def answered(owned: Ownership, call: Call, request_id: UUID, outcome: Any, statu
         _put(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
 
 
+def wait_cancelled(
+    owned: Ownership,
+    call: Call,
+    step: StepStatus,
+    waits: int,
+    status: RunStatus,
+    *,
+    request_id: UUID | None = None,
+) -> None:
+    """The run did not wait any longer, for so many times by now, and goes on."""
+    with _writing(owned, status=status):
+        _put(owned, call, status=step, cancelled_waits=waits, request_id=request_id)
+
+
 def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
     with _writing(owned, status=status):
         if not _is_done(owned, call):  # a repeated write says it once
@@ -385,7 +399,10 @@ def _forget_the_unfinished(run_id: UUID) -> None:
     under_way = Q(status__in=(StepStatus.RETRYING, StepStatus.OPEN))
     under_way |= Q(status=StepStatus.STARTED) & ~Q(kind="step")
     stopped = Q(kind="interrupted", status=StepStatus.FAILED)
-    records.filter(under_way | in_the_end | stopped).delete()
+    unfinished = records.filter(under_way | in_the_end | stopped)
+    unfinished.filter(cancelled_waits=0).delete()
+    # That the run did not wait any longer, it went on from.
+    unfinished.filter(cancelled_waits__gt=0).update(status=StepStatus.GIVEN_UP, finished_at=None)
 
 
 def _as_before(step: dict[str, Any]) -> dict[str, Any]:

@@ -30,11 +30,12 @@ FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus
 
 class StepStatus(models.TextChoices):
     """`started`: may have had its effect, but no result is on record; `retrying`: its function raised, and is
-    to be called again; `open`: a person is asked."""
+    to be called again; `open`: a person is asked; `given_up`: the run did not wait for the answer."""
 
     STARTED = "started"
     RETRYING = "retrying"
     OPEN = "open"
+    GIVEN_UP = "given_up", "Given up"
     DONE = "done"
     FAILED = "failed"
 
@@ -146,6 +147,8 @@ class StepRecord(models.Model):
     error = models.TextField(blank=True)
     attempts = models.PositiveIntegerField(default=1)
     begun_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    # So many of its waits, the first ones, were cancelled: a replay waits until they are cancelled again.
+    cancelled_waits = models.PositiveIntegerField(default=0, db_default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 

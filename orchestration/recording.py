@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Never, ParamSpec, TypeVar
 
 from orchestration import journal
 from orchestration.exceptions import Fenced
@@ -31,12 +31,8 @@ class Recorder:
         self._owned = claimed.ownership
         self._status = RunStatus(claimed.run.status)
         self._waits = 0
+        self._execution: asyncio.Task[Any] | None = None
         self._refusals = 0
-
-    @property
-    def status(self) -> RunStatus:
-        """As it is on record."""
-        return self._status
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -51,6 +47,28 @@ class Recorder:
         """The status from now on, as the next write shall have it: waiting while anything is waited for."""
         self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
         return self._status
+
+    def executed_by(self, task: asyncio.Task[Any] | None) -> None:
+        """The task that executes the run: where that is cancelled, this process lets go of it."""
+        self._execution = task
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run goes on here: what is cancelled now, its own code has cancelled."""
+        leaving = self._execution is not None and self._execution.cancelling() > 0
+        return self.replay.over is None and not leaving
+
+    async def note_waiting(self) -> None:
+        """Have on record that the run waits, where that needs a write of its own."""
+        if self._status is not RunStatus.WAITING:
+            await self.write(journal.went_on, self.going_on())
+
+    async def wait_until_cancelled(self) -> Never:
+        """Wait for what never comes: the record has it that this wait is cancelled."""
+        with self.waiting():
+            await self.note_waiting()
+            await asyncio.get_running_loop().create_future()
+        raise RuntimeError("What nobody holds has been set.")
 
     def finished(self, call: Call) -> Recorded | None:
         """The call as it is on record, if it is over."""
@@ -71,6 +89,14 @@ class Recorder:
             self._refusals = min(self._refusals + 1, 20)
             await asyncio.sleep(pause)
             self.replay.check()
+
+    async def replayed(self, call: Call) -> Recorded | None:
+        """The call as it is on record, if it is over. Other tasks of the run have their turn first, as they
+        had when it happened: what began before this returned then, begins before it returns now."""
+        recorded = self.finished(call)
+        if recorded is not None:
+            await asyncio.sleep(0)
+        return recorded
 
     async def write(
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs

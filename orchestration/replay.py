@@ -15,6 +15,7 @@ import hashlib
 import json
 import uuid
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ class Recorded:
     request_id: uuid.UUID | None = None
     result: Any = None
     error: str = ""
+    cancelled_waits: int = 0
 
     @property
     def finished(self) -> bool:
@@ -59,6 +61,8 @@ class Replay:
         }
         self._position = 0
         self._in_flight: set[str] = set()
+        # How often each key was used in this execution.
+        self._begun: Counter[str] = Counter()
         self._numbered: Call | None = None
         self.over: OrchestrationError | None = None
 
@@ -97,6 +101,7 @@ class Replay:
     @contextmanager
     def _under_way(self, call: Call) -> Iterator[None]:
         self._in_flight.add(call.key)
+        self._begun[call.key] += 1
         try:
             yield
         finally:
@@ -107,10 +112,23 @@ class Replay:
     def of(self, call: Call) -> Recorded | None:
         return self._by_key.get(call.key)
 
-    def remember(self, call: Call, status: StepStatus, **values: Any) -> Recorded:
+    def begun(self, call: Call) -> int:
+        """How often calls with its key have begun in this execution."""
+        return self._begun[call.key]
+
+    def cancelled_waits(self, call: Call) -> int:
+        """How many of these, the first ones, had their waits cancelled, as the record has it."""
+        recorded = self.of(call)
+        return 0 if recorded is None else recorded.cancelled_waits
+
+    def was_cancelled(self, call: Call) -> bool:
+        """Whether this call is one of those."""
+        return self.begun(call) <= self.cancelled_waits(call)
+
+    def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
         """Keep what was just recorded: a key that is used again finds it."""
-        recorded = self._by_key[call.key] = Recorded(call=call, status=status, **values)
-        return recorded
+        values = {"cancelled_waits": self.cancelled_waits(call), **values}
+        self._by_key[call.key] = Recorded(call=call, status=status, **values)
 
     def check(self) -> None:
         """Raise if the run is over here: the error that ended it, or CancelledError where it is cancelled or
@@ -211,7 +229,12 @@ def _recorded(row: StepRecord) -> Recorded:
         attempt=row.attempts,
     )
     return Recorded(
-        call=call, status=row.status, request_id=row.request_id, result=row.result, error=row.error
+        call=call,
+        status=row.status,
+        request_id=row.request_id,
+        result=row.result,
+        error=row.error,
+        cancelled_waits=row.cancelled_waits,
     )
 
 

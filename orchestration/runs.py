@@ -6,48 +6,33 @@ waited for again, and the first call without a record is where it goes on; see r
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
-from copy import deepcopy
-from dataclasses import asdict
-from datetime import datetime
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from approvals import gate, questions
-from approvals.database import LOST, in_database
-from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
+from approvals.database import in_database
 from approvals.gate import OMITTED
 from approvals.lifecycle import Kind, Outcome
 from approvals.payloads import checked_json, checked_text
 from approvals.questions import REVIEWERS
 from orchestration import interruptions, journal
-from orchestration.exceptions import (
-    Interrupted,
-    Rejected,
-    ReplayMismatch,
-    TimedOut,
-    Withdrawn,
-)
+from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
 from orchestration.interruptions import Way
 from orchestration.journal import Call, Claimed
-from orchestration.models import RunStatus, StepStatus
+from orchestration.models import StepStatus
 from orchestration.plans import OVER, StepState
+from orchestration.questions import Ask, Questions
 from orchestration.recording import Recorder
 from orchestration.repetition import repetition
 from orchestration.speech import Speech
 from orchestration.steps import Steps
 
-log = logging.getLogger(__name__)
-
 NAME_LIMIT = 100
 TEXT_LIMIT = 1_000_000
-# Seconds that a cancelled run may take to finish asking.
-LAST_QUESTION = 5.0
 
 
 class Run:
@@ -63,7 +48,7 @@ class Run:
         self.under_way = self.record.under_way
         self._steps = Steps(self.id, self.record, threads, self._decision_about)
         # A resumed run asks anew what was open when it failed.
-        self._key_suffix = f"/{row.resumed}" if row.resumed else ""
+        self._questions = Questions(self.id, self.record, f"/{row.resumed}" if row.resumed else "")
         self._plan: list[dict[str, Any]] = row.plan
         self._plan_round: int = row.plan_round
         self._plans_shown = 0
@@ -87,10 +72,13 @@ class Run:
         timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         on_timeout: str = "reject",
         key: str | None = None,
+        keep_open: bool = False,
     ) -> Outcome:
         """Have exactly `arguments` approved; returns the outcome if so, else raises Rejected with it.
 
         `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner.
+        Where this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn;
+        with `keep_open` it stays, and another call with the same `key` waits for it.
         """
         terms = {
             "arguments": arguments,
@@ -102,7 +90,9 @@ class Run:
         }
         ask = partial(gate.aopen_approval, title, details=details, **terms)
         meaning = gate.meaning(Kind.APPROVAL, title, terms)
-        outcome = await self._asked(ask, "approve", title, key, meaning, former=arguments or {})
+        outcome = await self._asked(
+            ask, "approve", title, key, meaning, former=arguments or {}, keep_open=keep_open
+        )
         if outcome.approved:
             return outcome
         if outcome.withdrawn:
@@ -122,8 +112,12 @@ class Run:
         assignees: Collection[Any] | None = None,
         timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         key: str | None = None,
+        keep_open: bool = False,
     ) -> Any:
-        """Ask a question, return the answer; TimedOut where the deadline passed and there is no default."""
+        """Ask a question, return the answer; TimedOut where the deadline passed and there is no default.
+
+        `keep_open` is as for `approve`.
+        """
         terms = {
             "choices": choices if choices is None else list(choices),
             "multiple": multiple,
@@ -134,12 +128,27 @@ class Run:
         ask = partial(gate.aopen_clarification, title, details=details, **terms)
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
         former = [terms["choices"], multiple, schema]
-        outcome = await self._asked(ask, "ask", title, key, meaning, former=former)
+        outcome = await self._asked(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
         if outcome.withdrawn:
             raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
         if outcome.timed_out and outcome.answer is None:
             raise TimedOut(f"{title}: nobody answered in time", outcome=outcome)
         return outcome.answer
+
+    async def _asked(
+        self,
+        ask: Ask,
+        kind: str,
+        title: str,
+        key: str | None,
+        meaning: object,
+        *,
+        former: object,
+        keep_open: bool,
+    ) -> Outcome:
+        await self.record.admit()
+        with self.replay.calling(kind, title, key, meaning, former=former) as call:
+            return await self._questions.outcome(call, ask, keep_open=keep_open)
 
     def _terms(self, assignees: Collection[Any] | None, timeout: float | None) -> dict[str, Any]:
         if assignees is None:
@@ -163,7 +172,7 @@ class Run:
         checked_text(text, "text", max_length=TEXT_LIMIT)
         await self.record.admit()
         with self.replay.calling("say", agent, key, text) as call:
-            if self.record.finished(call) is None:
+            if await self.record.replayed(call) is None:
                 await self.record.write(journal.said, call, agent, text, self.record.going_on())
                 self.replay.remember(call, StepStatus.DONE)
 
@@ -176,7 +185,7 @@ class Run:
         _check_speaker(agent)
         await self.record.admit()
         with self.replay.calling("speak", agent, key, None) as call:
-            recorded = self.record.finished(call)
+            recorded = await self.record.replayed(call)
             if recorded is not None:
                 yield Speech(None, text=recorded.result)
                 return
@@ -232,7 +241,7 @@ class Run:
     async def _decision_about(self, call: Call, deed: partial[Any]) -> Outcome:
         """What a person says of an interrupted step. If that is to stop, the run is over."""
         with self.replay.within(call, "interrupted", call.attempt - 1) as question:
-            outcome = await self._outcome_of(question, partial(self._ask_about, call, deed))
+            outcome = await self._questions.outcome(question, partial(self._ask_about, call, deed))
             if interruptions.way_of(outcome) is Way.STOP:
                 text = interruptions.how_it_stopped(call.name, outcome)
                 # Not as answered: whoever resumes the run is asked again.
@@ -292,85 +301,6 @@ class Run:
         }
         self._plan = await self.record.write(journal.plan_marked, self._plan, index)
 
-    # Asking, waiting, recording
-
-    async def _asked(
-        self,
-        ask: Callable[..., Awaitable[str]],
-        kind: str,
-        title: str,
-        key: str | None,
-        meaning: object,
-        *,
-        former: object,
-    ) -> Outcome:
-        await self.record.admit()
-        with self.replay.calling(kind, title, key, meaning, former=former) as call:
-            return await self._outcome_of(call, ask)
-
-    async def _outcome_of(self, call: Call, ask: Callable[..., Awaitable[str]]) -> Outcome:
-        if (recorded := self.record.finished(call)) is None:
-            with self.record.waiting():
-                request_id = await self._attached(ask, call)
-                outcome = await gate.wait_for_outcome(request_id)
-            kept = _outcome_as_json(outcome)
-            await self.record.write(journal.answered, call, request_id, kept, self.record.going_on())
-            recorded = self.replay.remember(call, StepStatus.DONE, result=kept)
-        return _outcome_from(recorded.result)
-
-    async def _attached(self, ask: Callable[..., Awaitable[str]], call: Call) -> UUID:
-        """The request that this call waits for: the one on record, or a new one."""
-        recorded = self.replay.of(call)
-        if recorded is None or recorded.request_id is None:
-            return await self._noted(call, UUID(await self._opened(ask, call)))
-        if self.record.status is not RunStatus.WAITING:
-            await self.record.write(journal.went_on, self.record.going_on())
-        return recorded.request_id
-
-    async def _opened(self, ask: Callable[..., Awaitable[str]], call: Call) -> str:
-        try:
-            return await _patiently(partial(ask, key=call.key + self._key_suffix))
-        except KeyConflict as conflict:
-            others = f", with other {', '.join(conflict.differs)}" if conflict.differs else ""
-            self.replay.end(
-                ReplayMismatch(f"At {call.key!r} the run had asked something else before{others}.")
-            )
-
-    async def _noted(self, call: Call, request_id: UUID) -> UUID:
-        try:
-            await self.record.write(journal.asked, call, request_id, self.record.going_on())
-        except asyncio.CancelledError:
-            # The run's new owner finds this request by its key; but if the run has ended, nobody does.
-            if self.replay.over is not None and await in_database(journal.asks_no_more, self.id):
-                with suppress(ApprovalError):
-                    await gate.withdraw(request_id, "The run has ended.")
-            raise
-        self.replay.remember(call, StepStatus.OPEN, request_id=request_id)
-        return request_id
-
-
-async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
-    """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
-    attempt = 0
-    while True:
-        try:
-            return await _to_the_end(ask())
-        except (Busy, Unavailable, *LOST) as error:
-            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
-            attempt += 1
-            log.warning("request not opened retry_in=%s error=%s", pause, error)
-            await asyncio.sleep(pause)
-
-
-async def _to_the_end(asking: Awaitable[str]) -> str:
-    """Ask even if cancelled: the request will be on record, and whoever takes it back must find it."""
-    asked = asyncio.ensure_future(asking)
-    try:
-        return await asyncio.shield(asked)
-    except asyncio.CancelledError:
-        await asyncio.wait([asked], timeout=LAST_QUESTION)
-        raise
-
 
 def _check_speaker(agent: str) -> None:
     checked_text(agent, "agent", max_length=NAME_LIMIT, required=True, one_line=True)
@@ -394,14 +324,3 @@ def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
         "request_id": None,
         "note": "",
     }
-
-
-def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
-    at = outcome.decided_at
-    return asdict(outcome) | {"decided_at": None if at is None else at.isoformat()}
-
-
-def _outcome_from(value: Mapping[str, Any]) -> Outcome:
-    """A copy: what the run does to its arguments is not on record."""
-    at = value["decided_at"]
-    return Outcome(**{**deepcopy(value), "decided_at": None if at is None else datetime.fromisoformat(at)})

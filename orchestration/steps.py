@@ -51,17 +51,21 @@ class Steps:
 
     async def perform(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
         """The step's result: what is on record of it, or will be when this returns. StepFailed likewise."""
-        recorded = self._replay.of(call)
-        if recorded is None or recorded.status == StepStatus.RETRYING:
-            await self._attempt(call, deed, terms)
-        elif recorded.status == StepStatus.STARTED:
-            await self._go_on_after_interruption(call, deed, terms)
-        recorded = self._record.finished(call)
+        if (recorded := await self._record.replayed(call)) is None:
+            await self._go_on(call, deed, terms)
+            recorded = self._record.finished(call)
         assert recorded is not None  # noqa: S101 - whatever came of it has been recorded
         if recorded.status == StepStatus.FAILED:
             raise StepFailed(recorded.error)
         # A copy: what the run does to it is not on record.
         return deepcopy(recorded.result)
+
+    async def _go_on(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+        begun = self._replay.of(call)
+        if begun is not None and begun.status == StepStatus.STARTED:
+            await self._go_on_after_interruption(call, deed, terms)
+        else:
+            await self._attempt(call, deed, terms)
 
     async def _attempt(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
         """Call the function until it succeeds or has failed as often as it may."""
