@@ -32,6 +32,7 @@ from orchestration.journal import Claimed, Ending
 from orchestration.models import REASON_LIMIT, RunStatus
 from orchestration.questions import LAST_QUESTION
 from orchestration.runs import Run
+from orchestration.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,11 @@ CANCELLATION = Ending(status=RunStatus.CANCELLED, reason="cancelled")
 class Execution:
     """One run in one process, for one epoch."""
 
-    def __init__(self, claimed: Claimed, threads: Executor) -> None:
+    def __init__(self, claimed: Claimed, threads: Executor, wakeups: Wakeups) -> None:
         self._claimed = claimed
         self._owned = claimed.ownership
         self._threads = threads
+        self._wakeups = wakeups
         self._running: asyncio.Task[Caught[Ending]] | None = None
         self._enough: asyncio.Future[None] | None = None
         self._run: Run | None = None
@@ -136,7 +138,7 @@ class Execution:
             raise Fenced(f"Run {self.run_id} is left to its next owner.")
         if self._cancelled:
             return CANCELLATION
-        run = self._run = Run(self._claimed, self._threads)
+        run = self._run = Run(self._claimed, self._threads, self._wakeups)
         run.record.executed_by(asyncio.current_task())
         caught = await self._caught(run)
         over = run.replay.over

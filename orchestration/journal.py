@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
@@ -236,6 +237,23 @@ def answered(owned: Ownership, call: Call, request_id: UUID, outcome: Any, statu
         _put(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
 
 
+def fell_asleep(owned: Ownership, call: Call, until: datetime | float, status: RunStatus) -> datetime:
+    """The run sleeps until this moment, or for so many seconds. When it ends; repeated, that stays."""
+    with _writing(owned, status=status):
+        asleep = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.SLEEPING)
+        for due_at in asleep.values_list("due_at", flat=True):
+            if due_at is not None:
+                return due_at
+        due_at = until if isinstance(until, datetime) else database_now() + timedelta(seconds=until)
+        _put(owned, call, status=StepStatus.SLEEPING, due_at=due_at)
+        return due_at
+
+
+def woke(owned: Ownership, call: Call, status: RunStatus) -> None:
+    with _writing(owned, status=status):
+        _put(owned, call, status=StepStatus.DONE)
+
+
 def wait_cancelled(
     owned: Ownership,
     call: Call,
@@ -247,7 +265,7 @@ def wait_cancelled(
 ) -> None:
     """The run did not wait any longer, for so many times by now, and goes on."""
     with _writing(owned, status=status):
-        _put(owned, call, status=step, cancelled_waits=waits, request_id=request_id)
+        _put(owned, call, status=step, cancelled_waits=waits, cancelled_at=Now(), request_id=request_id)
 
 
 def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
@@ -388,20 +406,24 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
 def _forget_the_unfinished(run_id: UUID) -> None:
     """Delete what was under way, and what failed in the end, such as a question that stopped the run.
 
-    What the run went on from, such as a failure that it handled, must replay as it was. And a step that was
-    begun stays on record as begun: it may have had its effect.
+    What the run went on from, such as a failure that it handled, or a wait that it gave up, must replay as it
+    was. And a step that was begun stays on record as begun: it may have had its effect.
     """
     records = StepRecord.objects.filter(run_id=run_id)
     in_the_end = Q(status=StepStatus.FAILED)
+    cancelled_in_the_end = Q(cancelled_waits__gt=0)
     last = records.filter(status=StepStatus.DONE).order_by("finished_at", "id").last()
     if last is not None:
         in_the_end &= Q(finished_at__gt=last.finished_at) | Q(finished_at=last.finished_at, id__gt=last.pk)
+        cancelled_in_the_end &= Q(cancelled_at__gte=last.finished_at)
+    records.filter(cancelled_in_the_end).update(cancelled_waits=F("cancelled_waits") - 1)
+    given_up = Q(status=StepStatus.GIVEN_UP, cancelled_waits=0)
+    records.filter(given_up, due_at__isnull=False).update(status=StepStatus.SLEEPING)
     under_way = Q(status__in=(StepStatus.RETRYING, StepStatus.OPEN))
     under_way |= Q(status=StepStatus.STARTED) & ~Q(kind="step")
     stopped = Q(kind="interrupted", status=StepStatus.FAILED)
-    unfinished = records.filter(under_way | in_the_end | stopped)
+    unfinished = records.filter(under_way | in_the_end | stopped | given_up)
     unfinished.filter(cancelled_waits=0).delete()
-    # That the run did not wait any longer, it went on from.
     unfinished.filter(cancelled_waits__gt=0).update(status=StepStatus.GIVEN_UP, finished_at=None)
 
 

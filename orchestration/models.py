@@ -30,11 +30,13 @@ FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus
 
 class StepStatus(models.TextChoices):
     """`started`: may have had its effect, but no result is on record; `retrying`: its function raised, and is
-    to be called again; `open`: a person is asked; `given_up`: the run did not wait for the answer."""
+    to be called again; `open`: a person is asked; `sleeping`: until `due_at`; `given_up`: the run did not
+    wait any longer."""
 
     STARTED = "started"
     RETRYING = "retrying"
     OPEN = "open"
+    SLEEPING = "sleeping"
     GIVEN_UP = "given_up", "Given up"
     DONE = "done"
     FAILED = "failed"
@@ -149,6 +151,9 @@ class StepRecord(models.Model):
     begun_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     # So many of its waits, the first ones, were cancelled: a replay waits until they are cancelled again.
     cancelled_waits = models.PositiveIntegerField(default=0, db_default=0)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+    # When a sleep ends, on the database's clock.
+    due_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -163,6 +168,10 @@ class StepRecord(models.Model):
             models.CheckConstraint(
                 name="step_asks_while_open",
                 condition=~Q(status=StepStatus.OPEN) | Q(request_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="step_sleeps_until_a_moment",
+                condition=~Q(status=StepStatus.SLEEPING) | Q(due_at__isnull=False),
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 A wait that is cancelled while its run goes on, as by `asyncio.wait_for`, withdraws its question, unless that
 is to be kept open. That it was cancelled is on record, too: a replay must not be given an outcome that the
-run never saw, so it waits there until it is cancelled again.
+run never saw, so it waits there for as long, to be cancelled again.
 """
 
 from __future__ import annotations
@@ -129,11 +129,12 @@ class Questions:
         """As the record has it, the run saw no outcome here."""
         recorded = self._replay.of(call)
         try:
-            await self._record.wait_until_cancelled()
-        finally:
+            await self._record.wait_until_cancelled_again(call)
+        except asyncio.CancelledError:
             # The process may have died before it did this.
             if recorded and recorded.status == StepStatus.GIVEN_UP and self._record.goes_on:
                 await _withdraw(recorded.request_id)
+            raise
 
 
 async def _withdraw(request_id: UUID | None, reason: str = "The run does not wait for it any more.") -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, Never, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestration import journal
 from orchestration.exceptions import Fenced
 from orchestration.journal import Call, Claimed, Ownership
 from orchestration.models import RunStatus
-from orchestration.replay import Recorded, Replay
+from orchestration.replay import NO_TIME, Recorded, Replay
 from orchestration.under_way import StepsUnderWay
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,6 +23,8 @@ T = TypeVar("T")
 # Seconds before a call of a run that is over is refused.
 FIRST_PAUSE = 0.001
 LONGEST_PAUSE = 1.0
+# Seconds that a replay may take longer than what it repeats.
+MARGIN = 10.0
 
 
 class Recorder:
@@ -63,12 +68,17 @@ class Recorder:
         if self._status is not RunStatus.WAITING:
             await self.write(journal.went_on, self.going_on())
 
-    async def wait_until_cancelled(self) -> Never:
-        """Wait for what never comes: the record has it that this wait is cancelled."""
+    async def wait_until_cancelled_again(self, call: Call) -> None:
+        """Wait until this wait is cancelled, as the record has it: then it takes no longer than that did.
+
+        Return where it is not, as after the code has changed, or what failed beside it has not failed again.
+        """
+        recorded = self.replay.of(call)
+        longest = NO_TIME if recorded is None else recorded.waited
         with self.waiting():
             await self.note_waiting()
-            await asyncio.get_running_loop().create_future()
-        raise RuntimeError("What nobody holds has been set.")
+            await asyncio.sleep(longest.total_seconds() + MARGIN)
+        log.warning("wait not cancelled again run=%s step=%s", self._owned.run_id, call.key)
 
     def finished(self, call: Call) -> Recorded | None:
         """The call as it is on record, if it is over."""

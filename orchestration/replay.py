@@ -31,6 +31,7 @@ from orchestration.models import StepRecord, StepStatus
 KEY_LIMIT = 150
 # Calls whose content is what it always was.
 UNCHANGED: Any = object()
+NO_TIME = datetime.timedelta(0)
 # Values whose text says all there is to say.
 PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
 
@@ -45,6 +46,8 @@ class Recorded:
     result: Any = None
     error: str = ""
     cancelled_waits: int = 0
+    waited: datetime.timedelta = NO_TIME
+    due_at: datetime.datetime | None = None
 
     @property
     def finished(self) -> bool:
@@ -127,7 +130,9 @@ class Replay:
 
     def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
         """Keep what was just recorded: a key that is used again finds it."""
-        values = {"cancelled_waits": self.cancelled_waits(call), **values}
+        former = self.of(call)
+        if former is not None:
+            values = {"cancelled_waits": former.cancelled_waits, "due_at": former.due_at, **values}
         self._by_key[call.key] = Recorded(call=call, status=status, **values)
 
     def check(self) -> None:
@@ -235,6 +240,8 @@ def _recorded(row: StepRecord) -> Recorded:
         result=row.result,
         error=row.error,
         cancelled_waits=row.cancelled_waits,
+        waited=(row.cancelled_at or row.started_at) - row.started_at if row.cancelled_waits else NO_TIME,
+        due_at=row.due_at,
     )
 
 

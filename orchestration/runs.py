@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from approvals import gate, questions
 from approvals.database import in_database
+from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
 from approvals.lifecycle import Kind, Outcome
 from approvals.payloads import checked_json, checked_text
+from approvals.payloads import seconds as checked_seconds
 from approvals.questions import REVIEWERS
 from orchestration import interruptions, journal
 from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
@@ -28,8 +31,10 @@ from orchestration.plans import OVER, StepState
 from orchestration.questions import Ask, Questions
 from orchestration.recording import Recorder
 from orchestration.repetition import repetition
+from orchestration.sleeps import Sleeps
 from orchestration.speech import Speech
 from orchestration.steps import Steps
+from orchestration.wakeups import Wakeups
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 1_000_000
@@ -38,7 +43,7 @@ TEXT_LIMIT = 1_000_000
 class Run:
     """One execution of an orchestration, as its function sees it. Belongs to one event loop."""
 
-    def __init__(self, claimed: Claimed, threads: Executor) -> None:
+    def __init__(self, claimed: Claimed, threads: Executor, wakeups: Wakeups) -> None:
         row = claimed.run
         self.id: UUID = row.pk
         self.orchestration: str = row.orchestration
@@ -47,6 +52,7 @@ class Run:
         self.replay = self.record.replay
         self.under_way = self.record.under_way
         self._steps = Steps(self.id, self.record, threads, self._decision_about)
+        self._sleeps = Sleeps(self.record, wakeups)
         # A resumed run asks anew what was open when it failed.
         self._questions = Questions(self.id, self.record, f"/{row.resumed}" if row.resumed else "")
         self._plan: list[dict[str, Any]] = row.plan
@@ -163,6 +169,29 @@ class Run:
             "requester": self.owner,
             "origin": {"kind": "run", "id": str(self.id), "url": self.url},
         }
+
+    # Time
+
+    async def sleep(self, seconds: float | timedelta, *, key: str | None = None) -> None:
+        """Sleep for so long, on the database's clock: zero or more, at most a hundred years.
+
+        The end is on record. Restarts neither prolong nor shorten it, and while it sleeps the run holds no
+        more than a timer entry. A replay that names another duration keeps to the recorded end.
+        """
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        await self._sleep(cast("float", checked_seconds(seconds, "seconds", none_allowed=False)), key)
+
+    async def sleep_until(self, moment: datetime, *, key: str | None = None) -> None:
+        """As `sleep`, until this moment, which has a time zone; one that has passed returns at once."""
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+            raise InvalidRequest("moment: must be a datetime with a time zone.", field="moment")
+        await self._sleep(moment.astimezone(UTC), key)
+
+    async def _sleep(self, until: datetime | float, key: str | None) -> None:
+        await self.record.admit()
+        with self.replay.calling("sleep", "sleep", key, None) as call:
+            await self._sleeps.sleep(call, until)
 
     # Messages
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from orchestration.conf import orchestration_settings
 from orchestration.execution import Execution
 from orchestration.journal import Claimed
+from orchestration.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Executions:
         self._threads = ThreadPoolExecutor(
             orchestration_settings().step_threads, thread_name_prefix="sayso-step"
         )
+
+        self._wakeups = Wakeups()
 
     @property
     def run_ids(self) -> frozenset[UUID]:
@@ -44,7 +47,7 @@ class Executions:
         return self._executing.get(run_id, (None, None))[1]
 
     def begin(self, claimed: Claimed) -> asyncio.Task[None]:
-        execution = Execution(claimed, self._threads)
+        execution = Execution(claimed, self._threads, self._wakeups)
         # A clean context: what started the run (a request, a socket) is none of its business.
         task = asyncio.create_task(execution.execute(), context=contextvars.Context())
         self._executing[execution.run_id] = (execution, task)
@@ -89,6 +92,7 @@ class Executions:
     def close(self) -> None:
         """Start no further steps; those in threads end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._wakeups.close()
 
     def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
         if self._executing.get(execution.run_id, (None,))[0] is execution:

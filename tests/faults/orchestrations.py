@@ -30,6 +30,13 @@ async def held(run: Run, *, until: str) -> list[str]:
     return [str(result["effect"])]
 
 
+@orchestration("faults-nap", title="A nap")
+async def nap(run: Run, *, seconds: float) -> list[str]:
+    """Sleep, then do something."""
+    await run.sleep(seconds, key="nap")
+    return [await _perform(run, "begin", repeatable=False)]
+
+
 @orchestration("faults-blockade", title="Blocks the loop")
 async def blockade(run: Run, *, seconds: float) -> None:
     """What no orchestration may do: keep its process's event loop for itself."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
+from approvals.database import database_now, in_database
+from orchestration.models import StepRecord
 from tests.faults.conftest import PATIENCE, Installation
-from tests.faults.people import Unanswered
+from tests.faults.people import Unanswered, pause
 from tests.stacks import WITH_WORKERS
 
 MANY = 30
@@ -108,3 +111,36 @@ class TestRuns:
         assert {end["status"] for end in ends} == {"completed"}
         report = await installation.audited()
         assert (report.requests, report.steps_performed, report.steps_repeated) == (20, 30, 0)
+
+    async def test_runs_that_sleep_while_every_process_is_killed_wake_in_the_next(
+        self, installation: Installation
+    ) -> None:
+        """Fault 5: at the moment that was recorded; one whose moment passes while nobody is there wakes late,
+        and what it does then is done once."""
+        await installation.execute(2)
+        async with asyncio.timeout(PATIENCE):
+            oona = await installation.person("oona")
+            runs = [await oona.start("faults-nap", seconds=seconds) for seconds in (5, 20)]
+            recorded = [await _asleep(each) for each in runs]
+            for each in installation.executors:
+                each.kill()
+            await installation.execute(2)
+            oona.urls[:] = [server.url for server in installation.servers if server.running]
+            ends = [await oona.end_of(each) for each in runs]
+        assert {end["status"] for end in ends} == {"completed"}
+        assert await in_database(database_now) >= recorded[-1]
+        assert [await _asleep(each) for each in runs] == recorded
+        report = await installation.audited()
+        assert (report.steps_performed, report.steps_repeated) == (2, 0)
+
+
+async def _asleep(run_id: str) -> datetime:
+    """Until when the run sleeps, or has slept, once that is on record."""
+    while (due_at := await in_database(_due_at, run_id)) is None:
+        await pause()
+    return due_at
+
+
+def _due_at(run_id: str) -> datetime | None:
+    sleeps = StepRecord.objects.filter(run_id=run_id, kind="sleep")
+    return sleeps.values_list("due_at", flat=True).first()

@@ -27,6 +27,7 @@ from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, Re
 from orchestration.execution import Execution
 from orchestration.journal import Ownership
 from orchestration.runtime import Runtime
+from orchestration.wakeups import Wakeups
 from tests import factories
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until_recorded
@@ -873,7 +874,7 @@ def threads() -> Iterator[Executor]:
 async def executed(run_id: UUID, threads: Executor) -> tuple[Execution, asyncio.Task[None]]:
     """The run in the hands of this process."""
     (claimed,) = await in_database(journal.claim, [run_id], None)
-    execution = Execution(claimed, threads)
+    execution = Execution(claimed, threads, Wakeups())
     return execution, asyncio.create_task(execution.execute())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,10 @@ from django.contrib.auth.models import User
 
 from approvals import deciding, gate
 from approvals.database import in_database
-from orchestration import OrchestrationManager, Run, journal, models, orchestration, selectors
+from orchestration import OrchestrationManager, Run, journal, models, orchestration, recording, selectors
 from orchestration.execution import Execution
 from orchestration.runtime import Runtime
+from orchestration.wakeups import Wakeups
 from tests import factories
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, until, until_recorded
@@ -163,6 +165,61 @@ async def test_a_process_that_died_before_it_withdrew_has_it_done_by_the_next(
     assert (await gate.aoutcome(request["id"])).withdrawn
 
 
+async def test_a_wait_that_is_not_cancelled_again_goes_on(
+    process: Processes, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code has changed: rather than wait for ever, the run asks anew."""
+    monkeypatch.setattr(recording, "MARGIN", 0.0)
+    lives = Counter[str]()
+
+    @orchestration("questions_patient")
+    async def patient(run: Run) -> Any:
+        lives["lives"] += 1
+        if lives["lives"] == 1:
+            await impatient(run, "May I?", "Go on?")
+            await asyncio.Event().wait()
+        return (await run.approve("May I?", key="May I?")).decided_by
+
+    first, second = await process(), await process()
+    actor = factories.actor(owner)
+    run_id = await OrchestrationManager(first).astart("questions_patient", owner=owner)
+    before = await asked(run_id, "May I?")
+    await deciding.aanswer(actor, (await asked(run_id, "Go on?"))["id"], "yes")
+    assert (await gate.wait_for_outcome(before["id"])).withdrawn
+    await first.let_go()
+    await in_database(models.Run.objects.update, process=None)
+    await second.execute([run_id])
+    await deciding.adecide(actor, (await asked(run_id, "May I?"))["id"], "approve")
+    assert (await finished(run_id))["result"] == "olga"
+
+
+async def test_what_a_failure_cancelled_is_asked_again_when_the_run_is_resumed(
+    runtime: Runtime, owner: User
+) -> None:
+    """It did not go on from that."""
+    broken = True
+
+    @orchestration("questions_group")
+    async def group(run: Run) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(run.approve("May I?", key="may"))
+            await run.ask("Ready?", key="ready")
+            if broken:
+                raise OSError("away")
+        return asking.result().approved
+
+    actor = factories.actor(owner)
+    run_id = await runtime.manager.astart("questions_group", owner=owner)
+    request = await asked(run_id, "May I?")
+    await deciding.aanswer(actor, (await asked(run_id, "Ready?"))["id"], "yes")
+    assert (await finished(run_id))["status"] == "failed"
+    assert (await gate.aoutcome(request["id"])).withdrawn
+    broken = False
+    await runtime.manager.aresume(actor, run_id)
+    await deciding.adecide(actor, (await asked(run_id, "May I?"))["id"], "approve")
+    assert (await finished(run_id))["result"] is True
+
+
 async def test_a_resumed_run_does_not_wait_either(runtime: Runtime, owner: User) -> None:
     """It went on from not having waited; what it was asking when it failed, it asks anew."""
     broken = True
@@ -208,7 +265,7 @@ async def test_a_process_that_lets_go_of_a_run_withdraws_nothing(
     (claimed,) = await in_database(journal.claim, [run_id], None)
     before = asyncio.all_tasks()
     with ThreadPoolExecutor(1) as threads:
-        execution = Execution(claimed, threads)
+        execution = Execution(claimed, threads, Wakeups())
         task = asyncio.create_task(execution.execute())
         request = await asked(run_id)
         await until_recorded(models.StepRecord.objects.filter(status="open").exists)
