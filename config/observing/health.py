@@ -26,6 +26,7 @@ from approvals.waiting.deadlines import LONGEST_SLEEP
 from approvals.waiting.duty import Health
 from approvals.waiting.room import waiting_room
 from config.observing.probe import PATIENCE, Probe
+from config.observing.trouble import Trouble
 from orchestration.runtime import running_runtime
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Readiness:
             await self._layer.answer()
         except TimeoutError:
             return _NO_ANSWER
-        except Exception:  # noqa: BLE001  Layers raise what they like.
+        except Exception:  # noqa: BLE001  Layers raise what they like; the probe has logged it.
             return "cannot send"
         return None
 
@@ -117,8 +118,7 @@ async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, .
         fault = _NO_ANSWER
     except DatabaseError:
         fault = "cannot be asked"
-    except Exception:
-        log.exception("readiness not looked at")
+    except Exception:  # noqa: BLE001  the probe has logged it
         fault = "cannot be looked at"
     return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
 
@@ -140,9 +140,15 @@ def _database() -> Faults:
 
 def _attempted(check: Callable[[], Fault]) -> Fault:
     try:
-        return check()
+        with _trouble_of(check.__name__.strip("_")).noticed():
+            return check()
     except DatabaseError:
         return "cannot be asked"
+
+
+@cache
+def _trouble_of(check: str) -> Trouble:
+    return Trouble(f"check {check}")
 
 
 def _migrations() -> Fault:

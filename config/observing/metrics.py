@@ -94,7 +94,7 @@ class _Stored:
 async def _read() -> _Stored | None:
     try:
         return await _probe().answer()
-    except Exception:  # noqa: BLE001  that there is no answer is one of the numbers
+    except Exception:  # noqa: BLE001  one of the numbers says so, and the probe has logged it
         return None
 
 

@@ -1,7 +1,8 @@
 """One look at something that may hang, for those who can't wait for it.
 
 Each look runs on a daemon thread of its own, so what hangs takes nobody's thread but that one; there is one
-at a time, however many ask; and its answer is kept for a moment, so that asking is no load.
+at a time, however many ask; and its answer is kept for a moment, so that asking is no load. What goes
+wrong is logged when it changes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from concurrent.futures import Future
 from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
+
+from config.observing.trouble import Trouble
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ class Probe(Generic[T]):
     ) -> None:
         self._name = name
         self._look = look
+        self._trouble = Trouble(name)
         self._patience = patience
         self._kept = kept
         self._lock = Lock()
@@ -40,7 +44,9 @@ class Probe(Generic[T]):
         if not answer.done():
             await asyncio.wait([asyncio.wrap_future(answer)], timeout=patience)
         if not answer.done():
-            raise TimeoutError
+            error = TimeoutError(f"no answer within {self._patience:g} s")
+            self._trouble.note(error)
+            raise error
         return answer.result()
 
     def _asked(self) -> tuple[Future[T], float]:
@@ -54,7 +60,8 @@ class Probe(Generic[T]):
 
     def _work(self, answer: Future[T]) -> None:
         try:
-            found = self._look()
+            with self._trouble.noticed():
+                found = self._look()
         except Exception as error:  # noqa: BLE001  whoever asks gets it
             self._ended = monotonic()
             answer.set_exception(error)

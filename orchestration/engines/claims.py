@@ -25,29 +25,42 @@ class Claims:
 
     def __init__(self) -> None:
         self._wanted: dict[UUID, _Wanted] = {}
+        self._batch: dict[UUID, _Wanted] = {}
         self._claiming: asyncio.Task[None] | None = None
 
     async def claim(self, run_id: UUID, taken: Taken) -> Claimed | None:
         """The run as its new owner finds it; None where it has ended, a process with a lease executes it, or
         the job that was `taken` is another worker's by now.
 
-        Raises what the database raised. Who asks for a run that is asked for already takes its place, and the
-        former gets None: only one may execute it.
+        Raises what the database raised; CancelledError where claiming was cancelled. Who asks for a run that
+        is asked for already takes its place, and the former gets None: only one may execute it.
         """
         if (former := self._wanted.pop(run_id, None)) is not None and not former.claimed.done():
             former.claimed.set_result(None)
         wanted = _Wanted(taken, asyncio.get_running_loop().create_future())
         self._wanted[run_id] = wanted
         if self._claiming is None:
-            self._claiming = asyncio.create_task(self._claim(), context=contextvars.Context())
+            self._begin()
         return await wanted.claimed
 
+    def _begin(self) -> None:
+        self._claiming = asyncio.create_task(self._claim(), context=contextvars.Context())
+        self._claiming.add_done_callback(self._ended)
+
     async def _claim(self) -> None:
-        try:
-            while batch := self._next():
-                await self._claim_batch(batch)
-        finally:
-            self._claiming = None
+        while batch := self._next():
+            self._batch = batch
+            await self._claim_batch(batch)
+
+    def _ended(self, claiming: asyncio.Task[None]) -> None:
+        """Go on with what has come since; where claiming was cancelled, leave nobody waiting for it."""
+        self._claiming = None
+        if claiming.cancelled():
+            for wanted in (*self._batch.values(), *self._wanted.values()):
+                wanted.claimed.cancel()
+            self._wanted.clear()
+        elif self._wanted:
+            self._begin()
 
     def _next(self) -> dict[UUID, _Wanted]:
         ids = list(islice(self._wanted, orchestration_settings().claim_batch))

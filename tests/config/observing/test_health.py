@@ -153,6 +153,7 @@ class TestServed:
         until_ready(server)
         private_redis.freeze()
         checks = until_unready(server, "channel_layer")
+        server.output.wait_for("sayso-health-layer failed error=")
         assert checks["database"] == {"ok": True}
         assert checks["channel_layer"]["reason"] in {"no answer within 2 s", "cannot send"}
         assert asked(server, "/healthz/live").status_code == 200

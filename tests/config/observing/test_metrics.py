@@ -232,8 +232,10 @@ class TestServed:
         server = serve()
         until_ready(server)
         private_postgres.freeze()
+        numbers(server)
         told = numbers(server)
         assert told[labelled("sayso_database_up")] == 0
+        assert server.output.text.count("sayso-metrics failed") == 1, "why is logged, once"
         assert labelled("sayso_pending_requests", kind="approval") not in told
         assert labelled("sayso_waits") in told
         private_postgres.thaw()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -72,6 +74,46 @@ async def test_an_error_is_everybodys_answer() -> None:
     for _ in range(2):
         with pytest.raises(LookupError, match="nothing there"):
             await probe.answer()
+
+
+async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    """Not at each look: once for each kind of error, and once when it is over."""
+    errors: list[Exception | None] = [
+        OSError("away 1"),
+        OSError("away 2"),
+        LookupError("another"),
+        None,
+        None,
+        OSError("away 3"),
+    ]
+
+    def look() -> None:
+        if (error := errors.pop(0)) is not None:
+            raise error
+
+    probe = Probe("probe", look, kept=-1)
+    with caplog.at_level(logging.INFO, logger="config.observing.trouble"):
+        while errors:
+            with suppress(OSError, LookupError):
+                await probe.answer()
+    assert [record.getMessage() for record in caplog.records] == [
+        "probe failed error=OSError: away 1",
+        "probe failed error=LookupError: another",
+        "probe answers again",
+        "probe failed error=OSError: away 3",
+    ]
+
+
+async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.LogCaptureFixture) -> None:
+    looked.free.clear()
+    probe = Probe("probe", looked, patience=0.05)
+    with caplog.at_level(logging.INFO, logger="config.observing.trouble"):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await probe.answer()
+    assert [record.getMessage() for record in caplog.records] == [
+        "probe failed error=TimeoutError: no answer within 0.05 s"
+    ]
 
 
 async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) -> None:
