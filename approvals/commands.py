@@ -131,11 +131,13 @@ class Expire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw:
-    """Take the question back."""
+    """Take the question back. `by_origin`: the actor has ended what asked it, such as a run, and needs no
+    right to the request."""
 
     request_id: Reference
     actor: Actor
     reason: str = ""
+    by_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

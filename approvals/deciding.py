@@ -125,13 +125,18 @@ async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment:
         return _noted(span, await awritten(command))
 
 
-def withdraw(actor: Actor, request_id: UUID | str, reason: str = "") -> Outcome:
-    """Take the question back; who waits for it learns that it was withdrawn, not rejected."""
-    return written(_withdraw_command(actor, request_id, reason))
+def withdraw(actor: Actor, request_id: UUID | str, reason: str = "", *, by_origin: bool = False) -> Outcome:
+    """Take the question back; who waits for it learns that it was withdrawn, not rejected.
+
+    `by_origin` says that what asked has ended, by this actor, who then needs no right to the request.
+    """
+    return written(_withdraw_command(actor, request_id, reason, by_origin=by_origin))
 
 
-async def awithdraw(actor: Actor, request_id: UUID | str, reason: str = "") -> Outcome:
-    return await awritten(_withdraw_command(actor, request_id, reason))
+async def awithdraw(
+    actor: Actor, request_id: UUID | str, reason: str = "", *, by_origin: bool = False
+) -> Outcome:
+    return await awritten(_withdraw_command(actor, request_id, reason, by_origin=by_origin))
 
 
 def reassign(
@@ -307,9 +312,9 @@ def _requests_to_check(actor: Actor, request_ids: Collection[Any]) -> dict[Any, 
     return {row.pk: row for row in rows if person and permissions.may_decide(person, audiences[row.pk])}
 
 
-def _withdraw_command(actor: Actor, request_id: UUID | str, reason: str) -> Withdraw:
+def _withdraw_command(actor: Actor, request_id: UUID | str, reason: str, *, by_origin: bool) -> Withdraw:
     reason = checked_text(reason, "reason", max_length=COMMENT_LIMIT)
-    return Withdraw(request_id=selectors.as_id(request_id), actor=actor, reason=reason)
+    return Withdraw(request_id=selectors.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
 
 
 def _reassign_command(

@@ -26,6 +26,8 @@ class Resolver:
     """The name of each request's origin, as a column; NULL where it has none of this kind."""
     named: Callable[[str], Exists]
     """The condition that a request's origin has this name."""
+    there: Callable[[], Exists]
+    """The condition that a request's origin exists."""
     table: Callable[[], QuerySet[Any, Any]]
     """All of them: `origin`, the id as requests have it, and `name`; to be joined with many requests."""
 

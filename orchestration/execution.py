@@ -12,7 +12,6 @@ from uuid import UUID
 
 from approvals import deciding, telemetry
 from approvals import selectors as approvals_selectors
-from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
 from approvals.lifecycle import Outcome
@@ -29,7 +28,7 @@ from orchestration.exceptions import (
     plain_words,
 )
 from orchestration.journal import Claimed, Ending
-from orchestration.models import REASON_LIMIT, RunStatus
+from orchestration.models import FINISHED, REASON_LIMIT, RunStatus
 from orchestration.questions import LAST_QUESTION
 from orchestration.runs import Run
 from orchestration.wakeups import Wakeups
@@ -193,13 +192,14 @@ class Execution:
 
 def withdraw_requests(run_id: UUID) -> None:
     """Take back what a run that has ended, or is cancelled, still asks. Repeating this is harmless."""
-    ended = journal.has_ended(run_id)
-    if not journal.asks_no_more(run_id):
+    run = journal.run_that_asks_no_more(run_id)
+    if run is None:
         return  # it was resumed meanwhile, and waits for what it asks
+    actor, reason = journal.who_ended(run)
     for request in approvals_selectors.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
-            deciding.withdraw(Actor.program(), request.pk, "The run has ended.")
-    if ended:
+            deciding.withdraw(actor, request.pk, reason, by_origin=True)
+    if run.status in FINISHED:
         journal.tidied(run_id)
 
 

@@ -24,6 +24,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from approvals import hints
+from approvals.commands import Actor, Channel
 from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
 from approvals.statements import bound_the_transaction
@@ -344,9 +345,11 @@ def has_ended(run_id: UUID) -> bool:
     return not Run.objects.filter(pk=run_id, status__in=OPEN).exists()
 
 
-def asks_no_more(run_id: UUID) -> bool:
-    """It has ended, or is cancelled: whatever it had asked is to be taken back."""
-    return not Run.objects.filter(pk=run_id, status__in=OPEN, cancel_requested_at__isnull=True).exists()
+def run_that_asks_no_more(run_id: UUID) -> Run | None:
+    """The run, if it has ended or is cancelled: whatever it had asked is to be taken back."""
+    run: Run | None = Run.objects.filter(pk=run_id).first()
+    silent = run and (run.status in FINISHED or run.cancel_requested_at is not None)
+    return run if silent else None
 
 
 def tidied(run_id: UUID) -> None:
@@ -354,12 +357,42 @@ def tidied(run_id: UUID) -> None:
     Run.objects.filter(pk=run_id).update(leaves_requests=False)
 
 
-def request_cancel(run_id: UUID, user_id: int | None) -> bool:
+def who_ended(run: Run) -> tuple[Actor, str]:
+    """Who takes back what the run still asks (its canceller, else the installation), and why."""
+    if run.status in FINISHED and run.status != RunStatus.CANCELLED:
+        return Actor.program(), "The run has ended."
+    if run.cancelled_by_id is None:
+        return Actor.program(), "The run was cancelled."
+    came = dict(run.cancelled_from)
+    token = came.get("token_id")
+    actor = Actor(
+        user_id=run.cancelled_by_id,
+        channel=Channel(came.get("channel", Channel.PROGRAM)),
+        address=came.get("address"),
+        user_agent=came.get("user_agent", ""),
+        token_id=None if token is None else UUID(token),
+    )
+    return actor, "The run was cancelled."
+
+
+def _origin_of(actor: Actor) -> dict[str, Any]:
+    return {
+        "channel": actor.channel.value,
+        "address": actor.address,
+        "user_agent": actor.user_agent,
+        "token_id": None if actor.token_id is None else str(actor.token_id),
+    }
+
+
+def request_cancel(run_id: UUID, actor: Actor) -> bool:
     """Note that the run shall end; True if nobody executes it, so that it has ended at once."""
     with short_transaction():
         open_run = Run.objects.filter(pk=run_id, status__in=OPEN)
         noted = open_run.filter(cancel_requested_at__isnull=True).update(
-            cancel_requested_at=Now(), cancelled_by_id=user_id, changed_at=Now()
+            cancel_requested_at=Now(),
+            cancelled_by_id=actor.user_id,
+            cancelled_from=_origin_of(actor),
+            changed_at=Now(),
         )
         _hint([run_id] if noted else [])
         return bool(
@@ -390,6 +423,7 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
             resumed=F("resumed") + 1,
             cancel_requested_at=None,
             cancelled_by=None,
+            cancelled_from={},
             finished_at=None,
             leaves_requests=False,
             changed_at=Now(),

@@ -114,7 +114,7 @@ class OrchestrationManager:
         run = _run_to_change(actor, run_id)
         if run.status not in OPEN:
             return False
-        journal.request_cancel(run.pk, actor.user_id)
+        journal.request_cancel(run.pk, actor)
         try:
             # Not only when its process has stopped it: from now on that can record no answer.
             withdraw_requests(run.pk)

@@ -5,6 +5,8 @@ Rows are written by orchestration.journal and orchestration.leases.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, NoReturn
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -61,6 +63,20 @@ class Process(models.Model):
         return self.name
 
 
+class KeptQuerySet(models.QuerySet["Run"]):
+    """Rows that are never deleted: what a run has asked would wait for nobody."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError(f"{self.model.__name__} rows are never deleted")
+
+    delete = adelete = _raw_delete = _refuse
+
+
+class KeptManager(models.Manager["Run"]):
+    def get_queryset(self) -> KeptQuerySet:
+        return KeptQuerySet(self.model, using=self._db)
+
+
 class Run(models.Model):
     """One execution of an orchestration. `process` and `epoch` say who may write it."""
 
@@ -89,6 +105,8 @@ class Run(models.Model):
     cancelled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    # From where that came: channel, address, user agent, token. For the trail of what the run had asked.
+    cancelled_from = JSONText(default=dict, blank=True, db_default={})
     # It ended, and what it had asked may still be open: to be withdrawn.
     leaves_requests = models.BooleanField(default=False)
 
@@ -98,6 +116,8 @@ class Run(models.Model):
     changed_at = models.DateTimeField()
     # When retention took away what went in, what came out, and what was said.
     purged_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[Run]] = KeptManager()
 
     class Meta:
         constraints = [
@@ -128,6 +148,9 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("Run rows are never deleted")
 
 
 class StepRecord(models.Model):

@@ -46,7 +46,7 @@ class AsOriginId(Func):
 
 
 def resolver() -> Resolver:
-    return Resolver(word="orchestration", names=_names, name=_name, named=_named, table=_table)
+    return Resolver(word="orchestration", names=_names, name=_name, named=_named, there=_there, table=_table)
 
 
 def _names() -> list[str]:
@@ -59,6 +59,10 @@ def _name() -> Subquery:
 
 def _named(name: str) -> Exists:
     return Exists(_runs().filter(orchestration=name))
+
+
+def _there() -> Exists:
+    return Exists(_runs())
 
 
 def _table() -> QuerySet[Run, Any]:

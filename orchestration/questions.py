@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from approvals import gate, selectors
+from approvals import deciding, gate, selectors
 from approvals.database import LOST, in_database
 from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from approvals.lifecycle import Outcome
@@ -91,8 +91,12 @@ class Questions:
             await self._record.write(journal.asked, call, request_id, self._record.going_on())
         except asyncio.CancelledError:
             # The run's new owner finds this request by its key; but if the run has ended, nobody does.
-            if self._replay.over is not None and await in_database(journal.asks_no_more, self._run_id):
-                await _withdraw(request_id, "The run has ended.")
+            if self._replay.over is not None:
+                run = await in_database(journal.run_that_asks_no_more, self._run_id)
+                if run is not None:
+                    actor, reason = journal.who_ended(run)
+                    with suppress(ApprovalError):
+                        await deciding.awithdraw(actor, request_id, reason, by_origin=True)
             raise
         self._replay.remember(call, StepStatus.OPEN, request_id=request_id)
         return request_id
@@ -137,11 +141,11 @@ class Questions:
             raise
 
 
-async def _withdraw(request_id: UUID | None, reason: str = "The run does not wait for it any more.") -> None:
+async def _withdraw(request_id: UUID | None) -> None:
     """Unless it is closed, or that can't be recorded now: what a run leaves is taken back when it ends."""
     if request_id is not None:
         with suppress(ApprovalError):
-            await gate.withdraw(request_id, reason)
+            await gate.withdraw(request_id, "The run does not wait for it any more.")
 
 
 async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:

@@ -96,7 +96,9 @@ def _purge(run_ids: Collection[UUID]) -> Counts:
         purged_steps = steps.update(result=None, error="")
         messages, _ = Message.objects.filter(run_id__in=locked).delete()
         runs = Run.objects.filter(pk__in=locked)
-        purged = runs.update(title=REMOVED, input={}, result=None, error="", plan=[], purged_at=Now())
+        purged = runs.update(
+            title=REMOVED, input={}, result=None, error="", plan=[], cancelled_from={}, purged_at=Now()
+        )
     return Counts(runs=purged, steps=purged_steps, messages=messages)
 
 

@@ -248,7 +248,10 @@ def _expire(batch: Batch, command: Expire, row: HumanRequest) -> Result:
 
 def _withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
     said = {"reason": command.reason}
-    allowed = _allowed(batch, command.actor, row, permissions.withdraws_by, said)
+    if command.by_origin:
+        allowed: str | Refused = "origin"
+    else:
+        allowed = _allowed(batch, command.actor, row, permissions.withdraws_by, said)
     if isinstance(allowed, Refused):
         return allowed
     if row.status == Status.WITHDRAWN and row.decided_by_id == command.actor.user_id:

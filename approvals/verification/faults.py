@@ -16,6 +16,7 @@ class FaultKind(StrEnum):
     MISSING_CHAIN = "missing chain"
     REWRITTEN_SEAL = "rewritten seal"
     ROW = "row that disagrees"
+    ORIGIN = "origin gone"
     TRIGGERS = "triggers missing"
     EXPORT = "altered export"
     """Only of files: a line that is not as it was written, or the end is missing."""

@@ -13,6 +13,7 @@ from approvals.audit import as_text, canonical_entry
 from approvals.lifecycle import Status
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
+from approvals.verification import origins
 from approvals.verification.chains import Chain, Entry
 from approvals.verification.faults import Fault, FaultKind
 from approvals.verification.reading import (
@@ -149,6 +150,7 @@ class Checker:
             yield from self._with_chain(request, at, chains)
         for other, entries in chains.up_to(None):
             yield from self._without_row(other, entries)
+        yield from origins.gone(request_id)
 
     def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
         """This request, and entries before its own that belong to none."""

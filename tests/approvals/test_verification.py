@@ -194,7 +194,7 @@ class TestOneRequest:
             {"editable": True},
             {"schema": {"type": "string"}},
             {"details": "more"},
-            {"origin": {"kind": "run", "id": "another", "url": ""}},
+            {"origin": {"kind": "job", "id": "another", "url": ""}},
             {"callback_url": "https://elsewhere.example"},
             {"answer": "yes"},
             {"comment": "yes"},

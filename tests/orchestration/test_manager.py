@@ -13,9 +13,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils.timezone import now
 
-from approvals import deciding, gate
-from approvals.commands import Actor
+from approvals import deciding, gate, verification
+from approvals.commands import Actor, Channel
 from approvals.database import in_database
+from approvals.models import AuditEntry
 from approvals.selectors import open_requests_of
 from orchestration import (
     OrchestrationManager,
@@ -338,7 +339,8 @@ async def test_a_request_on_its_way_to_the_record_is_taken_back_too(
     await runtime.manager.acancel(factories.actor(owner), run_id)
     go_on.set()
     assert (await finished(run_id))["status"] == "cancelled"
-    assert (await gate.wait_for_outcome(await opened)).withdrawn
+    outcome = await gate.wait_for_outcome(await opened)
+    assert (outcome.withdrawn, outcome.decided_by) == (True, "olga")
 
 
 async def test_only_who_may_change_a_run_cancels_it(runtime: Runtime, owner: User) -> None:
@@ -357,6 +359,39 @@ async def test_only_who_may_change_a_run_cancels_it(runtime: Runtime, owner: Use
         await runtime.manager.acancel(factories.actor(operator), "nonsense")
     assert await runtime.manager.acancel(factories.actor(operator), run_id)
     assert (await finished(run_id))["cancelled_by"] == operator.username
+
+
+async def test_who_cancels_is_the_actor_on_the_trail_of_what_the_run_asked(
+    runtime: Runtime, owner: User
+) -> None:
+    """Without a right to the request itself: to end the run is enough. From where is on the trail, too."""
+    run_id = await runtime.manager.astart("manager_asks", owner=owner)
+    request = await asked(run_id)
+    operator = await in_database(factories.user, "oscar", may=("view_run", "change_run"))
+    actor = factories.actor(operator, Channel.API, address="192.0.2.7", user_agent="curl")
+    await runtime.manager.acancel(actor, run_id)
+    assert (await finished(run_id))["status"] == "cancelled"
+    outcome = await gate.wait_for_outcome(request["id"])
+    assert (outcome.withdrawn, outcome.decided_by) == (True, "oscar")
+    assert outcome.comment == "The run was cancelled."
+    last = await in_database(lambda: AuditEntry.objects.filter(request_id=request["id"]).latest("sequence"))
+    assert (last.event, last.actor_id, last.allowed_by) == ("withdrawn", operator.pk, "origin")
+    assert (last.channel, last.address, last.user_agent) == ("api", "192.0.2.7", "curl")
+    assert await in_database(verification.verify_request, UUID(request["id"])) == []
+
+
+async def test_what_the_installation_cancels_or_ends_is_taken_back_by_itself(
+    process: Processes, owner: User
+) -> None:
+    """No person is the actor then."""
+    engine = await process()
+    run_id = await OrchestrationManager(engine).astart("manager_asks", owner=owner)
+    request = await asked(run_id)
+    await OrchestrationManager().acancel(Actor.program(), run_id)
+    engine.cancel([run_id])
+    await finished(run_id)
+    outcome = await gate.wait_for_outcome(request["id"])
+    assert (outcome.withdrawn, outcome.decided_by, outcome.comment) == (True, None, "The run was cancelled.")
 
 
 # Resuming
