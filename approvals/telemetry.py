@@ -64,6 +64,12 @@ http_refusals = _counter("sayso_http_refusals_total", "Calls of the API that wer
 waits = Gauge("sayso_waits", "Waits in this process.", registry=REGISTRY)
 queue_length = Gauge("sayso_writer_queue_length", "Commands that wait for the writer.", registry=REGISTRY)
 executing = Gauge("sayso_runs_executing", "Runs that this process executes.", registry=REGISTRY)
+unknown_runs = Gauge(
+    "sayso_unknown_runs",
+    "Open runs of orchestrations that this process does not know, and leaves alone.",
+    ("orchestration", "version"),
+    registry=REGISTRY,
+)
 runs_ended = _counter("sayso_runs_ended_total", "Runs whose end this process recorded.", "status")
 
 

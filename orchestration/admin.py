@@ -18,9 +18,9 @@ from approvals.admin.records import moment_of, user_id_of
 from approvals.selectors import requests_by_id, visible_ids
 from approvals.web.values import visible
 from orchestration import selectors
-from orchestration.catalog import orchestrations
+from orchestration.catalog import orchestrations, registered
 from orchestration.conf import PROCRASTINATE
-from orchestration.models import Run, RunStatus
+from orchestration.models import OPEN, Run, RunStatus
 from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class RunAdmin(ListAdmin):
         return {
             "title": str(row),
             "run": run,
+            "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered(),
             "reason": run.reason.replace("_", " "),
             "plan": plan_in_words(run.plan),
             "steps": steps,

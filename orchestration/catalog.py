@@ -1,42 +1,53 @@
 """The orchestrations and agents that are registered, and the check of their input.
 
 Importing a module registers what it decorates. The modules named `orchestrations` of all installed apps, and
-Sayso's own, are imported on the first look.
+Sayso's own, are imported on the first look. One that can't be imported leaves out what it would register, and
+nothing else.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import logging
 import pkgutil
 import threading
 import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
 import pydantic
-from django.utils.module_loading import autodiscover_modules
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
 
 from approvals import forks
 from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_json
 from orchestration.containment import call_for_anybody
-from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
+from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration, plain_words
 from orchestration.plans import InvalidPlan
 from orchestration.repetition import Repetition
 from orchestration.signatures import check_agent, check_orchestration, home
 
+log = logging.getLogger(__name__)
+
 # What comes with Sayso; imported by name, because these modules stand above this one.
 OWN_AGENTS = "orchestration.agents"
 OWN_ORCHESTRATIONS = "orchestration.ready_made"
+# The module of an app that registers its own.
+MODULE = "orchestrations"
+LATEST_VERSION = 1_000_000
 
 Function: TypeAlias = Callable[..., Awaitable[Any]]
 Check: TypeAlias = Callable[[Mapping[str, Any]], None]
+# Name and version of an orchestration.
+Kind: TypeAlias = tuple[str, int]
 F = TypeVar("F", bound=Function)
+Key = TypeVar("Key", str, Kind)
 Entry = TypeVar("Entry", "Orchestration", "RegisteredAgent")
 
 
@@ -45,6 +56,7 @@ class Orchestration:
     """A registered orchestration: `function` takes a Run, then its input as keyword arguments."""
 
     name: str
+    version: int = 1
     title: str
     description: str
     function: Function = field(repr=False)
@@ -130,24 +142,28 @@ class RegisteredAgent:
 
 
 def orchestration(
-    name: str, *, title: str = "", description: str = "", check: Check | None = None
+    name: str, *, version: int = 1, title: str = "", description: str = "", check: Check | None = None
 ) -> Callable[[F], F]:
     """Register `async def function(run, *, …)` under `name`. TypeError where no input could be given to it.
 
-    `check` sees the validated input before anything starts, and raises InvalidInput or InvalidPlan.
+    A run keeps the `version` that it began with, and runs are begun with the newest: keep older versions
+    registered for as long as any of their runs is open. `check` sees the validated input before anything
+    starts, and raises InvalidInput or InvalidPlan.
     """
 
     def register(function: F) -> F:
         _check_name(name)
+        _check_version(version)
         check_orchestration(function)
         entry = Orchestration(
             name=name,
+            version=version,
             title=title or name.replace("_", " ").capitalize(),
             description=description or _first_paragraph(function),
             function=function,
             check=check,
         )
-        _put(_orchestrations, name, entry)
+        _put(_orchestrations, (name, version), entry)
         return function
 
     return register
@@ -178,8 +194,26 @@ def agent(
 
 
 def orchestrations() -> Mapping[str, Orchestration]:
+    """By name, the newest version of each."""
     _discover()
-    return dict(sorted(_orchestrations.items()))
+    return {name: entry for (name, _), entry in sorted(_orchestrations.items())}
+
+
+def registered() -> Collection[Kind]:
+    """Every version of every orchestration that this process knows: what it may execute."""
+    _discover()
+    return tuple(_orchestrations)
+
+
+def not_imported() -> Mapping[str, str]:
+    """Modules that could not be imported so far, with the error, in words. Looks, and imports nothing."""
+    return dict(_broken)
+
+
+def in_words(kind: Kind) -> str:
+    """The name, with the version unless it is the first."""
+    name, version = kind
+    return name if version == 1 else f"{name}, version {version}"
 
 
 def agents() -> Mapping[str, RegisteredAgent]:
@@ -187,14 +221,21 @@ def agents() -> Mapping[str, RegisteredAgent]:
     return dict(sorted(_agents.items()))
 
 
-def find_orchestration(name: str) -> Orchestration:
+def find_orchestration(name: str, version: int | None = None) -> Orchestration:
+    """This version, or the newest. UnknownOrchestration names what is known, and what was not imported."""
     known = orchestrations()
-    if name not in known:
-        raise UnknownOrchestration(
-            f"There is no orchestration {name!r}. Known orchestrations: {', '.join(known) or 'none'}.",
-            field="orchestration",
+    found = known.get(name) if version is None else _orchestrations.get((name, version))
+    if found is not None:
+        return found
+    if name in known:
+        versions = ", ".join(
+            str(number) for known_name, number in sorted(_orchestrations) if known_name == name
         )
-    return known[name]
+        detail = f"There is no version {version} of orchestration {name!r}. Known versions: {versions}."
+    else:
+        detail = f"There is no orchestration {name!r}. Known orchestrations: {', '.join(known) or 'none'}."
+    slips = "".join(f" {module} could not be imported: {error}." for module, error in _broken.items())
+    raise UnknownOrchestration(detail + slips, field="orchestration")
 
 
 def find_agent(name: str) -> RegisteredAgent:
@@ -206,8 +247,9 @@ def find_agent(name: str) -> RegisteredAgent:
     return known[name]
 
 
-_orchestrations: dict[str, Orchestration] = {}
+_orchestrations: dict[Kind, Orchestration] = {}
 _agents: dict[str, RegisteredAgent] = {}
+_broken: dict[str, str] = {}
 _discovery = threading.RLock()
 _discovered = False
 
@@ -232,19 +274,44 @@ def _import_all() -> None:
     import_module(OWN_AGENTS)
     for module in pkgutil.iter_modules(import_module(OWN_ORCHESTRATIONS).__path__):
         import_module(f"{OWN_ORCHESTRATIONS}.{module.name}")
-    autodiscover_modules("orchestrations")
+    for app in apps.get_app_configs():
+        if app.module is not None and module_has_submodule(app.module, MODULE):
+            _import_of_app(f"{app.name}.{MODULE}")
 
 
-def _put(entries: dict[str, Entry], name: str, entry: Entry) -> None:
-    earlier = entries.get(name)
+def _import_of_app(module: str) -> None:
+    """Import it; where that fails nothing of it is known: what it has registered so far may lack the rest."""
+    known_orchestrations, known_agents = dict(_orchestrations), dict(_agents)
+    try:
+        import_module(module)
+    except Exception as error:
+        _restore(_orchestrations, known_orchestrations)
+        _restore(_agents, known_agents)
+        _broken[module] = plain_words(error)
+        log.exception("orchestrations not imported module=%s", module)
+
+
+def _restore(entries: dict[Key, Entry], earlier: Mapping[Key, Entry]) -> None:
+    for key in entries.keys() - earlier.keys():
+        del entries[key]
+    entries.update(earlier)
+
+
+def _put(entries: dict[Key, Entry], key: Key, entry: Entry) -> None:
+    earlier = entries.get(key)
     if earlier is not None and home(earlier.function) != home(entry.function):
-        raise ValueError(f"{name!r} is already registered, by {home(earlier.function)}")
-    entries[name] = entry
+        raise ValueError(f"{key!r} is already registered, by {home(earlier.function)}")
+    entries[key] = entry
 
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
         raise ValueError("A name has 1 to 100 characters")
+
+
+def _check_version(version: int) -> None:
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= LATEST_VERSION:
+        raise ValueError(f"version: a whole number from 1 to {LATEST_VERSION:,}, not {version!r}")
 
 
 def _first_paragraph(function: Function) -> str:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connection
 
+from orchestration.catalog import not_imported, registered
 from orchestration.conf import LOCAL, PROCRASTINATE
 
 ENGINES = (LOCAL, PROCRASTINATE)
@@ -62,6 +63,20 @@ def check_durations(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_commands(**kwargs: Any) -> list[checks.CheckMessage]:
     """What the agent `command` may run must be programs that are there."""
     return list(_programs_not_found())
+
+
+@checks.register(deploy=True)
+def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
+    """What can't be imported registers nothing."""
+    registered()
+    return [
+        checks.Error(
+            f"{module} could not be imported: {error}",
+            hint="Runs of its orchestrations are left to processes that could.",
+            id="sayso.E105",
+        )
+        for module, error in not_imported().items()
+    ]
 
 
 def _programs_not_found() -> Iterator[checks.CheckMessage]:

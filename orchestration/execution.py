@@ -178,7 +178,7 @@ class Execution:
 
     async def _called(self, run: Run) -> Ending:
         containment.enter_run()
-        orchestration = find_orchestration(run.orchestration)
+        orchestration = find_orchestration(run.orchestration, run.version)
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)
         try:

@@ -29,9 +29,9 @@ from approvals.database import LOST, database_now, in_database
 from approvals.payloads import canonical
 from approvals.statements import bound_the_transaction
 from orchestration.exceptions import AlreadyFinished, Cancelled, Fenced, KeyConflict, UnknownRun
-from orchestration.models import OPEN, Message, Run, RunStatus, StepRecord, StepStatus
+from orchestration.models import FINISHED, OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
-from orchestration.selectors import UNOWNED
+from orchestration.selectors import UNOWNED, known
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ def open_run(
     key: str,
     process_id: UUID | None,
     hand_over: HandOver,
+    version: int = 1,
 ) -> tuple[UUID, bool]:
     """Queue a run and return its id and whether it is new; the same key finds the same run.
 
@@ -121,6 +122,7 @@ def open_run(
         with short_transaction():
             run = Run.objects.create(
                 orchestration=orchestration,
+                version=version,
                 title=title,
                 input=given,
                 owner_id=owner_id,
@@ -160,12 +162,13 @@ def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None,
 def claim(run_ids: Collection[UUID], process_id: UUID | None) -> list[Claimed]:
     """Take those of the runs that no process with a lease executes; each begins its next epoch.
 
+    Runs of orchestrations that this process does not know are left to others.
     Runs that already name this process are taken too: the caller knows that it does not execute them yet.
     `process_id` None: for an engine that sees to it by itself that nobody else executes them.
     """
     mine = Q() if process_id is None else Q(status__in=OPEN, process_id=process_id)
     with short_transaction():
-        free = Run.objects.filter(UNOWNED | mine, pk__in=run_ids)
+        free = Run.objects.filter(UNOWNED | mine, known(), pk__in=run_ids)
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True, of=("self",))
         taken = list(free.values_list("pk", flat=True))

@@ -54,13 +54,16 @@ class OrchestrationManager:
         owner: Any = None,
         *,
         key: str | None = None,
+        version: int | None = None,
     ) -> UUID:
         """Queue a run for the servers and return its id. The same owner and key return the same run.
+
+        `version` omitted: the newest that is registered here.
 
         Raises UnknownOrchestration, InvalidInput (naming field and known names) and KeyConflict; then nothing
         has started.
         """
-        return self.start_once(name, input, owner, key=key)[0]
+        return self.start_once(name, input, owner, key=key, version=version)[0]
 
     def start_once(
         self,
@@ -69,9 +72,10 @@ class OrchestrationManager:
         owner: Any = None,
         *,
         key: str | None = None,
+        version: int | None = None,
     ) -> tuple[UUID, bool]:
         """As `start`; with the id, whether the run is new: False where the key has found it."""
-        return _queue(name, input, owner, key, None)
+        return _queue(name, input, owner, key=key, version=version)
 
     async def astart(
         self,
@@ -80,10 +84,13 @@ class OrchestrationManager:
         owner: Any = None,
         *,
         key: str | None = None,
+        version: int | None = None,
     ) -> UUID:
         """As `start`; with an engine, the run begins here at once."""
         process_id = None if self._engine is None else self._engine.process_id
-        run_id, _ = await in_database(_queue, name, input, owner, key, process_id)
+        run_id, _ = await in_database(
+            _queue, name, input, owner, key=key, version=version, process_id=process_id
+        )
         if self._engine is not None:
             await self._engine.execute([run_id])
         return run_id
@@ -244,8 +251,16 @@ class _Seen:
             self._told = growing[0] - 1 if growing else messages[-1].pk
 
 
-def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID | None) -> tuple[UUID, bool]:
-    orchestration = find_orchestration(name)
+def _queue(
+    name: str,
+    given: Any,
+    owner: Any,
+    *,
+    key: str | None,
+    version: int | None,
+    process_id: UUID | None = None,
+) -> tuple[UUID, bool]:
+    orchestration = find_orchestration(name, version)
     owner_id = getattr(owner, "pk", owner)
     try:
         key = checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
@@ -255,6 +270,7 @@ def _queue(name: str, given: Any, owner: Any, key: str | None, process_id: UUID 
     given = orchestration.checked(given, stable=not journal.has_key(owner_id, key))
     return journal.open_run(
         orchestration=name,
+        version=orchestration.version,
         title=orchestration.title,
         given=given,
         owner_id=owner_id,

@@ -82,6 +82,8 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     orchestration = models.CharField(max_length=100)
+    # The one it began with, whatever is newer since.
+    version = models.PositiveIntegerField(default=1, db_default=1)
     title = models.CharField(max_length=200)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"

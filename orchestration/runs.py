@@ -47,6 +47,7 @@ class Run:
         row = claimed.run
         self.id: UUID = row.pk
         self.orchestration: str = row.orchestration
+        self.version: int = row.version
         self.owner: Any = row.owner
         self.record = Recorder(claimed)
         self.replay = self.record.replay

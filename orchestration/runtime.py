@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,6 +12,7 @@ from approvals import forks, telemetry
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.postman import Postman
 from orchestration import journal, selectors
+from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import LOCAL, PROCRASTINATE, Host
 from orchestration.manager import OrchestrationManager
@@ -60,6 +62,11 @@ class Runtime:
     def executes(self) -> bool:
         """Whether the process can do its part in executing runs now."""
         return self._host.executes
+
+    @property
+    def unknown(self) -> Mapping[Kind, int]:
+        """What the process leaves alone because it does not know it, with how many runs of each are open."""
+        return self._host.unknown
 
     async def start(self) -> None:
         room = waiting_room()

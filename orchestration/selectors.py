@@ -5,6 +5,7 @@ Synchronous ORM code; coroutines cross over by approvals.database.in_database.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from django.db.models.functions import Now
 
 from approvals.selectors import moment_on_the_wire
+from orchestration import catalog
 from orchestration.exceptions import UnknownRun
 from orchestration.models import FINISHED, OPEN, Message, Process, Run, RunStatus, StepRecord, StepStatus
 
@@ -33,6 +35,24 @@ UNOWNED = Q(status__in=OPEN) & (
 
 
 _LIVING = Q(released_at__isnull=True, expires_at__gt=Now())
+
+
+def known() -> Q:
+    """The condition that this process knows the run's orchestration, in its version."""
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for name, version in catalog.registered():
+        names[version].append(name)
+    condition = Q(pk__in=[])
+    for version, those in names.items():
+        condition |= Q(version=version, orchestration__in=those)
+    return condition
+
+
+def unknown_kinds() -> dict[catalog.Kind, int]:
+    """Orchestrations that this process does not know, with how many of their runs have not ended."""
+    runs = Run.objects.filter(status__in=OPEN).exclude(known()).order_by()
+    counted = runs.values_list("orchestration", "version").annotate(Count("pk"))
+    return {(name, version): number for name, version, number in counted}
 
 
 # What people see
@@ -126,6 +146,7 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
     return {
         "id": str(run.pk),
         "orchestration": run.orchestration,
+        "version": run.version,
         "title": run.title,
         "owner": None if run.owner is None else run.owner.get_username(),
         "status": run.status,
@@ -206,8 +227,9 @@ def somebody_serves() -> bool:
 
 
 def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int) -> list[UUID]:
-    """Runs (of these) that nobody executes, in the order of their ids, from the first one past `after`."""
-    runs = Run.objects.filter(UNOWNED)
+    """Runs (of these) that this process knows and nobody executes, in the order of their ids, from the first
+    one past `after`."""
+    runs = Run.objects.filter(UNOWNED, known())
     if run_ids is not None:
         runs = runs.filter(pk__in=run_ids)
     if after is not None:

@@ -27,6 +27,7 @@ from approvals.waiting.duty import Health
 from approvals.waiting.room import waiting_room
 from config.observing.probe import PATIENCE, Probe
 from config.observing.trouble import Trouble
+from orchestration import catalog
 from orchestration.runtime import running_runtime
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
         for name, fault in faults.items()
     }
     is_ready = not any(faults.values())
-    return JsonResponse({"ready": is_ready, "checks": checks}, status=200 if is_ready else 503)
+    answer = {"ready": is_ready, "checks": checks, **_not_known()}
+    return JsonResponse(answer, status=200 if is_ready else 503)
 
 
 class Readiness:
@@ -193,6 +195,21 @@ async def _send_to_nobody() -> None:
     layer = hints.own_layer()
     async with asyncio.timeout(PATIENCE):
         await layer.group_send("sayso.health", {"type": "sayso.nothing"})
+
+
+# What does not make it unready: other processes go on with these runs
+
+
+def _not_known() -> dict[str, object]:
+    runtime = running_runtime()
+    unknown = {} if runtime is None else runtime.unknown
+    return {
+        "unknown_orchestrations": [
+            {"name": name, "version": version, "runs": number}
+            for (name, version), number in sorted(unknown.items())
+        ],
+        "modules_not_imported": sorted(catalog.not_imported()),
+    }
 
 
 # This process's own parts

@@ -6,10 +6,11 @@ take them from a queue in PostgreSQL. A process takes part as a host.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 from uuid import UUID
 
+from orchestration.catalog import Kind
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 
 
@@ -34,6 +35,10 @@ class Host(Protocol):
     @property
     def executes(self) -> bool:
         """Whether it can do its part now."""
+
+    @property
+    def unknown(self) -> Mapping[Kind, int]:
+        """What it leaves alone because it does not know it, with how many runs of each are open."""
 
     async def start(self) -> None: ...
 

@@ -1,12 +1,14 @@
 """Runs as jobs of the queue that `procrastinate` keeps in PostgreSQL: one job for each run.
 
-A job is deferred in the transaction that queues its run, so neither is there without the other. Its lock lets
+A job is deferred in the transaction that queues its run, so neither is there without the other. It is in a
+queue of its orchestration and version, which only those take jobs from who know it. Its lock lets
 one job of a run execute at a time, and only who still has the job claims the run; what it writes then is
 fenced by its epoch alone. So a job too many costs an attempt and nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TypeAlias
@@ -21,6 +23,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from orchestration import journal
+from orchestration.catalog import Kind, registered
 from orchestration.conf import orchestration_settings
 from orchestration.journal import Claimed
 from orchestration.models import Run
@@ -29,19 +32,40 @@ from orchestration.selectors import UNOWNED
 # A job, and the worker that has taken it.
 Taken: TypeAlias = tuple[int | None, int | None]
 
+# Where jobs of all runs were, and those of an earlier release still are.
 QUEUE = "runs"
+# Bytes that a queue's name may have: it is part of the name of a channel, which PostgreSQL limits to 63.
+NAME_LIMIT = 40
 TASK = "orchestration.execute_run"
 LOCK = "run:"
 ALIVE = ("todo", "doing")
 LONG = 100
 
 
+def queue_of(kind: Kind) -> str:
+    """Where runs of this orchestration, in this version, wait for a worker."""
+    name, version = kind
+    queue = f"{QUEUE}:{version}:{name}"
+    if len(queue.encode()) <= NAME_LIMIT:
+        return queue
+    return f"{QUEUE}:{hashlib.sha256(queue.encode()).hexdigest()[:32]}"
+
+
+def queues() -> list[str]:
+    """Those from which this process may take jobs: of what it knows."""
+    return [QUEUE, *map(queue_of, registered())]
+
+
 def defer(run_ids: Collection[UUID]) -> None:
     """Have some worker execute these runs, once the caller's transaction is committed."""
     if not run_ids:
         return
+    runs = Run.objects.filter(pk__in=run_ids).order_by("pk")
+    kinds = runs.values_list("pk", "orchestration", "version")
     try:
-        app.job_manager.batch_defer_jobs([_job(run_id) for run_id in run_ids])
+        app.job_manager.batch_defer_jobs(
+            [_job(run_id, queue_of((name, version))) for run_id, name, version in kinds]
+        )
     except ConnectorException as error:
         # In the words of all else in this transaction: callers know that this may be repeated.
         raise OperationalError(str(error.__cause__ or error)) from error
@@ -92,7 +116,7 @@ def defer_the_jobless() -> list[UUID]:
 
 def taken_by(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
     """The jobs that this worker has taken; none, where these are not more than so many."""
-    taken = ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", queue_name=QUEUE)
+    taken = ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", task_name=TASK)
     if taken.count() <= more_than:  # as ever; so thousands that wait cost one number
         return frozenset()
     return frozenset(taken.values_list("pk", flat=True))
@@ -100,7 +124,7 @@ def taken_by(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
 
 def by_status() -> dict[str, int]:
     """How many runs wait for a worker, and how many one has."""
-    jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, queue_name=QUEUE).order_by()
+    jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, task_name=TASK).order_by()
     found = dict(jobs.values_list("status").annotate(Count("pk")))
     return {status: found.get(status, 0) for status in ALIVE}
 
@@ -116,8 +140,8 @@ def gather_statistics() -> None:
             cursor.execute("SELECT sayso_gather_statistics()")
 
 
-def _job(run_id: UUID) -> Job:
-    deferrer = app.configure_task(TASK, queue=QUEUE, lock=f"{LOCK}{run_id}")
+def _job(run_id: UUID, queue: str) -> Job:
+    deferrer = app.configure_task(TASK, queue=queue, lock=f"{LOCK}{run_id}")
     return deferrer.make_new_job(run_id=str(run_id))
 
 
@@ -137,4 +161,4 @@ def somebody_works() -> bool:
 
 def waiting() -> int:
     """How many runs wait for a worker."""
-    return ProcrastinateJob.objects.filter(status="todo", queue_name=QUEUE).count()
+    return ProcrastinateJob.objects.filter(status="todo", task_name=TASK).count()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -22,8 +22,10 @@ from approvals.database import in_database
 from approvals.exceptions import ApprovalError
 from approvals.waiting.room import waiting_room
 from orchestration import journal, leases, selectors
+from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines.local import LocalEngine
+from orchestration.engines.unknown import Unknown
 from orchestration.execution import withdraw_requests
 from orchestration.leases import Lease
 
@@ -42,6 +44,7 @@ class Leased:
         self._serves = serves
         self._wanted: frozenset[UUID] = frozenset()
         self.engine = LocalEngine()
+        self._unknown = Unknown()
         self._left: frozenset[UUID] = frozenset()
         self._ready = asyncio.Event()
         self._living: asyncio.Task[None] | None = None
@@ -50,6 +53,10 @@ class Leased:
     @property
     def executes(self) -> bool:
         return self.engine.process_id is not None
+
+    @property
+    def unknown(self) -> Mapping[Kind, int]:
+        return self._unknown.runs
 
     async def start(self) -> None:
         self._living = asyncio.create_task(self._live(), context=contextvars.Context())
@@ -86,6 +93,7 @@ class Leased:
             await in_database(leases.end_the_dead)
             await self._take_up(None)
             await self._tidy(None)
+            await self._unknown.look()
         elif self._wanted:
             await self._take_up_what_is_wanted()
 

@@ -1,9 +1,10 @@
 """This process as a worker: it takes runs from the job queue, and executes thousands of waiting ones.
 
 The queue owns dispatch: one job a run, announced by NOTIFY, started again elsewhere when its worker's
-heartbeat has stopped. What a run writes is fenced by its epoch, so a worker that was only frozen can't write
-once another has begun the next one. The executions outlive the queue's connection: a worker that loses it
-begins anew, and a job that comes back finds its run still executing here.
+heartbeat has stopped. A worker asks for jobs of the orchestrations that it knows; the others rest. What a run
+writes is fenced by its epoch, so a worker that was only frozen can't write once another has begun the next
+one. The executions outlive the queue's connection: a worker that loses it begins anew, and a job that comes
+back finds its run still executing here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -29,11 +30,13 @@ from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Away, keep_running
 from approvals.waiting.room import waiting_room
 from orchestration import journal, selectors
+from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
-from orchestration.engines.jobs import QUEUE, TASK, Taken
+from orchestration.engines.jobs import TASK, Taken
+from orchestration.engines.unknown import Unknown
 from orchestration.execution import withdraw_requests
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Worker:
         self._concurrency = concurrency
         self._executions = Executions()
         self._claims = Claims()
+        self._unknown = Unknown()
         self._ready = asyncio.Event()
         self._working: JobWorker | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,6 +83,10 @@ class Worker:
     @property
     def executes(self) -> bool:
         return self._worker_id is not None
+
+    @property
+    def unknown(self) -> Mapping[Kind, int]:
+        return self._unknown.runs
 
     @property
     def _worker_id(self) -> int | None:
@@ -144,6 +152,7 @@ class Worker:
         if jobless := await in_database(runs_as_jobs.defer_the_jobless):
             log.warning("runs had no job runs=%d", len(jobless))
         await self._tidy(None)
+        await self._unknown.look()
 
     async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
         """Stop what others write by now, or have ended."""
@@ -159,9 +168,10 @@ class Worker:
     async def _work(self) -> None:
         """Take and execute jobs, until the queue's connection fails or the process stops."""
         settings = orchestration_settings()
+        await in_database(runs_as_jobs.queues)  # what is imported for it shall not keep the loop
         connector = _connector()
         app = procrastinate.App(connector=connector)
-        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=_Again())(self._execute)
+        app.task(name=TASK, pass_context=True, retry=_Again())(self._execute)
         app.job_manager = _Jobs(
             connector,
             begun=self._ready.set,
@@ -171,7 +181,8 @@ class Worker:
         async with _open(app):
             self._working = JobWorker(
                 app,
-                queues=[QUEUE],
+                # Announcements of any; which of them it takes, `_Jobs` says each time.
+                queues=None,
                 concurrency=self._concurrency,
                 fetch_job_polling_interval=LOOK_AGAIN,
                 shutdown_graceful_timeout=LAST_WORDS,
@@ -244,7 +255,7 @@ class Worker:
 
     async def _continue_stalled(self, app: procrastinate.App) -> None:
         stalled = await app.job_manager.get_stalled_jobs(
-            queue=QUEUE, seconds_since_heartbeat=orchestration_settings().heartbeat_lost
+            task_name=TASK, seconds_since_heartbeat=orchestration_settings().heartbeat_lost
         )
         if job_ids := [job.id for job in stalled if job.id is not None]:
             given = await in_database(runs_as_jobs.give_back, job_ids)
@@ -273,18 +284,39 @@ class Worker:
 
 
 class Dispatcher:
-    """The host of a process that has its runs executed by workers: there is nothing for it to do."""
+    """The host of a process that has its runs executed by workers: it only says what it does not know."""
 
     engine = None
     executes = True
 
-    async def start(self) -> None: ...
+    def __init__(self) -> None:
+        self._unknown = Unknown()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def unknown(self) -> Mapping[Kind, int]:
+        return self._unknown.runs
+
+    async def start(self) -> None:
+        looking = keep_running("look for unknown orchestrations", self._look)
+        self._looking = asyncio.create_task(looking, context=contextvars.Context())
 
     async def ready(self) -> None: ...
 
     async def take_up(self, run_id: UUID) -> None: ...
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                await self._unknown.look()
+            except DatabaseError as error:
+                log.warning("unknown orchestrations not looked for error=%r", error)
+            await asyncio.sleep(orchestration_settings().lease_renewal)
 
     async def look(self, ids: frozenset[UUID]) -> None: ...
 
@@ -323,7 +355,7 @@ class _Jobs(procrastinate.manager.JobManager):
         return worker_id
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        return None if self._stopping() else await super().fetch_job(queues, worker_id)
+        return None if self._stopping() else await super().fetch_job(runs_as_jobs.queues(), worker_id)
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
         if self._ending():

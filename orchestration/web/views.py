@@ -156,6 +156,9 @@ def _shown(
         "said": selectors.messages_of(run),
         "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
         "reason": REASONS.get(run.reason, ""),
+        "unknown": catalog.in_words((run.orchestration, run.version))
+        if is_open and (run.orchestration, run.version) not in catalog.registered()
+        else "",
         "ending": run.cancel_requested_at is not None and is_open,
         "may_cancel": is_open
         and run.cancel_requested_at is None

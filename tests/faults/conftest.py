@@ -99,7 +99,7 @@ class Installation:
         for _ in range(number):
             worker = processes.manage("work", environment=self.environment | environment)
             self.workers.append(self._running.enter_context(worker))
-        await self.serve()
+        await self.serve(1, **environment)
         for worker in self.workers:
             await asyncio.to_thread(worker.output.wait_for, "Sayso works on")
         return self.executors

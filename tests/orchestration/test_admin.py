@@ -55,6 +55,15 @@ def test_a_run_shows_input_steps_and_messages(tmp_path: Path) -> None:
         assert piece in page
 
 
+def test_a_run_that_this_server_does_not_know_says_so(tmp_path: Path) -> None:
+    sam = make.user("sam", is_staff=True)
+    run_id = queued(sam, tmp_path)
+    assert "not known to this server" not in client_of(sam).get(f"{RUNS}{run_id}/change/").content.decode()
+    Run.objects.filter(pk=run_id).update(version=3)
+    page = client_of(sam).get(f"{RUNS}{run_id}/change/").content.decode()
+    assert "disk_cleanup, version 3 (not known to this server" in page
+
+
 def test_nobody_changes_a_run_here(tmp_path: Path) -> None:
     """Superusers included."""
     boss = client_of(make.user("boss", is_staff=True, is_superuser=True))

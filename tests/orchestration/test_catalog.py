@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,15 +14,19 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
-from hypothesis import given, strategies
+from hypothesis import given
+from hypothesis import strategies as st
 
+from orchestration import catalog, checks
 from orchestration.catalog import (
     agent,
     agents,
     find_agent,
     find_orchestration,
+    not_imported,
     orchestration,
     orchestrations,
+    registered,
 )
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
 from orchestration.plans import InvalidPlan
@@ -219,6 +224,66 @@ def test_a_name_belongs_to_one_function() -> None:
         orchestration("catalog_twice")(order)
 
 
+def test_versions_are_registered_side_by_side() -> None:
+    """Without a version, the newest is meant; the order in which they are registered tells nothing."""
+
+    @orchestration("catalog_versions", version=10)
+    async def tenth(run: Any, *, amount: int) -> None: ...
+
+    @orchestration("catalog_versions")
+    async def first(run: Any) -> None: ...
+
+    @orchestration("catalog_versions", version=2)
+    async def second(run: Any) -> None: ...
+
+    assert find_orchestration("catalog_versions").function is tenth
+    assert orchestrations()["catalog_versions"].version == 10
+    for version, function in ((1, first), (2, second), (10, tenth)):
+        assert find_orchestration("catalog_versions", version).function is function
+        assert ("catalog_versions", version) in registered()
+    with pytest.raises(UnknownOrchestration, match=r"no version 3 of .* Known versions: 1, 2, 10\."):
+        find_orchestration("catalog_versions", 3)
+    with pytest.raises(ValueError, match="already registered"):
+        orchestration("catalog_versions", version=2)(order)
+
+
+@given(st.one_of(st.integers(max_value=0), st.floats(), st.booleans(), st.text(), st.none()))
+def test_a_version_is_a_positive_whole_number(version: Any) -> None:
+    with pytest.raises(ValueError, match=r"^version: a whole number from 1"):
+        orchestration("catalog_version", version=version)(order)
+    assert "catalog_version" not in orchestrations()
+
+
+@pytest.fixture
+def broken_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module that registers something, and then can't be imported."""
+    (tmp_path / "catalog_broken.py").write_text(
+        "from orchestration import agent, orchestration\n"
+        "@orchestration('catalog_half')\nasync def half(run): ...\n"
+        "@agent('catalog_half')\nasync def half_agent(run, action, arguments): ...\n"
+        "import no_such_library\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "catalog_broken"
+    catalog._broken.clear()
+
+
+def test_a_module_that_can_not_be_imported_leaves_out_only_its_own(
+    broken_module: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it had registered before it failed may lack the rest. Whoever asks for it is told why."""
+    catalog._import_of_app(broken_module)
+    assert "catalog_half" not in orchestrations()
+    assert "catalog_half" not in agents()
+    assert "catalog_order" in orchestrations()
+    assert not_imported() == {broken_module: "ModuleNotFoundError: No module named 'no_such_library'"}
+    with pytest.raises(UnknownOrchestration, match=r"catalog_broken could not be imported: .*_library'"):
+        find_orchestration("catalog_half")
+    (message,) = checks.check_modules()
+    assert (message.id, "no_such_library" in message.msg) == ("sayso.E105", True)
+    assert "orchestrations not imported module=catalog_broken" in caplog.text
+
+
 def test_what_is_registered_must_be_async() -> None:
     """A plain function can't wait."""
     plain: Any = print
@@ -274,19 +339,19 @@ KINDS = [
     Parameter.KEYWORD_ONLY,
     Parameter.VAR_KEYWORD,
 ]
-VALUES = strategies.integers(0, 9) | strategies.just("text")
+VALUES = st.integers(0, 9) | st.just("text")
 
 
-@strategies.composite
-def functions(draw: strategies.DrawFn) -> Any:
+@st.composite
+def functions(draw: st.DrawFn) -> Any:
     """Coroutine functions of any signature: a parameter of each kind, or not, typed or not."""
-    first = draw(strategies.sampled_from(KINDS))
-    kinds = draw(strategies.lists(strategies.sampled_from(KINDS), max_size=4))
+    first = draw(st.sampled_from(KINDS))
+    kinds = draw(st.lists(st.sampled_from(KINDS), max_size=4))
     several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     parameters = [Parameter("run", first)] if first not in several or first not in kinds else []
     for name, kind in zip("abcd", kinds, strict=False):
         if kind not in several or kind not in [one.kind for one in parameters]:
-            annotation = draw(strategies.sampled_from([int, str, Any, Parameter.empty]))
+            annotation = draw(st.sampled_from([int, str, Any, Parameter.empty]))
             parameters.append(Parameter(name, kind, annotation=annotation))
 
     async def function(*args: Any, **kwargs: Any) -> None: ...
@@ -299,7 +364,7 @@ def functions(draw: strategies.DrawFn) -> Any:
     return function
 
 
-@given(functions(), strategies.dictionaries(strategies.sampled_from("abcde"), VALUES))
+@given(functions(), st.dictionaries(st.sampled_from("abcde"), VALUES))
 def test_whatever_is_registered_can_be_called_with_what_is_accepted(
     function: Any, value: dict[str, Any]
 ) -> None:

@@ -15,11 +15,11 @@ from django.core.management import call_command
 from django.core.management.base import OutputWrapper
 from django.db import connection
 from django.db.models.functions import Now
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from approvals.management import people
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration import checks, journal, leases
+from orchestration import catalog, checks, journal, leases
 from orchestration.management import ownership, showroom
 from orchestration.management.commands.orchestrate import _exit_status
 from orchestration.management.interrupts import Interrupts
@@ -308,6 +308,16 @@ def test_a_detached_run_is_queued_and_its_id_printed(output: io.StringIO, tmp_pa
     run = Run.objects.get()
     assert output.getvalue() == f"{run.pk}\n"
     assert (run.owner, run.status, run.process) == (ana, "queued", None)
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_the_terminal_refuses_what_it_does_not_know_before_anything_starts(
+    detach: bool, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Not even the database is asked; what could not be imported is named."""
+    monkeypatch.setitem(catalog._broken, "shop.orchestrations", "NameError: name 'x' is not defined")
+    with django_db_blocker.block(), pytest.raises(Misuse, match=r"shop\.orchestrations .* NameError"):
+        call_command("orchestrate", "shredder", detach=detach, skip_checks=True)
 
 
 class TestChecks:

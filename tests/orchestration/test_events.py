@@ -31,7 +31,7 @@ from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
-from tests.approvals.properties.effort import effort
+from tests.effort import effort
 from tests.conftest import Manage
 
 pytestmark = pytest.mark.django_db

@@ -247,21 +247,6 @@ async def test_an_ended_run_leaves_nothing_open(runtime: Runtime, owner: User) -
     assert (await gate.wait_for_outcome(second["id"])).withdrawn
 
 
-async def test_an_unknown_orchestration_fails_in_plain_words(runtime: Runtime) -> None:
-    """A run whose code is gone, as after a deployment."""
-    run_id, _ = await in_database(
-        journal.open_run,
-        orchestration="execution_gone",
-        title="Gone",
-        given={},
-        owner_id=None,
-        key="",
-        process_id=None,
-        hand_over=hand_over,
-    )
-    assert "no orchestration 'execution_gone'" in (await finished(run_id))["error"]
-
-
 # How it goes on after a crash
 
 calls: Counter[str] = Counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,7 @@ from orchestration import (
     Run,
     StepFailed,
     agent,
+    catalog,
     execution,
     journal,
     orchestration,
@@ -131,6 +133,21 @@ def test_the_input_of_a_key_is_compared_as_json() -> None:
     manager.start("manager_open", {"flag": True}, key="k")
     with pytest.raises(KeyConflict):
         manager.start("manager_open", {"flag": 1}, key="k")
+
+
+@pytest.mark.django_db
+def test_a_run_keeps_the_version_that_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest that was there, unless another is named. Its key finds it when there is a newer one."""
+    manager = OrchestrationManager()
+    first = manager.start("manager_asks", key="k")
+    newer = replace(catalog.find_orchestration("manager_asks"), version=2)
+    monkeypatch.setitem(catalog._orchestrations, ("manager_asks", 2), newer)
+    second, named = manager.start("manager_asks"), manager.start("manager_asks", version=1)
+    assert manager.start("manager_asks", key="k") == first
+    versions = {row.pk: row.version for row in RunRow.objects.all()}
+    assert versions == {first: 1, second: 2, named: 1}
+    with pytest.raises(UnknownOrchestration, match="no version 3"):
+        manager.start("manager_asks", version=3)
 
 
 # Cancelling
@@ -300,7 +317,7 @@ async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_recor
     owned = journal.Ownership(run_id, 1)
     step = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
     await in_database(journal.step_started, owned, step, RunStatus.RUNNING)
-    await in_database(journal.request_cancel, run_id, owner.pk)
+    await in_database(journal.request_cancel, run_id, factories.actor(owner))
     await in_database(journal.step_done, owned, step, 1)
     after = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     begins: list[tuple[Any, ...]] = [

@@ -192,7 +192,7 @@ def test_every_write_of_a_run_counts_as_a_change() -> None:
 
 def _opened() -> UUID:
     run_id, _ = journal.open_run(
-        orchestration="x",
+        orchestration="checklist",
         title="X",
         given={},
         owner_id=None,

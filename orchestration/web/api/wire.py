@@ -15,6 +15,7 @@ from orchestration.manager import KEY_LIMIT
 RUN_EXAMPLE: JsonDict = {
     "id": "01996c1e-9b2f-7c04-8a51-5d1a4b7f2e90",
     "orchestration": "checklist",
+    "version": 1,
     "title": "Checklist",
     "owner": "billing",
     "status": "waiting",
@@ -74,6 +75,7 @@ class RunOnTheWire(BaseModel):
 
     id: str = Field(json_schema_extra={"format": "uuid"})
     orchestration: str
+    version: int = Field(description="The version that it began with, and keeps.")
     title: str
     owner: str | None
     status: RunStatusName

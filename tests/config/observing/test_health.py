@@ -17,9 +17,10 @@ from approvals.database import database_now, in_database
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
 from config.observing.health import Readiness
+from orchestration.models import Run
 from orchestration.runtime import start_runtime, stop_runtime
 from tests import factories
-from tests.config.observing.served import asked, until_ready, until_unready
+from tests.config.observing.served import asked, labelled, numbers, until_ready, until_unready
 from tests.conftest import Serve
 from tests.in_process import as_superuser
 from tests.servers import PostgresServer, RedisServer
@@ -144,6 +145,22 @@ def _let_pass(request_id: str, seconds: float) -> None:
 class TestServed:
     def test_it_becomes_ready_and_says_what_it_has_looked_at(self, serve: Serve) -> None:
         assert until_ready(serve()) == {name: {"ok": True} for name in CHECKS}
+
+    def test_what_it_does_not_know_is_named_and_no_reason_to_be_unready(self, serve: Serve) -> None:
+        """Other processes go on with these runs."""
+        server = serve(SAYSO_LEASE="3")
+        until_ready(server)
+        now = database_now()
+        for _ in range(2):
+            Run.objects.create(orchestration="shredder", version=2, title="x", created_at=now, changed_at=now)
+        unknown = [{"name": "shredder", "version": 2, "runs": 2}]
+        while (answer := asked(server, "/healthz/ready")).json()["unknown_orchestrations"] != unknown:
+            server.wait_briefly(0.1)
+        assert (answer.status_code, answer.json()["ready"]) == (200, True)
+        assert answer.json()["modules_not_imported"] == []
+        assert numbers(server)[labelled("sayso_unknown_runs", orchestration="shredder", version="2")] == 2
+        server.output.wait_for("left to other processes orchestrations=shredder, version 2")
+        assert set(Run.objects.values_list("status", "epoch")) == {("queued", 0)}
 
     @pytest.mark.stacks("postgresql-redis")
     def test_a_frozen_redis_is_named_and_forgotten_again(

@@ -94,6 +94,7 @@ class TestStarting:
         started = program.post(RUNS, GIVEN, status=201)
         assert started == program.get(of(started["id"]))
         assert (started["status"], started["owner"], started["input"]) == ("queued", "olga", GIVEN["input"])
+        assert started["version"] == 1
 
     def test_the_same_key_and_body_find_the_same_run(self, program: Program) -> None:
         """So that a lost answer can be asked for again; other owners have keys of their own."""

@@ -83,6 +83,18 @@ def text(response: Any, status: int = 200) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
+class TestUnknown:
+    def test_a_run_that_this_server_does_not_know_says_so(self, client: Client, olga: User) -> None:
+        """By name and version; not once it has ended, and not where the version is known."""
+        unknown = run(olga, version=7)
+        assert "This server does not know checklist, version 7." in text(client.get(page(unknown)))
+        assert "does not know shredder." in text(client.get(page(run(olga, orchestration="shredder"))))
+        ended = run(olga, version=7, status=RunStatus.COMPLETED)
+        for other in (ended, run(olga)):
+            assert "does not know" not in text(client.get(page(other)))
+        assert "checklist, version 7" in text(client.get(page(ended)))
+
+
 class TestList:
     @both_databases
     def test_one_sees_ones_own_runs_the_newest_first(self, client: Client, olga: User) -> None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("orchestration", "0005_statistics_of_the_queue"),
+        ("orchestration", "0007_cancelled_from"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("orchestration", "0006_cancelled_waits"),
+        ("orchestration", "0008_cancelled_waits"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orchestration', '0005_statistics_of_the_queue'),
+        ('orchestration', '0006_processes_that_serve'),
     ]
 
     operations = [

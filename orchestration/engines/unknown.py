@@ -1,0 +1,47 @@
+"""What this process does not know: orchestrations, or versions of them, that open runs name.
+
+Older code, an app that is not installed, or a module that could not be imported. Their runs are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from approvals import telemetry
+from approvals.database import in_database
+from orchestration import selectors
+from orchestration.catalog import Kind, in_words
+
+log = logging.getLogger(__name__)
+
+
+class Unknown:
+    """As of the last look: each such orchestration, with how many of its runs are open."""
+
+    def __init__(self) -> None:
+        self.runs: Mapping[Kind, int] = {}
+        self._looking = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Read what there is; log it where it is not what it was."""
+        async with self._looking:  # what was read first is told first
+            self._take(await in_database(selectors.unknown_kinds))
+
+    def _take(self, found: Mapping[Kind, int]) -> None:
+        before, self.runs = self.runs, found
+        for name, version in before.keys() - found.keys():
+            telemetry.unknown_runs.remove(name, str(version))
+        for (name, version), number in found.items():
+            telemetry.unknown_runs.labels(name, str(version)).set(number)
+        if before.keys() != found.keys():
+            _tell(found)
+
+
+def _tell(found: Mapping[Kind, int]) -> None:
+    if found:
+        names = "; ".join(sorted(map(in_words, found)))
+        log.warning("runs of unknown orchestrations are left to other processes orchestrations=%s", names)
+    else:
+        log.info("no run is of an unknown orchestration any more")
