@@ -96,6 +96,7 @@ class Process:
         name: str,
         directory: Path = PROJECT,
     ) -> None:
+        require_mark()
         self.name = name
         input_, self._stdin = _pipe_to_child()
         output, stdout = _pipe_from_child()
@@ -109,7 +110,6 @@ class Process:
     def _start(
         self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int
     ) -> subprocess.Popen[bytes] | Fork:
-        require_mark()
         return subprocess.Popen(
             [*servers.DIES_WITH_PARENT, *arguments],
             cwd=directory,

@@ -187,6 +187,7 @@ async def test_a_private_redis_forgets_what_it_is_told_to(stack: Stack, private_
     await get_channel_layer().send("anybody", {"type": "look"})
 
 
+@pytest.mark.processes
 def test_a_process_that_ends_early_says_what_it_printed() -> None:
     with (
         Process(["python3", "-c", "print('only this')"], environment={}, name="short") as process,

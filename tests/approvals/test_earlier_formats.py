@@ -11,7 +11,7 @@ import pytest
 
 from approvals import audit, deciding, exports, verification
 from approvals.audit import FORMAT
-from approvals.exceptions import KeyConflict
+from approvals.exceptions import InvalidRequest, KeyConflict
 from approvals.exports import Filters
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 from approvals.payloads import digest
@@ -76,6 +76,8 @@ class TestRecord:
         again = make.approval("Pay an invoice", arguments=pending.arguments, key="left-3", details="*Urgent*")
         assert again == str(pending.pk)
         with pytest.raises(KeyConflict):
+            make.approval("Pay another invoice", key="left-3")
+        with pytest.raises(InvalidRequest):
             make.approval("Pay another invoice", arguments=pending.arguments, key="left-3")
         deciding.decide(make.actor(make.reviewer()), pending.pk, "approve")
         formats = AuditEntry.objects.filter(request=pending).order_by("sequence")

@@ -23,6 +23,8 @@ from tests.approvals.forking import CHILDREN, WRITES
 from tests.processes import Process, ProcessEnded, free_port
 from tests.stacks import Stack
 
+pytestmark = pytest.mark.processes
+
 
 @contextmanager
 def program(stack: Stack, *arguments: str) -> Iterator[Process]:

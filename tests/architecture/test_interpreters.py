@@ -8,6 +8,8 @@ from tests.architecture.sources import sources_of_tests
 
 # Which file, which function in it (empty: all), and why a fork would not do.
 ANEW = (
+    ("approvals/test_earlier_formats.py", "said_by_the_program", "the program of docs/audit.md"),
+    ("approvals/test_forks.py", "", "a process that forks by itself"),
     (
         "approvals/test_group_commit.py",
         "test_what_was_handed_over_is_written_before_the_interpreter_exits",

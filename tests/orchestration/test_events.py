@@ -31,8 +31,8 @@ from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
-from tests.effort import effort
 from tests.conftest import Manage
+from tests.effort import effort
 
 pytestmark = pytest.mark.django_db
 

@@ -333,7 +333,7 @@ class TestAccess:
 def test_names_keep_to_the_conventions() -> None:
     for family in REGISTRY.collect():
         assert family.name.startswith(("sayso_", "process_", "python_"))
-        assert family.documentation.endswith(".")
+        assert family.documentation.endswith(".") or not family.name.startswith("sayso_")
         for sample in family.samples:
             if family.type == "counter":
                 assert sample.name.endswith(("_total", "_created"))
