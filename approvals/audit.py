@@ -192,6 +192,10 @@ def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
     return canonical_plain(named)
 
 
+# What an entry's text has beside its columns.
+BESIDE = frozenset({"host_clock", "kind", "policy", "facts"})
+
+
 def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that identify the entry, named and written as in its text.
 

@@ -1,6 +1,6 @@
 """An export's records as lines of text: JSON lines for programs, CSV for people with spreadsheets.
 
-CSV repeats what the canonical text and the content say in columns of their own, to be read, sorted and
+CSV repeats what the canonical text and the content say in cells of their own, to be read, sorted and
 filtered. A spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula, and these
 texts come from others: an apostrophe is put before those. In half of the world cells are separated by
 semicolons, and in files that were pasted by tabs; there the rest of a line is taken for cells of its own,
@@ -16,12 +16,21 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from approvals.exports.records import EntryRecord, NoRecord, Record, as_fields, from_fields, from_json
-from approvals.payloads import canonical
+from approvals.exports.records import (
+    FORMAT,
+    EntryRecord,
+    Header,
+    NoRecord,
+    Record,
+    as_fields,
+    from_fields,
+    from_json,
+)
+from approvals.payloads import canonical, read_canonical
 from approvals.seals import SealRecord
 
 # What begins a formula somewhere; the last four are the first four in full width.
@@ -31,11 +40,11 @@ _BEHIND_A_SEPARATOR = re.compile(rf'([;\t\r\n]"*)(?={_SIGNS})')
 _SEMICOLON = re.compile(rf";(?={_SIGNS})")
 # An odd number of backslashes begins an escape, an even one ends before it.
 _SEMICOLON_BY_NUMBER = re.compile(rf"(?<!\\)((?:\\\\)*)\\u003b(?={_SIGNS})")
-_JSON = ("canonical", "content")
+_JSON = ("canonical", "content", "columns")
 # Entries hold JSON of a megabyte, whose escapes may take six times as much.
 CELL_LIMIT = 16 * 1_048_576
 
-COLUMNS = (
+_COLUMNS = (
     "record",
     "id",
     "recorded_at",
@@ -61,6 +70,8 @@ COLUMNS = (
     "content",
     "signature",
 )
+# By the format of the file.
+COLUMNS: Mapping[int, Sequence[str]] = {1: _COLUMNS, 2: (*_COLUMNS, "columns")}
 _NAMED = (
     "recorded_at",
     "event",
@@ -79,7 +90,10 @@ _QUOTED = frozenset('",\r\n')
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object a line. What is read is of the format that its header names."""
+
+    def __init__(self, format: int = FORMAT) -> None:  # noqa: A002  as the header calls it
+        self._format = format
 
     def before(self) -> str:
         return ""
@@ -90,29 +104,35 @@ class JsonLines:
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
         for line in lines:
             try:
-                yield from_json(line)
+                record = from_json(line, self._format)
             except NoRecord as error:
                 yield error
+                continue
+            if isinstance(record, Header):
+                self._format = record.format
+            yield record
 
 
 class Csv:
     """One row a record. Keeps the title of the request whose entries are being written or read."""
 
-    def __init__(self) -> None:
+    def __init__(self, format: int = FORMAT) -> None:  # noqa: A002
+        self._format = format
+        self._columns = COLUMNS[format]
         self._request: str | None = None
         self._title = ""
 
     def before(self) -> str:
-        return _row(COLUMNS)
+        return _row(self._columns)
 
     def line(self, record: Record) -> str:
         cells = _without_semicolons(self._cells(record))
-        return _row([cells.get(column, "") for column in COLUMNS])
+        return _row([cells.get(column, "") for column in self._columns])
 
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
         csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
         rows = csv.reader(lines, strict=True)
-        if next(rows, None) != list(COLUMNS):
+        if next(rows, None) != list(self._columns):
             yield NoRecord("These are not the columns of an export.")
         while True:
             try:
@@ -125,12 +145,14 @@ class Csv:
                 yield NoRecord("It is not CSV, or cut short.")
 
     def _record(self, cells: list[str]) -> Record:
-        if len(cells) != len(COLUMNS):
-            raise NoRecord(f"It has {len(cells)} cells in place of {len(COLUMNS)}.")
-        found = dict(zip(COLUMNS, cells, strict=True))
-        record = _parsed(_with_semicolons(found))
+        if len(cells) != len(self._columns):
+            raise NoRecord(f"It has {len(cells)} cells in place of {len(self._columns)}.")
+        found = dict(zip(self._columns, cells, strict=True))
+        record = _parsed(_with_semicolons(found), self._format)
+        if isinstance(record, Header) and record.format != self._format:
+            raise NoRecord("Its columns are those of another format.")
         expected = _without_semicolons(self._cells(record))
-        for column in COLUMNS:
+        for column in self._columns:
             if found[column] != expected.get(column, ""):
                 raise NoRecord(f"The column {column} is not what the canonical text and the content say.")
         return record
@@ -145,7 +167,7 @@ class Csv:
         return {"record": fields.pop("record"), "canonical": canonical(fields)}
 
     def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
-        named, content = _object(record.canonical), _object(record.content or "{}")
+        named, content = _object(record.canonical), self._content_of(record)
         if named.get("request") != self._request:
             self._request, self._title = named.get("request"), ""
         if named.get("event") in ("opened", "purged"):
@@ -163,7 +185,13 @@ class Csv:
             "hash": record.hash,
             "salt": record.salt or "",
             "content": record.content or "",
+            "columns": "" if record.columns is None else canonical(record.columns),
         }
+
+    def _content_of(self, record: EntryRecord) -> dict[str, Any]:
+        """Format 1 took numbers that are written as large integers for such, which have no canonical form."""
+        text = record.content or "{}"
+        return _object(text) if self._format == 1 else _object(text, read_canonical)
 
 
 FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv": Csv}
@@ -190,16 +218,21 @@ def _without_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
-    return {**cells, **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON}}
+    return {
+        **cells,
+        **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON if name in cells},
+    }
 
 
-def _parsed(cells: Mapping[str, str]) -> Record:
+def _parsed(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
     if cells["record"] in ("export", "end"):
-        return from_fields({"record": cells["record"], **_object(cells["canonical"])})
+        return from_fields({"record": cells["record"], **_object(cells["canonical"])}, format)
     fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
     for name in ("salt", "content"):
         fields[name] = cells[name] or None
-    return from_fields(fields)
+    if cells.get("columns"):
+        fields["columns"] = _object(cells["columns"])
+    return from_fields(fields, format)
 
 
 def _number(cell: str) -> int | None:
@@ -226,9 +259,9 @@ def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"'
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = read(text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

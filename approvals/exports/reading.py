@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from approvals.exports.formats import COLUMNS, FORMATS
+from approvals.exports.formats import COLUMNS, Csv, JsonLines
 from approvals.exports.records import Header, NoRecord, Record
 
 # No line that was written is longer: an entry holds a megabyte of JSON, twice escaped at worst.
@@ -48,7 +48,7 @@ class Export:
         A line that says the same in other words is a line that somebody has written anew: that is told after
         its record.
         """
-        codec = FORMATS[self._format()]()
+        codec = self._codec()
         before: str | None = codec.before()
         for record in codec.records(self._lines()):
             if before is not None and not isinstance(record, Header):
@@ -59,16 +59,17 @@ class Export:
             before = None
             self._settle()
 
-    def _format(self) -> str:
+    def _codec(self) -> JsonLines | Csv:
         start = self._file.read(1)
         self._file.seek(0)
         if start == b"{":
-            return "jsonl"
-        first = self._file.readline(LINE_LIMIT)
-        if first.decode("utf-8", "replace").strip() != ",".join(COLUMNS):
-            raise NotAnExport(f"{self._name} is no export.")
+            return JsonLines()
+        first = self._file.readline(LINE_LIMIT).decode("utf-8", "replace").strip()
         self._file.seek(0)
-        return "csv"
+        for format_, columns in COLUMNS.items():
+            if first == ",".join(columns):
+                return Csv(format_)
+        raise NotAnExport(f"{self._name} is no export.")
 
     @property
     def _text(self) -> str:

@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 from approvals.payloads import canonical
 from approvals.seals import NoSeal, SealRecord, parsed
 
-FORMAT = 1
+# Since format 2 entries have their columns. Files of format 1 are still read.
+FORMAT = 2
+FORMATS = (1, 2)
 # JSON that has one canonical form has no whole numbers beyond these.
 LARGEST = 2**53 - 1
 
@@ -31,17 +33,23 @@ class Header:
     made_at: str
     complete: bool
     filters: Mapping[str, Any]
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryRecord:
-    """An entry; `salt` and `content` are None once purged."""
+    """An entry; `salt` and `content` are None once purged.
+
+    `columns` are what the database had in those of the entry, named and written as in its text, and in a file
+    of format 1 None. Of columns that hold nothing of their kind there are only these, as text.
+    """
 
     id: int
     canonical: str
     hash: str
     salt: str | None
     content: str | None
+    columns: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,7 @@ def as_fields(record: Record) -> dict[str, Any]:
         case Header():
             return {
                 "record": "export",
-                "format": FORMAT,
+                "format": record.format,
                 "made_at": record.made_at,
                 "complete": record.complete,
                 "filters": dict(record.filters),
@@ -76,6 +84,7 @@ def as_fields(record: Record) -> dict[str, Any]:
                 "signature": record.signature,
             }
         case EntryRecord():
+            columns = {} if record.columns is None else {"columns": dict(record.columns)}
             return {
                 "record": "entry",
                 "id": record.id,
@@ -83,6 +92,7 @@ def as_fields(record: Record) -> dict[str, Any]:
                 "hash": record.hash,
                 "salt": record.salt,
                 "content": record.content,
+                **columns,
             }
         case End():
             return {
@@ -94,12 +104,13 @@ def as_fields(record: Record) -> dict[str, Any]:
             }
 
 
-def from_fields(fields: Any) -> Record:
-    """The record that this JSON is; NoRecord where it is none."""
+def from_fields(fields: Any, format: int = FORMAT) -> Record:  # noqa: A002  as the header calls it
+    """The record that this JSON is, in a file of this format; NoRecord where it is none."""
     try:
         match fields["record"]:
-            case "export" if fields["format"] == FORMAT:
+            case "export" if fields["format"] in FORMATS:
                 return Header(
+                    format=_number(fields["format"]),
                     made_at=_text(fields["made_at"]),
                     complete=fields["complete"] is True,
                     filters=_canonical_object(fields["filters"]),
@@ -117,6 +128,7 @@ def from_fields(fields: Any) -> Record:
                     hash=_text(fields["hash"]),
                     salt=_text_or_none(fields["salt"]),
                     content=_text_or_none(fields["content"]),
+                    columns=None if format == 1 else _canonical_object(fields["columns"]),
                 )
             case "end":
                 return End(
@@ -130,12 +142,12 @@ def from_fields(fields: Any) -> Record:
     raise NoRecord("It is no record of an export.")
 
 
-def from_json(text: str) -> Record:
+def from_json(text: str, format: int = FORMAT) -> Record:  # noqa: A002
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NoRecord("It is not JSON.") from error
-    return from_fields(fields)
+    return from_fields(fields, format)
 
 
 def _text(value: object) -> str:

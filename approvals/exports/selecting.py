@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db.models import QuerySet
 
 from approvals import seals
-from approvals.audit import as_text
+from approvals.audit import as_text, columns_of
 from approvals.exports.records import EntryRecord
 from approvals.models import AuditEntry, HumanRequest
+from approvals.payloads import LARGEST_INTEGER
 from approvals.seals import NoSeal, SealRecord
-
-CHUNK = 2_000
+from approvals.stored import ENTRY, kept, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +40,29 @@ class Filters:
         }
 
 
-def entries(filters: Filters) -> Iterator[tuple[UUID, EntryRecord]]:
+def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
     """All entries of the requests that these filters choose, with the request's id, chain by chain."""
-    chosen = _chosen(filters).order_by("request_id", "sequence")
-    columns = ("request_id", "pk", "canonical", "hash", "shown__salt", "shown__content")
-    for request_id, pk, text, hash_, salt, content in chosen.values_list(*columns).iterator(CHUNK):
-        yield request_id, EntryRecord(id=pk, canonical=text, hash=hash_, salt=salt, content=content)
+    for values in kept(_chosen(filters), ENTRY, "request_id", "sequence", "pk"):
+        columns, misfits = read(ENTRY, values)
+        salt, content = columns["shown__salt"], columns["shown__content"]
+        yield (
+            values[0],
+            EntryRecord(
+                id=columns["id"],
+                canonical=str(columns["canonical"]),
+                hash=str(columns["hash"]),
+                salt=None if salt is None else str(salt),
+                content=None if content is None else str(content),
+                columns=_written(columns, misfits),
+            ),
+        )
+
+
+def _written(columns: Mapping[str, Any], misfits: Sequence[str]) -> Mapping[str, Any]:
+    """As the entry's text has them; those of no use, alone and as text: the text of no entry has such."""
+    numbers = {name: value for name, value in columns.items() if isinstance(value, int)}
+    useless = [*misfits, *(name for name, value in numbers.items() if abs(value) > LARGEST_INTEGER)]
+    return {name: str(columns[name]) for name in useless} if useless else columns_of(columns)
 
 
 def recorded_seals() -> Iterator[SealRecord]:

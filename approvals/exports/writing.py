@@ -10,6 +10,7 @@ from approvals.database import database_now, snapshot
 from approvals.exports.formats import FORMATS
 from approvals.exports.records import End, Header, Record
 from approvals.exports.selecting import Filters, entries, recorded_seals
+from approvals.stored import any_text
 
 
 def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]:  # noqa: A002  as the option is called
@@ -24,7 +25,7 @@ def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]
         digest.update(text.encode())
         return text
 
-    with snapshot():
+    with snapshot(), any_text():
         before = writer.before()
         if before:
             yield noted(before)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from approvals.database import snapshot
+from approvals.stored import any_text
 from approvals.verification.faults import Fault, FaultKind, Report
 from approvals.verification.files import verify_export
 from approvals.verification.installation import Progress, verify
-from approvals.verification.reading import any_text
 from approvals.verification.records import Checker
 
 __all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export", "verify_request"]

@@ -65,6 +65,10 @@ class Chain:
         detail = "What was shown or said is not in the form in which it is written."
         return self.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence, entry.line)
 
+    def disagreeing(self, entry: Entry) -> Fault:
+        detail = "Its columns disagree with the text that was hashed."
+        return self.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence, entry.line)
+
     def unexplained(self, sequence: int, line: int | None = None) -> Fault:
         detail = "What was shown or said is gone, and no removal is on record since that names it."
         return self.fault(FaultKind.CHANGED_ENTRY, detail, sequence, line)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from approvals import exports
+from approvals.audit import BESIDE
 from approvals.exports import End, EntryRecord, Export, Header, NoRecord
+from approvals.payloads import canonical
 from approvals.seals import SealRecord
 from approvals.verification.chains import Chain, Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
@@ -29,15 +32,18 @@ def verify_export(
     *,
     trusted: frozenset[str] = frozenset(),
     copies: Mapping[int, SealRecord] | None = None,
+    must_be_sealed: bool = False,
 ) -> Report:
     """What is wrong with the file at this path. Needs no database. Raises NotAnExport.
 
+    `trusted`, `copies` and `must_be_sealed` are those of `verify`.
     `progress` is told how many bytes have been read, and how many there are.
     """
     findings = Findings()
     with exports.opened(path) as export:
         file = _File(export, Sealed(trusted), copies)
         findings.add(file.faults(_told(export, path, progress)))
+        findings.add(file.sealed.absence() if must_be_sealed else ())
     return Report(
         entries=file.entries,
         chains=file.chains,
@@ -76,9 +82,7 @@ class _File:
             case NoRecord():
                 yield self._altered(str(record))
             case Header():
-                if self._export.line > 2:
-                    yield self._altered("There is another beginning.")
-                self.complete = self.complete and record.complete
+                yield from self._take_header(record)
             case SealRecord():
                 self._seals += 1
                 if self.entries:
@@ -92,6 +96,14 @@ class _File:
             case End():
                 self._end = record
                 yield from self._ended(record)
+
+    def _take_header(self, header: Header) -> Iterator[Fault]:
+        if self._export.line > 2:
+            yield self._altered("There is another beginning.")
+        if header.complete == bool(header.filters):
+            said = "complete, and names filters" if header.complete else "not complete, and names no filter"
+            yield self._altered(f"It says that it is {said}.")
+        self.complete = self.complete and header.complete
 
     def _take_entry(self, record: EntryRecord) -> Iterator[Fault]:
         self.entries += 1
@@ -116,6 +128,8 @@ class _File:
             self._export.line,
         )
         named, fault = chain.follow(entry)
+        if fault is None and not _agree(record.columns, named):
+            fault = chain.disagreeing(entry)
         if record.content is None:
             self._emptied[sequence] = self._export.line
         if fault:
@@ -161,6 +175,12 @@ class _File:
 
     def _altered(self, detail: str) -> Fault:
         return Fault(kind=FaultKind.EXPORT, detail=detail, line=self._export.line)
+
+
+def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
+    """Whether the columns, where the file has them, and the text say the same."""
+    said = {name: value for name, value in named.items() if name not in BESIDE}
+    return columns is None or canonical(columns) == canonical(said)
 
 
 def _told(export: Export, path: Path, progress: Progress | None) -> Iterator[exports.Record | NoRecord]:

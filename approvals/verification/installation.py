@@ -14,9 +14,9 @@ from approvals.audit import as_text
 from approvals.database import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.seals import NoSeal, SealRecord
+from approvals.stored import Kind, any_text, kept, moment, number, read, text
 from approvals.verification.chains import Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
-from approvals.verification.reading import Kind, any_text, kept, moment, number, read, text
 from approvals.verification.records import Checker
 from approvals.verification.sealed import Sealed
 
@@ -52,11 +52,13 @@ def verify(
     *,
     trusted: frozenset[str] = frozenset(),
     copies: Mapping[int, SealRecord] | None = None,
+    must_be_sealed: bool = False,
 ) -> Report:
     """Everything: triggers, seals, chains, rows. Reads one moment, and keeps nobody from writing.
 
     A change of an entry and of a seal is tried, to see that it is refused, and undone. `trusted` are the
-    public keys that seals may be signed with, `copies` the seals that were kept elsewhere.
+    public keys that seals may be signed with, `copies` the seals that were kept elsewhere;
+    `must_be_sealed`: whoever asks knows that there are seals.
     """
     findings, sealed = Findings(), Sealed(trusted)
     findings.add(_triggers())
@@ -64,6 +66,7 @@ def verify(
     findings.add(refusing)
     with snapshot(), any_text():
         findings.add(_seals(sealed, copies))
+        findings.add(sealed.absence() if must_be_sealed else ())
         total = AuditEntry.objects.count() if progress else 0
         checker = Checker(_each(sealed, progress, total))
         findings.add(checker.check())

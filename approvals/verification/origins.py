@@ -13,7 +13,7 @@ from approvals.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.origins import Resolver, resolvers
 from approvals.verification.faults import Fault, FaultKind
-from approvals.verification.reading import Kind, as_id, kept, parsed, read
+from approvals.stored import Kind, as_id, kept, parsed, read
 
 _ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": parsed}
 

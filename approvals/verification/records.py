@@ -13,10 +13,9 @@ from approvals.audit import as_text, canonical_entry
 from approvals.lifecycle import Status
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
-from approvals.verification import origins
-from approvals.verification.chains import Chain, Entry
-from approvals.verification.faults import Fault, FaultKind
-from approvals.verification.reading import (
+from approvals.stored import (
+    ENTRY,
+    NO_FORM,
     Kind,
     as_id,
     kept,
@@ -28,8 +27,10 @@ from approvals.verification.reading import (
     text,
     truth,
 )
+from approvals.verification import origins
+from approvals.verification.chains import Chain, Entry
+from approvals.verification.faults import Fault, FaultKind
 from approvals.verification.rows import (
-    NO_FORM,
     Assigned,
     Response,
     Responses,
@@ -78,28 +79,6 @@ _ROW: Mapping[str, Kind] = {
     "comment": text,
     "purged_at": moment,
 }
-_ENTRY: Mapping[str, Kind] = {
-    "request_id": as_id,
-    "id": number,
-    "sequence": number,
-    "event": text,
-    "outcome": text,
-    "actor_id": number,
-    "on_behalf_of_id": number,
-    "channel": text,
-    "token_id": as_id,
-    "address": text,
-    "user_agent": text,
-    "allowed_by": text,
-    "recorded_at": moment,
-    "content_hash": text,
-    "previous_hash": text,
-    "hash": text,
-    "canonical": text,
-    "format": number,
-    "shown__salt": text,
-    "shown__content": text,
-}
 _RESPONSE: Mapping[str, Kind] = {
     "request_id": as_id,
     "actor_id": number,
@@ -138,7 +117,7 @@ class Checker:
         """All faults of this request, or of all there are. Each table is read once, in the same order."""
         of_it = {} if request_id is None else {"request_id": request_id}
         requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
-        chains = _Beside(kept(AuditEntry.objects.filter(**of_it), _ENTRY, "request_id", "sequence", "pk"))
+        chains = _Beside(kept(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk"))
         said = _Beside(kept(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
         users = _Beside(kept(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
         groups = _Beside(kept(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
@@ -197,7 +176,7 @@ class Checker:
     def _nowhere(self, entries: Iterable[Values]) -> Iterator[Fault]:
         """Its own chain misses such an entry, and counts it as missing."""
         for values in entries:
-            columns, _ = read(_ENTRY, values)
+            columns, _ = read(ENTRY, values)
             self.entries += 1
             detail = (
                 f"The entry with the id {columns['id']} is of the request {columns['request_id']}: of none."
@@ -206,7 +185,7 @@ class Checker:
 
     def _followed(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
         for values in entries:
-            columns, misfits = read(_ENTRY, values)
+            columns, misfits = read(ENTRY, values)
             self.entries += 1
             if "sequence" in misfits:
                 detail = (
@@ -219,8 +198,7 @@ class Checker:
                 self._each(entry)
             named, fault = chain.follow(entry)
             if fault is None and not _agree(columns, named):
-                detail = "Its columns disagree with the text that was hashed."
-                fault = chain.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence)
+                fault = chain.disagreeing(entry)
             if fault:
                 yield fault
             elif not chain.broken and not story.take(named, entry.content):

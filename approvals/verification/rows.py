@@ -12,9 +12,7 @@ from approvals.audit import as_text
 from approvals.lifecycle import REMOVED, Status, Verdict
 from approvals.models import ORIGIN_ID_LIMIT, Event
 from approvals.payloads import canonical, digest, read_canonical
-
-# What it raises to read as words or a policy what is none.
-NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+from approvals.stored import NO_FORM
 
 # What was asked, under the names that a row and the content of its first entry have for it.
 ASKED = (

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from approvals.seals import Digest, SealRecord, fault
 from approvals.verification.faults import Fault, FaultKind
 
+NONE_LEFT = "There is not one seal, though the key that they are signed with was given: all of them are gone."
+
 
 class Sealed:
     """Takes the seals in their order, then every entry in the order of chains; `faults` compares the two."""
@@ -42,6 +44,11 @@ class Sealed:
             self._take(seal)
         for number in sorted(left):
             yield _rewritten(number, "It was kept elsewhere and is not on record.")
+
+    def absence(self) -> Iterator[Fault]:
+        """That there are no seals, where there must be some: they have been taken, by then."""
+        if not self.number:
+            yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=NONE_LEFT)
 
     def add(self, entry_id: int, sequence: int, entry_hash: str) -> None:
         at = bisect_left(self._ends, entry_id)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 
-from approvals import audit, deciding, tokens, triggers, verification
-from approvals.commands import Channel
-from approvals.models import AuditEntry, HumanRequest, ShownContent
+from approvals import audit, deciding, group_commit, tokens, triggers, verification
+from approvals.commands import Actor, Channel, Expire, Forget, Purge, Reschedule
+from approvals.database import database_now
+from approvals.exceptions import ApprovalError
+from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 from tests import factories as make
 from tests.in_process import as_superuser
+from tests.processes import PROJECT
 from tests.tampering import as_a_superuser_might
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +92,71 @@ class TestEntries:
         """A salt each: a hash can't be guessed back from a short comment once the comment is purged."""
         hashes = {AuditEntry.objects.get(request_id=make.approval()).content_hash for _ in range(2)}
         assert len(hashes) == 2
+
+
+class TestContents:
+    """docs/audit.md says what stands beside an entry of each kind: no member is without its word there."""
+
+    PAGE = (PROJECT / "docs" / "audit.md").read_text()
+
+    @pytest.fixture
+    def documented(self) -> dict[str, set[str]]:
+        table = self.PAGE.split("<!-- contents -->")[1].split("\n\n")[0]
+        rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE)
+        return {event: {"actor", *re.findall(r"`(\w+)`", text)} for event, text in rows}
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_every_member_is_documented(self, documented: dict[str, set[str]]) -> None:
+        everything_that_happens()
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for shown in ShownContent.objects.select_related("entry"):
+            found[shown.entry.event] |= json.loads(shown.content).keys()
+        assert found.keys() == documented.keys() == set(Event.values)
+        assert {event: names - documented[event] for event, names in found.items()} == {
+            event: set() for event in documented
+        }
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_every_fact_is_documented(self) -> None:
+        everything_that_happens()
+        table = self.PAGE.split("The `facts` by event")[1].split("\n\n")[1]
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+        for entry in AuditEntry.objects.all():
+            for name in json.loads(entry.canonical)["facts"]:
+                assert f"`{name}`" in rows[entry.event]
+
+
+def everything_that_happens() -> None:
+    """An entry of each kind, refusals of every deed among them."""
+    ada, grace, stranger = make.reviewer(), make.reviewer(), make.user()
+    keeper = make.actor(make.user(groups=(Group.objects.get(name="administrator"),)))
+    decided = make.approval(arguments={"order": 1}, editable=True, requester=grace, actor=make.actor(grace))
+    deciding.record_view(make.actor(ada), decided)
+    deciding.decide(make.actor(ada), decided, "approve", arguments={"order": 2}, comment="fine")
+    answered = make.clarification(assignees=[ada])
+    deciding.reassign(make.actor(ada), answered, users=[grace.pk])
+    deciding.answer(make.actor(grace), answered, "4711")
+    refusals: tuple[Callable[[], object], ...] = (
+        lambda: deciding.decide(make.actor(stranger), decided, "reject"),
+        lambda: deciding.answer(make.actor(stranger), answered, "4712"),
+        lambda: deciding.withdraw(make.actor(stranger), answered, "no"),
+        lambda: deciding.reassign(make.actor(stranger), answered, users=[stranger.pk]),
+    )
+    for refused in refusals:
+        with pytest.raises(ApprovalError):
+            refused()
+    withdrawn = make.approval(requester=ada)
+    deciding.withdraw(make.actor(ada), withdrawn, "not needed")
+    moved = make.approval(timeout=600)
+    program = Actor.program()
+    group_commit.submit(Reschedule(request_id=UUID(moved), actor=program, timeout=60)).result()
+    for late in (make.approval(timeout=0), make.clarification(timeout=0)):
+        group_commit.submit(Expire(request_id=UUID(late))).result()
+    old = make.approval(requester=ada)
+    deciding.withdraw(make.actor(ada), old, "not needed any more")
+    later = database_now() + timedelta(seconds=1)
+    group_commit.submit(Purge(request_id=UUID(old), actor=keeper, before=later)).result()
+    group_commit.submit(Forget(request_id=UUID(decided), actor=keeper, user_id=grace.pk)).result()
 
 
 class TestWriters:

@@ -267,6 +267,22 @@ class TestVerify:
         with as_a_superuser_might():
             assert "triggers missing: sayso_audit_no_" in refused_report()
 
+    def test_that_all_seals_are_gone_is_named_to_whoever_has_the_key(
+        self, key: Path, public: Path, tmp_path: Path, settings: Settings
+    ) -> None:
+        """A key that is only set here may be there before the first seal."""
+        settings.SAYSO_SEAL_KEY = str(key)
+        file = tmp_path / "trail.jsonl"
+        approved()
+        run("audit_seal")
+        with as_a_superuser_might():
+            Seal.writing.all().delete()
+        run("audit_export", "--out", file)
+        for arguments in ((), ("--export", file)):
+            assert "The trail holds." in run("audit_verify", *arguments)
+            printed = refused_report(*arguments, "--public-key", public)
+            assert "rewritten seal: There is not one seal" in printed
+
     def test_what_can_not_be_verified_is_misuse(self, tmp_path: Path) -> None:
         letter = tmp_path / "letter.txt"
         letter.write_text("Dear Ada,\n")

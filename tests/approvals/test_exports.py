@@ -16,18 +16,27 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 
-from approvals import deciding, exports, seals, verification
-from approvals.exports import Filters, NotAnExport
+from approvals import audit, deciding, exports, seals, verification
+from approvals.exports import EntryRecord, Filters, NotAnExport
 from approvals.exports.formats import guarded
 from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
+from approvals.payloads import canonical, digest
 from approvals.seals import keys
 from approvals.verification import FaultKind, Report
 from tests import factories as make
 from tests.approvals.test_seals import delete_whole_request
-from tests.approvals.test_verification import approved, change_row, delete_entries, forget, rewrite
+from tests.approvals.test_verification import (
+    approved,
+    change_entry,
+    change_row,
+    delete_entries,
+    forget,
+    rewrite,
+)
 from tests.in_process import as_superuser
 from tests.marks import both_databases
 from tests.patience import patience
+from tests.tampering import as_a_superuser_might
 
 pytestmark = pytest.mark.django_db
 
@@ -187,6 +196,157 @@ def id_is_at(line: str, at: int) -> bool:
     """An entry's id is proven by the seals and the end alone, which don't know lines."""
     found = re.search(r'"id":(\d+)|^entry,(\d+)', line)
     return found is not None and found.start() <= at < found.end()
+
+
+def remade(lines: list[str]) -> str:
+    """The file with an end that fits: who alters it can write that, too."""
+    *before, end = lines
+    if end.startswith("{"):
+        return "".join([*before, canonical(json.loads(end) | {"sha256": digest("".join(before))}) + "\n"])
+    sha256 = digest("".join(before))
+    return "".join([*before, re.sub(r'(sha256"":"")[0-9a-f]{64}', rf"\g<1>{sha256}", end)])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+class TestColumns:
+    """What the database has in an entry's columns is in the file, and held against the entry's text."""
+
+    def test_every_entry_has_its_columns(self, format: str, file: Path) -> None:  # noqa: A002
+        approved(), approved(title="x;=1+1")
+        export(file, format)
+        records = [one for one in read(file) if isinstance(one, EntryRecord)]
+        assert len(records) == 4
+        for record in records:
+            entry = AuditEntry.objects.get(pk=record.id)
+            assert record.columns == audit.columns_of(vars(entry))
+            said = json.loads(record.canonical)
+            assert {name: said[name] for name in record.columns} == record.columns
+            assert said.keys() - record.columns.keys() == audit.BESIDE
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"address": "192.0.2.99"},
+            {"event": "viewed"},
+            {"actor": None},
+            {"recorded_at": "2020-01-01T00:00:00Z"},
+            {"format": 3},
+        ],
+        ids=lambda columns: next(iter(columns)),
+    )
+    def test_a_column_that_was_changed_in_the_database_is_named(
+        self,
+        columns: dict[str, Any],
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        """The text that was hashed is as it was; by the columns entries are found."""
+        request_id = approved()
+        change_entry(request_id, 2, **columns)
+        export(file, format)
+        (fault,) = verified(file).first
+        assert (fault.kind, fault.request_id, fault.sequence) == (FaultKind.CHANGED_ENTRY, request_id, 2)
+
+    @pytest.mark.stacks("sqlite-memory")
+    @pytest.mark.parametrize("value", ["'never'", "x'ff'", "9007199254740993", "CAST(x'ff' AS TEXT)"])
+    @pytest.mark.parametrize("column", ["recorded_at", "actor_id", "user_agent", "token_id"])
+    def test_what_is_no_value_of_its_column_is_exported_and_named(
+        self,
+        column: str,
+        value: str,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        request_id = approved()
+        with as_a_superuser_might(), connection.cursor() as cursor:
+            where = f"sequence = 2 AND request_id = '{request_id.hex}'"
+            cursor.execute(f"UPDATE approvals_auditentry SET {column} = {value} WHERE {where}")
+        export(file, format)
+        (fault,) = verified(file).first
+        assert (fault.kind, fault.sequence) == (FaultKind.CHANGED_ENTRY, 2)
+
+    def test_columns_that_were_changed_or_left_out_of_the_file_are_named(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        approved()
+        lines = export(file, format)
+        at = FIRST[format]
+        quote = '""' if format == "csv" else '"'
+        for old, new, kind in (
+            (
+                f"{quote}event{quote}:{quote}opened{quote},{quote}format{quote}",
+                f"{quote}event{quote}:{quote}viewed{quote},{quote}format{quote}",
+                FaultKind.CHANGED_ENTRY,
+            ),
+            (
+                f"{quote}user_agent{quote}:{quote}{quote}}}",
+                f"{quote}user_agent{quote}:{quote}x{quote}}}",
+                FaultKind.CHANGED_ENTRY,
+            ),
+        ):
+            assert old in lines[at], lines[at]
+            before, _, after = lines[at].rpartition(old)
+            file.write_text(remade([*lines[:at], before + new + after, *lines[at + 1 :]]), newline="")
+            assert [(one.kind, one.line) for one in verified(file).first] == [(kind, at + 1)]
+
+
+def read(file: Path) -> list[exports.Record | exports.NoRecord]:
+    with exports.opened(file) as opened:
+        return list(opened.records())
+
+
+class TestWhatAFileSaysOfItself:
+    def test_an_entry_without_columns_is_none_of_this_format(self, file: Path) -> None:
+        approved()
+        lines = export(file)
+        fields = json.loads(lines[1])
+        del fields["columns"]
+        file.write_text(remade([lines[0], canonical(fields) + "\n", *lines[2:]]))
+        assert (FaultKind.EXPORT, 2) in [(one.kind, one.line) for one in verified(file).first]
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_a_whole_trail_that_calls_itself_a_part_is_named(
+        self,
+        format: str,  # noqa: A002
+        file: Path,
+    ) -> None:
+        """A part need not be held against the seals: so a chain could be left out."""
+        approved(), approved()
+        seals.make(KEY)
+        lines = export(file, format)
+        part = [
+            line.replace('complete":true', 'complete":false').replace('complete"":true', 'complete"":false')
+            for line in lines
+        ]
+        assert part != lines
+        file.write_text(remade(part), newline="")
+        (fault,) = verified(file).first
+        assert (fault.kind, fault.detail) == (
+            FaultKind.EXPORT,
+            "It says that it is not complete, and names no filter.",
+        )
+
+    def test_a_part_that_calls_itself_a_whole_trail_is_named(self, file: Path) -> None:
+        approved()
+        lines = export(file, kind="approval")
+        file.write_text(remade([line.replace('complete":false', 'complete":true') for line in lines]))
+        (fault,) = verified(file).first
+        assert fault.detail == "It says that it is complete, and names filters."
+
+    @pytest.mark.parametrize("filters", [{}, {"kind": "approval"}])
+    def test_that_all_seals_are_gone_is_named_to_whoever_knows_of_them(
+        self, filters: dict[str, Any], file: Path
+    ) -> None:
+        approved()
+        seals.make(KEY)
+        lines = [line for line in export(file, **filters) if '"record":"seal"' not in line]
+        file.write_text(remade([*lines[:-1], lines[-1].replace('"seals":1', '"seals":0')]))
+        assert verified(file).holds
+        (fault,) = verification.verify_export(file, trusted=TRUSTED, must_be_sealed=True).first
+        assert fault.kind is FaultKind.REWRITTEN_SEAL
+        assert "all of them are gone" in fault.detail
 
 
 class TestFilters:

@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 
-from approvals import audit, deciding, exports, group_commit, retention, tokens, verification
+from approvals import audit, deciding, exports, group_commit, retention, stored, tokens, verification
 from approvals.commands import Actor, Answer, Channel, Decide, Expire, Purge, Reschedule
 from approvals.database import database_now
 from approvals.exports import Filters
@@ -30,7 +30,7 @@ from approvals.models import (
     ShownContent,
     UserAssignment,
 )
-from approvals.verification import FaultKind, reading
+from approvals.verification import FaultKind
 from tests import factories as make
 from tests.in_process import as_superuser
 from tests.tampering import as_a_superuser_might
@@ -625,7 +625,7 @@ def assigned_and_approved() -> UUID:
 class TestMemory:
     def test_ten_times_the_trail_takes_no_more_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What has been compared is let go. Words of 8 KB make what would be kept stand out."""
-        monkeypatch.setattr(reading, "CHUNK", 5)
+        monkeypatch.setattr(stored, "CHUNK", 5)
         few, many = 10, 100
         for _ in range(few):
             make.approval(details="word " * 1_600)

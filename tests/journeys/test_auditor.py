@@ -142,7 +142,11 @@ def test_the_program_refuses_whatever_was_altered(sealed: Auditor) -> None:
         [*lines[:2], *lines[4:-1]],
         [line.replace("agreed", "denied") for line in lines[:-1]],
         [line.replace('\\"page\\"', '\\"api\\"') for line in lines[:-1]],
+        [line.replace('"channel":"page"', '"channel":"api"') for line in lines[:-1]],
+        [line.replace('"complete":true', '"complete":false') for line in lines[:-1]],
+        [line for line in lines[:-1] if '"record":"seal"' not in line],
     ):
+        assert damaged != lines[:-1]
         assert not sealed.verifies(*damaged, made_anew(damaged, lines[-1]))
 
 

@@ -42,7 +42,8 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="FILE",
-            help="a key that seals may be signed with; may be repeated. Default: that of SAYSO_SEAL_KEY",
+            help="a key that seals may be signed with, and that there are seals; may be repeated. Default:"
+            " that of SAYSO_SEAL_KEY",
         )
         parser.add_argument("--json", action="store_true", help="the report as one JSON object")
 
@@ -52,6 +53,8 @@ class Command(BaseCommand):
         known: dict[str, Any] = {
             "trusted": sealing.trusted_keys(public_keys),
             "copies": sealing.kept_elsewhere(seals),
+            # Of who was given the key when the seals began. That a key is set here does not say that.
+            "must_be_sealed": bool(public_keys),
         }
         with _progress(shown=self.stderr.isatty() and not json) as told:
             report = _installation(told, known) if export is None else _file(Path(export), told, known)

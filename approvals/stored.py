@@ -1,5 +1,6 @@
 """Columns as they are kept. Whoever gets past this code need not write what they are for: SQLite keeps
-anything in any column, and reading it as a moment, an id or JSON would end the verification with an error.
+anything in any column, and reading it as a moment, an id or JSON would end a verification, or an export,
+with an error.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import F, Field, Func, QuerySet
 
-from approvals.verification.rows import NO_FORM
-
 # At once, of rows, entries, and what belongs to them.
 CHUNK = 2_000
+
+# What it raises to read something as what it is not.
+NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 # Reads what the driver gives, or raises one of NO_FORM.
 Kind: TypeAlias = Callable[[Any], Any]
@@ -112,6 +114,31 @@ def moment(value: Any) -> datetime:
 
 def parsed(value: Any) -> Any:
     return json.loads(text(value))
+
+
+# The columns of an entry and of what stands beside it, and the kind of each.
+ENTRY: Mapping[str, Kind] = {
+    "request_id": as_id,
+    "id": number,
+    "sequence": number,
+    "event": text,
+    "outcome": text,
+    "actor_id": number,
+    "on_behalf_of_id": number,
+    "channel": text,
+    "token_id": as_id,
+    "address": text,
+    "user_agent": text,
+    "allowed_by": text,
+    "recorded_at": moment,
+    "content_hash": text,
+    "previous_hash": text,
+    "hash": text,
+    "canonical": text,
+    "format": number,
+    "shown__salt": text,
+    "shown__content": text,
+}
 
 
 class _AsKept(Func):
