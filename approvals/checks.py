@@ -18,6 +18,7 @@ from approvals.webhooks import targets
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
 _TOKEN_LENGTH = 20
+_APPROVE_ON_TIMEOUT = ("single", "any")
 _LOG_FORMATS = ("auto", "text", "json")
 _LIMITS = (
     "SAYSO_RATE_LIMIT",
@@ -35,6 +36,7 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
     """Numbers and addresses that can't be meant."""
     return [
         *_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
+        *_approve_on_timeout(),
         *_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
         *_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
         *(message for name in _LIMITS for message in _no_limit_below_nought(name)),
@@ -100,6 +102,13 @@ def _positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
     value = getattr(settings, name)
     if not math.isfinite(value) or value <= 0:
         yield checks.Error(f"{name} must be a positive number, not {value!r}.", id=check_id)
+
+
+def _approve_on_timeout() -> Iterator[checks.CheckMessage]:
+    if settings.SAYSO_APPROVE_ON_TIMEOUT not in _APPROVE_ON_TIMEOUT:
+        words = " or ".join(_APPROVE_ON_TIMEOUT)
+        value = settings.SAYSO_APPROVE_ON_TIMEOUT
+        yield checks.Error(f"SAYSO_APPROVE_ON_TIMEOUT must be {words}, not {value!r}.", id="sayso.E015")
 
 
 def _no_limit_below_nought(name: str) -> Iterator[checks.CheckMessage]:

@@ -12,6 +12,9 @@ class ApprovalSettings:
     """Seconds, unless said otherwise."""
 
     default_timeout: float
+    approve_on_timeout: str
+    """Where a deadline may approve: "single", where one approval is enough; "any", also where several or four
+    eyes are asked for."""
     recheck_interval: float
     database_threads: int
     trusted_proxies: tuple[str, ...]
@@ -42,6 +45,7 @@ class ApprovalSettings:
 def approval_settings() -> ApprovalSettings:
     return ApprovalSettings(
         default_timeout=settings.SAYSO_DEFAULT_TIMEOUT,
+        approve_on_timeout=settings.SAYSO_APPROVE_ON_TIMEOUT,
         recheck_interval=settings.SAYSO_RECHECK_INTERVAL,
         database_threads=settings.SAYSO_DATABASE_THREADS,
         trusted_proxies=tuple(settings.SAYSO_TRUSTED_PROXIES),

@@ -35,6 +35,7 @@ from approvals.database import in_database
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest, KeyConflict
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text, spot
+from approvals.questions import REVIEWERS
 from approvals.schemas import check_against, check_choice
 
 COMMENT_LIMIT = 10_000
@@ -145,7 +146,11 @@ def reassign(
     users: Collection[str | int] = (),
     groups: Collection[str | int] = (),
 ) -> Outcome:
-    """Name others, by username or id and by group name or id, instead of those who may decide now."""
+    """Name others, by username or id and by group name or id, instead of those who may decide now.
+
+    REVIEWERS as `users` names whoever has the permission. Who reassigns a request that needs four eyes can't
+    decide it.
+    """
     return written(_reassign_command(actor, request_id, users, groups))
 
 
@@ -210,7 +215,7 @@ def _prepared(actor: Actor, decision: Decision) -> Decide | ApprovalError:
 def _unfitted(actor: Actor, decision: Decision) -> Decide:
     """The command, before its edited arguments have been held against the request."""
     if decision.verdict not in set(Verdict):
-        raise InvalidRequest("A decision is 'approve' or 'reject'.", field="decision")
+        raise InvalidRequest("decision must be 'approve' or 'reject'.", field="decision")
     return Decide(
         request_id=selectors.as_id(decision.request_id),
         actor=actor,
@@ -224,9 +229,9 @@ def _checked_arguments(decision: Decision) -> Any:
     if decision.arguments is None:
         return None
     if not isinstance(decision.arguments, dict):
-        raise InvalidAnswer("Edited arguments are a JSON object.", field="arguments")
+        raise InvalidAnswer("arguments must be a JSON object.", field="arguments")
     if decision.verdict == Verdict.REJECT:
-        raise InvalidAnswer("Only an approval can edit the arguments.", field="arguments")
+        raise InvalidAnswer("arguments can be edited by an approval only.", field="arguments")
     return checked_json(decision.arguments, "arguments", error=InvalidAnswer)
 
 
@@ -264,7 +269,7 @@ def _edited(request: Any, arguments: Any) -> Any:
     if request.kind != Kind.APPROVAL:
         return arguments
     if request.editable is False:
-        raise InvalidAnswer("The arguments of this request may not be edited.", field="arguments")
+        raise InvalidAnswer("arguments of this request may not be edited.", field="arguments")
     return arguments if request.editable is True else check_against(request.editable, arguments, "arguments")
 
 
@@ -296,7 +301,7 @@ def _answered(request: Any, answer: Any) -> Any:
     if request.schema is not None:
         return check_against(request.schema, answer, "answer")
     if not isinstance(answer, str):
-        raise InvalidAnswer("The answer is text.", field="answer")
+        raise InvalidAnswer("answer must be text.", field="answer")
     return answer
 
 
@@ -326,7 +331,7 @@ def _reassign_command(
             return _reassigning(actor, request, users, groups)
     # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
     # not told to who may not name any.
-    user_ids = _ids_or_nobody(user_ids_of, users)
+    user_ids = () if users is REVIEWERS else _ids_or_nobody(user_ids_of, users)
     group_ids = _ids_or_nobody(group_ids_of, groups)
     return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
 
@@ -334,12 +339,25 @@ def _reassign_command(
 def _reassigning(
     actor: Actor, request: Any, users: Collection[str | int], groups: Collection[str | int]
 ) -> Reassign:
-    user_ids = user_ids_of(users, "users", spots=True)
+    user_ids = () if users is REVIEWERS else user_ids_of(users, "users", spots=True)
     group_ids = group_ids_of(groups, "groups", spots=True)
     if request.status == Status.PENDING:
         before = permissions.audiences([request])[request.pk]
+        _check_named(users, groups, before)
         check_deciders(before.reassigned(actor.user_id, user_ids, group_ids), request.required)
     return Reassign(request_id=request.pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
+
+
+def _check_named(
+    users: Collection[str | int], groups: Collection[str | int], before: permissions.Audience
+) -> None:
+    """Nobody is named by REVIEWERS alone: an empty list may be one that came out empty by mistake."""
+    if users is REVIEWERS and groups:
+        raise InvalidRequest("groups can't be named together with REVIEWERS.", field="groups")
+    if users is not REVIEWERS and not users and not groups and before.assigned:
+        raise InvalidRequest(
+            "users or groups must name somebody; REVIEWERS names whoever has the permission.", field="users"
+        )
 
 
 def _ids_or_nobody(ids_of: Callable[..., tuple[int, ...]], names: Collection[Any]) -> tuple[int, ...]:
@@ -374,9 +392,12 @@ def check_deciders(audience: permissions.Audience, required: int) -> None:
         return
     if four_eyes and possible == 0:
         who = "the requester and whoever has reassigned it" if audience.reassigned_by else "the requester"
-        raise InvalidRequest(f"four_eyes need somebody other than {who} who may decide.", field="four_eyes")
-    field = "required" if required > 1 else "assignees"
-    raise InvalidRequest(f"{field}: {required} must decide, but only {possible} may.", field=field)
+        raise InvalidRequest(f"four_eyes needs somebody other than {who} who may decide.", field="four_eyes")
+    if required == 1:
+        raise InvalidRequest(
+            "assignees must name somebody who may decide: of these, nobody may.", field="assignees"
+        )
+    raise InvalidRequest(f"required is {required}, but only {possible} may decide.", field="required")
 
 
 def _ids_of(
@@ -388,12 +409,9 @@ def _ids_of(
     by_id = set(rows.filter(pk__in=numbers).values_list("pk", flat=True)) if numbers else set()
     missing = sorted(names - set(by_name)) + sorted(str(number) for number in numbers - by_id)
     if missing:
-        raise InvalidRequest(
-            f"There is no active {word} {missing[0]!r}."
-            if word == "user"
-            else f"There is no group {missing[0]!r}.",
-            field=spot(field, [list(values).index(missing[0])]) if spots and missing[0] in values else field,
-        )
+        where = spot(field, [list(values).index(missing[0])]) if spots and missing[0] in values else field
+        what = "active user" if word == "user" else word
+        raise InvalidRequest(f"{where}: there is no {what} {missing[0]!r}.", field=where)
     return tuple(sorted({*by_name.values(), *by_id}))
 
 
@@ -403,7 +421,7 @@ def _id_of(value: Any, field: str, word: str, model: type[Any]) -> Any:
         return value.pk
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return value
-    raise InvalidRequest(f"{str(value)[:100]!r} is no {word}.", field=field)
+    raise InvalidRequest(f"{field}: {str(value)[:100]!r} is no {word}.", field=field)
 
 
 def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text, seconds
 from approvals.permissions import Audience
-from approvals.questions import REVIEWERS
+from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
 from approvals.schemas import check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.targets import checked_callback_url
@@ -55,9 +56,9 @@ class Terms(TypedDict, total=False):
     requester: Any
     """Who asks, or on whose behalf: a user, or a username."""
     assignees: Collection[Any]
-    """Users and groups who may decide (or usernames); empty: whoever has the permission."""
-    timeout: float | None
-    """Seconds to the deadline; None: no deadline; omitted: the installation's default."""
+    """Users and groups who may decide (or usernames); REVIEWERS, or omitted: whoever has the permission."""
+    timeout: float | timedelta | None
+    """Seconds to the deadline, above 0; None: no deadline; omitted: the installation's default."""
     key: str | None
     """Asking again under the same key finds the same request. Of the run, else of the requester."""
     origin: dict[str, str] | None
@@ -86,7 +87,7 @@ class ApprovalTerms(Terms, total=False):
     four_eyes: bool
     """True: neither the requester nor whoever reassigns it may decide."""
     on_timeout: str
-    """What the deadline decides: "reject" or "approve"."""
+    """What the deadline decides: "reject", or, where one approval is enough, "approve"."""
 
 
 class ClarificationTerms(Terms, total=False):
@@ -101,7 +102,7 @@ class ClarificationTerms(Terms, total=False):
 
 
 async def request_approval(
-    title: str, *, patience: float | None = None, **terms: Unpack[ApprovalTerms]
+    title: str, *, patience: float | timedelta | None = None, **terms: Unpack[ApprovalTerms]
 ) -> Outcome:
     """Ask people to approve an exact action; return what was decided, or what the deadline decided.
 
@@ -112,7 +113,7 @@ async def request_approval(
 
 
 async def request_clarification(
-    title: str, *, patience: float | None = None, **terms: Unpack[ClarificationTerms]
+    title: str, *, patience: float | timedelta | None = None, **terms: Unpack[ClarificationTerms]
 ) -> Outcome:
     """Ask people a question: free text, one or several of `choices`, or data that fits `schema`.
 
@@ -149,7 +150,7 @@ async def aopen_clarification(title: str, **terms: Unpack[ClarificationTerms]) -
     return (await _aopened(Kind.CLARIFICATION, title, terms)).request_id
 
 
-async def wait_for_outcome(request_id: UUID | str, patience: float | None = None) -> Outcome:
+async def wait_for_outcome(request_id: UUID | str, patience: float | timedelta | None = None) -> Outcome:
     """Wait until the request is closed, whoever asked, in whichever process.
 
     Raises UnknownRequest, and StillPending after `patience` seconds.
@@ -215,7 +216,9 @@ def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _asked(kind: Kind, title: str, terms: Mapping[str, Any], patience: float | None) -> Outcome:
+async def _asked(
+    kind: Kind, title: str, terms: Mapping[str, Any], patience: float | timedelta | None
+) -> Outcome:
     patience = seconds(patience, "patience", none_allowed=True)  # before anything is recorded
     opened = await _aopened(kind, title, terms)
     return opened if opened.closed else await waiting_room().wait(UUID(opened.request_id), patience)
@@ -265,12 +268,13 @@ def _approval(
     **terms: Any,
 ) -> OpenRequest:
     if arguments is not None and not isinstance(arguments, dict):
-        raise InvalidRequest("The arguments are a JSON object.", field="arguments")
+        raise InvalidRequest("arguments must be a JSON object.", field="arguments")
     if not isinstance(on_timeout, str) or on_timeout not in set(Verdict):
-        raise InvalidRequest("A timeout decides 'approve' or 'reject'.", field="on_timeout")
+        raise InvalidRequest("on_timeout must be 'approve' or 'reject'.", field="on_timeout")
     _check_required(required)
     if not isinstance(four_eyes, bool):
-        raise InvalidRequest("Four eyes is true or false.", field="four_eyes")
+        raise InvalidRequest("four_eyes must be true or false.", field="four_eyes")
+    _check_contradiction(on_timeout, required, four_eyes=four_eyes)
     editable = _checked_editable(editable, required)
     return _command(
         Kind.APPROVAL,
@@ -294,9 +298,9 @@ def _clarification(
     **terms: Any,
 ) -> OpenRequest:
     if choices is not None and schema is not None:
-        raise InvalidRequest("Give choices or a schema, not both.", field="schema")
+        raise InvalidRequest("schema can't be given together with choices.", field="schema")
     if multiple and choices is None:
-        raise InvalidRequest("Several answers need choices to pick from.", field="multiple")
+        raise InvalidRequest("multiple needs choices to pick from.", field="multiple")
     options = None if choices is None else _options(choices, multiple)
     if schema is not None:
         schema = check_schema(schema, "schema")
@@ -318,7 +322,7 @@ def _command(
     details: str = "",
     requester: Any = None,
     assignees: Collection[Any] = REVIEWERS,
-    timeout: float | None = OMITTED,
+    timeout: float | timedelta | None = OMITTED,
     key: str | None = None,
     origin: dict[str, str] | None = None,
     key_scope: str | None = None,
@@ -332,7 +336,7 @@ def _command(
     title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True)
     details = checked_text(details, "details", max_length=DETAILS_LIMIT)
     timeout = approval_settings().default_timeout if timeout is OMITTED else timeout
-    timeout = seconds(timeout, "timeout", none_allowed=True)
+    timeout = seconds(timeout, "timeout", none_allowed=True, zero_allowed=False)
     key = checked_text("" if key is None else key, "key", max_length=KEY_LIMIT)
     origin = _checked_origin(origin)
     callback_url = checked_callback_url(callback_url)
@@ -394,13 +398,11 @@ def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
 def _checked_origin(origin: object) -> dict[str, str]:
     origin = checked_json({} if origin is None else origin, "origin")
     if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
-        raise InvalidRequest("An origin is an object of texts: kind, id and url.", field="origin")
+        raise InvalidRequest("origin must be an object of texts: kind, id and url.", field="origin")
     if origin.get("kind") == "run" and not origin.get("id"):
-        raise InvalidRequest("The origin of a run's request names the run.", field="origin.id")
+        raise InvalidRequest("origin.id must name the run, where its kind is run.", field="origin.id")
     if not _LINK.match(origin.get("url", "")):
-        raise InvalidRequest(
-            "The URL of an origin begins with https://, http:// or one /.", field="origin.url"
-        )
+        raise InvalidRequest("origin.url must begin with https://, http:// or one /.", field="origin.url")
     return origin
 
 
@@ -408,29 +410,48 @@ def _checked_assignees(assignees: object) -> list[Any]:
     if assignees is REVIEWERS:
         return []
     if isinstance(assignees, str) or not isinstance(assignees, Iterable):
-        raise InvalidRequest("The assignees are a list of users and groups.", field="assignees")
-    return list(assignees)
+        raise InvalidRequest("assignees must be a list of users and groups.", field="assignees")
+    named = list(assignees)
+    if not named:
+        raise InvalidRequest(
+            "assignees must name somebody; REVIEWERS (from approvals.gate) names whoever has the permission.",
+            field="assignees",
+        )
+    return named
 
 
 def _check_required(required: int) -> None:
     if isinstance(required, bool) or not isinstance(required, int) or required < 1:
-        raise InvalidRequest("At least one approval is required, as a whole number.", field="required")
+        raise InvalidRequest("required must be a whole number of at least 1.", field="required")
+
+
+def _check_contradiction(on_timeout: str, required: int, *, four_eyes: bool) -> None:
+    """Nobody approves what its deadline approves: neither two people nor somebody other than who asks."""
+    contradictory = on_timeout == Verdict.APPROVE and (required > 1 or four_eyes)
+    if contradictory and approval_settings().approve_on_timeout != "any":
+        asked = "four_eyes" if four_eyes else "required above 1"
+        raise InvalidRequest(
+            f"on_timeout can't be 'approve' together with {asked}: nobody would have approved it. Where that"
+            " is meant, the setting SAYSO_APPROVE_ON_TIMEOUT=any allows it.",
+            field="on_timeout",
+        )
 
 
 def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | dict[str, Any]:
     if not isinstance(editable, bool | dict):
-        raise InvalidRequest("Editable is true, false or a JSON Schema.", field="editable")
+        raise InvalidRequest("editable must be true, false or a JSON Schema.", field="editable")
     if editable is not False and required > 1:
         # Each would approve other arguments; then nobody has approved the same thing.
         raise InvalidRequest(
-            "What several people must approve can't be edited by one of them.", field="editable"
+            "editable can't be given with required above 1: each would approve something else.",
+            field="editable",
         )
     return editable if isinstance(editable, bool) else check_schema(editable, "editable")
 
 
 def _options(choices: Collection[str], multiple: bool) -> list[str]:
     if isinstance(choices, str) or not isinstance(choices, Collection):
-        raise InvalidRequest("The choices are a list of texts.", field="choices")
+        raise InvalidRequest("choices must be a list of texts.", field="choices")
     return check_choices(list(choices), multiple, "choices")
 
 
@@ -447,5 +468,5 @@ def _default_answer(
     if schema is not None:
         return check_against(schema, default, "default", error=InvalidRequest)
     if not isinstance(default, str):
-        raise InvalidRequest("The default of a free answer is text.", field="default")
+        raise InvalidRequest("default must be text, as the answer will be.", field="default")
     return default

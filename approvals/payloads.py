@@ -85,16 +85,20 @@ def checked_json(
         raise flaw.as_error(field, error) from None
 
 
-def seconds(value: object, field: str, *, none_allowed: bool) -> float | None:
-    """A duration as a float: zero means at once, a hundred years is the most."""
+def seconds(value: object, field: str, *, none_allowed: bool, zero_allowed: bool = True) -> float | None:
+    """A duration (a number or a timedelta) as a float: zero means at once, a hundred years is the most."""
     if value is None and none_allowed:
         return None
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FlawError(f"must be a number of seconds, not {_type_name(value)}").as_error(
             field, InvalidRequest
         )
     if not 0 <= value <= LONGEST_DURATION:
         raise FlawError("must be between 0 seconds and 100 years").as_error(field, InvalidRequest)
+    if not value and not zero_allowed:
+        raise FlawError("must be above 0 seconds").as_error(field, InvalidRequest)
     return float(value)
 
 

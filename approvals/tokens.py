@@ -74,7 +74,7 @@ def issue(
     scopes = _checked(scopes)
     lifetime = _lifetime(lifetime)
     if not get_user_model()._default_manager.filter(pk=user_id, is_active=True).exists():
-        raise InvalidRequest("A token is issued to an active user.", field="user")
+        raise InvalidRequest("user must be an active one.", field="user")
     secret = PREFIX + secrets.token_urlsafe(32)
     now = database_now()
     token = ApiToken(
@@ -165,7 +165,7 @@ def _checked(scopes: Collection[str]) -> list[str]:
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in set(Scope)]
     if unknown or not wanted:
-        raise InvalidRequest(f"The scopes of a token are some of: {', '.join(Scope)}.", field="scopes")
+        raise InvalidRequest(f"scopes must be some of: {', '.join(Scope)}.", field="scopes")
     return wanted
 
 

@@ -224,6 +224,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 # Sayso's own settings; approvals.conf and orchestration.conf read them, typed.
 SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
+# Where a deadline may approve: "single", where one approval is enough; "any", also where several approvals or
+# four eyes are asked for, which nobody has given then.
+SAYSO_APPROVE_ON_TIMEOUT = env.str("SAYSO_APPROVE_ON_TIMEOUT", default="single")
 SAYSO_RECHECK_INTERVAL = env.float("SAYSO_RECHECK_INTERVAL", default=30.0 if REDIS_URL else 2.0)
 SAYSO_DATABASE_THREADS = DATABASE_THREADS
 # What process managers call it; SQLite and the in-memory layer carry one process only.

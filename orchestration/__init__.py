@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from approvals.questions import REVIEWERS
+
 if TYPE_CHECKING:
     from orchestration.catalog import agent as agent
     from orchestration.catalog import orchestration as orchestration
@@ -28,6 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "REVIEWERS",
     "OrchestrationManager",
     "Rejected",
     "Run",

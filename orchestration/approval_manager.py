@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -43,7 +44,7 @@ class HumanApprovalManager:
         *,
         rounds: int = ROUNDS,
         assignees: Collection[Any] | None = None,
-        timeout: float | None = OMITTED,
+        timeout: float | timedelta | None = OMITTED,
     ) -> None:
         self._run = run
         self._planner = planner

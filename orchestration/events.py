@@ -12,6 +12,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from concurrent.futures import Future
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -56,7 +58,7 @@ class OrchestrationConfig:
     still finds it.
     """
 
-    default_timeout: float = 300.0
+    default_timeout: float | timedelta = 300.0
 
     def __init__(self) -> None:
         self._approvals = _Events(Kind.APPROVAL)
@@ -98,7 +100,7 @@ class OrchestrationConfig:
         """As `set_approval_result`; raises AlreadyDecided or TooLate with what is on record."""
         await self._approvals.written(plan_id, self._approval(plan_id, approved))
 
-    async def wait_for_approval(self, plan_id: str, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    async def wait_for_approval(self, plan_id: str, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109
         """Wait for the decision; False where it is no, withdrawn, or the deadline passed.
 
         The first wait that names a `timeout`, in seconds, puts the deadline there; later ones join. Where a
@@ -130,7 +132,7 @@ class OrchestrationConfig:
         """As `set_clarification_result`; raises AlreadyDecided or TooLate with what is on record."""
         await self._clarifications.written(request_id, self._answer(request_id, answer))
 
-    async def wait_for_clarification(self, request_id: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
+    async def wait_for_clarification(self, request_id: str, timeout: float | timedelta | None = None) -> str:  # noqa: ASYNC109
         """Wait for the answer; the default text where the deadline passed.
 
         `timeout` as in `wait_for_approval`. KeyError for a question that nobody asked, AlreadyDecided for one
@@ -140,6 +142,18 @@ class OrchestrationConfig:
         if outcome.withdrawn:
             raise AlreadyDecided(f"The question {request_id!r} was withdrawn.", outcome=outcome)
         return str(outcome.answer)
+
+    def outcome(self, request_id: str) -> Outcome:
+        """All that is on record of a clarification, or of the plan with this id where there is none.
+
+        `timed_out` tells a default from an answer that says the same, `withdrawn` a plan that was taken back
+        from one that was rejected. KeyError for an id that nobody asked about.
+        """
+        for events in (self._clarifications, self._approvals):
+            events.settle(request_id)
+            with suppress(KeyError):
+                return in_database_now(events.read, request_id)
+        raise KeyError(request_id)
 
     def cleanup_approval(self, plan_id: str) -> None:
         """Forget what this process keeps in memory about the plan; the record stays.
@@ -193,7 +207,7 @@ class _Events:
     def named(self, event_id: str) -> Keyed:
         return Keyed(key_scope=self.scope, key=event_id)
 
-    def opening(self, event_id: str, timeout: float, *, anew: bool = False) -> OpenRequest:
+    def opening(self, event_id: str, timeout: float | timedelta, *, anew: bool = False) -> OpenRequest:
         """Ask, or find what was asked; `anew` asks again where that is closed."""
         self._checked(event_id)
         words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
@@ -204,7 +218,7 @@ class _Events:
             kind=self.kind,
             title=title,
             fingerprint=questions.fingerprint(gate.meaning(self.kind, title, {})),
-            timeout=seconds(timeout, "default_timeout", none_allowed=False),
+            timeout=seconds(timeout, "default_timeout", none_allowed=False, zero_allowed=False),
             on_timeout=Verdict.REJECT if self.kind is Kind.APPROVAL else None,
             default=None if self.kind is Kind.APPROVAL else DEFAULT_ANSWER,
             key=event_id,
@@ -233,13 +247,13 @@ class _Events:
         for write in group_commit.submit_many(commands):
             outcome_of_result(await asyncio.wrap_future(write))
 
-    async def outcome(self, event_id: str, timeout: float | None) -> Outcome:  # noqa: ASYNC109
+    async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
         """What the row comes to, once everything that was handed over for it is on record."""
-        timeout = seconds(timeout, "timeout", none_allowed=True)
+        patience = seconds(timeout, "timeout", none_allowed=True)
         await self._recorded(event_id)
         outcome = await in_database(self.read, event_id)
-        if timeout is not None and not outcome.closed:
-            command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=timeout)
+        if patience is not None and not outcome.closed:
+            command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=patience)
             outcome = await awritten(command)
         if outcome.closed:
             return outcome

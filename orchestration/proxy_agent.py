@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -32,7 +33,7 @@ class ProxyAgent:
         *,
         agent: str = "",
         assignees: Collection[Any] | None = None,
-        timeout: float | None = OMITTED,
+        timeout: float | timedelta | None = OMITTED,
     ) -> None:
         self._run = run
         self._agent = agent
@@ -47,7 +48,7 @@ class ProxyAgent:
         choices: Collection[str] | None = None,
         multiple: bool = False,
         schema: dict[str, Any] | None = None,
-        timeout: float | None = OMITTED,  # noqa: ASYNC109 - the person's, not this call's
+        timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the person's, not this call's
         key: str | None = None,
     ) -> str:
         """The answer as text, or JSON where it is no text; the default text if nobody answered in time."""

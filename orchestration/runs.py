@@ -76,16 +76,17 @@ class Run:
         editable: bool | dict[str, Any] = False,
         required: int = 1,
         four_eyes: bool = False,
-        timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         on_timeout: str = "reject",
         key: str | None = None,
         keep_open: bool = False,
     ) -> Outcome:
         """Have exactly `arguments` approved; returns the outcome if so, else raises Rejected with it.
 
-        `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner.
-        Where this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn;
-        with `keep_open` it stays, and another call with the same `key` waits for it.
+        `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner;
+        REVIEWERS: whoever has the permission. Where this wait is cancelled while the run goes on
+        (`asyncio.wait_for`), the request is withdrawn; with `keep_open` it stays, and another call with the same
+        `key` waits for it.
         """
         terms = {
             "arguments": arguments,
@@ -117,7 +118,7 @@ class Run:
         default: Any = OMITTED,
         details: str = "",
         assignees: Collection[Any] | None = None,
-        timeout: float | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         key: str | None = None,
         keep_open: bool = False,
     ) -> Any:
@@ -157,7 +158,7 @@ class Run:
         with self.replay.calling(kind, title, key, meaning, former=former) as call:
             return await self._questions.outcome(call, ask, keep_open=keep_open)
 
-    def _terms(self, assignees: Collection[Any] | None, timeout: float | None) -> dict[str, Any]:
+    def _terms(self, assignees: Collection[Any] | None, timeout: float | timedelta | None) -> dict[str, Any]:
         if assignees is None:
             named, assignees = "owner", REVIEWERS if self.owner is None else [self.owner]
         else:

@@ -28,6 +28,7 @@ from approvals.exceptions import ApprovalError, Busy, Unavailable
 from approvals.forms import PlainForm, ReasonForm, ReassignForm
 from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import Callback, HumanRequest
+from approvals.questions import REVIEWERS
 from approvals.templatetags.sayso import icon, left, since
 from approvals.web.actors import actor_of_http
 from approvals.web.values import visible
@@ -160,6 +161,7 @@ class RequestAdmin(ListAdmin):
             return self._confirm_one(request, asked, form, "Reassign", may=may)
         actor = actor_of_http(request, Channel.ADMIN)
         users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
+        users = users if users or groups else REVIEWERS  # as the form says
         return self._done(
             request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), handed_on=True
         )

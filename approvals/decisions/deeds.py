@@ -160,7 +160,7 @@ def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
     if isinstance(allowed, Refused):
         return allowed
     if row.kind != Kind.APPROVAL:
-        detail = "A clarification is answered, not approved or rejected."
+        detail = "decision: a clarification is answered, not approved or rejected."
         return Refused(code="invalid", detail=detail, field="decision")
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and earlier.verdict == command.verdict and _same(earlier.arguments, command.arguments):
@@ -170,7 +170,7 @@ def _decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
         return refused
     # Not its truth: an empty schema lets anything be edited.
     if command.arguments is not None and row.editable is False:
-        detail = "The arguments of this request may not be edited."
+        detail = "arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
     _vote(batch, command, row, allowed, said)
     return Accepted(outcome=outcome_of(row))
@@ -221,7 +221,7 @@ def _answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
     if isinstance(allowed, Refused):
         return allowed
     if row.kind != Kind.CLARIFICATION:
-        detail = "An approval is approved or rejected, not answered."
+        detail = "answer: an approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and _same(earlier.answer, command.answer):

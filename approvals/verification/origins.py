@@ -12,8 +12,8 @@ from django.db.models import Q, QuerySet
 from approvals.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.origins import Resolver, resolvers
-from approvals.verification.faults import Fault, FaultKind
 from approvals.stored import Kind, as_id, kept, parsed, read
+from approvals.verification.faults import Fault, FaultKind
 
 _ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": parsed}
 

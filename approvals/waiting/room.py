@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from datetime import timedelta
 from functools import cache
 from time import monotonic
 from uuid import UUID
@@ -61,7 +62,7 @@ class WaitingRoom:
         duty = self._duty
         return duty.health if duty is not None and duty.alive else None
 
-    async def wait(self, request_id: UUID | str, patience: float | None = None) -> Outcome:
+    async def wait(self, request_id: UUID | str, patience: float | timedelta | None = None) -> Outcome:
         """Wait until the request is closed; return what its row records.
 
         Raises UnknownRequest naming the id, and StillPending after `patience` seconds: the request stays

@@ -98,18 +98,18 @@ def check_target(text: str) -> Target:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _refused(f"This is no URL: {error}.") from error
+        raise _refused(f"is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise _refused("A callback URL begins with https:// or http:// and names a host.")
+        raise _refused("must begin with https:// or http:// and name a host")
     if url.userinfo or url.fragment:
-        raise _refused("A callback URL has no user, password or fragment.")
+        raise _refused("must have no user, password or fragment")
     if url.port is not None and not 1 <= url.port <= 65_535:
-        raise _refused("The port of a callback URL is between 1 and 65535.")
+        raise _refused("must have a port between 1 and 65535")
     host = normal_host(url.raw_host.decode("ascii"))
     if host is None:
-        raise _refused("A callback URL names its host by a name, or by an address in the usual spelling.")
+        raise _refused("must name its host by a name, or by an address in the usual spelling")
     if not any(_matches(pattern, host) for pattern in approval_settings().callback_hosts):
-        raise _refused("This host is none of those that the installation allows (SAYSO_CALLBACK_HOSTS).")
+        raise _refused("has a host that is none of those the installation allows (SAYSO_CALLBACK_HOSTS)")
     target = Target(url=url, host=host, address=_as_address(host))
     if target.address is not None:
         check_address(target.address)
@@ -136,7 +136,7 @@ def check_address(address: Address) -> None:
     """InvalidRequest unless the address is public or in one of SAYSO_CALLBACK_NETWORKS."""
     allowed = (network_from(each) for each in approval_settings().callback_networks)
     if not is_public(address) and not any(network and address in network for network in allowed):
-        raise _refused("This host's address is not public, and not allowed either (SAYSO_CALLBACK_NETWORKS).")
+        raise _refused("has an address that is not public, and not allowed either (SAYSO_CALLBACK_NETWORKS)")
 
 
 def is_public(address: Address) -> bool:
@@ -224,5 +224,5 @@ def _plain(address: Address) -> Address:
     return mapped or address
 
 
-def _refused(detail: str) -> InvalidRequest:
-    return InvalidRequest(detail, field="callback_url")
+def _refused(rule: str) -> InvalidRequest:
+    return InvalidRequest(f"callback_url {rule}.", field="callback_url")

@@ -152,6 +152,10 @@ def everything_that_happens() -> None:
     group_commit.submit(Reschedule(request_id=UUID(moved), actor=program, timeout=60)).result()
     for late in (make.approval(timeout=0), make.clarification(timeout=0)):
         group_commit.submit(Expire(request_id=UUID(late))).result()
+    short = make.approval(assignees=[ada, grace], required=2)
+    User.objects.filter(pk=ada.pk).update(is_active=False)
+    deciding.record_view(make.actor(grace), short)
+    User.objects.filter(pk=ada.pk).update(is_active=True)
     old = make.approval(requester=ada)
     deciding.withdraw(make.actor(ada), old, "not needed any more")
     later = database_now() + timedelta(seconds=1)

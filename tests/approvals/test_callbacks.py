@@ -67,7 +67,7 @@ class TestBeingWritten:
         """Decided, answered, withdrawn, timed out: whoever asked is told."""
         person = make.reviewer()
         approval, clarification = make.approval(callback_url=URL), make.clarification(callback_url=URL)
-        withdrawn, late = make.approval(callback_url=URL), make.approval(callback_url=URL, timeout=0)
+        withdrawn, late = make.approval(callback_url=URL), make.approval(callback_url=URL, timeout=0.001)
         deciding.decide(make.actor(person), approval, "reject")
         deciding.answer(make.actor(person), clarification, "4711")
         deciding.withdraw(Actor.program(), withdrawn)

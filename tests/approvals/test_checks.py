@@ -25,6 +25,7 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
     ("name", "value", "expected"),
     [
         ("SAYSO_DEFAULT_TIMEOUT", -1.0, "sayso.E001"),
+        ("SAYSO_APPROVE_ON_TIMEOUT", "both", "sayso.E015"),
         ("SAYSO_DEFAULT_TIMEOUT", float("nan"), "sayso.E001"),
         ("SAYSO_RECHECK_INTERVAL", 0.0, "sayso.E002"),
         ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),

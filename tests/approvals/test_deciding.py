@@ -41,6 +41,7 @@ from approvals.exceptions import (
 from approvals.fields import new_id
 from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.models import AuditEntry, HumanRequest, Response
+from approvals.questions import REVIEWERS
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -504,6 +505,19 @@ class TestReassigning:
         deciding.decide(make.actor(ann), request_id, "reject")
         with pytest.raises(AlreadyDecided):
             deciding.reassign(make.actor(ann), request_id, users=["ann"])
+
+    def test_an_empty_list_is_refused_and_reviewers_name_whoever_has_the_permission(self) -> None:
+        ann, rita = make.user(), make.reviewer()
+        request_id = make.approval(assignees=[ann])
+        with pytest.raises(InvalidRequest, match="REVIEWERS") as refused:
+            deciding.reassign(make.actor(ann), request_id)
+        assert refused.value.field == "users"
+        with pytest.raises(InvalidRequest, match="groups"):
+            deciding.reassign(make.actor(ann), request_id, REVIEWERS, [make.group(None, ann).pk])
+        deciding.reassign(make.actor(ann), request_id, REVIEWERS)
+        deciding.reassign(make.actor(ann), request_id, REVIEWERS)
+        assert events(request_id) == ["opened", "reassigned"]
+        assert deciding.decide(make.actor(rita), request_id, "approve").approved
 
     def test_nobody_who_could_decide_is_refused(self) -> None:
         old = make.user()

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
+import orchestration
 from approvals import deciding, gate
 from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.exceptions import InvalidRequest, KeyConflict, StillPending, UnknownRequest
+from approvals.gate import REVIEWERS
 from approvals.lifecycle import DEFAULT_ANSWER
 from approvals.models import HumanRequest
+from approvals.payloads import seconds
 from tests import factories as make
 from tests.approvals.web.api.program import Program
 from tests.marks import both_databases
@@ -60,6 +66,20 @@ class TestBadInput:
             ({"title": "x" * 201}, "title"),
             ({"title": "two\nlines"}, "title"),
             ({"timeout": -1}, "timeout"),
+            ({"timeout": 0}, "timeout"),
+            ({"timeout": 0, "key": "k"}, "timeout"),
+            ({"timeout": timedelta(0)}, "timeout"),
+            ({"timeout": timedelta(days=-1)}, "timeout"),
+            ({"timeout": timedelta(days=40_000)}, "timeout"),
+            ({"timeout": True}, "timeout"),
+            ({"timeout": "60"}, "timeout"),
+            ({"assignees": []}, "assignees"),
+            ({"assignees": ()}, "assignees"),
+            ({"assignees": iter([])}, "assignees"),
+            ({"assignees": User.objects.none}, "assignees"),
+            ({"assignees": [REVIEWERS]}, "assignees"),
+            ({"four_eyes": True, "on_timeout": "approve"}, "on_timeout"),
+            ({"required": 2, "on_timeout": "approve", "timeout": 0.01}, "on_timeout"),
             ({"timeout": math.nan}, "timeout"),
             ({"timeout": math.inf}, "timeout"),
             ({"assignees": [True]}, "assignees"),
@@ -95,6 +115,7 @@ class TestBadInput:
         with pytest.raises(InvalidRequest) as refused:
             gate.open_approval(**{"title": "Refund", **terms})
         assert refused.value.field == field
+        assert str(refused.value).startswith(field)
         assert HumanRequest.objects.count() == 0
 
     @pytest.mark.parametrize(
@@ -118,6 +139,7 @@ class TestBadInput:
         with pytest.raises(InvalidRequest) as refused:
             gate.open_clarification("Which?", **terms)
         assert refused.value.field == field
+        assert str(refused.value).startswith(field)
         assert HumanRequest.objects.count() == 0
 
     @pytest.mark.parametrize(
@@ -178,11 +200,71 @@ class TestBadInput:
         with pytest.raises(InvalidRequest) as refused:
             await gate.request_approval("Refund", patience=patience)
         assert refused.value.field == "patience"
+        assert str(refused.value).startswith("patience")
         assert not await in_database(HumanRequest.objects.exists)
 
     def test_an_unknown_term_is_a_mistake_of_the_program(self) -> None:
         with pytest.raises(TypeError, match="deadline"):
             gate.open_approval("Refund", deadline=3)  # type: ignore[call-arg]
+
+
+class TestWhoIsNamed:
+    def test_reviewers_name_whoever_has_the_permission_as_leaving_it_out_does(self) -> None:
+        rita = make.reviewer()
+        first = make.approval(key="k", assignees=REVIEWERS)
+        assert make.approval(key="k") == first
+        assert deciding.decide(make.actor(rita), first, "approve").approved
+
+    @pytest.mark.parametrize("nobody", [[], (), set(), {}])
+    def test_an_empty_list_is_refused_with_the_word_to_use(self, nobody: Any) -> None:
+        with pytest.raises(InvalidRequest, match="REVIEWERS"):
+            make.approval(assignees=nobody)
+
+    def test_it_is_one_word_wherever_it_comes_from(self) -> None:
+        assert orchestration.REVIEWERS is gate.REVIEWERS
+
+
+class TestDurations:
+    @given(st.timedeltas(timedelta(microseconds=1), timedelta(days=36_000)))
+    def test_a_timedelta_is_its_seconds(self, duration: timedelta) -> None:
+        assert seconds(duration, "timeout", none_allowed=False) == duration.total_seconds()
+
+    def test_a_timedelta_is_a_timeout(self) -> None:
+        row = HumanRequest.objects.get(pk=make.approval(timeout=timedelta(minutes=2)))
+        assert row.deadline is not None
+        assert row.deadline - row.opened_at == timedelta(minutes=2)
+
+    async def test_and_patience(self) -> None:
+        request_id = await gate.aopen_approval("Refund")
+        with pytest.raises(StillPending):
+            await gate.wait_for_outcome(request_id, timedelta(0))
+        with pytest.raises(StillPending):
+            await gate.request_approval("Refund", patience=timedelta(microseconds=1))
+
+
+class TestWhatADeadlineMayApprove:
+    @given(
+        required=st.integers(1, 3), four_eyes=st.booleans(), on_timeout=st.sampled_from(["approve", "reject"])
+    )
+    def test_only_what_one_approval_approves(self, required: int, four_eyes: bool, on_timeout: str) -> None:
+        """Whoever else there is: who must approve is not asked first."""
+        contradictory = on_timeout == "approve" and (required > 1 or four_eyes)
+        try:
+            make.approval(required=required, four_eyes=four_eyes, on_timeout=on_timeout)
+        except InvalidRequest as refused:
+            assert (refused.field == "on_timeout") is contradictory  # noqa: PT017 - not all are refused
+        else:
+            assert not contradictory
+
+    @pytest.mark.parametrize("terms", [{"four_eyes": True}, {"required": 2}])
+    def test_also_others_where_the_installation_says_so(
+        self, terms: dict[str, Any], settings: Settings
+    ) -> None:
+        make.reviewer(), make.reviewer()
+        settings.SAYSO_APPROVE_ON_TIMEOUT = "any"
+        first = make.approval(key="k", **terms, on_timeout="approve")
+        settings.SAYSO_APPROVE_ON_TIMEOUT = "single"
+        assert make.approval(key="k", **terms, on_timeout="approve") == first, "it is on record"
 
 
 class TestDefaults:

@@ -143,6 +143,28 @@ class TestSynchronousCode:
         with transaction.atomic(), pytest.raises(RuntimeError, match="atomic"):
             config.set_approval_pending("plan-1")
 
+    def test_an_outcome_tells_a_typed_answer_from_a_timeout(self, config: OrchestrationConfig) -> None:
+        config.set_clarification_result("typed", DEFAULT_ANSWER)
+        config.default_timeout = timedelta(milliseconds=1)
+        config.set_clarification_pending("late")
+        asyncio.run(config.wait_for_clarification("late"))
+        assert config.clarifications["typed"] == config.clarifications["late"] == DEFAULT_ANSWER
+        outcomes = [config.outcome(key) for key in ("typed", "late")]
+        assert [(one.status, one.timed_out) for one in outcomes] == [("answered", False), ("timed_out", True)]
+
+    def test_an_outcome_is_a_clarifications_or_else_a_plans(self, config: OrchestrationConfig) -> None:
+        config.set_approval_result("1", approved=True)
+        assert (config.outcome("1").kind, config.outcome("1").approved) == ("approval", True)
+        config.set_clarification_pending("1")
+        assert (config.outcome("1").kind, config.outcome("1").status) == ("clarification", "pending")
+        with pytest.raises(KeyError, match="other"):
+            config.outcome("other")
+
+    def test_a_deadline_is_ahead(self, config: OrchestrationConfig) -> None:
+        config.default_timeout = 0
+        with pytest.raises(InvalidRequest, match=r"^default_timeout must be above 0"):
+            config.set_approval_pending("plan-1")
+
     def test_an_answer_is_text(self, config: OrchestrationConfig) -> None:
         with pytest.raises(InvalidAnswer):
             config.set_clarification_result("q", 5)  # type: ignore[arg-type]  # that is the point

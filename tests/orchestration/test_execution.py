@@ -225,7 +225,7 @@ async def test_a_missing_answer_that_escapes_fails_the_run(runtime: Runtime, own
 
     @orchestration("execution_unanswered")
     async def unanswered(run: Run) -> None:
-        await run.ask("Which?", choices=["a", "b"], timeout=0)
+        await run.ask("Which?", choices=["a", "b"], timeout=0.001)
 
     run = await finished(await runtime.manager.astart("execution_unanswered", owner=owner))
     assert (run["status"], run["reason"]) == ("failed", "timed_out")
@@ -773,7 +773,7 @@ async def test_rejections_inside_other_errors_do_not_count(runtime: Runtime, own
     @orchestration("execution_mixed")
     async def mixed(run: Run) -> None:
         try:
-            await run.approve("May I?", timeout=0)
+            await run.approve("May I?", timeout=0.001)
         except Rejected as rejected:
             raise ExceptionGroup("both", [rejected, ValueError("and more")]) from None
 

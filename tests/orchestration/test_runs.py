@@ -85,15 +85,15 @@ async def asking(run: Run, *, approval: bool = False, terms: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("given", "result"),
     [
-        ({"approval": True, "terms": {"timeout": 0, "on_timeout": "approve"}}, "timed_out"),
+        ({"approval": True, "terms": {"timeout": 0.001, "on_timeout": "approve"}}, "timed_out"),
         (
-            {"approval": True, "terms": {"timeout": 0}},
+            {"approval": True, "terms": {"timeout": 0.001}},
             ["Rejected", "timed_out", "May I?: nobody decided in time"],
         ),
-        ({"terms": {"timeout": 0, "default": "nothing"}}, "nothing"),
-        ({"terms": {"timeout": 0}}, "No response received within timeout period"),
+        ({"terms": {"timeout": 0.001, "default": "nothing"}}, "nothing"),
+        ({"terms": {"timeout": 0.001}}, "No response received within timeout period"),
         (
-            {"terms": {"timeout": 0, "choices": ["a", "b"]}},
+            {"terms": {"timeout": 0.001, "choices": ["a", "b"]}},
             ["TimedOut", "timed_out", "What?: nobody answered in time"],
         ),
     ],

@@ -31,7 +31,7 @@ def asked(actor: Actor, question: Question) -> tuple[UUID, bool]:
     if known is not None:
         return UUID(known.request_id), False
     ask = gate.opened_approval if kind is Kind.APPROVAL else gate.opened_clarification
-    accepted = ask(question.title, **terms, assignees=_assignees(question.assignees))
+    accepted = ask(question.title, **terms, assignees=_assignees(question))
     return UUID(accepted.outcome.request_id), accepted.changed
 
 
@@ -73,14 +73,30 @@ def _terms(actor: Actor, question: Question) -> dict[str, Any]:
     }
 
 
+def reviewers_alone(names: Assignees, field: str = "") -> bool:
+    """Whether whoever has the permission is named; InvalidRequest where others are, too."""
+    if names.reviewers and (names.users or names.groups):
+        where = f"{field}.reviewers" if field else "reviewers"
+        raise InvalidRequest(f"{where} can't be true together with users or groups.", field=where)
+    return names.reviewers
+
+
 def _named(names: Assignees) -> Any:
     if not names.users and not names.groups:
         return questions.named(REVIEWERS)
     return questions.named_by_name(names.users, names.groups)
 
 
-def _assignees(names: Assignees) -> list[Any]:
-    """Users by id and groups; InvalidFields where a name is nobody's."""
+def _assignees(question: Question) -> Any:
+    """Users by id and groups, or REVIEWERS; InvalidFields where a name is nobody's, or nobody is named."""
+    if "assignees" not in question.model_fields_set:
+        return REVIEWERS
+    names = question.assignees
+    if reviewers_alone(names, "assignees"):
+        return REVIEWERS
+    if not names.users and not names.groups:
+        rule = 'must name somebody; {"reviewers": true} names whoever has the permission'
+        raise InvalidRequest(f"assignees {rule}.", field="assignees")
     errors: list[tuple[str, str]] = []
     found: list[Any] = []
     try:

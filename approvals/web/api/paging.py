@@ -41,7 +41,7 @@ def place_of(cursor: str | None) -> Place | None:
             return place
     except (ValueError, OverflowError):
         pass
-    raise InvalidRequest("This is no cursor that this list gave.", field="cursor")
+    raise InvalidRequest("cursor must be one that this list gave.", field="cursor")
 
 
 def following(rows: Sequence[Row], more: bool, place: Callable[[Row], Place]) -> str | None:

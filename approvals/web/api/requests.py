@@ -17,6 +17,7 @@ from pydantic import WithJsonSchema
 from approvals import deciding, selectors
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Outcome
+from approvals.questions import REVIEWERS
 from approvals.tokens import Scope
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
@@ -226,7 +227,8 @@ def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody
     Needs the scope `decide`.
     """
     caller_of(request, Scope.DECIDE)
-    return _outcome(deciding.reassign(actor_of(request), request_id, body.users, body.groups))
+    users = REVIEWERS if asking.reviewers_alone(body) else body.users
+    return _outcome(deciding.reassign(actor_of(request), request_id, users, body.groups))
 
 
 @router.post(

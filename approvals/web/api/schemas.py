@@ -56,10 +56,13 @@ Name = Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
 
 
 class Assignees(Body):
-    """Who may decide, by name. Nobody at all: whoever has the permission."""
+    """Who may decide, by name; or `reviewers`."""
 
     users: list[Name] = Field(default=[], max_length=1000)
     groups: list[Name] = Field(default=[], max_length=1000)
+    reviewers: bool = Field(
+        default=False, description="true, and neither users nor groups: whoever has the permission."
+    )
 
 
 def _no_run(kind: str) -> str:
@@ -89,13 +92,17 @@ class Question(Body):
 
     title: str = Field(min_length=1, max_length=TITLE_LIMIT, description="One line.")
     details: str = Field(default="", max_length=DETAILS_LIMIT, description="Markdown for the reviewer.")
-    assignees: Assignees = Field(default=Assignees(), description="Who may decide.")
+    assignees: Assignees = Field(
+        default=Assignees(), description="Who may decide. Omitted: whoever has the permission."
+    )
     timeout: float | None = Field(
         default=None,
         ge=0,
         le=LONGEST_DURATION,
         allow_inf_nan=False,
         description="Seconds to the deadline. null: no deadline; omitted: this installation's default.",
+        # Nought is refused where it is known that the question is new: some of old have it.
+        json_schema_extra={"exclusiveMinimum": 0},
     )
     key: str | None = Field(
         default=None,
@@ -131,7 +138,9 @@ class ApprovalQuestion(Question):
         default=False, description="true: neither you nor whoever reassigns it may decide it."
     )
     on_timeout: Literal["approve", "reject"] = Field(
-        default="reject", description="What the deadline decides."
+        default="reject",
+        description="What the deadline decides. `approve` only where one approval is enough and four eyes "
+        "are not needed, unless this installation allows it.",
     )
 
 
@@ -193,7 +202,7 @@ class WithdrawalBody(Body):
 
 
 class ReassignmentBody(Assignees):
-    """Who may decide from now on, instead of those who may now."""
+    """Who may decide from now on, instead of those who may now; somebody, or `reviewers`."""
 
     model_config = with_example({"users": ["ann"], "groups": ["finance"]})
 

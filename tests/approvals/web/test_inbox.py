@@ -20,6 +20,7 @@ from approvals.commands import Actor, Expire
 from approvals.database import database_now, in_database
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
+from approvals.questions import REVIEWERS
 from approvals.waiting.room import waiting_room
 from approvals.web import inbox, readings
 from approvals.web.inbox import inbox_hub
@@ -320,7 +321,7 @@ class World:
             "timeout": self.random.choice([None, 60.0, 600.0]),
             "requester": self.someone(),
         }
-        self.requests.append(opened(assignees=named[: self.random.randint(0, 2)], **terms))
+        self.requests.append(opened(assignees=named[: self.random.randint(0, 2)] or REVIEWERS, **terms))
 
     def decide(self) -> None:
         verdict = self.random.choice(["approve", "reject"])

@@ -213,7 +213,6 @@ class TestRequest:
             required=2,
             four_eyes=True,
             timeout=600,
-            on_timeout="approve",
         )
         response = client.get(page(request))
         shown = text(response)
@@ -224,7 +223,7 @@ class TestRequest:
             "olga, who asked, may not",
             "0 of 2 so far",
             "min",
-            "It counts as approved when the time is up.",
+            "It counts as rejected when the time is up.",
             "key release hosts a b",
             "Raw JSON",
             "Asked for olga",

@@ -48,7 +48,7 @@ class Question:
 
     def as_body(self, key: str) -> dict[str, Any]:
         """For the API."""
-        names = {"users": list(self.assignees), "groups": []}
+        names = {"users": list(self.assignees)} if self.assignees else {"reviewers": True}
         return {"kind": self.kind, "title": self.title, **self.terms, "assignees": names, "key": key}
 
     def may_decide(self, person: str) -> bool:

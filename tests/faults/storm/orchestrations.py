@@ -11,7 +11,7 @@ from django.conf import settings
 
 from approvals.lifecycle import Outcome
 from approvals.selectors import outcome_on_the_wire
-from orchestration import Run, orchestration
+from orchestration import REVIEWERS, Run, orchestration
 from orchestration.exceptions import Unanswered
 from tests.faults.ledger import Ledger
 from tests.faults.storm.errands import ORCHESTRATION
@@ -42,9 +42,10 @@ async def errand(run: Run, *, questions: list[dict[str, Any]], repeatable: bool,
 
 
 async def _answer_to(run: Run, question: dict[str, Any]) -> Any:
+    terms = question["terms"] | {"assignees": question["terms"]["assignees"] or REVIEWERS}
     if question["kind"] == "clarification":
-        return await run.ask(question["title"], **question["terms"])
-    outcome = await run.approve(question["title"], **question["terms"])
+        return await run.ask(question["title"], **terms)
+    outcome = await run.approve(question["title"], **terms)
     _note(run, outcome)
     return outcome.status
 

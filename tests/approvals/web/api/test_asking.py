@@ -43,13 +43,13 @@ def test_an_approval_is_opened_for_its_caller(billing: Program) -> None:
         assignees={"users": ["ann"], "groups": ["finance"]},
         four_eyes=True,
         timeout=60,
-        on_timeout="approve",
+        on_timeout="reject",
         origin={"kind": "job", "id": "7", "url": "https://jobs.example.org/7"},
     )
     assert request["requester"] == "bill"
     assert request["assignees"] == {"users": [ann.username], "groups": [finance.name]}
     assert (request["arguments"], request["editable"]) == ({"order": 812}, {"type": "object"})
-    assert (request["four_eyes"], request["on_timeout"], request["status"]) == (True, "approve", "pending")
+    assert (request["four_eyes"], request["on_timeout"], request["status"]) == (True, "reject", "pending")
     assert request["origin"] == {"kind": "job", "id": "7", "url": "https://jobs.example.org/7"}
     assert billing.get(f"/requests/{request['id']}") == request
 
@@ -65,6 +65,38 @@ def test_the_trail_says_who_asked_by_which_token(billing: Program, bill: User) -
 def test_the_examples_of_the_documentation_are_questions(billing: Program) -> None:
     assert billing.post("/requests", APPROVAL_QUESTION, 201)["kind"] == "approval"
     assert billing.post("/requests", CLARIFICATION_QUESTION, 201)["choices"] == ["4711", "4712"]
+
+
+@pytest.mark.one_stack
+class TestWhoIsNamed:
+    def test_reviewers_name_whoever_has_the_permission_as_leaving_it_out_does(self, billing: Program) -> None:
+        first = billing.ask(key="k", assignees={"reviewers": True})
+        assert first["assignees"] == {"users": [], "groups": []}
+        assert billing.ask(key="k", status=200) == first
+
+    def test_an_empty_list_is_refused_with_the_words_to_use(self, billing: Program) -> None:
+        problem = billing.ask(assignees={"users": []}, status=422)
+        assert '{"reviewers": true}' in problem["detail"]
+
+
+@pytest.mark.one_stack
+class TestWhatADeadlineMayApprove:
+    @pytest.mark.parametrize("terms", [{"four_eyes": True}, {"required": 2}])
+    def test_not_what_several_or_others_must(
+        self, billing: Program, settings: Settings, terms: dict[str, Any]
+    ) -> None:
+        make.reviewer()
+        problem = billing.ask(**terms, on_timeout="approve", status=422)
+        assert fields_at_fault(problem) == ["on_timeout"]
+        settings.SAYSO_APPROVE_ON_TIMEOUT = "any"
+        assert billing.ask(**terms, on_timeout="approve")["on_timeout"] == "approve"
+
+    def test_what_is_on_record_is_not_refused_for_it(self, billing: Program, settings: Settings) -> None:
+        make.reviewer()
+        settings.SAYSO_APPROVE_ON_TIMEOUT = "any"
+        first = billing.ask(key="k", four_eyes=True, on_timeout="approve")
+        settings.SAYSO_APPROVE_ON_TIMEOUT = "single"
+        assert billing.ask(key="k", four_eyes=True, on_timeout="approve", status=200) == first
 
 
 @pytest.mark.one_stack
@@ -114,6 +146,8 @@ class TestRefused:
             ({"timeout": "60"}, "timeout"),
             ({"timeout": True}, "timeout"),
             ({"timeout": -1}, "timeout"),
+            ({"timeout": 0}, "timeout"),
+            ({"timeout": 0.0, "key": "k"}, "timeout"),
             ({"timeout": 10**12}, "timeout"),
             ({"on_timeout": "maybe"}, "on_timeout"),
             ({"key": ""}, "key"),
@@ -124,6 +158,12 @@ class TestRefused:
             ({"assignees": {"users": ["bill", "nobody"]}}, "assignees.users[1]"),
             ({"assignees": {"groups": ["nowhere"]}}, "assignees.groups[0]"),
             ({"assignees": {"people": []}}, "assignees.people"),
+            ({"assignees": {}}, "assignees"),
+            ({"assignees": {"users": [], "groups": []}}, "assignees"),
+            ({"assignees": {"reviewers": False}}, "assignees"),
+            ({"assignees": {"reviewers": 1}}, "assignees.reviewers"),
+            ({"assignees": {"reviewers": True, "users": ["bill"]}}, "assignees.reviewers"),
+            ({"assignees": {"users": ["bill"]}, "four_eyes": True}, "four_eyes"),
             ({"callback_url": "http://10.0.0.1/"}, "callback_url"),
             ({"callback_url": "not a url"}, "callback_url"),
             ({"origin": {"kind": "run", "id": "x"}}, "origin.kind"),
@@ -137,6 +177,7 @@ class TestRefused:
         problem = billing.post("/requests", {"kind": "approval", "title": "Refund", **fields}, 422)
         assert problem["code"] == "invalid"
         assert fields_at_fault(problem) == [at_fault]
+        assert all(error["message"].startswith(error["field"]) for error in problem["errors"])
         assert not HumanRequest.objects.exists()
 
     @pytest.mark.parametrize(
