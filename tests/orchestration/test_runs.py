@@ -286,6 +286,23 @@ async def test_a_result_that_is_not_json_fails_its_step(runtime: Runtime) -> Non
     assert "result.amount" in run["error"]
 
 
+async def test_a_result_may_be_a_number_that_no_request_may_have(runtime: Runtime) -> None:
+    """Results are not on a trail; as arguments of a request such a number is refused, by name."""
+
+    @orchestration("runs_large_number")
+    async def large_number(run: Run, *, ask: bool) -> Any:
+        wei = await run.step("count", lambda: {"wei": 1e18})
+        if ask:
+            await run.approve("Pay", arguments=wei, key="pay")
+        return wei
+
+    done = await finished(await runtime.manager.astart("runs_large_number", {"ask": False}))
+    assert (done["status"], done["result"]) == ("completed", {"wei": 1e18})
+    refused = await finished(await runtime.manager.astart("runs_large_number", {"ask": True}))
+    assert (refused["status"], refused["reason"]) == ("failed", "invalid")
+    assert refused["error"].startswith("arguments.wei is a number from 2**53")
+
+
 async def test_a_key_makes_a_step_once_only(runtime: Runtime) -> None:
     """The same key, twice in one run: the first result stands."""
     calls = []
