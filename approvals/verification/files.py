@@ -13,6 +13,7 @@ from approvals.audit import BESIDE
 from approvals.exports import End, EntryRecord, Export, Header, NoRecord
 from approvals.payloads import canonical
 from approvals.seals import SealRecord
+from approvals.stored import NO_FORM
 from approvals.verification.chains import Chain, Entry
 from approvals.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.verification.installation import Progress, remarks
@@ -180,7 +181,10 @@ class _File:
 def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
     """Whether the columns, where the file has them, and the text say the same."""
     said = {name: value for name, value in named.items() if name not in BESIDE}
-    return columns is None or canonical(columns) == canonical(said)
+    try:
+        return columns is None or canonical(columns) == canonical(said)
+    except NO_FORM:  # who makes a chain anew writes anything
+        return False
 
 
 def _told(export: Export, path: Path, progress: Progress | None) -> Iterator[exports.Record | NoRecord]:

@@ -298,6 +298,16 @@ def read(file: Path) -> list[exports.Record | exports.NoRecord]:
 
 
 class TestWhatAFileSaysOfItself:
+    def test_a_text_made_anew_in_another_form_is_named(self, file: Path) -> None:
+        """It hashes to its hash, and has a number without a canonical form."""
+        approved()
+        lines = export(file)
+        fields = json.loads(lines[2])
+        text = fields["canonical"].replace('"actor":', '"account":1e400,"actor":', 1)
+        anew = fields | {"canonical": text, "hash": digest(text)}
+        file.write_text(remade([*lines[:2], canonical(anew) + "\n", lines[3]]))
+        assert (FaultKind.CHANGED_ENTRY, 3) in [(one.kind, one.line) for one in verified(file).first]
+
     def test_an_entry_without_columns_is_none_of_this_format(self, file: Path) -> None:
         approved()
         lines = export(file)
