@@ -249,15 +249,15 @@ class _Events:
 
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
         """What the row comes to, once everything that was handed over for it is on record."""
-        patience = seconds(timeout, "timeout", none_allowed=True)
+        given = seconds(timeout, "timeout", none_allowed=True)
         await self._recorded(event_id)
         outcome = await in_database(self.read, event_id)
-        if patience is not None and not outcome.closed:
-            command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=patience)
+        if given is not None and not outcome.closed:
+            command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=given)
             outcome = await awritten(command)
         if outcome.closed:
             return outcome
-        patience = None if timeout is None else await in_database(_patience, outcome.request_id, timeout)
+        patience = None if given is None else await in_database(_patience, outcome.request_id, given)
         return await waiting_room().wait(outcome.request_id, patience)
 
     def read(self, event_id: str) -> Outcome:

@@ -85,8 +85,8 @@ class Run:
 
         `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner;
         REVIEWERS: whoever has the permission. Where this wait is cancelled while the run goes on
-        (`asyncio.wait_for`), the request is withdrawn; with `keep_open` it stays, and another call with the same
-        `key` waits for it.
+        (`asyncio.wait_for`), the request is withdrawn; with `keep_open` it stays, and another call with the
+        same `key` waits for it.
         """
         terms = {
             "arguments": arguments,

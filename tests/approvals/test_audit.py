@@ -11,7 +11,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection, transaction
 
 from approvals import audit, deciding, group_commit, tokens, triggers, verification
@@ -150,7 +150,7 @@ def everything_that_happens() -> None:
     moved = make.approval(timeout=600)
     program = Actor.program()
     group_commit.submit(Reschedule(request_id=UUID(moved), actor=program, timeout=60)).result()
-    for late in (make.approval(timeout=0), make.clarification(timeout=0)):
+    for late in (make.approval(timeout=1e-6), make.clarification(timeout=1e-6)):
         group_commit.submit(Expire(request_id=UUID(late))).result()
     short = make.approval(assignees=[ada, grace], required=2)
     User.objects.filter(pk=ada.pk).update(is_active=False)

@@ -111,7 +111,7 @@ def record(as_keeper: None) -> None:
     handed_on = make.clarification(choices=["one", "two"], multiple=True, assignees=[ada])
     deciding.reassign(make.actor(ada), handed_on, users=[grace.pk], groups=[group.pk])
     deciding.answer(make.actor(grace), handed_on, ["two"], comment="both?")
-    late = make.clarification(schema={"type": "string"}, default="no", timeout=0)
+    late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     group_commit.submit(Expire(request_id=uuid.UUID(late))).result()
     purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)
     deciding.decide(make.actor(grace), purged, "reject", comment="never")

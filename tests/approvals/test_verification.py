@@ -305,7 +305,7 @@ class TestOneRequest:
 
     @pytest.mark.usefixtures("as_keeper")
     def test_what_identifies_a_request_is_compared_after_its_words_were_removed(self) -> None:
-        request_id = approved(key="invoice-1", assignees=[], timeout=600)
+        request_id = approved(key="invoice-1", timeout=600)
         kim = make.user(groups=(Group.objects.get(name="administrator"),))
         later = database_now() + timedelta(seconds=1)
         group_commit.submit(Purge(request_id=request_id, actor=make.actor(kim), before=later)).result()

@@ -17,6 +17,7 @@ from approvals import deciding, group_commit, selectors
 from approvals.commands import Actor, Expire
 from approvals.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.questions import REVIEWERS
 from approvals.selectors import inboxes
 from tests import factories as make
 
@@ -41,7 +42,7 @@ def requests(people: list[User]) -> None:
     groups = list(Group.objects.filter(name__in=("one", "two")))
     two = [people[1], people[3]]
     for number in range(40):
-        assignees = draw.choice([(), people[2:3], groups, two])
+        assignees = draw.choice([REVIEWERS, people[2:3], groups, two])
         id_ = make.approval(
             requester=draw.choice([None, *people]),
             assignees=assignees,
