@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -27,11 +26,10 @@ from orchestration.exceptions import (
     TimedOut,
     plain_words,
 )
-from orchestration.journal import Claimed, Ending
+from orchestration.journal import Claimed, Ending, Ownership
 from orchestration.models import FINISHED, REASON_LIMIT, RunStatus
 from orchestration.questions import LAST_QUESTION
-from orchestration.runs import Run
-from orchestration.wakeups import Wakeups
+from orchestration.runs import Means, Run
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +42,10 @@ CANCELLATION = Ending(status=RunStatus.CANCELLED, reason="cancelled")
 class Execution:
     """One run in one process, for one epoch."""
 
-    def __init__(self, claimed: Claimed, threads: Executor, wakeups: Wakeups) -> None:
+    def __init__(self, claimed: Claimed, means: Means) -> None:
         self._claimed = claimed
         self._owned = claimed.ownership
-        self._threads = threads
-        self._wakeups = wakeups
+        self._means = means
         self._running: asyncio.Task[Caught[Ending]] | None = None
         self._enough: asyncio.Future[None] | None = None
         self._run: Run | None = None
@@ -62,6 +59,11 @@ class Execution:
     @property
     def epoch(self) -> int:
         return self._owned.epoch
+
+    @property
+    def executing(self) -> Ownership | None:
+        """Its ownership, where the record has it that something of the run executes."""
+        return self._owned if self._run is None or self._run.record.executing else None
 
     async def execute(self) -> None:
         """Return when the end is on record, or when the run turns out to be somebody else's.
@@ -137,7 +139,7 @@ class Execution:
             raise Fenced(f"Run {self.run_id} is left to its next owner.")
         if self._cancelled:
             return CANCELLATION
-        run = self._run = Run(self._claimed, self._threads, self._wakeups)
+        run = self._run = Run(self._claimed, self._means)
         run.record.executed_by(asyncio.current_task())
         caught = await self._caught(run)
         over = run.replay.over
@@ -178,6 +180,7 @@ class Execution:
 
     async def _called(self, run: Run) -> Ending:
         containment.enter_run()
+        await run.take_up(self._claimed)
         orchestration = find_orchestration(run.orchestration, run.version)
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)

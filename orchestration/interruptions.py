@@ -1,17 +1,18 @@
-"""What a person is asked about a step that was interrupted, and what the answer means."""
+"""What a person is asked about a step or a run that was interrupted, and what the answer means."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from approvals.lifecycle import Outcome
+from orchestration.models import StepRecord, StepStatus
 from orchestration.replay import plain
 
 ARGUMENTS_LIMIT = 20_000
@@ -84,10 +85,62 @@ def result_of(outcome: Outcome) -> Any:
 
 def how_it_stopped(name: str, outcome: Outcome) -> str:
     """The end of the run, in words."""
+    return f"Step {name!r} was interrupted and has no result on record; {_how(outcome)}"
+
+
+# Runs whose process dies again and again
+
+GO_ON = "Go on"
+CHOICES = [GO_ON, Way.STOP.value]
+
+WHAT_DIED = (
+    "Each time, the process of this run died while the run's own code or a step of it was executing, and"
+    " nothing new was on record between. **It may be this run that ends its processes**, and with them"
+    " whatever else they do: by a crash of native code, by too much memory, or by keeping the event loop."
+)
+WHAT_GOES = f"""\
+- **{GO_ON}** takes the run up once more, from its record.
+- **{Way.STOP}** ends the run as failed. Whoever resumes it takes it up once more."""
+
+
+def title_for_run(title: str, deaths: int) -> str:
+    return f"Interrupted {deaths} times: go on with “{title[:100]}”?"
+
+
+def details_for_run(records: Sequence[StepRecord], deaths: int) -> str:
+    """Exactly what is known, as Markdown."""
+    facts = [f"Processes that died in a row: {deaths}"]
+    facts += [f"On record last: {_record(record)}" for record in records[-1:]]
+    facts += [
+        f"Begun, without a result on record: {_record(record)}"
+        for record in records
+        if record.status == StepStatus.STARTED and record.kind == "step"
+    ]
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return f"{WHAT_DIED}\n\n{listed}\n\n{WHAT_GOES}"
+
+
+def may_go_on(outcome: Outcome) -> bool:
+    """Where nobody answered, because the question was taken back, the run stops."""
+    return bool(outcome.answer == GO_ON)
+
+
+def how_the_run_stopped(deaths: int, outcome: Outcome) -> str:
+    """The end of the run, in words."""
+    what = f"The run's process died {deaths} times in a row while it executed"
+    return f"{what}; {_how(outcome)}"
+
+
+def _record(record: StepRecord) -> str:
+    begun = f"{record.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{record.kind} {_code(record.name)}, attempt {record.attempts}, begun {begun}"
+
+
+def _how(outcome: Outcome) -> str:
     who = f" by {outcome.decided_by}" if outcome.decided_by else ""
     how = f"stopped{who}" if outcome.answer is not None else f"the question about it was withdrawn{who}"
     because = f": {outcome.comment}" if outcome.comment else ""
-    return f"Step {name!r} was interrupted and has no result on record; {how}{because}"
+    return f"{how}{because}"
 
 
 def _arguments(deed: partial[Any]) -> str:

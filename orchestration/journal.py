@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from approvals import hints
@@ -42,16 +42,22 @@ T = TypeVar("T")
 HandOver: TypeAlias = Callable[[Collection[UUID]], None]
 
 TOPIC = "runs"
+# A run whose process died so often in a row, while the run executed, is not taken up again unasked.
+DEATHS_LIMIT = 3
 # Seconds between attempts while the database is away.
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """The right to write one run, for as long as nobody began the next epoch."""
+    """The right to write one run, for as long as nobody began the next epoch.
+
+    `executing`: whether, from a write on, anything of the run executes; else all it does is to wait.
+    """
 
     run_id: UUID
     epoch: int
+    executing: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +182,14 @@ def claim(run_ids: Collection[UUID], process_id: UUID | None) -> list[Claimed]:
             process_id=process_id,
             epoch=F("epoch") + 1,
             status=Case(When(status=RunStatus.QUEUED, then=Value(RunStatus.RUNNING)), default="status"),
+            deaths=Case(
+                When(executing=True, then=F("deaths") + 1),
+                # Who died while it waited broke the row; unless a person is being asked about it.
+                When(deaths__gte=DEATHS_LIMIT, then=F("deaths")),
+                default=Value(0),
+                output_field=IntegerField(),
+            ),
+            executing=True,
             started_at=Coalesce("started_at", Now()),
             changed_at=Now(),
         )
@@ -197,13 +211,24 @@ def _load(run_ids: Collection[UUID]) -> list[Claimed]:
 # While it runs
 
 
+def settle(owned: Collection[Ownership]) -> None:
+    """Note that these runs only wait, or were given back: how their process ends will not count."""
+    by_epoch: dict[int, list[UUID]] = {}
+    for each in owned:
+        by_epoch.setdefault(each.epoch, []).append(each.run_id)
+    with short_transaction():
+        for epoch, run_ids in by_epoch.items():
+            current = Run.objects.filter(pk__in=run_ids, epoch=epoch, status__in=OPEN)
+            current.update(executing=False)
+
+
 def went_on(owned: Ownership, status: RunStatus) -> None:
     with _writing(owned, status=status):
         pass
 
 
 def step_started(owned: Ownership, call: Call, status: RunStatus) -> None:
-    with _writing(owned, status=status):
+    with _writing(owned, news=call.attempt == 1, status=status):
         _put(owned, call, status=StepStatus.STARTED, begun_by=_this_process())
 
 
@@ -217,33 +242,33 @@ def step_as_begun(run_id: UUID, key: str) -> StepRecord:
 
 
 def step_done(owned: Ownership, call: Call, result: Any) -> None:
-    with _writing(owned, begins=False):
+    with _writing(owned, news=True, begins=False):
         _put(owned, call, status=StepStatus.DONE, result=result)
 
 
 def step_to_retry(owned: Ownership, call: Call, error: str) -> None:
-    with _writing(owned):
+    with _writing(owned, news=True):
         _put(owned, call, status=StepStatus.RETRYING, error=error)
 
 
 def step_failed(owned: Ownership, call: Call, error: str) -> None:
-    with _writing(owned, begins=False):
+    with _writing(owned, news=True, begins=False):
         _put(owned, call, status=StepStatus.FAILED, error=error)
 
 
 def asked(owned: Ownership, call: Call, request_id: UUID, status: RunStatus) -> None:
-    with _writing(owned, status=status):
+    with _writing(owned, news=call.kind != "interrupted", status=status):
         _put(owned, call, status=StepStatus.OPEN, request_id=request_id)
 
 
 def answered(owned: Ownership, call: Call, request_id: UUID, outcome: Any, status: RunStatus) -> None:
-    with _writing(owned, status=status):
+    with _writing(owned, news=True, status=status):
         _put(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
 
 
 def fell_asleep(owned: Ownership, call: Call, until: datetime | float, status: RunStatus) -> datetime:
     """The run sleeps until this moment, or for so many seconds. When it ends; repeated, that stays."""
-    with _writing(owned, status=status):
+    with _writing(owned, news=True, status=status):
         asleep = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.SLEEPING)
         for due_at in asleep.values_list("due_at", flat=True):
             if due_at is not None:
@@ -254,7 +279,7 @@ def fell_asleep(owned: Ownership, call: Call, until: datetime | float, status: R
 
 
 def woke(owned: Ownership, call: Call, status: RunStatus) -> None:
-    with _writing(owned, status=status):
+    with _writing(owned, news=True, status=status):
         _put(owned, call, status=StepStatus.DONE)
 
 
@@ -268,12 +293,12 @@ def wait_cancelled(
     request_id: UUID | None = None,
 ) -> None:
     """The run did not wait any longer, for so many times by now, and goes on."""
-    with _writing(owned, status=status):
+    with _writing(owned, news=True, status=status):
         _put(owned, call, status=step, cancelled_waits=waits, cancelled_at=Now(), request_id=request_id)
 
 
 def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
-    with _writing(owned, status=status):
+    with _writing(owned, news=True, status=status):
         if not _is_done(owned, call):  # a repeated write says it once
             Message.objects.create(run_id=owned.run_id, agent=agent, text=text, said_at=Now())
             _put(owned, call, status=StepStatus.DONE)
@@ -281,7 +306,7 @@ def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus)
 
 def speech_begun(owned: Ownership, call: Call, agent: str, status: RunStatus) -> int:
     """A message that will grow; its id. What an interrupted attempt had said stays, as it stands."""
-    with _writing(owned, status=status):
+    with _writing(owned, news=call.attempt == 1, status=status):
         Message.objects.filter(run_id=owned.run_id, agent=agent, complete=False).update(complete=True)
         message = Message.objects.create(
             run_id=owned.run_id, agent=agent, text="", complete=False, said_at=Now()
@@ -296,14 +321,14 @@ def speech_grown(owned: Ownership, message_id: int, text: str) -> None:
 
 
 def speech_ended(owned: Ownership, call: Call, message_id: int, text: str, *, whole: bool) -> None:
-    with _writing(owned):
+    with _writing(owned, news=whole):
         Message.objects.filter(pk=message_id).update(text=text, complete=True)
         if whole:
             _put(owned, call, status=StepStatus.DONE, result=text)
 
 
 def plan_shown(owned: Ownership, number: int, steps: Sequence[dict[str, Any]]) -> None:
-    with _writing(owned, plan=list(steps), plan_round=number):
+    with _writing(owned, news=True, plan=list(steps), plan_round=number):
         pass
 
 
@@ -423,6 +448,8 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
             error="",
             process=None,
             epoch=F("epoch") + 1,
+            executing=False,
+            deaths=0,
             resumed=F("resumed") + 1,
             cancel_requested_at=None,
             cancelled_by=None,
@@ -486,16 +513,19 @@ def short_transaction(*, durable: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(owned: Ownership, *, begins: bool = True, **changes: Any) -> Iterator[None]:
+def _writing(owned: Ownership, *, begins: bool = True, news: bool = False, **changes: Any) -> Iterator[None]:
     """A transaction that holds only while the epoch is ours and the run is open; else Fenced.
 
     What `begins` something is refused as Cancelled, too, from the moment on in which that is on record.
+    `news` is what was not on record before.
     """
+    if news:
+        changes["deaths"] = 0
     with short_transaction(durable=True):
         # First of all: the row's lock keeps a takeover waiting until this write is through.
         current = Run.objects.filter(pk=owned.run_id, epoch=owned.epoch, status__in=OPEN)
         writable = current.filter(cancel_requested_at__isnull=True) if begins else current
-        if not writable.update(changed_at=Now(), **changes):
+        if not writable.update(changed_at=Now(), executing=owned.executing, **changes):
             if current.exists():
                 raise Cancelled(f"Run {owned.run_id} is cancelled.")
             raise Fenced(f"Run {owned.run_id} is no longer written by its epoch {owned.epoch}.")

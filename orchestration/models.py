@@ -102,6 +102,10 @@ class Run(models.Model):
         Process, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
     )
     epoch = models.PositiveIntegerField(default=0)
+    # Its code or a step executes, or did when its process died; not while all it does is to wait.
+    executing = models.BooleanField(default=False, db_default=False)
+    # How often in a row its process died then, with nothing new on record between.
+    deaths = models.PositiveIntegerField(default=0, db_default=0)
     resumed = models.PositiveIntegerField(default=0)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.ForeignKey(

@@ -88,7 +88,7 @@ class Questions:
 
     async def _noted(self, call: Call, request_id: UUID) -> UUID:
         try:
-            await self._record.write(journal.asked, call, request_id, self._record.going_on())
+            await self._record.write_wait(journal.asked, call, request_id, self._record.going_on())
         except asyncio.CancelledError:
             # The run's new owner finds this request by its key; but if the run has ended, nobody does.
             if self._replay.over is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestration import journal
@@ -13,6 +14,7 @@ from orchestration.exceptions import Fenced
 from orchestration.journal import Call, Claimed, Ownership
 from orchestration.models import RunStatus
 from orchestration.replay import NO_TIME, Recorded, Replay
+from orchestration.settling import Settler
 from orchestration.under_way import StepsUnderWay
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,13 @@ MARGIN = 10.0
 class Recorder:
     """One execution of a run, as it is recorded. Belongs to one event loop."""
 
-    def __init__(self, claimed: Claimed) -> None:
+    def __init__(self, claimed: Claimed, settler: Settler) -> None:
         self.replay = Replay(claimed.records)
         self.under_way = StepsUnderWay()
-        self._owned = claimed.ownership
+        self.ownership = claimed.ownership
+        self.settling: asyncio.Future[None] | None = None
+        self._settler = settler
+        self._executing_on_record = True
         self._status = RunStatus(claimed.run.status)
         self._waits = 0
         self._execution: asyncio.Task[Any] | None = None
@@ -66,7 +71,25 @@ class Recorder:
     async def note_waiting(self) -> None:
         """Have on record that the run waits, where that needs a write of its own."""
         if self._status is not RunStatus.WAITING:
-            await self.write(journal.went_on, self.going_on())
+            await self.write_wait(journal.went_on, self.going_on())
+        self.settle()
+
+    @property
+    def executing(self) -> bool:
+        """Whether the record has it that something of the run executes."""
+        return self._executing_on_record
+
+    @property
+    def settles(self) -> bool:
+        return self._executing_on_record and self._waits > 0 and not self.under_way.any
+
+    def settle(self) -> None:
+        """Have noted in a moment, if it is so by then, that the run only waits."""
+        if self.settles:
+            self._settler.add(self)
+
+    def settled(self) -> None:
+        self._executing_on_record = False
 
     async def wait_until_cancelled_again(self, call: Call) -> None:
         """Wait until this wait is cancelled, as the record has it: then it takes no longer than that did.
@@ -78,7 +101,7 @@ class Recorder:
         with self.waiting():
             await self.note_waiting()
             await asyncio.sleep(longest.total_seconds() + MARGIN)
-        log.warning("wait not cancelled again run=%s step=%s", self._owned.run_id, call.key)
+        log.warning("wait not cancelled again run=%s step=%s", self.ownership.run_id, call.key)
 
     def finished(self, call: Call) -> Recorded | None:
         """The call as it is on record, if it is over."""
@@ -112,9 +135,29 @@ class Recorder:
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return once it is on record. Where the run is not ours to write any more, it is over here."""
+        return await self._write(True, write, *args, **kwargs)
+
+    async def write_wait(
+        self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `write`, for what begins a wait: from then on, unless a step is under way, nothing executes."""
+        return await self._write(self.under_way.any, write, *args, **kwargs)
+
+    async def _write(
+        self,
+        executing: bool,
+        write: Callable[Concatenate[Ownership, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         self.replay.check()
+        while self.settling is not None:
+            await asyncio.wait([self.settling])
         try:
-            return await journal.on_record(write, self._owned, *args, **kwargs)
+            owned = replace(self.ownership, executing=executing)
+            result = await journal.on_record(write, owned, *args, **kwargs)
         except Fenced as error:
             self.cancel(error)
             raise asyncio.CancelledError(error.detail) from error
+        self._executing_on_record = executing
+        return result

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import PurePath
 from typing import Any, Never
 
@@ -100,6 +101,14 @@ class Replay:
         )
         with self._under_way(call := self._held_against(call, None, (call.fingerprint,))):
             yield call
+
+    def next_within(self, outer: Call, kind: str) -> int:
+        """The number of the first call within this one that is not over."""
+        for number in count(1):
+            recorded = self._by_key.get(f"{outer.key}/{kind}/{number}")
+            if recorded is None or not recorded.finished:
+                return number
+        raise AssertionError
 
     @contextmanager
     def _under_way(self, call: Call) -> Iterator[None]:

@@ -6,9 +6,11 @@ waited for again, and the first call without a record is where it goes on; see r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -31,29 +33,41 @@ from orchestration.plans import OVER, StepState
 from orchestration.questions import Ask, Questions
 from orchestration.recording import Recorder
 from orchestration.repetition import repetition
+from orchestration.settling import Settler
 from orchestration.sleeps import Sleeps
 from orchestration.speech import Speech
 from orchestration.steps import Steps
 from orchestration.wakeups import Wakeups
 
+log = logging.getLogger(__name__)
+
 NAME_LIMIT = 100
 TEXT_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the runs of one process share: threads for steps, and what wakes and notes those that wait."""
+
+    threads: Executor
+    wakeups: Wakeups
+    settler: Settler
 
 
 class Run:
     """One execution of an orchestration, as its function sees it. Belongs to one event loop."""
 
-    def __init__(self, claimed: Claimed, threads: Executor, wakeups: Wakeups) -> None:
+    def __init__(self, claimed: Claimed, means: Means) -> None:
         row = claimed.run
         self.id: UUID = row.pk
         self.orchestration: str = row.orchestration
         self.version: int = row.version
         self.owner: Any = row.owner
-        self.record = Recorder(claimed)
+        self.record = Recorder(claimed, means.settler)
         self.replay = self.record.replay
         self.under_way = self.record.under_way
-        self._steps = Steps(self.id, self.record, threads, self._decision_about)
-        self._sleeps = Sleeps(self.record, wakeups)
+        self._steps = Steps(self.id, self.record, means.threads, self._decision_about)
+        self._sleeps = Sleeps(self.record, means.wakeups)
         # A resumed run asks anew what was open when it failed.
         self._questions = Questions(self.id, self.record, f"/{row.resumed}" if row.resumed else "")
         self._plan: list[dict[str, Any]] = row.plan
@@ -297,6 +311,32 @@ class Run:
             # Nothing may be decided by the clock here.
             **self._terms(None, None),
         )
+
+    async def take_up(self, claimed: Claimed) -> None:
+        """Return if its code may be called; after its process died again and again, a person says so.
+
+        For who executes the run, not for its code.
+        """
+        deaths = claimed.run.deaths
+        if deaths < journal.DEATHS_LIMIT:
+            return
+        log.warning("run not taken up unasked run=%s deaths=%s", self.id, deaths)
+        whole = Call(key="", position=None, kind="run", name=self.orchestration, fingerprint="")
+        number = self.replay.next_within(whole, "interrupted")
+        with self.replay.within(whole, "interrupted", number) as question:
+            ask = partial(
+                gate.aopen_clarification,
+                interruptions.title_for_run(claimed.run.title, deaths),
+                details=interruptions.details_for_run(claimed.records, deaths),
+                choices=interruptions.CHOICES,
+                # Nothing may be decided by the clock here.
+                **self._terms(None, None),
+            )
+            outcome = await self._questions.outcome(question, ask)
+            if not interruptions.may_go_on(outcome):
+                text = interruptions.how_the_run_stopped(deaths, outcome)
+                await self.record.write(journal.step_failed, question, text)
+                self.replay.end(Interrupted(text))
 
     # The plan, for people to follow
 

@@ -46,7 +46,7 @@ class Sleeps:
         if recorded is not None and recorded.status == StepStatus.SLEEPING and end is not None:
             await self._record.note_waiting()
             return end
-        end = await self._record.write(journal.fell_asleep, call, end or until, self._record.going_on())
+        end = await self._record.write_wait(journal.fell_asleep, call, end or until, self._record.going_on())
         self._replay.remember(call, StepStatus.SLEEPING, due_at=end)
         return end
 

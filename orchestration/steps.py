@@ -52,7 +52,10 @@ class Steps:
     async def perform(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
         """The step's result: what is on record of it, or will be when this returns. StepFailed likewise."""
         if (recorded := await self._record.replayed(call)) is None:
-            await self._go_on(call, deed, terms)
+            try:
+                await self._go_on(call, deed, terms)
+            finally:
+                self._record.settle()
             recorded = self._record.finished(call)
         assert recorded is not None  # noqa: S101 - whatever came of it has been recorded
         if recorded.status == StepStatus.FAILED:

@@ -19,6 +19,10 @@ class StepsUnderWay:
         self._number = 0
         self._then: Callable[[], None] | None = None
 
+    @property
+    def any(self) -> bool:
+        return self._number > 0
+
     def no_more(self, then: Callable[[], None]) -> None:
         """Let no step begin from now on; `then` is called once none is under way, which may be at once."""
         self._then = then

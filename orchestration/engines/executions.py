@@ -9,15 +9,23 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+from django.db import Error as DatabaseError
+
+from approvals.database import in_database
+from orchestration import journal
 from orchestration.conf import orchestration_settings
 from orchestration.execution import Execution
 from orchestration.journal import Claimed
+from orchestration.runs import Means
+from orchestration.settling import Settler
 from orchestration.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
 # Seconds for a run to notice that this process lets go of it.
 LETTING_GO = 5.0
+# Seconds for noting that they were let go; after that it counts as if the process had died.
+GIVING_BACK = 3.0
 
 
 class Executions:
@@ -25,11 +33,11 @@ class Executions:
 
     def __init__(self) -> None:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
-        self._threads = ThreadPoolExecutor(
-            orchestration_settings().step_threads, thread_name_prefix="sayso-step"
+        self._means = Means(
+            ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step"),
+            Wakeups(),
+            Settler(),
         )
-
-        self._wakeups = Wakeups()
 
     @property
     def run_ids(self) -> frozenset[UUID]:
@@ -47,7 +55,7 @@ class Executions:
         return self._executing.get(run_id, (None, None))[1]
 
     def begin(self, claimed: Claimed) -> asyncio.Task[None]:
-        execution = Execution(claimed, self._threads, self._wakeups)
+        execution = Execution(claimed, self._means)
         # A clean context: what started the run (a request, a socket) is none of its business.
         task = asyncio.create_task(execution.execute(), context=contextvars.Context())
         self._executing[execution.run_id] = (execution, task)
@@ -82,17 +90,27 @@ class Executions:
 
     async def let_go(self) -> None:
         """Stop executing without recording anything: whoever claims the runs next goes on with them."""
-        tasks = [task for _, task in self._executing.values()]
+        executions = list(self._executing.values())
         self.abandon(self.run_ids)
-        if tasks:
-            _, stubborn = await asyncio.wait(tasks, timeout=LETTING_GO)
+        if executions:
+            _, stubborn = await asyncio.wait([task for _, task in executions], timeout=LETTING_GO)
             for task in stubborn:
                 log.error("run does not let go task=%r", task)
+        await self._give_back([execution for execution, _ in executions])
+
+    async def _give_back(self, executions: Collection[Execution]) -> None:
+        """Note that these runs were let go in good order: this was no death of their process."""
+        if owned := [each.executing for each in executions if each.executing is not None]:
+            try:
+                async with asyncio.timeout(GIVING_BACK):
+                    await in_database(journal.settle, owned)
+            except (TimeoutError, DatabaseError) as error:
+                log.warning("runs not given back runs=%d error=%r", len(owned), error)
 
     def close(self) -> None:
         """Start no further steps; those in threads end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._wakeups.close()
+        self._means.threads.shutdown(wait=False, cancel_futures=True)
+        self._means.wakeups.close()
 
     def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
         if self._executing.get(execution.run_id, (None,))[0] is execution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -16,7 +16,7 @@ from approvals.database import in_database
 from tests import factories, processes, shared
 from tests.faults.ledger import Ledger, Report, audit
 from tests.faults.people import Person, pause
-from tests.processes import Process, Server
+from tests.processes import Process, ProcessEnded, Server
 from tests.stacks import Stack
 
 server, shared_server = shared.server, shared.shared_server
@@ -103,6 +103,18 @@ class Installation:
         for worker in self.workers:
             await asyncio.to_thread(worker.output.wait_for, "Sayso works on")
         return self.executors
+
+    async def another(self) -> Process:
+        """One more process in which runs execute. What it takes up may end it before it is ready."""
+        if self.stack.workers:
+            worker = processes.manage("work", environment=self.environment)
+            self.workers.append(self._running.enter_context(worker))
+            return worker
+        server = self._running.enter_context(Server(environment=self.environment))
+        self.servers.append(server)
+        with suppress(ProcessEnded):
+            await asyncio.to_thread(server.ready)
+        return server
 
     def start(self, *arguments: str, **environment: str) -> Process:
         """A command in a process of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import threading
 from pathlib import Path
 
@@ -37,10 +38,22 @@ async def nap(run: Run, *, seconds: float) -> list[str]:
     return [await _perform(run, "begin", repeatable=False)]
 
 
+@orchestration("faults-poison", title="Ends its process")
+async def poison(run: Run, *, until: str) -> list[str]:
+    """End the process, as a crash of native code does, as long as this file is not there."""
+    _end_the_process(Path(until))
+    return [await _perform(run, "begin", repeatable=False)]
+
+
 @orchestration("faults-blockade", title="Blocks the loop")
 async def blockade(run: Run, *, seconds: float) -> None:
     """What no orchestration may do: keep its process's event loop for itself."""
     threading.Event().wait(seconds)
+
+
+def _end_the_process(until: Path) -> None:
+    if not until.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def _perform(run: Run, key: str, *, repeatable: bool) -> str:

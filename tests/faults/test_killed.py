@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from approvals.database import database_now, in_database
-from orchestration.models import StepRecord
+from orchestration.models import Run, StepRecord
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Unanswered, pause
 from tests.stacks import WITH_WORKERS
@@ -132,6 +133,56 @@ class TestRuns:
         assert [await _asleep(each) for each in runs] == recorded
         report = await installation.audited()
         assert (report.steps_performed, report.steps_repeated) == (2, 0)
+
+    async def test_a_run_that_ends_its_processes_is_put_before_a_person(
+        self, installation: Installation, tmp_path: Path
+    ) -> None:
+        """Three of them, and no more: the next one asks, and serves everybody else meanwhile."""
+        harmless = tmp_path / "harmless"
+        (first,) = await installation.execute(1)
+        oona = await installation.person("oona")
+        run_id = await oona.start("faults-poison", until=str(harmless))
+        await asyncio.to_thread(first.wait)
+        for _ in range(2):
+            await asyncio.to_thread((await installation.another()).wait)
+        await installation.another()
+        oona.urls[:] = [server.url for server in installation.servers if server.running]
+        async with asyncio.timeout(PATIENCE):
+            question = await oona.question_of(run_id)
+            await oona.insist(await oona.ask("Anybody else?"))
+            harmless.touch()
+            await oona.answer(question, "Go on")
+            end = await oona.end_of(run_id)
+        assert end["status"] == "completed"
+        await installation.audited()
+
+    async def test_ten_processes_that_are_killed_under_a_waiting_run_do_not_count(
+        self, installation: Installation
+    ) -> None:
+        """It waits on, and nobody is asked about it."""
+        (victim,) = await installation.execute(1)
+        oona = await installation.person("oona")
+        run_id = await oona.start("faults-errand")
+        question = await oona.question_of(run_id)
+        for epoch in range(1, 11):
+            await _settled(run_id, epoch)
+            victim.kill()
+            victim = await installation.another()
+        await _settled(run_id, 11)
+        oona.urls[:] = [server.url for server in installation.servers if server.running]
+        async with asyncio.timeout(PATIENCE):
+            assert await oona.question_of(run_id) == question
+            await oona.insist(question)
+            end = await oona.end_of(run_id)
+        assert end["status"] == "completed"
+        report = await installation.audited()
+        assert (report.requests, report.steps_performed, report.steps_repeated) == (1, 2, 0)
+
+
+async def _settled(run_id: str, epoch: int) -> None:
+    """The process of this epoch has taken the run up, and all that it does is to wait."""
+    while not await in_database(Run.objects.filter(pk=run_id, epoch=epoch, executing=False).exists):
+        await pause()
 
 
 async def _asleep(run_id: str) -> datetime:

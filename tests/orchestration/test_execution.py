@@ -26,7 +26,9 @@ from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.execution import Execution
 from orchestration.journal import Ownership
+from orchestration.runs import Means
 from orchestration.runtime import Runtime
+from orchestration.settling import Settler
 from orchestration.wakeups import Wakeups
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -198,14 +200,14 @@ async def test_a_result_that_is_not_json_fails_the_run(runtime: Runtime) -> None
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize(("seconds", "reason"), [(0, "timed_out"), (300, "rejected")])
+@pytest.mark.parametrize(("seconds", "reason"), [(0.001, "timed_out"), (300.0, "rejected")])
 async def test_a_rejection_that_escapes_rejects_the_run(
-    runtime: Runtime, owner: User, grouped: bool, seconds: int, reason: str
+    runtime: Runtime, owner: User, grouped: bool, seconds: float, reason: str
 ) -> None:
     """Also from within a TaskGroup; the reason says whether a person or the deadline did it."""
 
     @orchestration("execution_rejected")
-    async def rejected(run: Run, *, grouped: bool, seconds: int) -> None:
+    async def rejected(run: Run, *, grouped: bool, seconds: float) -> None:
         if not grouped:
             await run.approve("May I?", timeout=seconds)
         async with asyncio.TaskGroup() as tasks:
@@ -213,7 +215,7 @@ async def test_a_rejection_that_escapes_rejects_the_run(
 
     given = {"grouped": grouped, "seconds": seconds}
     run_id = await runtime.manager.astart("execution_rejected", given, owner)
-    if seconds:
+    if reason == "rejected":
         request = await asked(run_id)
         await deciding.adecide(factories.actor(owner), request["id"], "reject")
     run = await finished(run_id)
@@ -859,7 +861,7 @@ def threads() -> Iterator[Executor]:
 async def executed(run_id: UUID, threads: Executor) -> tuple[Execution, asyncio.Task[None]]:
     """The run in the hands of this process."""
     (claimed,) = await in_database(journal.claim, [run_id], None)
-    execution = Execution(claimed, threads, Wakeups())
+    execution = Execution(claimed, Means(threads, Wakeups(), Settler()))
     return execution, asyncio.create_task(execution.execute())
 
 

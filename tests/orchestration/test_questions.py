@@ -15,7 +15,9 @@ from approvals import deciding, gate
 from approvals.database import in_database
 from orchestration import OrchestrationManager, Run, journal, models, orchestration, recording, selectors
 from orchestration.execution import Execution
+from orchestration.runs import Means
 from orchestration.runtime import Runtime
+from orchestration.settling import Settler
 from orchestration.wakeups import Wakeups
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -265,7 +267,7 @@ async def test_a_process_that_lets_go_of_a_run_withdraws_nothing(
     (claimed,) = await in_database(journal.claim, [run_id], None)
     before = asyncio.all_tasks()
     with ThreadPoolExecutor(1) as threads:
-        execution = Execution(claimed, threads, Wakeups())
+        execution = Execution(claimed, Means(threads, Wakeups(), Settler()))
         task = asyncio.create_task(execution.execute())
         request = await asked(run_id)
         await until_recorded(models.StepRecord.objects.filter(status="open").exists)

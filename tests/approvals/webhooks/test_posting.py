@@ -176,7 +176,7 @@ class TestRedirects:
             ("http://elsewhere.example.net/", "none of those"),
             ("//elsewhere.example.net/", "none of those"),
             ("http://user:password@127.0.0.1/", "no user"),
-            ("ftp://127.0.0.1/", "begins with"),
+            ("ftp://127.0.0.1/", "must begin with"),
             ("http://2130706433/", "usual spelling"),
         ],
     )
