@@ -67,9 +67,10 @@ class OpenRequest:
     """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
 
     `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
-    its `key_scope`, if that is the same question; `new_round` opens anew where that is closed. `named` are
-    the assignees as the asker named them, `fingerprint` and `former_fingerprint` what the question hashes to
-    now and before (see approvals.questions). The outcome is posted to the `callback_url`.
+    its `key_scope`, if that is the same question; `new_round` opens anew where that is closed, `asked_since`
+    where it is closed and was asked before that moment. `named` are the assignees as the asker named them,
+    `fingerprint` and `former_fingerprint` what the question hashes to now and before (approvals.questions).
+    The outcome is posted to the `callback_url`.
     """
 
     request_id: UUID
@@ -93,6 +94,7 @@ class OpenRequest:
     key: str = ""
     key_scope: str = ""
     new_round: bool = False
+    asked_since: datetime | None = None
     origin: dict[str, str] = field(default_factory=dict)
     named: Any = None
     fingerprint: str = ""

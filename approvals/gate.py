@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from approvals.database import in_database
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
-from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Status, Verdict
+from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
 from approvals.payloads import checked_json, checked_text, seconds
 from approvals.permissions import Audience
 from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
@@ -67,6 +67,8 @@ class Terms(TypedDict, total=False):
     """Whose `key` it is, where that is neither the run nor the requester."""
     new_round: bool
     """Where the key's request is closed, open another instead of returning its outcome."""
+    asked_since: datetime | None
+    """Where the key's request is closed and was opened before this moment, open another."""
     actor: Actor
     """Who opens the request; omitted: this installation's own code."""
     callback_url: str
@@ -188,7 +190,7 @@ def on_record(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome | Non
         differs = questions.differences(meaning(kind, title, terms), row, terms.get("former_fingerprint", ""))
     except (InvalidRequest, ValueError, TypeError, RecursionError):  # such a question can't be on record
         return None
-    if differs or (terms.get("new_round") and row.status != Status.PENDING):
+    if differs or questions.is_past(row, terms.get("new_round", False), terms.get("asked_since")):
         return None
     return selectors.outcome_of(row)
 
@@ -327,6 +329,7 @@ def _command(
     origin: dict[str, str] | None = None,
     key_scope: str | None = None,
     new_round: bool = False,
+    asked_since: datetime | None = None,
     actor: Actor | None = None,
     callback_url: str = "",
     named: Any = None,
@@ -365,6 +368,7 @@ def _command(
         key=key,
         key_scope=_scope(origin, requester_id) if key_scope is None else key_scope,
         new_round=new_round,
+        asked_since=asked_since,
         origin=origin,
         callback_url=callback_url,
         named=named,

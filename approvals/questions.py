@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
+from approvals.lifecycle import Status
 from approvals.payloads import canonical
 
 # What a fingerprint of this form begins with; earlier ones are hexadecimal, or empty.
@@ -55,6 +57,7 @@ class Recorded(Protocol):
     """A request that was asked under the same key: its row."""
 
     fingerprint: Any
+    status: Any
     opened_at: Any
     deadline: Any
 
@@ -96,6 +99,13 @@ def fingerprint(meaning: Meaning) -> str:
     """Equal meanings have equal fingerprints, in every process, for ever."""
     text = canonical({name: meaning[name] for name in (*FIELDS, "assignees")})
     return MARK + urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+def is_past(recorded: Recorded, new_round: bool, asked_since: datetime | None) -> bool:
+    """Whether who asks under the key of this request asks anew, instead of for what has come of it."""
+    if recorded.status == Status.PENDING:
+        return False
+    return new_round or (asked_since is not None and recorded.opened_at < asked_since)
 
 
 def differences(

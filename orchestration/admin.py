@@ -1,4 +1,5 @@
-"""Runs in Django's admin: to read only. A run is cancelled on its page, and decided through its requests."""
+"""Runs in Django's admin: to read, and to resume. A run is cancelled on its page, and decided through its
+requests."""
 
 from __future__ import annotations
 
@@ -6,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
+from approvals.commands import Channel
 from approvals.selectors import requests_by_id, visible_ids
+from approvals.web.actors import actor_of_http
 from approvals.web.values import visible
 from orchestration import selectors
 from orchestration.catalog import orchestrations, registered
 from orchestration.conf import PROCRASTINATE
+from orchestration.exceptions import AlreadyFinished, NotPermitted
+from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
+from orchestration.resumption import in_words, is_resumable
 from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
@@ -106,6 +114,7 @@ class RunAdmin(ListAdmin):
         return {
             "title": str(row),
             "run": run,
+            "may_resume": is_resumable(run) and selectors.may_change(user_id_of(request), run),
             "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered(),
             "reason": run.reason.replace("_", " "),
             "plan": plan_in_words(run.plan),
@@ -115,6 +124,31 @@ class RunAdmin(ListAdmin):
             "messages_of_run": messages[-LATEST_MESSAGES:],
             "earlier": max(0, len(messages) - LATEST_MESSAGES),
         }
+
+    def get_urls(self) -> list[Any]:
+        resume = self.admin_site.admin_view(self.resume_view)
+        return [path("<uuid:run_id>/resume/", resume, name="orchestration_run_resume"), *super().get_urls()]
+
+    def resume_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """GET says what is asked and tried anew; POST resumes."""
+        run = self.get_queryset(request).filter(pk=run_id).first()
+        if run is None:
+            raise Http404(f"There is no run {run_id}, or you may not see it.")
+        manager, actor = OrchestrationManager(), actor_of_http(request, Channel.ADMIN)
+        back = HttpResponseRedirect(reverse("admin:orchestration_run_change", args=[run_id]))
+        try:
+            if request.method == "POST":
+                manager.resume(actor, run_id)
+                messages.success(request, format_html("{}: resumed", visible(run.title)))
+                return back
+            resumption = in_words(manager.resumption(actor, run_id))
+        except NotPermitted as error:
+            raise PermissionDenied(error.detail) from None
+        except AlreadyFinished as error:
+            messages.error(request, error.detail)
+            return back
+        context = {"title": "Resume?", "original": run, "run": run, "resumption": resumption}
+        return self.shown(request, "admin/orchestration/resume.html", context)
 
     @admin.display(description="run")
     def what(self, run: Run) -> SafeString:

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Concat, Now
 
 from approvals import hints
 from approvals.commands import Actor, Channel
@@ -31,6 +31,7 @@ from approvals.statements import bound_the_transaction
 from orchestration.exceptions import AlreadyFinished, Cancelled, Fenced, KeyConflict, UnknownRun
 from orchestration.models import FINISHED, OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
+from orchestration.resumption import RESUMABLE, resumption_of
 from orchestration.selectors import UNOWNED, known
 
 log = logging.getLogger(__name__)
@@ -435,14 +436,20 @@ def request_cancel(run_id: UUID, actor: Actor) -> bool:
         )
 
 
-def requeue(run_id: UUID, hand_over: HandOver) -> None:
-    """Let a failed run begin again from its record. What failed or was left open in the end is done anew.
+def requeue(run_id: UUID, user_id: int | None, hand_over: HandOver) -> None:
+    """Let an ended run begin again from its record; see resumption.py for what is asked and done anew.
 
     What it still asks must have been taken back. `hand_over` is told the run, in the same transaction.
     """
     with short_transaction():
-        failed = Run.objects.filter(pk=run_id, status=RunStatus.FAILED, purged_at__isnull=True)
-        changed = failed.update(
+        ended = Run.objects.filter(pk=run_id, status__in=RESUMABLE, purged_at__isnull=True)
+        run = ended.select_for_update(of=("self",)).first()
+        if run is None:
+            raise AlreadyFinished(
+                "Only a run that failed or was rejected can be resumed, and none whose content was removed."
+            )
+        _rewrite(run)
+        ended.update(
             status=RunStatus.QUEUED,
             reason="",
             error="",
@@ -451,44 +458,47 @@ def requeue(run_id: UUID, hand_over: HandOver) -> None:
             executing=False,
             deaths=0,
             resumed=F("resumed") + 1,
+            resumed_at=database_now(),
+            resumed_by_id=user_id,
             cancel_requested_at=None,
             cancelled_by=None,
             cancelled_from={},
             finished_at=None,
             leaves_requests=False,
             changed_at=Now(),
+            plan=[_as_before(step) for step in run.plan],
         )
-        if not changed:
-            raise AlreadyFinished("Only a failed run can be resumed, and none whose content was removed.")
-        _forget_the_unfinished(run_id)
-        plan = Run.objects.values_list("plan", flat=True).get(pk=run_id)
-        Run.objects.filter(pk=run_id).update(plan=[_as_before(step) for step in plan])
         hand_over([run_id])
         _hint([run_id])
 
 
-def _forget_the_unfinished(run_id: UUID) -> None:
-    """Delete what was under way, and what failed in the end, such as a question that stopped the run.
+def _rewrite(run: Run) -> None:
+    """Leave on record what the run goes on from."""
+    _wait_again(run.pk)
+    records = StepRecord.objects.filter(run=run).order_by("id")
+    resumption = resumption_of(run.reason, records)
+    forgotten = records.filter(pk__in=[each.pk for each in resumption.forgotten])
+    forgotten.filter(cancelled_waits=0).delete()
+    forgotten.update(status=StepStatus.GIVEN_UP, finished_at=None)
+    records.filter(pk__in=[each.pk for each in resumption.set_aside]).update(
+        # Whatever has this number and this key from now on is another call.
+        key=Concat("key", Value(f"/{run.resumed + 1}")),
+        position=None,
+    )
 
-    What the run went on from, such as a failure that it handled, or a wait that it gave up, must replay as it
-    was. And a step that was begun stays on record as begun: it may have had its effect.
-    """
+
+def _wait_again(run_id: UUID) -> None:
+    """Have a wait that was cancelled last, before the run ended, waited for again. Earlier ones, which the
+    run went on from, replay as they were."""
     records = StepRecord.objects.filter(run_id=run_id)
-    in_the_end = Q(status=StepStatus.FAILED)
-    cancelled_in_the_end = Q(cancelled_waits__gt=0)
+    cancelled = records.filter(cancelled_waits__gt=0)
     last = records.filter(status=StepStatus.DONE).order_by("finished_at", "id").last()
     if last is not None:
-        in_the_end &= Q(finished_at__gt=last.finished_at) | Q(finished_at=last.finished_at, id__gt=last.pk)
-        cancelled_in_the_end &= Q(cancelled_at__gte=last.finished_at)
-    records.filter(cancelled_in_the_end).update(cancelled_waits=F("cancelled_waits") - 1)
-    given_up = Q(status=StepStatus.GIVEN_UP, cancelled_waits=0)
-    records.filter(given_up, due_at__isnull=False).update(status=StepStatus.SLEEPING)
-    under_way = Q(status__in=(StepStatus.RETRYING, StepStatus.OPEN))
-    under_way |= Q(status=StepStatus.STARTED) & ~Q(kind="step")
-    stopped = Q(kind="interrupted", status=StepStatus.FAILED)
-    unfinished = records.filter(under_way | in_the_end | stopped | given_up)
-    unfinished.filter(cancelled_waits=0).delete()
-    unfinished.filter(cancelled_waits__gt=0).update(status=StepStatus.GIVEN_UP, finished_at=None)
+        cancelled = cancelled.filter(cancelled_at__gte=last.finished_at)
+    cancelled.update(cancelled_waits=F("cancelled_waits") - 1)
+    given_up = records.filter(status=StepStatus.GIVEN_UP, cancelled_waits=0)
+    given_up.filter(due_at__isnull=False).update(status=StepStatus.SLEEPING)
+    given_up.delete()
 
 
 def _as_before(step: dict[str, Any]) -> dict[str, Any]:

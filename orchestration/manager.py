@@ -26,7 +26,8 @@ from orchestration.catalog import find_orchestration
 from orchestration.engines import Engine, hand_over
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.execution import withdraw_requests
-from orchestration.models import OPEN, Run, RunStatus
+from orchestration.models import OPEN, Run
+from orchestration.resumption import RESUMABLE, Resumption, is_resumable, resumption_of
 
 log = logging.getLogger(__name__)
 
@@ -96,19 +97,28 @@ class OrchestrationManager:
         return run_id
 
     def resume(self, actor: Actor, run_id: UUID | str) -> None:
-        """Let a failed run go on from its record: what is done is not done again, what failed is tried again.
+        """Let a failed or rejected run go on from its record: what is done is not done again, what ended
+        badly is asked or tried anew. `resumption` tells before what that is.
 
-        A run that is open is only brought to the servers' attention.
+        A run that is open is only brought to the servers' attention. Raises AlreadyFinished.
         """
         run = _run_to_change(actor, run_id)
         if run.status in OPEN:
             hints.send(journal.TOPIC, [run.pk])
-        elif run.status == RunStatus.FAILED:
-            if run.leaves_requests:  # its process may have died before it did this
-                withdraw_requests(run.pk)
-            journal.requeue(run.pk, hand_over)
-        else:
-            raise AlreadyFinished(f"The run is {run.status}; only a failed one can be resumed.")
+            return
+        _check_resumable(run)
+        if run.leaves_requests:  # its process may have died before it did this
+            withdraw_requests(run.pk)
+        journal.requeue(run.pk, actor.user_id, hand_over)
+        log.info("run resumed run=%s user=%s", run.pk, actor.user_id)
+
+    def resumption(self, actor: Actor, run_id: UUID | str) -> Resumption:
+        """What `resume` would ask and do anew, for those who may resume the run. Raises AlreadyFinished."""
+        run = _run_to_change(actor, run_id)
+        if run.status in OPEN:
+            return resumption_of("", [])
+        _check_resumable(run)
+        return resumption_of(run.reason, selectors.steps_of(run))
 
     async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
         await in_database(self.resume, actor, run_id)
@@ -278,6 +288,13 @@ def _queue(
         process_id=process_id,
         hand_over=hand_over,
     )
+
+
+def _check_resumable(run: Run) -> None:
+    if run.status not in RESUMABLE:
+        raise AlreadyFinished(f"The run is {run.status}; only a failed or rejected one can be resumed.")
+    if not is_resumable(run):
+        raise AlreadyFinished("The run's content has been removed: there is nothing to go on from.")
 
 
 def _run_to_change(actor: Actor, run_id: UUID | str) -> Run:

@@ -107,6 +107,11 @@ class Run(models.Model):
     # How often in a row its process died then, with nothing new on record between.
     deaths = models.PositiveIntegerField(default=0, db_default=0)
     resumed = models.PositiveIntegerField(default=0)
+    # The last time. What was asked before that and is closed, the run asks anew.
+    resumed_at = models.DateTimeField(null=True, blank=True)
+    resumed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"

@@ -25,7 +25,7 @@ from approvals.lifecycle import Outcome
 from orchestration import journal
 from orchestration.exceptions import ReplayMismatch
 from orchestration.journal import Call
-from orchestration.models import StepStatus
+from orchestration.models import Run, StepStatus
 from orchestration.recording import Recorder
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,16 @@ Ask: TypeAlias = Callable[..., Awaitable[str]]
 
 
 class Questions:
-    """Those of one execution of a run. `key_suffix` tells a resumed run's requests from those before."""
+    """Those of one execution of a run, as its row was when that began."""
 
-    def __init__(self, run_id: UUID, record: Recorder, key_suffix: str) -> None:
-        self._run_id = run_id
+    def __init__(self, run: Run, record: Recorder) -> None:
+        self._run_id = run.pk
         self._record = record
         self._replay = record.replay
-        self._key_suffix = key_suffix
+        # A resumed run asks anew what was closed when it ended.
+        self._asked_since = run.resumed_at
+        # Runs that were resumed before that moment was recorded tell their rounds apart by the key.
+        self._key_suffix = f"/{run.resumed}" if run.resumed and run.resumed_at is None else ""
 
     async def outcome(self, call: Call, ask: Ask, *, keep_open: bool = False) -> Outcome:
         """The outcome on record; else ask, or attach to what is asked already, and wait for it."""
@@ -79,7 +82,7 @@ class Questions:
 
     async def _opened(self, call: Call, ask: Ask) -> str:
         try:
-            return await _patiently(partial(ask, key=self._key(call)))
+            return await _patiently(partial(ask, key=self._key(call), asked_since=self._asked_since))
         except KeyConflict as conflict:
             others = f", with other {', '.join(conflict.differs)}" if conflict.differs else ""
             self._replay.end(

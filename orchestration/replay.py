@@ -63,6 +63,8 @@ class Replay:
         self._by_position = {
             each.call.position: each for each in self._by_key.values() if each.call.position is not None
         }
+        # Steps of a way that the resumed run may not take again; see resumption.py. No key is in their print.
+        self._aside = [each for each in self._by_key.values() if _is_set_aside(each)]
         self._position = 0
         self._in_flight: set[str] = set()
         # How often each key was used in this execution.
@@ -176,7 +178,7 @@ class Replay:
             name=name,
             fingerprint=prints[0],
         )
-        recorded = self._by_position.get(self._position)
+        recorded = self._by_position.get(self._position) or self._taken_from_aside(prints)
         self._numbered = call = self._held_against(call, recorded, prints)
         return call
 
@@ -201,7 +203,20 @@ class Replay:
                     " something that is not recorded; nothing was done twice."
                 )
             )
-        return replace(call, attempt=recorded.call.attempt + 1)
+        return replace(
+            call,
+            key=recorded.call.key,
+            position=recorded.call.position,
+            attempt=recorded.call.attempt + 1,
+        )
+
+    def _taken_from_aside(self, prints: Container[str]) -> Recorded | None:
+        """The first step like this one that was set aside, each once."""
+        for each in self._aside:
+            if each.call.fingerprint in prints:
+                self._aside.remove(each)
+                return each
+        return None
 
 
 def _fingerprints(kind: str, name: str, key: str | None, content: object, former: object) -> tuple[str, ...]:
@@ -252,6 +267,11 @@ def _recorded(row: StepRecord) -> Recorded:
         waited=(row.cancelled_at or row.started_at) - row.started_at if row.cancelled_waits else NO_TIME,
         due_at=row.due_at,
     )
+
+
+def _is_set_aside(recorded: Recorded) -> bool:
+    """A numbered step that has lost its number; one with a key has that in its fingerprint."""
+    return recorded.call.kind == "step" and recorded.call.position is None
 
 
 def _words(kind: str, name: str) -> str:

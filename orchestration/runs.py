@@ -68,8 +68,7 @@ class Run:
         self.under_way = self.record.under_way
         self._steps = Steps(self.id, self.record, means.threads, self._decision_about)
         self._sleeps = Sleeps(self.record, means.wakeups)
-        # A resumed run asks anew what was open when it failed.
-        self._questions = Questions(self.id, self.record, f"/{row.resumed}" if row.resumed else "")
+        self._questions = Questions(row, self.record)
         self._plan: list[dict[str, Any]] = row.plan
         self._plan_round: int = row.plan_round
         self._plans_shown = 0
@@ -294,7 +293,9 @@ class Run:
                 self.replay.end(Interrupted(text))
             return outcome
 
-    async def _ask_about(self, call: Call, deed: partial[Any], *, key: str) -> str:
+    async def _ask_about(
+        self, call: Call, deed: partial[Any], *, key: str, asked_since: datetime | None
+    ) -> str:
         begun = await in_database(journal.step_as_begun, self.id, call.key)
         return await gate.aopen_clarification(
             interruptions.title_for(call.name),
@@ -308,6 +309,7 @@ class Run:
             ),
             schema=interruptions.SCHEMA,
             key=key,
+            asked_since=asked_since,
             # Nothing may be decided by the clock here.
             **self._terms(None, None),
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SEE_ALL = "orchestration.view_run"
 CHANGE_ALL = "orchestration.change_run"
 START = "orchestration.add_run"
+# Characters of an id without its hyphens.
+LONGEST_ID = 32
 
 # Nobody executes the run: it was never owned, or by a process that gave up or lost its lease.
 UNOWNED = Q(status__in=OPEN) & (
@@ -154,6 +156,8 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
         "input": run.input,
         "plan": run.plan,
         "result": run.result,
+        "resumed_by": None if run.resumed_by is None else run.resumed_by.get_username(),
+        "resumed_at": moment_on_the_wire(run.resumed_at),
         "cancelled_by": None if run.cancelled_by is None else run.cancelled_by.get_username(),
         "error": run.error,
         "waiting_for": [str(step.request_id) for step in _open_steps(run)],
@@ -245,6 +249,21 @@ def not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
     return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
 
 
+def find_id(user_id: int, text: str) -> UUID:
+    """The run of this id, or the only one that the user sees whose id begins so. UnknownRun where there is
+    none, or more than one."""
+    if len(text) >= LONGEST_ID or not text.strip("-"):
+        return as_id(text)
+    found = _visible_to(user_id).filter(pk__startswith=text.lower()).values_list("pk", flat=True)
+    match list(found[:2]):
+        case [run_id]:
+            return run_id
+        case []:
+            raise unknown(text)
+        case _:
+            raise UnknownRun(f"The ids of several runs begin with {text!r}: write more of it.")
+
+
 def as_id(run_id: UUID | str) -> UUID:
     try:
         return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
@@ -285,7 +304,7 @@ def _found(search: str) -> Q:
 
 def _shown(runs: Runs) -> Runs:
     asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
-    return runs.select_related("owner", "cancelled_by").prefetch_related(
+    return runs.select_related("owner", "cancelled_by", "resumed_by").prefetch_related(
         Prefetch("steps", asked, to_attr="open_steps")
     )
 

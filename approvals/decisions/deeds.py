@@ -58,7 +58,7 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
     if known is not None:
         return _unchanged(known)
     earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
-    if earlier is not None and not (command.new_round and earlier.status != Status.PENDING):
+    if earlier is not None and not questions.is_past(earlier, command.new_round, command.asked_since):
         return _attached(command, earlier)
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
     batch.add(row, command)

@@ -9,4 +9,5 @@ urlpatterns = [
     path("runs/new/", views.start, name="run-start"),
     path("runs/<uuid:run_id>/", views.run_page, name="run"),
     path("runs/<uuid:run_id>/cancel/", views.cancel, name="run-cancel"),
+    path("runs/<uuid:run_id>/resume/", views.resume, name="run-resume"),
 ]

@@ -1,4 +1,4 @@
-"""The runs and one run's page: start, read, and cancel. Scripts only make them live."""
+"""The runs and one run's page: start, read, cancel, and resume. Scripts only make them live."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ from approvals.selectors import open_requests_of, visible_ids
 from approvals.web.actors import actor_of_http
 from approvals.web.pages import page, user_id, wants_detail
 from orchestration import catalog, selectors
-from orchestration.exceptions import InvalidInput, KeyConflict, NotPermitted, UnknownOrchestration, UnknownRun
+from orchestration.exceptions import (
+    AlreadyFinished,
+    InvalidInput,
+    KeyConflict,
+    NotPermitted,
+    UnknownOrchestration,
+    UnknownRun,
+)
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
+from orchestration.resumption import in_words, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import plan_in_words, time_taken
 
@@ -137,6 +145,21 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
 
 
+@page(UnknownRun)
+@require_POST
+def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Let the run go on from its record; its page has said what that asks and does anew."""
+    run = selectors.run_for(user_id(request), run_id)
+    try:
+        OrchestrationManager().resume(actor_of_http(request, Channel.PAGE), run.pk)
+    except NotPermitted as error:
+        raise PermissionDenied(error.detail) from None
+    except AlreadyFinished as error:
+        ended = selectors.run_for(user_id(request), run_id)
+        return _shown(request, ended, notice=error.detail, status=HTTPStatus.CONFLICT)
+    return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
+
+
 def _shown(
     request: HttpRequest, run: Run, *, notice: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> HttpResponse:
@@ -145,6 +168,7 @@ def _shown(
     template = "orchestration/_run.html" if alone else "orchestration/run.html"
     is_open = run.status in OPEN
     waits, waits_beside = _waits(request, run)
+    may_change = selectors.may_change(user_id(request), run)
     context: dict[str, Any] = {
         "section": "runs",
         "now": database_now(),
@@ -160,9 +184,10 @@ def _shown(
         if is_open and (run.orchestration, run.version) not in catalog.registered()
         else "",
         "ending": run.cancel_requested_at is not None and is_open,
-        "may_cancel": is_open
-        and run.cancel_requested_at is None
-        and selectors.may_change(user_id(request), run),
+        "may_cancel": is_open and run.cancel_requested_at is None and may_change,
+        "resumption": in_words(resumption_of(run.reason, selectors.steps_of(run)))
+        if may_change and is_resumable(run)
+        else None,
     }
     return render(request, template, context, status=status)
 

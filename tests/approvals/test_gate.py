@@ -17,7 +17,7 @@ from pytest_django import Settings
 import orchestration
 from approvals import deciding, gate
 from approvals.commands import Actor
-from approvals.database import in_database
+from approvals.database import database_now, in_database
 from approvals.exceptions import InvalidRequest, KeyConflict, StillPending, UnknownRequest
 from approvals.gate import REVIEWERS
 from approvals.lifecycle import DEFAULT_ANSWER
@@ -409,6 +409,24 @@ class TestKeys:
         one, two = make.user(), make.user()
         ids = {make.approval(key="k", requester=person) for person in (one, two, None)}
         assert len(ids) == 3
+
+
+@both_databases
+class TestAskingAnew:
+    def test_what_was_closed_before_a_moment_is_asked_in_another_round(self) -> None:
+        """Once: whoever asks again since then finds that round, also after it was decided."""
+        rita = make.reviewer()
+        first = gate.open_approval("Go on?", key="k", requester=rita)
+        assert gate.open_approval("Go on?", key="k", requester=rita, asked_since=database_now()) == first
+        deciding.decide(make.actor(rita), first, "reject")
+        since = database_now()
+        second = gate.open_approval("Go on?", key="k", requester=rita, asked_since=since)
+        assert second != first
+        deciding.decide(make.actor(rita), second, "approve")
+        assert gate.open_approval("Go on?", key="k", requester=rita, asked_since=since) == second
+        assert gate.open_approval("Go on?", key="k", requester=rita) == second
+        rounds = HumanRequest.objects.filter(key="k").order_by("round")
+        assert list(rounds.values_list("round", "status")) == [(1, "rejected"), (2, "approved")]
 
 
 class TestWaiting:

@@ -64,6 +64,52 @@ def test_a_run_that_this_server_does_not_know_says_so(tmp_path: Path) -> None:
     assert "disk_cleanup, version 3 (not known to this server" in page
 
 
+def rejected(owner: User, tmp_path: Path) -> str:
+    run_id = queued(owner, tmp_path)
+    run = Run.objects.get(pk=run_id)
+    now = run.created_at
+    Run.objects.filter(pk=run_id).update(status="rejected", reason="rejected", finished_at=now)
+    outcome = {"approved": False, "timed_out": False, "withdrawn": False, "answer": None}
+    run.steps.create(
+        key="approve#1",
+        position=1,
+        kind="approve",
+        name="Remove them?",
+        status="done",
+        result=outcome,
+        started_at=now,
+        finished_at=now,
+    )
+    return run_id
+
+
+def test_a_run_is_resumed_once_it_was_said_what_is_asked_again(tmp_path: Path) -> None:
+    sam = make.user("sam", is_staff=True)
+    run_id = rejected(sam, tmp_path)
+    client, resume = client_of(sam), f"{RUNS}{run_id}/resume/"
+    assert resume in client.get(f"{RUNS}{run_id}/change/").content.decode()
+    page = client.get(resume).content.decode()
+    assert "Asks again: Remove them? (rejected)" in page
+    assert Run.objects.get(pk=run_id).status == "rejected"
+    response = client.post(resume, follow=True)
+    assert "resumed" in response.content.decode()
+    run = Run.objects.get(pk=run_id)
+    assert (run.status, run.resumed_by) == ("queued", sam)
+    assert resume not in client.get(f"{RUNS}{run_id}/change/").content.decode()
+    Run.objects.filter(pk=run_id).update(status="completed", finished_at=run.created_at)
+    assert "The run is completed" in client.post(resume, follow=True).content.decode()
+
+
+def test_only_who_may_change_a_run_resumes_it_here(tmp_path: Path) -> None:
+    run_id = rejected(make.user("ana"), tmp_path)
+    resume = f"{RUNS}{run_id}/resume/"
+    watcher = client_of(make.user(is_staff=True, may=("view_run",)))
+    assert resume not in watcher.get(f"{RUNS}{run_id}/change/").content.decode()
+    assert watcher.get(resume).status_code == watcher.post(resume).status_code == 403
+    assert client_of(make.user(is_staff=True)).post(resume).status_code == 404
+    assert Run.objects.get(pk=run_id).status == "rejected"
+
+
 def test_nobody_changes_a_run_here(tmp_path: Path) -> None:
     """Superusers included."""
     boss = client_of(make.user("boss", is_staff=True, is_superuser=True))

@@ -6,6 +6,8 @@ import io
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker, Settings
 
+from approvals.database import database_now
 from approvals.management import people
 from approvals.management.screen import Misuse, Refused, Screen
 from orchestration import catalog, checks, journal, leases
@@ -96,7 +99,7 @@ class TestCancelling:
         ana = make.user("ana")
         run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, ana)
         for _ in range(2):
-            assert self.cancel(run_id, "ana") == "The run is cancelled.\n"
+            assert self.cancel(run_id, "ana").startswith("Cancelled: ")
         run = Run.objects.get()
         assert (run.status, run.cancelled_by) == ("cancelled", ana)
 
@@ -104,7 +107,7 @@ class TestCancelling:
         run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
         lease = leases.take()
         journal.claim([run_id], lease.process_id)
-        assert f"is being cancelled by {Run.objects.get().process}" in self.cancel(run_id, "ana")
+        assert self.cancel(run_id, "ana").startswith("Being cancelled by its process: ")
         assert Run.objects.get().cancel_requested_at is not None
         leases.release(lease)
 
@@ -318,6 +321,95 @@ def test_the_terminal_refuses_what_it_does_not_know_before_anything_starts(
     monkeypatch.setitem(catalog._broken, "shop.orchestrations", "NameError: name 'x' is not defined")
     with django_db_blocker.block(), pytest.raises(Misuse, match=r"shop\.orchestrations .* NameError"):
         call_command("orchestrate", "shredder", detach=detach, skip_checks=True)
+
+
+@pytest.mark.django_db
+class TestChangingRuns:
+    """`cancel_run` and `resume_run`."""
+
+    @pytest.fixture(autouse=True)
+    def people(self) -> None:
+        make.user("ana")
+        make.user("bob")
+
+    def started(self, **fields: Any) -> Run:
+        given = {"title": "Friday", "items": ["a"]}
+        run_id = OrchestrationManager().start("checklist", given, User.objects.get(username="ana"))
+        Run.objects.filter(pk=run_id).update(**fields)
+        return Run.objects.get(pk=run_id)
+
+    def ended(self, status: str) -> Run:
+        run = self.started(status=status, reason=status, finished_at=database_now())
+        at = {"started_at": run.created_at, "finished_at": run.created_at}
+        outcome = {"approved": False, "timed_out": False, "withdrawn": False, "answer": None}
+        run.steps.create(
+            key="a#1", position=1, kind="approve", name="Item 1", status="done", result=outcome, **at
+        )
+        return run
+
+    def test_a_run_is_cancelled_and_that_it_was_is_told(self, output: io.StringIO) -> None:
+        run = self.started()
+        for _ in range(2):
+            call_command("cancel_run", str(run.pk), username="ana", stdout=output)
+        run.refresh_from_db()
+        assert (run.status, run.cancelled_by) == ("cancelled", User.objects.get(username="ana"))
+        assert run.cancelled_from["channel"] == "command"
+        assert output.getvalue() == f"Cancelled: Checklist, {run.pk}\n" * 2
+
+    def test_what_has_ended_otherwise_is_refused(self) -> None:
+        run = self.ended("completed")
+        for command in ("cancel_run", "resume_run"):
+            with pytest.raises(Refused, match=r"^already_finished: The run is completed") as refused:
+                call_command(command, str(run.pk), username="ana")
+            assert refused.value.returncode == 1
+
+    def test_what_resuming_asks_again_is_said_before(self, output: io.StringIO) -> None:
+        """A rehearsal says it, and changes nothing."""
+        run = self.ended("rejected")
+        said = (
+            f"Checklist, {run.pk}: rejected\nAsks again: Item 1 (rejected).\n"
+            "What is recorded as done is not done again.\n"
+        )
+        call_command("resume_run", str(run.pk), username="ana", dry_run=True, stdout=output)
+        assert output.getvalue() == said
+        run.refresh_from_db()
+        assert run.status == "rejected"
+        call_command("resume_run", str(run.pk), username="ana", yes=True, stdout=output)
+        assert output.getvalue() == f"{said}{said}Queued for a server or worker; see /runs/{run.pk}/\n"
+        run.refresh_from_db()
+        assert (run.status, run.resumed_by) == ("queued", User.objects.get(username="ana"))
+        call_command("resume_run", str(run.pk), username="ana", yes=True, stdout=output)
+        assert output.getvalue().endswith(f"The run is queued already: Checklist, {run.pk}\n")
+
+    @pytest.mark.parametrize(("typed", "status"), [("y\n", "queued"), ("n\n", "rejected"), ("", "rejected")])
+    def test_a_person_at_a_terminal_is_asked_first(
+        self, monkeypatch: pytest.MonkeyPatch, typed: str, status: str
+    ) -> None:
+        run = self.ended("rejected")
+        stdin = io.StringIO(typed)
+        monkeypatch.setattr(stdin, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", stdin)
+        with nullcontext() if status == "queued" else pytest.raises(Refused, match=r"Nothing was changed"):
+            call_command("resume_run", str(run.pk), username="ana", stdout=io.StringIO())
+        run.refresh_from_db()
+        assert run.status == status
+
+    @pytest.mark.parametrize("command", ["cancel_run", "resume_run"])
+    def test_others_runs_do_not_exist(self, command: str) -> None:
+        run = self.ended("rejected")
+        for text in (str(run.pk), str(run.pk)[:13], "nonsense", "", "-"):
+            with pytest.raises(Refused, match=r"^unknown_run: "):
+                call_command(command, text, username="bob")
+
+    def test_a_beginning_of_an_id_will_do_where_it_is_the_only_one(self, output: io.StringIO) -> None:
+        first, second = self.started(), self.started()
+        pairs = zip(str(first.pk), str(second.pk), strict=True)
+        shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        with pytest.raises(Refused, match="several runs begin with"):
+            call_command("cancel_run", shared, username="ana")
+        for text in (str(second.pk)[: len(shared) + 1], str(second.pk).upper(), second.pk.hex):
+            call_command("cancel_run", text, username="ana", stdout=output)
+        assert set(Run.objects.filter(status="cancelled")) == {second}
 
 
 class TestChecks:

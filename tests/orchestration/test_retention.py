@@ -110,7 +110,7 @@ def test_a_purged_run_is_not_resumed_and_its_key_is_used_up() -> None:
     run = ended(owner=owner, key="bonus")
     purge()
     with pytest.raises(AlreadyFinished):
-        journal.requeue(run.pk, lambda ids: None)
+        journal.requeue(run.pk, None, lambda ids: None)
     with pytest.raises(KeyConflict, match="removed"):
         OrchestrationManager().start("checklist", {"title": "t", "items": ["one"]}, owner, key="bonus")
 

@@ -1,4 +1,4 @@
-"""Runs over HTTP: start, list, look, cancel. What happens in a run is its server's business."""
+"""Runs over HTTP: start, list, look, cancel, resume. What happens in a run is its server's business."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from orchestration import journal, selectors
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
 from orchestration.manager import KEY_LIMIT, OrchestrationManager
 from orchestration.models import FINISHED, Run, RunStatus
-from orchestration.web.api.wire import NewRun, PageOfRuns, RunFilters, RunOnTheWire
+from orchestration.resumption import how_it_ended
+from orchestration.web.api.wire import NewRun, PageOfRuns, ResumptionOnTheWire, RunFilters, RunOnTheWire
 
 router = Router()
 
@@ -100,6 +101,46 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     if run.status in FINISHED and run.status != RunStatus.CANCELLED:
         raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
     return selectors.run_on_the_wire(run)
+
+
+@router.get(
+    "/runs/{run_id}/resume",
+    response=ResumptionOnTheWire,
+    operation_id="preview_resumption",
+    summary="What resuming a run would do",
+    openapi_extra=refusals("unknown_run", "already_finished"),
+)
+def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+    """Which questions are asked anew, and which steps tried again. Changes nothing.
+
+    Needs the scope `ask`, and the right to resume the run. All lists are empty where it is open.
+    """
+    caller = caller_of(request, Scope.ASK)
+    found = OrchestrationManager().resumption(actor_of(request), _seen(caller, run_id).pk)
+    return {
+        "asked_anew": [{"title": each.name, "ended": how_it_ended(each)} for each in found.asked_anew],
+        "tried_again": [{"name": each.name, "error": each.error} for each in found.tried_again],
+        "unclear": [{"name": each.name, "error": each.error} for each in found.unclear],
+    }
+
+
+@router.post(
+    "/runs/{run_id}/resume",
+    response=RunOnTheWire,
+    operation_id="resume_run",
+    summary="Resume a run",
+    openapi_extra=refusals("unknown_run", "already_finished"),
+)
+def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+    """Let a run that failed or was rejected go on from its record: questions that ended badly are asked anew,
+    steps that failed are tried again, and what is recorded as done is not done again.
+
+    Needs the scope `ask`, and the right to change the run. Repeating is safe: a run that is open is answered
+    as it is. One that was completed or cancelled is `already_finished`.
+    """
+    caller = caller_of(request, Scope.ASK)
+    OrchestrationManager().resume(actor_of(request), _seen(caller, run_id).pk)
+    return _on_the_wire(caller, UUID(run_id))
 
 
 def _started(caller: Caller, body: NewRun) -> tuple[UUID, bool]:

@@ -23,6 +23,8 @@ RUN_EXAMPLE: JsonDict = {
     "input": {"title": "Release 2.4", "items": ["All tests are green"]},
     "plan": [],
     "result": None,
+    "resumed_by": None,
+    "resumed_at": None,
     "cancelled_by": None,
     "error": "",
     "waiting_for": ["01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11"],
@@ -83,12 +85,49 @@ class RunOnTheWire(BaseModel):
     input: dict[str, Any]
     plan: list[dict[str, Any]] = Field(description="The steps that it proposes or takes, if it has a plan.")
     result: Any
+    resumed_by: str | None = Field(description="Who let it go on last, after it had failed or was rejected.")
+    resumed_at: str | None = Field(json_schema_extra=MOMENT)
     cancelled_by: str | None = Field(description="Who wants it to end, from the moment of asking.")
     error: str
     waiting_for: list[str] = Field(description="Ids of the requests that it waits for now.")
     created_at: str = Field(json_schema_extra=MOMENT)
     started_at: str | None = Field(json_schema_extra=MOMENT)
     finished_at: str | None = Field(json_schema_extra=MOMENT)
+
+
+class AskedAnew(BaseModel):
+    """A question that a resumed run asks anew."""
+
+    title: str
+    ended: Literal["rejected", "timed out", "withdrawn", "open"] = Field(
+        description="How it ended; `open`: the run ended before."
+    )
+
+
+class Step(BaseModel):
+    """A step of a run."""
+
+    name: str
+    error: str
+
+
+class ResumptionOnTheWire(BaseModel):
+    """What resuming the run would do. Steps that are recorded as done are not done again."""
+
+    model_config = with_example(
+        {
+            "asked_anew": [{"title": "Refund 1,240.00 EUR to ACME", "ended": "rejected"}],
+            "tried_again": [{"name": "notify", "error": "Step 'notify' failed: TimeoutError"}],
+            "unclear": [],
+        }
+    )
+
+    asked_anew: list[AskedAnew]
+    tried_again: list[Step] = Field(description="Steps that failed.")
+    unclear: list[Step] = Field(
+        description="Steps that were begun and have no result: a person is asked whether they were done,"
+        " unless they may be repeated."
+    )
 
 
 class PageOfRuns(BaseModel):

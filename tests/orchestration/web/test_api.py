@@ -366,6 +366,75 @@ class TestCancelling:
         assert (await gate.wait_for_outcome(asked["id"], patience=10)).withdrawn
 
 
+class TestResuming:
+    def test_what_resuming_does_is_told_before_it_is_done(self, program: Program, olga: User) -> None:
+        """Looking changes nothing; repeating is safe, and answers the same."""
+        failed = ended_badly(olga)
+        told = program.get(of(failed, "/resume"))
+        assert told == {
+            "asked_anew": [{"title": "Refund?", "ended": "timed out"}],
+            "tried_again": [{"name": "notify", "error": "away"}],
+            "unclear": [{"name": "pay", "error": ""}],
+        }
+        assert program.get(of(failed, "/resume")) == told
+        resumed = program.post(of(failed, "/resume"))
+        assert (resumed["status"], resumed["reason"], resumed["resumed_by"]) == ("queued", "", "olga")
+        assert resumed["resumed_at"]
+        assert program.post(of(failed, "/resume")) == resumed
+        assert program.get(of(failed, "/resume")) == {"asked_anew": [], "tried_again": [], "unclear": []}
+        assert [each.name for each in StepRecord.objects.filter(run=failed)] == ["reserve", "pay"]
+
+    def test_an_end_that_stands_can_not_be_resumed(self, program: Program, olga: User) -> None:
+        for status in ("completed", "cancelled"):
+            ended = run(olga, status=status)
+            for call in (program.post, program.get):
+                problem = call(of(ended, "/resume"), status=409)
+                assert problem["code"] == "already_finished"
+                assert status in problem["detail"]
+
+    def test_only_who_may_change_a_run_resumes_it(self, olga: User) -> None:
+        """Permission comes before state; without `read`, others' runs do not exist."""
+        failed = run(olga, status="failed")
+        auditor, operator = make.user(may=("view_run",)), make.user("oscar", may=("view_run", "change_run"))
+        for person, scopes, status, code in (
+            (make.user(), (), 404, "unknown_run"),
+            (auditor, (), 403, "not_permitted"),
+            (auditor, ("ask",), 404, "unknown_run"),
+            (olga, ("read",), 403, "not_permitted"),
+        ):
+            caller = Program(person, *scopes)
+            assert caller.post(of(failed, "/resume"), status=status)["code"] == code
+            assert caller.get(of(failed, "/resume"), status=status)["code"] == code
+        assert Program(operator).post(of(failed, "/resume"))["resumed_by"] == "oscar"
+
+
+def ended_badly(owner: User) -> Run:
+    """It was not answered in time, did what it does then, and failed; one step was interrupted."""
+    failed = run(owner, status="failed", reason="step_failed")
+    outcome = {"approved": None, "timed_out": True, "withdrawn": False, "answer": None}
+    for number, (kind, name, status, result) in enumerate(
+        (
+            ("step", "reserve", "done", 1),
+            ("ask", "Refund?", "done", outcome),
+            ("step", "pay", "started", None),
+            ("step", "notify", "failed", None),
+        )
+    ):
+        at = failed.created_at + timedelta(seconds=number if number < 2 else 1)
+        StepRecord.objects.create(
+            run=failed,
+            key=name,
+            kind=kind,
+            name=name,
+            status=status,
+            result=result,
+            error="away" if status == "failed" else "",
+            started_at=at,
+            finished_at=None if status == "started" else failed.created_at + timedelta(seconds=9 + number),
+        )
+    return failed
+
+
 @pytest.mark.one_stack
 def test_a_person_with_a_session_may_do_the_same(olga: User) -> None:
     """With the CSRF token that pages have."""

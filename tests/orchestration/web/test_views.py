@@ -69,6 +69,16 @@ def run(owner: User | None, title: str = "Tidy up", **fields: Any) -> Run:
     )
 
 
+def ended_by_a_rejection(owner: User) -> Run:
+    """It had done a step, and was not allowed to go on."""
+    one = run(owner, status=RunStatus.REJECTED, reason="rejected", finished_at=timezone.now())
+    at = {"started_at": one.created_at, "finished_at": one.created_at, "status": "done"}
+    one.steps.create(key="reserve#1", position=1, kind="step", name="reserve", result=1, **at)
+    outcome = {"approved": False, "timed_out": False, "withdrawn": False, "answer": None}
+    one.steps.create(key="approve#2", position=2, kind="approve", name="Refund?", result=outcome, **at)
+    return one
+
+
 def asked_by(one: Run, title: str, **terms: Any) -> str:
     origin = {"kind": "run", "id": str(one.pk), "url": page(one)}
     return make.approval(title, origin=origin, **terms)
@@ -81,6 +91,38 @@ def page(one: Run | UUID) -> str:
 def text(response: Any, status: int = 200) -> str:
     assert response.status_code == status, response
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+class TestResume:
+    def test_the_page_says_what_is_asked_again_before_it_is(self, client: Client, olga: User) -> None:
+        one = ended_by_a_rejection(olga)
+        shown = text(client.get(page(one)))
+        assert "Resume this run" in shown
+        assert "Asks again: Refund? (rejected)" in shown
+        assert "What is recorded as done is not done again." in shown
+        response = client.post(page(one) + "resume/")
+        assert (response.status_code, response["Location"]) == (303, page(one))
+        shown = text(client.get(page(one)))
+        assert "Queued" in shown
+        assert re.search(r"Resumed .* by olga", shown)
+        assert "Resume this run" not in shown
+        assert [step.name for step in selectors.steps_of(one)] == ["reserve"]
+
+    def test_an_end_that_stands_is_left_as_it_is(self, client: Client, olga: User) -> None:
+        for status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
+            one = run(olga, status=status)
+            assert "Resume this run" not in text(client.get(page(one)))
+            shown = text(client.post(page(one) + "resume/"), 409)
+            assert f"The run is {status}; only a failed or rejected one can be resumed." in shown
+
+    def test_who_only_sees_a_run_does_not_resume_it(self, olga: User) -> None:
+        one = ended_by_a_rejection(olga)
+        watcher = client_of(make.user(may=("view_run",)))
+        assert "Resume this run" not in text(watcher.get(page(one)))
+        assert watcher.post(page(one) + "resume/").status_code == 403
+        assert client_of(make.user()).post(page(one) + "resume/").status_code == 404
+        assert client_of(olga).get(page(one) + "resume/").status_code == 405
+        assert selectors.run_by_id(one.pk).status == RunStatus.REJECTED
 
 
 class TestUnknown:

@@ -1,0 +1,61 @@
+"""Resume a run from the terminal."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from approvals.management.installation import require_tables
+from approvals.management.people import acting_person, actor_in_terminal, add_as_option
+from approvals.management.screen import Refused, Screen
+from orchestration.management.changing import named_run
+from orchestration.management.refusals import told_as_refusal
+from orchestration.manager import OrchestrationManager
+from orchestration.models import OPEN
+from orchestration.resumption import in_words
+
+
+class Command(BaseCommand):
+    help = (
+        "Let a run that failed or was rejected go on from its record, in a server or worker: what ended"
+        " badly is asked or tried anew, what is recorded as done is not done again. Says first what that is;"
+        " on a terminal it asks whether to go on. Exit status 1 where it is refused; the error begins with"
+        " its code."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("id", metavar="ID", help="the run's id, or enough of its beginning")
+        parser.add_argument("--dry-run", action="store_true", help="only say what it would do")
+        parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
+        add_as_option(parser)
+
+    def handle(self, *, id: str, dry_run: bool, yes: bool, **options: Any) -> None:  # noqa: A002 - its name
+        require_tables()
+        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
+        person = acting_person(options["username"])
+        manager, actor = OrchestrationManager(), actor_in_terminal(person, "resume_run")
+        run = named_run(person, id)
+        with told_as_refusal():
+            sentences = in_words(manager.resumption(actor, run.pk))
+            if run.status in OPEN:
+                screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
+                return
+            screen.say(f"{run.title}, {run.pk}: {run.status}")
+            for sentence in sentences or ["Nothing is asked or tried anew"]:
+                screen.say(f"{sentence}.")
+            screen.say("What is recorded as done is not done again.")
+            if dry_run:
+                return
+            if not yes and sys.stdin.isatty():
+                _confirm(screen)
+            manager.resume(actor, run.pk)
+        screen.say(f"Queued for a server or worker; see /runs/{run.pk}/")
+
+
+def _confirm(screen: Screen) -> None:
+    screen.prompt("Resume the run? [y/N]")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise Refused("Nothing was changed.")

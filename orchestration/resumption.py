@@ -1,0 +1,151 @@
+"""What becomes of an ended run's record when the run is resumed.
+
+What is recorded as done is kept, and never done again. What the run ended badly by is forgotten: a question
+that was rejected, withdrawn or not answered in time is asked anew, a step that failed is tried again. What
+ended badly and was handled, because the run went on to something else, replays as it was.
+
+After what it is asked or done anew the run may take another way than before, so what it said and asked on the
+old one is forgotten, too. Steps that were done there are set aside: the run finds each of them again where it
+calls the same function with the same arguments, wherever that is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from orchestration.models import Run, RunStatus, StepRecord, StepStatus
+
+# Ends that do not stand.
+RESUMABLE = (RunStatus.FAILED, RunStatus.REJECTED)
+
+STEP, SLEEP, INTERRUPTED = "step", "sleep", "interrupted"
+QUESTIONS = ("approve", "ask")
+# Reasons of a run that a question, or a step, ended, whatever the run did after it: its last one.
+BY_A_QUESTION = ("rejected", "timed_out", "withdrawn")
+BY_A_STEP = ("step_failed",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """Records by what becomes of them; `forgotten` has those that are asked or tried anew, and others."""
+
+    asked_anew: Sequence[StepRecord]
+    tried_again: Sequence[StepRecord]
+    unclear: Sequence[StepRecord]
+    """Steps that were begun: whether they were done, a person is asked, unless they may be repeated."""
+    forgotten: Sequence[StepRecord]
+    set_aside: Sequence[StepRecord]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.asked_anew or self.tried_again or self.unclear)
+
+
+def is_resumable(run: Run) -> bool:
+    return run.status in RESUMABLE and run.purged_at is None
+
+
+def in_words(resumption: Resumption) -> list[str]:
+    """What the run does when it is resumed, a sentence each; what is recorded as done is not among it."""
+    asked = [f"Asks again: {each.name} ({how_it_ended(each)})" for each in resumption.asked_anew]
+    tried = [f"Tries again: step {each.name!r}, which failed" for each in resumption.tried_again]
+    unclear = [
+        f"Was begun, with no result on record: step {each.name!r}. A person is asked whether it was done,"
+        " unless it may be repeated"
+        for each in resumption.unclear
+    ]
+    return [*asked, *tried, *unclear]
+
+
+def resumption_of(reason: str, records: Iterable[StepRecord]) -> Resumption:
+    """For a run that ended for this reason, with these records in the order of their ids."""
+    records = list(records)
+    ends = _bad_ends(reason, records)
+    anew = {each.pk for each in records if each.pk in ends or _was_under_way(each)}
+    beyond = [each for each in _beyond(ends, records) if each.pk not in anew]
+    steps = [each for each in records if each.kind == STEP]
+    aside = [each for each in beyond if each.kind == STEP and each.status != StepStatus.FAILED]
+    kept_no_longer = {each.pk for each in beyond} - {each.pk for each in aside}
+    about = tuple(f"{each.key}/{INTERRUPTED}/" for each in steps if each.pk in anew | kept_no_longer)
+    return Resumption(
+        asked_anew=[each for each in records if each.pk in anew and each.kind in QUESTIONS],
+        tried_again=[each for each in steps if each.pk in anew],
+        unclear=[each for each in steps if each.status == StepStatus.STARTED],
+        forgotten=[
+            each
+            for each in records
+            # Another attempt that is interrupted is another question.
+            if each.pk in anew | kept_no_longer or (each.kind == INTERRUPTED and each.key.startswith(about))
+        ],
+        set_aside=aside,
+    )
+
+
+def _bad_ends(reason: str, records: Sequence[StepRecord]) -> set[int]:
+    """Ids of what ended badly, and the run did not go on from."""
+    ends: list[StepRecord] = []
+    begun_after: datetime | None = None
+    for each in reversed(records):
+        if _ended_badly(each) and (begun_after is None or begun_after < _end_of(each)):
+            ends.append(each)
+        if _is_call(each):
+            begun_after = each.started_at if begun_after is None else max(begun_after, each.started_at)
+    for reasons, kinds in ((BY_A_QUESTION, QUESTIONS), (BY_A_STEP, (STEP,))):
+        # It may have tidied up after it.
+        if reason in reasons and not any(each.kind in kinds for each in ends):
+            bad = [each for each in records if each.kind in kinds and _ended_badly(each)]
+            ends += sorted(bad, key=lambda each: (_end_of(each), each.pk))[-1:]
+    return {each.pk for each in ends}
+
+
+def _ended_badly(record: StepRecord) -> bool:
+    if record.status == StepStatus.FAILED:
+        return record.kind == STEP
+    if record.status != StepStatus.DONE or record.kind not in QUESTIONS:
+        return False
+    return how_it_ended(record) != ""
+
+
+def how_it_ended(record: StepRecord) -> str:
+    """In a word, why a question is no answer to go on with; empty where it is one."""
+    if record.status == StepStatus.OPEN:
+        return "open"
+    outcome: Mapping[str, Any] = record.result or {}
+    if outcome.get("withdrawn"):
+        return "withdrawn"
+    if record.kind == "approve":
+        if outcome.get("approved"):
+            return ""
+        return "timed out" if outcome.get("timed_out") else "rejected"
+    return "timed out" if outcome.get("timed_out") and outcome.get("answer") is None else ""
+
+
+def _was_under_way(record: StepRecord) -> bool:
+    """But for a step that was begun: it may have had its effect, and stays on record as begun."""
+    if record.status in (StepStatus.RETRYING, StepStatus.OPEN):
+        return True
+    if record.status == StepStatus.STARTED:
+        return record.kind != STEP
+    return record.kind == INTERRUPTED and record.status == StepStatus.FAILED
+
+
+def _is_call(record: StepRecord) -> bool:
+    """What a run goes on by; talk is not."""
+    return record.kind in (STEP, SLEEP, *QUESTIONS)
+
+
+def _beyond(ends: Collection[int], records: Sequence[StepRecord]) -> Iterator[StepRecord]:
+    """What was begun after one of these ends, and has its number from there. Other calls have keys."""
+    first: datetime | None = None
+    for each in records:
+        if each.pk in ends:
+            first = _end_of(each) if first is None else min(first, _end_of(each))
+        elif first is not None and each.position is not None and each.started_at >= first:
+            yield each
+
+
+def _end_of(record: StepRecord) -> datetime:
+    return record.finished_at or record.started_at
