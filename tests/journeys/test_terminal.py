@@ -310,26 +310,19 @@ class TestLettingGo:
         assert again.wait() == 0
         assert "Nothing was removed" in again.text
 
-    def test_a_server_goes_on(
-        self, terminal: At, manage: Manage, serve: Serve, ana: User, files: Path
-    ) -> None:
-        """Whoever attaches then watches, and lets go again without harm."""
+    def test_a_server_goes_on(self, terminal: At, serve: Serve, ana: User, files: Path) -> None:
+        """Whoever attaches then sees, decides, and is told the end."""
         serve()
         screen = terminal(*cleanup(files))
         screen.wait_for(PICK)
         screen.type(INTERRUPT)
         assert screen.wait() == 6
         assert "A server goes on with the run." in screen.text
-        run_id = str(Run.objects.get().pk)
-        second = terminal("orchestrate", "--attach", run_id, "--as", "ana")
-        second.wait_for(PICK)
-        second.type(INTERRUPT)
-        assert second.wait() == 6
-        watching = manage("orchestrate", "--attach", run_id, "--as", "ana")
-        watching.output.wait_for("manage.py answer")
-        assert manage("answer", str(pending("clarification").pk), "[]", "--as", "ana").wait() == 0
-        assert watching.wait() == 0
-        assert "Nothing was removed" in watching.output.text
+        again = terminal("orchestrate", "--attach", str(Run.objects.get().pk), "--as", "ana")
+        again.wait_for(PICK)
+        again.type("none\n")
+        assert again.wait() == 0
+        assert "Nothing was removed" in again.text
 
     @pytest.mark.one_stack
     def test_a_second_ctrl_c_ends_at_once_and_attaching_takes_over(
