@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 from math import inf
@@ -17,6 +17,7 @@ from threading import Thread, local
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
@@ -73,6 +74,36 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     except RuntimeError:
         return function(*args, **kwargs)
     return _threads().submit(_with_living_connection, partial(function, *args, **kwargs)).result()
+
+
+def refuse_inside_a_transaction() -> None:
+    """RuntimeError if this thread is inside `atomic`: the writer has a transaction of its own, which this one
+    could neither roll back nor, on SQLite, outlast."""
+    if _in_a_transaction():
+        raise RuntimeError(_OWN_TRANSACTION)
+
+
+async def arefuse_inside_a_transaction() -> None:
+    """As `refuse_inside_a_transaction`, of the code that runs this coroutine.
+
+    That may be on another thread, which `async_to_sync` keeps waiting: it is asked there. On a plain
+    event loop there is nobody to ask.
+    """
+    inside = _in_a_transaction()
+    if not inside and getattr(AsyncToSync.executors, "current", None) is not None:
+        # RuntimeError: whoever ran it does not wait for it any more.
+        with suppress(RuntimeError):
+            inside = await sync_to_async(_in_a_transaction)()
+    if inside:
+        raise RuntimeError(_OWN_TRANSACTION)
+
+
+_OWN_TRANSACTION = "Sayso records in a transaction of its own: call it outside of atomic blocks."
+
+
+def _in_a_transaction() -> bool:
+    """Of this thread's connections, as far as there are any."""
+    return any(one.in_atomic_block for one in connections.all(initialized_only=True))
 
 
 def database_now() -> datetime:

@@ -16,7 +16,6 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
 
 from approvals import group_commit, permissions, selectors, telemetry
 from approvals.commands import (
@@ -31,7 +30,7 @@ from approvals.commands import (
     View,
     Withdraw,
 )
-from approvals.database import in_database
+from approvals.database import arefuse_inside_a_transaction, in_database, refuse_inside_a_transaction
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest, KeyConflict
 from approvals.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.payloads import checked_json, checked_text, spot
@@ -81,6 +80,7 @@ async def adecide(
     comment: str = "",
     arguments: dict[str, Any] | None = None,
 ) -> Outcome:
+    await arefuse_inside_a_transaction()
     decision = Decision(request_id=request_id, verdict=verdict, comment=comment, arguments=arguments)
     with _span(actor, request_id) as span:
         if arguments is None:  # nothing is held against the request before the writer has it
@@ -93,7 +93,7 @@ def decide_each(actor: Actor, decisions: Sequence[Decision]) -> list[Outcome | A
 
     A constant number of queries before the writer's. Raises Busy where there is no room for all of them.
     """
-    _refuse_inside_a_transaction()
+    refuse_inside_a_transaction()
     prepared = _fitted(actor, [_prepared(actor, decision) for decision in decisions])
     futures = iter(group_commit.submit_many([one for one in prepared if not isinstance(one, ApprovalError)]))
     return [one if isinstance(one, ApprovalError) else _outcome_or_error(next(futures)) for one in prepared]
@@ -110,6 +110,7 @@ def decide_many(
 async def adecide_many(
     actor: Actor, decisions: Sequence[tuple[UUID | str, str]], *, comment: str = ""
 ) -> list[Outcome | ApprovalError]:
+    await arefuse_inside_a_transaction()
     return await in_database(decide_many, actor, decisions, comment=comment)
 
 
@@ -121,6 +122,7 @@ def answer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = 
 
 
 async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
+    await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
         command = await in_database(_answer_command, actor, request_id, answer, comment)
         return _noted(span, await awritten(command))
@@ -137,6 +139,7 @@ def withdraw(actor: Actor, request_id: UUID | str, reason: str = "", *, by_origi
 async def awithdraw(
     actor: Actor, request_id: UUID | str, reason: str = "", *, by_origin: bool = False
 ) -> Outcome:
+    await arefuse_inside_a_transaction()
     return await awritten(_withdraw_command(actor, request_id, reason, by_origin=by_origin))
 
 
@@ -160,6 +163,7 @@ async def areassign(
     users: Collection[str | int] = (),
     groups: Collection[str | int] = (),
 ) -> Outcome:
+    await arefuse_inside_a_transaction()
     return await awritten(await in_database(_reassign_command, actor, request_id, users, groups))
 
 
@@ -169,6 +173,7 @@ def record_view(actor: Actor, request_id: UUID | str) -> None:
 
 
 async def arecord_view(actor: Actor, request_id: UUID | str) -> None:
+    await arefuse_inside_a_transaction()
     await awritten(View(request_id=selectors.as_id(request_id), actor=actor))
 
 
@@ -179,7 +184,7 @@ def written(command: Command) -> Outcome:
 
 def accepted(command: Command) -> Accepted:
     """As `written`, and whether the command has changed anything."""
-    _refuse_inside_a_transaction()
+    refuse_inside_a_transaction()
     return _unless_refused(group_commit.submit(command).result())
 
 
@@ -441,9 +446,3 @@ def _unless_refused(result: Result) -> Accepted:
         return result
     more = {"differs": result.differs} if result.code == KeyConflict.code else {}
     raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome, **more)
-
-
-def _refuse_inside_a_transaction() -> None:
-    """The writer has a transaction of its own; waiting for it inside another would dead-lock on SQLite."""
-    if transaction.get_connection().in_atomic_block:
-        raise RuntimeError("Sayso records in a transaction of its own: call it outside of atomic blocks.")

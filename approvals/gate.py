@@ -18,7 +18,7 @@ from django.contrib.auth.models import Group
 from approvals import questions, selectors
 from approvals.commands import Accepted, Actor, OpenRequest
 from approvals.conf import approval_settings
-from approvals.database import in_database
+from approvals.database import arefuse_inside_a_transaction, in_database, refuse_inside_a_transaction
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
@@ -157,6 +157,7 @@ async def wait_for_outcome(request_id: UUID | str, patience: float | timedelta |
 
     Raises UnknownRequest, and StillPending after `patience` seconds.
     """
+    await arefuse_inside_a_transaction()
     return await waiting_room().wait(selectors.as_id(request_id), patience)
 
 
@@ -227,6 +228,7 @@ async def _asked(
 
 
 def _opened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Accepted:
+    refuse_inside_a_transaction()
     command = _command_or_outcome(kind, title, terms)
     if isinstance(command, Outcome):
         return Accepted(outcome=command, changed=False)
@@ -234,6 +236,7 @@ def _opened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Accepted:
 
 
 async def _aopened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome:
+    await arefuse_inside_a_transaction()
     command = await in_database(_command_or_outcome, kind, title, terms)
     return command if isinstance(command, Outcome) else await awritten(command)
 

@@ -31,7 +31,7 @@ from approvals.commands import (
     Reschedule,
     Result,
 )
-from approvals.database import in_database, in_database_now
+from approvals.database import arefuse_inside_a_transaction, in_database, in_database_now
 from approvals.deciding import awritten, outcome_of_result, written
 from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate
 from approvals.fields import new_id
@@ -243,6 +243,7 @@ class _Events:
             write.add_done_callback(partial(self._finished, event_id))
 
     async def written(self, event_id: str, commands: list[Command]) -> None:
+        await arefuse_inside_a_transaction()
         self.show(event_id)
         for write in group_commit.submit_many(commands):
             outcome_of_result(await asyncio.wrap_future(write))
@@ -250,6 +251,7 @@ class _Events:
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
         """What the row comes to, once everything that was handed over for it is on record."""
         given = seconds(timeout, "timeout", none_allowed=True)
+        await arefuse_inside_a_transaction()
         await self._recorded(event_id)
         outcome = await in_database(self.read, event_id)
         if given is not None and not outcome.closed:

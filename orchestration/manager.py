@@ -17,7 +17,7 @@ from uuid import UUID
 from approvals import hints
 from approvals import selectors as approvals_selectors
 from approvals.commands import Actor
-from approvals.database import LOST, in_database
+from approvals.database import LOST, arefuse_inside_a_transaction, in_database
 from approvals.exceptions import Busy, InvalidRequest, Unavailable
 from approvals.payloads import checked_text
 from approvals.waiting.room import waiting_room
@@ -87,7 +87,9 @@ class OrchestrationManager:
         key: str | None = None,
         version: int | None = None,
     ) -> UUID:
-        """As `start`; with an engine, the run begins here at once."""
+        """As `start`; with an engine, the run begins here at once. Not inside a transaction, which could not
+        take it back."""
+        await arefuse_inside_a_transaction()
         process_id = None if self._engine is None else self._engine.process_id
         run_id, _ = await in_database(
             _queue, name, input, owner, key=key, version=version, process_id=process_id
@@ -121,6 +123,7 @@ class OrchestrationManager:
         return resumption_of(run.reason, selectors.steps_of(run))
 
     async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
+        await arefuse_inside_a_transaction()
         await in_database(self.resume, actor, run_id)
 
     def cancel(self, actor: Actor, run_id: UUID | str) -> bool:
@@ -140,6 +143,7 @@ class OrchestrationManager:
         return True
 
     async def acancel(self, actor: Actor, run_id: UUID | str) -> bool:
+        await arefuse_inside_a_transaction()
         return await in_database(self.cancel, actor, run_id)
 
     async def watch(self, run_id: UUID | str) -> AsyncGenerator[RunEvent]:

@@ -58,6 +58,8 @@ def test_every_path_of_the_interface_is_there(description: Any) -> None:
         "get /runs",
         "get /runs/{run_id}",
         "post /runs/{run_id}/cancel",
+        "get /runs/{run_id}/resume",
+        "post /runs/{run_id}/resume",
     }
 
 

@@ -233,7 +233,7 @@ async def test_a_run_resumed_by_an_earlier_release_finds_what_that_had_asked(
     await in_database(RunRow.objects.filter(pk=run_id).update, resumed=1)
     origin = {"kind": "run", "id": str(run_id), "url": f"/runs/{run_id}/"}
     known = await gate.aopen_approval(
-        "Refund?", key="approve#2/1", origin=origin, requester=owner, assignees=[owner]
+        "Refund?", key="approve#2/1", origin=origin, requester=owner, assignees=[owner], named="owner"
     )
     await engine.execute([run_id])
     assert (await asked(run_id))["id"] == known
