@@ -30,6 +30,9 @@ START = "orchestration.add_run"
 # Characters of an id without its hyphens.
 LONGEST_ID = 32
 
+# What a summary leaves out.
+LARGE_IN_RUN = frozenset({"input", "plan", "result", "error", "waiting_for"})
+
 # Nobody executes the run: it was never owned, or by a process that gave up or lost its lease.
 UNOWNED = Q(status__in=OPEN) & (
     Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
@@ -165,6 +168,12 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
         "started_at": moment_on_the_wire(run.started_at),
         "finished_at": moment_on_the_wire(run.finished_at),
     }
+
+
+def run_summary_on_the_wire(run: Run) -> dict[str, Any]:
+    """A run that is too large for where it goes, without what may be large of it."""
+    kept = {name: value for name, value in run_on_the_wire(run).items() if name not in LARGE_IN_RUN}
+    return kept | {"summary": True}
 
 
 def messages_of(run: Run | UUID, after: int = 0) -> list[Message]:

@@ -19,6 +19,8 @@ from tests.patience import patience
 
 # No close was heard.
 ABNORMAL = 1006
+# No frame may have more, whatever requests hold.
+LARGEST_FRAME = 300_000
 
 
 def closes(code: int) -> set[int]:
@@ -56,6 +58,7 @@ class Connection:
         cookie = [(b"cookie", f"sessionid={session_key}".encode())] if session_key else []
         self.session_key = session_key
         self.requests: dict[str, dict[str, Any]] = {}
+        self.partial = False
         self.frames: list[dict[str, Any]] = []
         scope = {
             "type": "websocket",
@@ -88,16 +91,19 @@ class Connection:
         await self._socket.wait(patience())
 
     async def opened(self) -> dict[str, Any]:
-        """Read hello and snapshot; the snapshot's data."""
+        """Read hello and the whole snapshot; its requests."""
         await self.next("hello")
-        data: dict[str, Any] = (await self.next("snapshot"))["data"]
-        return data
+        await self.next("snapshot")
+        while self.partial:
+            await self.next()
+        return {"requests": list(self.requests.values())}
 
     async def next(self, kind: str | None = None) -> dict[str, Any]:
         """The next frame, which must be of this kind if one is named. Raises Closed."""
         message = await self._socket.receive_output(patience())
         if message["type"] == "websocket.close":
             raise Closed(message["code"])
+        assert len(message["text"].encode()) <= LARGEST_FRAME
         frame: dict[str, Any] = json.loads(message["text"])
         assert kind in (None, frame["type"]), frame
         self.frames.append(frame)
@@ -124,7 +130,10 @@ class Connection:
         data = frame["data"]
         match frame["type"]:
             case "snapshot":
-                self.requests = {request["id"]: request for request in data["requests"]}
+                there = self.requests if self.partial else {}
+                told = {request["id"]: request for request in data["requests"]}
+                assert not there.keys() & told.keys(), "told twice"
+                self.requests, self.partial = there | told, data["more"]
             case "request_opened":
                 assert data["request"]["id"] not in self.requests, "opened twice"
                 self.requests[data["request"]["id"]] = data["request"]

@@ -32,10 +32,20 @@ from approvals.selectors.processes import (
     seconds_left,
 )
 from approvals.selectors.requests import as_id, unknown, with_people
-from approvals.selectors.shapes import moment_on_the_wire, on_the_wire, outcome_of, outcome_on_the_wire
+from approvals.selectors.shapes import (
+    LARGE_IN_REQUEST,
+    moment_on_the_wire,
+    on_the_wire,
+    outcome_of,
+    outcome_on_the_wire,
+    outcome_summary_on_the_wire,
+    summary_on_the_wire,
+)
 from approvals.selectors.standings import Standing, standing
+from approvals.selectors.weights import fill
 
 __all__ = [
+    "LARGE_IN_REQUEST",
     "OVERDUE_SOON",
     "Look",
     "Rights",
@@ -43,6 +53,7 @@ __all__ = [
     "TimelineEntry",
     "as_id",
     "changed_since",
+    "fill",
     "history",
     "inbox",
     "last_closed_for",
@@ -58,6 +69,7 @@ __all__ = [
     "open_requests_of",
     "outcome_of",
     "outcome_on_the_wire",
+    "outcome_summary_on_the_wire",
     "outcomes",
     "overdue",
     "request_for",
@@ -66,6 +78,7 @@ __all__ = [
     "requests_of_keys",
     "seconds_left",
     "standing",
+    "summary_on_the_wire",
     "unknown",
     "visible_ids",
     "visible_to",

@@ -16,6 +16,7 @@ from approvals import permissions
 from approvals.database import database_now
 from approvals.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.selectors import weights
 from approvals.selectors.requests import barred, group_assignments, user_assignments, with_people
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ def inbox(
     overdue_soon: bool = False,
     search: str = "",
     limit: int = 200,
+    light: bool = False,
 ) -> list[HumanRequest]:
     """What the user may see, what is due first coming first, then by age; `mine`: named to decide it.
 
-    `status` None is every state; requests that are closed come last closed first.
+    `status` None is every state; requests that are closed come last closed first. `light`: without what may
+    be large of each, as `weights.light` says.
     """
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
@@ -56,7 +59,7 @@ def inbox(
     pending = status == Status.PENDING
     parts = _parts_to_decide(person, pending=pending) if mine else _parts_seen(person, pending=pending)
     order = _DUE_FIRST if pending else _LAST_CLOSED_FIRST
-    return _first_of(parts, wanted, order, limit)
+    return _first_of(parts, wanted, order, limit, light=light)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,9 @@ _LAST_CLOSED_FIRST = _Order(
 )
 
 
-def _first_of(parts: Iterable[Requests], wanted: Q, order: _Order, limit: int) -> list[HumanRequest]:
+def _first_of(
+    parts: Iterable[Requests], wanted: Q, order: _Order, limit: int, *, light: bool
+) -> list[HumanRequest]:
     """The first of all wanted requests that these parts hold together, with their people.
 
     Each part is asked for no more than its own first: the database finds those by an index, or by the few
@@ -97,7 +102,8 @@ def _first_of(parts: Iterable[Requests], wanted: Q, order: _Order, limit: int) -
     if not first:
         return []
     # Still wanted: some may have been decided meanwhile.
-    rows = {row.pk: row for row in with_people(HumanRequest.objects.filter(wanted, pk__in=first))}
+    found = HumanRequest.objects.filter(wanted, pk__in=first)
+    rows = {row.pk: row for row in with_people(weights.light(found) if light else found)}
     return [rows[pk] for pk in first if pk in rows]
 
 

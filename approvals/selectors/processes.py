@@ -16,6 +16,7 @@ from approvals import sets
 from approvals.database import database_now
 from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
+from approvals.selectors import weights
 from approvals.selectors.requests import as_id, with_people
 from approvals.selectors.shapes import recorded_outcome
 from approvals.statements import ask
@@ -30,8 +31,10 @@ class Look:
     deadline: datetime | None
 
 
-def requests_by_id(ids: Collection[UUID | str]) -> list[HumanRequest]:
-    return list(with_people(HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])))
+def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
+    """Those of these requests that there are; `light`: without what may be large, as `weights.light` says."""
+    found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
+    return list(with_people(weights.light(found) if light else found))
 
 
 def look(ids: Collection[UUID], *, only_closed: bool = False) -> list[Look]:
@@ -81,10 +84,13 @@ def overdue(limit: int) -> list[UUID]:
     return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
 
 
-def open_requests_of(origin_id: str) -> list[HumanRequest]:
-    """The pending requests that this run has asked; not those of others that name its id as their origin."""
+def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
+    """The pending requests that this run has asked; not those of others that name its id as their origin.
+
+    `light`: without what may be large, as `weights.light` says.
+    """
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
-    asked = with_people(rows.order_by("opened_at", "id"))
+    asked = with_people((weights.light(rows) if light else rows).order_by("opened_at", "id"))
     return [row for row in asked if row.origin.get("kind") == "run"]
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from approvals.lifecycle import Kind, Outcome, Status, Verdict, approved
 from approvals.models import HumanRequest
+
+# What a summary leaves out.
+LARGE_IN_REQUEST = frozenset(
+    {"details", "arguments", "editable", "choices", "schema", "assignees", "default", "origin"}
+)
+LARGE_IN_OUTCOME = frozenset({"answer", "arguments", "comment"})
 
 
 def outcome_of(request: HumanRequest) -> Outcome:
@@ -53,31 +61,13 @@ def recorded_outcome(
 
 def on_the_wire(request: HumanRequest) -> dict[str, Any]:
     """A request as programs get it. Reads people: `with_people` first."""
-    return {
-        "id": str(request.pk),
-        "kind": request.kind,
-        "title": request.title,
-        "details": request.details,
-        "arguments": request.arguments,
-        "editable": request.editable,
-        "choices": request.choices,
-        "multiple": request.multiple,
-        "schema": request.schema,
-        "status": request.status,
-        "requester": request.requester.get_username() if request.requester else None,
-        "assignees": {
-            "users": sorted(user.get_username() for user in request.assigned_users.all()),
-            "groups": sorted(group.name for group in request.assigned_groups.all()),
-        },
-        "required": request.required,
-        "four_eyes": request.four_eyes,
-        "approvals": request.approvals,
-        "opened_at": moment_on_the_wire(request.opened_at),
-        "deadline": moment_on_the_wire(request.deadline),
-        "on_timeout": request.on_timeout or None,
-        "default": request.default,
-        "origin": request.origin or None,
-    }
+    return {name: value(request) for name, value in _REQUEST.items()}
+
+
+def summary_on_the_wire(request: HumanRequest) -> dict[str, Any]:
+    """A request that is too large, without what may be large of it."""
+    kept = {name: value(request) for name, value in _REQUEST.items() if name not in LARGE_IN_REQUEST}
+    return kept | {"summary": True}
 
 
 def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
@@ -96,6 +86,45 @@ def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
+    """An outcome that is too large, without what may be large of it."""
+    kept = {
+        name: value for name, value in outcome_on_the_wire(outcome).items() if name not in LARGE_IN_OUTCOME
+    }
+    return kept | {"summary": True}
+
+
 def moment_on_the_wire(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC, with the letter Z."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _people(request: HumanRequest) -> dict[str, list[str]]:
+    return {
+        "users": sorted(user.get_username() for user in request.assigned_users.all()),
+        "groups": sorted(group.name for group in request.assigned_groups.all()),
+    }
+
+
+_REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {
+    "id": lambda request: str(request.pk),
+    "kind": attrgetter("kind"),
+    "title": attrgetter("title"),
+    "details": attrgetter("details"),
+    "arguments": attrgetter("arguments"),
+    "editable": attrgetter("editable"),
+    "choices": attrgetter("choices"),
+    "multiple": attrgetter("multiple"),
+    "schema": attrgetter("schema"),
+    "status": attrgetter("status"),
+    "requester": lambda request: request.requester.get_username() if request.requester else None,
+    "assignees": _people,
+    "required": attrgetter("required"),
+    "four_eyes": attrgetter("four_eyes"),
+    "approvals": attrgetter("approvals"),
+    "opened_at": lambda request: moment_on_the_wire(request.opened_at),
+    "deadline": lambda request: moment_on_the_wire(request.deadline),
+    "on_timeout": lambda request: request.on_timeout or None,
+    "default": attrgetter("default"),
+    "origin": lambda request: request.origin or None,
+}

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 
-from approvals import deciding, selectors, telemetry, tokens
+from approvals import deciding, telemetry, tokens
 from approvals.commands import Actor, Channel
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
@@ -26,11 +26,12 @@ from approvals.tokens import Scope as TokenScope
 from approvals.web import protocol
 from approvals.web.actors import actor_of_scope
 from approvals.web.credentials import Credential, owners, secret_of
-from approvals.web.hubs import FAILED, UNAUTHENTICATED
+from approvals.web.hubs import UNAUTHENTICATED
 from approvals.web.inbox import InboxSeat, inbox_hub
 from approvals.web.limits import Allowance, RateLimited, of_users
-from approvals.web.outbox import Outbox, Send
-from approvals.web.protocol import Answer, Decide, DecisionAccepted, Json, Malformed, Ping, Pong, Ref, encode
+from approvals.web.outbox import FAILED, Outbox, Send
+from approvals.web.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
+from approvals.web.summaries import outcome_in_frame
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             logger.exception("socket_act_failed request=%s", message.request_id[:100])
             self.outbox.close(FAILED)
         else:
-            self.outbox.answer(encode(DecisionAccepted(outcome=_on_the_wire(outcome)), ref))
+            self.outbox.answer(encode(DecisionAccepted(outcome=outcome_in_frame(outcome)), ref))
         finally:
             self._acting -= 1
             LiveConsumer.acting -= 1
@@ -194,7 +195,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self.outbox.close(FLOODING)
 
     def refuse(self, error: ApprovalError, ref: Ref = None) -> None:
-        outcome = _on_the_wire(error.outcome) if error.outcome else None
+        outcome = outcome_in_frame(error.outcome) if error.outcome else None
         self.outbox.answer(encode(protocol.refusal(error, outcome), ref))
 
 
@@ -264,7 +265,3 @@ async def _carry_out(actor: Actor, message: Decide | Answer) -> Outcome:
     return await deciding.adecide(
         actor, message.request_id, message.decision, comment=message.comment, arguments=message.arguments
     )
-
-
-def _on_the_wire(outcome: Outcome) -> Json:
-    return Json.of(selectors.outcome_on_the_wire(outcome))

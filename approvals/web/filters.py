@@ -58,6 +58,7 @@ class Filters:
             overdue_soon=self.soon,
             search=self.search,
             limit=self.limit + 1,
+            light=True,
         )
         return rows[: self.limit], len(rows) > self.limit
 

@@ -24,7 +24,7 @@ from approvals import tokens
 from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.room import waiting_room
 from approvals.web.credentials import Credential
-from approvals.web.outbox import Outbox
+from approvals.web.outbox import FAILED, Outbox
 from approvals.web.revocations import follow_revocations
 
 P = ParamSpec("P")
@@ -38,7 +38,6 @@ CHECKS_AT_ONCE = 500
 SEATS_BETWEEN_TURNS = 200
 
 UNAUTHENTICATED = 4401
-FAILED = 1011
 
 
 class Seat:

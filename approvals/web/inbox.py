@@ -7,15 +7,19 @@ What a connection was sent, snapshot and events together, always equals a fresh 
   protocol has no other word for it. So does news that a slow reader had no room for.
 - A snapshot shows the first 200 requests of the inbox. A seat whose snapshot was cut there gets a fresh one
   when the cut moves.
+- A snapshot comes in parts, each sent once the part before is; nobody keeps the others meanwhile. Before each
+  part the inbox is listed anew, so that the last one completes what then is a fresh snapshot.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import accumulate
 from typing import ClassVar
 from uuid import UUID
 
@@ -28,6 +32,7 @@ from approvals.web.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
 from approvals.web.limits import RateLimited
 from approvals.web.outbox import TOO_MUCH, Outbox
 from approvals.web.protocol import (
+    FRAME_BUDGET,
     Hello,
     Json,
     RequestClosed,
@@ -38,7 +43,7 @@ from approvals.web.protocol import (
     encode,
     refusal,
 )
-from approvals.web.readings import SNAPSHOT_REQUESTS, Attendance, Inbox, Item, News, Place
+from approvals.web.readings import SNAPSHOT_REQUESTS, Attendance, Entry, Inbox, Inboxes, Item, News, Place
 
 _hub: InboxHub | None = None
 
@@ -54,13 +59,13 @@ def inbox_hub() -> InboxHub:
 class InboxSeat(Seat):
     """One connection's list: the whole inbox, or the requests of one origin.
 
-    `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events. `end`
-    is the place of the last, if the list was cut there. `person` is who it was made for, with the rights of
-    that moment; None: they are doubtful, and the next reading replaces the list. `greeted` is called once,
-    after hello and the first snapshot.
+    `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events.
+    `partial`: the snapshot goes on. `end` is the place of the last, if the list was cut there. `person` is
+    who it was made for, with the rights of that moment; None: they are doubtful, and the next reading
+    replaces the list. `greeted` is called once, after hello and the first snapshot.
     """
 
-    __slots__ = ("end", "greeted", "origin_id", "person", "shown")
+    __slots__ = ("end", "greeted", "origin_id", "partial", "person", "shown")
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class InboxSeat(Seat):
         self.greeted = greeted
         self.person: Person | None = None
         self.shown: dict[UUID, datetime] | None = None
+        self.partial = False
         self.end: Place | None = None
 
     def reaches(self, item: Item) -> bool:
@@ -82,6 +88,26 @@ class InboxSeat(Seat):
         if self.origin_id is not None and item.origin_id != self.origin_id:
             return False
         return self.end is None or item.place <= self.end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What is to be sent of a snapshot next: the first of `lacking`. `anew`: it begins with this."""
+
+    seat: InboxSeat
+    person: Person
+    inbox: Inbox
+    lacking: Sequence[Entry]
+    anew: bool
+
+    @property
+    def next(self) -> Sequence[Entry]:
+        """About as many as a frame may carry, and one at least."""
+        weights = accumulate(entry.weight for entry in self.lacking)
+        fitting = [
+            entry for entry, weight in zip(self.lacking, weights, strict=True) if weight <= FRAME_BUDGET
+        ]
+        return fitting or self.lacking[:1]
 
 
 class InboxHub(Hub[InboxSeat]):
@@ -98,23 +124,45 @@ class InboxHub(Hub[InboxSeat]):
 
     async def _tell(self, seats: Sequence[InboxSeat]) -> None:
         read = await in_database(readings.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
-        frames = _Frames()
-        for seat in seats:
-            owner = read.attendance.owners.get(seat.credential)
-            if seat not in self._seats:
-                continue
-            if owner is None or not seat.holds(owner):
-                self._expel(seat)
-                continue
-            person, inbox = read.attendance.people[owner], read.inboxes[owner, seat.origin_id]
-            if seat.user_id is None and not self._has_place(person):
+        parts = [part for seat in seats if (part := self._due_of(seat, read)) is not None]
+        if parts:
+            wanted = {entry.id: entry for part in parts for entry in part.next}
+            items = await in_database(readings.items, wanted.values()) if wanted else {}
+            frames = _Frames()
+            for part in parts:
+                if part.seat in self._seats:
+                    self._send(part, items, frames)
+
+    def _due_of(self, seat: InboxSeat, read: Inboxes) -> _Part | None:
+        """What of a snapshot this seat is to be sent, if any; somebody new is greeted before."""
+        if seat not in self._seats:
+            return None
+        owner = read.attendance.owners.get(seat.credential)
+        if owner is None or not seat.holds(owner):
+            self._expel(seat)
+            return None
+        person = read.attendance.people[owner]
+        if seat.user_id is None:
+            if not self._has_place(person):
                 self._turn_away(seat)
-            elif seat.user_id is None:
-                self._greet(seat, person, inbox, read.server_time, frames)
-            elif seat.shown is None or seat.person != person or inbox.cut or seat.end:
-                self._replace(seat, person, inbox, frames)
-            else:
-                self._catch_up(seat, seat.shown, inbox, frames)
+                return None
+            self._greet(seat, person, read.server_time)
+        return self._part_of(seat, person, read.inboxes[owner, seat.origin_id])
+
+    def _part_of(self, seat: InboxSeat, person: Person, inbox: Inbox) -> _Part | None:
+        part = partial(_Part, seat=seat, person=person, inbox=inbox)
+        if seat.shown is None or (seat.person != person and seat.partial):
+            return part(lacking=inbox.entries, anew=True)
+        if seat.partial:
+            lacking = [entry for entry in inbox.entries if entry.id not in seat.shown]
+            return part(lacking=lacking, anew=False)
+        if seat.shown == inbox.versions:
+            seat.person, seat.end = person, inbox.end
+        elif seat.person != person or inbox.cut or seat.end:
+            return part(lacking=inbox.entries, anew=True)
+        else:
+            self._catch_up(seat.shown, inbox)
+        return None
 
     def _has_place(self, person: Person) -> bool:
         """Whether this person may have one more connection to this process."""
@@ -127,31 +175,42 @@ class InboxHub(Hub[InboxSeat]):
         seat.outbox.tell(encode(refusal(error)))
         self._expel(seat, TOO_MUCH)
 
-    def _greet(
-        self, seat: InboxSeat, person: Person, inbox: Inbox, server_time: str | None, frames: _Frames
-    ) -> None:
+    def _greet(self, seat: InboxSeat, person: Person, server_time: str | None) -> None:
         seat.user_id = person.id
         self._seats_of[person.id].add(seat)
         self._note_credentials(person.id)
         seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
-        self._replace(seat, person, inbox, frames)
+
+    def _send(self, part: _Part, items: Mapping[UUID, Item], frames: _Frames) -> None:
+        seat, sent = part.seat, _fitting(items[entry.id] for entry in part.next)
+        more = len(sent) < len(part.lacking)
+        # One that breaks off is ended first: what follows would be taken for its next part.
+        ending = [frames.snapshot([], more=False)] if part.anew and seat.partial else []
+        if not seat.outbox.tell(*ending, frames.snapshot(sent, more=more)):
+            self._go_on_later(seat, anew=part.anew)
+            return
+        before = {} if part.anew or seat.shown is None else seat.shown
+        self._remember(seat, before | {item.id: item.version for item in sent})
+        seat.person, seat.end, seat.partial = part.person, part.inbox.end, more
+        if more:
+            seat.outbox.when_drained(partial(self.refresh, [seat]))
+            return
+        if seat.shown != part.inbox.versions:
+            self.refresh([seat])
         if seat.greeted:
             seat.greeted()
+            seat.greeted = None
 
-    def _replace(self, seat: InboxSeat, person: Person, inbox: Inbox, frames: _Frames) -> None:
-        """Send a snapshot, unless it would say nothing new."""
-        shown = {item.id: item.version for item in inbox.items}
-        if shown != seat.shown and not seat.outbox.tell(frames.snapshot(inbox)):
+    def _go_on_later(self, seat: InboxSeat, *, anew: bool) -> None:
+        if anew:
             self._owe_a_snapshot(seat)
-            return
-        self._remember(seat, shown)
-        seat.person = person
-        seat.end = inbox.items[-1].place if inbox.cut and inbox.items else None
+        else:
+            seat.outbox.when_drained(partial(self.refresh, [seat]))
 
-    def _catch_up(self, seat: InboxSeat, shown: dict[UUID, datetime], inbox: Inbox, frames: _Frames) -> None:
-        """Send what was missed as events. What has become of requests that are gone is read next."""
-        self._hint(shown.keys() - {item.id for item in inbox.items})
-        self._tell_events(seat, [self._difference(seat, shown, item, frames) for item in inbox.items])
+    def _catch_up(self, shown: Mapping[UUID, datetime], inbox: Inbox) -> None:
+        """Have all that differs read next, and told as events."""
+        listed = inbox.versions
+        self._hint(id_ for id_ in shown.keys() | listed.keys() if shown.get(id_) != listed.get(id_))
 
     # Events
 
@@ -184,7 +243,7 @@ class InboxHub(Hub[InboxSeat]):
     ) -> str | None:
         """The frame that brings this list up to date with a request. None: it is, or a snapshot will do."""
         if item.id not in shown:
-            if item.outcome is not None or not seat.reaches(item):
+            if item.outcome is not None or seat.partial or not seat.reaches(item):
                 return None
             if seat.end is not None or len(shown) >= SNAPSHOT_REQUESTS:
                 self.refresh([seat])
@@ -273,7 +332,7 @@ class _Frames:
 
     def __init__(self) -> None:
         self._encoded: dict[tuple[str, UUID], str] = {}
-        self._snapshots: dict[int, str] = {}
+        self._snapshots: dict[tuple[Hashable, ...], str] = {}
 
     def opened(self, item: Item) -> str:
         return self._once(item, RequestOpened(request=item.request))
@@ -284,14 +343,27 @@ class _Frames:
     def closed(self, item: Item) -> str:
         return self._once(item, RequestClosed(request=item.request, outcome=item.outcome or Json.of(None)))
 
-    def snapshot(self, inbox: Inbox) -> str:
-        if id(inbox) not in self._snapshots:
-            requests = Json.array(item.request for item in inbox.items)
-            self._snapshots[id(inbox)] = encode(Snapshot(requests=requests))
-        return self._snapshots[id(inbox)]
+    def snapshot(self, items: Sequence[Item], *, more: bool) -> str:
+        key = (more, *(item.id for item in items))
+        if key not in self._snapshots:
+            requests = Json.array(item.request for item in items)
+            self._snapshots[key] = encode(Snapshot(requests=requests, more=more))
+        return self._snapshots[key]
 
     def _once(self, item: Item, message: ServerMessage) -> str:
         key = (message.type, item.id)
         if key not in self._encoded:
             self._encoded[key] = encode(message)
         return self._encoded[key]
+
+
+def _fitting(items: Iterable[Item]) -> list[Item]:
+    """As many of the first of these as a frame may carry, and one at least."""
+    fitting: list[Item] = []
+    room = FRAME_BUDGET
+    for item in items:
+        room -= len(item.request) + 1
+        if room < 0 and fitting:
+            break
+        fitting.append(item)
+    return fitting

@@ -2,8 +2,8 @@
 
 Servers with back-pressure (uvicorn) make `send` wait for a slow reader; then frames gather here. News are
 refused once too much waits: whoever sends them reads the rows again when this is drained, so a slow reader
-costs a bounded amount of memory and misses nothing. Daphne takes every frame at once into the transport's own
-buffer; there its pings end a connection whose client has stopped reading. An idle connection has no task.
+costs a bounded amount of memory and misses nothing. Where a frame can't be sent the connection is closed: the
+client connects again, instead of trusting one that is mute. An idle connection has no task.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 logger = logging.getLogger(__name__)
 
-# News are refused beyond either; a single snapshot is always taken, because it is only sent when drained.
+# News are refused once so much waits, and where they are too many to wait together.
 FRAMES = 256
 CHARACTERS = 262_144
+TOGETHER = 1_048_576
 # Answers to the client's own messages: one that asks this much without reading is closed.
 ANSWERS = 512
 
 # Too slow, or too much asked; what was said last says which.
 TOO_MUCH = 4429
+# Something failed here; connecting again is right.
+FAILED = 1011
 
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -53,7 +57,7 @@ class Outbox:
         """Send news, all or none. False: too much waits; ask `when_drained`, then read again."""
         if self._closing:
             return True
-        if len(self._queue) >= FRAMES or self._waiting >= CHARACTERS:
+        if len(self._queue) >= FRAMES or self._waiting >= CHARACTERS or sum(map(len, frames)) > TOGETHER:
             return False
         for frame in frames:
             self._put({"type": "websocket.send", "text": frame})
@@ -105,8 +109,14 @@ class Outbox:
             logger.info("socket_gone error=%r", error)
             self._closing = True
             self._queue.clear()
+            await self._end()
         finally:
             self._writer = None
         drained, self._drained = self._drained, []
         for call in drained:
             call()
+
+    async def _end(self) -> None:
+        """Close a connection that could not be sent something: it may not be gone."""
+        with suppress(Exception):
+            await self._send({"type": "websocket.close", "code": FAILED})

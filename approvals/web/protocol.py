@@ -16,8 +16,10 @@ from approvals.exceptions import ApprovalError, InvalidRequest
 
 PROTOCOL = 1
 
-# The largest payload that a request may carry, and room for what stands around it.
+# What a client may send: the largest payload that a request may carry, and room for what stands around it.
 FRAME_LIMIT = 1_048_576 + 16_384
+# The bytes of requests in a frame that is sent: much less than clients take without being told to.
+FRAME_BUDGET = 262_144
 REF_LIMIT = 200
 
 Ref: TypeAlias = str | int | None
@@ -198,10 +200,12 @@ class Hello(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(ServerMessage):
-    """All that this connection shows now; replaces everything that came before it."""
+    """All that this connection shows now, in parts: the first replaces everything that came before it, each
+    that follows one with `more` adds to it. Events may come between them."""
 
     type: ClassVar[str] = "snapshot"
     requests: Json
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +222,8 @@ class RequestUpdated(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestClosed(ServerMessage):
+    """The request is without its arguments: the outcome has them, as they were approved."""
+
     type: ClassVar[str] = "request_closed"
     request: Json
     outcome: Json

@@ -22,9 +22,12 @@ from approvals.lifecycle import Status
 from approvals.permissions import Audience, Person
 from approvals.web.credentials import Credential, owners
 from approvals.web.protocol import Json
+from approvals.web.summaries import LARGE, outcome_of_row, request_in_frame
 
 # A snapshot holds the first of what a user may see, in the inbox's order.
 SNAPSHOT_REQUESTS = 200
+# What a request takes in a frame beside what may be large, about.
+FRAME_OF_REQUEST = 600
 
 # A user's whole inbox (None), or the requests of one origin.
 Scope: TypeAlias = tuple[int, str | None]
@@ -48,11 +51,34 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One pending request of an inbox, before anything large of it is read: `items` makes it one to show.
+
+    `weight` is about the bytes that it will take in a frame, and LARGE at most.
+    """
+
+    id: UUID
+    version: datetime
+    place: Place
+    weight: int
+    row: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
     """The pending requests of one scope, in order. `cut`: there may be more behind the last."""
 
-    items: tuple[Item, ...]
+    entries: tuple[Entry, ...]
     cut: bool
+
+    @property
+    def versions(self) -> dict[UUID, datetime]:
+        return {entry.id: entry.version for entry in self.entries}
+
+    @property
+    def end(self) -> Place | None:
+        """The place of the last, if the list was cut there."""
+        return self.entries[-1].place if self.cut and self.entries else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +125,11 @@ def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
         return _inboxes(wanted)
 
 
+def items(entries: Collection[Entry]) -> dict[UUID, Item]:
+    """These requests as they were when they were listed: what one asks stays the same while it is pending."""
+    return _items([entry.row for entry in entries])
+
+
 def news(
     ids: Collection[UUID],
     shown_to: Collection[int],
@@ -108,7 +139,7 @@ def news(
 
     `credentials_of` gives those with which a user is connected; it is called on this thread.
     """
-    requests = selectors.requests_by_id(ids)
+    requests = selectors.requests_by_id(ids, light=True)
     audiences = {request.pk: _audience(request) for request in requests}
     shown_by = {user_id: credentials_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
     present = attendance({each for credentials in shown_by.values() for each in credentials})
@@ -122,7 +153,7 @@ def news(
     return News(
         concerned=frozenset(user_id for user_id, credentials in shown_by.items() if credentials),
         attendance=present,
-        items={request.pk: _item(request) for request in requests if request.pk in seen},
+        items=_items([request for request in requests if request.pk in seen]),
         visible=visible,
     )
 
@@ -140,11 +171,11 @@ def _inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
 def _inbox(scope: Scope, present: Attendance) -> Inbox:
     user_id, origin_id = scope
     if origin_id is None:
-        rows = selectors.inbox(user_id, limit=SNAPSHOT_REQUESTS)
+        rows = selectors.inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
     else:
-        rows = _visible(selectors.open_requests_of(origin_id), present.people[user_id])
+        rows = _visible(selectors.open_requests_of(origin_id, light=True), present.people[user_id])
         rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]
-    return Inbox(items=tuple(_item(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
+    return Inbox(entries=tuple(_entry(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
 
 
 def _visible(rows: list[Any], person: Person) -> list[Any]:
@@ -165,16 +196,24 @@ def _place(request: Any) -> Place:
     return request.deadline or _NEVER, request.opened_at, request.pk
 
 
-def _item(request: Any) -> Item:
-    pending = request.status == Status.PENDING
-    outcome = None if pending else selectors.outcome_on_the_wire(selectors.outcome_of(request))
+def _entry(row: Any) -> Entry:
+    weight = min(row.weight, LARGE) + FRAME_OF_REQUEST
+    return Entry(id=row.pk, version=row.changed_at, place=_place(row), weight=weight, row=row)
+
+
+def _items(rows: Collection[Any]) -> dict[UUID, Item]:
+    selectors.fill(rows, LARGE)
+    return {row.pk: _item(row) for row in rows}
+
+
+def _item(row: Any) -> Item:
     return Item(
-        id=request.pk,
-        version=request.changed_at,
-        place=_place(request),
-        origin_id=request.origin_id if request.origin.get("kind") == "run" else "",
-        request=Json.of(selectors.on_the_wire(request)),
-        outcome=None if outcome is None else Json.of(outcome),
+        id=row.pk,
+        version=row.changed_at,
+        place=_place(row),
+        origin_id=row.origin_id if row.origin.get("kind") == "run" else "",
+        request=request_in_frame(row),
+        outcome=None if row.status == Status.PENDING else outcome_of_row(row),
     )
 
 

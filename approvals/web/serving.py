@@ -13,6 +13,8 @@ from typing import Any
 
 from daphne.server import Server as Daphne
 
+from approvals.web.protocol import FRAME_LIMIT
+
 # Seconds in which a client must have taken what was sent, 64 KiB and a frame at most.
 PATIENCE = 60.0
 
@@ -22,10 +24,11 @@ class TooSlow(ConnectionError):
 
 
 class Server(Daphne):  # type: ignore[misc]  # daphne has no types
-    """Daphne's server; frames pass a gate for each connection."""
+    """Daphne's server; frames pass a gate for each connection. What a client may send is FRAME_LIMIT."""
 
     def __init__(self, *args: Any, patience: float = PATIENCE, **options: Any) -> None:
-        super().__init__(*args, **options)
+        limits = {"websocket_max_message_size": FRAME_LIMIT, "websocket_max_frame_size": FRAME_LIMIT}
+        super().__init__(*args, **limits | options)
         self._patience = patience
         self._gates: dict[Any, _Gate] = {}
 

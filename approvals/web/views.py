@@ -225,6 +225,7 @@ def _around(request: HttpRequest) -> dict[str, Any]:
 
 def _closed(request: HttpRequest, ids: set[UUID]) -> list[Any]:
     """Those of these requests that this user may see and that no longer wait."""
-    closed = [row for row in selectors.requests_by_id(ids) if row.status != Status.PENDING]
+    rows = selectors.requests_by_id(ids, light=True)
+    closed = [row for row in rows if row.status != Status.PENDING]
     visible = selectors.visible_ids([user_id(request)], closed)[user_id(request)]
     return [row for row in closed if row.pk in visible]

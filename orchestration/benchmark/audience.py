@@ -139,7 +139,7 @@ class Visitors(Role):
     def _told_by_product(self, number: int, moment: int, frame: bytes) -> None:
         told = json.loads(frame)
         if told["type"] == "snapshot":
-            self._snapshots += 1
+            self._snapshots += not told["data"]["more"]
         elif told["type"] != "hello":
             id_ = told["data"].get("request", {}).get("id", told["type"])
             self._events[PRODUCT].append((number, moment, id_))

@@ -1,9 +1,9 @@
 """The hub of runs: everyone who watches a run live, told from one reading for all of them.
 
 A connection is told the run, then every message in order, then that the run is finished. A message that is
-still being spoken is told in chunks, each what was added; its end is told as the whole message. How far a
-connection has heard is kept with its seat, so hints that come twice or late find nothing new, and a slow
-reader goes on where it stopped.
+still being spoken, or is long, is told in chunks, each what was added; its end is told as the whole message
+if that is not long. How far a connection has heard is kept with its seat, so hints that come twice or late
+find nothing new, and a slow reader goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -22,10 +22,21 @@ from approvals.web.protocol import Error, encode
 from orchestration import selectors
 from orchestration.models import Message
 from orchestration.web import readings
-from orchestration.web.protocol import AgentMessage, AgentMessageChunk, RunFinished, RunStatus
+from orchestration.web.protocol import (
+    AgentMessage,
+    AgentMessageChunk,
+    AgentMessageSummary,
+    RunFinished,
+    RunStatus,
+)
 from orchestration.web.readings import Place, ReadRun, Runs
 
 UNKNOWN_RUN = 4404
+
+# Characters that a frame carries of a message, each of which may take twelve bytes; and how many the end of a
+# longer one repeats.
+CHUNK = 16_384
+BEGINNING = 200
 
 _hub: RunHub | None = None
 
@@ -40,7 +51,7 @@ def run_hub() -> RunHub:
 
 class RunSeat(Seat):
     """One connection to one run. `heard` is the last message that it was told of; `growing` has those that
-    were not over then, and how many characters of each it was told. `told` is the hash of the run it has."""
+    were not over then, and how many characters of each it was told. `told`: the version of the run it has."""
 
     __slots__ = ("finished", "growing", "heard", "run_id", "told")
 
@@ -120,10 +131,9 @@ class RunHub(Hub[RunSeat]):
 
 def _tell_run(seat: RunSeat, run: ReadRun) -> bool:
     """False: the outbox is full."""
-    told = hash(run.run)
-    if told != seat.told and not seat.outbox.tell(encode(RunStatus(run=run.run))):
+    if run.version != seat.told and not seat.outbox.tell(encode(RunStatus(run=run.run))):
         return False
-    seat.told = told
+    seat.told = run.version
     seat.finished = seat.finished and run.finished
     return True
 
@@ -132,17 +142,27 @@ def _tell_message(seat: RunSeat, message: Message) -> bool:
     """False: the outbox is full."""
     if message.pk <= seat.heard and message.pk not in seat.growing:
         return True
-    if not seat.outbox.tell(*_frames(message, seat.growing.get(message.pk, 0))):
+    if (not message.complete or len(message.text) > CHUNK) and not _tell_chunks(seat, message):
         return False
+    if message.complete:
+        if not seat.outbox.tell(encode(_end(message))):
+            return False
+        seat.growing.pop(message.pk, None)
     seat.heard = max(seat.heard, message.pk)
-    seat.growing.pop(message.pk, None)
-    if not message.complete:
-        seat.growing[message.pk] = len(message.text)
     return True
 
 
-def _frames(message: Message, told: int) -> list[str]:
-    if message.complete:
-        return [encode(AgentMessage(agent=message.agent, text=message.text))]
-    added = message.text[told:]
-    return [encode(AgentMessageChunk(agent=message.agent, text=added))] if added else []
+def _tell_chunks(seat: RunSeat, message: Message) -> bool:
+    """Tell what was added, and keep how far that came. False: the outbox is full."""
+    told = seat.growing.setdefault(message.pk, 0)
+    while added := message.text[told : told + CHUNK]:
+        if not seat.outbox.tell(encode(AgentMessageChunk(agent=message.agent, text=added))):
+            return False
+        told = seat.growing[message.pk] = told + len(added)
+    return True
+
+
+def _end(message: Message) -> AgentMessage:
+    if len(message.text) > CHUNK:
+        return AgentMessageSummary(agent=message.agent, text=message.text[:BEGINNING])
+    return AgentMessage(agent=message.agent, text=message.text)

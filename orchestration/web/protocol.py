@@ -26,6 +26,13 @@ class AgentMessage(ServerMessage):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentMessageSummary(AgentMessage):
+    """The end of a long message, all of which its chunks have told; `text` is how it begins."""
+
+    summary: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentMessageChunk(ServerMessage):
     """What was added to the message that this agent is speaking."""
 

@@ -14,6 +14,7 @@ from django.db.models import Q
 
 from approvals.web.credentials import Credential, owners
 from approvals.web.protocol import Json
+from approvals.web.summaries import LARGE
 from orchestration import selectors
 from orchestration.models import FINISHED, Message, Run
 
@@ -33,7 +34,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRun:
+    """A run as a frame carries it. `version` differs whenever anything of it does."""
+
     run: Json
+    version: int
     finished: bool
 
 
@@ -67,7 +71,13 @@ def runs(places: Sequence[Place]) -> Runs:
 
 
 def _read(run: Run) -> ReadRun:
-    return ReadRun(run=Json.of(selectors.run_on_the_wire(run)), finished=run.status in FINISHED)
+    whole = Json.of(selectors.run_on_the_wire(run))
+    fits = len(whole) <= LARGE
+    return ReadRun(
+        run=whole if fits else Json.of(selectors.run_summary_on_the_wire(run)),
+        version=hash(whole),
+        finished=run.status in FINISHED,
+    )
 
 
 def _messages(places: Sequence[Place]) -> list[Message]:

@@ -194,7 +194,7 @@ def _shown(
 
 def _waits(request: HttpRequest, run: Run) -> tuple[list[Any], int]:
     """What the run asks people now, as far as this user may see it, and how much there is beside."""
-    asked = open_requests_of(str(run.pk)) if run.status in OPEN else []
+    asked = open_requests_of(str(run.pk), light=True) if run.status in OPEN else []
     visible = visible_ids([user_id(request)], asked)[user_id(request)]
     shown = [one for one in asked if one.pk in visible]
     return shown, len(asked) - len(shown)

@@ -22,8 +22,6 @@ from tests.connections import ABNORMAL
 from tests.patience import patience
 from tests.processes import Server
 
-TAKEN_UP = ("hello", "snapshot")
-
 
 class Socket:
     """One open WebSocket, read frame by frame. `shown` are the ids in the list that these add up to."""
@@ -31,6 +29,14 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self.raw = connection
         self.shown: set[str] = set()
+        self._partial = False
+
+    async def opened(self) -> None:
+        """Read hello and the whole snapshot."""
+        await self.next("hello")
+        await self.next("snapshot")
+        while self._partial:
+            await self.next()
 
     async def next(self, kind: str | None = None) -> dict[str, Any]:
         """The next frame, which must be of this kind if one is named. Raises ConnectionClosed."""
@@ -67,7 +73,9 @@ class Socket:
     def _note(self, kind: str, data: dict[str, Any]) -> None:
         match kind:
             case "snapshot":
-                self.shown = {request["id"] for request in data["requests"]}
+                told = {request["id"] for request in data["requests"]}
+                self.shown = self.shown | told if self._partial else told
+                self._partial = data["more"]
             case "request_opened":
                 self.shown.add(data["request"]["id"])
             case "request_closed":
@@ -83,8 +91,7 @@ async def socket(
         f"{server.websocket_url}{path}", additional_headers=headers, max_size=None, proxy=None
     ) as connection:
         opened = Socket(connection)
-        for kind in TAKEN_UP:
-            await opened.next(kind)
+        await opened.opened()
         yield opened
 
 

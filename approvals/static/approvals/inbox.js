@@ -41,9 +41,20 @@ function openFirst() {
   }
 }
 
+// The ids that a snapshot has named so far: it may come in parts.
+let pending = [];
+
 function heard({ type, data }) {
-  if (type === "hello") serverSays(data.server_time);
-  if (type === "snapshot") compare(data.requests.map((request) => request.id));
+  if (type === "hello") {
+    serverSays(data.server_time);
+    pending = [];
+  }
+  if (type === "snapshot") {
+    pending.push(...data.requests.map((request) => request.id));
+    if (data.more) return;
+    compare(pending);
+    pending = [];
+  }
   if (data?.request) look(data.request.id);
 }
 

@@ -28,9 +28,11 @@ const refresh = together(async () => {
   tellLocalTimes(page);
 });
 
-function write({ agent }, text) {
+function write({ agent, summary }, text) {
   const message = growing.get(agent) ?? next(agent);
   growing.delete(agent);
+  // Of a long message the chunks have told all.
+  if (summary) return;
   const place = message.querySelector(".text");
   if (place.textContent !== text) place.textContent = text;
 }

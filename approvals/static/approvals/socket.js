@@ -16,7 +16,7 @@ export function keepConnected(path, heard) {
     socket.onmessage = ({ data }) => {
       silentSince = 0;
       const message = JSON.parse(data);
-      if (message.type === "hello") failures = 0;
+      if (message.type === "snapshot" && !message.data.more) failures = 0;
       show("live");
       heard(message);
     };

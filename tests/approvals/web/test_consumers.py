@@ -563,3 +563,40 @@ async def test_a_client_that_asks_without_reading_is_closed(monkeypatch: pytest.
         await running
     assert slow.consumer.outbox.closing
     assert [frame for frame in slow.frames if frame["type"] == "pong"] == []
+
+
+async def test_a_connection_that_can_not_be_sent_something_is_closed() -> None:
+    """Otherwise its client would take it for live, and what it decides there would be lost."""
+    said: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        if message.get("text") == "too large":
+            raise ValueError("exceeds the payload limit")
+        said.append(message)
+
+    box = outbox.Outbox(send)
+    box.accept()
+    box.tell("news")
+    box.tell("too large", "more")
+    drained = asyncio.Event()
+    box.when_drained(drained.set)
+    await drained.wait()
+    assert box.closing
+    assert [message.get("text", message["type"]) for message in said] == [
+        "websocket.accept",
+        "news",
+        "websocket.close",
+    ]
+    assert said[-1]["code"] == 1011
+
+
+async def test_nothing_is_said_of_a_connection_that_is_gone() -> None:
+    async def send(message: Any) -> None:
+        raise ConnectionError("the client is gone")
+
+    box = outbox.Outbox(send)
+    box.tell("news")
+    drained = asyncio.Event()
+    box.when_drained(drained.set)
+    await drained.wait()
+    assert box.closing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -22,13 +23,15 @@ from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.questions import REVIEWERS
 from approvals.waiting.room import waiting_room
-from approvals.web import inbox, readings
+from approvals.web import inbox, readings, summaries
 from approvals.web.inbox import inbox_hub
 from tests import factories
 from tests.connections import Connection, session_of
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
+
+NOTHING = {"requests": [], "more": False}
 
 
 @pytest.fixture(autouse=True)
@@ -48,17 +51,27 @@ async def fresh(person: User) -> dict[str, Any]:
         return connection.requests
 
 
+async def until_fresh(connection: Connection, person: User) -> None:
+    """Read until the list equals a fresh snapshot."""
+    expected = await fresh(person)
+    while connection.partial or connection.requests != expected:
+        await connection.next()
+
+
 async def settled(*connections: tuple[Connection, User]) -> None:
     """Read until each list equals a fresh snapshot; then nothing more comes before the next request."""
     for connection, person in connections:
-        expected = await fresh(person)
-        while connection.requests != expected:
-            await connection.next()
+        await until_fresh(connection, person)
     for connection, person in connections:
+        before = len(connection.frames)
         last = await made(factories.approval, "The last one", assignees=[person])
-        await connection.next("request_opened")
+        await until_fresh(connection, person)
         await deciding.awithdraw(Actor.program(), last)
-        await connection.next("request_closed")
+        await until_fresh(connection, person)
+        kinds = [frame["type"] for frame in connection.frames[before:]]
+        cut = len(connection.requests) >= readings.SNAPSHOT_REQUESTS - 1
+        # Those of others come, too.
+        assert cut or kinds == ["request_opened", "request_closed"] * (len(kinds) // 2)
     for connection, person in connections:
         assert connection.requests == await fresh(person)
 
@@ -160,11 +173,11 @@ async def test_reassigned_away_and_back() -> None:
         await hers.opened()
         await his.opened()
         await deciding.areassign(factories.actor(ada), request, users=[bob.pk])
-        assert (await hers.next("snapshot"))["data"] == {"requests": []}
+        assert (await hers.next("snapshot"))["data"] == NOTHING
         await his.next("request_opened")
         await deciding.areassign(factories.actor(bob), request, users=[ada.pk])
         await hers.next("request_opened")
-        assert (await his.next("snapshot"))["data"] == {"requests": []}
+        assert (await his.next("snapshot"))["data"] == NOTHING
 
 
 async def test_leaving_a_group_takes_its_requests_away() -> None:
@@ -175,7 +188,7 @@ async def test_leaving_a_group_takes_its_requests_away() -> None:
         assert len((await connection.opened())["requests"]) == 1
         await in_database(ada.groups.clear)
         inbox_hub().check_everybody()
-        assert (await connection.next("snapshot"))["data"] == {"requests": []}
+        assert (await connection.next("snapshot"))["data"] == NOTHING
 
 
 async def test_lost_permission_is_noticed_at_the_next_event() -> None:
@@ -185,7 +198,7 @@ async def test_lost_permission_is_noticed_at_the_next_event() -> None:
         await connection.opened()
         await in_database(ada.user_permissions.clear)
         await deciding.adecide(factories.actor(await made(factories.reviewer)), request, "approve")
-        assert (await connection.next("snapshot"))["data"] == {"requests": []}
+        assert (await connection.next("snapshot"))["data"] == NOTHING
 
 
 async def test_gained_permission_brings_what_was_there_before() -> None:
@@ -320,6 +333,7 @@ class World:
         terms: dict[str, Any] = {
             "timeout": self.random.choice([None, 60.0, 600.0]),
             "requester": self.someone(),
+            "details": "x" * self.random.choice([0, 0, 600, 3000]),
         }
         self.requests.append(opened(assignees=named[: self.random.randint(0, 2)] or REVIEWERS, **terms))
 
@@ -357,6 +371,19 @@ class World:
         return self.random.choice(self.requests)
 
 
+@pytest.fixture(params=["whole", "in parts", "in parts and cut"])
+def frames(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much a snapshot holds, what is large, and how much fits into a frame."""
+    if request.param != "whole":
+        monkeypatch.setattr(inbox, "FRAME_BUDGET", 3000)
+        monkeypatch.setattr(readings, "LARGE", 2000)
+        monkeypatch.setattr(summaries, "LARGE", 2000)
+    if request.param == "in parts and cut":
+        monkeypatch.setattr(readings, "SNAPSHOT_REQUESTS", 6)
+        monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 6)
+
+
+@pytest.mark.usefixtures("frames")
 @pytest.mark.parametrize("seed", range(4))
 async def test_snapshot_and_events_equal_a_fresh_snapshot(seed: int) -> None:
     """Whatever people do, in whatever order, with hints repeated and connections opened in between."""
@@ -369,7 +396,8 @@ async def test_snapshot_and_events_equal_a_fresh_snapshot(seed: int) -> None:
             connection = await Connection.of(person)
             await connection.__aenter__()
             connections.append((connection, person))
-            await connection.opened()
+            if world.random.random() < 0.5:
+                await connection.opened()
             for _ in range(12):
                 await in_database(world.do_something)
                 if world.requests and world.random.random() < 0.3:
@@ -381,6 +409,128 @@ async def test_snapshot_and_events_equal_a_fresh_snapshot(seed: int) -> None:
     finally:
         for connection, _ in connections:
             await connection.__aexit__(None, None, None)
+
+
+# What is large
+
+
+@pytest.mark.every_stack
+async def test_a_snapshot_of_many_requests_comes_in_parts_that_fit() -> None:
+    """Two hundred of 6 kB are more than a mebibyte; every one of them comes, whole and in order."""
+    ada = await made(factories.user)
+    ids = await in_database(many, 200, details="x" * 6000, assignees=[ada])
+    async with await Connection.of(ada) as connection:
+        shown = (await connection.opened())["requests"]
+        parts = [frame["data"] for frame in connection.frames if frame["type"] == "snapshot"]
+        assert [request["id"] for request in shown] == ids
+        assert {request["details"] for request in shown} == {"x" * 6000}
+        assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
+        await deciding.adecide(factories.actor(ada), ids[150], "approve")
+        await connection.next("request_closed")
+
+
+def many(count: int, **terms: Any) -> list[str]:
+    return [
+        factories.approval(f"Number {number}", timeout=9000.0 + number, **terms) for number in range(count)
+    ]
+
+
+LARGE_TERMS: dict[str, dict[str, Any]] = {
+    "details": {"details": "\U0001f600" * 100_000},
+    "arguments": {"arguments": {"text": "x" * 900_000}},
+    "arguments beyond ASCII": {"arguments": {"text": "é" * 500_000}},
+    "a schema": {"editable": {"type": "object", "description": "x" * 60_000}},
+    "an origin": {"origin": {"kind": "job", "id": "x" * 100_000}},
+}
+
+
+@pytest.mark.parametrize("terms", LARGE_TERMS.values(), ids=LARGE_TERMS)
+async def test_a_large_request_is_a_summary_wherever_it_is_shown(terms: dict[str, Any]) -> None:
+    """In a snapshot as in events; what it leaves out is read elsewhere."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        once = {"required": 2} if "editable" not in terms else {}
+        request = await made(factories.approval, "\U0001f600" * 200, assignees=[ada, bob], **once, **terms)
+        opened = (await connection.next("request_opened"))["data"]["request"]
+        assert (opened["id"], opened["title"], opened["summary"]) == (request, "\U0001f600" * 200, True)
+        assert not opened.keys() & selectors.LARGE_IN_REQUEST
+        assert (await fresh(ada)) == {request: opened}
+        if once:
+            await deciding.adecide(factories.actor(bob), request, "approve")
+            updated = (await connection.next("request_updated"))["data"]["request"]
+            assert updated == opened | {"approvals": 1}
+        await connection.say("decide", ref=1, request_id=request, decision="approve")
+        frames = [await connection.next(), await connection.next()]
+    data = {frame["type"]: frame["data"] for frame in frames}
+    assert data["request_closed"]["request"]["summary"]
+    for outcome in (data["request_closed"]["outcome"], data["decision_accepted"]["outcome"]):
+        assert (outcome["request_id"], outcome["status"]) == (request, "approved")
+        assert outcome.get("summary", False) is ("arguments" in terms)
+
+
+async def test_a_large_answer_is_a_summary_and_a_large_question_does_not_hide_a_small_one() -> None:
+    ada = await made(factories.user)
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        for details, answer in (("", "x" * 900_000), ("x" * 90_000, "4711")):
+            request = await made(factories.clarification, assignees=[ada], details=details)
+            await connection.next("request_opened")
+            await deciding.aanswer(factories.actor(ada), request, answer)
+            closed = (await connection.next("request_closed"))["data"]
+            assert closed["request"].get("summary", False) is bool(details)
+            assert closed["outcome"].get("answer") == (answer if details else None)
+
+
+async def test_a_closed_request_carries_its_arguments_once() -> None:
+    """In the outcome, as they were approved."""
+    ada = await made(factories.user)
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        terms = {"arguments": {"amount": "9"}, "editable": True}
+        request = await made(factories.approval, assignees=[ada], **terms)
+        await connection.next("request_opened")
+        await deciding.adecide(factories.actor(ada), request, "approve", arguments={"amount": "8"})
+        closed = (await connection.next("request_closed"))["data"]
+    assert "arguments" not in closed["request"]
+    assert closed["outcome"]["arguments"] == {"amount": "8"}
+
+
+async def test_rights_that_change_in_the_middle_of_a_snapshot_begin_it_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was begun is ended first: otherwise what follows would be taken for its next part."""
+    monkeypatch.setattr(inbox, "FRAME_BUDGET", 2000)
+    ada = await made(factories.user)
+    group = await made(factories.group, "finance", ada)
+    await in_database(many, 4, assignees=[group])
+    await in_database(many, 4, assignees=[ada])
+    async with await Connection.of(ada) as connection:
+        await connection.next("hello")
+        while not connection.partial:
+            await connection.next("snapshot")
+        await in_database(ada.groups.clear)
+        inbox_hub().check_everybody()
+        assert len(await fresh(ada)) == 4
+        await until_fresh(connection, ada)
+
+
+@pytest.mark.one_stack
+async def test_a_reading_takes_no_more_memory_however_large_the_requests_are() -> None:
+    ada = await made(factories.user)
+    await in_database(many, 30, assignees=[ada], arguments={"text": "x" * 1_000_000})
+    credential = await in_database(session_of, ada)
+
+    def most() -> int:
+        tracemalloc.start()
+        read = readings.inboxes([(credential, None)]).inboxes[ada.pk, None]
+        shown = readings.items(read.entries)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(shown) == 30
+        return peak
+
+    assert await in_database(most) < 4_000_000
 
 
 @pytest.mark.stacks("postgresql-memory")

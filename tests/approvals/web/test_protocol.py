@@ -148,7 +148,8 @@ def test_the_answer_carries_the_ref() -> None:
 
 def test_what_is_encoded_already_is_put_in_as_it_is() -> None:
     requests = Json.array([Json.of({"id": "1"}), Json.of({"id": "2"})])
-    assert json.loads(encode(Snapshot(requests=requests)))["data"] == {"requests": [{"id": "1"}, {"id": "2"}]}
+    frame = encode(Snapshot(requests=requests, more=False))
+    assert json.loads(frame)["data"] == {"requests": [{"id": "1"}, {"id": "2"}], "more": False}
 
 
 def test_hello_says_who_which_protocol_and_when() -> None:

@@ -30,9 +30,9 @@ def test_a_request_decided_during_a_reading_does_not_shorten_the_list(
         read = readings.inboxes([(credential, None)])
     assert during.done
     inbox = read.inboxes[ada.pk, None]
-    assert ([str(item.id) for item in inbox.items], inbox.cut) == ([first, *others[:2]], True)
+    assert ([str(entry.id) for entry in inbox.entries], inbox.cut) == ([first, *others[:2]], True)
     again = readings.inboxes([(credential, None)]).inboxes[ada.pk, None]
-    assert [str(item.id) for item in again.items] == others
+    assert [str(entry.id) for entry in again.entries] == others
 
 
 class _AfterTheFirst:

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from approvals import tokens
 from approvals.database import in_database
 from tests import factories
 from tests.conftest import Serve
@@ -32,9 +33,15 @@ async def browser(server: Server, person: User, **headers: str) -> AsyncIterator
     async with connect(
         f"{server.websocket_url}/ws/inbox/", additional_headers=sent, max_size=None, proxy=None
     ) as connection:
-        assert (await heard(connection))["type"] == "hello"
-        assert (await heard(connection))["type"] == "snapshot"
+        await taken_up(connection)
         yield connection
+
+
+async def taken_up(connection: ClientConnection) -> None:
+    """Read hello and the whole snapshot."""
+    assert (await heard(connection))["type"] == "hello"
+    while (await heard(connection, "snapshot"))["data"]["more"]:
+        pass
 
 
 async def heard(connection: ClientConnection, kind: str | None = None) -> dict[str, Any]:
@@ -93,6 +100,47 @@ async def test_frames_that_are_too_large_end_only_their_own_connection(server: S
             assert await closed(flooding) in closes(4429)
         await say(connection, "ping", "still here")
         assert (await heard(connection, "pong"))["ref"] == "still here"
+
+
+@pytest.mark.parametrize(
+    ("count", "terms"),
+    [(200, {"details": "x" * 6000}), (1, {"arguments": {"text": "x" * 900_000}})],
+    ids=["many", "one that is large"],
+)
+async def test_however_much_waits_the_connection_speaks_and_listens(
+    server: Server, count: int, terms: dict[str, Any]
+) -> None:
+    """More than the mebibyte that a message may have at daphne, to pages and to programs."""
+    ada = await in_database(factories.user)
+
+    def ask() -> list[str]:
+        return [factories.approval(assignees=[ada], **terms) for _ in range(count)]
+
+    requests = await in_database(ask)
+    _, secret = await in_database(tokens.issue, ada.pk, "agent", ["read", "decide"])
+    program = {"Authorization": f"Bearer {secret}"}
+    async with (
+        browser(server, ada) as page,
+        connect(f"{server.websocket_url}/ws/api/inbox/", additional_headers=program, proxy=None) as listening,
+    ):
+        await taken_up(listening)
+        await say(page, "decide", 1, request_id=requests[-1], decision="approve")
+        told = {frame["type"]: frame for frame in (await heard(page), await heard(page))}
+        assert told["decision_accepted"]["ref"] == 1
+        assert told["request_closed"]["data"]["outcome"]["status"] == "approved"
+        await heard(listening, "request_closed")
+        for connection in (page, listening):
+            await say(connection, "ping", "still here")
+            assert (await heard(connection, "pong"))["ref"] == "still here"
+
+
+async def test_a_frame_may_be_as_large_as_what_a_request_may_carry(server: Server) -> None:
+    ada = await in_database(factories.user)
+    question = await in_database(factories.clarification, assignees=[ada])
+    async with browser(server, ada) as connection:
+        await say(connection, "answer", 1, request_id=question, answer="x" * 1_048_574)
+        outcome = (await heard(connection, "decision_accepted"))["data"]["outcome"]
+        assert (outcome["status"], outcome["summary"]) == ("answered", True)
 
 
 @pytest.mark.one_stack

@@ -13,10 +13,11 @@ from channels.routing import URLRouter
 from channels.sessions import SessionMiddlewareStack
 from django.contrib.auth.models import Permission, User
 
+from approvals import hints
 from approvals.database import in_database
 from approvals.web import outbox
 from approvals.web.inbox import inbox_hub
-from orchestration import Run, orchestration, selectors
+from orchestration import Run, models, orchestration, selectors
 from orchestration.runtime import Runtime
 from orchestration.web import readings
 from orchestration.web.hub import run_hub
@@ -194,6 +195,63 @@ async def test_a_long_run_is_told_in_order_and_whole(
             expected = [("chatter", str(number)) for number in range(18)]
             assert heard(await until_finished(late)) == expected
             assert heard(await until_finished(early)) == expected
+
+
+@orchestration("live_epic")
+async def epic(run: Run, *, text: str) -> str:
+    await run.say("poet", "Hear")
+    await run.say("poet", text)
+    async with run.speaking("poet") as speak:
+        await speak(text)
+    await run.say("poet", "The end")
+    return text
+
+
+async def test_what_is_long_is_told_in_frames_that_fit(
+    runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long message in chunks, a large run as a summary; a slow reader goes on where it stopped."""
+    monkeypatch.setattr(outbox, "CHARACTERS", 100_000)
+    text = "\U0001f600" * 99_000
+    run_id = await runtime.manager.astart("live_epic", {"text": text}, owner)
+    async with await watch(owner, run_id) as early:
+        await watching.finished(run_id)
+        async with await watch(owner, run_id) as late:
+            for connection in (early, late):
+                frames = await until_finished(connection)
+                assert told(frames) == ["Hear", text, text, "The end"]
+                end = frames[-1]["data"]["run"]
+                assert (end["id"], end["status"], end["summary"]) == (str(run_id), "completed", True)
+                assert not end.keys() & {"input", "plan", "result", "error", "waiting_for"}
+
+
+def told(frames: list[dict[str, Any]]) -> list[str]:
+    """What a client makes of long messages, of one agent: a summary ends what the chunks have told."""
+    texts, chunks = [], ""
+    for frame in frames:
+        if frame["type"] == "agent_message_chunk":
+            chunks += frame["data"]["text"]
+        elif frame["type"] == "agent_message":
+            summary = frame["data"].get("summary", False)
+            assert chunks.startswith(frame["data"]["text"]) or not summary
+            texts.append(chunks if summary else frame["data"]["text"])
+            chunks = ""
+    return texts
+
+
+async def test_a_large_run_is_told_whenever_it_changes(runtime: Runtime, owner: User) -> None:
+    """Also where nothing differs of its summary."""
+    run_id = await runtime.manager.astart("live_epic", {"text": "x" * 20_000}, owner)
+    await watching.finished(run_id)
+    async with await watch(owner, run_id) as connection:
+        await until_finished(connection)
+        await in_database(change_result, run_id)
+        hints.send("runs", [run_id])
+        assert (await connection.next("run_status"))["data"]["run"]["summary"]
+
+
+def change_result(run_id: UUID) -> None:
+    models.Run.objects.filter(pk=run_id).update(result="y" * 20_000)
 
 
 @both_databases
