@@ -3,7 +3,7 @@
 Synchronous ORM code; coroutines cross over by approvals.database.in_database.
 """
 
-from approvals.selectors.inboxes import OVERDUE_SOON, inbox
+from approvals.selectors.inboxes import COUNTED, OVERDUE_SOON, Waiting, inbox, waiting_for
 from approvals.selectors.people import (
     Rights,
     TimelineEntry,
@@ -45,12 +45,14 @@ from approvals.selectors.standings import Standing, standing
 from approvals.selectors.weights import fill
 
 __all__ = [
+    "COUNTED",
     "LARGE_IN_REQUEST",
     "OVERDUE_SOON",
     "Look",
     "Rights",
     "Standing",
     "TimelineEntry",
+    "Waiting",
     "as_id",
     "changed_since",
     "fill",
@@ -82,5 +84,6 @@ __all__ = [
     "unknown",
     "visible_ids",
     "visible_to",
+    "waiting_for",
     "with_people",
 ]

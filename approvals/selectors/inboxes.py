@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OVERDUE_SOON = timedelta(minutes=5)
 # Assignments that are looked up one by one.
 FEW_ASSIGNED = 500
+# Beyond this nobody counts on.
+COUNTED = 1_000
 
 
 def inbox(
@@ -60,6 +62,30 @@ def inbox(
     parts = _parts_to_decide(person, pending=pending) if mine else _parts_seen(person, pending=pending)
     order = _DUE_FIRST if pending else _LAST_CLOSED_FIRST
     return _first_of(parts, wanted, order, limit, light=light)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How many requests wait that somebody may see, and may decide; COUNTED stands for any more than that."""
+
+    seen: int
+    mine: int
+
+
+def waiting_for(user_id: int) -> Waiting:
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None or not person.active:
+        return Waiting(seen=0, mine=0)
+    in_charge = _parts_in_charge(person, pending=True)
+    return Waiting(
+        seen=_count(_all_seen(person, in_charge)), mine=_count(_but_barred(person, in_charge))
+    )
+
+
+def _count(parts: Iterable[Requests]) -> int:
+    """How many pending requests these parts hold together, COUNTED at most. In no order: any will do."""
+    some = [part.filter(status=Status.PENDING).order_by().values_list("pk")[:COUNTED] for part in parts]
+    return min(len({pk for (pk,) in _together(some)}), COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +145,23 @@ def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
     """What this person may see, as `visible_to` says; one request may be in several. `pending`: what is."""
     if person.holds(permissions.SEE_ALL):
         return [HumanRequest.objects.all()]
-    asked = HumanRequest.objects.filter(requester_id=person.id)
-    return [asked, *_parts_in_charge(person, pending=pending)]
+    return _all_seen(person, _parts_in_charge(person, pending=pending))
 
 
 def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
     """What this person may decide, as `decidable_by` says."""
-    return [part.exclude(barred(person)) for part in _parts_in_charge(person, pending=pending)]
+    return _but_barred(person, _parts_in_charge(person, pending=pending))
+
+
+def _all_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
+    if person.holds(permissions.SEE_ALL):
+        return [HumanRequest.objects.all()]
+    return [HumanRequest.objects.filter(requester_id=person.id), *in_charge]
+
+
+def _but_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
+    """Without those that need four eyes, of which this person is no second pair."""
+    return [part.exclude(barred(person)) for part in in_charge]
 
 
 def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:

@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 from approvals import selectors
 from approvals.lifecycle import Status
 from approvals.markdown import rendered
-from approvals.web import times, values, words
+from approvals.selectors import COUNTED
+from approvals.web import filters, times, values, words
 
 register = template.Library()
 
@@ -96,9 +97,13 @@ def if_nobody_decides(asked: Any) -> str:
 
 @register.filter
 def order(asked: Any) -> str:
-    """Sorts rows as the inbox does: by deadline, then by age."""
-    due = _sortable(asked.deadline) if asked.deadline else "last"
-    return f"{due} {_sortable(asked.opened_at)}"
+    return filters.order(asked)
+
+
+@register.filter
+def counted(number: int) -> str:
+    """A count of which no more is known from COUNTED on."""
+    return str(number) if number < COUNTED else f"{COUNTED - 1}+"
 
 
 @register.filter
@@ -110,11 +115,6 @@ def is_group(field: forms.BoundField) -> bool:
 @register.filter
 def is_tick(field: forms.BoundField) -> bool:
     return isinstance(field.field.widget, forms.CheckboxInput)
-
-
-def _sortable(moment: datetime) -> str:
-    """Microseconds in hexadecimal, of a length that lasts for centuries: its texts sort as times do."""
-    return f"{int(moment.timestamp() * 1_000_000):014x}"
 
 
 def _time(moment: datetime, kind: str, text: str) -> SafeString:

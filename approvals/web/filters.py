@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,13 +28,13 @@ class Filters:
     @classmethod
     def of(cls, query: QueryDict) -> Filters:
         """Whatever the URL says that makes sense; the rest is as if it were not there."""
-        kind, limit = query.get("kind", ""), query.get("limit", "")
+        kind = query.get("kind", "")
         return cls(
             mine=query.get("show") == "mine",
             kind=kind if kind in set(Kind) else "",
             soon=query.get("soon") == "1",
             search=query.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH],
-            limit=min(max(int(limit), PAGE), LONGEST_PAGE) if limit.isdecimal() and len(limit) < 6 else PAGE,
+            limit=min(max(number(query, "limit"), PAGE), LONGEST_PAGE),
         )
 
     @property
@@ -43,24 +44,36 @@ class Filters:
 
     @property
     def more(self) -> str:
-        return self._query(min(self.limit * 4, LONGEST_PAGE))
+        """`?…` for more of the same; empty where this is as much as one page shows."""
+        return self._query(self.further) if self.limit < LONGEST_PAGE else ""
+
+    @property
+    def further(self) -> int:
+        """How much a longer page shows."""
+        return min(self.limit * 4, LONGEST_PAGE)
+
+    @property
+    def longer(self) -> bool:
+        """Whether this page was asked to show more than the first."""
+        return self.limit > PAGE
 
     @property
     def active(self) -> bool:
         return bool(self.mine or self.kind or self.soon or self.search)
 
-    def rows(self, user_id: int) -> tuple[list[Any], bool]:
-        """The requests to show, and whether there are more."""
+    def rows(self, user_id: int, at_least: int = 0) -> tuple[list[Any], bool]:
+        """The requests to show, `at_least` so many if there are, and whether there are more."""
+        most = max(self.limit, min(at_least, LONGEST_PAGE))
         rows = selectors.inbox(
             user_id,
             kind=self.kind or None,
             mine=self.mine,
             overdue_soon=self.soon,
             search=self.search,
-            limit=self.limit + 1,
+            limit=most + 1,
             light=True,
         )
-        return rows[: self.limit], len(rows) > self.limit
+        return rows[:most], len(rows) > most
 
     def _query(self, limit: int) -> str:
         parts = {
@@ -72,3 +85,20 @@ class Filters:
         }
         encoded = urlencode({name: value for name, value in parts.items() if value})
         return f"?{encoded}" if encoded else ""
+
+
+def number(query: QueryDict, name: str) -> int:
+    """A number that the URL names; 0 where it names none."""
+    text = query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 6 else 0
+
+
+def order(asked: Any) -> str:
+    """Sorts rows as the inbox does: by deadline, then by age."""
+    due = _sortable(asked.deadline) if asked.deadline else "last"
+    return f"{due} {_sortable(asked.opened_at)}"
+
+
+def _sortable(moment: datetime) -> str:
+    """Microseconds in hexadecimal, of a length that lasts for centuries: its texts sort as times do."""
+    return f"{int(moment.timestamp() * 1_000_000):014x}"

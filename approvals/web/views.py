@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,7 @@ from approvals.exceptions import (
 from approvals.forms import DecisionForm, ReasonForm
 from approvals.lifecycle import Status
 from approvals.web.actors import actor_of_http
-from approvals.web.filters import Filters
+from approvals.web.filters import Filters, number, order
 from approvals.web.pages import page, user_id, wants_detail
 from approvals.web.request_page import ActForm, Notice, RequestPage, form_for
 
@@ -63,13 +64,17 @@ def inbox(request: HttpRequest) -> HttpResponse:
 @page(UnknownRequest)
 @require_safe
 def rows(request: HttpRequest) -> HttpResponse:
-    """The rows of the list as it is now; with `id`, only those, also where they have closed meanwhile."""
-    context = _list(request)
+    """The list as it is now; with `id`, only those rows of it, also where they have closed meanwhile.
+
+    `open` names the request that the page shows beside it: it stays in the list, wherever it stands. `shown`
+    is how many rows the page has: what arrived since it was loaded is part of its list, too.
+    """
+    context = _list(request, _opened(request), number(request.GET, "shown"))
     ids = {selectors.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
     if ids:
         shown = [row for row in context["rows"] if row.pk in ids]
         context["rows"] = shown + _closed(request, ids - {row.pk for row in shown})
-    return render(request, "approvals/_rows.html", context)
+    return render(request, "approvals/_list.html", context)
 
 
 @page(UnknownRequest)
@@ -179,7 +184,7 @@ def _shown(
         notice=notice,
     )
     alone = wants_detail(request)
-    around = _around(request) if alone else _list(request)
+    around = _around(request) if alone else _list(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     return render(request, template, around | shown.context, status=status)
 
@@ -207,11 +212,22 @@ def _is_open_to(request: HttpRequest, asked: Any) -> bool:
     return asked.status == Status.PENDING and selectors.may(user_id(request), asked).decide
 
 
-def _list(request: HttpRequest) -> dict[str, Any]:
+def _opened(request: HttpRequest) -> Any | None:
+    """The request that is open beside the list; None where there is none to be seen."""
+    with suppress(UnknownRequest):
+        return selectors.request_for(user_id(request), request.GET.get("open", ""))
+    return None
+
+
+def _list(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
+    """What the list shows: the first that fit the filters; where nothing is filtered, also what is open."""
     filters = Filters.of(request.GET)
-    found, more = filters.rows(user_id(request))
+    found, more = filters.rows(user_id(request), at_least)
+    if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
+        found = sorted([*found, opened], key=order)
     last_closed = None if found else selectors.last_closed_for(user_id(request))
-    return _around(request) | {"rows": found, "more": more, "last_closed": last_closed}
+    waiting = selectors.waiting_for(user_id(request))
+    return _around(request) | {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
 
 
 def _around(request: HttpRequest) -> dict[str, Any]:

@@ -64,6 +64,9 @@ class Filters:
 
     @property
     def more(self) -> str:
+        """`?…` for more of the same; empty where this is as much as one page shows."""
+        if self.limit >= LONGEST_PAGE:
+            return ""
         parts = {"status": self.status, "q": self.search, "limit": str(min(self.limit * 4, LONGEST_PAGE))}
         return "?" + urlencode({name: value for name, value in parts.items() if value})
 

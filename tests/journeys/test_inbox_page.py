@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,108 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
     await expect(at_work.locator("#rows li")).to_have_count(2)
     await at_work.get_by_label("Kind of request").select_option("clarification")
     await expect(at_work.get_by_text("Nothing here fits.")).to_be_visible()
+
+
+class Traffic:
+    """What a page asks the server for, and the pongs that it hears."""
+
+    def __init__(self, page: Page) -> None:
+        self.asked: list[str] = []
+        self.pong = asyncio.Event()
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("websocket", lambda socket: socket.on("framereceived", self._note))
+
+    def _note(self, frame: str | bytes) -> None:
+        if '"pong"' in str(frame):
+            self.pong.set()
+
+
+async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """Also where more is shown than a snapshot names. A minute passes, with its heartbeats, which the server
+    answers; what changes then is asked for."""
+    nina = await in_database(make.user, "nina")
+    requests = await in_database(many, 500, assignees=[ravi, nina])
+    await at_work.clock.install()
+    await at_work.goto(f"{server.url}/?limit=200")
+    await live(at_work)
+    await at_work.get_by_role("link", name="Show more").click()
+    await expect(at_work.locator("#rows li")).to_have_count(500)
+    await expect(at_work.locator("#detail h1")).to_be_visible()
+    traffic = Traffic(at_work)
+    await at_work.reload()
+    await live(at_work)
+    await expect(at_work.locator("#rows li")).to_have_count(500)
+    await expect(at_work.locator("#detail h1")).to_be_visible()
+    await at_work.wait_for_load_state("networkidle")
+    traffic.asked.clear()
+    for _ in range(3):
+        traffic.pong.clear()
+        await at_work.clock.run_for(25_000)
+        await traffic.pong.wait()
+    assert traffic.asked == []
+    await at_work.clock.resume()
+    await deciding.adecide(make.actor(nina), requests[100], "approve")
+    await expect(at_work.locator("#rows li.closed")).to_have_count(1)
+    await expect(at_work).to_have_title(re.compile(r"^\(499\) "))
+    assert traffic.asked
+
+
+def many(count: int, **terms: Any) -> list[str]:
+    return [make.approval(f"Number {n:03}", timeout=9000.0 + n, **terms) for n in range(count)]
+
+
+async def test_show_more_keeps_the_search_and_shows_where_there_is_more(at_work: Page, ravi: User) -> None:
+    await in_database(many, 60, assignees=[ravi])
+    await in_database(many, 5, requester=ravi, assignees=[await in_database(make.user)])
+    await opened("The printer", assignees=[ravi])
+    more = at_work.get_by_role("link", name="Show more")
+    await at_work.reload()
+    await live(at_work)
+    assert (await at_work.title()).startswith("(61) ")
+    await expect(at_work.get_by_label("Whose requests")).to_contain_text("All I may see (66)")
+    await expect(at_work.get_by_label("Whose requests")).to_contain_text("For me (61)")
+    search = at_work.get_by_label("Search requests")
+    await search.fill("printer")
+    await expect(at_work.locator("#rows li")).to_have_count(1)
+    await expect(more).to_be_hidden()
+    await search.fill("Number")
+    await expect(at_work.locator("#rows li")).to_have_count(50)
+    await more.click()
+    await expect(at_work.locator("#rows li")).to_have_count(65)
+    await expect(more).to_be_hidden()
+    await expect(at_work).to_have_url(re.compile(r"/\?limit=200&q=Number$"))
+    await expect(at_work.locator("#rows li:nth-child(51) a")).to_be_focused()
+    await opened("Number 999", assignees=[ravi])
+    await expect(at_work.locator("#rows li")).to_have_count(66)
+    assert (await at_work.title()).startswith("(62) ")
+    await search.fill("")
+    await expect(at_work.locator("#rows li")).to_have_count(67)
+    await at_work.goto(at_work.url.split("?")[0])
+    await search.fill("printer")
+    await expect(at_work.locator("#rows li")).to_have_count(1)
+    await search.fill("")
+    await expect(at_work.locator("#rows li")).to_have_count(50)
+    await expect(more).to_be_visible()
+
+
+async def test_a_request_opened_by_its_address_is_in_the_list(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """Wherever it stands, and closed ones, too; it stays there while the list changes."""
+    requests = await in_database(many, 60, assignees=[ravi])
+    closed = await opened("Closed", assignees=[ravi])
+    await deciding.adecide(make.actor(ravi), closed, "approve")
+    for request, title in ((requests[58], "Number 058"), (closed, "Closed")):
+        await at_work.goto(f"{server.url}/requests/{request}/")
+        await live(at_work)
+        await expect(row(at_work, title).locator("a")).to_have_attribute("aria-current", "true")
+        await opened(f"Beside {title}", assignees=[ravi], timeout=600)
+        await expect(row(at_work, f"Beside {title}")).to_be_visible()
+        await expect(row(at_work, title).first).to_be_attached()
+    await at_work.goto(f"{server.url}/requests/{requests[58]}/?q=nothing")
+    await expect(at_work.locator("#rows li")).to_have_count(0)
 
 
 @both_databases

@@ -5,11 +5,13 @@ import { serverSays, tellLocalTimes } from "./clock.js";
 import { fragment, leftForLogin, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
-const MOST_IDS = 50, RETRY = 5000;
+const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000;
+const list = document.querySelector(".list");
 const rows = document.querySelector("#rows");
 const detail = document.querySelector("#detail");
 const scroller = rows.closest(".scroll");
 const filters = document.querySelector(".filters");
+const { limit } = filters.elements;
 const wide = matchMedia("(min-width: 56.01rem)");
 
 document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => target === detail && showSelected());
@@ -21,6 +23,12 @@ filters.addEventListener("submit", (event) => (event.preventDefault(), filter())
 filters.addEventListener("change", () => filter());
 filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
 filters.querySelector("button").hidden = true;
+list.addEventListener("click", (event) => {
+  const further = event.target.closest("[data-part=more] a");
+  if (!further || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  showMore(further.dataset.limit);
+});
 
 function move(by) {
   const links = [...rows.querySelectorAll("a")];
@@ -60,34 +68,53 @@ function heard({ type, data }) {
 
 const look = together(async (ids) => {
   if (ids.length > MOST_IDS) return refresh();
-  const query = search();
-  for (const id of ids) query.append("id", id);
-  const fresh = await fragment(`/rows/?${query}`);
-  if (!fresh) return setTimeout(() => look(...ids), RETRY);
-  const shown = [...fresh.children];
-  shown.forEach(place);
-  // What is not among them may no longer be seen here.
-  for (const id of ids) if (!shown.some((row) => row.id === `row-${id}`)) rowOf(id)?.remove();
+  await lookAt(ids);
   settle();
   if (ids.includes(selected())) refreshDetail();
 });
 
-async function refresh() {
-  const fresh = await fragment(`/rows/?${search()}`);
-  if (!fresh) return setTimeout(refresh, RETRY);
-  const shown = new Set([...fresh.children].map((row) => row.id));
-  [...fresh.children].forEach(place);
-  const gone = [...rows.querySelectorAll("li:not(.closed)")].filter((row) => !shown.has(row.id));
-  if (gone.length) look(...gone.map((row) => row.id.slice(4)));
-  settle();
+async function lookAt(ids) {
+  const shown = await ask(ids);
+  if (!shown) return setTimeout(() => look(...ids), RETRY);
+  shown.forEach(place);
+  // What is not among them may no longer be seen here.
+  for (const id of ids) if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
 }
 
-// After each connection: what came or went while nobody was listening.
-function compare(pending) {
-  const known = [...rows.querySelectorAll("li:not(.closed)")].map((row) => row.id.slice(4));
-  const changed = pending.filter((id) => !rowOf(id)).concat(known.filter((id) => !pending.includes(id)));
-  if (changed.length) look(...changed);
+async function refresh() {
+  const shown = await ask();
+  if (!shown) return setTimeout(refresh, RETRY);
+  shown.forEach(place);
+  const there = new Set(shown.map(idOf));
+  const gone = waiting().filter((id) => !there.has(id));
+  while (gone.length) await lookAt(gone.splice(0, MOST_IDS));
+  settle();
   if (selected()) refreshDetail();
+}
+
+// What the server says now: counts, whether there is more, and the rows, or those of these ids alone.
+async function ask(ids = []) {
+  const query = search();
+  query.set("shown", rows.children.length);
+  if (selected()) query.set("open", selected());
+  for (const id of ids) query.append("id", id);
+  const fresh = await fragment(`/rows/?${query}`);
+  if (!fresh) return null;
+  mergeParts(fresh, list);
+  return [...fresh.querySelector("#rows").children];
+}
+
+// A snapshot has the first of all that waits, in the order of the list. Where that is what is shown here,
+// nothing came or went while nobody was listening.
+function compare(pending) {
+  const shown = waiting();
+  const common = Math.min(pending.length, shown.length);
+  const first = new Set(pending.slice(0, common));
+  const same = shown.slice(0, common).every((id) => first.has(id));
+  const nothingMissing = pending.length === common || shown.length >= limit.value;
+  const nothingGone = shown.length === common || pending.length >= SNAPSHOT;
+  if (filtered() || !same || !nothingMissing || !nothingGone) refresh();
+  else if (selected()) refreshDetail();
 }
 
 const filterSoon = together(() => filter(), 250);
@@ -95,20 +122,30 @@ const filterSoon = together(() => filter(), 250);
 async function filter() {
   const query = search().toString();
   history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
-  const fresh = await fragment(`/rows/?${query}`);
+  const fresh = await ask();
   if (!fresh || query !== search().toString()) return;
-  rows.replaceChildren(...fresh.children);
+  rows.replaceChildren(...fresh);
   window.htmx.process(rows);
   settle();
   announce(`${rows.children.length} shown.`);
+}
+
+async function showMore(most) {
+  const before = rows.children.length;
+  limit.value = most;
+  limit.disabled = false;
+  await filter();
+  rows.children[before]?.querySelector("a").focus({ preventScroll: true });
 }
 
 function search() {
   return new URLSearchParams([...new FormData(filters)].filter(([, value]) => value));
 }
 
+const filtered = () => [...search().keys()].some((name) => name !== "limit");
+
 function place(row) {
-  const old = rowOf(row.id.slice(4));
+  const old = rowOf(idOf(row));
   if (old) return replace(old, row);
   if (row.classList.contains("closed")) return;
   const after = [...rows.children].find((other) => other.dataset.order > row.dataset.order);
@@ -144,17 +181,19 @@ async function refreshDetail() {
 }
 
 function settle() {
-  const filtered = search().size > 0;
-  document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered;
-  document.querySelector("#empty").hidden = rows.children.length > 0 || filtered;
+  document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered();
+  document.querySelector("#empty").hidden = rows.children.length > 0 || filtered();
   tellLocalTimes(rows);
   markSelected();
 }
 
+// By the server's counts: the list may show a part.
 function nameThePage() {
-  const waiting = rows.querySelectorAll("li:not(.closed)").length;
+  const [mine, seen] = ["mine", "seen"].map((name) => list.querySelector(`.${name}`).textContent);
+  filters.elements.show.options[0].text = `All I may see (${seen})`;
+  filters.elements.show.options[1].text = `For me (${mine})`;
   const name = (location.pathname !== "/" && detail.querySelector("h1")?.textContent) || "Inbox";
-  document.title = `${waiting ? `(${waiting}) ` : ""}${name} · Sayso`;
+  document.title = `${mine === "0" ? "" : `(${mine}) `}${name} · Sayso`;
 }
 
 function showSelected() {
@@ -174,6 +213,8 @@ function markSelected() {
 }
 
 const rowOf = (id) => document.getElementById(`row-${id}`);
+const idOf = (row) => row.id.slice(4);
+const waiting = () => [...rows.querySelectorAll("li:not(.closed)")].map(idOf);
 const selected = () => detail.querySelector("article")?.dataset.id;
 
 markSelected();

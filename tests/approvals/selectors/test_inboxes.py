@@ -81,6 +81,25 @@ class TestInbox:
             assert selectors.inbox(person.pk, mine=True, limit=limit) == expected[:limit]
 
 
+@pytest.mark.usefixtures("requests", "assigned")
+@pytest.mark.parametrize("most", [3, 1000])
+def test_what_waits_is_counted_up_to_a_bound(
+    people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once, however many reasons there are to see it."""
+    monkeypatch.setattr(inboxes, "COUNTED", most)
+    for person in people:
+        waiting = selectors.waiting_for(person.pk)
+        assert waiting.seen == min(len(selectors.inbox(person.pk)), most)
+        assert waiting.mine == min(len(selectors.inbox(person.pk, mine=True)), most)
+
+
+def test_for_whom_is_not_active_nothing_waits() -> None:
+    gone = make.reviewer(is_active=False)
+    make.approval()
+    assert selectors.waiting_for(gone.pk) == selectors.Waiting(seen=0, mine=0)
+
+
 def test_assignments_are_pending_as_long_as_their_request() -> None:
     """Whatever closes it, alone or among others, known to have assignees or not."""
     ravi = make.user()

@@ -17,6 +17,9 @@ from approvals.commands import Actor
 from approvals.database import database_now
 from approvals.exceptions import Busy
 from approvals.lifecycle import Outcome
+from approvals.selectors import inboxes
+from approvals.templatetags import sayso
+from approvals.web import filters
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -165,6 +168,55 @@ class TestInbox:
         assert len(titles(first)) == 50
         assert "?kind=approval&amp;limit=200" in first.content.decode()
         assert len(titles(client.get("/?kind=approval&limit=200"))) == 51
+
+    def test_no_more_is_offered_than_a_page_shows(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(filters, "LONGEST_PAGE", 50)
+        for number in range(51):
+            make.approval(f"Number {number}", assignees=[ravi])
+        for path in ("/", "/rows/"):
+            html = client.get(path).content.decode()
+            assert "Show more" not in html
+            assert "These are the first 50. Search to find others." in html
+
+    def test_the_server_counts_whatever_is_shown(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            make.approval(f"Number {number}", assignees=[ravi])
+        make.approval("Asked", requester=ravi, assignees=[make.user()])
+        for path in ("/", "/?q=nothing", "/?show=mine"):
+            html = client.get(path).content.decode()
+            assert "<title>(3) Inbox" in html
+            assert "All I may see (4)" in html
+            assert "For me (3)" in html
+        counts = '<data class="mine">3</data> <data class="seen">4</data>'
+        assert counts in client.get("/rows/?q=nothing").content.decode()
+        for module in (inboxes, sayso):
+            monkeypatch.setattr(module, "COUNTED", 3)
+        assert "For me (2+)" in client.get("/").content.decode()
+
+    def test_what_is_open_stays_in_the_list_unless_it_is_filtered(self, client: Client, ravi: User) -> None:
+        for number in range(60):
+            make.approval(f"Number {number}", assignees=[ravi])
+        beyond, foreign = make.approval("Beyond", assignees=[ravi]), make.approval(assignees=[make.user()])
+        assert titles(client.get(page(beyond)))[50:] == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond}))[50:] == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond, "id": beyond})) == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond, "q": "nothing"})) == []
+        for nothing in (foreign, "nonsense", str(uuid4())):
+            assert len(titles(client.get("/rows/", {"open": nothing}))) == 50
+        deciding.decide(make.actor(ravi), beyond, "approve")
+        assert titles(client.get(page(beyond))).count("Beyond") == 1
+
+    def test_what_arrived_since_the_page_was_loaded_is_part_of_its_list(
+        self, client: Client, ravi: User
+    ) -> None:
+        for number in range(60):
+            make.approval(f"Number {number}", assignees=[ravi])
+        assert len(titles(client.get("/rows/?shown=57"))) == 57
+        assert len(titles(client.get("/rows/?shown=nonsense"))) == 50
 
     def test_an_inbox_takes_the_same_queries_however_long_it_is(self, client: Client, ravi: User) -> None:
         def queries() -> int:
