@@ -80,7 +80,7 @@ class OpenRequest:
     details: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     editable: bool | dict[str, Any] = False
-    choices: list[str] | None = None
+    choices: list[str] | dict[str, str] | None = None
     multiple: bool = False
     schema: dict[str, Any] | None = None
     requester_id: int | None = None

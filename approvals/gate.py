@@ -26,7 +26,7 @@ from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
 from approvals.payloads import checked_json, checked_text, seconds
 from approvals.permissions import Audience
 from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
-from approvals.schemas import check_against, check_choice, check_choices, check_schema
+from approvals.schemas import Choices, check_against, check_choice, check_choices, check_schema
 from approvals.waiting.room import waiting_room
 from approvals.webhooks.targets import checked_callback_url
 
@@ -93,8 +93,8 @@ class ApprovalTerms(Terms, total=False):
 
 
 class ClarificationTerms(Terms, total=False):
-    choices: Collection[str] | None
-    """Options to pick from."""
+    choices: Collection[str] | Mapping[str, str] | None
+    """Options to pick from; as a dict, with the label that people read for each value."""
     multiple: bool
     """True: any number of the choices; the answer is a list."""
     schema: dict[str, Any] | None
@@ -296,7 +296,7 @@ def _approval(
 def _clarification(
     title: str,
     *,
-    choices: Collection[str] | None = None,
+    choices: Collection[str] | Mapping[str, str] | None = None,
     multiple: bool = False,
     schema: dict[str, Any] | None = None,
     default: Any = OMITTED,
@@ -456,14 +456,15 @@ def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | 
     return editable if isinstance(editable, bool) else check_schema(editable, "editable")
 
 
-def _options(choices: Collection[str], multiple: bool) -> list[str]:
+def _options(choices: Collection[str], multiple: bool) -> Choices:
     if isinstance(choices, str) or not isinstance(choices, Collection):
-        raise InvalidRequest("choices must be a list of texts.", field="choices")
-    return check_choices(list(choices), multiple, "choices")
+        raise InvalidRequest("choices must be a list of texts, or a dict of labels.", field="choices")
+    given = choices if isinstance(choices, Mapping) else list(choices)
+    return check_choices(given, multiple, "choices")
 
 
 def _default_answer(
-    options: list[str] | None, multiple: bool, schema: dict[str, Any] | None, default: Any
+    options: Choices | None, multiple: bool, schema: dict[str, Any] | None, default: Any
 ) -> Any:
     if default is OMITTED:
         return DEFAULT_ANSWER if options is None and schema is None else None

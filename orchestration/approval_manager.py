@@ -143,10 +143,24 @@ def steps_schema(agents: Collection[str] = (), *, fewest: int = 1) -> dict[str, 
     }
 
 
+def steps_form(agents: Collection[str]) -> dict[str, Any]:
+    """The schema of a plan's steps with the words that a form shows for them."""
+    schema = steps_schema(agents)
+    step = schema["items"]
+    words = {
+        "agent": {"description": "Who does it."},
+        "action": {"description": "What is to be done, in the agent's words: run, GET, a question."},
+        "arguments": {"description": "What the agent needs to know, as a JSON object."},
+        "approval": {"title": "Ask once more right before it is done"},
+    }
+    described = {name: {**rule, **words[name]} for name, rule in step["properties"].items()}
+    return {**schema, "items": {**step, "title": "Step", "properties": described}}
+
+
 def _plan_schema(task: str, team: Team) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"task": {"const": task}, "steps": steps_schema(team)},
+        "properties": {"task": {"const": task}, "steps": steps_form(team)},
         "required": ["task", "steps"],
         "additionalProperties": False,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -45,7 +45,7 @@ class ProxyAgent:
         question: str,
         *,
         details: str = "",
-        choices: Collection[str] | None = None,
+        choices: Collection[str] | Mapping[str, str] | None = None,
         multiple: bool = False,
         schema: dict[str, Any] | None = None,
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the person's, not this call's

@@ -125,7 +125,7 @@ class Run:
         self,
         title: str,
         *,
-        choices: Collection[str] | None = None,
+        choices: Collection[str] | Mapping[str, str] | None = None,
         multiple: bool = False,
         schema: dict[str, Any] | None = None,
         default: Any = OMITTED,
@@ -140,7 +140,7 @@ class Run:
         `keep_open` is as for `approve`.
         """
         terms = {
-            "choices": choices if choices is None else list(choices),
+            "choices": _plain_choices(choices),
             "multiple": multiple,
             "schema": schema,
             "default": default,
@@ -382,6 +382,13 @@ def _check_speaker(agent: str) -> None:
 def _because(outcome: Outcome) -> str:
     by = f" by {outcome.decided_by}" if outcome.decided_by else ""
     return f"{by}: {outcome.comment}" if outcome.comment else by
+
+
+def _plain_choices(choices: Collection[str] | None) -> Any:
+    """With their labels, which belong to what an answer means."""
+    if choices is None:
+        return None
+    return dict(choices) if isinstance(choices, Mapping) else list(choices)
 
 
 def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:

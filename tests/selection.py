@@ -27,7 +27,7 @@ from tests.stacks import STACKS, WITH_WORKERS
 
 REST = "not processes"
 # Who asks for one of these starts a process of ours.
-PROCESS_FIXTURES = {"manage", "serve", "server", "chromium", "browser", "page"}
+PROCESS_FIXTURES = {"manage", "serve", "chromium"}
 
 LOCKS = pytest.StashKey[Path]()
 LEFT_OUT = pytest.StashKey[dict[str, int]]()

@@ -31,7 +31,7 @@ def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[Moment
     names = _group_names(trail)
     return [
         Moment(
-            line=in_words(entry, asked.required),
+            line=in_words(entry, asked.required, choices=asked.choices),
             allowed_by=_allowed(entry.allowed_by, names),
             policy=policy_in_words(entry.policy) if entry.event in TELLING else "",
         )

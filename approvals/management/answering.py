@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from approvals.management.json_option import json_from
+from approvals.schemas import Choices, labelled
 
 _SIMPLE_TYPES = {"string", "integer", "number", "boolean"}
 _SIMPLE_KEYWORDS = {
@@ -28,24 +29,33 @@ def answer_from(text: str, request: Mapping[str, Any]) -> Any:
     """The answer in one text, as commands take it."""
     if request["schema"] is not None:
         return _structured(text, request["schema"])
-    if request["choices"] is not None and request["multiple"]:
-        return _several(text)
+    if request["choices"] is not None:
+        values = {label: value for value, label in labelled(request["choices"]).items()}
+        text = values.get(text, text) if text not in values.values() else text
+        return _several(text) if request["multiple"] else text
     return text
 
 
-def labels(choices: Sequence[str]) -> list[str]:
-    """What to type for each choice; never what could be the text of another one."""
-    numeric = any(choice.strip().lstrip("#").isdigit() for choice in choices)
-    return [f"#{number}" if numeric else str(number) for number in range(1, len(choices) + 1)]
+def numbers(choices: Choices) -> list[str]:
+    """What to type for each choice; never what could be the text or the label of another one."""
+    options = labelled(choices)
+    texts = [*options, *options.values()]
+    numeric = any(text.strip().lstrip("#").isdigit() for text in texts)
+    return [f"#{number}" if numeric else str(number) for number in range(1, len(options) + 1)]
 
 
-def typed_choices(text: str, choices: Sequence[str]) -> list[str]:
-    """The choices named by label, range of labels, `all`, `none`, or the exact text of one; or ValueError."""
-    if text in choices:
+def typed_choices(text: str, offered: Choices) -> list[str]:
+    """The choices named by number, range of numbers, `all`, `none`, the exact text of one, or its label; or
+    ValueError."""
+    options = labelled(offered)
+    choices = list(options)
+    if text in options:
         return [text]
+    if exact := [value for value, label in options.items() if label == text]:
+        return exact
     if text.lower() in {"all", "none"}:
         return list(choices) if text.lower() == "all" else []
-    places = {label: place for place, label in enumerate(labels(choices))}
+    places = {number: place for place, number in enumerate(numbers(offered))}
     picked: set[int] = set()
     for part in text.replace(",", " ").split():
         first, _, last = part.partition("-")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from approvals import deciding
@@ -11,7 +11,7 @@ from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, To
 from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.management.answering import (
     flat_properties,
-    labels,
+    numbers,
     options_of,
     typed_choices,
     typed_property,
@@ -20,6 +20,7 @@ from approvals.management.json_option import json_from, json_object_from
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
 from approvals.management.wording import facts, refusal
+from approvals.schemas import Choices, labelled
 
 _YES = {"a", "approve", "y", "yes"}
 _NO = {"r", "reject", "n", "no"}
@@ -106,8 +107,9 @@ class Questions:
             return await self._structure(request["schema"])
         return await self._text()
 
-    async def _choice(self, choices: Sequence[str], *, several: bool) -> Any:
-        self._screen.table(("", ""), list(zip(labels(choices), choices, strict=True)))
+    async def _choice(self, choices: Choices, *, several: bool) -> Any:
+        offered = labelled(choices).values()
+        self._screen.table(("", ""), list(zip(numbers(choices), offered, strict=True)))
         question = "Numbers, such as 1,3-5, or all, or none:" if several else "Number:"
         while True:
             try:

@@ -5,7 +5,7 @@ Whoever writes a schema, whoever answers it: nothing is fetched, no pattern back
 
 from __future__ import annotations
 
-from approvals.schemas.choices import check_choice, check_choices
+from approvals.schemas.choices import Choices, check_choice, check_choices, labelled
 from approvals.schemas.fitting import check_against, check_schema
 
-__all__ = ["check_against", "check_choice", "check_choices", "check_schema"]
+__all__ = ["Choices", "check_against", "check_choice", "check_choices", "check_schema", "labelled"]

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
-from approvals.payloads import FlawError, checked_text
+from approvals.payloads import FlawError, checked_text, spot
 from approvals.schemas.words import brief
 
 COUNT_LIMIT = 200
 LENGTH_LIMIT = 200
 
+Choices: TypeAlias = list[str] | dict[str, str]
+"""Values, or values with what people read instead of each."""
 
-def check_choices(choices: object, multiple: object, field: str = "choices") -> list[str]:
-    """The choices as a list: 1 to 200 different lines of text, none empty."""
+
+def labelled(choices: Choices) -> dict[str, str]:
+    """The label of each choice, in the order in which they are offered; its own text where it has none."""
+    return dict(choices) if isinstance(choices, Mapping) else {choice: choice for choice in choices}
+
+
+def check_choices(choices: object, multiple: object, field: str = "choices") -> Choices:
+    """The choices as a list: 1 to 200 different lines of text, none empty. As a dict where they have labels:
+    those, too, are lines that differ, for whoever answers sees nothing else."""
     if not isinstance(multiple, bool):
         raise FlawError("must be true or false").as_error("multiple", InvalidRequest)
-    if not isinstance(choices, list | tuple) or not 1 <= len(choices) <= COUNT_LIMIT:
+    if not isinstance(choices, list | tuple | Mapping) or not 1 <= len(choices) <= COUNT_LIMIT:
         raise FlawError(f"must be a list of 1 to {COUNT_LIMIT} choices").as_error(field, InvalidRequest)
+    values = _distinct([([index], choice) for index, choice in enumerate(choices)], field)
+    if not isinstance(choices, Mapping):
+        return values
+    labels = _distinct([([value], choices[value]) for value in choices], field)
+    return dict(zip(values, labels, strict=True))
+
+
+def _distinct(texts: list[tuple[list[str | int], object]], field: str) -> list[str]:
+    """The texts, checked, with the path that names each in an error."""
     checked: dict[str, None] = {}
-    for index, choice in enumerate(choices):
-        text = checked_text(
-            choice, f"{field}[{index}]", max_length=LENGTH_LIMIT, required=True, one_line=True
-        )
+    for path, value in texts:
+        text = checked_text(value, spot(field, path), max_length=LENGTH_LIMIT, required=True, one_line=True)
         if text in checked:
-            raise FlawError(f"repeats {brief(text)}", [index]).as_error(field, InvalidRequest)
+            raise FlawError(f"repeats {brief(text)}", path).as_error(field, InvalidRequest)
         checked[text] = None
     return list(checked)
 
 
 def check_choice(
-    choices: list[str],
+    choices: Choices,
     multiple: bool,
     answer: object,
     field: str = "answer",
@@ -44,7 +63,7 @@ def check_choice(
         raise flaw.as_error(field, error) from None
 
 
-def _one(choices: list[str], answer: object) -> str:
+def _one(choices: Choices, answer: object) -> str:
     if not isinstance(answer, str):
         raise FlawError("must be one of the choices")
     if answer not in choices:
@@ -52,7 +71,7 @@ def _one(choices: list[str], answer: object) -> str:
     return str.__str__(answer)
 
 
-def _several(choices: list[str], answer: object) -> list[str]:
+def _several(choices: Choices, answer: object) -> list[str]:
     if not isinstance(answer, list | tuple):
         raise FlawError("must be a list of choices")
     picked: set[str] = set()
@@ -64,7 +83,7 @@ def _several(choices: list[str], answer: object) -> list[str]:
     return [choice for choice in choices if choice in picked]
 
 
-def _picked(choices: list[str], answer: object, index: int) -> str:
+def _picked(choices: Choices, answer: object, index: int) -> str:
     try:
         return _one(choices, answer)
     except FlawError as flaw:

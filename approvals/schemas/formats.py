@@ -10,9 +10,12 @@ from jsonschema import FormatChecker
 
 FORMATS = FormatChecker(formats=("date", "ipv4", "ipv6", "uuid"))
 
-_TIME = r"\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})"
-_RFC3339_TIME = re.compile(_TIME, re.ASCII)
-_RFC3339_DATE_TIME = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_TIME}", re.ASCII)
+_CLOCK = r"\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
+_ZONE = r"Z|[+-]\d{2}:\d{2}"
+# RFC 3339, but for what producers call by its names and then forbid by a pattern: zod leaves the seconds out
+# where only minutes are wanted, and up to 4.1 the offset of a time of day.
+_TIME_OF_DAY = re.compile(rf"{_CLOCK}({_ZONE})?", re.ASCII)
+_RFC3339_DATE_TIME = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}({_ZONE})", re.ASCII)
 
 
 @FORMATS.checks("date-time", raises=ValueError)
@@ -28,7 +31,7 @@ def is_time(value: object) -> bool:
     if not isinstance(value, str):
         return True
     text = str.__str__(value).upper()
-    return bool(_RFC3339_TIME.fullmatch(text)) and time.fromisoformat(text) is not None
+    return bool(_TIME_OF_DAY.fullmatch(text)) and time.fromisoformat(text) is not None
 
 
 @FORMATS.checks("email")

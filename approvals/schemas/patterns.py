@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import re2
 
 from approvals.payloads import FlawError
+from approvals.schemas.linear import linear
 
 MEMORY_LIMIT = 2**21
 """Bytes for one pattern's program and automaton."""
@@ -17,21 +20,29 @@ class Pattern:
     """One compiled pattern; `found_in` searches, as JSON Schema wants, and is not anchored."""
 
     def __init__(self, text: str) -> None:
-        try:
-            self._regexp = re2.compile(text, _options())
-        except re2.error as error:
-            reason = error.args[0].decode(errors="replace")
-            raise FlawError(
-                f"is no pattern that runs in linear time ({reason}): RE2 has neither look-around nor "
-                "back-references"
-            ) from None
-        self.size: int = max(self._regexp.programsize, self._regexp.reverseprogramsize)
+        rewritten = linear(text)
+        self._wanted = [_compiled(part) for part in rewritten.wanted]
+        self._unwanted = [_compiled(part) for part in rewritten.unwanted]
+        parts = [*self._wanted, *self._unwanted]
+        self.size: int = sum(max(part.programsize, part.reverseprogramsize) for part in parts)
 
     def price(self, text: str) -> int:
         return 1 + len(text) * self.size // STEPS_PER_UNIT
 
     def found_in(self, text: str) -> bool:
-        return self._regexp.search(text) is not None
+        found = all(part.search(text) is not None for part in self._wanted)
+        return found and not any(part.search(text) is not None for part in self._unwanted)
+
+
+def _compiled(text: str) -> Any:
+    try:
+        return re2.compile(text, _options())
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace")
+        raise FlawError(
+            f"is no pattern that runs in linear time ({reason}): RE2 has no back-references, and look-ahead "
+            "is known right after ^ only"
+        ) from None
 
 
 def _options() -> re2.Options:

@@ -60,6 +60,11 @@ def shown(value: Any) -> SafeString:
 
 
 @register.filter
+def labelled(answer: Any, choices: Any) -> Any:
+    return words.with_labels(answer, choices)
+
+
+@register.filter
 def visible(text: str) -> SafeString:
     return values.visible(text)
 

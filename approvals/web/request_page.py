@@ -67,7 +67,7 @@ class RequestPage:
             "arguments": outcome.arguments,
             "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
             "edits": _edits(asked),
-            "trail": [in_words(entry, asked.required, requester) for entry in self.trail],
+            "trail": [in_words(entry, asked.required, requester, asked.choices) for entry in self.trail],
             "withdraw_form": self._withdraw_form(),
             **(self._forms() if self.act == "decide" else {}),
         }

@@ -110,6 +110,8 @@ def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 def _decided(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
+    if form.rearranged:
+        return _shown(request, asked, form=form)
     if not form.is_valid():
         return _shown(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     if isinstance(form, DecisionForm):

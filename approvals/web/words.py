@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,22 @@ def if_nobody_decides(asked: Any) -> str:
     return "This answer is taken when the time is up:"
 
 
-def in_words(entry: TimelineEntry, required: int, requester: str | None = None) -> Line:
+def with_labels(answer: Any, choices: Any) -> Any:
+    """What was picked as people read it, `Europe (eu)`, where the choices have labels."""
+    if isinstance(answer, list):
+        return [with_labels(one, choices) for one in answer]
+    if not isinstance(choices, Mapping) or not isinstance(answer, str) or answer not in choices:
+        return answer
+    return f"{choices[answer]} ({answer})"
+
+
+def in_words(entry: TimelineEntry, required: int, requester: str | None = None, choices: Any = None) -> Line:
     """`required`: how many approvals the request needs; `requester`: for whom a program asked."""
     said = entry.content or {}
     if entry.event == "opened" and entry.actor is None and requester:
         return Line(entry=entry, text=f"Asked for {requester}")
     who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
-    return Line(entry=entry, text=_sentence(entry, who, said, required), said=_said(said))
+    return Line(entry=entry, text=_sentence(entry, who, said, required), said=_said(said, choices))
 
 
 def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
@@ -126,9 +135,9 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
-def _said(said: dict[str, Any]) -> Any:
+def _said(said: dict[str, Any], choices: Any) -> Any:
     if "answer" in said and "code" not in said:
-        return said["answer"]
+        return with_labels(said["answer"], choices)
     return said.get("comment") or said.get("reason") or None
 
 

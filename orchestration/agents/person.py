@@ -17,7 +17,7 @@ class Question(Arguments):
     """`assignees` are names of users and groups, without any: whoever owns the run. `timeout` in seconds."""
 
     details: str = ""
-    choices: list[str] | None = None
+    choices: list[str] | dict[str, str] | None = None
     multiple: bool = False
     form: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     assignees: list[str] | None = None

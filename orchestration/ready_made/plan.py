@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from orchestration.approval_manager import HumanApprovalManager, check_steps, flaw_of, steps_schema
+from orchestration.approval_manager import (
+    HumanApprovalManager,
+    check_steps,
+    flaw_of,
+    steps_form,
+    steps_schema,
+)
 from orchestration.catalog import agents, orchestration
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
@@ -18,8 +24,15 @@ def check_plan(given: Mapping[str, Any]) -> None:
     check_steps(plan_from(given, team := agents()), team)
 
 
+class _Steps:
+    """How steps are described to people and programs; `check_plan` sees to them."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return steps_form(agents())
+
+
 @orchestration("plan", check=check_plan)
-async def plan(run: Run, *, task: str, steps: list[dict[str, Any]]) -> str:
+async def plan(run: Run, *, task: str, steps: Annotated[list[dict[str, Any]], _Steps()]) -> str:
     """Have a plan approved, then carry out its steps, one after the other.
 
     A step with `"approval": true` asks once more, right before it is done; `http` (but for GET and HEAD) and

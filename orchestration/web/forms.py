@@ -1,4 +1,4 @@
-"""The form that starts a run: a field for each of an orchestration's own, or JSON where one is not plain."""
+"""The form that starts a run: the fields that its orchestration takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import uuid4
 from django import forms
 
 from approvals.forms import PlainForm
-from approvals.json_fields import SchemaFields
 from orchestration.catalog import Orchestration
 from orchestration.exceptions import InvalidInput, OrchestrationError
 
@@ -23,18 +22,14 @@ class StartForm(PlainForm):
 
     def __init__(self, orchestration: Orchestration, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, initial={"key": f"page-{uuid4()}"})
-        self._input = SchemaFields(orchestration.input_schema, INPUT) if orchestration.fields else None
-        if self._input is not None:
-            self.fields.update(self._input.fields)
-            if not self._input.generated:
-                known = ", ".join(f"{name} ({kind})" for name, kind in orchestration.fields.items())
-                self.fields[INPUT].label = "Input, as a JSON object"
-                self.fields[INPUT].help_text = f"Its members: {known}."
+        if orchestration.fields:
+            self.add_structure(orchestration.input_schema, INPUT, label="The input")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        self.forgive_inactive()
         if not self.errors:
-            cleaned[INPUT] = {} if self._input is None else self._input.value(cleaned)
+            cleaned[INPUT] = {} if self.structure is None else self.structure.value(cleaned)
         return cleaned
 
     def not_started(self, error: OrchestrationError) -> None:
@@ -43,5 +38,5 @@ class StartForm(PlainForm):
             self.add_error(None, error.detail)
             return
         for path, message in error.errors:
-            field = self._field_at_fault(f"{INPUT}.{path}")
-            self.add_error(field, message if field == f"{INPUT}.{path}" else f"{path}: {message}")
+            spot = INPUT if path == INPUT else f"{INPUT}.{path}"
+            self.add_error(*self.fault(spot, message.removeprefix(f"{path}: "), ": "))

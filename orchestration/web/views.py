@@ -110,7 +110,7 @@ def start(request: HttpRequest) -> HttpResponse:
             form.not_started(error)
         else:
             return HttpResponseRedirect(reverse("run", args=[run_id]), status=HTTPStatus.SEE_OTHER)
-    refused = form is not None and form.is_bound
+    refused = form is not None and form.is_bound and not form.rearranged
     return render(
         request,
         "orchestration/start.html",

@@ -18,8 +18,9 @@ from approvals import gate, selectors, tokens
 from approvals.lifecycle import Outcome, Status
 from approvals.management import people
 from approvals.management.answering import (
+    answer_from,
     flat_properties,
-    labels,
+    numbers,
     options_of,
     typed_choices,
     typed_property,
@@ -307,7 +308,7 @@ class TestWords:
 
 
 class TestTypedAnswers:
-    CHOICES = ("old.log", "huge.iso", "notes")
+    CHOICES = ["old.log", "huge.iso", "notes"]
 
     @pytest.mark.parametrize(
         ("typed", "picked"),
@@ -317,7 +318,7 @@ class TestTypedAnswers:
             ("1-2", ["old.log", "huge.iso"]),
             ("3 1", ["old.log", "notes"]),
             ("notes", ["notes"]),
-            ("all", list(CHOICES)),
+            ("all", ["old.log", "huge.iso", "notes"]),
             ("none", []),
         ],
     )
@@ -330,10 +331,18 @@ class TestTypedAnswers:
             typed_choices(typed, self.CHOICES)
 
     def test_a_number_never_stands_for_another_number(self) -> None:
-        """Where choices are numbers themselves, their labels differ from all of them."""
-        assert labels(["3", "2", "1"]) == ["#1", "#2", "#3"]
+        """Where choices are numbers themselves, their numbers differ from all of them."""
+        assert numbers(["3", "2", "1"]) == ["#1", "#2", "#3"]
         assert typed_choices("3", ["3", "2", "1"]) == ["3"]
         assert typed_choices("#3", ["3", "2", "1"]) == ["1"]
+
+    def test_labels_are_offered_and_values_picked(self) -> None:
+        regions = {"eu": "Europe", "7": "Africa"}
+        assert numbers(regions) == ["#1", "#2"]
+        picked = [typed_choices(one, regions) for one in ("#1", "Africa", "eu", "7")]
+        assert picked == [["eu"], ["7"], ["eu"], ["7"]]
+        asked = {"schema": None, "choices": regions, "multiple": False}
+        assert [answer_from(one, asked) for one in ("Europe", "eu", "Asia")] == ["eu", "eu", "Asia"]
 
     def test_flat_forms_are_asked_field_by_field(self) -> None:
         flat = {"type": "object", "properties": {"count": {"type": "integer"}, "sure": {"type": "boolean"}}}

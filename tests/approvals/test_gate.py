@@ -125,6 +125,8 @@ class TestBadInput:
             ({"choices": ["a", "a"]}, "choices[1]"),
             ({"choices": ["a", ""]}, "choices[1]"),
             ({"choices": "abc"}, "choices"),
+            ({"choices": {"a": "A", "b": "A"}}, "choices.b"),
+            ({"choices": {"a": "A"}, "default": "A"}, "default"),
             ({"choices": ["a"], "schema": {}}, "schema"),
             ({"choices": ["a"], "default": "b"}, "default"),
             ({"schema": {"type": "nonsense"}}, "schema.type"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from approvals.exceptions import InvalidAnswer, InvalidRequest
-from approvals.schemas import check_against, check_choice, check_choices, check_schema
+from approvals.schemas import check_against, check_choice, check_choices, check_schema, labelled
 from approvals.schemas.dialects import dialect_of
 from approvals.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, PATTERNS_LIMIT, SUBSCHEMAS_LIMIT
 from approvals.schemas.evaluation import _OWN, _checker
@@ -72,13 +72,30 @@ def test_choices_come_back_as_a_list() -> None:
     assert len(check_choices([str(number) for number in range(200)], False)) == 200
 
 
+def test_choices_may_have_labels() -> None:
+    """They stay in their order; what is picked and on record is the value."""
+    choices = {"eu": "Europe", "af": "Africa"}
+    assert list(check_choices(choices, False).items()) == [("eu", "Europe"), ("af", "Africa")]  # type: ignore[union-attr]
+    assert check_choice(choices, False, "af") == "af"
+    assert check_choice(choices, True, ["af", "eu"]) == ["eu", "af"]
+    assert labelled(choices) == choices
+    assert labelled(["eu"]) == {"eu": "eu"}
+    with pytest.raises(InvalidAnswer):
+        check_choice(choices, False, "Europe")
+
+
 @pytest.mark.parametrize(
     ("choices", "field"),
     [
         ([], "choices"),
         (None, "choices"),
         ("yes", "choices"),
-        ({"yes": 1}, "choices"),
+        ({}, "choices"),
+        ({"yes": 1}, "choices.yes"),
+        ({1: "yes"}, "choices[0]"),
+        ({"a": ""}, "choices.a"),
+        ({"a": "A", "b": "A"}, "choices.b"),
+        ({"a": "x" * 201}, "choices.a"),
         ([str(number) for number in range(201)], "choices"),
         (["a", "b", "a"], "choices[2]"),
         (["a", ""], "choices[1]"),
@@ -355,10 +372,10 @@ def test_2019_09_knows_what_was_not_evaluated() -> None:
         ("date", ["2026-02-28", 5], ["2026-02-30", "2026-W01-1", "28.2.2026", "x" * 100_000]),
         (
             "date-time",
-            ["2026-02-28T10:00:00Z", "2026-02-28t10:00:00.123456789+02:00", None],
+            ["2026-02-28T10:00:00Z", "2026-02-28t10:00:00.123456789+02:00", "2026-02-28T10:00Z", None],
             ["2026-02-28T10:00:00", "2026-02-30T10:00:00Z", "2026-02-28T25:00:00Z", "now", "1" * 100_000],
         ),
-        ("time", ["10:00:00Z", "00:00:00-01:00", {}], ["10:00", "24:00:00Z", "10:00:00"]),
+        ("time", ["10:00:00Z", "00:00:00-01:00", "10:00:00", "10:00", {}], ["10", "24:00:00Z", "10:0"]),
         ("email", ["a@b.example", "ä@localhost", True], ["a", "@b", "a@", "a b@c", "a" * 100_000]),
         ("ipv4", ["127.0.0.1", 1], ["127.0.0.256", "::1", "." * 100_000]),
         ("ipv6", ["::1", 1], ["127.0.0.1", "::g", ":" * 100_000]),

@@ -76,6 +76,8 @@ class TestOneRequest:
         ada, grace = make.reviewer(), make.reviewer()
         asked = make.clarification(requester=ada, choices=["one", "two"])
         deciding.answer(make.actor(grace), asked, "two")
+        labelled = make.clarification(requester=ada, choices={"eu": "Europe", "af": "Africa"})
+        deciding.answer(make.actor(grace), labelled, "eu")
         withdrawn = make.approval(requester=ada)
         deciding.withdraw(make.actor(ada), withdrawn, "not needed")
         edited = make.approval(editable=True, arguments={"amount": 3.5})
@@ -86,8 +88,15 @@ class TestOneRequest:
         handed_on = make.approval(assignees=[ada], timeout=60)
         deciding.record_view(make.actor(ada), handed_on)
         deciding.reassign(make.actor(ada), handed_on, users=[grace.pk])
-        for request_id in (asked, withdrawn, edited, voted, handed_on, approved()):
+        for request_id in (asked, labelled, withdrawn, edited, voted, handed_on, approved()):
             assert verification.verify_request(UUID(str(request_id))) == []
+
+    def test_a_changed_label_is_named(self) -> None:
+        """What an answer means is on the trail as well."""
+        request_id = UUID(make.clarification(choices={"eu": "Europe", "af": "Africa"}))
+        deciding.answer(make.actor(make.reviewer()), request_id, "eu")
+        change_row(request_id, choices={"eu": "Africa", "af": "Europe"})
+        assert verification.verify_request(request_id) != []
 
     def test_content_is_gone_only_where_the_trail_says_that_it_was_removed(self) -> None:
         request_id = approved()

@@ -29,7 +29,8 @@ async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User) -
     @orchestration("runs_refund")
     async def refund(run: Run, *, order: int, amount: str) -> Any:
         outcome = await run.approve(f"Refund {amount}", arguments={"order": order, "amount": amount})
-        reason = await run.ask("Why?", choices=["duplicate", "damaged"])
+        labels = {"duplicate": "Delivered twice", "damaged": "Arrived broken"}
+        reason = await run.ask("Why?", choices=labels)
         await run.say("payments", f"Refunding because: {reason}")
         return await run.step("refund", lambda number: {"paid": number, "by": outcome.decided_by}, order)
 

@@ -1,6 +1,7 @@
 // Where a page comes alive. Without this it still works: links and forms do everything.
 
 import { startClock } from "./clock.js";
+import "./forms.js";
 import { startKeys } from "./keys.js";
 
 startClock();

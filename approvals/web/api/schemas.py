@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 from pydantic.config import JsonDict
 
 from approvals.deciding import COMMENT_LIMIT
@@ -144,13 +152,26 @@ class ApprovalQuestion(Question):
     )
 
 
+def _how_given(choices: object) -> str:
+    return "labelled" if isinstance(choices, dict) else "listed"
+
+
+Choices: TypeAlias = Annotated[
+    Annotated[list[str], Tag("listed")] | Annotated[dict[str, str], Tag("labelled")],
+    Discriminator(_how_given),
+]
+
+
 class ClarificationQuestion(Question):
     """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
 
     model_config = with_example(CLARIFICATION_QUESTION)
 
     kind: Literal["clarification"]
-    choices: list[str] | None = Field(default=None, description="Options to pick from.")
+    choices: Choices | None = Field(
+        default=None,
+        description="Options to pick from: values, or an object with the label that people read for each.",
+    )
     multiple: bool = Field(
         default=False, description="true: any number of the choices; the answer is a list."
     )

@@ -53,7 +53,7 @@ def _field_error(error: dict[str, Any]) -> tuple[str, str]:
     source, *steps = error["loc"]
     if error["type"].startswith("union_tag"):
         return _of_tag(error)
-    steps = _without_models(steps[1:] if source == "body" else steps)
+    steps = _without_tags(_without_models(steps[1:] if source == "body" else steps))
     if not steps:
         return "", "A body is required." if error["type"] == "missing" else "The body is a JSON object."
     if steps[-1] in _ALTERNATIVES and error["type"] != "extra_forbidden":
@@ -78,6 +78,12 @@ def _of_tag(error: dict[str, Any]) -> tuple[str, str]:
 def _without_models(steps: Sequence[Any]) -> Sequence[Any]:
     """The path as the body has it: without the kind of body that was tried."""
     return steps[1:] if len(steps) > 1 and steps[0] in set(Kind) else steps
+
+
+def _without_tags(steps: Sequence[Any]) -> Sequence[Any]:
+    """Without how the choices were given, as a list or with labels."""
+    tagged = len(steps) > 1 and steps[0] == "choices" and steps[1] in ("listed", "labelled")
+    return [steps[0], *steps[2:]] if tagged else steps
 
 
 def _rule(error: dict[str, Any]) -> str:

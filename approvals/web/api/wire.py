@@ -70,7 +70,9 @@ class RequestOnTheWire(BaseModel):
     editable: bool | dict[str, Any] = Field(
         description="May the approver change `arguments`? Or the JSON Schema that the changed ones must fit."
     )
-    choices: list[str] | None
+    choices: list[str] | dict[str, str] | None = Field(
+        description="Options to pick from: values, or each value with its label."
+    )
     multiple: bool
     json_schema: dict[str, Any] | None = Field(alias="schema")
     status: StatusName

@@ -22,6 +22,7 @@ from approvals.templatetags import sayso
 from approvals.web import filters
 from tests import factories as make
 from tests.marks import both_databases
+from tests.submissions import Page, post
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -383,7 +384,7 @@ class TestDeciding:
         )
         html = response.content.decode()
         assert response.status_code == 422
-        assert 'id="id_arguments-amount_error"' in html
+        assert 'id="id_arguments--amount_error"' in html
         assert 'value="lots"' in html
         assert outcome(request).status == "pending"
 
@@ -512,7 +513,7 @@ class TestAnswering:
         [
             ({"choices": ["A", "B"]}, {"answer": "C"}, "answer"),
             ({}, {"answer": ""}, "answer"),
-            ({"schema": AMOUNT}, {"answer.amount": "lots"}, "answer-amount"),
+            ({"schema": AMOUNT}, {"answer.amount": "lots"}, "answer--amount"),
             ({"schema": {"type": "array", "maxItems": 1}}, {"answer": "[1, 2]"}, "answer"),
             ({"schema": {"type": "array"}}, {"answer": "[1,"}, "answer"),
         ],
@@ -525,6 +526,57 @@ class TestAnswering:
         assert response.status_code == 422
         assert re.search(rf'id="id_{field}_error"|<fieldset[^>]*aria-invalid', response.content.decode())
         assert outcome(request).status == "pending"
+
+    def test_labels_are_picked_and_values_are_answered(self, client: Client, ravi: User) -> None:
+        """The page and its history show both."""
+        choices = {"eu": "Europe", "af": "Africa"}
+        request = make.clarification(assignees=[ravi], choices=choices, default="af", timeout=600)
+        shown = text(client.get(page(request)))
+        assert "Europe Africa" in shown
+        assert "This answer is taken when the time is up: Africa (af)" in shown
+        assert client.post(page(request), {"answer": "Europe"}).status_code == 422
+        assert client.post(page(request), {"answer": "eu"}).status_code == 303
+        assert outcome(request).answer == "eu"
+        assert text(client.get(page(request))).count("Europe (eu)") == 2
+
+    def test_a_row_is_added_and_removed_without_a_script(self, client: Client, ravi: User) -> None:
+        """What was typed stays; nothing is recorded, and nothing is said to be wrong, before it is sent."""
+        line = {
+            "type": "object",
+            "properties": {"sku": {"type": "string"}, "urgent": {"type": "boolean", "default": True}},
+            "required": ["sku"],
+        }
+        schema = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+        request = make.clarification(assignees=[ravi], schema=schema)
+        form = Page(client.get(page(request)).text, "comment")
+        response = post(client, page(request), form.press("more", "answer.lines"))
+        assert response.status_code == 200
+        form = Page(response.text, "comment").fill("answer.lines[0].sku", "A")
+        form = Page(post(client, page(request), form.press("more", "answer.lines")).text, "comment")
+        form.fill("answer.lines[1].sku", "B")
+        response = post(client, page(request), form.press("less", "answer.lines[0]"))
+        assert 'class="errors"' not in response.text
+        assert outcome(request).status == "pending"
+        assert post(client, page(request), Page(response.text, "comment").sent()).status_code == 303
+        assert outcome(request).answer == {"lines": [{"sku": "B", "urgent": True}]}
+
+    def test_an_error_names_the_label_once(self, client: Client, ravi: User) -> None:
+        """On the field at fault, in the row where it is, though rows were removed before it."""
+        line = {
+            "type": "object",
+            "properties": {"sku": {"title": "Article", "type": "string", "minLength": 3}},
+            "required": ["sku"],
+        }
+        schema = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+        request = make.clarification(assignees=[ravi], schema=schema)
+        data = {"answer.lines": ["3", "7"], "answer.lines[3].sku": "ABC", "answer.lines[7].sku": "A"}
+        response = client.post(page(request), data)
+        assert response.status_code == 422
+        (error,) = re.findall(r'<ul class="errors" id="([^"]+)" role="alert"><li>([^<]+)</li>', response.text)
+        assert error == (
+            "id_answer--lines-5b-7-5d---sku_error",
+            "Article must have at least 3 characters.",
+        )
 
     def test_the_default_is_named_before_the_time_is_up(self, client: Client, ravi: User) -> None:
         request = make.clarification(assignees=[ravi], choices=["A", "B"], default="B", timeout=600)

@@ -13,11 +13,13 @@ from django.urls import reverse
 from orchestration.models import Run, RunStatus
 from tests import factories as make
 from tests.marks import both_databases
+from tests.submissions import Page, post
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 DISK = {"input.directory": "/var/tmp", "input.limit": "7", "input.minimum": "1"}
-CHECKLIST = '{"title": "Release", "items": [{"title": "All tests are green"}]}'
+ITEM = {"input.title": "Release", "input.items": "0", "input.items[0].title": "All tests are green"}
+STEP = {"input.task": "t", "input.steps": "0", "input.steps[0].agent": "http", "input.steps[0].action": "GET"}
 
 
 @pytest.fixture
@@ -62,11 +64,36 @@ def test_a_run_is_queued_for_who_starts_it_and_shown(client: Client, olga: User)
     assert run.input == {"directory": "/var/tmp", "limit": 7, "minimum": 1}
 
 
-def test_other_input_is_given_as_json(client: Client) -> None:
-    page = client.get(address("checklist")).text
-    assert "items (list[Item])" in page
-    assert sent(client, "checklist", input=CHECKLIST).status_code == 303
-    assert Run.objects.get().input["items"] == [{"title": "All tests are green"}]
+def test_a_list_has_rows_that_can_be_added(client: Client) -> None:
+    """By a button that starts nothing; each row has the fields of its model."""
+    page = Page(client.get(address("checklist")).text, "input")
+    assert post(client, address("checklist"), page.press("more", "input.items")).status_code == 200
+    page = Page(post(client, address("checklist"), page.press("more", "input.items")).text, "input")
+    assert not Run.objects.exists()
+    page.fill("input.title", "Release").fill("input.items[0].title", "All tests are green")
+    page.fill("input.items[1].title", "Backup is restorable").fill("input.items[1].required", "2")
+    assert post(client, address("checklist"), page.sent()).status_code == 303
+    first, second = Run.objects.get().input["items"]
+    assert (first["title"], second["title"], second["required"]) == (
+        "All tests are green",
+        "Backup is restorable",
+        2,
+    )
+
+
+def test_a_plans_steps_are_fields_of_agents_that_there_are(client: Client) -> None:
+    page = Page(client.get(address("plan")).text, "input")
+    page.fill("input.task", "See how full the disk is").pick("input.steps[0].agent", "command")
+    page.fill("input.steps[0].action", "run").fill("input.steps[0].arguments", '{"program": "df"}')
+    page.pick("input.steps[0].approval", "on")
+    answer = post(client, address("plan"), page.sent())
+    assert (answer.status_code, "program" in answer.text) == (422, True), "no program is allowed here"
+    page.pick("input.steps[0].agent", "http").fill("input.steps[0].action", "GET")
+    page.fill("input.steps[0].arguments", '{"url": "https://example.org/"}')
+    assert post(client, address("plan"), page.sent()).status_code == 303
+    assert Run.objects.get().input["steps"] == [
+        {"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/"}, "approval": True}
+    ]
 
 
 @both_databases
@@ -87,13 +114,14 @@ def test_a_form_that_was_changed_after_it_was_sent_starts_nothing_else(client: C
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("disk_cleanup", {**DISK, "input.directory": ""}, "This field is required."),
-        ("disk_cleanup", {**DISK, "input.limit": "many"}, "Enter a whole number."),
-        ("disk_cleanup", {**DISK, "input.limit": "0"}, "greater than or equal to 1"),
-        ("checklist", {"input": '{"title": "Release"}'}, "items: is required"),
-        ("checklist", {"input": "[]"}, "The input is a JSON object."),
-        ("checklist", {"input": "{"}, "This is not JSON"),
-        ("plan", {"input": '{"task": "t", "steps": [{"agent": "nobody"}]}'}, "steps"),
+        ("disk_cleanup", {**DISK, "input.directory": ""}, "Directory is required."),
+        ("disk_cleanup", {**DISK, "input.limit": "many"}, "Limit must be a whole number."),
+        ("disk_cleanup", {**DISK, "input.limit": "0"}, "Limit: input should be greater than or equal to 1"),
+        ("checklist", {"input.title": "Release"}, "Items: list should have at least 1 item"),
+        ("checklist", {**ITEM, "input.items[0].required": "0"}, "Required: input should be greater than"),
+        ("plan", {**STEP, "input.steps[0].arguments": "{"}, "Arguments is not JSON"),
+        ("plan", {**STEP, "input.steps[0].agent": "nobody"}, "Agent must be one of the options."),
+        ("plan", {**STEP, "input.steps[0].arguments": "[]"}, "Arguments: "),
     ],
 )
 def test_what_does_not_fit_is_named_and_starts_nothing(

@@ -112,6 +112,16 @@ class TestOmitted:
         assert "No response" in billing.ask(kind="clarification")["default"]
         assert billing.ask(kind="clarification", default=None)["default"] is None
 
+    def test_choices_may_have_labels_which_belong_to_the_question(self, billing: Program) -> None:
+        """They come back in their order; under the same key, other labels are another question."""
+        regions = {"eu": "Europe", "af": "Africa"}
+        asked = billing.ask(kind="clarification", choices=regions, default="af", key="region")
+        assert list(asked["choices"].items()) == [("eu", "Europe"), ("af", "Africa")]
+        billing.ask(kind="clarification", choices=regions, default="af", key="region", status=200)
+        others = {"eu": "Euro", "af": "Africa"}
+        billing.ask(kind="clarification", choices=others, default="af", key="region", status=409)
+        assert billing.post(f"/requests/{asked['id']}/answer", {"answer": "eu"})["answer"] == "eu"
+
 
 @pytest.mark.one_stack
 class TestRefused:
@@ -190,6 +200,9 @@ class TestRefused:
             ({"on_timeout": "reject"}, "on_timeout"),
             ({"choices": []}, "choices"),
             ({"choices": ["a", 1]}, "choices[1]"),
+            ({"choices": "a"}, "choices"),
+            ({"choices": {"a": 1}}, "choices.a"),
+            ({"choices": {"a": "A", "b": "A"}}, "choices.b"),
             ({"multiple": True}, "multiple"),
             ({"schema": {"type": "nonsense"}}, "schema.type"),
             ({"choices": ["a"], "schema": {}}, "schema"),

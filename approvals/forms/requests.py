@@ -1,24 +1,21 @@
-"""The forms that decide and answer, for the pages and the admin alike.
-
-They turn what a browser sends into the values that approvals.deciding takes, and put what that refuses on the
-field at fault. What is allowed is not decided here.
-"""
+"""The forms about a request: decide, answer, take back, hand on."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from django import forms
 from django.contrib.auth.models import Group
 
-from approvals.differences import Change, changes
+from approvals.differences import ABSENT, Change, changes
 from approvals.exceptions import ApprovalError
-from approvals.json_fields import SchemaFields, TextField, as_json, option_field
+from approvals.forms.fields import OptionField, TextField, TicksField, as_json
+from approvals.forms.plain import PlainForm
+from approvals.forms.rules import Option
 from approvals.lifecycle import Verdict
-from approvals.schemas import check_against
+from approvals.schemas import check_against, labelled
 
 COMMENT_LIMIT = 10_000
 # Groups that are ticked rather than picked from a list.
@@ -41,31 +38,6 @@ class Answerable(Protocol):
     schema: Any
 
 
-class NamedField(forms.BoundField):
-    """A property may have any name; an id in HTML may not have spaces."""
-
-    @property
-    def auto_id(self) -> str:
-        return re.sub(r"[^\w-]", "-", str(super().auto_id))
-
-
-class PlainForm(forms.Form):
-    """A form without colons after its labels, which knows where a refusal belongs."""
-
-    bound_field_class = NamedField
-
-    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
-        super().__init__(data, **{"label_suffix": "", **options})
-
-    def refused(self, error: ApprovalError) -> None:
-        """Put a refusal on the field it names, or, where there is none, on the form."""
-        self.add_error(self._field_at_fault(error.field or ""), error.detail)
-
-    def _field_at_fault(self, path: str) -> str | None:
-        parents = (path[:end] for end in range(len(path), 0, -1) if path[end:][:1] in {"", ".", "["})
-        return next((parent for parent in parents if parent in self.fields), None)
-
-
 class DecisionForm(PlainForm):
     """Approve or reject an approval, with a comment; where the request allows it, with edited arguments.
 
@@ -84,13 +56,14 @@ class DecisionForm(PlainForm):
         super().__init__(data, **options)
         self.asked = request.arguments if request.final_arguments is None else request.final_arguments
         self.editable = request.editable
-        self.editing = _editing(request.editable, self.asked)
-        if self.editing:
-            self.fields.update(self.editing.fields)
+        if request.editable is not False and request.editable is not None:
+            schema = request.editable if isinstance(request.editable, dict) else {}
+            self.add_structure(schema, "arguments", self.asked)
 
-    def argument_fields(self) -> list[forms.BoundField]:
-        """What the page shows for editing; nothing where that is not allowed."""
-        return [self[name] for name in ("edits", *self.editing.fields)] if self.editing else []
+    @property
+    def editing(self) -> bool:
+        """True where the arguments may be changed."""
+        return self.structure is not None
 
     @property
     def arguments(self) -> dict[str, Any] | None:
@@ -127,17 +100,18 @@ class DecisionForm(PlainForm):
         return cleaned
 
     def _edited(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
-        if self.editing is None:
+        if self.structure is None:
             return None
         if not cleaned.get("edits") or cleaned.get("decision") != Verdict.APPROVE:
-            for name in self.editing.fields:
+            for name in self.structure.fields:
                 self.errors.pop(name, None)
             return None
+        self.forgive_inactive()
         if self.errors:
             return None
-        value = self.editing.value(cleaned)
+        value = self.structure.value(cleaned)
         if not isinstance(value, dict):
-            self.add_error("arguments", "Arguments are a JSON object.")
+            self.add_error(*self.fault("arguments", "must be a JSON object."))
             return None
         return value if changes(self.asked, value) else None
 
@@ -154,17 +128,18 @@ class AnswerForm(PlainForm):
 
     def __init__(self, request: Answerable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
-        self.schema = SchemaFields(request.schema, "answer") if request.schema is not None else None
-        self.of_answer = self.schema.fields if self.schema else {"answer": _answer_field(request)}
-        self.fields.update(self.of_answer)
-
-    def answer_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.of_answer]
+        if request.schema is None:
+            self.fields["answer"] = _answer_field(request)
+        else:
+            self.add_structure(request.schema, "answer")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if self.schema and not self.errors:
-            cleaned["answer"] = self.schema.value(cleaned)
+        self.forgive_inactive()
+        if self.structure is not None and not self.errors:
+            cleaned["answer"] = self.structure.value(cleaned)
+        elif cleaned.get("answer") is ABSENT:
+            cleaned["answer"] = []
         return cleaned
 
 
@@ -214,22 +189,11 @@ class ReassignForm(PlainForm):
         return str(self.cleaned_data["users"]).replace(",", " ").split()
 
 
-def _editing(editable: Any, current: Any) -> SchemaFields | None:
-    if editable is False or editable is None:
-        return None
-    return SchemaFields(editable if isinstance(editable, dict) else {}, "arguments", current)
-
-
 def _answer_field(request: Answerable) -> forms.Field:
+    label = "Your answer"
     if request.choices is None:
-        return TextField(label="Your answer", widget=forms.Textarea(attrs={"rows": 4}))
+        return TextField(label=label, widget=forms.Textarea(attrs={"rows": 4}))
+    options = [Option(value=value, label=text) for value, text in labelled(request.choices).items()]
     if not request.multiple:
-        return option_field(request.choices, label="Your answer", few=12)
-    options = [(choice, choice) for choice in request.choices]
-    return forms.MultipleChoiceField(
-        label="Your answer",
-        help_text="Choose any number, or none.",
-        choices=options,
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-    )
+        return OptionField(options, label=label, few=12)
+    return TicksField(options, label=label, help_text="Choose any number, or none.", required=False)

@@ -1,0 +1,84 @@
+"""What a browser sent of a form whose parts come and go: which rows there are, what is ticked and chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+MORE, LESS = "more", "less"
+"""Names of the buttons that add a row to the list, or remove the row, that their value names."""
+
+MOST_ROWS = 500
+LONGEST_ID = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """`new`: the name of a row that was added just now, of which nothing was sent yet."""
+
+    data: Mapping[str, Any]
+    prefix: str = ""
+    new: str = ""
+
+    def knows(self, name: str) -> bool:
+        """Whether anything can have been sent of this part."""
+        return not self.new or not is_within(name, self.new)
+
+    def ids(self, name: str) -> list[str]:
+        """The ids of a list's rows, in their order."""
+        sent = dict.fromkeys(one for one in self._all(name) if _is_id(one))
+        return list(sent)[:MOST_ROWS]
+
+    def has(self, name: str) -> bool:
+        return self._html(name) in self.data
+
+    def chosen(self, name: str) -> str:
+        return str(self.data.get(self._html(name), ""))
+
+    def changed(self, name: str, field: forms.Field) -> bool:
+        """Whether the field has not come back as it is shown at first."""
+        data = field.widget.value_from_datadict(self.data, {}, self._html(name))
+        return bool(field.has_changed(field.initial, data))
+
+    def _all(self, name: str) -> list[str]:
+        if isinstance(self.data, QueryDict):
+            return self.data.getlist(self._html(name))
+        one = self.data.get(self._html(name), [])
+        return [str(each) for each in one] if isinstance(one, list | tuple) else [str(one)]
+
+    def _html(self, name: str) -> str:
+        return f"{self.prefix}-{name}" if self.prefix else name
+
+
+def is_within(name: str, outer: str) -> bool:
+    """Whether a name, or a spot, is that of a part or of something inside of it."""
+    return name.startswith(outer) and name[len(outer) :][:1] in {"", ".", "[", "<"}
+
+
+def is_rearranged(data: Mapping[str, Any]) -> bool:
+    """Whether a button was pressed that only adds or removes a row."""
+    return MORE in data or LESS in data
+
+
+def rearrange(data: Mapping[str, Any]) -> tuple[QueryDict, str]:
+    """What was sent, with the row added or removed; and the id of the new one, as `list[id]`."""
+    changed = QueryDict(mutable=True)
+    changed.update(data)
+    new = ""
+    for name in changed.pop(MORE, []):
+        ids = [int(one) for one in changed.getlist(str(name)) if _is_id(one)]
+        added = str(max(ids, default=-1) + 1)
+        changed.appendlist(str(name), added)
+        new = f"{name}[{added}]"
+    for row in changed.pop(LESS, []):
+        name, _, removed = str(row).removesuffix("]").rpartition("[")
+        changed.setlist(name, [one for one in changed.getlist(name) if one != removed])
+    return changed, new
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID
