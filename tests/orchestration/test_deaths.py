@@ -74,13 +74,23 @@ async def dies(engine: LocalEngine) -> None:
     assert await in_database(processes.update, expires_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 
-async def dies_executing(process: Processes, run_id: UUID, times: int = 1) -> None:
-    """So many processes take the run up and die while its code executes."""
-    for _ in range(times):
-        engine = await process()
-        begun.clear()
+async def takes_up(process: Processes, run_id: UUID) -> LocalEngine:
+    """Another process executes the run; a row that is just being written is left to the next look."""
+    engine = await process()
+    while run_id not in engine.run_ids:
         await engine.execute([run_id])
+    return engine
+
+
+async def dies_executing(process: Processes, run_id: UUID, times: int = 1, *, asking: bool = False) -> None:
+    """So many processes take the run up and die while its code executes; once what it asks is on record."""
+    open_steps = models.StepRecord.objects.filter(run_id=run_id, status="open")
+    for _ in range(times):
+        begun.clear()
+        engine = await takes_up(process, run_id)
         await begun.wait()
+        if asking:
+            await until_recorded(open_steps.exists)
         await dies(engine)
 
 
@@ -104,9 +114,8 @@ async def test_a_run_whose_processes_die_again_and_again_is_put_before_a_person(
 ) -> None:
     """Not taken up a fourth time unasked; the owner is asked, and says to go on."""
     run_id = await start(name, owner)
-    await dies_executing(process, run_id, 3)
-    engine = await process()
-    await engine.execute([run_id])
+    await dies_executing(process, run_id, 3, asking=name == "deaths_beside")
+    await takes_up(process, run_id)
     request = await asked(run_id, title_for_run(name.replace("_", " ").capitalize(), 3))
     assert (request["requester"], request["assignees"]) == ("olga", {"users": ["olga"], "groups": []})
     assert (request["choices"], request["deadline"]) == ([GO_ON, Way.STOP], None)
@@ -128,8 +137,7 @@ async def test_a_person_may_stop_it_and_whoever_resumes_it_takes_it_up(
     """Its code is not called, and can't catch it; a question that was taken back stops it, too."""
     run_id = await start("deaths_code", owner)
     await dies_executing(process, run_id, 3)
-    engine = await process()
-    await engine.execute([run_id])
+    engine = await takes_up(process, run_id)
     request = await asked(run_id)
     if withdrawn:
         await deciding.awithdraw(factories.actor(owner), request["id"], "later")
@@ -153,8 +161,7 @@ async def test_processes_that_die_while_a_person_is_asked_ask_once(process: Proc
     await dies_executing(process, run_id, 3)
     requests = set()
     for _ in range(5):
-        engine = await process()
-        await engine.execute([run_id])
+        engine = await takes_up(process, run_id)
         requests.add((await asked(run_id))["id"])
         await only_waits(run_id)
         await dies(engine)
@@ -167,13 +174,11 @@ async def test_deaths_while_it_waits_do_not_count(process: Processes, owner: Use
     """For a person, or asleep: ten processes in a row, and the run goes on as ever."""
     run_id = await start("deaths_waiting", owner, sleeps=sleeps)
     for _ in range(10):
-        engine = await process()
-        await engine.execute([run_id])
+        engine = await takes_up(process, run_id)
         await until_recorded(models.Run.objects.filter(pk=run_id, status="waiting").exists)
         await only_waits(run_id)
         await dies(engine)
-    engine = await process()
-    await engine.execute([run_id])
+    await takes_up(process, run_id)
     if sleeps:
         steps = models.StepRecord.objects.filter(run_id=run_id, kind="sleep")
         assert await in_database(steps.count) == 1
@@ -197,9 +202,7 @@ async def test_what_is_new_on_record_begins_a_new_row(process: Processes, owner:
 
     run_id = await start("deaths_getting_on", owner)
     await dies_executing(process, run_id, 6)
-    stuck.set()
-    engine = await process()
-    await engine.execute([run_id])
+    await takes_up(process, run_id)
     assert (await finished(run_id))["status"] == "completed"
 
 
@@ -217,8 +220,7 @@ async def test_what_is_only_done_again_is_nothing_new(process: Processes) -> Non
     run_id = await start("deaths_nothing_new")
     await dies_executing(process, run_id, 3)
     reviewer = await in_database(factories.reviewer)
-    engine = await process()
-    await engine.execute([run_id])
+    await takes_up(process, run_id)
     request = await asked(run_id)
     assert request["title"].startswith("Interrupted 3 times")
     await deciding.aanswer(factories.actor(reviewer), request["id"], Way.STOP)
@@ -241,8 +243,7 @@ async def test_a_death_while_it_waits_breaks_the_row(process: Processes, owner: 
         if life % 2:
             await dies_executing(process, run_id)
         else:
-            engine = await process()
-            await engine.execute([run_id])
+            engine = await takes_up(process, run_id)
             await asked(run_id, "May I?")
             await only_waits(run_id)
             await dies(engine)
@@ -254,9 +255,8 @@ async def test_a_process_that_lets_go_in_good_order_has_not_died(process: Proces
     """However often, and whatever executes."""
     run_id = await start("deaths_step")
     for _ in range(5):
-        engine = await process()
         begun.clear()
-        await engine.execute([run_id])
+        engine = await takes_up(process, run_id)
         await begun.wait()
         await engine.let_go()
         await in_database(models.Run.objects.update, process=None)
