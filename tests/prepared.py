@@ -199,7 +199,7 @@ def _become(
     os.environ.update(environment)
     time.tzset()
     _take_streams()
-    sys.path.insert(0, directory)
+    sys.path[:0] = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     raise SystemExit(_run(arguments))
 
 

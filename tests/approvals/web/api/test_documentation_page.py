@@ -28,7 +28,7 @@ async def test_every_operation_is_listed_and_nothing_comes_from_elsewhere(
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     await page.set_viewport_size({"width": width, "height": 900})
     await page.goto(server.url + DOCS)
-    await expect(page.locator(".opblock")).to_have_count(14)
+    await expect(page.locator(".opblock")).to_have_count(16)
     await expect(page.locator(".bar")).to_contain_text("Log in")
     assert hosts == {server.url.removeprefix("http://")}
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
