@@ -84,10 +84,19 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if request.method == "POST":
         return _decided(request, asked, form_for(asked, request.POST))
     trail = selectors.history(asked)
-    if request.method == "GET" and not (_has_seen(request, trail) and _tells_how_it_stands(asked, trail)):
+    if _was_asked_for(request) and not (_has_seen(request, trail) and _tells_how_it_stands(asked, trail)):
         _record_view(request, asked)
         trail = selectors.history(asked)
     return _shown(request, asked, trail=trail)
+
+
+@page(UnknownRequest)
+@require_POST
+def viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """A request that a page opened by itself has stood before this person's eyes."""
+    asked = selectors.request_for(user_id(request), request_id)
+    _record_view(request, asked)
+    return _back_to(request, asked)
 
 
 @page(UnknownRequest)
@@ -150,6 +159,10 @@ def _written(
         raise
     except ApprovalError as error:
         return _refused(request, asked, error, form)
+    return _back_to(request, asked)
+
+
+def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
     back = reverse("request", args=[asked.pk]) + Filters.of(request.GET).query
     return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
 
@@ -189,6 +202,13 @@ def _shown(
     around = _around(request) if alone else _list(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     return render(request, template, around | shown.context, status=status)
+
+
+def _was_asked_for(request: HttpRequest) -> bool:
+    """Whether a person opens this page: no script of ours by itself, and no browser that fetches ahead."""
+    by_itself = "Sayso-Unasked" in request.headers
+    ahead = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    return request.method == "GET" and not by_itself and not ahead
 
 
 def _has_seen(request: HttpRequest, trail: list[selectors.TimelineEntry]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.async_api import Browser, Locator, Page, expect
 
-from approvals import deciding, gate
+from approvals import deciding, gate, selectors
 from approvals.database import in_database
 from approvals.lifecycle import Outcome
 from approvals.web.times import time_left, time_since
@@ -142,18 +141,16 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
     await expect(at_work.get_by_text("Nothing here fits.")).to_be_visible()
 
 
-class Traffic:
-    """What a page asks the server for, and the pongs that it hears."""
-
-    def __init__(self, page: Page) -> None:
-        self.asked: list[str] = []
-        self.pong = asyncio.Event()
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("websocket", lambda socket: socket.on("framereceived", self._note))
-
-    def _note(self, frame: str | bytes) -> None:
-        if '"pong"' in str(frame):
-            self.pong.set()
+# Counts the pongs that the page has heard.
+COUNT_PONGS = """
+    window.pongs = 0;
+    const Socket = WebSocket;
+    window.WebSocket = class extends Socket {
+        constructor(...given) {
+            super(...given);
+            this.addEventListener("message", ({ data }) => data.includes('"pong"') && (window.pongs += 1));
+        }
+    };"""
 
 
 async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
@@ -169,23 +166,27 @@ async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
     await at_work.get_by_role("link", name="Show more").click()
     await expect(at_work.locator("#rows li")).to_have_count(500)
     await expect(at_work.locator("#detail h1")).to_be_visible()
-    traffic = Traffic(at_work)
+    asked: list[str] = []
+    at_work.on("request", lambda request: asked.append(request.url))
+    await at_work.add_init_script(COUNT_PONGS)
     await at_work.reload()
     await live(at_work)
     await expect(at_work.locator("#rows li")).to_have_count(500)
     await expect(at_work.locator("#detail h1")).to_be_visible()
+    await expect(at_work.locator(".trail")).to_contain_text("Seen by ravi")
     await at_work.wait_for_load_state("networkidle")
-    traffic.asked.clear()
+    asked.clear()
     for _ in range(3):
-        traffic.pong.clear()
+        before = await at_work.evaluate("window.pongs")
         await at_work.clock.run_for(25_000)
-        await traffic.pong.wait()
-    assert traffic.asked == []
+        while await at_work.evaluate("window.pongs") == before:
+            pass
+    assert asked == []
     await at_work.clock.resume()
     await deciding.adecide(make.actor(nina), requests[100], "approve")
     await expect(at_work.locator("#rows li.closed")).to_have_count(1)
     await expect(at_work).to_have_title(re.compile(r"^\(499\) "))
-    assert traffic.asked
+    assert asked
 
 
 def many(count: int, **terms: Any) -> list[str]:
@@ -340,6 +341,156 @@ async def test_keys_move_open_and_decide_with_a_visible_confirmation(at_work: Pa
     await at_work.keyboard.press("Enter")
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
     assert (await outcome(first)).comment == "ajk/? no"
+
+
+async def test_stray_keys_decide_nothing(at_work: Page, server: Server, ravi: User) -> None:
+    """With the focus nowhere: letters of a word, however they begin, and a space."""
+    request = await opened("Pay", assignees=[ravi], timeout=600)
+    await at_work.clock.install()
+    await at_work.goto(server.url)
+    approve = at_work.get_by_role("button", name="Approve", exact=True)
+    hint = at_work.get_by_text("Press Enter to approve")
+    await expect(approve).to_be_visible()
+
+    async def armed() -> None:
+        """By `a`, some time after the last key."""
+        await at_work.clock.run_for(1000)
+        await at_work.keyboard.press("a")
+        await expect(hint).to_be_visible()
+        await expect(approve).to_be_focused()
+
+    async def disarmed() -> None:
+        await expect(hint).to_be_hidden()
+        await expect(approve).not_to_be_focused()
+        await at_work.keyboard.press("Enter")
+
+    await armed()
+    await at_work.keyboard.press("Space")
+    await expect(hint).to_be_visible()
+    await at_work.keyboard.press("x")
+    await disarmed()
+    await armed()
+    await at_work.keyboard.press("Escape")
+    await disarmed()
+    for words in ("banana", "1 a", "papa", "aa"):
+        await at_work.clock.run_for(1000)
+        await at_work.keyboard.type(words)
+        await disarmed()
+    await armed()
+    await at_work.keyboard.type("ll right")
+    await disarmed()
+    await expect(at_work.get_by_label("Why?")).to_be_hidden()
+    assert (await outcome(request)).status == "pending"
+
+    await armed()
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+
+
+async def test_a_request_is_seen_once_it_was_opened_or_has_stood_for_a_while(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """What the page opens by itself is not seen by that, nor by what a hidden page shows."""
+    nina = await in_database(make.user, "nina")
+    first = await opened("First", assignees=[ravi, nina], timeout=600, required=2)
+    second = await opened("Second", assignees=[ravi], timeout=900)
+    await at_work.clock.install()
+    await at_work.add_init_script(f"({HIDE})(true)")
+    await at_work.goto(server.url)
+    await live(at_work)
+    await expect(at_work.locator("#detail h1")).to_have_text("First")
+    await deciding.adecide(make.actor(nina), first, "approve")  # the page fetches the request anew
+    await expect(at_work.locator("#detail")).to_contain_text("1 of 2 so far")
+    await at_work.clock.run_for(10_000)
+    assert await seen(first) == []
+
+    await at_work.clock.pause_at(await at_work.evaluate("Date.now() + 1000"))
+    await at_work.evaluate(HIDE, False)
+    await at_work.clock.run_for(2_900)
+    assert await seen(first) == []
+    await at_work.clock.run_for(200)
+    await expect(at_work.locator(".trail")).to_contain_text("Seen by ravi")
+    assert await seen(first) == ["ravi"]
+
+    await at_work.clock.resume()
+    assert await seen(second) == []
+    await row(at_work, "Second").click()
+    await expect(at_work.locator("#detail h1")).to_have_text("Second")
+    assert await seen(second) == ["ravi"]
+
+
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+}"""
+
+
+async def seen(request: str) -> list[str | None]:
+    def read() -> list[str | None]:
+        (asked,) = selectors.requests_by_id([request])
+        return [entry.actor for entry in selectors.history(asked) if entry.event == "viewed"]
+
+    return await in_database(read)
+
+
+async def test_a_typed_note_is_kept_until_it_is_sent(
+    at_work: Page, browser: Browser, server: Server, ravi: User
+) -> None:
+    """Through Reject…, a reload and the end of the session; then it is forgotten."""
+    request = await opened("Pay", assignees=[ravi])
+    await at_work.goto(f"{server.url}/requests/{request}/")
+    await at_work.get_by_text("Add a note").click()
+    await at_work.get_by_label("Note").fill("Only half of it")
+    await at_work.get_by_text("Reject…").click()
+    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it")
+    await at_work.get_by_label("Why?").fill("Only half of it!")
+    await at_work.reload()
+    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it!")
+
+    await live(at_work)
+    await in_database(Session.objects.all().delete)
+    await opened("Another", assignees=[ravi])
+    await expect(at_work).to_have_url(re.compile("/accounts/login/"), timeout=75_000)
+    await logged_in(at_work, server, await in_database(make.reviewer, "nina"))
+    await at_work.goto(f"{server.url}/requests/{await opened('Hers')}/")
+    await at_work.get_by_text("Reject…").click()
+    await expect(at_work.get_by_label("Why?")).to_have_value("")
+    await logged_in(at_work, server, ravi)
+    await at_work.goto(f"{server.url}/requests/{request}/")
+    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it!")
+    await at_work.get_by_role("button", name="Reject", exact=True).click()
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
+    await expect(at_work.get_by_text("was not sent")).to_have_count(0)
+    assert (await outcome(request)).comment == "Only half of it!"
+    assert "sayso.note" not in await at_work.evaluate("Object.keys(sessionStorage).join()")
+
+
+async def test_a_note_that_can_not_be_sent_any_more_is_shown_until_it_is_thrown_away(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    nina = await in_database(make.user, "nina")
+    request = await opened("Pay", assignees=[ravi, nina])
+    question = await in_database(make.clarification, "Why?", assignees=[ravi, nina])
+    for asked, label in ((request, "Note"), (question, "Your answer")):
+        await at_work.goto(f"{server.url}/requests/{asked}/")
+        await live(at_work)
+        if label == "Note":
+            await at_work.get_by_text("Add a note").click()
+        await at_work.get_by_label(label).fill("Ask <b>finance</b>")
+        if asked == request:
+            await deciding.adecide(make.actor(nina), asked, "approve")
+        else:
+            await deciding.aanswer(make.actor(nina), asked, "Because")
+        unsent = at_work.locator(".unsent")
+        await expect(unsent).to_contain_text("was not sent")
+        await expect(unsent).to_contain_text("Ask <b>finance</b>")
+        await at_work.reload()
+        await expect(unsent).to_contain_text("Ask <b>finance</b>")
+        await unsent.get_by_role("button", name="Throw it away").click()
+        await expect(unsent).to_have_count(0)
+        await at_work.reload()
+        await expect(at_work.locator("#detail")).to_contain_text("by nina")
+        await expect(unsent).to_have_count(0)
 
 
 async def test_shortcuts_are_listed_and_can_be_switched_off(at_work: Page, ravi: User) -> None:

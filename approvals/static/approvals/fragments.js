@@ -1,10 +1,13 @@
 // Fetches what the server has rendered and puts it where it changed: one source of markup.
 
+// Says that nobody has asked to see what is fetched.
+export const UNASKED = { "Sayso-Unasked": "true" };
+
 // Nothing where the server does not answer with a page.
-export async function fragment(address) {
+export async function fragment(address, { headers, ...how } = {}) {
   const template = document.createElement("template");
   try {
-    const response = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": "detail" } });
+    const response = await fetch(address, { headers: { "HX-Request": "true", "HX-Target": "detail", ...UNASKED, ...headers }, ...how });
     if (leftForLogin(response.url) || !response.ok) return null;
     template.innerHTML = await response.text();
   } catch (error) {

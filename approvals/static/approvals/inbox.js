@@ -2,33 +2,33 @@
 
 import { announce } from "./announce.js";
 import { serverSays, tellLocalTimes } from "./clock.js";
-import { fragment, leftForLogin, mergeParts, together } from "./fragments.js";
+import { UNASKED, fragment, leftForLogin, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
-const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000;
-const list = document.querySelector(".list");
-const rows = document.querySelector("#rows");
+const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000, SEEN = 3000;
+export const list = document.querySelector(".list");
+export const rows = document.querySelector("#rows");
 const detail = document.querySelector("#detail");
 const scroller = rows.closest(".scroll");
-const filters = document.querySelector(".filters");
-const { limit } = filters.elements;
+export const filters = document.querySelector(".filters");
+export const { limit } = filters.elements;
 const wide = matchMedia("(min-width: 56.01rem)");
 
-document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => target === detail && showSelected());
+document.addEventListener("visibilitychange", stand);
+detail.addEventListener("input", ({ target }) => target.matches("textarea") && notes().then(({ keep }) => keep(target)));
+document.addEventListener("htmx:afterSwap", async ({ detail: { target, xhr, requestConfig } }) => {
+  if (target !== detail) return;
+  if (requestConfig.verb === "post" && xhr.status === 200 && kept()) (await notes()).sent(detail, requestConfig.formData);
+  showSelected();
+});
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (leftForLogin(event.detail.xhr.responseURL)) event.detail.shouldSwap = false;
 });
 document.addEventListener("sayso:move", (event) => move(event.detail));
-filters.addEventListener("submit", (event) => (event.preventDefault(), filter()));
-filters.addEventListener("change", () => filter());
-filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
 filters.querySelector("button").hidden = true;
-list.addEventListener("click", (event) => {
-  const further = event.target.closest("[data-part=more] a");
-  if (!further || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  showMore(further.dataset.limit);
-});
+
+// What searches and shows more comes once somebody is about to.
+for (const each of ["focusin", "pointerdown"]) list.addEventListener(each, () => import("./search.js"), { once: true });
 
 function move(by) {
   const links = [...rows.querySelectorAll("a")];
@@ -37,16 +37,28 @@ function move(by) {
   next?.focus();
 }
 
-// Where there is room, the first request that waits is open from the start. Nobody asked: the focus stays.
-let unasked = false;
+// Where there is room, the first request that waits is open from the start. Nobody asked: the focus stays, and
+// it counts as seen once it has stood here for a while.
+let unasked = null, standing;
 
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article")) {
-    unasked = true;
+    unasked = idOf(first.parentElement);
     // What goes wrong is told where every answer of the server is heard.
-    window.htmx.ajax("GET", first.getAttribute("href"), { target: detail }).catch(() => {});
+    window.htmx.ajax("GET", first.getAttribute("href"), { target: detail, headers: UNASKED }).catch(() => {});
   }
+}
+
+function stand() {
+  clearTimeout(standing);
+  if (unasked && unasked === selected() && !document.hidden) standing = setTimeout(seen, SEEN);
+}
+
+function seen() {
+  const token = detail.querySelector("[name=csrfmiddlewaretoken]") ?? document.querySelector("[name=csrfmiddlewaretoken]");
+  refreshDetail(`/requests/${unasked}/viewed/`, { method: "POST", headers: { "X-CSRFToken": token.value } });
+  unasked = null;
 }
 
 // The ids that a snapshot has named so far: it may come in parts.
@@ -93,7 +105,7 @@ async function refresh() {
 }
 
 // What the server says now: counts, whether there is more, and the rows, or those of these ids alone.
-async function ask(ids = []) {
+export async function ask(ids = []) {
   const query = search();
   query.set("shown", rows.children.length);
   if (selected()) query.set("open", selected());
@@ -117,28 +129,7 @@ function compare(pending) {
   else if (selected()) refreshDetail();
 }
 
-const filterSoon = together(() => filter(), 250);
-
-async function filter() {
-  const query = search().toString();
-  history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
-  const fresh = await ask();
-  if (!fresh || query !== search().toString()) return;
-  rows.replaceChildren(...fresh);
-  window.htmx.process(rows);
-  settle();
-  announce(`${rows.children.length} shown.`);
-}
-
-async function showMore(most) {
-  const before = rows.children.length;
-  limit.value = most;
-  limit.disabled = false;
-  await filter();
-  rows.children[before]?.querySelector("a").focus({ preventScroll: true });
-}
-
-function search() {
+export function search() {
   return new URLSearchParams([...new FormData(filters)].filter(([, value]) => value));
 }
 
@@ -172,15 +163,21 @@ function keepingPlace(change) {
   if (reading) (wide.matches ? scroller : window).scrollBy({ top: reading.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
-async function refreshDetail() {
+async function refreshDetail(address, how) {
   const id = selected();
-  const fresh = await fragment(rowOf(id)?.querySelector("a").href ?? `/requests/${id}/`);
+  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `/requests/${id}/`, how);
   if (!fresh || selected() !== id) return;
   mergeParts(fresh, detail);
   tellLocalTimes(detail);
+  bringNotes();
 }
 
-function settle() {
+// What is typed and not sent is kept in this tab. Few type: the script comes when somebody does, or has.
+const notes = () => import("./notes.js");
+const kept = () => Object.keys(sessionStorage).some((key) => key.startsWith("sayso.note"));
+const bringNotes = () => kept() && selected() && notes().then(({ bring }) => bring(detail));
+
+export function settle() {
   document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered();
   document.querySelector("#empty").hidden = rows.children.length > 0 || filtered();
   tellLocalTimes(rows);
@@ -201,9 +198,11 @@ function showSelected() {
   tellLocalTimes(detail);
   const heading = detail.querySelector("h1");
   const focusHere = detail.querySelector("[autofocus], [aria-invalid=true]") ?? heading;
-  if (!unasked) focusHere?.focus({ preventScroll: focusHere === heading });
-  if (!unasked && focusHere === heading) scrollTo({ top: 0, behavior: "instant" });
-  unasked = false;
+  bringNotes();
+  if (unasked === selected()) return stand();
+  unasked = null;
+  focusHere?.focus({ preventScroll: focusHere === heading });
+  if (focusHere === heading) scrollTo({ top: 0, behavior: "instant" });
 }
 
 function markSelected() {
@@ -218,5 +217,6 @@ const waiting = () => [...rows.querySelectorAll("li:not(.closed)")].map(idOf);
 const selected = () => detail.querySelector("article")?.dataset.id;
 
 markSelected();
+bringNotes();
 openFirst();
 keepConnected("/ws/inbox/", heard);

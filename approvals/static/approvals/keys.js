@@ -1,44 +1,40 @@
 // Single keys, each only moving the focus to something visible: none decides by itself.
 
-const dialog = document.querySelector("#keys");
-const SETTING = "sayso.keys";
+const BURST = 600;
 
 // Lists listen for `sayso:move`.
 const move = (by) => document.dispatchEvent(new CustomEvent("sayso:move", { detail: by }));
+export const SETTING = "sayso.keys";
+export const enabled = () => localStorage.getItem(SETTING) !== "off";
+
+// When a character was typed last: who types a word means no shortcut.
+let typed = -BURST;
 
 export function startKeys() {
-  const enabled = dialog.querySelector("input");
-  enabled.checked = localStorage.getItem(SETTING) !== "off";
-  enabled.addEventListener("change", () => localStorage.setItem(SETTING, enabled.checked ? "on" : "off"));
   for (const button of document.querySelectorAll(".keys-button")) {
     button.hidden = false;
-    button.addEventListener("click", () => dialog.showModal());
+    button.addEventListener("click", help);
   }
-  const deeds = {
-    j: () => move(1),
-    k: () => move(-1),
-    a: () => arm("[data-key=a]"),
-    r: () => unfold("[data-key=r]"),
-    "/": () => document.querySelector("input[type=search]")?.select(),
-    "?": () => dialog.showModal(),
-  };
+  const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help };
+  const acts = { a: arm, r: () => unfold("[data-key=r]") };
   document.addEventListener("keydown", (event) => {
-    const deed = deeds[event.key];
+    const alone = performance.now() - typed > BURST;
+    typed = event.key.length === 1 ? performance.now() : -BURST;
+    const deed = moves[event.key] ?? (alone ? acts[event.key] : null);
     const typing = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select, dialog[open]");
-    if (!deed || typing || !enabled.checked || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!deed || typing || event.repeat || !enabled() || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     deed();
   });
 }
 
-function arm(selector) {
-  const button = document.querySelector(selector);
-  if (!button) return;
-  button.classList.add("armed");
-  button.focus();
-  const hint = document.querySelector(".armed-hint");
-  hint.hidden = false;
-  button.addEventListener("blur", () => (button.classList.remove("armed"), (hint.hidden = true)), { once: true });
+const help = async () => (await import("./help.js")).show();
+
+// Not before the rest of what was typed, if there is any.
+async function arm() {
+  const button = document.querySelector("[data-key=a]"), when = typed;
+  const { arm: armed } = await import("./arming.js");
+  if (button?.isConnected && typed === when) armed(button);
 }
 
 function unfold(selector) {

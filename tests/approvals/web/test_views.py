@@ -315,6 +315,34 @@ class TestRequest:
             deciding.reassign(make.actor(ravi), request, [ravi.pk, make.user().pk])
         assert queries() == few
 
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sayso-Unasked": "true", "HX-Target": "detail"},
+            {"Sec-Purpose": "prefetch"},
+            {"Sec-Purpose": "prefetch;prerender"},
+            {"Purpose": "prefetch"},
+        ],
+    )
+    def test_what_nobody_has_asked_to_see_is_not_seen(
+        self, client: Client, ravi: User, headers: dict[str, str]
+    ) -> None:
+        request = make.approval(assignees=[ravi])
+        assert client.get(page(request), headers=headers).status_code == 200
+        assert client.head(page(request)).status_code == 200
+        assert events(request) == [("opened", None)]
+
+    def test_what_has_stood_before_somebodys_eyes_is_seen_once(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(2):
+            response = client.post(f"{page(request)}viewed/")
+            assert (response.status_code, response["Location"]) == (303, page(request))
+        assert events(request) == [("opened", None), ("viewed", "ravi")]
+        foreign = make.approval(assignees=[make.user()])
+        assert client.post(f"{page(foreign)}viewed/").status_code == 404
+        assert client.get(f"{page(request)}viewed/").status_code == 405
+        assert Client().post(f"{page(request)}viewed/").status_code == 302
+
     def test_a_page_is_shown_even_if_the_view_can_not_be_recorded(
         self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,0 +1,40 @@
+// Filters and Show more: the list anew, the address with it, what is open beside it stays.
+
+import { announce } from "./announce.js";
+import { together } from "./fragments.js";
+import { ask, filters, limit, list, rows, search, settle } from "./inbox.js";
+
+const filterSoon = together(() => filter(), 250);
+
+filters.addEventListener("submit", (event) => (event.preventDefault(), filter()));
+filters.addEventListener("change", () => filter());
+filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
+list.addEventListener("click", (event) => {
+  const further = event.target.closest("[data-part=more] a");
+  if (!further || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  showMore(further.dataset.limit);
+});
+
+async function filter() {
+  const query = search().toString();
+  history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
+  const fresh = await ask();
+  if (!fresh || query !== search().toString()) return;
+  rows.replaceChildren(...fresh);
+  window.htmx.process(rows);
+  settle();
+  announce(`${rows.children.length} shown.`);
+}
+
+async function showMore(most) {
+  const before = rows.children.length;
+  limit.value = most;
+  limit.disabled = false;
+  await filter();
+  rows.children[before]?.querySelector("a").focus({ preventScroll: true });
+}
+
+// What was typed before this came.
+const sorted = (query) => (query.sort(), query.toString());
+if (sorted(search()) !== sorted(new URLSearchParams(location.search))) filterSoon();
