@@ -122,7 +122,9 @@ class Builder:
         may_be_left_out = rule.nullable or (place.editing and not place.given and not place.required)
         if may_be_left_out or place.root:
             required = place.required and not rule.nullable
-            options = OptionField(YES_OR_NO, required=required, value=start, label=place.label)
+            options = OptionField(
+                YES_OR_NO, required=required, value=start, none="Not given", label=place.label
+            )
             return _leaf(rule, place, options, _empty(rule, place))
         field = forms.BooleanField(label=place.label, required=False, initial=start is True)
         return _leaf(rule, place, field)

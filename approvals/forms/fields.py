@@ -156,13 +156,14 @@ class OptionField(forms.TypedChoiceField):
         required: bool = True,
         few: int = FEW_OPTIONS,
         value: Any = ABSENT,
+        none: str = "None of these",
         **more: Any,
     ) -> None:
         self.values = named(options)
         choices = [(name, option.label) for name, option in self.values.items()]
         as_buttons = len(choices) <= few
         if not required:
-            choices.insert(0, ("", "None of these" if as_buttons else "—"))
+            choices.insert(0, ("", none if as_buttons else "—"))
         elif not as_buttons:
             choices.insert(0, ("", "Choose one"))
         super().__init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from approvals.forms.rules import OddError, Rules, Schema
+from approvals.forms.rules import ANNOTATIONS, OddError, Rules, Schema
 
 DEEPEST = 4
 MOST_PROPERTIES = 30
@@ -23,12 +23,12 @@ _EXAMPLES: dict[str, Any] = {
 def skeleton_of(rules: Rules, schema: Any) -> str:
     """An example as JSON; empty where the schema says nothing of the shape."""
     example = _example(rules, schema, DEEPEST)
-    return "" if example is None else _cut(json.dumps(example, ensure_ascii=False, indent=2))
+    return "" if example in (None, {}, []) else _cut(json.dumps(example, ensure_ascii=False, indent=2))
 
 
 def schema_text(rules: Rules, schema: Any) -> str:
     """The schema as JSON, with the definitions that it refers to; empty where it says nothing."""
-    if schema in (True, {}):
+    if schema is True or (isinstance(schema, dict) and schema.keys() <= ANNOTATIONS):
         return ""
     found: dict[str, Any] = {}
     _collect(rules, schema, found)
