@@ -11,6 +11,8 @@ was told, the moment it was told: a JSON line each, in one file that any number 
     ledger.waited("ann", request_id, outcome)              # what a wait was told, by poll, socket or call
     ledger.started("ann", run_id)                          # acknowledged: the run is on record
     ledger.performed(run_id, step_key, effect)             # a step's effect; its result: {"effect": effect}
+    ledger.sleeps(run_id, step_key)                        # about to sleep, or to find that it has slept
+    ledger.woke(run_id, step_key)                          # and on it goes
     ledger.ended("ann", run_id, status)                    # what a watcher was told of a run's end
     ledger.over("postgresql")                              # from now on nothing is in the way any more
 
@@ -93,6 +95,12 @@ class Ledger:
 
     def performed(self, run_id: str, step: str, effect: str) -> None:
         self._note(what="performed", run=run_id, step=step, effect=effect)
+
+    def sleeps(self, run_id: str, step: str) -> None:
+        self._note(what="sleeps", run=run_id, step=step)
+
+    def woke(self, run_id: str, step: str) -> None:
+        self._note(what="woke", run=run_id, step=step)
 
     def ended(self, who: str, run_id: str, status: str) -> None:
         self._note(what="ended", who=who, run=run_id, status=status)

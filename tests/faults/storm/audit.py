@@ -11,14 +11,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.storm.errands import Errand
+from tests.faults.storm import failures
+from tests.faults.storm.errands import BEGINNING, LEFT, Errand
 from tests.faults.storm.interruptions import AGAIN, STOP, step_of
-from tests.faults.storm.records import Records, RequestRow, RunRow
+from tests.faults.storm.records import Records, RequestRow, RunRow, StepRow
 
 Note = Mapping[str, Any]
 
 # What a process that was frozen does first, when it goes on, it had begun before; seconds, on busy cores.
 THAWING = 15.0
+# The clocks agree: it is one machine's. The record has microseconds.
+PRECISION = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,11 @@ class Known:
     programs: Mapping[str, str]
     """Request ids, by key."""
     cancelled: Collection[str]
+    resumed: Collection[str] = ()
+    asleep: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
+    """When each sleep was to end, by run and key, whenever somebody looked."""
+    newest: Mapping[str, int] = field(default_factory=dict)
+    """Which version of the orchestration each process knew, by its id."""
     broken: Sequence[tuple[float, float]] = ()
     """From when to when anything was."""
     deserted: Sequence[tuple[float, float]] = ()
@@ -46,7 +54,13 @@ class Findings:
     repeated_as_allowed: int = 0
     repeated_as_told: int = 0
     ends: dict[str, int] = field(default_factory=dict)
+    versions: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    sleeps: int = 0
+    seen_asleep: int = 0
+    waits_left: int = 0
     latest_deadline: float = 0.0
+    latest_to_wake: float = 0.0
     longest_wait: float = 0.0
 
     def double(self, text: str) -> None:
@@ -60,6 +74,8 @@ def audit(known: Known, records: Records, *, bound: float) -> Findings:
     _audit_keys(findings, known, records)
     _audit_ends(findings, known, records)
     _audit_effects(findings, known, records)
+    _audit_versions(findings, known, records)
+    _audit_sleeps(findings, known, records, bound)
     _audit_promptness(findings, known, records, bound)
     return findings
 
@@ -121,8 +137,19 @@ def _audit_ends(findings: Findings, known: Known, records: Records) -> None:
         if (run := records.runs.get(run_id)) is None:
             continue
         findings.ends[run.status] = findings.ends.get(run.status, 0) + 1
+        if run_id in known.resumed and not run.resumed:
+            findings.problems.append(f"lost: the resumption of run {run_id} ({errand.name})")
+        _count(findings, run, errand, asked[run_id])
         if wrong := _wrong_end(run, errand, asked[run_id], known.cancelled, stopped):
             findings.problems.append(f"run {run_id} ({errand.name}) {wrong}")
+
+
+def _count(findings: Findings, run: RunRow, errand: Errand, asked: Mapping[str, RequestRow]) -> None:
+    if run.status == "failed" and run.reason in ("error", "cancelled_itself", "step_failed"):
+        findings.failures[errand.fails] += 1
+    for question in errand.questions:
+        if question.patience is not None and question.title in asked:
+            findings.waits_left += 1
 
 
 def _wrong_end(
@@ -136,27 +163,45 @@ def _wrong_end(
         return "" if run.id in cancelled else "was cancelled, and nobody wanted that"
     if run.status == "failed" and run.reason == "interrupted":
         return "" if run.id in stopped else "was stopped at a step, and nobody said so"
-    status, told = _following(errand, asked)
-    if run.status != status:
-        return f"is {run.status} ({run.reason}); what it was told makes it {status}: {told}"
+    status, reason, told = _following(errand, asked)
+    if (run.status, run.reason) != (status, reason):
+        return f"is {run.status} ({run.reason}); what it was told makes it {status} ({reason}): {told}"
+    if status == "failed" and errand.fails and (words := _words_missing(run, errand)):
+        return words
     if status == "completed" and run.result != told:
         return f"has the result {run.result}, but was told {told}"
     return ""
 
 
-def _following(errand: Errand, asked: Mapping[str, RequestRow]) -> tuple[str, list[Any]]:
-    """How the run must have ended, going by its requests; and what it was told on the way."""
+def _following(errand: Errand, asked: Mapping[str, RequestRow]) -> tuple[str, str, list[Any]]:
+    """How the run must have ended, and why, going by its requests; and what it was told on the way."""
     told: list[Any] = []
     for question in errand.questions:
         request = asked.get(question.title)
+        if question.patience is not None and (request is None or request.status == "withdrawn"):
+            # Where it was very short, nothing was asked.
+            told.append(LEFT)
+            continue
         if request is None or request.status == "pending":
-            return "open", told
+            return "open", "", told
         told.append(request.status if request.kind == "approval" else request.answer)
-        if request.status == "withdrawn" or (request.kind == "approval" and not request.approved):
-            return "rejected", told
+        if request.status == "withdrawn":
+            return "rejected", "withdrawn", told
+        if request.kind == "approval" and not request.approved:
+            return "rejected", "timed_out" if request.status == "timed_out" else "rejected", told
         if request.status == "timed_out" and request.kind == "clarification" and request.answer is None:
-            return "failed", told
-    return "completed", told
+            return "failed", "timed_out", told
+    if errand.fails:
+        return "failed", failures.reason_of(errand.fails, errand.place), told
+    return "completed", "", told
+
+
+def _words_missing(run: RunRow, errand: Errand) -> str:
+    """Of a run that has failed by itself: what the record should say of it, and does not."""
+    if run.reason != failures.reason_of(errand.fails, errand.place):
+        return ""
+    words = failures.words_of(errand.fails, errand.place)
+    return "" if words in run.error else f"has failed of {errand.fails}, but the record says {run.error!r}"
 
 
 def _says(request: RequestRow, decision: str) -> bool:
@@ -195,6 +240,105 @@ def _audit_repeats(
         findings.double(
             f"step {call[1]} of run {call[0]} had {repeats + 1} effects; {wanted} were wanted again"
         )
+
+
+# --- Versions ---
+
+
+def _audit_versions(findings: Findings, known: Known, records: Records) -> None:
+    """Each run is of one version, and was executed by nobody who does not know it."""
+    begun = {step.run_id for step in records.steps if step.key == BEGINNING}
+    for run_id in known.errands.keys() & records.runs.keys():
+        run = records.runs[run_id]
+        findings.versions[f"version {run.version}"] += 1
+        if run.version == 1 and run_id in begun:
+            findings.problems.append(f"run {run_id} is of version 1, and did what only version 2 does")
+        if run.version == 2 and run_id not in begun and run.status != "cancelled":
+            findings.problems.append(f"lost: run {run_id} is of version 2, and has not begun as that does")
+    for run_id, key, pid in sorted(_deeds(known, records)):
+        run = records.runs[run_id]
+        if pid in known.newest and known.newest[pid] < run.version:
+            findings.problems.append(
+                f"process {pid} executed {key} of run {run_id}, whose version {run.version} it does not know"
+            )
+
+
+def _deeds(known: Known, records: Records) -> set[tuple[str, str, str]]:
+    """Run, step and process: as the record has it, and as whoever did it noted."""
+    recorded = {(step.run_id, step.key, step.begun_by.rpartition(":")[2]) for step in records.steps}
+    noted = {
+        (note["run"], note["step"], str(note["effect"]).partition(" ")[0])
+        for note in known.notes
+        if note["what"] == "performed"
+    }
+    return {deed for deed in recorded | noted if deed[0] in known.errands and deed[0] in records.runs}
+
+
+# --- Sleeps ---
+
+
+def _audit_sleeps(findings: Findings, known: Known, records: Records, bound: float) -> None:
+    """Each slept once, for as long as it was to, and not much longer."""
+    began = _moments(known.notes, "sleeps")
+    woke = _moments(known.notes, "woke")
+    slept = {(step.run_id, step.key): step for step in records.steps if step.kind == "sleep"}
+    findings.seen_asleep = len(known.asleep)
+    for call, ends in known.asleep.items():
+        if call not in slept:
+            findings.problems.append(f"lost: the sleep {call[1]} of run {call[0]}")
+        elif {*ends, slept[call].due_at} != {slept[call].due_at}:
+            moments = f"{sorted(ends)}, then at {slept[call].due_at}"
+            findings.double(f"the sleep {call[1]} of run {call[0]} was to end at {moments}")
+    for run_id, errand in known.errands.items():
+        run = records.runs.get(run_id)
+        for index, question in enumerate(errand.questions):
+            call = (run_id, f"nap-{index}")
+            if call in slept:
+                _audit_sleep(findings, call, slept[call], question.nap, began[call], woke[call])
+                _audit_waking(findings, known, slept[call], bound)
+            elif question.nap and run is not None and run.status == "completed":
+                findings.problems.append(f"lost: run {run_id} never slept at {call[1]}")
+
+
+def _audit_sleep(
+    findings: Findings,
+    call: tuple[str, str],
+    step: StepRow,
+    seconds: float,
+    began: Sequence[float],
+    woke: Sequence[float],
+) -> None:
+    due = step.due_at or 0.0
+    what = f"the sleep {call[1]} of run {call[0]}"
+    if not began:
+        findings.problems.append(f"{what} is on record, and its run knows nothing of it")
+    elif due < min(began) + seconds - PRECISION:
+        findings.problems.append(f"{what} was to end {min(began) + seconds - due:.3f} s early")
+    if step.status != "done":
+        if woke:
+            findings.problems.append(f"{what} is {step.status}, and its run woke")
+        return
+    findings.sleeps += 1
+    early = [due - moment for moment in (*woke, step.finished_at or 0.0) if moment < due - PRECISION]
+    if early:
+        findings.problems.append(f"{what} ended {max(early):.3f} s before its moment")
+
+
+def _audit_waking(findings: Findings, known: Known, step: StepRow, bound: float) -> None:
+    if step.status != "done" or step.due_at is None or step.finished_at is None:
+        return
+    late = unexplained(step.due_at, step.finished_at, [*known.broken, *known.deserted])
+    findings.latest_to_wake = max(findings.latest_to_wake, late)
+    if late > bound:
+        findings.problems.append(f"late: the sleep {step.key} of run {step.run_id} ended after {late:.1f} s")
+
+
+def _moments(notes: Sequence[Note], what: str) -> dict[tuple[str, str], list[float]]:
+    moments: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for note in notes:
+        if note["what"] == what:
+            moments[note["run"], note["step"]].append(note["at"])
+    return moments
 
 
 # --- In time ---

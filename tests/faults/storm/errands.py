@@ -8,12 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.faults.storm.failures import FAILURES, PLACES
+
 ASKER = "asker"
 DECIDERS = ("ann", "bob", "eve", "joe")
 CHOICES = ("red", "green", "blue")
 WITHDRAW = "withdraw"
 
 ORCHESTRATION = "storm-errand"
+# The step that only its second version has, first of all.
+BEGINNING = "effect-begin"
+# What a run goes on with that did not care to wait for an answer.
+LEFT = "left"
 
 RUN, PROGRAM = "Errand", "Program"
 TITLE = re.compile(rf"({RUN}|{PROGRAM}) (\d+) question (\d+)")
@@ -40,11 +46,20 @@ class Question:
     terms: Mapping[str, Any]
     moves: tuple[Move, ...]
     assignees: tuple[str, ...] = ()
+    # Seconds that its run sleeps before it asks; that it waits for an answer, if not until there is one.
+    nap: float = 0.0
+    patience: float | None = None
 
     def as_input(self) -> dict[str, Any]:
         """For an orchestration. Naming nobody means whoever may decide, not the run's owner."""
         terms = {**self.terms, "assignees": list(self.assignees)}
-        return {"kind": self.kind, "title": self.title, "terms": terms}
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "terms": terms,
+            "nap": self.nap,
+            "patience": self.patience,
+        }
 
     def as_body(self, key: str) -> dict[str, Any]:
         """For the API."""
@@ -66,6 +81,11 @@ class Errand:
     repeatable: bool
     slow: bool
     cancelled_after: float | None
+    # What it raises after the last answer, and where: see failures.py.
+    fails: str = ""
+    place: str = ""
+    # When it has failed, or was rejected, somebody lets it go on.
+    resumed: bool = False
 
     @property
     def key(self) -> str:
@@ -74,7 +94,13 @@ class Errand:
     def as_input(self) -> dict[str, Any]:
         """What the orchestration takes."""
         questions = [each.as_input() for each in self.questions]
-        return {"questions": questions, "repeatable": self.repeatable, "slow": self.slow}
+        return {
+            "questions": questions,
+            "repeatable": self.repeatable,
+            "slow": self.slow,
+            "fails": self.fails,
+            "place": self.place,
+        }
 
 
 def errand(seed: int, number: int, *, thinking: float) -> Errand:
@@ -84,11 +110,19 @@ def errand(seed: int, number: int, *, thinking: float) -> Errand:
     length = dice.choices((1, 2, 3), (5, 3, 2))[0]
     return Errand(
         name=name,
-        questions=tuple(_question(dice, f"{name} question {index}", thinking) for index in range(length)),
+        questions=tuple(_of_a_run(dice, f"{name} question {index}", thinking) for index in range(length)),
         repeatable=dice.random() < 0.5,
         slow=dice.random() < 0.3,
         cancelled_after=dice.uniform(0.5, 2 * thinking) if dice.random() < 0.04 else None,
+        fails=dice.choice(list(FAILURES)) if dice.random() < 0.12 else "",
+        place=dice.choice(PLACES),
+        resumed=dice.random() < 0.15,
     )
+
+
+def errand_of(key: str, seed: int, *, thinking: float) -> Errand:
+    """The errand whose run has this key."""
+    return errand(seed, int(key.rpartition("-")[2]), thinking=thinking)
 
 
 def program(seed: int, number: int, *, thinking: float) -> Errand:
@@ -109,6 +143,22 @@ def question_of(title: str, seed: int, *, thinking: float) -> Question | None:
 
 
 # --- The kinds of questions ---
+
+
+LONGEST_NAP = 20.0
+
+
+def _of_a_run(dice: random.Random, title: str, thinking: float) -> Question:
+    """Only a run sleeps before it asks; and it may not care for the answer for long."""
+    question = _question(dice, title, thinking)
+    if dice.random() < 0.3:
+        question = replace(question, nap=round(dice.uniform(0.5, min(LONGEST_NAP, thinking)), 1))
+    if dice.random() < 0.06:
+        # Nobody answers, and no deadline is kept.
+        terms = {name: value for name, value in question.terms.items() if name != "on_timeout"}
+        terms["timeout"] = None
+        question = replace(question, terms=terms, moves=(), patience=round(dice.uniform(0.5, 5), 1))
+    return question
 
 
 def _question(dice: random.Random, title: str, thinking: float) -> Question:

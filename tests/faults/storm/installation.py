@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import httpx
 import psycopg
@@ -30,6 +30,9 @@ T = TypeVar("T")
 RESTART_SECONDS = 1.0
 # What a part is given to stop by itself, and to answer after a start.
 STOPPING, STARTING = 30.0, 120.0
+
+# As while a release is rolled out: the newest version of the storm's orchestration that each knows.
+NEWEST = {"server-1": 1, "server-2": 2, "worker-1": 1, "worker-2": 2}
 
 ENDED_BY_ITSELF, DID_NOT_STOP = "ended by itself", "did not stop in time"
 
@@ -51,6 +54,8 @@ class Part:
     ) -> None:
         self.name = name
         self.ends = Counter[str]()
+        # The process ids of all its lives.
+        self.pids: set[str] = set()
         # Process ids that were frozen, and when they went on.
         self.thaws: list[tuple[str, float]] = []
         self._arguments = arguments
@@ -113,6 +118,7 @@ class Part:
                 # A Ctrl-C is for the storm, which ends its parts itself.
                 process_group=0,
             )
+        self.pids.add(str(process.pid))
         watching = asyncio.create_task(self._watch(begin))
         try:
             await process.wait()
@@ -234,7 +240,16 @@ class Installation:
     def set_up_parts(self, names: Sequence[str]) -> None:
         for name in names:
             kind = Server if name.startswith("server") else Worker
-            self.parts[name] = kind(name, self.environment, self.folder)
+            newest = {"SAYSO_TEST_STORM_NEWEST": str(NEWEST[name])}
+            self.parts[name] = kind(name, self.environment | newest, self.folder)
+
+    def newest_known(self) -> dict[str, int]:
+        """The newest version of the storm's orchestration that each process knew, by its id."""
+        known: dict[str, int] = {}
+        for name, part in self.parts.items():
+            for pid in part.pids:
+                known[pid] = max(known.get(pid, 0), NEWEST[name])
+        return known
 
     @property
     def servers(self) -> list[Server]:
@@ -257,6 +272,28 @@ class Installation:
                     return await answer.fetchone()
         except (TimeoutError, psycopg.Error):
             return None
+
+    async def asleep(self) -> list[tuple[str, str, float]]:
+        """Run, key and end of each sleep under way; nothing while PostgreSQL does not tell."""
+        return await self._rows(
+            "SELECT run_id::text, key, extract(epoch FROM due_at)::float8 FROM orchestration_steprecord"
+            " WHERE status = 'sleeping'"
+        )
+
+    async def ended_badly(self) -> list[tuple[str, str]]:
+        """Id and key of runs that failed or were rejected, and were never resumed; likewise."""
+        return await self._rows(
+            "SELECT id::text, key FROM orchestration_run"
+            " WHERE status IN ('failed', 'rejected') AND resumed = 0"
+        )
+
+    async def _rows(self, query: LiteralString) -> list[Any]:
+        try:
+            async with asyncio.timeout(5):
+                async with await psycopg.AsyncConnection.connect(self.url) as connection:
+                    return await (await connection.execute(query)).fetchall()
+        except (TimeoutError, psycopg.Error):
+            return []
 
     def remove_databases(self) -> None:
         for server in (self.postgres, self.redis):

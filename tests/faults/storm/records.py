@@ -38,11 +38,15 @@ class RunRow:
     reason: str
     result: Any
     finished_at: float | None
+    error: str = ""
+    version: int = 1
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
-    """A recorded call of a run: `request_id` where it asked somebody."""
+    """A recorded call of a run: `request_id` where it asked somebody, `due_at` where it sleeps, `begun_by`
+    (host and process id) where it did something."""
 
     run_id: str
     key: str
@@ -51,11 +55,15 @@ class StepRow:
     request_id: str | None
     result: Any = None
     finished_at: float | None
+    error: str = ""
+    begun_by: str = ""
+    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
     requests: Mapping[str, RequestRow]
+    """In the order in which they were opened."""
     runs: Mapping[str, RunRow]
     steps: tuple[StepRow, ...]
 
@@ -68,13 +76,15 @@ def read(url: str) -> Records:
             "SELECT id::text, title, kind, status, answer, on_timeout, origin_id AS run_id, key, details,"
             " extract(epoch FROM deadline)::float8 AS deadline,"
             " extract(epoch FROM closed_at)::float8 AS closed_at FROM approvals_humanrequest"
+            " ORDER BY opened_at, id"
         ).fetchall()
         runs = connection.execute(
-            "SELECT id::text, key, status, reason, result,"
+            "SELECT id::text, key, status, reason, result, error, version, resumed,"
             " extract(epoch FROM finished_at)::float8 AS finished_at FROM orchestration_run"
         ).fetchall()
         steps = connection.execute(
-            "SELECT run_id::text, key, kind, status, request_id::text, result,"
+            "SELECT run_id::text, key, kind, status, request_id::text, result, error, begun_by,"
+            " extract(epoch FROM due_at)::float8 AS due_at,"
             " extract(epoch FROM finished_at)::float8 AS finished_at FROM orchestration_steprecord"
         ).fetchall()
     return Records(

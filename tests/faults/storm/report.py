@@ -30,6 +30,10 @@ def show(
     for name, part in ends.items():
         _line(name, _sorted(part))
     _line("runs", {"all": told.runs, **_sorted(Counter(findings.ends))})
+    _line("versions of runs", _sorted(Counter(findings.versions)))
+    _line("runs that failed of", _sorted(findings.failures))
+    _line("sleeps", {"slept": findings.sleeps, "seen asleep": findings.seen_asleep})
+    _line("waits cancelled by their runs", {"all": findings.waits_left})
     _line("requests", {"all": told.requests, **_sorted(told.outcomes)})
     _line(
         "told",
@@ -56,6 +60,7 @@ def show(
         {
             "latest deadline": round(findings.latest_deadline, 1),
             "longest from an outcome to who waits": round(findings.longest_wait, 1),
+            "latest to wake": round(findings.latest_to_wake, 1),
         },
     )
     for name, figure in figures.items():

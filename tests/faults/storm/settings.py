@@ -5,4 +5,6 @@ import os
 from tests.faults.settings import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.storm"]  # noqa: F405
+# The newest version of the storm's orchestration that this process knows.
+STORM_NEWEST = int(os.environ.get("SAYSO_TEST_STORM_NEWEST", "2"))
 STORM_LEDGER = os.environ.get("SAYSO_TEST_STORM_LEDGER", os.devnull)

@@ -16,7 +16,7 @@ from tests.faults.storm import records, report
 from tests.faults.storm.api import Api
 from tests.faults.storm.audit import Known, audit, from_the_ice
 from tests.faults.storm.clock import passes
-from tests.faults.storm.errands import Errand, errand
+from tests.faults.storm.errands import errand_of
 from tests.faults.storm.faults import Weather
 from tests.faults.storm.installation import DID_NOT_STOP, ENDED_BY_ITSELF, Installation, now
 from tests.faults.storm.people import People
@@ -168,9 +168,15 @@ class Storm:
         icy = from_the_ice(notes, rows, thaws)
         known = Known(
             notes=[note for note in notes if note not in icy],
-            errands={run_id: self._errand(key) for key, run_id in traffic.started.items()},
+            errands={
+                run_id: errand_of(key, self._seed, thinking=self._thinking)
+                for key, run_id in traffic.started.items()
+            },
             programs=traffic.asked,
             cancelled=traffic.cancelled,
+            resumed=traffic.resumed,
+            asleep=traffic.asleep,
+            newest=self._installation.newest_known(),
             broken=[(each.began, each.over) for each in weather.happened],
             deserted=[(each.began, each.deserted_until(self._takeover)) for each in weather.happened],
         )
@@ -212,6 +218,3 @@ class Storm:
         with clean.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(note) + "\n" for note in known.notes)
         return Ledger(clean)
-
-    def _errand(self, key: str) -> Errand:
-        return errand(self._seed, int(key.rpartition("-")[2]), thinking=self._thinking)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import count
 
 from tests.faults.ledger import Ledger
 from tests.faults.storm.api import Api
 from tests.faults.storm.clock import passes
-from tests.faults.storm.errands import ASKER, ORCHESTRATION, Errand, errand, program
+from tests.faults.storm.errands import ASKER, ORCHESTRATION, Errand, errand, errand_of, program
 from tests.faults.storm.installation import Installation
 
 # How many start errands side by side, and how many wait by themselves.
@@ -18,6 +18,8 @@ STARTERS, PROGRAMS = 10, 30
 LONG_POLL = 20.0
 # How often a program that has died asks the same again.
 FORGETFUL = 0.1
+# Seconds between two looks at which runs might be resumed.
+RESUMING = 5.0
 
 
 class Traffic:
@@ -39,6 +41,9 @@ class Traffic:
         self.started: dict[str, str] = {}
         self.asked: dict[str, str] = {}
         self.cancelled: set[str] = set()
+        self.resumed: set[str] = set()
+        # When each sleep that was seen was to end, by run and key: one moment, whatever breaks.
+        self.asleep: dict[tuple[str, str], set[float]] = defaultdict(set)
         self.open_runs = self.open_requests = self.most_open = 0
         self._installation, self._api, self._ledger = installation, api, ledger
         self._seed, self._thinking, self._wanted = seed, thinking, open_at_once
@@ -55,6 +60,7 @@ class Traffic:
                 busy.create_task(self._start_errands())
             for _ in range(PROGRAMS):
                 busy.create_task(self._be_a_program())
+            busy.create_task(self._resume_runs())
 
     async def enough(self, patience: float) -> None:
         """Return once about as many runs are open as shall be. TimeoutError after so many seconds."""
@@ -69,6 +75,8 @@ class Traffic:
                 self.open_runs, self.open_requests = still_open
                 self.most_open = max(self.most_open, self.open_runs)
                 self._room.set() if self.open_runs < self._wanted else self._room.clear()
+            for run_id, key, end in await self._installation.asleep():
+                self.asleep[run_id, key].add(end)
             await passes(1.0)
 
     async def _start_errands(self) -> None:
@@ -99,6 +107,21 @@ class Traffic:
             self.counts["runs cancelled"] += 1
         elif reply.json()["code"] != "already_finished":
             self.surprises.append(f"{one.name} was not cancelled: {reply.text}")
+
+    async def _resume_runs(self) -> None:
+        while not self.over.is_set():
+            await passes(RESUMING, unless=self.over)
+            for run_id, key in await self._installation.ended_badly():
+                if run_id not in self.resumed and errand_of(key, self._seed, thinking=self._thinking).resumed:
+                    await self._resume(run_id, key)
+
+    async def _resume(self, run_id: str, key: str) -> None:
+        reply = await self._api.call(ASKER, "POST", f"/runs/{run_id}/resume", body={})
+        if reply.is_success:
+            self.resumed.add(run_id)
+            self.counts["runs resumed"] += 1
+        else:
+            self.surprises.append(f"{key} was not resumed: {reply.text}")
 
     async def _be_a_program(self) -> None:
         while not self.over.is_set():
