@@ -6,13 +6,30 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.storm.audit import Findings, Known, audit, from_the_ice, unexplained
-from tests.faults.storm.errands import ASKER, DECIDERS, PROGRAM, RUN, errand, program, question_of
-from tests.faults.storm.interruptions import AGAIN, STOP
+from orchestration.interruptions import CHOICES, title_for_run
+from tests.faults.ledger import Ledger
+from tests.faults.storm.audit import audit, from_the_ice
+from tests.faults.storm.errands import (
+    ASKER,
+    BEGINNING,
+    DECIDERS,
+    LEFT,
+    PROGRAM,
+    RUN,
+    Errand,
+    errand,
+    errand_of,
+    program,
+    question_of,
+)
+from tests.faults.storm.failures import FAILURES, PLACES, reason_of, words_of
+from tests.faults.storm.interruptions import AGAIN, STOP, answer
+from tests.faults.storm.known import Findings, Known, unexplained
 from tests.faults.storm.records import Records, RequestRow, RunRow, StepRow
 from tests.faults.storm.schedule import SERVERS, Kind, schedule
 from tests.processes import PROJECT, bare_environment
@@ -85,6 +102,24 @@ def test_every_question_comes_to_an_end() -> None:
             assert {move.person for move in question.moves} <= {ASKER, *DECIDERS}
 
 
+def test_among_few_errands_there_is_everything_that_a_run_may_do() -> None:
+    errands = [errand(1, number, thinking=30) for number in range(1000)]
+    assert {(one.fails, one.place) for one in errands} >= {
+        (name, place) for name in FAILURES for place in PLACES
+    }
+    questions = [question for one in errands for question in one.questions]
+    assert {bool(question.nap) for question in questions} == {True, False}
+    assert {question.patience is None for question in questions} == {True, False}
+    assert {one.resumed for one in errands} == {True, False}
+    assert all(errand_of(one.key, 1, thinking=30) == one for one in errands[:50])
+
+
+def test_people_know_what_to_say_of_a_run_whose_processes_died(tmp_path: Path) -> None:
+    request = {"title": title_for_run("Errand in a storm", 3)}
+    ledger = Ledger(tmp_path / "ledger")
+    assert [answer(request, ledger, stop=stop) for stop in (False, True)] == CHOICES
+
+
 # --- The audit ---
 
 BEGAN = 1_000_000.0
@@ -137,6 +172,9 @@ class Small:
         ]
         self.programs: dict[str, str] = {}
         self.cancelled: set[str] = set()
+        self.resumed: set[str] = set()
+        self.asleep: dict[tuple[str, str], set[float]] = {}
+        self.newest = {"1": 1, "2": 2}
 
     @property
     def records(self) -> Records:
@@ -152,6 +190,9 @@ class Small:
             errands={"run": self.errand},
             programs=self.programs,
             cancelled=self.cancelled,
+            resumed=self.resumed,
+            asleep=self.asleep,
+            newest=self.newest,
             broken=broken,
         )
         return audit(known, self.records, bound=30)
@@ -164,8 +205,9 @@ def effect(step: str, at: float, pid: int = 1) -> dict[str, Any]:
     return {"what": "performed", "run": "run", "step": step, "effect": f"{pid} {at}", "at": at}
 
 
-def _is_plain(one: Any) -> bool:
-    return len(one.questions) == 2 and not one.repeatable and one.questions[0].kind == "approval"
+def _is_plain(one: Errand) -> bool:
+    special = one.fails or any(each.nap or each.patience for each in one.questions)
+    return len(one.questions) == 2 and not (one.repeatable or special) and one.questions[0].kind == "approval"
 
 
 @pytest.fixture
@@ -221,6 +263,8 @@ def test_a_run_that_stopped_at_a_step_without_anybody_saying_so_is_found(small: 
     small.runs[0] = replace(small.runs[0], status="failed", reason="interrupted")
     assert "nobody said so" in small.problems()
     small.requests.append(_about_the_step(small, {"decision": STOP}))
+    assert small.problems() == ""
+    small.requests[-1] = replace(small.requests[-1], answer=STOP)
     assert small.problems() == ""
 
 
@@ -291,14 +335,139 @@ def test_only_what_is_broken_in_between_explains_a_delay() -> None:
     assert unexplained(10, 20, [(15, 60)]) == 0
 
 
-def _about_the_step(small: Small, answer: dict[str, str]) -> RequestRow:
+def test_a_run_that_does_not_wait_any_longer_goes_on_without_an_answer(small: Small) -> None:
+    first, second = small.errand.questions
+    small.errand = replace(small.errand, questions=(replace(first, patience=1.0), second))
+    small.requests[0] = replace(small.requests[0], status="withdrawn")
+    small.runs[0] = replace(small.runs[0], result=[LEFT, *small.runs[0].result[1:]])
+    findings = small.audit()
+    assert (findings.problems, findings.waits_left) == ([], 1)
+    small.requests[0] = replace(small.requests[0], status="pending")
+    assert "makes it open" in small.problems()
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_that_is_not_on_record_as_it_was_is_found(small: Small, name: str, place: str) -> None:
+    small.errand = replace(small.errand, fails=name, place=place)
+    assert "what it was told makes it failed" in small.problems()
+    reason = reason_of(name, place)
+    small.runs[0] = replace(small.runs[0], status="failed", reason="replay_mismatch", result=None)
+    assert "is failed (replay_mismatch); what it was told makes it failed" in small.problems()
+    small.runs[0] = replace(small.runs[0], reason=reason)
+    assert f"has failed of {name}, but the record says ''" in small.problems()
+    small.runs[0] = replace(small.runs[0], error=f"So: {words_of(name, place)}.")
+    findings = small.audit()
+    assert (findings.problems, findings.failures) == ([], {name: 1})
+
+
+def test_a_resumption_that_was_acknowledged_and_is_not_there_is_found(small: Small) -> None:
+    small.resumed = {"run"}
+    assert "lost: the resumption of run run" in small.problems()
+    small.runs[0] = replace(small.runs[0], resumed=1)
+    assert small.problems() == ""
+
+
+def test_a_run_that_asked_anew_ends_as_the_last_answer_says(small: Small) -> None:
+    small.requests.insert(0, replace(small.requests[0], id="before", status="rejected"))
+    assert small.problems() == ""
+
+
+def test_a_run_that_was_executed_by_a_process_that_does_not_know_it_is_found(small: Small) -> None:
+    small.runs[0] = replace(small.runs[0], version=2)
+    assert "lost: run run is of version 2, and has not begun as that does" in small.problems()
+    small.steps.append(replace(small.steps[1], key=BEGINNING, begun_by="host:2"))
+    small.notes.append(effect(BEGINNING, BEGAN, pid=2))
+    assert "process 1 executed effect-0 of run run, whose version 2 it does not know" in small.problems()
+    small.notes = [effect(note["step"], note["at"], pid=2) for note in small.notes]
+    assert small.problems() == ""
+    small.steps[-1] = replace(small.steps[-1], begun_by="host:1")
+    assert f"process 1 executed {BEGINNING} of run run" in small.problems()
+
+
+def test_a_run_of_the_older_version_that_did_what_the_newer_one_does_is_found(small: Small) -> None:
+    small.steps.append(replace(small.steps[1], key=BEGINNING))
+    small.notes.append(effect(BEGINNING, BEGAN))
+    assert "is of version 1, and did what only version 2 does" in small.problems()
+
+
+@pytest.fixture
+def asleep(small: Small) -> Small:
+    """Its run has slept for ten seconds, until it asked."""
+    first, second = small.errand.questions
+    small.errand = replace(small.errand, questions=(replace(first, nap=10.0), second))
+    small.steps.append(
+        StepRow(
+            run_id="run",
+            key="nap-0",
+            kind="sleep",
+            status="done",
+            request_id=None,
+            due_at=BEGAN - 2,
+            finished_at=BEGAN - 1.9,
+        )
+    )
+    small.notes += [nap("sleeps", BEGAN - 12.1), nap("woke", BEGAN - 1.8)]
+    small.asleep = {("run", "nap-0"): {BEGAN - 2}}
+    return small
+
+
+def nap(what: str, at: float) -> dict[str, Any]:
+    return {"what": what, "run": "run", "step": "nap-0", "at": at}
+
+
+def test_a_run_that_slept_as_it_was_to_is_counted(asleep: Small) -> None:
+    findings = asleep.audit()
+    assert (findings.problems, findings.sleeps, findings.seen_asleep) == ([], 1, 1)
+    # Started again: it finds that it has slept.
+    asleep.notes += [nap("sleeps", BEGAN + 5), nap("woke", BEGAN + 5)]
+    assert asleep.problems() == ""
+
+
+def test_a_sleep_that_is_not_there_is_found(asleep: Small) -> None:
+    asleep.steps.pop()
+    assert "lost: the sleep nap-0 of run run" in asleep.problems()
+    asleep.asleep.clear()
+    assert "lost: run run never slept at nap-0" in asleep.problems()
+
+
+def test_a_run_that_woke_before_its_moment_is_found(asleep: Small) -> None:
+    asleep.notes.append(nap("woke", BEGAN - 2.5))
+    assert "the sleep nap-0 of run run ended 0.500 s before its moment" in asleep.problems()
+
+
+def test_a_sleep_that_began_anew_is_found(asleep: Small) -> None:
+    asleep.asleep["run", "nap-0"].add(BEGAN - 5)
+    findings = asleep.audit()
+    assert findings.doubled == 1
+    assert "doubled: the sleep nap-0 of run run was to end at" in findings.problems[0]
+
+
+def test_a_sleep_that_was_too_short_is_found(asleep: Small) -> None:
+    asleep.notes = [note for note in asleep.notes if note["what"] != "sleeps"]
+    asleep.notes.append(nap("sleeps", BEGAN - 11))
+    assert "the sleep nap-0 of run run was to end 1.000 s early" in asleep.problems()
+
+
+def test_a_run_that_woke_late_is_found_unless_something_was_broken(asleep: Small) -> None:
+    asleep.steps[-1] = replace(asleep.steps[-1], finished_at=BEGAN + 60)
+    assert "late: the sleep nap-0 of run run ended after 62.0 s" in asleep.problems()
+    assert asleep.audit(broken=[(BEGAN - 1, BEGAN + 40)]).problems == []
+
+
+def test_a_run_that_went_on_although_its_sleep_is_not_over_is_found(asleep: Small) -> None:
+    asleep.steps[-1] = replace(asleep.steps[-1], status="sleeping", finished_at=None)
+    assert "the sleep nap-0 of run run is sleeping, and its run woke" in asleep.problems()
+
+
+def _about_the_step(small: Small, said: dict[str, str]) -> RequestRow:
     return replace(
         small.requests[0],
         id="question",
         title="Interrupted: was “effect” done?",
         kind="clarification",
         status="answered",
-        answer=answer,
+        answer=said,
         details='Arguments: {"name": "effect-0"}',
     )
 

@@ -7,65 +7,19 @@ faults and the re-check explain. The rest is in tests/faults/ledger.py.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tests.faults.storm import failures
-from tests.faults.storm.errands import BEGINNING, LEFT, Errand
+from tests.faults.storm.errands import LEFT, Errand
 from tests.faults.storm.interruptions import AGAIN, STOP, step_of
-from tests.faults.storm.records import Records, RequestRow, RunRow, StepRow
-
-Note = Mapping[str, Any]
+from tests.faults.storm.known import Findings, Known, Note, unexplained
+from tests.faults.storm.records import Records, RequestRow, RunRow
+from tests.faults.storm.sleeps import audit_sleeps
+from tests.faults.storm.versions import audit_versions
 
 # What a process that was frozen does first, when it goes on, it had begun before; seconds, on busy cores.
 THAWING = 15.0
-# The clocks agree: it is one machine's. The record has microseconds.
-PRECISION = 0.002
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What was told outside of the database, beside the ledger's notes."""
-
-    notes: Sequence[Note]
-    errands: Mapping[str, Errand]
-    """By the id of the run that was started for it."""
-    programs: Mapping[str, str]
-    """Request ids, by key."""
-    cancelled: Collection[str]
-    resumed: Collection[str] = ()
-    asleep: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
-    """When each sleep was to end, by run and key, whenever somebody looked."""
-    newest: Mapping[str, int] = field(default_factory=dict)
-    """Which version of the orchestration each process knew, by its id."""
-    broken: Sequence[tuple[float, float]] = ()
-    """From when to when anything was."""
-    deserted: Sequence[tuple[float, float]] = ()
-    """From when until when a dead process's runs may have been nobody's."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Findings:
-    """Counts, and what is wrong; nothing is exactly when the storm has done no harm."""
-
-    problems: list[str] = field(default_factory=list)
-    doubled: int = 0
-    repeated_as_allowed: int = 0
-    repeated_as_told: int = 0
-    ends: dict[str, int] = field(default_factory=dict)
-    versions: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    sleeps: int = 0
-    seen_asleep: int = 0
-    waits_left: int = 0
-    latest_deadline: float = 0.0
-    latest_to_wake: float = 0.0
-    longest_wait: float = 0.0
-
-    def double(self, text: str) -> None:
-        self.doubled += 1
-        self.problems.append(f"doubled: {text}")
 
 
 def audit(known: Known, records: Records, *, bound: float) -> Findings:
@@ -74,8 +28,8 @@ def audit(known: Known, records: Records, *, bound: float) -> Findings:
     _audit_keys(findings, known, records)
     _audit_ends(findings, known, records)
     _audit_effects(findings, known, records)
-    _audit_versions(findings, known, records)
-    _audit_sleeps(findings, known, records, bound)
+    audit_versions(findings, known, records)
+    audit_sleeps(findings, known, records, bound)
     _audit_promptness(findings, known, records, bound)
     return findings
 
@@ -205,7 +159,8 @@ def _words_missing(run: RunRow, errand: Errand) -> str:
 
 
 def _says(request: RequestRow, decision: str) -> bool:
-    return isinstance(request.answer, dict) and request.answer.get("decision") == decision
+    answer = request.answer
+    return bool((answer.get("decision") if isinstance(answer, dict) else answer) == decision)
 
 
 def _audit_effects(findings: Findings, known: Known, records: Records) -> None:
@@ -242,105 +197,6 @@ def _audit_repeats(
         )
 
 
-# --- Versions ---
-
-
-def _audit_versions(findings: Findings, known: Known, records: Records) -> None:
-    """Each run is of one version, and was executed by nobody who does not know it."""
-    begun = {step.run_id for step in records.steps if step.key == BEGINNING}
-    for run_id in known.errands.keys() & records.runs.keys():
-        run = records.runs[run_id]
-        findings.versions[f"version {run.version}"] += 1
-        if run.version == 1 and run_id in begun:
-            findings.problems.append(f"run {run_id} is of version 1, and did what only version 2 does")
-        if run.version == 2 and run_id not in begun and run.status != "cancelled":
-            findings.problems.append(f"lost: run {run_id} is of version 2, and has not begun as that does")
-    for run_id, key, pid in sorted(_deeds(known, records)):
-        run = records.runs[run_id]
-        if pid in known.newest and known.newest[pid] < run.version:
-            findings.problems.append(
-                f"process {pid} executed {key} of run {run_id}, whose version {run.version} it does not know"
-            )
-
-
-def _deeds(known: Known, records: Records) -> set[tuple[str, str, str]]:
-    """Run, step and process: as the record has it, and as whoever did it noted."""
-    recorded = {(step.run_id, step.key, step.begun_by.rpartition(":")[2]) for step in records.steps}
-    noted = {
-        (note["run"], note["step"], str(note["effect"]).partition(" ")[0])
-        for note in known.notes
-        if note["what"] == "performed"
-    }
-    return {deed for deed in recorded | noted if deed[0] in known.errands and deed[0] in records.runs}
-
-
-# --- Sleeps ---
-
-
-def _audit_sleeps(findings: Findings, known: Known, records: Records, bound: float) -> None:
-    """Each slept once, for as long as it was to, and not much longer."""
-    began = _moments(known.notes, "sleeps")
-    woke = _moments(known.notes, "woke")
-    slept = {(step.run_id, step.key): step for step in records.steps if step.kind == "sleep"}
-    findings.seen_asleep = len(known.asleep)
-    for call, ends in known.asleep.items():
-        if call not in slept:
-            findings.problems.append(f"lost: the sleep {call[1]} of run {call[0]}")
-        elif {*ends, slept[call].due_at} != {slept[call].due_at}:
-            moments = f"{sorted(ends)}, then at {slept[call].due_at}"
-            findings.double(f"the sleep {call[1]} of run {call[0]} was to end at {moments}")
-    for run_id, errand in known.errands.items():
-        run = records.runs.get(run_id)
-        for index, question in enumerate(errand.questions):
-            call = (run_id, f"nap-{index}")
-            if call in slept:
-                _audit_sleep(findings, call, slept[call], question.nap, began[call], woke[call])
-                _audit_waking(findings, known, slept[call], bound)
-            elif question.nap and run is not None and run.status == "completed":
-                findings.problems.append(f"lost: run {run_id} never slept at {call[1]}")
-
-
-def _audit_sleep(
-    findings: Findings,
-    call: tuple[str, str],
-    step: StepRow,
-    seconds: float,
-    began: Sequence[float],
-    woke: Sequence[float],
-) -> None:
-    due = step.due_at or 0.0
-    what = f"the sleep {call[1]} of run {call[0]}"
-    if not began:
-        findings.problems.append(f"{what} is on record, and its run knows nothing of it")
-    elif due < min(began) + seconds - PRECISION:
-        findings.problems.append(f"{what} was to end {min(began) + seconds - due:.3f} s early")
-    if step.status != "done":
-        if woke:
-            findings.problems.append(f"{what} is {step.status}, and its run woke")
-        return
-    findings.sleeps += 1
-    early = [due - moment for moment in (*woke, step.finished_at or 0.0) if moment < due - PRECISION]
-    if early:
-        findings.problems.append(f"{what} ended {max(early):.3f} s before its moment")
-
-
-def _audit_waking(findings: Findings, known: Known, step: StepRow, bound: float) -> None:
-    if step.status != "done" or step.due_at is None or step.finished_at is None:
-        return
-    late = unexplained(step.due_at, step.finished_at, [*known.broken, *known.deserted])
-    findings.latest_to_wake = max(findings.latest_to_wake, late)
-    if late > bound:
-        findings.problems.append(f"late: the sleep {step.key} of run {step.run_id} ended after {late:.1f} s")
-
-
-def _moments(notes: Sequence[Note], what: str) -> dict[tuple[str, str], list[float]]:
-    moments: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for note in notes:
-        if note["what"] == what:
-            moments[note["run"], note["step"]].append(note["at"])
-    return moments
-
-
 # --- In time ---
 
 
@@ -362,12 +218,3 @@ def _audit_promptness(findings: Findings, known: Known, records: Records, bound:
             findings.longest_wait = max(findings.longest_wait, waited)
             if waited > bound:
                 findings.problems.append(f"late: who waited for {request.id} was told after {waited:.1f} s")
-
-
-def unexplained(due: float, done: float, obstacles: Iterable[tuple[float, float]]) -> float:
-    """Seconds from when it was due, or the last obstacle in between was over, until it was done."""
-    since = due
-    for began, over in obstacles:
-        if began <= done and over >= due:
-            since = max(since, min(over, done))
-    return max(0.0, done - since)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tests.faults.ledger import Report
-from tests.faults.storm.audit import Findings
+from tests.faults.storm.known import Findings
 
 SHOWN = 100
 

@@ -14,11 +14,12 @@ from tests.faults import ledger as ledgers
 from tests.faults.ledger import Ledger
 from tests.faults.storm import records, report
 from tests.faults.storm.api import Api
-from tests.faults.storm.audit import Known, audit, from_the_ice
+from tests.faults.storm.audit import audit, from_the_ice
 from tests.faults.storm.clock import passes
 from tests.faults.storm.errands import errand_of
 from tests.faults.storm.faults import Weather
 from tests.faults.storm.installation import DID_NOT_STOP, ENDED_BY_ITSELF, Installation, now
+from tests.faults.storm.known import Known
 from tests.faults.storm.people import People
 from tests.faults.storm.population import set_up
 from tests.faults.storm.schedule import Fault
