@@ -32,9 +32,8 @@ class Page:
         reader = _Reader()
         reader.feed(html)
         reader.close()
-        self.controls = next(
-            form for form in reader.forms if any(one["name"].startswith(about) for one in form)
-        )
+        forms = (form for form in reader.forms if any(one["name"].startswith(about) for one in form))
+        self.controls = next(forms, [])
 
     @classmethod
     def of(cls, form: PlainForm) -> Page:

@@ -88,11 +88,12 @@ class PlainForm(forms.Form):
 
     def refused(self, error: ApprovalError) -> None:
         """Put a refusal on the field it names, or, where there is none, on the form."""
-        rule = error.detail.removeprefix(error.field or "").strip()
+        rule = error.detail.removeprefix(error.field or "")
         if not error.field or rule == error.detail:
             self.add_error(self._place(error.field or "")[0], error.detail)
         else:
-            self.add_error(*self.fault(error.field, rule))
+            joint = ": " if rule.startswith(":") else " "
+            self.add_error(*self.fault(error.field, rule.lstrip(": "), joint))
 
     def fault(self, spot: str, rule: str, joint: str = " ") -> tuple[str | None, str]:
         """Where an error about a spot of what was sent belongs, and its text, which names the label once."""
@@ -105,9 +106,8 @@ class PlainForm(forms.Form):
         if structure is not None and is_within(spot, structure.name):
             part, rest = structure.at(getattr(self, "cleaned_data", {}), spot)
             return part.field_name, part.label, rest
-        if spot in self.fields:
-            return spot, str(self.fields[spot].label or spot), ""
-        return None, spot, ""
+        name = next((name for name in self.fields if is_within(spot, name)), None)
+        return name, spot if name is None else str(self.fields[name].label or name), ""
 
 
 def _messages(label: str) -> dict[str, str]:

@@ -77,9 +77,7 @@ def waiting_for(user_id: int) -> Waiting:
     if person is None or not person.active:
         return Waiting(seen=0, mine=0)
     in_charge = _parts_in_charge(person, pending=True)
-    return Waiting(
-        seen=_count(_all_seen(person, in_charge)), mine=_count(_but_barred(person, in_charge))
-    )
+    return Waiting(seen=_count(_all_seen(person, in_charge)), mine=_count(_but_barred(person, in_charge)))
 
 
 def _count(parts: Iterable[Requests]) -> int:

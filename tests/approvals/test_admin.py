@@ -328,11 +328,11 @@ class TestDeciding:
     def test_edited_arguments_that_break_their_schema_are_refused_in_place(self, client: Client) -> None:
         schema = {"type": "object", "properties": {"amount": {"maximum": 12}}}
         request_id = make.approval(arguments={"amount": 12}, editable=schema)
-        edited = {"edits": "1", "arguments": '{"amount": 99}'}
+        edited = {"edits": "1", "arguments.amount": "99"}
         response = decide(client, [request_id], "approve", **edited)
         reviewed = response.context["form"].fingerprint
         response = decide(client, [request_id], "approve", **edited, reviewed=reviewed)
-        assert "arguments" in response.context["form"].errors
+        assert "arguments.amount" in response.context["form"].errors
         assert gate.outcome(request_id).status == "pending"
 
     def test_viewers_get_no_actions_and_cannot_decide(self) -> None:

@@ -1,11 +1,15 @@
 // Where a page comes alive. Without this it still works: links and forms do everything.
 
 import { startClock } from "./clock.js";
-import "./forms.js";
 import { startKeys } from "./keys.js";
 
 startClock();
 startKeys();
+
+// What forms of several parts need comes with the first of them.
+const addParts = (root) => root.querySelector(".list-of, .branch, .moment") && import("./forms.js");
+addParts(document);
+document.addEventListener("htmx:load", ({ detail }) => addParts(detail.elt));
 
 // What could not be sent stays typed, and says so.
 const trouble = document.querySelector("#trouble");
