@@ -27,8 +27,8 @@ from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
 # Whatever product code builds once a process, users before what they use.
 _PARTS = (
     ("approvals.waiting.room", "close_waiting_room"),
-    ("approvals.group_commit", "close_writer"),
     ("approvals.database", "close_threads"),
+    ("approvals.group_commit", "close_writer"),
     ("approvals.web.limits", "forget"),
 )
 

@@ -42,7 +42,9 @@ class Probe(Generic[T]):
         """What the look returns or raises; TimeoutError where it takes longer than `patience`."""
         answer, patience = self._asked()
         if not answer.done():
-            await asyncio.wait([asyncio.wrap_future(answer)], timeout=patience)
+            waiting = asyncio.wrap_future(answer)
+            waiting.add_done_callback(_retrieve)
+            await asyncio.wait([waiting], timeout=patience)
         if not answer.done():
             error = TimeoutError(f"no answer within {self._patience:g} s")
             self._trouble.note(error)
@@ -68,6 +70,12 @@ class Probe(Generic[T]):
         else:
             self._ended = monotonic()
             answer.set_result(found)
+
+
+def _retrieve(waiting: asyncio.Future[T]) -> None:
+    """What the look raised is taken from its answer; asyncio would log it as lost."""
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 def _uncancellable() -> Future[T]:

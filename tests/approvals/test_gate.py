@@ -25,6 +25,7 @@ from approvals.models import HumanRequest
 from approvals.payloads import seconds
 from tests import factories as make
 from tests.approvals.web.api.program import Program
+from tests.effort import effort
 from tests.marks import both_databases
 
 pytestmark = pytest.mark.django_db
@@ -227,6 +228,8 @@ class TestWhoIsNamed:
 
 
 class TestDurations:
+    @pytest.mark.one_stack
+    @effort()
     @given(st.timedeltas(timedelta(microseconds=1), timedelta(days=36_000)))
     def test_a_timedelta_is_its_seconds(self, duration: timedelta) -> None:
         assert seconds(duration, "timeout", none_allowed=False) == duration.total_seconds()
@@ -245,6 +248,8 @@ class TestDurations:
 
 
 class TestWhatADeadlineMayApprove:
+    @pytest.mark.one_stack
+    @effort()
     @given(
         required=st.integers(1, 3), four_eyes=st.booleans(), on_timeout=st.sampled_from(["approve", "reject"])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -66,7 +67,9 @@ async def test_what_hangs_is_given_up_and_not_looked_at_again(looked: Looked) ->
         break
 
 
-async def test_an_error_is_everybodys_answer() -> None:
+async def test_an_error_is_everybodys_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """And of asyncio's, too, it is none that nobody has taken."""
+
     def fail() -> None:
         raise LookupError("nothing there")
 
@@ -74,6 +77,8 @@ async def test_an_error_is_everybodys_answer() -> None:
     for _ in range(2):
         with pytest.raises(LookupError, match="nothing there"):
             await probe.answer()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
