@@ -53,6 +53,14 @@ class MomentWidget(forms.MultiWidget):
         parts = [value.local, value.zone] if isinstance(value, Typed) else ["", next(iter(self.zones))]
         return parts[: len(self.widgets)]
 
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        """With the zone that was sent among those to pick from, though only the reader's browser knew it."""
+        sent = value[1] if isinstance(value, list) and len(value) > 1 else ""
+        if sent and isinstance(zones := self.widgets[-1], forms.Select):
+            others = [one for one in self.zones.items() if one[0] != sent]
+            zones.choices = [(sent, self.zones.get(sent, sent)), *others]
+        return super().get_context(name, value, attrs)
+
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         return format_html('<span class="moment">{}</span>', super().render(name, value, attrs, renderer))
 

@@ -74,13 +74,14 @@ def linear(pattern: str) -> Linear:
     if not _has_alternatives(rest):
         while rest and rest[0] in _LOOK:
             length = _length_of_group(rest)
-            if rest[length : length + 1] and rest[length] in _REPEATS:
+            if not length or (rest[length:] and rest[length] in _REPEATS):
                 break
             inner = "".join(rest[1 : length - 1])
             (wanted if _LOOK[rest[0]] else unwanted).append(f"^(?:{inner})")
             rest = rest[length:]
     if not wanted and not unwanted:
-        return _known("".join(tokens[1:])) or Linear(wanted=("".join(tokens),))
+        known = _known("".join(rest)) if rest else None
+        return known or Linear(wanted=("".join(tokens),))
     body = _known("".join(rest)) or Linear(wanted=(f"^{''.join(rest)}",))
     return Linear(wanted=(*wanted, *body.wanted), unwanted=(*unwanted, *body.unwanted))
 
@@ -140,10 +141,10 @@ def _opened(part: str) -> int:
 
 
 def _length_of_group(tokens: list[str]) -> int:
-    """How many parts the group takes that the first one opens; all where nothing closes it."""
+    """How many parts the group takes that the first one opens; 0 where nothing closes it."""
     depth = 0
     for index, part in enumerate(tokens):
         depth += _opened(part)
         if depth == 0:
             return index + 1
-    return len(tokens)
+    return 0
