@@ -27,8 +27,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 document.addEventListener("sayso:move", (event) => move(event.detail));
 filters.querySelector("button").hidden = true;
 
-// What searches and shows more comes once somebody is about to.
-for (const each of ["focusin", "pointerdown"]) list.addEventListener(each, () => import("./search.js"), { once: true });
+// What searches, shows more and keeps notes comes once the page is there: later the server may be away.
+let noteKeeper;
+const notes = () => (noteKeeper ??= import("./notes.js"));
+addEventListener("load", () => Promise.all([import("./search.js"), notes()]), { once: true });
 
 function move(by) {
   const links = [...rows.querySelectorAll("a")];
@@ -173,7 +175,6 @@ async function refreshDetail(address, how) {
 }
 
 // What is typed and not sent is kept in this tab. Few type: the script comes when somebody does, or has.
-const notes = () => import("./notes.js");
 const kept = () => Object.keys(sessionStorage).some((key) => key.startsWith("sayso.note"));
 const bringNotes = () => kept() && selected() && notes().then(({ bring }) => bring(detail));
 
