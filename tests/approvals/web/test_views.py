@@ -657,7 +657,7 @@ class TestAccounts:
 
 
 def test_a_first_page_is_light(client: Client, ravi: User) -> None:
-    """All that a browser loads until an inbox of ten requests is there, the first one opened: under 100 KB."""
+    """What a browser loads until an inbox of ten requests is there, the first one opened: under 100 KB."""
     requests = [make.approval(f"Number {number}", assignees=[ravi], timeout=600) for number in range(10)]
     opened = client.get(page(requests[0]), headers={"HX-Target": "detail"})
     pages = len(client.get("/").content) + len(opened.content)
