@@ -23,6 +23,7 @@ from procrastinate import exceptions, jobs, retry
 from procrastinate.connector import BaseAsyncConnector
 from procrastinate.contrib.django.utils import connector_params
 from procrastinate.job_context import AbortReason
+from procrastinate.manager import NotificationCallback
 from procrastinate.worker import Worker as JobWorker
 
 from approvals.database import in_database
@@ -172,7 +173,7 @@ class Worker:
         connector = _connector()
         app = procrastinate.App(connector=connector)
         app.task(name=TASK, pass_context=True, retry=_Again())(self._execute)
-        app.job_manager = _Jobs(
+        app.job_manager = queue = _Jobs(
             connector,
             begun=self._ready.set,
             ending=lambda: self._ending or self._stopping,
@@ -196,6 +197,7 @@ class Worker:
                 await self._working.run()  # type: ignore[no-untyped-call]
             finally:
                 self._working = None
+                await queue.stop_listening()
         if not self._stopping:
             # It ends without an error, too, as when its heartbeat failed.
             raise Away("job queue")
@@ -348,6 +350,20 @@ class _Jobs(procrastinate.manager.JobManager):
         self._begun = begun
         self._ending = ending
         self._stopping = stopping
+        self._listener: asyncio.Task[Any] | None = None
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        self._listener = asyncio.current_task()
+        await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+
+    async def stop_listening(self) -> None:
+        """A cancellation may be lost (`asyncio.wait_for` before Python 3.12), and the queue's worker, once it
+        is cancelled itself, does not try again."""
+        while self._listener is not None and not self._listener.done():
+            self._listener.cancel()
+            await asyncio.wait([self._listener], timeout=A_MOMENT)
 
     async def register_worker(self) -> int:
         worker_id = await super().register_worker()

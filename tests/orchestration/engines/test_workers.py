@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -331,3 +332,25 @@ def _analyzed() -> int:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'procrastinate_jobs'")
         return int(cursor.fetchone()[0])
+
+
+async def test_a_listener_ends_though_a_cancellation_of_it_got_lost(
+    worker: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Python 3.12 `asyncio.wait_for` loses one that comes just as what it waits for does."""
+    listening: list[asyncio.Task[object] | None] = []
+    begun = asyncio.Event()
+
+    async def loses_one(*_: object, **__: object) -> None:
+        listening.append(asyncio.current_task())
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Future()
+        await asyncio.Future()
+
+    monkeypatch.setattr("procrastinate.PsycopgConnector.listen_notify", loses_one)
+    monkeypatch.setattr("procrastinate.utils.CANCEL_ATTEMPTS", 1)
+    working = await worker()
+    await begun.wait()
+    await working.stop()
+    assert [task and task.cancelled() for task in listening] == [True]
