@@ -410,6 +410,7 @@ class TestForgetPerson:
         assert SECRET_WORDS not in everything_on_record()
         assert faults() == []
 
+    @pytest.mark.one_stack
     @pytest.mark.parametrize("order", list(permutations(("rita", "ann", "purge", "keeper"))), ids="-".join)
     def test_removals_in_any_order_verify(
         self, order: tuple[str, ...], keeper: User, ann: User, rita: User

@@ -35,7 +35,7 @@ from tests.processes import Server
 from tests.servers import PostgresServer
 from tests.stacks import Stack
 
-pytestmark = [pytest.mark.django_db, pytest.mark.alone]
+pytestmark = pytest.mark.django_db
 
 MIB = 1 << 20
 UNLIMITED = {
@@ -81,6 +81,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.alone
 @pytest.mark.stacks("postgresql-redis")
 @pytest.mark.usefixtures("many_files")
 async def test_thousands_of_idle_connections_cost_little_and_hear_their_news(serve: Serve) -> None:
@@ -142,6 +143,7 @@ async def never_reading(server: Server, person: User) -> AsyncIterator[socket.so
         yield raw
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_who_reads_nothing_costs_a_bounded_amount_of_memory(server: Server) -> None:
     """Hundreds of megabytes of news pass by a client that has stopped reading; another gets them all."""
@@ -170,6 +172,7 @@ async def test_who_reads_nothing_costs_a_bounded_amount_of_memory(server: Server
         assert most - before < MOST_GAINED
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_who_talks_and_never_reads_is_not_listened_to_any_more(server: Server) -> None:
     """Pings have answers, too: millions of them gather nowhere."""
@@ -197,6 +200,7 @@ async def _press(raw: socket.socket, data: bytes, most: int) -> int:
 # Giant, malformed, and too many
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_giant_frames_end_their_connection_before_they_have_arrived(server: Server) -> None:
     """64 MiB in one frame or in many, announced or sent: refused as too large, and never kept."""
@@ -248,6 +252,7 @@ async def _send(connection: ClientConnection, what: str | bytes | Frame | memory
             await connection.send(what)
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_floods_end_their_own_connections_only(server: Server) -> None:
     """Messages by the thousand, from many connections at once: answered `rate_limited`, then closed 4429."""
@@ -285,6 +290,7 @@ def caller(server: Server, headers: Mapping[str, str] | None = None) -> httpx.As
     )
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_a_user_who_asks_too_much_is_told_when_to_ask_again_and_others_are_served(serve: Serve) -> None:
     """By token or by session, over HTTP or a connection, it is one allowance; a held answer costs one."""
@@ -320,6 +326,7 @@ async def _refused(client: httpx.AsyncClient, path: str, **options: Any) -> http
     raise AssertionError("never refused")
 
 
+@pytest.mark.alone
 async def test_a_flood_from_one_address_is_refused_though_the_database_hangs(
     private_postgres: PostgresServer, serve: Serve
 ) -> None:
@@ -365,6 +372,7 @@ async def test_one_connection_too_many_is_told_why_and_closed(serve: Serve, limi
 # More than the database takes
 
 
+@pytest.mark.alone
 @pytest.mark.stacks("postgresql-redis")
 async def test_a_full_queue_says_busy_everywhere_and_recovers(
     stack: Stack, serve: Serve, manage: Manage
@@ -418,6 +426,7 @@ async def _first_busy(asked: Sequence[asyncio.Task[httpx.Response]]) -> httpx.Re
     raise AssertionError("never busy")
 
 
+@pytest.mark.alone
 async def test_a_database_that_hangs_keeps_a_bounded_number_of_requests(
     private_postgres: PostgresServer, serve: Serve
 ) -> None:

@@ -114,30 +114,29 @@ UNUSUAL: dict[str, Callable[[], BaseException]] = {
 }
 
 
-@pytest.mark.parametrize("error", UNUSUAL)
 @pytest.mark.parametrize("where", ["body", "task", "step", "thread", "group of a step", "task of a step"])
 async def test_whatever_the_code_of_a_run_raises_ends_that_run_only(
-    runtime: Runtime, error: str, where: str
+    runtime: Runtime, owner: User, where: str
 ) -> None:
-    """It is recorded, once and for good; the server goes on, and nothing starts over."""
+    """It is recorded, once and for good; the server and other runs go on, and nothing starts over."""
     lives = Counter[str]()
 
-    async def fail() -> None:
+    async def fail(error: str) -> None:
         raise UNUSUAL[error]()
 
-    def fail_in_thread() -> None:
+    def fail_in_thread(error: str) -> None:
         raise UNUSUAL[error]()
 
-    async def fail_in_task() -> None:
-        await asyncio.create_task(fail())
+    async def fail_in_task(error: str) -> None:
+        await asyncio.create_task(fail(error))
 
-    async def fail_in_group() -> None:
+    async def fail_in_group(error: str) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(fail())
+            tasks.create_task(fail(error))
         if error == "cancelled":  # which a group takes for a task that was not needed any more
             raise asyncio.CancelledError
 
-    functions: dict[str, Callable[[], Any]] = {
+    functions: dict[str, Callable[[str], Any]] = {
         "step": fail,
         "thread": fail_in_thread,
         "group of a step": fail_in_group,
@@ -145,26 +144,37 @@ async def test_whatever_the_code_of_a_run_raises_ends_that_run_only(
     }
 
     @orchestration("execution_unusual")
-    async def unusual(run: Run) -> None:
-        lives["lives"] += 1
+    async def unusual(run: Run, *, error: str) -> None:
+        lives[error] += 1
         if where == "body":
-            await fail()
+            await fail(error)
         elif where == "task":
-            await fail_in_group()
+            await fail_in_group(error)
         else:
-            await run.step("fail", functions[where])
+            await run.step("fail", functions[where], error)
 
-    run_id = await runtime.manager.astart("execution_unusual")
-    run = await finished(run_id)
+    @orchestration("execution_usual")
+    async def usual(run: Run) -> None:
+        await run.ask("Go on?")
+
+    other_id = await runtime.manager.astart("execution_usual", {}, owner)
+    question = await asked(other_id)
     in_a_step = where not in ("body", "task")
-    ended = "rejected" if error == "rejected" and not in_a_step else "failed"
-    assert run["status"] == ended
-    assert run["error"]
-    assert (run["reason"] == "step_failed") is in_a_step
+    started = {
+        error: await runtime.manager.astart("execution_unusual", {"error": error}) for error in UNUSUAL
+    }
+    for error, run_id in started.items():
+        run = await finished(run_id)
+        ended = "rejected" if error == "rejected" and not in_a_step else "failed"
+        assert run["status"] == ended, error
+        assert run["error"], error
+        assert (run["reason"] == "step_failed") is in_a_step, error
     await runtime.look_everywhere()
-    assert lives == {"lives": 1}
-    steps = await in_database(lambda: list(models.StepRecord.objects.values_list("status", flat=True)))
-    assert steps == (["failed"] if in_a_step else [])
+    assert lives == dict.fromkeys(UNUSUAL, 1)
+    recorded = models.StepRecord.objects.exclude(run_id=other_id).values_list("status", flat=True)
+    assert await in_database(list, recorded) == (["failed"] * len(UNUSUAL) if in_a_step else [])
+    await deciding.aanswer(factories.actor(owner), question["id"], "yes")
+    assert (await finished(other_id))["status"] == "completed"
 
 
 async def test_a_run_that_cancels_its_own_task_has_failed(runtime: Runtime) -> None:
@@ -261,34 +271,37 @@ def count(name: str) -> str:
 
 @orchestration("execution_long")
 async def long(run: Run, *, order: int) -> Any:
-    first = await run.step("first", count, "first")
+    first = await run.step("first", count, f"first {order}")
     outcome = await run.approve(f"Refund {order}", arguments={"order": order})
     await run.say("payments", f"approved by {outcome.decided_by}")
     answer = await run.ask("Why?")
     async with run.speaking("writer") as speak:
         await speak("because ")
         await speak(answer)
-    second = await run.step("second", count, "second")
+    second = await run.step("second", count, f"second {order}")
     return [first, str(outcome.decided_at), answer, speak.text, second]
 
 
-@pytest.mark.parametrize("records", range(7))
-async def test_a_run_goes_on_from_wherever_it_stopped(runtime: Runtime, owner: User, records: int) -> None:
+async def test_a_run_goes_on_from_wherever_it_stopped(runtime: Runtime, owner: User) -> None:
     """Whatever was recorded returns as it was, decisions included; nothing that is recorded happens twice."""
     calls.clear()
     actor = factories.actor(owner)
-    run_id = await runtime.manager.astart("execution_long", {"order": 812}, owner)
-    await deciding.adecide(actor, (await asked(run_id))["id"], "approve")
-    await deciding.aanswer(actor, (await asked(run_id, "Why?"))["id"], "damaged")
-    before = await finished(run_id)
-    await in_database(crash_after, run_id, records)
+    runs = [await runtime.manager.astart("execution_long", {"order": records}, owner) for records in range(7)]
+    for run_id in runs:
+        await deciding.adecide(actor, (await asked(run_id))["id"], "approve")
+        await deciding.aanswer(actor, (await asked(run_id, "Why?"))["id"], "damaged")
+    before = [await finished(run_id) for run_id in runs]
+    for records, run_id in enumerate(runs):
+        await in_database(crash_after, run_id, records)
     await runtime.look_everywhere()
-    after = await finished(run_id)
-    assert after["status"] == "completed"
-    assert after["result"][1:4] == before["result"][1:4]
-    assert calls == {"first": 1 + (records < 1), "second": 1 + (records < 6)}
-    requests = await in_database(selectors.request_ids_of, run_id)
-    assert len(requests) == 2, "asked once each, in both lives"
+    for records, run_id in enumerate(runs):
+        after = await finished(run_id)
+        assert after["status"] == "completed"
+        assert after["result"][1:4] == before[records]["result"][1:4]
+        assert calls[f"first {records}"] == 1 + (records < 1)
+        assert calls[f"second {records}"] == 1 + (records < 6)
+        requests = await in_database(selectors.request_ids_of, run_id)
+        assert len(requests) == 2, "asked once each, in both lives"
 
 
 async def test_what_is_recorded_is_what_was_returned_the_first_time_too(

@@ -27,6 +27,7 @@ from approvals.web import inbox, readings, summaries
 from approvals.web.inbox import inbox_hub
 from tests import factories
 from tests.connections import Connection, session_of
+from tests.effort import TIMES
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db
@@ -371,22 +372,21 @@ class World:
         return self.random.choice(self.requests)
 
 
-@pytest.fixture(params=["whole", "in parts", "in parts and cut"])
-def frames(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_frames(monkeypatch: pytest.MonkeyPatch, frames: str) -> None:
     """How much a snapshot holds, what is large, and how much fits into a frame."""
-    if request.param != "whole":
+    if frames != "whole":
         monkeypatch.setattr(inbox, "FRAME_BUDGET", 3000)
         monkeypatch.setattr(readings, "LARGE", 2000)
         monkeypatch.setattr(summaries, "LARGE", 2000)
-    if request.param == "in parts and cut":
+    if frames == "in parts and cut":
         monkeypatch.setattr(readings, "SNAPSHOT_REQUESTS", 6)
         monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 6)
 
 
-@pytest.mark.usefixtures("frames")
-@pytest.mark.parametrize("seed", range(4))
-async def test_snapshot_and_events_equal_a_fresh_snapshot(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(4 * max(TIMES, 1)))
+async def test_snapshot_and_events_equal_a_fresh_snapshot(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Whatever people do, in whatever order, with hints repeated and connections opened in between."""
+    small_frames(monkeypatch, ("whole", "in parts", "in parts and cut")[seed % 3])
     world = World(seed)
     await in_database(world.create)
     connections: list[tuple[Connection, User]] = []

@@ -10,7 +10,7 @@ from orchestration.benchmark.scenarios import growth
 from tests.orchestration.benchmark.stages import own_stage
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.one_stack, pytest.mark.processes]
 
 
 @pytest.fixture(autouse=True)

@@ -19,12 +19,29 @@ SCHEMA = json.loads((PROJECT / "docs" / "benchmark.schema.json").read_text(encod
 # As small as a scenario goes, but no smaller than what still is several.
 SEVERAL = 20
 
+# What two processes do together, on one database.
+TOGETHER = ("latency", "decisions", "restart")
+
 
 @pytest.mark.processes
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", scenarios())
+@pytest.mark.one_stack
+@pytest.mark.parametrize("name", [name for name in scenarios() if name not in TOGETHER])
 def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path: Path, name: str) -> None:
     """It ends with 0, and its JSON is what its schema says; every wait was resolved once, as recorded."""
+    passes(name, stack, manage, tmp_path)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_small_run_in_two_processes_passes_its_own_check(
+    stack: Stack, manage: Manage, tmp_path: Path, name: str
+) -> None:
+    passes(name, stack, manage, tmp_path)
+
+
+def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     size = str(max(scenarios()[name].least, SEVERAL))
     embedded = ["--embedded"] if stack.engine == "sqlite" else []

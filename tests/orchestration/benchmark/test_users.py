@@ -17,6 +17,7 @@ def few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(users, name, value)
 
 
+@pytest.mark.one_stack
 @pytest.mark.processes
 async def test_each_person_is_shown_what_concerns_her_and_nobody_else_is(
     stack: Stack, tmp_path: Path
