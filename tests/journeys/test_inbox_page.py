@@ -169,10 +169,11 @@ async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
     asked: list[str] = []
     at_work.on("request", lambda request: asked.append(request.url))
     await at_work.add_init_script(COUNT_PONGS)
-    await at_work.reload()
-    await live(at_work)
-    await expect(at_work.locator("#rows li")).to_have_count(500)
-    await expect(at_work.locator("#detail h1")).to_be_visible()
+    async with at_work.expect_response("**/viewed/"):
+        await at_work.reload()
+        await live(at_work)
+        await expect(at_work.locator("#rows li")).to_have_count(500)
+        await expect(at_work.locator("#detail h1")).to_be_visible()
     await expect(at_work.locator(".trail")).to_contain_text("Seen by ravi")
     await at_work.wait_for_load_state("networkidle")
     asked.clear()
