@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
-from approvals import triggers
+from approvals import links, triggers
 from approvals.webhooks import targets
 
 _WEAK_LENGTH = 50
@@ -45,6 +45,22 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
         *_callback_hosts(),
         *_log_format(),
         *_metrics_token(),
+        *_url(),
+        *_email_timeouts(),
+    ]
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_links(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Without its own address the installation sends nothing that has a link."""
+    if settings.SAYSO_URL:
+        return []
+    return [
+        checks.Warning(
+            "SAYSO_URL is not set: nobody can reset a forgotten password.",
+            hint="Set it to the address that people use, such as https://sayso.example.com.",
+            id="sayso.W030",
+        )
     ]
 
 
@@ -172,6 +188,36 @@ def _metrics_token() -> Iterator[checks.CheckMessage]:
             hint=f"Set at least {_TOKEN_LENGTH} random characters.",
             id="sayso.W010",
         )
+
+
+def _url() -> Iterator[checks.CheckMessage]:
+    url = settings.SAYSO_URL
+    if url and (fault := links.fault_of(url)):
+        yield checks.Error(
+            f"SAYSO_URL {fault}.",
+            hint="The address that people use, such as https://sayso.example.com or https://example.com/sayso.",
+            id="sayso.E030",
+        )
+
+
+def _email_timeouts() -> Iterator[checks.CheckMessage]:
+    for timeout in _timeouts_of_mail():
+        if timeout is None or not math.isfinite(timeout) or timeout <= 0:
+            yield checks.Error(
+                f"EMAIL_TIMEOUT must be a positive number, not {timeout!r}: a mail server that stays silent"
+                " would be waited for without end.",
+                hint="In Django's MAILERS it is the option timeout.",
+                id="sayso.E031",
+            )
+
+
+def _timeouts_of_mail() -> list[float | None]:
+    """Of each way in which mail is sent by SMTP."""
+    mailers = getattr(settings, "MAILERS", None)
+    if mailers is None:
+        return [settings.EMAIL_TIMEOUT]
+    smtp = [each for each in mailers.values() if each["BACKEND"].endswith(".smtp.EmailBackend")]
+    return [each.get("OPTIONS", {}).get("timeout") for each in smtp]
 
 
 def _is_weak(key: str) -> bool:

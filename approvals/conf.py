@@ -11,6 +11,8 @@ from django.conf import settings
 class ApprovalSettings:
     """Seconds, unless said otherwise."""
 
+    url: str
+    """The installation's address, without a slash at its end; "": links can't be made."""
     default_timeout: float
     approve_on_timeout: str
     """Where a deadline may approve: "single", where one approval is enough; "any", also where several or four
@@ -44,6 +46,7 @@ class ApprovalSettings:
 
 def approval_settings() -> ApprovalSettings:
     return ApprovalSettings(
+        url=settings.SAYSO_URL.rstrip("/"),
         default_timeout=settings.SAYSO_DEFAULT_TIMEOUT,
         approve_on_timeout=settings.SAYSO_APPROVE_ON_TIMEOUT,
         recheck_interval=settings.SAYSO_RECHECK_INTERVAL,

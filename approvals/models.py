@@ -1,7 +1,7 @@
 """The rows: requests, responses, the trail, and what was shown. Fields and constraints, no behaviour.
 
-Default managers only read. The managers named `writing` belong to decisions and audit.py; those of tokens and
-callbacks to the modules of these names.
+Default managers only read. The managers named `writing` belong to decisions and audit.py; those of tokens,
+callbacks and letters to the modules of these names.
 """
 
 from __future__ import annotations
@@ -398,23 +398,21 @@ class Seal(OnRecord):
         return f"seal {self.number} over {self.entries} entries"
 
 
-class CallbackStatus(models.TextChoices):
+class DeliveryStatus(models.TextChoices):
     WAITING = "waiting"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up", "given up"
 
 
-class Callback(OnRecord):
-    """An outcome on its way to a `callback_url`, written in the transaction that closed the request.
+class Delivery(OnRecord):
+    """Base of a row of an outbox: something on its way, tried until it arrives or is given up.
 
-    Its id is the same at every attempt (`webhook-id`), so that receivers know what they have had. `due_at` is
-    when the next attempt is due; who makes it has claimed the row until `claimed_until` (database clock).
+    Its id is the same at every attempt, so that receivers know what they have had. `due_at` is when the next
+    attempt is due; who makes it has claimed the row until `claimed_until` (database clock).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    request = models.OneToOneField(HumanRequest, on_delete=models.PROTECT, related_name="callback")
-    url = models.CharField(max_length=2000)
-    status = models.CharField(max_length=16, choices=CallbackStatus.choices, default=CallbackStatus.WAITING)
+    status = models.CharField(max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.WAITING)
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)
@@ -423,17 +421,30 @@ class Callback(OnRecord):
     changed_at = models.DateTimeField()
 
     class Meta:
+        abstract = True
+
+
+class Callback(Delivery):
+    """An outcome on its way to a `callback_url`, written in the transaction that closed the request.
+
+    Its id is the `webhook-id` of every attempt.
+    """
+
+    request = models.OneToOneField(HumanRequest, on_delete=models.PROTECT, related_name="callback")
+    url = models.CharField(max_length=2000)
+
+    class Meta:
         permissions = [("resend_callback", "Can send outcomes again")]
         constraints = [
             models.CheckConstraint(
                 name="callback_due_fits_status",
-                condition=Q(status=CallbackStatus.WAITING, due_at__isnull=False)
-                | Q(~Q(status=CallbackStatus.WAITING), due_at__isnull=True),
+                condition=Q(status=DeliveryStatus.WAITING, due_at__isnull=False)
+                | Q(~Q(status=DeliveryStatus.WAITING), due_at__isnull=True),
             ),
         ]
         indexes = [
             models.Index(
-                name="callback_due", fields=["due_at", "id"], condition=Q(status=CallbackStatus.WAITING)
+                name="callback_due", fields=["due_at", "id"], condition=Q(status=DeliveryStatus.WAITING)
             ),
             models.Index(name="callback_changed", fields=["changed_at", "id"]),
         ]
@@ -441,6 +452,42 @@ class Callback(OnRecord):
     def __str__(self) -> str:
         """Without its address, a part of which may be a secret: logs keep this, and nothing purges them."""
         return f"callback of {self.request_id}"
+
+
+class LetterKind(models.TextChoices):
+    PASSWORD_RESET = "password_reset", "password reset"
+
+
+class Letter(Delivery):
+    """An email on its way to a person: to whom and of what kind. Its words are made when it is sent."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=32, choices=LetterKind.choices)
+    error = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="letter_due_fits_status",
+                condition=Q(status=DeliveryStatus.WAITING, due_at__isnull=False)
+                | Q(~Q(status=DeliveryStatus.WAITING), due_at__isnull=True),
+            ),
+            models.UniqueConstraint(
+                name="one_letter_of_a_kind_waits",
+                fields=["user", "kind"],
+                condition=Q(status=DeliveryStatus.WAITING),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="letter_due", fields=["due_at", "id"], condition=Q(status=DeliveryStatus.WAITING)
+            ),
+            models.Index(name="letter_changed", fields=["changed_at"]),
+        ]
+
+    def __str__(self) -> str:
+        """Without the person: logs keep this, and nothing purges them."""
+        return f"{self.get_kind_display()} {self.pk}"
 
 
 class CallbackAttempt(OnRecord):

@@ -23,7 +23,7 @@ from approvals.lifecycle import Status
 from approvals.models import (
     AuditEntry,
     Callback,
-    CallbackStatus,
+    DeliveryStatus,
     Event,
     HumanRequest,
     Response,
@@ -154,7 +154,7 @@ def pending_of(user_id: int) -> list[UUID]:
 def _due(before: datetime) -> Requests:
     """Closed before that moment, with something on record that was shown or said before it."""
     shown = _contents(before).filter(entry__request_id=OuterRef("pk"))
-    posting = Callback.objects.filter(request_id=OuterRef("pk"), status=CallbackStatus.WAITING)
+    posting = Callback.objects.filter(request_id=OuterRef("pk"), status=DeliveryStatus.WAITING)
     return HumanRequest.objects.filter(Exists(shown), ~Exists(posting), closed_at__lt=before)
 
 

@@ -15,6 +15,7 @@ import django
 import environ
 
 from config.logs import formatter
+from config.mailers import mailers
 
 env = environ.Env()
 
@@ -173,24 +174,13 @@ STORAGES = {
 }
 
 _email = env.email_url("EMAIL_URL", default="consolemail://")
+# Seconds: a mail server that accepts a connection and stays silent holds a thread no longer.
+_email_timeout = env.float("EMAIL_TIMEOUT", default=10.0)
 if django.VERSION >= (6, 1):
-    _options = {
-        "host": _email["EMAIL_HOST"],
-        "port": _email["EMAIL_PORT"],
-        "username": _email["EMAIL_HOST_USER"],
-        "password": _email["EMAIL_HOST_PASSWORD"],
-        "use_tls": _email.get("EMAIL_USE_TLS"),
-        "use_ssl": _email.get("EMAIL_USE_SSL"),
-        "file_path": _email["EMAIL_FILE_PATH"],
-    }
-    MAILERS = {
-        "default": {
-            "BACKEND": _email["EMAIL_BACKEND"],
-            "OPTIONS": {name: value for name, value in _options.items() if value},
-        }
-    }
+    MAILERS = mailers(_email, _email_timeout)
 else:
     vars().update(_email)
+    EMAIL_TIMEOUT = _email_timeout
 
 # Security. SAYSO_TRUSTED_ORIGINS with https:// says that a TLS proxy stands in front.
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
@@ -223,6 +213,8 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 # Sayso's own settings; approvals.conf and orchestration.conf read them, typed.
+# The address that people have for this installation, path prefix included: links in emails begin with it.
+SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
 SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
 # Where a deadline may approve: "single", where one approval is enough; "any", also where several approvals or
 # four eyes are asked for, which nobody has given then.

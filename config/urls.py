@@ -5,6 +5,7 @@ from django.contrib.auth import views as auth
 from django.urls import include, path
 
 from approvals.web.logins import guarded
+from approvals.web.passwords import PasswordReset
 from config.api import ROOT as API_ROOT
 from config.api import api, bad_request
 from config.observing import health
@@ -36,14 +37,7 @@ urlpatterns = [
     ),
     path(
         "accounts/reset/",
-        guarded(
-            auth.PasswordResetView.as_view(
-                template_name="account/password_reset.html",
-                email_template_name="account/password_reset_email.txt",
-                subject_template_name="account/password_reset_subject.txt",
-            ),
-            field="email",
-        ),
+        guarded(PasswordReset.as_view(), field="email"),
         name="password_reset",
     ),
     path(

@@ -1,16 +1,19 @@
-"""The process's part in orchestrations, from start to stop: waiting room, postman, host of runs."""
+"""The process's part in orchestrations, from start to stop: waiting room, postmen, host of runs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from approvals import forks, telemetry
-from approvals.waiting.room import waiting_room
-from approvals.webhooks.postman import Postman
+from approvals import callbacks, forks, letters, telemetry
+from approvals.mail import Mailing
+from approvals.postman import Postman
+from approvals.waiting.room import WaitingRoom, waiting_room
+from approvals.webhooks.posting import Posting
 from orchestration import journal, selectors
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
@@ -51,7 +54,7 @@ class Runtime:
     def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self._host = _host(serves=serves, concurrency=concurrency)
-        self._postman = Postman(waiting_room()) if serves else None
+        self._postmen = _postmen(waiting_room()) if serves else []
         self.manager = OrchestrationManager(self._host.engine)
 
     @property
@@ -72,8 +75,8 @@ class Runtime:
         room = waiting_room()
         room.topic_source(journal.TOPIC, selectors.runs_changed_since)
         await room.start()
-        if self._postman is not None:
-            await self._postman.start()
+        for postman in self._postmen:
+            await postman.start()
         await self._host.start()
 
     async def ready(self) -> None:
@@ -85,11 +88,8 @@ class Runtime:
         await self._host.take_up(run_id)
 
     async def stop(self) -> None:
-        # Both have their last words with the database: side by side, for servers wait for seconds only.
-        stopping = [self._host.stop()]
-        if self._postman is not None:
-            stopping.append(self._postman.stop())
-        await asyncio.gather(*stopping)
+        # All have their last words with the database: side by side, for servers wait for seconds only.
+        await asyncio.gather(self._host.stop(), *[postman.stop() for postman in self._postmen])
         await waiting_room().stop()
 
     async def look(self, ids: frozenset[UUID]) -> None:
@@ -97,6 +97,10 @@ class Runtime:
 
     async def look_everywhere(self) -> None:
         await self._host.look_everywhere()
+
+
+def _postmen(room: WaitingRoom) -> list[Postman[Any]]:
+    return [Postman(room, callbacks, Posting()), Postman(room, letters, Mailing())]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:

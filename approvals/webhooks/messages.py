@@ -57,7 +57,7 @@ def secrets_of(user_id: int | None) -> list[str]:
 
 
 def _headers(due: Due, body: str) -> dict[str, str]:
-    name = str(due.callback_id)
+    name = str(due.id)
     return {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,

@@ -1,19 +1,21 @@
-"""One attempt to post one message: within its time, to checked addresses only, believing the status alone."""
+"""One attempt to post one outcome: within its time, to checked addresses only, believing the status alone."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
+from approvals.callbacks import Due
 from approvals.exceptions import InvalidRequest
+from approvals.outboxes import Answer
 from approvals.waiting.outages import described
-from approvals.webhooks.messages import Message
+from approvals.webhooks.messages import Message, message_of
 from approvals.webhooks.targets import Address, Resolve, Resolver, Target, addresses_of, check_target
 
 # Seconds for everything: resolving, redirects, an answer that comes byte by byte.
@@ -29,19 +31,8 @@ GONE = 410
 FOLLOWED = {307, 308}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the receiver said. Delivered where there is no `error`; `final`: it wants no more messages."""
-
-    status_code: int | None = None
-    error: str = ""
-    retry_after: float | None = None
-    final: bool = False
-    location: str | None = None
-
-
 class Posting:
-    """How messages are posted. Holds no connection between attempts: one made for a host serves no other."""
+    """The carrier of callbacks. Holds no connection between attempts: one made for a host serves no other."""
 
     def __init__(
         self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
@@ -51,6 +42,9 @@ class Posting:
         self._timeout = timeout
         self._tls = tls
         self._loading = asyncio.Lock()
+
+    async def deliver(self, due: Due) -> Answer:
+        return await self.post(due.url, message_of(due))
 
     async def post(self, url: str, message: Message) -> Answer:
         """Post the message, following 307 and 308. Never raises for what the other side does."""
@@ -71,10 +65,10 @@ class Posting:
     async def _follow(self, url: str, message: Message) -> Answer:
         target = check_target(url)
         for _ in range(REDIRECTS + 1):
-            answer = await self._reach(target, message)
-            if answer.location is None:
+            answer, location = await self._reach(target, message)
+            if location is None:
                 return answer
-            following = target.url.join(answer.location)
+            following = target.url.join(location)
             if target.url.scheme == "https" and following.scheme != "https":
                 return replace(answer, error="A redirect from https to http is not followed.")
             try:
@@ -85,15 +79,17 @@ class Posting:
                 )
         return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
 
-    async def _reach(self, target: Target, message: Message) -> Answer:
-        """By the first of the host's addresses that takes a connection."""
+    async def _reach(self, target: Target, message: Message) -> tuple[Answer, str | None]:
+        """The answer, and a redirect to follow; by the first of the host's addresses that connects."""
         *others, last = await addresses_of(target, self._resolve)
         for address in others:
             with suppress(httpx.ConnectError, httpx.ConnectTimeout):
                 return await self._exchange(target, address, message)
         return await self._exchange(target, last, message)
 
-    async def _exchange(self, target: Target, address: Address, message: Message) -> Answer:
+    async def _exchange(
+        self, target: Target, address: Address, message: Message
+    ) -> tuple[Answer, str | None]:
         # Connected by address, verified by name: the certificate must be the host's.
         named = {} if target.address is not None else {"sni_hostname": target.host}
         async with (
@@ -113,7 +109,7 @@ class Posting:
         ):
             answer = _answer(response)
             await _hear_out(response)
-        return answer
+        return answer, _followed(response)
 
     async def _trust(self) -> ssl.SSLContext:
         async with self._loading:
@@ -136,13 +132,12 @@ def _trusted() -> ssl.SSLContext:
 
 def _answer(response: httpx.Response) -> Answer:
     status = response.status_code
-    location = response.headers.get("location")
     if 200 <= status < 300:
         return Answer(status_code=status)
     if status == GONE:
         return Answer(status_code=status, error="The receiver wants no more (410 Gone).", final=True)
-    if status in FOLLOWED and location:
-        return Answer(status_code=status, location=location)
+    if _followed(response) is not None:
+        return Answer(status_code=status)
     if 300 <= status < 400:
         error = f"A redirect by status {status} is not followed; 307 and 308 are, if they say where to."
         return Answer(status_code=status, error=error)
@@ -151,6 +146,11 @@ def _answer(response: httpx.Response) -> Answer:
         error=f"The receiver answered with status {status}.",
         retry_after=_retry_after(response.headers.get("retry-after", "")),
     )
+
+
+def _followed(response: httpx.Response) -> str | None:
+    """Where an answer redirects to, if that is followed."""
+    return response.headers.get("location") or None if response.status_code in FOLLOWED else None
 
 
 async def _hear_out(response: httpx.Response) -> None:

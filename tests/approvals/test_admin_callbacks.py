@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from approvals import deciding
 from approvals.database import database_now
-from approvals.models import Callback, CallbackAttempt, CallbackStatus
+from approvals.models import Callback, CallbackAttempt, DeliveryStatus
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -60,7 +60,7 @@ def callback_of(request_id: str) -> Callback:
     return found
 
 
-def ended(callback: Callback, status: CallbackStatus, *attempts: tuple[int | None, str]) -> None:
+def ended(callback: Callback, status: DeliveryStatus, *attempts: tuple[int | None, str]) -> None:
     """As the postman would leave it after these attempts."""
     now = database_now()
     CallbackAttempt.writing.bulk_create(
@@ -69,7 +69,7 @@ def ended(callback: Callback, status: CallbackStatus, *attempts: tuple[int | Non
         )
         for number, (code, error) in enumerate(attempts, 1)
     )
-    due = now + timedelta(minutes=4) if status == CallbackStatus.WAITING else None
+    due = now + timedelta(minutes=4) if status == DeliveryStatus.WAITING else None
     rows = Callback.writing.filter(pk=callback.pk)
     rows.update(status=status, due_at=due, attempts=len(attempts), changed_at=now)
 
@@ -77,7 +77,7 @@ def ended(callback: Callback, status: CallbackStatus, *attempts: tuple[int | Non
 class TestReading:
     def test_each_attempt_is_told_with_its_result(self, rita: User) -> None:
         callback = closed()
-        ended(callback, CallbackStatus.WAITING, (503, ""), (None, "Connection refused <b>"))
+        ended(callback, DeliveryStatus.WAITING, (503, ""), (None, "Connection refused <b>"))
         page = text(client_of(rita).get(f"{CALLBACKS}{callback.pk}/change/"))
         for piece in (
             "https://hooks.example.org/sayso?shop=7",
@@ -94,9 +94,9 @@ class TestReading:
             assert piece in page
 
     @pytest.mark.parametrize(
-        ("status", "words"), [(CallbackStatus.DELIVERED, "Delivered"), (CallbackStatus.GIVEN_UP, "Given up")]
+        ("status", "words"), [(DeliveryStatus.DELIVERED, "Delivered"), (DeliveryStatus.GIVEN_UP, "Given up")]
     )
-    def test_what_became_of_it_is_told(self, rita: User, status: CallbackStatus, words: str) -> None:
+    def test_what_became_of_it_is_told(self, rita: User, status: DeliveryStatus, words: str) -> None:
         callback = closed()
         ended(callback, status, (200, ""))
         page = text(client_of(rita).get(f"{CALLBACKS}{callback.pk}/change/"))
@@ -106,8 +106,8 @@ class TestReading:
     @both_databases
     def test_callbacks_are_filtered_and_searched(self, rita: User) -> None:
         first, second = closed("First"), closed("Second", url="https://other.example.org/")
-        ended(first, CallbackStatus.GIVEN_UP, (500, ""))
-        ended(second, CallbackStatus.DELIVERED, (200, ""))
+        ended(first, DeliveryStatus.GIVEN_UP, (500, ""))
+        ended(second, DeliveryStatus.DELIVERED, (200, ""))
         for query, titles in (
             ("", {"First", "Second"}),
             ("status__exact=given_up", {"First"}),
@@ -167,8 +167,8 @@ class TestReading:
 
 class TestSendingAgain:
     @both_databases
-    @pytest.mark.parametrize("status", [CallbackStatus.DELIVERED, CallbackStatus.GIVEN_UP])
-    def test_it_is_due_at_once_and_who_asked_is_on_record(self, rita: User, status: CallbackStatus) -> None:
+    @pytest.mark.parametrize("status", [DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP])
+    def test_it_is_due_at_once_and_who_asked_is_on_record(self, rita: User, status: DeliveryStatus) -> None:
         callback = closed()
         ended(callback, status, (500, ""))
         client, address = client_of(rita), f"{CALLBACKS}{callback.pk}/send_again/"
@@ -177,7 +177,7 @@ class TestSendingAgain:
         assert response.redirect_chain == [(f"{CALLBACKS}{callback.pk}/change/", 302)]
         assert "It is sent again." in text(response)
         again = callback_of(str(callback.request_id))
-        assert again.status == CallbackStatus.WAITING
+        assert again.status == DeliveryStatus.WAITING
         assert again.due_at is not None
         assert again.due_at <= database_now()
         (logged,) = LogEntry.objects.all()
@@ -186,25 +186,25 @@ class TestSendingAgain:
 
     def test_who_may_not_has_no_button_and_is_refused(self) -> None:
         callback = closed()
-        ended(callback, CallbackStatus.GIVEN_UP, (500, ""))
+        ended(callback, DeliveryStatus.GIVEN_UP, (500, ""))
         vera = client_of(make.user("vera", may=("view_humanrequest", "view_callback"), is_staff=True))
         assert "send_again" not in text(vera.get(f"{CALLBACKS}{callback.pk}/change/"))
         assert vera.post(f"{CALLBACKS}{callback.pk}/send_again/").status_code == 403
-        assert callback_of(str(callback.request_id)).status == CallbackStatus.GIVEN_UP
+        assert callback_of(str(callback.request_id)).status == DeliveryStatus.GIVEN_UP
 
     def test_looking_sends_nothing(self, rita: User) -> None:
         callback = closed()
-        ended(callback, CallbackStatus.DELIVERED, (200, ""))
+        ended(callback, DeliveryStatus.DELIVERED, (200, ""))
         assert client_of(rita).get(f"{CALLBACKS}{callback.pk}/send_again/").status_code == 405
-        assert callback_of(str(callback.request_id)).status == CallbackStatus.DELIVERED
+        assert callback_of(str(callback.request_id)).status == DeliveryStatus.DELIVERED
 
     def test_one_that_does_not_exist_is_not_found(self, rita: User) -> None:
         assert client_of(rita).post(f"{CALLBACKS}{uuid4()}/send_again/").status_code == 404
 
     def test_forged_forms_are_refused(self, rita: User) -> None:
         callback = closed()
-        ended(callback, CallbackStatus.DELIVERED, (200, ""))
+        ended(callback, DeliveryStatus.DELIVERED, (200, ""))
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(rita)
         assert strict.post(f"{CALLBACKS}{callback.pk}/send_again/").status_code == 403
-        assert callback_of(str(callback.request_id)).status == CallbackStatus.DELIVERED
+        assert callback_of(str(callback.request_id)).status == DeliveryStatus.DELIVERED

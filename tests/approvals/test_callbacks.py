@@ -13,20 +13,12 @@ from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from approvals import callbacks, deciding, hints
-from approvals.callbacks import (
-    AT_ONE_RECEIVER,
-    BACKOFF,
-    CLAIM,
-    JITTER,
-    LONGEST_RETRY_AFTER,
-    LONGEST_TRY,
-    Attempt,
-    Due,
-)
+from approvals.callbacks import AT_ONE_RECEIVER, LONGEST_TRY, Due
 from approvals.commands import Actor
 from approvals.database import database_now
 from approvals.exceptions import TooLate
 from approvals.models import Callback, CallbackAttempt
+from approvals.outboxes import BACKOFF, CLAIM, JITTER, LONGEST_RETRY_AFTER, Answer, Attempt
 from tests import factories as make
 from tests.approvals.webhooks.outcomes import again, attempts, callback_of, closed, make_due
 
@@ -54,12 +46,13 @@ def claimed() -> Due:
     return due
 
 
-def failed(due: Due, **fields: object) -> Attempt:
-    return Attempt(due=due, seconds=0.1, **{"status_code": 500, "error": "status 500", **fields})  # type: ignore[arg-type]  # overrides
+def failed(due: Due, **fields: object) -> Attempt[Due]:
+    answer = Answer(**{"status_code": 500, "error": "status 500", **fields})  # type: ignore[arg-type]  # overrides
+    return Attempt(due=due, seconds=0.1, answer=answer)
 
 
-def delivered(due: Due) -> Attempt:
-    return Attempt(due=due, seconds=0.1, status_code=204)
+def delivered(due: Due) -> Attempt[Due]:
+    return Attempt(due=due, seconds=0.1, answer=Answer(status_code=204))
 
 
 class TestBeingWritten:
@@ -106,7 +99,7 @@ class TestClaiming:
         person = make.user()
         callback = closed(URL, requester=person, key="refund-812")
         due = claimed()
-        assert (due.callback_id, due.url, due.requester_id, due.key) == (
+        assert (due.id, due.url, due.requester_id, due.key) == (
             callback.pk,
             URL,
             person.pk,
@@ -123,17 +116,17 @@ class TestClaiming:
     def test_the_longest_due_comes_first(self) -> None:
         first, second, third = (closed(f"https://{name}.example.org") for name in "abc")
         make_due(first.pk)
-        assert [due.callback_id for due in callbacks.claim(1)] == [second.pk]
-        assert [due.callback_id for due in callbacks.claim(1)] == [third.pk]
-        assert [due.callback_id for due in callbacks.claim(1)] == [first.pk]
+        assert [due.id for due in callbacks.claim(1)] == [second.pk]
+        assert [due.id for due in callbacks.claim(1)] == [third.pk]
+        assert [due.id for due in callbacks.claim(1)] == [first.pk]
 
     def test_a_claim_runs_out(self) -> None:
         """Its process was killed, perhaps: another takes over, under the same id."""
         closed(URL)
         before = claimed()
-        make_due(before.callback_id)
+        make_due(before.id)
         after = claimed()
-        assert after.callback_id == before.callback_id
+        assert after.id == before.id
         assert after.claimed_until > before.claimed_until
 
     def test_many_at_once_share_what_is_due(self) -> None:
@@ -146,7 +139,7 @@ class TestClaiming:
             together.wait()
             try:
                 while something_is_due():
-                    found += [due.callback_id for due in callbacks.claim(2)]
+                    found += [due.id for due in callbacks.claim(2)]
             finally:
                 connection.close()
             return found
@@ -166,7 +159,7 @@ class TestClaiming:
         other = closed("https://hooks.example.org:8443/sayso")
         due = callbacks.claim(16)
         assert len(due) == AT_ONE_RECEIVER + 1
-        assert other.pk in {one.callback_id for one in due}
+        assert other.pk in {one.id for one in due}
         busy = {"https://hooks.example.org": AT_ONE_RECEIVER, "https://hooks.example.org:8443": 1}
         assert callbacks.claim(16, busy) == []
         earliest, now = callbacks.next_due(busy)
@@ -293,7 +286,7 @@ class TestRecording:
 
 class TestSendingAgain:
     @pytest.mark.parametrize("end", [delivered, lambda due: failed(due, final=True), failed])
-    def test_it_is_due_at_once_and_for_another_day(self, end: Callable[[Due], Attempt]) -> None:
+    def test_it_is_due_at_once_and_for_another_day(self, end: Callable[[Due], Attempt[Due]]) -> None:
         """Delivered, given up, or in a long pause."""
         callback = closed(URL)
         callbacks.record([end(claimed())])
@@ -302,7 +295,7 @@ class TestSendingAgain:
         assert row.status == "waiting"
         assert row.due_at == row.changed_at
         assert row.give_up_at == row.changed_at + LONGEST_TRY
-        assert claimed().callback_id == callback.pk
+        assert claimed().id == callback.pk
 
     def test_the_pauses_begin_anew(self) -> None:
         callback = closed(URL)

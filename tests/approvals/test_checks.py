@@ -33,6 +33,15 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
         ("SAYSO_RATE_LIMIT", -1.0, "sayso.E009"),
         ("SAYSO_ADDRESS_RATE_LIMIT", float("nan"), "sayso.E009"),
         ("SAYSO_SOCKETS_PER_USER", -1, "sayso.E009"),
+        ("SAYSO_URL", "sayso.example.com", "sayso.E030"),
+        ("SAYSO_URL", "ftp://sayso.example.com", "sayso.E030"),
+        ("SAYSO_URL", "https://", "sayso.E030"),
+        ("SAYSO_URL", "https://sayso.example.com:port", "sayso.E030"),
+        ("SAYSO_URL", "https://ada:secret@sayso.example.com", "sayso.E030"),
+        ("SAYSO_URL", "https://sayso.example.com/?a=b", "sayso.E030"),
+        ("SAYSO_URL", "https://sayso.example.com/api/v1/", "sayso.E030"),
+        ("EMAIL_TIMEOUT", None, "sayso.E031"),
+        ("EMAIL_TIMEOUT", 0.0, "sayso.E031"),
         ("SAYSO_TRUSTED_PROXIES", ["10.0.0.0/8", "the proxy"], "sayso.E004"),
         ("SAYSO_CALLBACK_NETWORKS", ["10.0.0.0/8", "10.0.0.1/8"], "sayso.E005"),
         ("SAYSO_CALLBACK_NETWORKS", ["fd00::/8", "the intranet"], "sayso.E005"),
@@ -54,6 +63,22 @@ def test_impossible_values_are_reported(settings: Settings, name: str, value: ob
 def test_the_values_of_an_untouched_installation_are_in_order() -> None:
     """Nothing is needed to start."""
     assert checks.check_values() == checks.check_secret_key() == checks.check_processes() == []
+
+
+def test_mailers_without_a_timeout_are_named(settings: Settings) -> None:
+    """As projects write them for Django 6.1; those that connect to nobody need none."""
+    smtp = {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": {"timeout": 10}}
+    settings.MAILERS = {"default": smtp, "log": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+    assert checks.check_values() == []
+    settings.MAILERS = {"default": smtp | {"OPTIONS": {"host": "mail.example.org"}}}
+    assert ids(checks.check_values()) == ["sayso.E031"]
+
+
+def test_that_links_can_not_be_made_is_said_before_deployment(settings: Settings) -> None:
+    settings.SAYSO_URL = ""
+    assert ids(checks.check_links()) == ["sayso.W030"]
+    settings.SAYSO_URL = "https://example.com/sayso/"
+    assert checks.check_links() == checks.check_values() == []
 
 
 @pytest.mark.parametrize("key", ["short", "a" * 60, f"django-insecure-{STRONG_KEY}"])
@@ -139,6 +164,7 @@ def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) 
         "SAYSO_ALLOWED_HOSTS": "sayso.example.org",
         "SAYSO_TRUSTED_ORIGINS": "https://sayso.example.org",
         "SAYSO_TRUSTED_PROXIES": "10.0.0.1",
+        "SAYSO_URL": "https://sayso.example.org",
         "DATABASE_URL": "postgresql://sayso@localhost/sayso",
         "REDIS_URL": "redis://localhost:6379",
     }

@@ -33,6 +33,7 @@ Model = type[models.Model]
 _NUMBERED = "the database's own number of this row, which nothing refers to"
 _LOOKED_FOR = "says when to look again; what is then found is vouched for"
 _TOKEN = "who may act is asked of this table; under which token somebody did, the entries say"
+_LETTER = "an email on its way, which nothing is decided by"
 _POSTING = "how an outcome is posted; which outcome that is, is read from its request"
 
 UNVOUCHED: Mapping[str, str] = {
@@ -61,6 +62,17 @@ UNVOUCHED: Mapping[str, str] = {
     "Callback.give_up_at": _POSTING,
     "Callback.claimed_until": _POSTING,
     "Callback.changed_at": _POSTING,
+    "Letter.id": _LETTER,
+    "Letter.user": _LETTER,
+    "Letter.kind": _LETTER,
+    "Letter.error": _LETTER,
+    "Letter.status": _LETTER,
+    "Letter.attempts": _LETTER,
+    "Letter.created_at": _LETTER,
+    "Letter.due_at": _LETTER,
+    "Letter.give_up_at": _LETTER,
+    "Letter.claimed_until": _LETTER,
+    "Letter.changed_at": _LETTER,
     "CallbackAttempt.id": _POSTING,
     "CallbackAttempt.callback": _POSTING,
     "CallbackAttempt.number": _POSTING,

@@ -29,7 +29,7 @@ from approvals.models import (
     ApiToken,
     AuditEntry,
     Callback,
-    CallbackStatus,
+    DeliveryStatus,
     HumanRequest,
     Response,
     ShownContent,
@@ -297,7 +297,7 @@ class TestPurgeHistory:
         id_ = decided(ann, callback_url="https://books.example/hook/s3cret?token=s3cret")
         in_the_past()
         assert "requests\t0" in run("purge_history", older_than="365", username="keeper")
-        Callback.writing.update(status=CallbackStatus.DELIVERED, due_at=None)
+        Callback.writing.update(status=DeliveryStatus.DELIVERED, due_at=None)
         assert "requests\t1" in run("purge_history", older_than="365", username="keeper")
         callback = Callback.objects.get(request_id=id_)
         assert callback.url == HumanRequest.objects.get(pk=id_).callback_url == "https://books.example"
@@ -315,7 +315,7 @@ class TestPurgeHistory:
         boss = make.user("boss", is_staff=True, is_superuser=True)
         client.force_login(boss)
         client.post(f"/admin/approvals/callback/{callback.pk}/send_again/")
-        Callback.writing.update(status=CallbackStatus.DELIVERED, due_at=None)
+        Callback.writing.update(status=DeliveryStatus.DELIVERED, due_at=None)
         in_the_past()
         run("purge_history", older_than="365", username="keeper")
         logged = LogEntry.objects.get()

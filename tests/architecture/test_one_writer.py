@@ -21,6 +21,7 @@ WRITERS = (
     "approvals/seals/",
     "approvals/tokens.py",
     "approvals/callbacks.py",
+    "approvals/letters.py",
 )
 
 # Measures plain SQL and ORM beside the writer, on a database of its own.

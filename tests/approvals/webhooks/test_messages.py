@@ -11,8 +11,9 @@ import pytest
 from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from approvals.callbacks import CLAIM, Due
+from approvals.callbacks import Due
 from approvals.lifecycle import Outcome
+from approvals.outboxes import CLAIM
 from approvals.webhooks.messages import message_of, secrets_of
 
 KEYS = ["first" * 12, "second" * 12, "third" * 12]
@@ -41,7 +42,7 @@ def due() -> Due:
         withdrawn=False,
     )
     return Due(
-        callback_id=uuid4(),
+        id=uuid4(),
         url="https://hooks.example.org/",
         requester_id=7,
         key="refund-812",
@@ -74,7 +75,7 @@ def test_it_carries_the_outcome_as_it_is_on_the_wire(due: Due) -> None:
         },
     }
     assert message.headers["Content-Type"] == "application/json"
-    assert message.headers["webhook-id"] == str(due.callback_id)
+    assert message.headers["webhook-id"] == str(due.id)
 
 
 def test_what_has_no_key_says_so(due: Due) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from approvals.outboxes import Answer
 from approvals.webhooks import posting as module
 from approvals.webhooks.messages import Message
-from approvals.webhooks.posting import REDIRECTS, Answer, Posting
+from approvals.webhooks.posting import REDIRECTS, Posting
 from approvals.webhooks.targets import Resolve
 from tests.approvals.webhooks.receiver import Receiver, receiver
 from tests.processes import free_port

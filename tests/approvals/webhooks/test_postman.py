@@ -17,16 +17,17 @@ from django.db import Error as DatabaseError
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
-from approvals import callbacks, deciding, hints
-from approvals.callbacks import AT_ONE_RECEIVER
+from approvals import callbacks, deciding, hints, outboxes
+from approvals import postman as module
+from approvals.callbacks import AT_ONCE, AT_ONE_RECEIVER, Due
 from approvals.commands import Actor
 from approvals.database import in_database
 from approvals.models import Callback, CallbackAttempt
+from approvals.outboxes import Answer, Attempt
+from approvals.postman import IDLE, LONGEST_SLEEP, Carrier, Postman
 from approvals.waiting.room import WaitingRoom, waiting_room
-from approvals.webhooks import postman as module
 from approvals.webhooks.messages import Message, secrets_of
-from approvals.webhooks.posting import Answer, Posting
-from approvals.webhooks.postman import CONCURRENT, IDLE, LONGEST_SLEEP, Poster, Postman
+from approvals.webhooks.posting import Posting
 from tests import factories as make
 from tests.approvals.webhooks.outcomes import aclosed, again, attempts, closed, make_due
 from tests.approvals.webhooks.receiver import Posted, Receiver, receiver
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.django_db
 # Several times as many as may be under way.
 MANY = 100
 
-Start = Callable[..., Awaitable[Postman]]
+Start = Callable[..., Awaitable[Postman[Due]]]
 
 
 @pytest.fixture
@@ -56,8 +57,9 @@ async def start(room: WaitingRoom) -> AsyncIterator[Start]:
     """Start a postman, by default one that really posts; stopped at the end."""
     async with AsyncExitStack() as running:
 
-        async def begin(posting: Poster | None = None) -> Postman:
-            return await running.enter_async_context(_running(Postman(room, posting)))
+        async def begin(posting: Carrier[Due] | None = None) -> Postman[Due]:
+            postman = Postman(room, callbacks, posting or Posting())
+            return await running.enter_async_context(_running(postman))
 
         yield begin
 
@@ -65,11 +67,11 @@ async def start(room: WaitingRoom) -> AsyncIterator[Start]:
 @pytest.fixture(autouse=True)
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again when the test says so."""
-    monkeypatch.setattr(callbacks, "BACKOFF", (600.0,))
+    monkeypatch.setattr(outboxes, "BACKOFF", (600.0,))
 
 
 @asynccontextmanager
-async def _running(postman: Postman) -> AsyncIterator[Postman]:
+async def _running(postman: Postman[Due]) -> AsyncIterator[Postman[Due]]:
     await postman.start()
     try:
         yield postman
@@ -78,7 +80,7 @@ async def _running(postman: Postman) -> AsyncIterator[Postman]:
 
 
 class Counting:
-    """A poster that delivers everything, and counts how much at once."""
+    """A carrier that delivers everything, and counts how much at once."""
 
     def __init__(self) -> None:
         self.posted: list[str] = []
@@ -86,14 +88,14 @@ class Counting:
         self.most_at_once = 0
         self._posting = Posting()
 
-    async def post(self, url: str, message: Message) -> Answer:
+    async def deliver(self, due: Due) -> Answer:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            return await self._posting.post(url, message)
+            return await self._posting.deliver(due)
         finally:
             self.at_once -= 1
-            self.posted.append(message.headers["webhook-id"])
+            self.posted.append(str(due.id))
 
     def close(self) -> None:
         self._posting.close()
@@ -159,7 +161,7 @@ class TestDelivering:
     async def test_it_comes_back_by_itself_when_a_pause_is_over(
         self, start: Start, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(callbacks, "BACKOFF", (0.05,))
+        monkeypatch.setattr(outboxes, "BACKOFF", (0.05,))
         hook.answers = [500] * 5
         await start()
         (callback_id,) = await aclosed(f"{hook.url}/told")
@@ -256,7 +258,7 @@ class TestNeverBeforeTheCommit:
         assert await asyncio.to_thread(written.wait, patience())
         for _ in range(3):
             await postman.look_everywhere()
-            assert await in_database(module._claim, CONCURRENT, Counter()) == ([], IDLE)
+            assert await in_database(postman._claim, AT_ONCE, Counter()) == ([], IDLE)
         assert hook.posted == []
         commit.set()
         await withdrawal
@@ -310,7 +312,7 @@ class TestManyReceivers:
             await start(counting)
             await in_database(_until_none_waits)
             assert sorted(counting.posted) == sorted(map(str, ids))
-            assert 1 < counting.most_at_once <= CONCURRENT
+            assert 1 < counting.most_at_once <= AT_ONCE
             assert max(hook.most_at_once for hook in hooks) <= AT_ONE_RECEIVER
             assert await in_database(CallbackAttempt.objects.filter(status_code=200).count) == MANY
 
@@ -364,7 +366,7 @@ class TestTrouble:
             bad, good = good, bad
         await settled(good, "delivered", 1)
         (attempt,) = await in_database(attempts, await settled(bad, "waiting", 1))
-        assert attempt.error == "The post failed here: KeyError."
+        assert attempt.error == "The delivery failed here: KeyError."
         assert "unheard of" in caplog.text
 
     async def test_attempts_that_cannot_be_recorded_hold_up_nothing(
@@ -398,7 +400,7 @@ class TestItsDay:
         settings.SAYSO_RECHECK_INTERVAL = 0.01
         asked: list[object] = []
         checked = asyncio.Event()
-        claim, changed_since = module._claim, callbacks.changed_since
+        claim, changed_since = callbacks.claim, callbacks.changed_since
         loop = asyncio.get_running_loop()
         checks: list[object] = []
 
@@ -412,7 +414,7 @@ class TestItsDay:
             asked.append(given)
             return claim(*given)
 
-        monkeypatch.setattr(module, "_claim", asking)
+        monkeypatch.setattr(callbacks, "claim", asking)
         monkeypatch.setattr(callbacks, "changed_since", checking)
         await start()
         await checked.wait()
@@ -421,13 +423,13 @@ class TestItsDay:
     async def test_it_sleeps_until_the_earliest_is_due_and_never_long(
         self, stack: object, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        postman = Postman(waiting_room(), Posting())
+        postman = Postman(waiting_room(), callbacks, Posting())
         assert await postman._round() == IDLE
         await aclosed(hook.url)
         (due,) = await in_database(callbacks.claim, 10)
         assert await postman._round() == LONGEST_SLEEP
-        monkeypatch.setattr(callbacks, "BACKOFF", (5.0,))
-        await in_database(callbacks.record, [callbacks.Attempt(due=due, seconds=0.1, error="no")])
+        monkeypatch.setattr(outboxes, "BACKOFF", (5.0,))
+        await in_database(callbacks.record, [Attempt(due=due, seconds=0.1, answer=Answer(error="no"))])
         assert 3 < await postman._round() <= 5.5
         await postman.stop()
 
@@ -435,7 +437,7 @@ class TestItsDay:
         self, room: WaitingRoom, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "LAST_POSTS", 0.05)
-        postman = Postman(room)
+        postman = Postman(room, callbacks, Posting())
         await postman.start()
         (callback_id,) = await aclosed(f"{hook.url}/hang")
         await came(hook)
@@ -455,7 +457,7 @@ class TestItsDay:
                 await go_on.wait()
                 return await super().post(url, message)
 
-        postman = Postman(room, Slow())
+        postman = Postman(room, callbacks, Slow())
         await postman.start()
         (callback_id,) = await aclosed(hook.url)
         await posted.wait()

@@ -20,6 +20,7 @@ from orchestration.interruptions import Way
 from orchestration.manager import OrchestrationManager
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.mail_server import SILENCE, mail_server
 from tests.marks import every_engine
 from tests.orchestration import watching
 from tests.orchestration.agents.web_server import WebServer
@@ -251,6 +252,19 @@ class TestEmail:
         await run.reject()
         assert (await run.finished())["status"] == "rejected"
         assert mail.outbox == []
+
+    async def test_a_mail_server_that_stays_silent_fails_the_step(
+        self, runtime: Runtime, owner: User, settings: Settings
+    ) -> None:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 0.1
+        with mail_server(SILENCE) as silent:
+            settings.EMAIL_PORT = silent.port
+            run = await start(runtime, owner, "email", "send", self.LETTER)
+            await run.approve()
+            finished = await run.finished()
+        assert finished["status"] == "failed"
+        assert "timed out" in finished["error"]
 
     @pytest.mark.parametrize(
         ("change", "words"),

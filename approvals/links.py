@@ -1,0 +1,57 @@
+"""Links that are followed from elsewhere, such as from an email: each begins with SAYSO_URL.
+
+A request says by its Host header which host it means; whoever sends it may write there what they like. So no
+link is made from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.urls import get_script_prefix, reverse, set_script_prefix
+
+from approvals.conf import approval_settings
+
+
+def are_set_up() -> bool:
+    """Whether this installation knows its own address."""
+    return bool(approval_settings().url)
+
+
+def link_to(name: str, **arguments: Any) -> str:
+    """The whole address of the page of this name. Only where links are set up."""
+    base = approval_settings().url
+    if not base:
+        raise RuntimeError("SAYSO_URL is not set: there is nothing that a link could begin with")
+    return f"{base}{path_to(name, **arguments)}"
+
+
+def path_to(name: str, **arguments: Any) -> str:
+    """The page's path below SAYSO_URL: without the prefix of whatever request is being answered."""
+    prefix = get_script_prefix()
+    set_script_prefix("/")
+    try:
+        return reverse(name, kwargs=arguments)
+    finally:
+        set_script_prefix(prefix)
+
+
+def fault_of(url: str) -> str | None:
+    """Why this can't be SAYSO_URL; None if it can."""
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port != 0
+    except ValueError as error:
+        return f"is no address: {error}"
+    return next((fault for fault, there in _faults(parts, port_fits=port_fits) if there), None)
+
+
+def _faults(parts: SplitResult, *, port_fits: bool) -> list[tuple[str, bool]]:
+    return [
+        ("must begin with https:// or http://", parts.scheme not in {"https", "http"}),
+        ("must name a host", not parts.hostname or not port_fits),
+        ("must not contain a user's name or password", "@" in parts.netloc),
+        ("must end with the path prefix, if any: no query, no fragment", bool(parts.query or parts.fragment)),
+        ("is the address of the pages: leave /api/v1 out", parts.path.rstrip("/").endswith("/api/v1")),
+    ]

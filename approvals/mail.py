@@ -1,0 +1,88 @@
+"""The carrier of letters: makes a letter's words and token when it is due, and hands it to the mail server.
+
+EMAIL_TIMEOUT bounds each silence of the mail server, LONGEST the attempt as a whole. A server that takes a
+letter and answers too late has it twice, under the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from django.contrib.auth.tokens import default_token_generator
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from approvals import letters, links
+from approvals.conf import approval_settings
+from approvals.letters import Due
+from approvals.outboxes import Answer
+from approvals.waiting.outages import described
+
+# Seconds; shorter than a claim.
+LONGEST = 45.0
+
+NOT_SET_UP = Answer(error="SAYSO_URL is not set: the letter's link has nothing to begin with.")
+NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
+
+
+class Mailing:
+    """Sends letters, on threads of its own: a mail server that hangs keeps nobody else from theirs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(letters.AT_ONCE, thread_name_prefix="sayso-mail")
+
+    async def deliver(self, due: Due) -> Answer:
+        if not links.are_set_up():
+            return NOT_SET_UP
+        if not due.user.is_active or not due.user.email or not due.user.has_usable_password():
+            return NOBODY
+        try:
+            async with asyncio.timeout(LONGEST):
+                await asyncio.get_running_loop().run_in_executor(self._threads, _send, due)
+        except TimeoutError:
+            return Answer(error="The mail server did not answer in time.")
+        except (smtplib.SMTPException, OSError) as error:
+            return _refusal(error)
+        return Answer()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _send(due: Due) -> None:
+    host = urlsplit(approval_settings().url).hostname
+    told = {"user": due.user, "host": host, "link": _reset_link(due)}
+    EmailMessage(
+        # A template ends with a line break, a subject must not have one.
+        render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
+        render_to_string(f"account/{due.kind}_email.txt", told),
+        to=[due.user.email],
+        headers={"Message-ID": f"<{due.id}@{host}>", "Auto-Submitted": "auto-generated"},
+    ).send()
+
+
+def _reset_link(due: Due) -> str:
+    return links.link_to(
+        "password_reset_confirm",
+        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
+        token=default_token_generator.make_token(due.user),
+    )
+
+
+def _refusal(error: Exception) -> Answer:
+    """What the server said, without its text: that names the address, and the row outlives the account."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = [code for code, _ in error.recipients.values()]
+        final = all(code >= 500 for code in codes)
+        return Answer(status_code=codes[0], error=f"The address was refused with {codes[0]}.", final=final)
+    if isinstance(error, smtplib.SMTPResponseException):
+        code = error.smtp_code
+        # Of the letter itself a final refusal is final; what is wrong with log-in or sender can be mended.
+        final = isinstance(error, smtplib.SMTPDataError) and code >= 500
+        return Answer(status_code=code, error=f"The mail server answered {code}.", final=final)
+    return Answer(error=described(error))

@@ -1,0 +1,103 @@
+"""A real mail server on the loopback: takes what it is sent, refuses as it was told, or stays silent."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default
+
+from tests.patience import patience
+
+# For `MailServer.answers`: what a mail server says to a letter, and that it says nothing at all.
+TAKEN, LATER, NEVER, SILENCE = "250 taken", "451 try again later", "554 not this one", ""
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """`answers` are what the next letters are told; after them, `usual`. SILENCE: not even a greeting."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 200
+
+    def __init__(self, usual: str = TAKEN) -> None:
+        super().__init__(("127.0.0.1", 0), _Session)
+        self.usual = usual
+        self.answers: list[str] = []
+        self.taken: list[Message] = []
+        self.connections = 0
+        self.changed = threading.Condition()
+        self.closing = threading.Event()
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """As EMAIL_URL."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def wait_for(self, count: int) -> list[Message]:
+        """Block until that many letters have been taken."""
+        with self.changed:
+            came = self.changed.wait_for(lambda: len(self.taken) >= count, patience())
+            assert came, f"{len(self.taken)} of {count} letters have come"
+            return list(self.taken)
+
+    def wait_for_connections(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.connections >= count, patience())
+
+    def next_answer(self) -> str:
+        return self.answers.pop(0) if self.answers else self.usual
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves in the middle is its own business."""
+
+
+class _Session(socketserver.StreamRequestHandler):
+    server: MailServer
+
+    def handle(self) -> None:
+        with self.server.changed:
+            self.server.connections += 1
+            self.server.changed.notify_all()
+        if self.server.usual == SILENCE:
+            self.server.closing.wait()
+            return
+        self._say("220 ready")
+        while command := self.rfile.readline().strip().upper():
+            if command.startswith(b"QUIT"):
+                self._say("221 bye")
+                return
+            self._say(self._take() if command == b"DATA" else "250 fine")
+
+    def _take(self) -> str:
+        self._say("354 go on")
+        lines = list(iter(self.rfile.readline, b".\r\n"))
+        with self.server.changed:
+            answer = self.server.next_answer()
+            if answer == TAKEN:
+                self.server.taken.append(message_from_bytes(b"".join(lines), policy=default))
+            self.server.changed.notify_all()
+        return answer
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@contextmanager
+def mail_server(usual: str = TAKEN) -> Iterator[MailServer]:
+    with MailServer(usual) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01], name="mail-server")
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()
