@@ -65,6 +65,30 @@ def check_links(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register(checks.Tags.security)
+def check_proxies(**kwargs: Any) -> list[checks.CheckMessage]:
+    """What believes the headers of proxies beside SAYSO_TRUSTED_PROXIES, where it can be seen from here."""
+    found: list[checks.CheckMessage] = []
+    if settings.SECURE_PROXY_SSL_HEADER:
+        found.append(
+            checks.Warning(
+                "SECURE_PROXY_SSL_HEADER is set: Django believes that header from anybody who connects.",
+                hint="Leave it out. X-Forwarded-Proto is believed from SAYSO_TRUSTED_PROXIES.",
+                id="sayso.W031",
+            )
+        )
+    if settings.SAYSO_SERVER_BELIEVES:
+        found.append(
+            checks.Warning(
+                "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by what X-Forwarded-For"
+                " claims, and the trail and the limits have that.",
+                hint="Start uvicorn with --no-proxy-headers, and name proxies in SAYSO_TRUSTED_PROXIES.",
+                id="sayso.W032",
+            )
+        )
+    return found
+
+
+@checks.register(checks.Tags.security)
 def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
     """Sessions and signed links are as strong as the key; the one in `var/` is strong and kept private."""
     found: list[checks.CheckMessage] = []

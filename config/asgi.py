@@ -32,6 +32,7 @@ from config.api import ROOT as API_ROOT  # noqa: E402
 from config.carrying import CarriedOut  # noqa: E402
 from config.correlation import Correlated  # noqa: E402
 from config.origins import NoForeignPages, OwnPagesOnly, Receive, Scope, Send  # noqa: E402
+from config.proxies import Forwarded  # noqa: E402
 from orchestration.conf import orchestration_settings  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
@@ -109,4 +110,4 @@ _protocols = ProtocolTypeRouter(
         "lifespan": lifespan,
     }
 )
-application = Correlated(_protocols)
+application = Forwarded(Correlated(_protocols))

@@ -50,6 +50,8 @@ SECRET_KEY_FALLBACKS = _listed("SAYSO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = _listed("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = _listed("SAYSO_TRUSTED_ORIGINS", default=[])
 SAYSO_TRUSTED_PROXIES = _listed("SAYSO_TRUSTED_PROXIES", default=[])
+# Uvicorn's own variable: whose claims it takes for the peer's address, before anything here sees the request.
+SAYSO_SERVER_BELIEVES = _listed("FORWARDED_ALLOW_IPS", default=[])
 
 INSTALLED_APPS = [
     "daphne",
@@ -186,13 +188,12 @@ else:
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 SESSION_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_SECURE = BEHIND_TLS
-# Only a trusted proxy can say that a request came by TLS; without one, each would be sent to itself for ever.
+# Only a trusted proxy can say that a request came by TLS, see config.proxies; without one, each would be sent
+# to itself for ever.
 SECURE_SSL_REDIRECT = BEHIND_TLS and bool(SAYSO_TRUSTED_PROXIES)
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
 SECURE_HSTS_PRELOAD = BEHIND_TLS
-if BEHIND_TLS and SAYSO_TRUSTED_PROXIES:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
-from approvals.web.logins import guarded
+from approvals.web.logins import guarded, guarded_account
 from approvals.web.passwords import PasswordReset
 from config.api import ROOT as API_ROOT
 from config.api import api, bad_request
@@ -21,13 +21,14 @@ urlpatterns = [
     path("healthz/ready", health.ready),
     path("metrics", metrics),
     path("admin/login/", guarded(admin.site.login)),
+    path("admin/password_change/", guarded_account(admin.site.admin_view(admin.site.password_change))),
     path("admin/", admin.site.urls),
     path("accounts/login/", guarded(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
     # The admin has templates of the same names; these are the pages' own.
     path(
         "accounts/password/",
-        auth.PasswordChangeView.as_view(template_name="account/password_change.html"),
+        guarded_account(auth.PasswordChangeView.as_view(template_name="account/password_change.html")),
         name="password_change",
     ),
     path(

@@ -1,5 +1,8 @@
 """Guessing passwords is slow: by name, and by address. A stranger who guesses does not lock anybody out.
 
+So is guessing the old password of the account that one is logged in to, as with a session that was left open;
+that has an allowance of its own for each account.
+
 Only attempts that fail count. Who has logged in before from a browser has a cookie there that says so, and
 with it an allowance of that browser's own: what strangers try on the same name meanwhile does not touch it.
 """
@@ -38,29 +41,54 @@ def guarded(view: View, field: str = "username") -> View:
         if request.method != "POST":
             return view(request, *args, **kwargs)
         name = _comparable(request.POST.get(field, ""))
-        counts = _counts(request, field, name)
-        for allowances, caller in counts:
-            if seconds := allowances.take(caller):
-                detail = f"Too many attempts; try again in {seconds} s."
-                return refusal_page(RateLimited(detail, retry_after=seconds))
+        counts = [*_of_address(request), (limits.of_logins(), _known(request, name) or (field, name))]
+        if refusal := _one_too_many(counts):
+            return refusal
         response = view(request, *args, **kwargs)
         if _logged_in(request, response, name):
-            for allowances, caller in counts:
-                allowances.give_back(caller)
+            _give_back(counts)
             _remember(response, name)
         return response
 
     return answered
 
 
-def _counts(request: HttpRequest, field: str, name: str) -> Counts:
-    """What an attempt counts against. A browser that is known for this name counts by itself.
+def guarded_account(view: View) -> View:
+    """A view whose form takes the password of whoever is logged in: 429 for who fails often."""
 
-    The address comes first: what that may not try is not held against the name.
-    """
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST" or not request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        counts = [*_of_address(request), (limits.of_logins(), ("account", request.user.pk))]
+        if refusal := _one_too_many(counts):
+            return refusal
+        response = view(request, *args, **kwargs)
+        if _is_redirect(response):
+            _give_back(counts)
+        return response
+
+    return answered
+
+
+def _of_address(request: HttpRequest) -> Counts:
+    """First of what an attempt counts against: what an address may not try is not held against the name."""
     network = limits.network_of(address_of_http(request))
-    by_address: Counts = [(limits.of_login_addresses(), network)] if network else []
-    return [*by_address, (limits.of_logins(), _known(request, name) or (field, name))]
+    return [(limits.of_login_addresses(), network)] if network else []
+
+
+def _one_too_many(counts: Counts) -> HttpResponseBase | None:
+    """Count an attempt; the refusal, if it is one too many."""
+    for allowances, caller in counts:
+        if seconds := allowances.take(caller):
+            detail = f"Too many attempts; try again in {seconds} s."
+            return refusal_page(RateLimited(detail, retry_after=seconds))
+    return None
+
+
+def _give_back(counts: Counts) -> None:
+    for allowances, caller in counts:
+        allowances.give_back(caller)
 
 
 def _known(request: HttpRequest, name: str) -> str | None:
@@ -83,8 +111,13 @@ def _remember(response: Any, name: str) -> None:
 
 def _logged_in(request: HttpRequest, response: HttpResponseBase, name: str) -> bool:
     """Whether the attempt has succeeded; somebody else may have been logged in before it, and still be."""
-    redirected = 300 <= response.status_code < 400
-    return redirected and request.user.is_authenticated and _comparable(request.user.get_username()) == name
+    if not _is_redirect(response) or not request.user.is_authenticated:
+        return False
+    return _comparable(request.user.get_username()) == name
+
+
+def _is_redirect(response: HttpResponseBase) -> bool:
+    return 300 <= response.status_code < 400
 
 
 def _comparable(name: str) -> str:

@@ -74,6 +74,15 @@ def test_mailers_without_a_timeout_are_named(settings: Settings) -> None:
     assert ids(checks.check_values()) == ["sayso.E031"]
 
 
+def test_what_believes_strangers_is_named(settings: Settings) -> None:
+    assert checks.check_proxies() == []
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert ids(checks.check_proxies()) == ["sayso.W031"]
+    settings.SECURE_PROXY_SSL_HEADER = None
+    settings.SAYSO_SERVER_BELIEVES = ["*"]
+    assert ids(checks.check_proxies()) == ["sayso.W032"]
+
+
 def test_that_links_can_not_be_made_is_said_before_deployment(settings: Settings) -> None:
     settings.SAYSO_URL = ""
     assert ids(checks.check_links()) == ["sayso.W030"]

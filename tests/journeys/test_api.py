@@ -46,7 +46,7 @@ class Callers:
 
     def environment(self, server: Server) -> dict[str, str]:
         return bare_environment() | {
-            "SAYSO_URL": f"{server.url}/api/v1",
+            "SAYSO_URL": server.url,
             "SAYSO_TOKEN": self.billing,
             "REVIEWER_TOKEN": self.ann,
         }

@@ -112,6 +112,45 @@ def test_who_is_logged_in_guesses_no_faster(ada: User) -> None:
     assert answers == [200, 200, 200, 429]
 
 
+@pytest.mark.parametrize("form", ["/accounts/password/", "/admin/password_change/"])
+def test_the_old_password_of_a_session_can_be_guessed_at_a_few_times_only(ada: User, form: str) -> None:
+    """From however many sessions and addresses; a new password that is refused is no way around."""
+    sessions = [Client() for _ in range(4)]
+    for session in sessions:
+        session.force_login(ada)
+    answers = [
+        change_password(session, old, form, address=f"192.0.2.{number}").status_code
+        for number, (session, old) in enumerate(zip(sessions, ["a", "b", "c", "right"], strict=True))
+    ]
+    assert answers == [200, 200, 200, 429]
+    assert attempt("ada", "right", address="192.0.2.9").status_code == 302
+    own = Client()
+    own.force_login(factories.user("bob", password="else", is_staff=True))
+    assert change_password(own, "else", form, address="192.0.2.9").status_code == 302
+
+
+def test_passwords_that_are_changed_do_not_count(ada: User) -> None:
+    client = Client()
+    client.force_login(ada)
+    old = "right"
+    for number in range(5):
+        new = f"another-long-secret-{number}"
+        assert change_password(client, old, new=new).status_code == 302
+        old = new
+
+
+def change_password(
+    client: Client,
+    old: str,
+    form: str = "/accounts/password/",
+    *,
+    address: str = "192.0.2.1",
+    new: str = "another-long-secret",
+) -> Any:
+    said = {"old_password": old, "new_password1": new, "new_password2": new}
+    return client.post(form, said, REMOTE_ADDR=address)
+
+
 def test_nobody_is_flooded_with_mail(ada: User, settings: Settings) -> None:
     settings.SAYSO_URL = "https://sayso.example.com"
     ada.email = "ada@example.org"
