@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from approvals import selectors
 from approvals.lifecycle import Status
-from approvals.markdown import rendered
+from approvals.markdown import render
 from approvals.selectors import COUNTED
 from approvals.web import filters, times, values, words
 
@@ -51,7 +51,7 @@ def iso(moment: datetime) -> str:
 
 @register.filter
 def markdown(text: str) -> SafeString:
-    return SafeString(rendered(text))
+    return SafeString(render(text))
 
 
 @register.filter

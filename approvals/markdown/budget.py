@@ -1,0 +1,92 @@
+"""What formatting one text may cost. Work is counted, so that a text ends at the same place on every machine.
+
+Rules in front of the parser's own count each time it looks for the next block, or the next token of a line.
+Time is asked for as well, should a single token cost more than any does that is known.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, table
+from markdown_it.rules_inline import StateInline
+
+_SPENDING = "spending"
+_LOOKS_A_GLANCE_AT_THE_CLOCK = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """`tokens` counts for blocks and, once more, for what is in them; `seconds` are processor time."""
+
+    characters: int = 100_000
+    cells: int = 5_000
+    tokens: int = 12_000
+    seconds: float = 0.5
+
+
+class SpentError(Exception):
+    """Formatting goes no further."""
+
+
+@dataclass(slots=True)
+class Spending:
+    """What one rendering has used of its budget; the parser's environment carries it to the rules."""
+
+    budget: Budget
+    tokens: int = 0
+    cells: int = 0
+    until: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.until = time.thread_time() + self.budget.seconds
+
+    @property
+    def environment(self) -> dict[str, Spending]:
+        return {_SPENDING: self}
+
+    def count_token(self) -> None:
+        self.tokens += 1
+        if self.tokens > self.budget.tokens:
+            raise SpentError
+        if self.tokens % _LOOKS_A_GLANCE_AT_THE_CLOCK == 0 and time.thread_time() > self.until:
+            raise SpentError
+
+    def count_cells(self, number: int) -> None:
+        self.cells += number
+        if self.cells > self.budget.cells:
+            raise SpentError
+
+
+def hold_to_budget(parser: MarkdownIt) -> None:
+    """Make the parser raise SpentError where the spending in its environment exceeds the budget."""
+    alternatives = ["paragraph", "reference"]
+    parser.block.ruler.at("table", _table, {"alt": alternatives})
+    parser.block.ruler.before("table", "budget", _count_block, {"alt": [*alternatives, "blockquote", "list"]})
+    parser.inline.ruler.before("text", "budget", _count_inline)
+
+
+def _count_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    state.env[_SPENDING].count_token()
+    return False
+
+
+def _count_inline(state: StateInline, silent: bool) -> bool:
+    state.env[_SPENDING].count_token()
+    return False
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Counts the cells of a table before any of them is made."""
+    if not silent and table(state, start, end, True):
+        state.env[_SPENDING].count_cells(_most_cells(state, start, end))
+    return table(state, start, end, silent)
+
+
+def _most_cells(state: StateBlock, start: int, end: int) -> int:
+    """Each row gets as many cells as the first has; a table ends with an empty line at the latest."""
+    columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
+    last = next((line for line in range(start, end) if state.isEmpty(line)), end)
+    return columns * (last - start)
