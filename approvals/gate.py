@@ -23,6 +23,7 @@ from approvals.deciding import accepted, awithdraw, awritten, check_deciders, gr
 from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
+from approvals.lookalikes import check_names, check_offers
 from approvals.payloads import checked_json, checked_text, seconds
 from approvals.permissions import Audience
 from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
@@ -284,7 +285,7 @@ def _approval(
     return _command(
         Kind.APPROVAL,
         title,
-        arguments=checked_json(arguments or {}, "arguments"),
+        arguments=_checked_arguments(arguments or {}),
         editable=editable,
         required=required,
         four_eyes=four_eyes,
@@ -308,7 +309,7 @@ def _clarification(
         raise InvalidRequest("multiple needs choices to pick from.", field="multiple")
     options = None if choices is None else _options(choices, multiple)
     if schema is not None:
-        schema = check_schema(schema, "schema")
+        schema = _checked_schema(schema, "schema")
     return _command(
         Kind.CLARIFICATION,
         title,
@@ -339,7 +340,7 @@ def _command(
     former_fingerprint: str = "",
     **asked: Any,
 ) -> OpenRequest:
-    title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True)
+    title = checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True)
     details = checked_text(details, "details", max_length=DETAILS_LIMIT)
     timeout = approval_settings().default_timeout if timeout is OMITTED else timeout
     timeout = seconds(timeout, "timeout", none_allowed=True, zero_allowed=False)
@@ -444,6 +445,12 @@ def _check_contradiction(on_timeout: str, required: int, *, four_eyes: bool) -> 
         )
 
 
+def _checked_arguments(arguments: dict[str, Any]) -> Any:
+    checked = checked_json(arguments, "arguments")
+    check_names(checked, "arguments")
+    return checked
+
+
 def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | dict[str, Any]:
     if not isinstance(editable, bool | dict):
         raise InvalidRequest("editable must be true, false or a JSON Schema.", field="editable")
@@ -453,7 +460,13 @@ def _checked_editable(editable: bool | dict[str, Any], required: int) -> bool | 
             "editable can't be given with required above 1: each would approve something else.",
             field="editable",
         )
-    return editable if isinstance(editable, bool) else check_schema(editable, "editable")
+    return editable if isinstance(editable, bool) else _checked_schema(editable, "editable")
+
+
+def _checked_schema(schema: dict[str, Any], field: str) -> Any:
+    checked = check_schema(schema, field)
+    check_offers(checked, field)
+    return checked
 
 
 def _options(choices: Collection[str], multiple: bool) -> Choices:

@@ -20,6 +20,7 @@ from typing import Any
 
 import rfc8785
 
+from approvals.characters import skeleton
 from approvals.exceptions import ApprovalError, InvalidRequest
 
 BYTES_LIMIT = 1_048_576
@@ -50,14 +51,18 @@ def checked_text(
     max_length: int | None = None,
     required: bool = False,
     one_line: bool = False,
+    seen: bool = False,
     error: type[ApprovalError] = InvalidRequest,
 ) -> str:
-    """The text itself, unchanged. `one_line` also refuses control characters; `required` refuses blanks."""
+    """The text itself, unchanged. `one_line` also refuses control characters; `required` refuses blanks, and
+    `seen` what consists of invisible characters alone."""
     try:
         text = _text(value)
         _check_length(text, required=required, max_length=max_length)
         if one_line:
             _check_line(text)
+        if seen:
+            _check_seen(text)
     except FlawError as flaw:
         raise flaw.as_error(field, error) from None
     return text
@@ -287,6 +292,11 @@ def _check_length(text: str, *, required: bool, max_length: int | None) -> None:
 def _check_line(text: str) -> None:
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
         raise FlawError("must be one line without control characters")
+
+
+def _check_seen(text: str) -> None:
+    if not skeleton(text):
+        raise FlawError("must have a character that can be seen")
 
 
 def _type_name(value: object) -> str:

@@ -82,6 +82,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # What pages show of others' texts: nothing in it hides.
+    "approvals.web.marks.MarkedPages",
 ]
 
 ROOT_URLCONF = "config.urls"

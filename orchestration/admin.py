@@ -21,7 +21,7 @@ from approvals.admin.records import moment_of, user_id_of
 from approvals.commands import Channel
 from approvals.selectors import requests_by_id, visible_ids
 from approvals.web.actors import actor_of_http
-from approvals.web.values import visible
+from approvals.web.marks import visible
 from orchestration import selectors
 from orchestration.catalog import orchestrations, registered
 from orchestration.conf import PROCRASTINATE

@@ -20,7 +20,7 @@ from approvals.admin.choosing import page_of
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
 from approvals.admin.records import moment_of, user_id_of
 from approvals.models import Callback, CallbackAttempt
-from approvals.web.values import visible
+from approvals.web.marks import visible
 
 if TYPE_CHECKING:
     Callbacks = QuerySet[Callback]

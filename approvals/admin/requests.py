@@ -31,7 +31,7 @@ from approvals.models import Callback, HumanRequest
 from approvals.questions import REVIEWERS
 from approvals.templatetags.sayso import icon, left, since
 from approvals.web.actors import actor_of_http
-from approvals.web.values import visible
+from approvals.web.marks import visible
 from approvals.web.words import outcome_in_words
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from approvals.admin.records import moment_of, user_id_of
 from approvals.database import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.tokens import Scope, State
-from approvals.web.values import visible
+from approvals.web.marks import visible
 
 if TYPE_CHECKING:
     Tokens = QuerySet[Any]  # each with its `state`

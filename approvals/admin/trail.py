@@ -27,7 +27,7 @@ from approvals.commands import Channel
 from approvals.database import database_now
 from approvals.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
-from approvals.web.values import visible
+from approvals.web.marks import visible
 
 if TYPE_CHECKING:
     Entries = QuerySet[AuditEntry]

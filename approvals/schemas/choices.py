@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
+from approvals.lookalikes import check_distinct
 from approvals.payloads import FlawError, checked_text, spot
 from approvals.schemas.words import brief
 
@@ -22,8 +23,8 @@ def labelled(choices: Choices) -> dict[str, str]:
 
 
 def check_choices(choices: object, multiple: object, field: str = "choices") -> Choices:
-    """The choices as a list: 1 to 200 different lines of text, none empty. As a dict where they have labels:
-    those, too, are lines that differ, for whoever answers sees nothing else."""
+    """The choices as a list: 1 to 200 lines of text, none empty, that look different. As a dict where they
+    have labels: those, too, look different, for whoever answers sees nothing else."""
     if not isinstance(multiple, bool):
         raise FlawError("must be true or false").as_error("multiple", InvalidRequest)
     if not isinstance(choices, list | tuple | Mapping) or not 1 <= len(choices) <= COUNT_LIMIT:
@@ -37,13 +38,16 @@ def check_choices(choices: object, multiple: object, field: str = "choices") -> 
 
 def _distinct(texts: list[tuple[list[str | int], object]], field: str) -> list[str]:
     """The texts, checked, with the path that names each in an error."""
-    checked: dict[str, None] = {}
+    checked: list[str] = []
     for path, value in texts:
-        text = checked_text(value, spot(field, path), max_length=LENGTH_LIMIT, required=True, one_line=True)
+        text = checked_text(
+            value, spot(field, path), max_length=LENGTH_LIMIT, required=True, one_line=True, seen=True
+        )
         if text in checked:
             raise FlawError(f"repeats {brief(text)}", path).as_error(field, InvalidRequest)
-        checked[text] = None
-    return list(checked)
+        checked.append(text)
+    check_distinct([(path, text) for (path, _), text in zip(texts, checked, strict=True)], field)
+    return checked
 
 
 def check_choice(

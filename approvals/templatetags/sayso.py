@@ -14,7 +14,7 @@ from approvals import selectors
 from approvals.lifecycle import Status
 from approvals.markdown import render
 from approvals.selectors import COUNTED
-from approvals.web import filters, times, values, words
+from approvals.web import filters, marks, times, values, words
 
 register = template.Library()
 
@@ -66,7 +66,7 @@ def labelled(answer: Any, choices: Any) -> Any:
 
 @register.filter
 def visible(text: str) -> SafeString:
-    return values.visible(text)
+    return marks.visible(text)
 
 
 @register.filter

@@ -1,25 +1,14 @@
-"""JSON shown to people: tables for objects, lists for lists, long text folded, and nothing hidden.
-
-Whoever decides must see what is really there: characters that are invisible or turn the reading direction
-are shown by their code points.
-"""
+"""JSON shown to people: tables for objects, lists for lists, long text folded, and nothing hidden."""
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from typing import Any
 
-from django.utils.html import conditional_escape, format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-# Controls but for tab and line feed, direction marks and overrides, invisible operators, tag characters.
-# The joiners U+200C and U+200D stay: emoji and several scripts need them.
-ODD = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
+from approvals.web.marks import visible
 
 MOST_VALUES = 400
 DEEPEST = 5
@@ -31,11 +20,6 @@ MANY_ITEMS = 12
 def shown(value: Any) -> SafeString:
     """Any JSON value as HTML."""
     return _Page().value(value, 0)
-
-
-def visible(text: str) -> SafeString:
-    """The text, escaped, with odd characters made visible."""
-    return mark_safe(ODD.sub(_marked, conditional_escape(text)))  # noqa: S308 - escaped, then marked
 
 
 def pretty(value: Any) -> str:
@@ -98,10 +82,3 @@ def _rest(value: Any, rendered: list[Any], *, row: bool = False) -> SafeString:
         return SafeString()
     around = '<tr><td colspan="2" class="muted">{}</td></tr>' if row else '<li class="muted">{}</li>'
     return format_html(around, f"… and {missing:,} more, in the raw JSON")
-
-
-def _marked(match: re.Match[str]) -> str:
-    character = match.group()
-    code = f"{ord(character):04X}"
-    name = unicodedata.name(character, "control character").lower()
-    return f'<span class="odd" title="U+{code} {name}">U+{code}</span>'

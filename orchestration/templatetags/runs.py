@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.web.values import visible
+from approvals.web.marks import visible
 from orchestration import selectors
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run

@@ -20,7 +20,7 @@ from approvals.commands import Actor
 from approvals.database import database_now, in_database
 from approvals.exceptions import InvalidRequest, KeyConflict, StillPending, UnknownRequest
 from approvals.gate import REVIEWERS
-from approvals.lifecycle import DEFAULT_ANSWER
+from approvals.lifecycle import DEFAULT_ANSWER, Kind
 from approvals.models import HumanRequest
 from approvals.payloads import seconds
 from tests import factories as make
@@ -64,6 +64,7 @@ class TestBadInput:
         [
             ({"title": ""}, "title"),
             ({"title": "   "}, "title"),
+            ({"title": "\u3164\u200d"}, "title"),
             ({"title": "x" * 201}, "title"),
             ({"title": "two\nlines"}, "title"),
             ({"timeout": -1}, "timeout"),
@@ -106,6 +107,9 @@ class TestBadInput:
             ({"arguments": {"a": [math.nan]}}, "arguments.a[0]"),
             ({"arguments": {"a": math.inf}}, "arguments.a"),
             ({"arguments": {1: "one"}}, "arguments"),
+            ({"arguments": {"a": 1, "a\u200d": 2}}, 'arguments["a\\u200d"]'),
+            ({"arguments": {"to": [{"\u2800": 1}]}}, 'arguments.to[0]["\\u2800"]'),
+            ({"editable": {"properties": {"a b": {}, "a  b": {}}}}, 'editable.properties["a  b"]'),
             ({"arguments": [1]}, "arguments"),
             ({"details": "\0"}, "details"),
             ({"key": "k" * 201}, "key"),
@@ -125,6 +129,9 @@ class TestBadInput:
             ({"choices": []}, "choices"),
             ({"choices": ["a", "a"]}, "choices[1]"),
             ({"choices": ["a", ""]}, "choices[1]"),
+            ({"choices": ["a", "\uff41"]}, "choices[1]"),
+            ({"choices": ["\u200b"]}, "choices[0]"),
+            ({"schema": {"enum": ["a", "a "]}}, "schema.enum[1]"),
             ({"choices": "abc"}, "choices"),
             ({"choices": {"a": "A", "b": "A"}}, "choices.b"),
             ({"choices": {"a": "A"}, "default": "A"}, "default"),
@@ -179,6 +186,19 @@ class TestBadInput:
         assert make.approval("Pay", arguments=wei, key="k") == request_id
         with pytest.raises(InvalidRequest, match="wei"):
             make.approval("Pay", arguments={"wei": 2e18}, key="k")
+
+    def test_what_is_on_record_in_disguise_is_found_by_its_key(self) -> None:
+        """It was accepted once, and is decided as it was asked."""
+        names = {"a": 1, "a\u200d": 2}
+        request_id = make.earlier(title="\u3164", arguments=names, key="k")
+        assert make.approval("\u3164", arguments=names, key="k") == request_id
+        deciding.decide(Actor.program(), request_id, "approve")
+        assert gate.outcome(request_id).arguments == names
+        choices = ["a", "a\u200d"]
+        request_id = make.earlier(Kind.CLARIFICATION, title="Which?", choices=choices, key="c")
+        assert make.clarification("Which?", choices=choices, key="c") == request_id
+        deciding.answer(Actor.program(), request_id, "a\u200d")
+        assert gate.outcome(request_id).answer == "a\u200d"
 
     def test_nesting_past_64_is_refused(self) -> None:
         with pytest.raises(InvalidRequest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,11 @@ from playwright.async_api import Page, expect
 
 from approvals import deciding, hints, selectors
 from approvals.database import in_database
+from approvals.web.marks import visible
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run
 from tests import factories as make
+from tests.approvals.test_characters import HIDING, WRITTEN
 from tests.connections import session_of
 from tests.marks import both_databases
 from tests.patience import patience
@@ -98,7 +101,12 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     await expect(texts).to_have_text([first, "I look <b>here</b>"])
     await grown(run_id, message, text="I look <b>here</b>.", complete=True)
     await said(run_id, "Third.")
-    everything: list[str | re.Pattern[str]] = [first, "I look <b>here</b>.", "Third."]
+    await said(run_id, "Fo\u202eur", complete=False)
+    marked = "FoU+202Eur"
+    await expect(texts.last).to_have_text(marked)
+    await grown(run_id, message + 2, text="Fo\u202eur \u200b\u200b👨‍👩‍👧", complete=True)
+    marked += " U+200B × 2👨‍👩‍👧"
+    everything: list[str | re.Pattern[str]] = [first, "I look <b>here</b>.", "Third.", marked]
     await expect(texts).to_have_text(everything)
 
     await in_database(server.kill)
@@ -106,10 +114,47 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     again = await in_database(server.again)
     try:
         await expect(at_work.locator(".pill")).to_have_text("Live", timeout=1000 * patience(45))
-        await said(run_id, "Fourth.")
-        await expect(texts).to_have_text([*everything, "Fourth."])
+        await said(run_id, "Fifth.")
+        await expect(texts).to_have_text([*everything, "Fifth."])
     finally:
         await in_database(again.kill)
+
+
+async def test_what_arrives_live_is_marked_as_the_server_marks_it(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    """Whatever hides in a text, and wherever the same characters belong."""
+    run_id = await started("disk_cleanup", {"directory": str(tmp_path)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    around = [
+        "a{}b",
+        "{}",
+        "م{}م",
+        "👨{}👩",
+        "क्{}ष",
+        "र{}्",
+        "葛{}",
+        "1{}\u20e3",
+        "\U0001f3f4{}",
+        "a{0}b{0}{0}",
+    ]
+    hiding = [
+        *HIDING,
+        "\ufe0f\u200d",
+        "\u202e\u2066",
+        "\u202e\u200b\u2066\u200b",
+        "\r",
+        "\U000e0067\U000e007f",
+    ]
+    texts = [*WRITTEN, *(text.format(hidden) for text in around for hidden in hiding), "a\u200b" * 200]
+    live = await at_work.evaluate(
+        """async (texts) => {
+            const { marked } = await import("/static/approvals/marks.js");
+            return texts.map((text) => marked(text).textContent);
+        }""",
+        texts,
+    )
+    assert live == [unescape(re.sub(r"<[^>]+>", "", visible(text))) for text in texts]
 
 
 async def said(run_id: UUID, text: str, *, complete: bool = True) -> int:

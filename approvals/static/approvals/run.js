@@ -2,6 +2,7 @@
 
 import { serverSays, tellLocalTimes } from "./clock.js";
 import { fragment, mergeParts, together } from "./fragments.js";
+import { marked } from "./marks.js";
 import { keepConnected } from "./socket.js";
 
 const page = document.querySelector("article[data-run]");
@@ -34,21 +35,22 @@ function write({ agent, summary }, text) {
   // Of a long message the chunks have told all.
   if (summary) return;
   const place = message.querySelector(".text");
-  if (place.textContent !== text) place.textContent = text;
+  const whole = marked(text);
+  if (place.textContent !== whole.textContent) place.replaceChildren(whole);
 }
 
 function grow({ agent, text }) {
   const place = growing.get(agent)?.querySelector(".text");
-  if (place) return place.append(text);
+  if (place) return place.append(marked(text));
   const message = next(agent);
   growing.set(agent, message);
-  message.querySelector(".text").textContent = text;
+  message.querySelector(".text").replaceChildren(marked(text));
 }
 
 function next(agent) {
   const message = messages.children[told] ?? messages.appendChild(blank());
   told += 1;
-  message.querySelector(".who").textContent = agent;
+  message.querySelector(".who").replaceChildren(marked(agent));
   document.querySelector("#messages").hidden = false;
   return message;
 }
