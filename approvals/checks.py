@@ -27,6 +27,8 @@ _LIMITS = (
     "SAYSO_SOCKETS_PER_USER",
     "SAYSO_SOCKETS_PER_ADDRESS",
     "SAYSO_WRITER_QUEUE",
+    "SAYSO_REQUESTS_PER_USER",
+    "SAYSO_BYTES_PER_USER",
 )
 _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 

@@ -70,7 +70,8 @@ class OpenRequest:
     its `key_scope`, if that is the same question; `new_round` opens anew where that is closed, `asked_since`
     where it is closed and was asked before that moment. `named` are the assignees as the asker named them,
     `fingerprint` and `former_fingerprint` what the question hashes to now and before (approvals.questions).
-    The outcome is posted to the `callback_url`.
+    The outcome is posted to the `callback_url`. `counted_bytes` is what it counts while it is pending against
+    what its requester may ask over HTTP; 0: it is not counted.
     """
 
     request_id: UUID
@@ -100,6 +101,7 @@ class OpenRequest:
     fingerprint: str = ""
     former_fingerprint: str = ""
     callback_url: str = ""
+    counted_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

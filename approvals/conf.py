@@ -34,6 +34,9 @@ class ApprovalSettings:
     sockets_per_address: int
     writer_queue: int
     """Commands that may wait for the writer; with more, callers are told that it is busy."""
+    requests_per_user: int
+    """Requests of one account, asked over HTTP, that may be pending; 0: no limit. So with the bytes."""
+    bytes_per_user: int
     seal_key: str
     """The file of the private key that seals are signed with; "" for none."""
     recheck_overlap: float = 60.0
@@ -60,5 +63,7 @@ def approval_settings() -> ApprovalSettings:
         sockets_per_user=settings.SAYSO_SOCKETS_PER_USER,
         sockets_per_address=settings.SAYSO_SOCKETS_PER_ADDRESS,
         writer_queue=settings.SAYSO_WRITER_QUEUE,
+        requests_per_user=settings.SAYSO_REQUESTS_PER_USER,
+        bytes_per_user=settings.SAYSO_BYTES_PER_USER,
         seal_key=settings.SAYSO_SEAL_KEY,
     )

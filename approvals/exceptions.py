@@ -84,6 +84,12 @@ class KeyConflict(ApprovalError):
         return None if self.outcome is None else self.outcome.request_id
 
 
+class QuotaExceeded(ApprovalError):
+    """The account has as much pending as it may ask over HTTP. Nothing was recorded."""
+
+    code = "quota_exceeded"
+
+
 class StillPending(ApprovalError):
     """The caller's patience ran out; the request stays open. `outcome` says so."""
 
@@ -111,6 +117,7 @@ REFUSALS: dict[str, type[ApprovalError]] = {
         AlreadyDecided,
         TooLate,
         KeyConflict,
+        QuotaExceeded,
         Unavailable,
     )
 }

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 
 from approvals import questions, selectors
-from approvals.commands import Accepted, Actor, OpenRequest
+from approvals.commands import Accepted, Actor, Channel, OpenRequest
 from approvals.conf import approval_settings
 from approvals.database import arefuse_inside_a_transaction, in_database, refuse_inside_a_transaction
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
@@ -24,7 +24,7 @@ from approvals.exceptions import InvalidRequest
 from approvals.fields import new_id
 from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
 from approvals.lookalikes import check_names, check_offers
-from approvals.payloads import checked_json, checked_text, seconds
+from approvals.payloads import canonical, checked_json, checked_text, seconds
 from approvals.permissions import Audience
 from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
 from approvals.schemas import Choices, check_against, check_choice, check_choices, check_schema
@@ -359,7 +359,7 @@ def _command(
         four_eyes=asked.get("four_eyes", False),
     )
     check_deciders(audience, asked.get("required", 1))
-    return OpenRequest(
+    command = OpenRequest(
         request_id=new_id(),
         actor=actor or Actor.program(),
         kind=kind,
@@ -379,6 +379,21 @@ def _command(
         former_fingerprint=former_fingerprint,
         **asked,
     )
+    return replace(command, counted_bytes=_size(command)) if command.actor.channel is Channel.API else command
+
+
+def _size(command: OpenRequest) -> int:
+    """The bytes of what is asked, as they are stored."""
+    texts = (command.title, command.details, command.callback_url)
+    values = (
+        command.arguments,
+        command.editable,
+        command.choices,
+        command.schema,
+        command.default,
+        command.origin,
+    )
+    return sum(len(text.encode()) for text in (*texts, *map(canonical, values)))
 
 
 _COMMANDS: Mapping[Kind, Callable[..., OpenRequest]] = {

@@ -103,6 +103,8 @@ class HumanRequest(OnRecord):
     fingerprint = models.CharField(max_length=64, blank=True)
     # Where the outcome is posted.
     callback_url = models.CharField(max_length=2000, blank=True)
+    # While it is pending, its bytes count against what its requester may ask over HTTP; 0: not counted.
+    counted_bytes = models.PositiveIntegerField(default=0, db_default=0)
 
     # What it has come to.
     closed_at = models.DateTimeField(null=True)
@@ -122,7 +124,10 @@ class HumanRequest(OnRecord):
     trail_head = models.CharField(max_length=64, blank=True)
 
     class Meta:
-        permissions = [("decide_humanrequest", "Can decide requests that are assigned to nobody")]
+        permissions = [
+            ("decide_humanrequest", "Can decide requests that are assigned to nobody"),
+            ("ask_without_limit", "Can ask over HTTP without limit"),
+        ]
         verbose_name = "request"
         constraints = [
             models.CheckConstraint(
@@ -176,6 +181,11 @@ class HumanRequest(OnRecord):
                 name="request_asked_due_first",
                 fields=["requester", "deadline", "opened_at", "id"],
                 condition=Q(status=Status.PENDING),
+            ),
+            models.Index(
+                name="request_counted",
+                fields=["requester", "counted_bytes"],
+                condition=Q(status=Status.PENDING, counted_bytes__gt=0),
             ),
             # Not partial: the re-check looks for requests that closed as well as for those that opened.
             models.Index(name="request_changed", fields=["changed_at", "id"]),

@@ -30,6 +30,7 @@ K = TypeVar("K")
 DECIDE = "decide_humanrequest"
 SEE_ALL = "view_humanrequest"
 MANAGE = "change_humanrequest"
+ASK_WITHOUT_LIMIT = "ask_without_limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +277,7 @@ def _persons_statement(vendor: str) -> str:
     grants, holder = _through(user, "user_permissions")
     shared, _ = _through(Group, "permissions")
     permission, content_type = sets.table(Permission), sets.table(ContentType)
-    codenames = ", ".join(f"'{codename}'" for codename in (DECIDE, SEE_ALL, MANAGE))
+    codenames = ", ".join(f"'{codename}'" for codename in (DECIDE, SEE_ALL, MANAGE, ASK_WITHOUT_LIMIT))
     ours = (
         f" JOIN {permission} p ON p.id = g.permission_id AND p.codename IN ({codenames})"
         f" JOIN {content_type} c ON c.id = p.content_type_id AND c.app_label = 'approvals'"

@@ -239,6 +239,9 @@ SAYSO_ADDRESS_RATE_LIMIT = env.float("SAYSO_ADDRESS_RATE_LIMIT", default=200.0)
 SAYSO_LOGIN_RATE_LIMIT = env.float("SAYSO_LOGIN_RATE_LIMIT", default=10.0)
 SAYSO_SOCKETS_PER_USER = env.int("SAYSO_SOCKETS_PER_USER", default=50)
 SAYSO_SOCKETS_PER_ADDRESS = env.int("SAYSO_SOCKETS_PER_ADDRESS", default=500)
+# What one account may have pending of what it asked over HTTP: requests, and their bytes.
+SAYSO_REQUESTS_PER_USER = env.int("SAYSO_REQUESTS_PER_USER", default=1_000)
+SAYSO_BYTES_PER_USER = env.int("SAYSO_BYTES_PER_USER", default=64 * 1024 * 1024)
 # Twenty seconds of a writer that writes 1,000 a second: who waits longer has given up.
 SAYSO_WRITER_QUEUE = env.int("SAYSO_WRITER_QUEUE", default=20_000)
 # The file of the private key that `manage.py audit_seal` signs with; see docs/audit.md.

@@ -27,6 +27,7 @@ from approvals.commands import (
     View,
 )
 from approvals.decisions.figures import Figures
+from approvals.decisions.quotas import Quotas
 from approvals.decisions.reading import Said, read
 from approvals.decisions.removal import Removals
 from approvals.lifecycle import Kind, Status, Verdict, may_become
@@ -60,6 +61,7 @@ class Batch:
         found = read(commands)
         self.rows, self.now = found.rows, found.now
         self.audiences, self.people, self.said = found.audiences, found.people, found.said
+        self.quotas = Quotas(found.usage, found.people)
         self.by_key = _latest_by_key(self.rows.values())
         self.viewers = audit.viewers(self._concerned(commands, View))
         self.rescheduled = audit.rescheduled(self._concerned(commands, Reschedule))
@@ -94,6 +96,7 @@ class Batch:
             self.by_key[row.key_scope, row.key] = row
         self._opened.add(row.pk)
         self.figures.opened(row)
+        self.quotas.opened(row)
         asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
         self._named[row.pk] = command
         self.audiences[row.pk] = asked.reassigned(None, command.user_ids, command.group_ids)
@@ -141,6 +144,7 @@ class Batch:
         row.status, row.closed_at, row.comment = status.value, self.now, comment
         row.decided_by = self._user(person) if person else None
         self.closed.add(row.pk)
+        self.quotas.closed(row)
         self.figures.closed(status, actor.channel)
         self.change(row)
 

@@ -60,6 +60,8 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
     earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
     if earlier is not None and not questions.is_past(earlier, command.new_round, command.asked_since):
         return _attached(command, earlier)
+    if refused := batch.quotas.refuse(command):
+        return refused
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
     batch.add(row, command)
     on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
@@ -125,6 +127,7 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
         origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
         fingerprint=command.fingerprint,
         callback_url=command.callback_url,
+        counted_bytes=command.counted_bytes,
     )
 
 

@@ -18,6 +18,7 @@ from django.db import connection
 from approvals import permissions, sets
 from approvals.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.database import CLOCK, as_utc
+from approvals.decisions import quotas
 from approvals.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
 from approvals.statements import ask, bound_the_transaction, together
@@ -34,13 +35,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`now` is the database's clock after the locks were got; `said` is by request and person."""
+    """`now` is the database's clock after the locks were got; `said` is by request and person; `usage` is by
+    account, of those whose openings count."""
 
     rows: dict[UUID, HumanRequest]
     now: datetime
     audiences: dict[UUID, permissions.Audience]
     people: dict[int, permissions.Person]
     said: dict[tuple[UUID, int | None], Said]
+    usage: dict[int, quotas.Usage]
 
 
 def read(commands: Sequence[Command]) -> Findings:
@@ -50,14 +53,17 @@ def read(commands: Sequence[Command]) -> Findings:
     )
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
+    counted = quotas.accounts_counted(commands)
     votes = any(isinstance(command, Decide | Answer) for command in commands)
     with together():
         bound_the_transaction()
+        quotas.lock_accounts(counted)
         locked = _asking_locks(ids)
         rows = sets.read(HumanRequest, ids)
         clock = ask(CLOCK[connection.vendor])
         assignments = permissions.asking_assignments(ids) if asked_by_people else dict
-        people = permissions.asking_persons(user_ids)
+        people = permissions.asking_persons(user_ids | counted)
+        usage = quotas.asking_usage(counted)
         said = _asking_what_was_said(ids) if votes else dict
         held = locked()
         found = [row for row in rows() if row.pk in held]
@@ -67,6 +73,7 @@ def read(commands: Sequence[Command]) -> Findings:
             audiences=permissions.audiences_of(found, assignments()) if asked_by_people else {},
             people=people(),
             said=said(),
+            usage=usage(),
         )
     _name_deciders(found)
     return _with_voters(findings)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db.models import Exists, Q
-from django.db.models.functions import Coalesce, Length
 
 from approvals import permissions
 from approvals.lifecycle import Status
 from approvals.models import AuditEntry, HumanRequest
 from approvals.payloads import read_canonical
+from approvals.selectors import weights
 from approvals.selectors.requests import (
     as_id,
     assigned_to,
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from approvals.selectors.requests import Requests
 
 
-LISTED_CHARACTERS = 4_000_000
+# What the requests of a list may have together, in bytes of what they ask: as one request may have.
+LISTED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ def listed(
 
     `since` is the first moment of opening, `until` the first that is too late; `behind`: the moment and the
     id of the row that these rows follow. There may be fewer than `limit`, and more behind them, where they
-    are large: together they have LISTED_CHARACTERS, or there is one.
+    are large: together they have LISTED_BYTES, or there is one.
     """
     requests = visible_to(user_id)
     if status:
@@ -123,10 +124,11 @@ def listed(
     if behind:
         at, request_id = behind
         requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
-    newest = requests.annotate(size=_SIZE).order_by("-opened_at", "-id")
-    sizes = list(newest.values_list("pk", "size")[: limit + 1])
+    newest = requests.annotate(weight=weights.OF_WHAT_WAS_ASKED).order_by("-opened_at", "-id")
+    sizes = list(newest.values_list("pk", "weight")[: limit + 1])
     ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
-    rows = {row.pk: row for row in with_people(HumanRequest.objects.filter(pk__in=ids))}
+    asked = weights.without_outcome(HumanRequest.objects.filter(pk__in=ids))
+    rows = {row.pk: row for row in with_people(asked)}
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
 
 
@@ -171,13 +173,9 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
     return [_timeline_entry(entry, names) for entry in entries]
 
 
-# What of a request can be large: characters.
-_SIZE = Length("details") + Length("arguments") + Length("editable") + Coalesce(Length("schema"), 0)
-
-
 def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
     """As many of the first of these as a list may hold, and one at least."""
-    room = LISTED_CHARACTERS
+    room = LISTED_BYTES
     for number, size in enumerate(sizes):
         room -= size
         if room < 0 and number:

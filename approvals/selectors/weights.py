@@ -28,7 +28,8 @@ class Octets(Func):
         return self.as_sql(compiler, connection, template="length(CAST(%(expressions)s AS BLOB))", **context)
 
 
-_ASKED_WEIGHT = sum((Coalesce(Octets(column), 0) for column in ASKED[1:]), Octets(ASKED[0]))
+# The bytes of what was asked, as far as it may be large.
+OF_WHAT_WAS_ASKED = sum((Coalesce(Octets(column), 0) for column in ASKED[1:]), Octets(ASKED[0]))
 _OUTCOME_WEIGHT = (
     Coalesce(Octets("final_arguments"), Octets("arguments"))
     + Coalesce(Octets("answer"), 0)
@@ -38,7 +39,12 @@ _OUTCOME_WEIGHT = (
 
 def light(requests: Requests) -> Requests:
     """The same requests without the columns that may be large; `weight` is the bytes of what was asked."""
-    return requests.defer(*ASKED, *CAME_TO).annotate(weight=_ASKED_WEIGHT)
+    return requests.defer(*ASKED, *CAME_TO).annotate(weight=OF_WHAT_WAS_ASKED)
+
+
+def without_outcome(requests: Requests) -> Requests:
+    """The same requests without the columns of what they came to."""
+    return requests.defer(*CAME_TO)
 
 
 def fill(rows: Collection[Any], limit: int) -> None:
@@ -52,7 +58,7 @@ def fill(rows: Collection[Any], limit: int) -> None:
     conditions["arguments"] = asked | outcome
     columns = [Case(When(condition, then=F(column))) for column, condition in conditions.items()]
     requests = HumanRequest.objects.filter(pk__in=[row.pk for row in rows])
-    weighed = requests.annotate(weight=_ASKED_WEIGHT, outcome_weight=_OUTCOME_WEIGHT)
+    weighed = requests.annotate(weight=OF_WHAT_WAS_ASKED, outcome_weight=_OUTCOME_WEIGHT)
     found = {pk: values for pk, *values in weighed.values_list("pk", "weight", "outcome_weight", *columns)}
     for row in rows:
         weight, outcome_weight, *values = found[row.pk]

@@ -42,6 +42,8 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
         ("SAYSO_URL", "https://sayso.example.com/api/v1/", "sayso.E030"),
         ("EMAIL_TIMEOUT", None, "sayso.E031"),
         ("EMAIL_TIMEOUT", 0.0, "sayso.E031"),
+        ("SAYSO_REQUESTS_PER_USER", -1, "sayso.E009"),
+        ("SAYSO_BYTES_PER_USER", -1, "sayso.E009"),
         ("SAYSO_TRUSTED_PROXIES", ["10.0.0.0/8", "the proxy"], "sayso.E004"),
         ("SAYSO_CALLBACK_NETWORKS", ["10.0.0.0/8", "10.0.0.1/8"], "sayso.E005"),
         ("SAYSO_CALLBACK_NETWORKS", ["fd00::/8", "the intranet"], "sayso.E005"),

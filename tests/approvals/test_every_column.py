@@ -38,6 +38,7 @@ _POSTING = "how an outcome is posted; which outcome that is, is read from its re
 
 UNVOUCHED: Mapping[str, str] = {
     "HumanRequest.changed_at": _LOOKED_FOR,
+    "HumanRequest.counted_bytes": "limits what else its requester may ask; no outcome follows from it",
     "UserAssignment.id": _NUMBERED,
     "GroupAssignment.id": _NUMBERED,
     "Response.id": _NUMBERED,

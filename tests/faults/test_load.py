@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -316,6 +317,39 @@ async def test_a_user_who_asks_too_much_is_told_when_to_ask_again_and_others_are
         await deciding.adecide(factories.actor(by), request, "approve")
         outcome = await waiting
         assert (outcome.status_code, outcome.json()["status"]) == (200, "approved")
+
+
+def most_memory(server: Server) -> int:
+    """The most that the process ever had (Linux)."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+@pytest.mark.one_stack
+async def test_an_account_that_asks_all_it_may_costs_a_reviewers_server_little(serve: Serve) -> None:
+    """Its quota of large requests is opened, and then looked at by somebody who sees everything, over a
+    connection, on the page and over HTTP."""
+    server = serve(SAYSO_BYTES_PER_USER=str(12 * MIB), **UNLIMITED)
+    _, headers = await in_database(program, "ask")
+    rita, reading = await in_database(program, "read")
+    await in_database(partial(User.objects.filter(pk=rita.pk).update, is_superuser=True))
+    question = {"kind": "clarification", "title": "Why?", "default": "x" * 1_000_000}
+    async with caller(server, headers) as client, caller(server, reading) as reviewer:
+        await client.post("/api/v1/requests", json=question)
+        await reviewer.get("/api/v1/requests")
+        before = most_memory(server)
+        asked = [await client.post("/api/v1/requests", json=question) for _ in range(13)]
+        assert Counter(one.status_code for one in asked) == {201: 11, 429: 2}
+        async with browser(server, rita) as connection:
+            await is_served(server, rita, connection)
+        cookie = {"Cookie": f"sessionid={await in_database(session_of, rita)}"}
+        assert (await reviewer.get("/", headers=cookie)).status_code == 200
+        pages = [await reviewer.get("/api/v1/requests", params={"limit": 200}) for _ in range(3)]
+        # The small one that was just decided, and one of the large ones.
+        assert [len(page.json()["requests"]) for page in pages] == [2] * 3
+    gained = most_memory(server) - before
+    print(f"a full quota: {gained / MIB:.1f} MiB")
+    assert gained < MOST_GAINED
 
 
 async def _refused(client: httpx.AsyncClient, path: str, **options: Any) -> httpx.Response:

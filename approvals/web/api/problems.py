@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from approvals import telemetry
-from approvals.exceptions import ApprovalError, InvalidRequest, KeyConflict
+from approvals.exceptions import ApprovalError, InvalidRequest, KeyConflict, QuotaExceeded
 from approvals.lifecycle import Outcome
 from approvals.selectors import outcome_on_the_wire
 from approvals.web.api.wire import OUTCOME_EXAMPLE, OutcomeOnTheWire
@@ -35,6 +35,7 @@ STATUSES: Mapping[str, HTTPStatus] = {
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
     "busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -56,6 +57,7 @@ MEANINGS: Mapping[str, str] = {
     "too_large": "The body is larger than may be sent.",
     "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
     "rate_limited": "Too many requests; see `Retry-After`.",
+    "quota_exceeded": "You have as much pending as one account may ask; nothing was opened.",
     "internal": "A mistake of this installation; it is in its log.",
     "busy": "More is queued than may wait. Nothing was recorded; see `Retry-After`.",
     "unavailable": "The database does not answer. Repeating is safe; see `Retry-After`.",
@@ -224,7 +226,7 @@ def _response(code: str, contents: Mapping[str, Any]) -> HttpResponse:
         json.dumps(_body(code, contents)),
         content_type=MEDIA_TYPE,
         status=status,
-        headers=_HEADERS.get(status),
+        headers=None if code == QuotaExceeded.code else _HEADERS.get(status),
     )
 
 

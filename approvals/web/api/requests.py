@@ -71,7 +71,7 @@ EXAMPLES = {
     response={201: RequestOnTheWire, 200: RequestOnTheWire},
     operation_id="ask",
     summary="Ask",
-    openapi_extra={**refusals("key_conflict", "too_large"), "requestBody": EXAMPLES},
+    openapi_extra={**refusals("key_conflict", "too_large", "quota_exceeded"), "requestBody": EXAMPLES},
 )
 def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     """Ask people to approve an exact action, or for an answer; you are the requester.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from approvals.models import HumanRequest
 from approvals.selectors import people
 from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
-from tests.approvals.web.api.program import Program, fields_at_fault
+from tests.approvals.web.api.program import ROOT, Program, fields_at_fault
 from tests.effort import effort
 from tests.marks import both_databases
 
@@ -112,13 +113,37 @@ class TestList:
         self, program: Program, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Two hundred requests of a megabyte each must not be one answer."""
-        monkeypatch.setattr(people, "LISTED_CHARACTERS", 2_500)
+        monkeypatch.setattr(people, "LISTED_BYTES", 2_500)
         made = [make.approval(arguments={"note": "x" * size}) for size in (1_000, 9_000, 1_000, 1_000, 10)]
         first = program.get("/requests", limit=5)
         assert ids(first) == made[::-1][:3]
         second = program.get("/requests", limit=5, cursor=first["next"])
         assert ids(second) == [made[1]]
         assert pages(program, limit=5) == made[::-1]
+
+    @pytest.mark.one_stack
+    @pytest.mark.parametrize("large", ["default", "answer", "final_arguments"])
+    def test_a_page_takes_no_more_memory_wherever_its_requests_are_large(
+        self, program: Program, rita: User, large: str
+    ) -> None:
+        """What is asked is counted, all of it; what it came to is not read."""
+        text = "x" * 1_000_000
+        for _ in range(8):
+            match large:
+                case "default":
+                    make.clarification(default=text)
+                case "answer":
+                    deciding.answer(make.actor(rita), make.clarification(), text)
+                case "final_arguments":
+                    asked = make.approval(editable=True)
+                    deciding.decide(make.actor(rita), asked, "approve", arguments={"note": text})
+        program.get("/requests", limit=1)
+        tracemalloc.start()
+        found = program.client.get(f"{ROOT}/requests", {"limit": 200})
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 5_000_000
+        assert len(found.json()["requests"]) == (1 if large == "default" else 8)
 
     @pytest.mark.one_stack
     def test_the_number_of_queries_does_not_grow_with_the_rows(self, program: Program, rita: User) -> None:
