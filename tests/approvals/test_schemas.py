@@ -694,7 +694,7 @@ def _keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
 schemas = st.recursive(st.booleans() | _keywords(st.booleans()), _keywords, max_leaves=6)
 
 
-@effort(60)
+@effort(30)
 @given(_keywords(schemas), _keywords(st.booleans()), values)
 def test_what_fits_is_what_the_library_says(
     schema: dict[str, Any], other: dict[str, Any], value: Any

@@ -135,7 +135,7 @@ def with_decision(sent: QueryDict) -> QueryDict:
     return sent
 
 
-@effort(200)
+@effort(50)
 @given(objects(values))
 def test_arguments_that_are_sent_as_they_are_shown_are_not_edited(pair: Pair) -> None:
     schema, arguments = pair

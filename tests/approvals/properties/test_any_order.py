@@ -120,4 +120,4 @@ def carried_out(command: Command) -> Result:
 def test_any_order_of_commands_is_answered_and_recorded_as_the_model_says() -> None:
     """One end at most for each request, told alike to everybody; the trail alone tells the same story."""
     Service.company = Company()
-    run_state_machine_as_test(Service, settings=effort(50, steps=30))
+    run_state_machine_as_test(Service, settings=effort(30, steps=30))

@@ -105,7 +105,7 @@ def test_what_is_done_at_once_is_answered_as_if_done_in_some_order(crowd: Crowd)
     """One winner, of whom every loser is told; votes count once; what is said twice is harmless."""
     company = Company()
 
-    @effort(80)
+    @effort(40)
     @given(approval=approvals, clarification=clarifications, by_all=approvals_by_all, lines=lines)
     def holds(
         approval: OpenRequest, clarification: OpenRequest, by_all: OpenRequest | None, lines: list[Line]
