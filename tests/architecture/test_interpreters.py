@@ -18,6 +18,11 @@ ANEW = (
     ("approvals/test_telemetry.py", "test_nothing_of_opentelemetry_is_loaded_then", "what it has loaded"),
     ("architecture/test_habits.py", "test_importing_a_module_does_nothing", "what it has loaded"),
     ("architecture/test_interpreters.py", "", "the words looked for"),
+    (
+        "config/test_proxies.py",
+        "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address",
+        "another project's server, as docs/deployment.md starts it",
+    ),
     ("config/test_asgi.py", "test_every_server_executes_what_is_queued", "servers that start themselves"),
     (
         "faults/storm/installation.py",
