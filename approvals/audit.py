@@ -149,9 +149,13 @@ def policy_of(request: HumanRequest) -> dict[str, Any]:
 
 
 def facts_of_asking(
-    request: HumanRequest, user_ids: Iterable[int], group_ids: Iterable[int]
+    request: HumanRequest,
+    user_ids: Iterable[int],
+    group_ids: Iterable[int],
+    override: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """By what a request is found again, for whom it was asked, where it came from, and who was named.
+    """By what a request is found again, for whom it was asked, where it came from, who was named, and by
+    whose word, where that was not the asker's.
 
     What may be long is there as its SHA-256. It stays when what was asked is removed.
     """
@@ -163,6 +167,7 @@ def facts_of_asking(
         "requester": request.requester_id,
         "origin": digest(canonical(request.origin)),
         "assignees": hash_of_assignees(user_ids, group_ids),
+        **({} if override is None else {"override": dict(override)}),
     }
 
 

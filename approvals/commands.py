@@ -69,7 +69,9 @@ class OpenRequest:
     `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
     its `key_scope`, if that is the same question; `new_round` opens anew where that is closed, `asked_since`
     where it is closed and was asked before that moment. `named` are the assignees as the asker named them,
-    `fingerprint` and `former_fingerprint` what the question hashes to now and before (approvals.questions).
+    `named_four_eyes` four eyes as the asker asked for them, where that is not what holds. `fingerprint` and
+    `former_fingerprint` are what the question hashes to now and before (approvals.questions). `override` says
+    by whose word others decide than the asker named, for the trail.
     The outcome is posted to the `callback_url`. `counted_bytes` is what it counts while it is pending against
     what its requester may ask over HTTP; 0: it is not counted.
     """
@@ -102,6 +104,8 @@ class OpenRequest:
     former_fingerprint: str = ""
     callback_url: str = ""
     counted_bytes: int = 0
+    named_four_eyes: bool | None = None
+    override: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,10 @@ class Terms(TypedDict, total=False):
     """Where the outcome is posted, signed, until it is received (see docs/api.md)."""
     named: Any
     """The assignees as the asker named them, where they come looked up (see approvals.questions)."""
+    named_four_eyes: bool
+    """Four eyes as the asker asked for them, where what holds comes from elsewhere."""
+    override: dict[str, Any]
+    """By whose word others decide than the asker named: JSON without fractions, for the trail."""
     former_fingerprint: str
     """What the question hashed to before fingerprints had a mark; what was asked then is compared by it."""
 
@@ -189,7 +193,12 @@ def on_record(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome | Non
         row = selectors.request_of_key(_scope_of(terms), key) if key else None
         if row is None or row.purged_at is not None:
             return None
-        differs = questions.differences(meaning(kind, title, terms), row, terms.get("former_fingerprint", ""))
+        differs = questions.differences(
+            meaning(kind, title, terms),
+            row,
+            terms.get("former_fingerprint", ""),
+            four_eyes_elsewhere="named_four_eyes" in terms,
+        )
     except (InvalidRequest, ValueError, TypeError, RecursionError):  # such a question can't be on record
         return None
     if differs or questions.is_past(row, terms.get("new_round", False), terms.get("asked_since")):
@@ -214,7 +223,7 @@ def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
         "default": default,
         "editable": terms.get("editable", False),
         "required": terms.get("required", 1),
-        "four_eyes": terms.get("four_eyes", False),
+        "four_eyes": terms.get("named_four_eyes", terms.get("four_eyes", False)),
         "on_timeout": terms.get("on_timeout", Verdict.REJECT) if kind is Kind.APPROVAL else "",
         "assignees": named,
     }
@@ -337,6 +346,8 @@ def _command(
     actor: Actor | None = None,
     callback_url: str = "",
     named: Any = None,
+    named_four_eyes: bool | None = None,
+    override: dict[str, Any] | None = None,
     former_fingerprint: str = "",
     **asked: Any,
 ) -> OpenRequest:
@@ -376,6 +387,8 @@ def _command(
         origin=origin,
         callback_url=callback_url,
         named=named,
+        named_four_eyes=named_four_eyes,
+        override=override,
         former_fingerprint=former_fingerprint,
         **asked,
     )

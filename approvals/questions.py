@@ -4,6 +4,9 @@ A key finds a request again only where the question is the same. Its details, ti
 are no part of it: a deploy that rewords a description must not orphan what waits. Assignees count as they
 were named, so that nobody has to be looked up who may be gone.
 
+Four eyes, too, count as they were asked for: where they come from elsewhere, as from the orchestration of a
+run, they are no part of the question.
+
 What was recorded before fingerprints had a mark is compared by what was recorded then.
 """
 
@@ -109,18 +112,26 @@ def is_past(recorded: Recorded, new_round: bool, asked_since: datetime | None) -
 
 
 def differences(
-    meaning: Meaning, recorded: Recorded, former: str = "", beside: Mapping[str, Any] = MappingProxyType({})
+    meaning: Meaning,
+    recorded: Recorded,
+    former: str = "",
+    beside: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    four_eyes_elsewhere: bool = False,
 ) -> tuple[str, ...]:
     """The fields in which a question differs from one on record; empty: it is the same.
 
-    `former` is what the question hashed to before fingerprints had a mark, where it did; `beside` what it
-    says besides, by which one of that time may differ.
+    `four_eyes_elsewhere`: the row has what held, which is not what the question says. `former` is what the
+    question hashed to before fingerprints had a mark, where it did; `beside` what it says besides, by which
+    one of that time may differ.
     """
     if not recorded.fingerprint.startswith(MARK):
         return _former_differences(meaning, recorded, former, beside)
     if fingerprint(meaning) == recorded.fingerprint:
         return ()
     on_record = meaning_of(recorded, meaning["assignees"])
+    if four_eyes_elsewhere:
+        on_record["four_eyes"] = meaning["four_eyes"]
     differing = _differing(meaning, on_record, FIELDS)
     # With the row's own fields and these assignees it would be the same, unless these are others.
     return differing if fingerprint(on_record) == recorded.fingerprint else (*differing, "assignees")

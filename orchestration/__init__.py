@@ -10,6 +10,7 @@ from approvals.questions import REVIEWERS
 if TYPE_CHECKING:
     from orchestration.catalog import agent as agent
     from orchestration.catalog import orchestration as orchestration
+    from orchestration.deciders import OWNER as OWNER
     from orchestration.exceptions import Rejected as Rejected
     from orchestration.exceptions import StepFailed as StepFailed
     from orchestration.exceptions import TimedOut as TimedOut
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "agent": "catalog",
     "orchestration": "catalog",
+    "OWNER": "deciders",
     "Rejected": "exceptions",
     "StepFailed": "exceptions",
     "TimedOut": "exceptions",
@@ -30,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "OWNER",
     "REVIEWERS",
     "OrchestrationManager",
     "Rejected",

@@ -1,14 +1,15 @@
 """Runs in Django's admin: to read, and to resume. A run is cancelled on its page, and decided through its
-requests."""
+requests. And who decides what an orchestration asks, to be set."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
@@ -19,20 +20,27 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
 from approvals.commands import Channel
+from approvals.database import database_now
 from approvals.selectors import requests_by_id, visible_ids
 from approvals.web.actors import actor_of_http
 from approvals.web.marks import visible
 from orchestration import selectors
 from orchestration.catalog import orchestrations, registered
 from orchestration.conf import PROCRASTINATE
+from orchestration.deciders import people_with
 from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
-from orchestration.models import OPEN, Run, RunStatus
+from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
 from orchestration.resumption import in_words, is_resumable
 from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
+    OverrideModelForm = forms.ModelForm[DecidersOverride]
+    OverrideModelAdmin = admin.ModelAdmin[DecidersOverride]
+else:
+    OverrideModelForm = forms.ModelForm
+    OverrideModelAdmin = admin.ModelAdmin
 
 LATEST_MESSAGES = 200
 
@@ -165,6 +173,67 @@ class RunAdmin(ListAdmin):
     @admin.display(description="state")
     def state(self, run: Run) -> SafeString:
         return format_html('<span class="state is-{}">{}</span>', run.status, run.get_status_display())
+
+
+class NamesOnLines(forms.CharField):
+    """Names of users and groups, one a line."""
+
+    widget = forms.Textarea(attrs={"rows": 4})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        names = [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+        if unknown := people_with(names)[2]:
+            raise ValidationError([f"{one}." for one in unknown])
+        return list(dict.fromkeys(names))
+
+
+class OverrideForm(OverrideModelForm):
+    """Of what an orchestration asks from now on."""
+
+    deciders = NamesOnLines(
+        required=False, help_text="Groups and users by name, one a line. Empty: as the orchestration says."
+    )
+
+    class Meta:
+        model = DecidersOverride
+        fields = ("orchestration", "deciders", "reviewers", "four_eyes")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "orchestration" in self.fields:
+            taken = self.instance.orchestration
+            names = sorted({*orchestrations(), *([taken] if taken else [])})
+            self.fields["orchestration"] = forms.ChoiceField(choices=[(name, name) for name in names])
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if given.get("reviewers") and given.get("deciders"):
+            self.add_error("reviewers", "Either any reviewer, or the deciders that are named.")
+        if not (given.get("reviewers") or given.get("deciders") or given.get("four_eyes") is not None):
+            self.add_error(None, "Say who decides, or whether four eyes are needed; or delete the override.")
+        return given
+
+
+@admin.register(DecidersOverride)
+class DecidersOverrideAdmin(OverrideModelAdmin):
+    """It holds for requests that are opened from then on. What is open stays as it is."""
+
+    form = OverrideForm
+    list_display = ("orchestration", "who", "four_eyes", "changed_by", "changed_at")
+    list_select_related = ("changed_by",)
+    readonly_fields = ("changed_by", "changed_at")
+    ordering = ("orchestration",)
+
+    @admin.display(description="deciders")
+    def who(self, override: DecidersOverride) -> str:
+        return "any reviewer" if override.reviewers else ", ".join(override.deciders) or "as it says"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.changed_by_id, obj.changed_at = user_id_of(request), database_now()
+        super().save_model(request, obj, form, change)
 
 
 if settings.SAYSO_ENGINE != PROCRASTINATE:  # then there is no queue to show, and maybe no table

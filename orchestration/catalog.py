@@ -27,6 +27,7 @@ from django.utils.module_loading import module_has_submodule
 from approvals import forks
 from approvals.exceptions import InvalidRequest
 from approvals.payloads import checked_json
+from approvals.questions import REVIEWERS
 from orchestration.containment import call_for_anybody
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration, plain_words
 from orchestration.plans import InvalidPlan
@@ -61,6 +62,9 @@ class Orchestration:
     description: str
     function: Function = field(repr=False)
     check: Check | None = field(default=None, repr=False)
+    # Names of users and groups, or REVIEWERS; None: the run's owner.
+    deciders: Any = None
+    four_eyes: bool = False
 
     def checked(self, value: object, *, stable: bool = True) -> dict[str, Any]:
         """The input as it will be recorded; InvalidInput names the field and the known names.
@@ -142,14 +146,29 @@ class RegisteredAgent:
 
 
 def orchestration(
-    name: str, *, version: int = 1, title: str = "", description: str = "", check: Check | None = None
+    name: str,
+    *,
+    version: int = 1,
+    title: str = "",
+    description: str = "",
+    check: Check | None = None,
+    deciders: Collection[str] | None = None,
+    four_eyes: bool = False,
 ) -> Callable[[F], F]:
     """Register `async def function(run, *, …)` under `name`. TypeError where no input could be given to it.
 
     A run keeps the `version` that it began with, and runs are begun with the newest: keep older versions
     registered for as long as any of their runs is open. `check` sees the validated input before anything
     starts, and raises InvalidInput or InvalidPlan.
+
+    `deciders` are names of groups and users, or REVIEWERS: they decide what its runs ask, where the call
+    names no `assignees`; omitted: the run's owner. `four_eyes`: whoever started the run may approve none of
+    it, where the call does not say otherwise; without `deciders` any reviewer may then. Names are looked up
+    when something is asked. Administrators may override both in the admin.
     """
+    names = _checked_deciders(deciders)
+    if not isinstance(four_eyes, bool):
+        raise TypeError(f"four_eyes: True or False, not {four_eyes!r}")
 
     def register(function: F) -> F:
         _check_name(name)
@@ -162,6 +181,8 @@ def orchestration(
             description=description or _first_paragraph(function),
             function=function,
             check=check,
+            deciders=names,
+            four_eyes=four_eyes,
         )
         _put(_orchestrations, (name, version), entry)
         return function
@@ -312,6 +333,15 @@ def _check_name(name: str) -> None:
 def _check_version(version: int) -> None:
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= LATEST_VERSION:
         raise ValueError(f"version: a whole number from 1 to {LATEST_VERSION:,}, not {version!r}")
+
+
+def _checked_deciders(deciders: Any) -> Any:
+    if deciders is None or deciders is REVIEWERS:
+        return deciders
+    names = () if isinstance(deciders, str) or not isinstance(deciders, Collection) else tuple(deciders)
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"deciders: names of groups and users, in a list, or REVIEWERS, not {deciders!r}")
+    return names
 
 
 def _first_paragraph(function: Function) -> str:

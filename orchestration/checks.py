@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.db import connection
 
-from orchestration.catalog import not_imported, registered
+from approvals.questions import REVIEWERS
+from orchestration.catalog import find_orchestration, in_words, not_imported, registered
 from orchestration.conf import LOCAL, PROCRASTINATE
+from orchestration.deciders import overrides, people_with
+from orchestration.models import DecidersOverride
 
 ENGINES = (LOCAL, PROCRASTINATE)
 
@@ -77,6 +80,29 @@ def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
         )
         for module, error in not_imported().items()
     ]
+
+
+@checks.register(checks.Tags.database)
+def check_deciders(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Deciders must be there: a run that asks for others fails. A warning, for people come and go."""
+    if "default" not in (databases or ()) or DecidersOverride._meta.db_table not in _tables():
+        return []
+    named = [(in_words(kind), find_orchestration(*kind).deciders) for kind in sorted(registered())]
+    named += [(f"{one}, as set in the admin", one.names) for one in overrides()]
+    return [
+        checks.Warning(
+            f"Deciders of orchestration {what}: {one}.",
+            hint="Runs fail when they ask: make the group, or name others.",
+            id="sayso.W110",
+        )
+        for what, names in named
+        if names and names is not REVIEWERS
+        for one in people_with(names)[2]
+    ]
+
+
+def _tables() -> list[str]:
+    return connection.introspection.table_names()
 
 
 def _programs_not_found() -> Iterator[checks.CheckMessage]:

@@ -1,6 +1,6 @@
 """The rows: processes and their leases, runs, recorded steps, messages. Fields and constraints only.
 
-Rows are written by orchestration.journal and orchestration.leases.
+Rows are written by orchestration.journal and orchestration.leases; overrides of deciders in the admin.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 
 from approvals.fields import JSONText, new_id
+from approvals.questions import REVIEWERS
 
 
 class RunStatus(models.TextChoices):
@@ -162,6 +163,42 @@ class Run(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("Run rows are never deleted")
+
+
+class DecidersOverride(models.Model):
+    """Who decides what an orchestration asks, as an administrator has set it: for requests that are opened
+    from then on, instead of what the orchestration was registered with. What it does not say stays as it was.
+    """
+
+    orchestration = models.CharField(max_length=100, unique=True)
+    # Names of users and groups.
+    deciders = JSONText(default=list, blank=True)
+    reviewers = models.BooleanField(
+        "any reviewer",
+        default=False,
+        help_text="Whoever has the permission to decide what is assigned to nobody.",
+    )
+    four_eyes = models.BooleanField(
+        null=True, blank=True, help_text="Whether whoever started the run may not decide."
+    )
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "override of deciders"
+        verbose_name_plural = "overrides of deciders"
+
+    def __str__(self) -> str:
+        return self.orchestration
+
+    @property
+    def names_somebody(self) -> bool:
+        return self.reviewers or bool(self.deciders)
+
+    @property
+    def names(self) -> Any:
+        """Names of users and groups, or REVIEWERS."""
+        return REVIEWERS if self.reviewers else self.deciders
 
 
 class StepRecord(models.Model):

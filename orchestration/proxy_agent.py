@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
 from approvals.gate import OMITTED, TITLE_LIMIT
 from approvals.lifecycle import DEFAULT_ANSWER
+from orchestration.deciders import people_with
 from orchestration.exceptions import InvalidInput, TimedOut
 from orchestration.runs import Run
 
@@ -22,7 +22,8 @@ class ProxyAgent:
         proxy = ProxyAgent(run, agent="writer", timeout=3600)
         tone = await proxy.ask("Which tone shall the letter have?", choices=["formal", "friendly"])
 
-    `assignees` omitted: the run's owner. `timeout` omitted: the installation's default; None: no deadline.
+    `assignees` omitted: who decides for the orchestration, as for `Run.ask`. `timeout` omitted: the
+    installation's default; None: no deadline.
     """
 
     name = "person"
@@ -91,12 +92,8 @@ async def people_named(run: Run, names: list[str] | None, field: str) -> list[An
 
 
 def _ids(names: list[str], field: str) -> dict[str, list[int]]:
-    people = get_user_model()
-    users = people._default_manager.filter(is_active=True, **{f"{people.USERNAME_FIELD}__in": names})
-    user_ids = dict(users.values_list(people.USERNAME_FIELD, "pk"))
-    group_ids = dict(Group.objects.filter(name__in=names).values_list("name", "pk"))
-    for index, name in enumerate(names):
-        if (name in user_ids) == (name in group_ids):
-            rule = "is both a user and a group" if name in user_ids else "is no active user and no group"
-            raise InvalidInput(f"{field}[{index}]: {name!r} {rule}.", field=f"{field}[{index}]")
-    return {"users": list(user_ids.values()), "groups": list(group_ids.values())}
+    users, groups, unknown = people_with(names)
+    for one in unknown:
+        where = f"{field}[{one.index}]"
+        raise InvalidInput(f"{where}: {one}.", field=where)
+    return {"users": users, "groups": groups}

@@ -25,6 +25,7 @@ from approvals.payloads import checked_json, checked_text
 from approvals.payloads import seconds as checked_seconds
 from approvals.questions import REVIEWERS
 from orchestration import interruptions, journal
+from orchestration.deciders import OWNER, settled
 from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
 from orchestration.interruptions import Way
 from orchestration.journal import Call, Claimed
@@ -88,7 +89,7 @@ class Run:
         assignees: Collection[Any] | None = None,
         editable: bool | dict[str, Any] = False,
         required: int = 1,
-        four_eyes: bool = False,
+        four_eyes: bool | None = None,
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         on_timeout: str = "reject",
         key: str | None = None,
@@ -96,20 +97,23 @@ class Run:
     ) -> Outcome:
         """Have exactly `arguments` approved; returns the outcome if so, else raises Rejected with it.
 
-        `outcome.arguments` is what was approved, where the approver may edit. `assignees` omitted: the owner;
-        REVIEWERS: whoever has the permission. Where this wait is cancelled while the run goes on
-        (`asyncio.wait_for`), the request is withdrawn; with `keep_open` it stays, and another call with the
-        same `key` waits for it.
+        `outcome.arguments` is what was approved, where the approver may edit. `assignees` and `four_eyes`
+        omitted: as an administrator has set them for the orchestration, else as it was registered, else the
+        owner and False. REVIEWERS names whoever has the permission, OWNER the owner.
+
+        Where this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn;
+        with `keep_open` it stays, and another call with the same `key` waits for it.
         """
         terms = {
             "arguments": arguments,
             "editable": editable,
             "required": required,
-            "four_eyes": four_eyes,
+            # As every call was recorded before orchestrations had a word in it.
+            **({"named_four_eyes": False} if four_eyes is None else {"four_eyes": four_eyes}),
             "on_timeout": on_timeout,
             **self._terms(assignees, timeout),
         }
-        ask = partial(gate.aopen_approval, title, details=details, **terms)
+        ask = partial(self._open, Kind.APPROVAL, title, terms, details)
         meaning = gate.meaning(Kind.APPROVAL, title, terms)
         outcome = await self._asked(
             ask, "approve", title, key, meaning, former=arguments or {}, keep_open=keep_open
@@ -137,7 +141,7 @@ class Run:
     ) -> Any:
         """Ask a question, return the answer; TimedOut where the deadline passed and there is no default.
 
-        `keep_open` is as for `approve`.
+        `assignees` and `keep_open` are as for `approve`.
         """
         terms = {
             "choices": _plain_choices(choices),
@@ -146,7 +150,7 @@ class Run:
             "default": default,
             **self._terms(assignees, timeout),
         }
-        ask = partial(gate.aopen_clarification, title, details=details, **terms)
+        ask = partial(self._open, Kind.CLARIFICATION, title, terms, details)
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
         former = [terms["choices"], multiple, schema]
         outcome = await self._asked(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
@@ -171,14 +175,42 @@ class Run:
         with self.replay.calling(kind, title, key, meaning, former=former) as call:
             return await self._questions.outcome(call, ask, keep_open=keep_open)
 
+    async def _open(
+        self,
+        kind: Kind,
+        title: str,
+        terms: Mapping[str, Any],
+        details: str,
+        *,
+        key: str,
+        asked_since: datetime | None,
+    ) -> str:
+        """Ask those who decide now, unless this was asked before; the request's id."""
+        of_this_key: dict[str, Any] = {"key": key, "asked_since": asked_since}
+        try:
+            now = await in_database(settled, (self.orchestration, self.version), self.owner, terms)
+        except InvalidRequest:
+            # Those whom it was asked may be gone since: it keeps its deciders.
+            outcome = await in_database(gate.on_record, kind, title, {**terms, **of_this_key})
+            if outcome is None:
+                raise
+            return outcome.request_id
+        open_ = gate.aopen_approval if kind is Kind.APPROVAL else gate.aopen_clarification
+        return await open_(title, details=details, **now, **of_this_key)
+
     def _terms(self, assignees: Collection[Any] | None, timeout: float | timedelta | None) -> dict[str, Any]:
-        if assignees is None:
-            named, assignees = "owner", REVIEWERS if self.owner is None else [self.owner]
+        """What is said of every question. Without `assignees`, these are looked up when it is opened."""
+        if assignees is None or assignees is OWNER:
+            # Nobody's name: a replay is not compared by who decides.
+            named = "owner"
+            people = (
+                {} if assignees is None else {"assignees": REVIEWERS if self.owner is None else [self.owner]}
+            )
         else:
-            assignees = list(assignees) if isinstance(assignees, Iterator) else assignees
-            named = questions.named(assignees)
+            people = {"assignees": list(assignees) if isinstance(assignees, Iterator) else assignees}
+            named = questions.named(people["assignees"])
         return {
-            "assignees": assignees,
+            **people,
             "named": named,
             "timeout": timeout,
             "requester": self.owner,
@@ -297,22 +329,18 @@ class Run:
         self, call: Call, deed: partial[Any], *, key: str, asked_since: datetime | None
     ) -> str:
         begun = await in_database(journal.step_as_begun, self.id, call.key)
-        return await gate.aopen_clarification(
-            interruptions.title_for(call.name),
-            details=interruptions.details_for(
-                call.name,
-                deed,
-                attempt=begun.attempts,
-                begun_at=begun.started_at,
-                begun_by=begun.begun_by,
-                error=begun.error,
-            ),
-            schema=interruptions.SCHEMA,
-            key=key,
-            asked_since=asked_since,
-            # Nothing may be decided by the clock here.
-            **self._terms(None, None),
+        details = interruptions.details_for(
+            call.name,
+            deed,
+            attempt=begun.attempts,
+            begun_at=begun.started_at,
+            begun_by=begun.begun_by,
+            error=begun.error,
         )
+        # Nothing may be decided by the clock here.
+        terms = {"schema": interruptions.SCHEMA, **self._terms(None, None)}
+        title = interruptions.title_for(call.name)
+        return await self._open(Kind.CLARIFICATION, title, terms, details, key=key, asked_since=asked_since)
 
     async def take_up(self, claimed: Claimed) -> None:
         """Return if its code may be called; after its process died again and again, a person says so.
@@ -327,12 +355,12 @@ class Run:
         number = self.replay.next_within(whole, "interrupted")
         with self.replay.within(whole, "interrupted", number) as question:
             ask = partial(
-                gate.aopen_clarification,
+                self._open,
+                Kind.CLARIFICATION,
                 interruptions.title_for_run(claimed.run.title, deaths),
-                details=interruptions.details_for_run(claimed.records, deaths),
-                choices=interruptions.CHOICES,
                 # Nothing may be decided by the clock here.
-                **self._terms(None, None),
+                {"choices": interruptions.CHOICES, **self._terms(None, None)},
+                interruptions.details_for_run(claimed.records, deaths),
             )
             outcome = await self._questions.outcome(question, ask)
             if not interruptions.may_go_on(outcome):

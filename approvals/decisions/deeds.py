@@ -72,7 +72,7 @@ def _open(batch: Batch, command: OpenRequest) -> Result:
         Event.OPENED,
         command.actor,
         _asked(command),
-        facts=facts_of_asking(row, command.user_ids, command.group_ids),
+        facts=facts_of_asking(row, command.user_ids, command.group_ids, command.override),
         allowed_by=allowed,
         on_behalf_of_id=on_behalf_of,
     )
@@ -97,8 +97,13 @@ def _differences(command: OpenRequest, row: HumanRequest) -> tuple[str, ...]:
     if command.fingerprint and command.fingerprint == row.fingerprint:
         return ()
     meaning = questions.meaning_of(command, command.named)
+    elsewhere = command.named_four_eyes is not None
+    if elsewhere:
+        meaning["four_eyes"] = command.named_four_eyes
     beside = {name: getattr(command, name) for name in (*questions.BESIDE, "timeout")}
-    return questions.differences(meaning, row, command.former_fingerprint, beside)
+    return questions.differences(
+        meaning, row, command.former_fingerprint, beside, four_eyes_elsewhere=elsewhere
+    )
 
 
 def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanRequest:

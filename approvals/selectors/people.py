@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db.models import Exists, Q
 
 from approvals import permissions
@@ -24,6 +25,7 @@ from approvals.selectors.requests import (
     user_assignments,
     with_people,
 )
+from approvals.stored import NO_FORM
 
 if TYPE_CHECKING:
     from approvals.selectors.requests import Requests
@@ -66,6 +68,8 @@ class TimelineEntry:
     token: str | None = None
     on_behalf_of: str | None = None
     policy: dict[str, Any] | None = None
+    overridden_by: str | None = None
+    """By whose word others decide than the asker named."""
     counted: tuple[str, ...] = ()
     """Whose approvals counted when this one closed a request that needs several; "a program" among them."""
 
@@ -169,8 +173,25 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
         .select_related("actor", "on_behalf_of", "shown", "token")
         .order_by("sequence")
     )
+    texts = [object_of(entry.canonical) or {} for entry in entries]
     names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
-    return [_timeline_entry(entry, names) for entry in entries]
+    overriding = {by for text in texts if (by := _overriding(text)) is not None}
+    names |= _names_of(overriding - names.keys())
+    return [_timeline_entry(entry, text, names) for entry, text in zip(entries, texts, strict=True)]
+
+
+def _overriding(text: Mapping[str, Any]) -> int | None:
+    """The number of the account by whose word others decide, if an entry's text names one."""
+    try:
+        return int(text["facts"]["override"]["by"])
+    except NO_FORM:
+        return None
+
+
+def _names_of(user_ids: Collection[int]) -> dict[int | None, str]:
+    people = get_user_model()
+    found = people._default_manager.filter(pk__in=user_ids) if user_ids else people._default_manager.none()
+    return dict(found.values_list("pk", people.USERNAME_FIELD))
 
 
 def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
@@ -183,7 +204,9 @@ def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
     return list(ids[: len(sizes)])
 
 
-def _timeline_entry(entry: AuditEntry, names: Mapping[int | None, str]) -> TimelineEntry:
+def _timeline_entry(
+    entry: AuditEntry, text: Mapping[str, Any], names: Mapping[int | None, str]
+) -> TimelineEntry:
     shown = getattr(entry, "shown", None)
     content = object_of(shown.content) if shown else None
     return TimelineEntry(
@@ -201,7 +224,8 @@ def _timeline_entry(entry: AuditEntry, names: Mapping[int | None, str]) -> Timel
         content=content,
         token=entry.token.name if entry.token else None,
         on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
-        policy=(object_of(entry.canonical) or {}).get("policy"),
+        policy=text.get("policy"),
+        overridden_by=None if (by := _overriding(text)) is None else names.get(by, f"account {by}"),
         counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
     )
 

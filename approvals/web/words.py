@@ -89,7 +89,7 @@ def in_words(entry: TimelineEntry, required: int, requester: str | None = None, 
     """`required`: how many approvals the request needs; `requester`: for whom a program asked."""
     said = entry.content or {}
     if entry.event == "opened" and entry.actor is None and requester:
-        return Line(entry=entry, text=f"Asked for {requester}")
+        return Line(entry=entry, text=f"Asked for {requester}{_by_override(entry)}")
     who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
     return Line(entry=entry, text=_sentence(entry, who, said, required), said=_said(said, choices))
 
@@ -104,7 +104,12 @@ def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: in
     if entry.event == "refused":
         reason = REFUSALS.get(str(said.get("code")), "refused")
         return f"{who} tried to {_attempt(said)}: {reason}"
-    return f"{EVENTS.get(entry.event, entry.event.replace('_', ' ').capitalize())} by {who}"
+    said_so = _by_override(entry)
+    return f"{EVENTS.get(entry.event, entry.event.replace('_', ' ').capitalize())} by {who}{said_so}"
+
+
+def _by_override(entry: TimelineEntry) -> str:
+    return f"; who decides was set by {entry.overridden_by}" if entry.overridden_by else ""
 
 
 def _decided(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:

@@ -20,7 +20,7 @@ SKIPPED = "skipped"
 
 
 class Item(BaseModel):
-    """What to confirm, and who: names of users and groups; without any, the run's owner."""
+    """What to confirm, and who: names of users and groups; without any, who decides for the orchestration."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -49,7 +49,8 @@ async def checklist(
     """Walk people through a checklist; each item waits until somebody confirms it.
 
     Confirming may carry a note. Where an item is rejected, or nobody confirms it within `timeout` seconds,
-    the run's owner says how to go on: ask again, skip the item, or stop. Who confirmed what is on record.
+    who decides for the orchestration (the run's owner, unless an administrator says otherwise) says how to go
+    on: ask again, skip the item, or stop. Who confirmed what is on record.
 
     Input: `{"title": "Release 2.4", "items": ["Tests are green", {"title": "Backup is restorable",
     "details": "Restore last night's into `staging`.", "assignees": ["ops"], "four_eyes": true}]}`
@@ -68,7 +69,7 @@ async def checklist(
             details=item.details,
             assignees=assignees[index],
             required=item.required,
-            four_eyes=item.four_eyes,
+            four_eyes=item.four_eyes or None,
             timeout=timeout,
         )
         notes.append(await _gone_through(run, index, item, confirm))

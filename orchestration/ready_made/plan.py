@@ -14,6 +14,7 @@ from orchestration.approval_manager import (
     steps_schema,
 )
 from orchestration.catalog import agents, orchestration
+from orchestration.deciders import OWNER
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
 from orchestration.proxy_agent import title_of
@@ -84,6 +85,7 @@ class GivenPlan:
                 details=_sent_back(plan, feedback, flaw),
                 schema=steps_schema(fewest=0),
                 default=[],
+                assignees=OWNER,
             )
             if not steps:
                 return Plan(task=task, steps=())

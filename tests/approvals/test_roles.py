@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 ROLES = ("requester", "reviewer", "auditor", "administrator")
 migration = import_module("orchestration.migrations.0003_roles")
+overriding = import_module("orchestration.migrations.0007_deciders")
 
 
 def member(role: str, **fields: Any) -> User:
@@ -223,6 +224,7 @@ class TestMaking:
     def make_roles(self) -> None:
         with connection.schema_editor() as editor:
             migration.make_roles(apps, SimpleNamespace(connection=editor.connection))
+            overriding.grant(apps, SimpleNamespace(connection=editor.connection))
 
     def permissions_of(self, role: str) -> set[str]:
         return set(Group.objects.get(name=role).permissions.values_list("codename", flat=True))
