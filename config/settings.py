@@ -254,8 +254,19 @@ SAYSO_LEASE = env.float("SAYSO_LEASE", default=30.0)
 SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
 # The job queue is ours alone: nothing of it is looked for in the installed apps.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
-# Programs that the built-in agent `command` may run, by name or absolute path. None unless you say so.
+# What steps of the built-in agents and `disk_cleanup` may reach in a server or worker. Nothing unless you say
+# so; see orchestration/effects.py.
+# Programs that the agent `command` may run, by name or absolute path.
 SAYSO_COMMANDS: list[str] = []
+# Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although
+# they are not public.
+SAYSO_HTTP_HOSTS = _listed("SAYSO_HTTP_HOSTS", default=[])
+SAYSO_HTTP_NETWORKS = _listed("SAYSO_HTTP_NETWORKS", default=[])
+# Directories below which `disk_cleanup` may list and remove files.
+SAYSO_CLEANUP_DIRECTORIES = _listed("SAYSO_CLEANUP_DIRECTORIES", default=[])
+# Whom the agent `email` may write to: addresses, `*@example.org`, and `accounts` for the addresses of active
+# accounts, which is the default.
+SAYSO_EMAIL_RECIPIENTS = _listed("SAYSO_EMAIL_RECIPIENTS", default=[])
 
 # Seen from outside: see docs/observability.md.
 # Who shows it may read /metrics from anywhere; without one, programs on this computer may.

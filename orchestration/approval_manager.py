@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from approvals.database import in_database
 from approvals.gate import OMITTED
 from approvals.lifecycle import Outcome
 from orchestration.agents.arguments import check_agent
@@ -101,11 +103,14 @@ class HumanApprovalManager:
         return plan_from(made, team) if made["steps"] else Plan(task=made["task"], steps=())
 
 
-def check_steps(plan: Plan, team: Team) -> None:
-    """Let each agent look at its steps; InvalidInput names the step and the field that can't be."""
+def check_steps(plan: Plan, team: Team, *, here: bool = True) -> None:
+    """Let each agent look at its steps; InvalidInput names the step and the field that can't be.
+
+    `here`: as this process would carry them out. That may ask the database.
+    """
     for index, step in enumerate(plan.steps):
         try:
-            check_agent(team[step.agent], step.action, step.arguments)
+            check_agent(team[step.agent], step.action, step.arguments, here=here)
         except InvalidInput as error:
             field = f"steps[{index}].{error.field}"
             raise InvalidInput(f"steps[{index}].{error.detail}", field=field) from error
@@ -170,7 +175,7 @@ async def _checked(planning: Callable[[], Awaitable[Plan]], team: Team) -> dict[
     plan = await planning()
     if plan.steps:
         plan_from(plan.as_json(), team)
-        check_steps(plan, team)
+        await in_database(copy_context().run, partial(check_steps, plan, team))
     return plan.as_json()
 
 

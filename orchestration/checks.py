@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import connection
 
 from approvals.questions import REVIEWERS
+from approvals.webhooks import targets
 from orchestration.catalog import find_orchestration, in_words, not_imported, registered
-from orchestration.conf import LOCAL, PROCRASTINATE
+from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.deciders import overrides, people_with
+from orchestration.effects import ACCOUNTS
 from orchestration.models import DecidersOverride
 
 ENGINES = (LOCAL, PROCRASTINATE)
@@ -68,6 +73,18 @@ def check_commands(**kwargs: Any) -> list[checks.CheckMessage]:
     return list(_programs_not_found())
 
 
+@checks.register()
+def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Entries of the other lists that allow nothing, or everything."""
+    configured = orchestration_settings()
+    return [
+        *_hosts(configured.http_hosts),
+        *_networks(configured.http_networks),
+        *_directories(configured.cleanup_directories),
+        *_recipients(configured.email_recipients),
+    ]
+
+
 @checks.register(deploy=True)
 def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
     """What can't be imported registers nothing."""
@@ -106,8 +123,63 @@ def _tables() -> list[str]:
 
 
 def _programs_not_found() -> Iterator[checks.CheckMessage]:
-    for program in settings.SAYSO_COMMANDS:
+    for program in orchestration_settings().commands:
         if not isinstance(program, str) or shutil.which(program) is None:
             yield checks.Warning(
                 f"SAYSO_COMMANDS names {program!r}, which is no program on this computer.", id="sayso.W101"
+            )
+
+
+def _hosts(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+    for text in entries:
+        if not targets.is_pattern(text):
+            yield checks.Warning(
+                f"SAYSO_HTTP_HOSTS: {text!r} is no host, and allows none.",
+                hint="Hosts without a port, such as api.example.org or *.example.org, separated by commas.",
+                id="sayso.W103",
+            )
+
+
+def _networks(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+    for text in entries:
+        network = targets.network_from(text)
+        if network is None:
+            yield checks.Error(
+                f"SAYSO_HTTP_NETWORKS: {text!r} is no network.",
+                hint="Networks such as 10.0.0.0/8, separated by commas.",
+                id="sayso.E106",
+            )
+        elif network.prefixlen == 0:
+            yield checks.Warning(
+                f"SAYSO_HTTP_NETWORKS: {text} is everything, this computer's own services included.",
+                hint="Name the private networks that may be reached; public addresses need no naming.",
+                id="sayso.W102",
+            )
+
+
+def _directories(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+    for text in entries:
+        if not text.startswith("/"):
+            yield checks.Warning(
+                f"SAYSO_CLEANUP_DIRECTORIES: {text!r} is no absolute path, and allows nothing.",
+                id="sayso.W104",
+            )
+        elif os.path.realpath(text) == "/":
+            yield checks.Warning(
+                f"SAYSO_CLEANUP_DIRECTORIES: {text} is everything that this process may remove.",
+                hint="Name the directories that people may clean up.",
+                id="sayso.W105",
+            )
+
+
+def _recipients(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+    for text in entries:
+        try:
+            if text != ACCOUNTS:
+                validate_email(f"anybody{text[1:]}" if text.startswith("*@") else text)
+        except ValidationError:
+            yield checks.Warning(
+                f"SAYSO_EMAIL_RECIPIENTS: {text!r} is no address, and allows none.",
+                hint=f"Addresses, *@example.org, or {ACCOUNTS} for those of active accounts.",
+                id="sayso.W106",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,12 @@ class OrchestrationSettings:
     """A worker that said nothing for so long is taken for dead."""
     trace_exporters: tuple[str, ...]
     """Where spans go, by OpenTelemetry's names."""
+    commands: tuple[str, ...]
+    """What the built-in effects may reach: this and the four below; see effects.py."""
+    http_hosts: tuple[str, ...]
+    http_networks: tuple[str, ...]
+    cleanup_directories: tuple[str, ...]
+    email_recipients: tuple[str, ...]
     claim_batch: int = 500
     step_threads: int = 32
     speech_interval: float = 0.1
@@ -44,4 +51,15 @@ def orchestration_settings() -> OrchestrationSettings:
         heartbeat=lease / 6,
         heartbeat_lost=lease * 2 / 3,
         trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
+        commands=_listed("COMMANDS"),
+        http_hosts=_listed("HTTP_HOSTS"),
+        http_networks=_listed("HTTP_NETWORKS"),
+        cleanup_directories=_listed("CLEANUP_DIRECTORIES"),
+        email_recipients=_listed("EMAIL_RECIPIENTS"),
     )
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    """`SAYSO_NAME` where the settings have it, else what `SAYSO = {"NAME": […]}` says; else nothing."""
+    values: Sequence[str] = getattr(settings, f"SAYSO_{name}", getattr(settings, "SAYSO", {}).get(name, ()))
+    return tuple(values)

@@ -40,6 +40,10 @@ class UnknownAgent(InvalidInput):
     """No agent has this name; the detail lists those that are known."""
 
 
+class NotAllowed(InvalidInput):
+    """No list of this process allows it; the detail names the setting that would."""
+
+
 class UnknownRun(OrchestrationError):
     """There is no such run, or none that this user may see."""
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
+from contextvars import copy_context
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -91,9 +93,9 @@ class OrchestrationManager:
         take it back."""
         await arefuse_inside_a_transaction()
         process_id = None if self._engine is None else self._engine.process_id
-        run_id, _ = await in_database(
-            _queue, name, input, owner, key=key, version=version, process_id=process_id
-        )
+        queue = partial(_queue, name, input, owner, key=key, version=version, process_id=process_id)
+        # With its context, which says whether there are lists for effects.
+        run_id, _ = await in_database(copy_context().run, queue)
         if self._engine is not None:
             await self._engine.execute([run_id])
         return run_id

@@ -15,13 +15,12 @@ from approvals.callbacks import Due
 from approvals.exceptions import InvalidRequest
 from approvals.outboxes import Answer
 from approvals.waiting.outages import described
+from approvals.webhooks.connections import Connections
 from approvals.webhooks.messages import Message, message_of
-from approvals.webhooks.targets import Address, Resolve, Resolver, Target, addresses_of, check_target
+from approvals.webhooks.targets import Resolve, Target, check_target
 
 # Seconds for everything: resolving, redirects, an answer that comes byte by byte.
 TIMEOUT = 15.0
-# For one address; the host may have others.
-CONNECTING = 5.0
 # Read of an answer before its sender is cut off, out of courtesy: in seconds, and in bytes.
 COURTESY = 1.0
 ANSWER_LIMIT = 4096
@@ -32,16 +31,13 @@ FOLLOWED = {307, 308}
 
 
 class Posting:
-    """The carrier of callbacks. Holds no connection between attempts: one made for a host serves no other."""
+    """The carrier of callbacks."""
 
     def __init__(
         self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._resolver = None if resolve else Resolver()
-        self._resolve: Resolve = resolve or self._resolver  # type: ignore[assignment]  # one of both is there
+        self._connections = Connections(resolve=resolve, tls=tls)
         self._timeout = timeout
-        self._tls = tls
-        self._loading = asyncio.Lock()
 
     async def deliver(self, due: Due) -> Answer:
         return await self.post(due.url, message_of(due))
@@ -59,8 +55,7 @@ class Posting:
             return Answer(error=described(error))
 
     def close(self) -> None:
-        if self._resolver is not None:
-            self._resolver.close()
+        self._connections.close()
 
     async def _follow(self, url: str, message: Message) -> Answer:
         target = check_target(url)
@@ -80,54 +75,18 @@ class Posting:
         return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
 
     async def _reach(self, target: Target, message: Message) -> tuple[Answer, str | None]:
-        """The answer, and a redirect to follow; by the first of the host's addresses that connects."""
-        *others, last = await addresses_of(target, self._resolve)
-        for address in others:
-            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
-                return await self._exchange(target, address, message)
-        return await self._exchange(target, last, message)
-
-    async def _exchange(
-        self, target: Target, address: Address, message: Message
-    ) -> tuple[Answer, str | None]:
-        # Connected by address, verified by name: the certificate must be the host's.
-        named = {} if target.address is not None else {"sni_hostname": target.host}
-        async with (
-            httpx.AsyncClient(
-                verify=await self._trust(),
-                trust_env=False,
-                follow_redirects=False,
-                timeout=httpx.Timeout(self._timeout, connect=CONNECTING),
-            ) as client,
-            client.stream(
-                "POST",
-                target.at(address),
-                headers={**message.headers, "Host": target.netloc},
-                content=message.body,
-                extensions=named,
-            ) as response,
-        ):
+        """The answer, and a redirect to follow."""
+        async with self._connections.stream(
+            "POST", target, headers=message.headers, content=message.body, timeout=self._timeout
+        ) as response:
             answer = _answer(response)
             await _hear_out(response)
         return answer, _followed(response)
-
-    async def _trust(self) -> ssl.SSLContext:
-        async with self._loading:
-            if self._tls is None:
-                self._tls = await asyncio.to_thread(_trusted)
-        return self._tls
 
 
 def _receiver(url: httpx.URL) -> str:
     """Errors are kept for ever: without path and query, where secrets may be, or a user's password."""
     return f"{url.scheme}://{url.netloc.decode()}"[:200]
-
-
-def _trusted() -> ssl.SSLContext:
-    """What browsers trust, and what this computer does: perhaps an authority of its owner's."""
-    context = httpx.create_ssl_context(trust_env=False)
-    context.load_default_certs()
-    return context
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -1,9 +1,9 @@
-"""Where outcomes may be posted: to hosts that the installation names, at public or allowed addresses.
+"""Which URLs may be requested: of hosts that the installation names, at public or allowed addresses.
 
-A URL passes twice. When a request is asked, everything is refused that can be without resolving its host.
-When its outcome is posted, the host is resolved once, all its addresses are checked, and the connection is
-made to one of these: what the name resolves to later, or elsewhere, makes no difference. A redirect begins
-anew.
+A URL passes twice. When it is given, for outcomes or to an agent, everything is refused that can be without
+resolving its host. When it is requested, the host is resolved once, all its addresses are checked, and the
+connection is made to one of these: what the name resolves to later, or elsewhere, makes no difference. A
+redirect begins anew.
 
 Any port will do: who allows a host allows what it serves. Hosts are compared in one spelling (lower case,
 IDNA, no trailing dot); numbers that only some programs take for an address are no hosts.
@@ -62,9 +62,26 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A URL that may be posted to, as far as can be told without resolving its host."""
+class Reach:
+    """Which hosts may be requested. `field` and `setting` are for the errors: `SAYSO_CALLBACK` is that of
+    `SAYSO_CALLBACK_HOSTS` and `SAYSO_CALLBACK_NETWORKS`."""
 
+    field: str
+    setting: str
+    hosts: Sequence[str] | None
+    """Names, addresses, `*.example.org` for any below it; None: any host."""
+    networks: Sequence[str] | None
+    """Those that may be reached although they are not public; None: any."""
+
+    def refused(self, rule: str) -> InvalidRequest:
+        return InvalidRequest(f"{self.field} {rule}.", field=self.field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A URL that may be requested, as far as can be told without resolving its host."""
+
+    reach: Reach
     url: httpx.URL
     host: str
     address: Address | None
@@ -93,31 +110,48 @@ def checked_callback_url(value: object) -> str:
     return text
 
 
-def check_target(text: str) -> Target:
-    """InvalidRequest where the installation posts nothing to this URL, whatever its host resolves to."""
+def callbacks() -> Reach:
+    """Where outcomes may be posted."""
+    configured = approval_settings()
+    return Reach(
+        field="callback_url",
+        setting="SAYSO_CALLBACK",
+        hosts=configured.callback_hosts,
+        networks=configured.callback_networks,
+    )
+
+
+def check_target(text: str, reach: Reach | None = None) -> Target:
+    """InvalidRequest where nothing is sent to this URL, whatever its host resolves to.
+
+    `reach` omitted: that of outcomes.
+    """
+    reach = reach or callbacks()
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _refused(f"is no URL: {error}") from error
+        raise reach.refused(f"is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise _refused("must begin with https:// or http:// and name a host")
+        raise reach.refused("must begin with https:// or http:// and name a host")
     if url.userinfo or url.fragment:
-        raise _refused("must have no user, password or fragment")
+        raise reach.refused("must have no user, password or fragment")
     if url.port is not None and not 1 <= url.port <= 65_535:
-        raise _refused("must have a port between 1 and 65535")
+        raise reach.refused("must have a port between 1 and 65535")
     host = normal_host(url.raw_host.decode("ascii"))
     if host is None:
-        raise _refused("must name its host by a name, or by an address in the usual spelling")
-    if not any(_matches(pattern, host) for pattern in approval_settings().callback_hosts):
-        raise _refused("has a host that is none of those the installation allows (SAYSO_CALLBACK_HOSTS)")
-    target = Target(url=url, host=host, address=_as_address(host))
+        raise reach.refused("must name its host by a name, or by an address in the usual spelling")
+    if reach.hosts is not None and not any(_matches(pattern, host) for pattern in reach.hosts):
+        raise reach.refused(
+            f"has a host that is none of those the installation allows ({reach.setting}_HOSTS)"
+        )
+    target = Target(reach=reach, url=url, host=host, address=_as_address(host))
     if target.address is not None:
-        check_address(target.address)
+        check_address(target.address, reach)
     return target
 
 
 async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
-    """All addresses of the target's host, each of which may be posted to; InvalidRequest if one may not.
+    """All addresses of the target's host, each of which may be reached; InvalidRequest if one may not.
 
     OSError where the host has none.
     """
@@ -128,15 +162,19 @@ async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
     if not addresses:
         raise OSError(f"{target.host} has no address")
     for address in addresses:
-        check_address(address)
+        check_address(address, target.reach)
     return addresses
 
 
-def check_address(address: Address) -> None:
-    """InvalidRequest unless the address is public or in one of SAYSO_CALLBACK_NETWORKS."""
-    allowed = (network_from(each) for each in approval_settings().callback_networks)
-    if not is_public(address) and not any(network and address in network for network in allowed):
-        raise _refused("has an address that is not public, and not allowed either (SAYSO_CALLBACK_NETWORKS)")
+def check_address(address: Address, reach: Reach) -> None:
+    """InvalidRequest unless the address is public or in one of the networks."""
+    if reach.networks is None or is_public(address):
+        return
+    allowed = (network_from(each) for each in reach.networks)
+    if not any(network and address in network for network in allowed):
+        raise reach.refused(
+            f"has an address that is not public, and not allowed either ({reach.setting}_NETWORKS)"
+        )
 
 
 def is_public(address: Address) -> bool:
@@ -178,7 +216,7 @@ def normal_host(host: str) -> str | None:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether this can stand in SAYSO_CALLBACK_HOSTS: a host, or `*.` and a name."""
+    """Whether this can stand in a list of hosts: a host, or `*.` and a name."""
     host = normal_host(text.removeprefix("*."))
     return host is not None and not (text.startswith("*.") and _as_address(host) is not None)
 
@@ -222,7 +260,3 @@ def _plain(address: Address) -> Address:
     """IPv4 in IPv6's clothes, undressed: that is how the connection is made."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
-
-
-def _refused(rule: str) -> InvalidRequest:
-    return InvalidRequest(f"callback_url {rule}.", field="callback_url")

@@ -40,24 +40,29 @@ def check_action(action: str, *known: str) -> None:
         )
 
 
-def checked_by(check: Check) -> Callable[[F], F]:
+def checked_by(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
     """Say what an agent can know about a step before it is done: `check(action, arguments)`.
 
-    It raises InvalidInput, whose field is such as `arguments.url`. Put this below `@agent`.
+    It raises InvalidInput, whose field is such as `arguments.url`. So does `here`, for what can't be done by
+    this process; it may ask the database. Put this below `@agent`.
     """
 
     def attach(function: F) -> F:
-        function.check = check  # type: ignore[attr-defined]  # functions take attributes
+        function.check, function.check_here = check, here  # type: ignore[attr-defined]  # functions take these
         return function
 
     return attach
 
 
-def check_agent(agent: Agent, action: str, arguments: dict[str, Any]) -> None:
-    """Let an agent look at a step, if it has something to say about it."""
-    check: Check | None = getattr(getattr(agent, "function", agent), "check", None)
-    if check is not None:
-        check(action, arguments)
+def check_agent(agent: Agent, action: str, arguments: dict[str, Any], *, here: bool = True) -> None:
+    """Let an agent look at a step, if it has something to say about it. `here`: as this process does it."""
+    function = getattr(agent, "function", agent)
+    checks: list[Check | None] = [getattr(function, "check", None)]
+    if here:
+        checks.append(getattr(function, "check_here", None))
+    for check in checks:
+        if check is not None:
+            check(action, arguments)
 
 
 def _step(part: int | str) -> str:

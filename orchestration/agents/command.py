@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from django.conf import settings
 from pydantic import Field
 
+from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
@@ -35,7 +35,7 @@ class Command(Arguments):
     output_limit: Annotated[int, Field(ge=1000, le=262_144)] = OUTPUT_LIMIT
 
 
-def check(action: str, arguments: dict[str, Any]) -> None:
+def check_here(action: str, arguments: dict[str, Any]) -> None:
     """Raises InvalidInput for what can't be run here."""
     check_allowed(read(action, arguments))
 
@@ -46,7 +46,7 @@ def read(action: str, arguments: dict[str, Any]) -> Command:
 
 
 @agent("command", description="Runs a program of this machine, without a shell and within limits.")
-@checked_by(check)
+@checked_by(read, here=check_here)
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
 
@@ -67,13 +67,7 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 def check_allowed(asked: Command) -> None:
     """Raises InvalidInput for a program that is not on the list, or not here, and for a missing directory."""
-    allowed = settings.SAYSO_COMMANDS
-    if asked.program not in allowed:
-        raise InvalidInput(
-            f"arguments.program: {asked.program!r} may not be run here. The setting SAYSO_COMMANDS allows: "
-            f"{', '.join(allowed) or 'nothing'}.",
-            field="arguments.program",
-        )
+    effects.check_program(asked.program)
     _path(asked.program)
     if asked.directory is not None and not (
         asked.directory.startswith("/") and Path(asked.directory).is_dir()

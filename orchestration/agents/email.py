@@ -10,6 +10,7 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
+from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.catalog import agent
 from orchestration.proxy_agent import title_of
@@ -44,10 +45,15 @@ def read(action: str, arguments: dict[str, Any]) -> Letter:
     return Letter.read(arguments)
 
 
+def check_here(action: str, arguments: dict[str, Any]) -> None:
+    effects.check_recipients(read(action, arguments).to)
+
+
 @agent("email", description="Sends an email, after approval of its recipients and text.")
-@checked_by(read)
+@checked_by(read, here=check_here)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Send a plain text email from the installation's own address. It is never sent again unasked.
+    """Send a plain text email from the installation's own address, to recipients that
+    `SAYSO_EMAIL_RECIPIENTS` allows. It is never sent again unasked.
 
     Step: `{"agent": "email", "action": "send", "arguments": {"to": ["ana@example.org"], "subject": "Done",
     "body": "The backup is complete."}}`
@@ -61,4 +67,5 @@ async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 
 def _send(letter: dict[str, Any]) -> None:
+    effects.check_recipients(letter["to"])
     EmailMessage(letter["subject"], letter["body"], letter["from"], letter["to"]).send()

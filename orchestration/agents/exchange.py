@@ -1,12 +1,18 @@
-"""One HTTP exchange, within limits of time, size and redirects."""
+"""One HTTP exchange, within limits of reach, time, size and redirects."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import httpx
+
+from approvals import forks
+from approvals.exceptions import InvalidRequest
+from approvals.webhooks.connections import Connections
+from approvals.webhooks.targets import Reach, Target, check_target
 
 REDIRECTS = 5
 
@@ -31,27 +37,58 @@ class Answer:
     location: str = ""
 
 
-async def exchange(request: Exchange, *, seconds: float, limit: int) -> Answer:
+async def exchange(
+    request: Exchange, *, reach: Reach, seconds: float, limit: int, connections: Connections | None = None
+) -> Answer:
     """Send `request`, wait `seconds` at most in all, and read `limit` bytes at most.
 
     Redirects are followed, five at most, where that can neither change nor leak what was asked for: for GET
-    and HEAD without headers of their own. Raises `httpx.HTTPError`, or TimeoutError when the time is up.
+    and HEAD without headers of their own. Raises InvalidRequest where the request or a redirect is out of
+    `reach`, `httpx.HTTPError`, OSError, or TimeoutError when the time is up.
     """
     follow = request.method in {"GET", "HEAD"} and not request.headers
-    async with (
-        asyncio.timeout(seconds),
-        httpx.AsyncClient(timeout=seconds, follow_redirects=follow, max_redirects=REDIRECTS) as client,
-        client.stream(
-            request.method, request.url, headers=dict(request.headers), content=request.body
-        ) as response,
-    ):
-        text = await _text(response, limit)
-    return Answer(
-        status=response.status_code,
-        reason=response.reason_phrase,
-        text=text,
-        location=response.headers.get("location", ""),
-    )
+    target = target_of(request.url, reach)
+    async with asyncio.timeout(seconds):
+        for _ in range(REDIRECTS + 1):
+            async with (connections or _connections()).stream(
+                request.method, target, headers=request.headers, content=request.body, timeout=seconds
+            ) as response:
+                if not follow or not response.has_redirect_location:
+                    return Answer(
+                        status=response.status_code,
+                        reason=response.reason_phrase,
+                        text=await _text(response, limit),
+                        location=response.headers.get("location", ""),
+                    )
+            target = _redirected(target, response.headers["location"])
+    raise httpx.TooManyRedirects(f"There were more than {REDIRECTS} redirects.")
+
+
+def target_of(url: str, reach: Reach) -> Target:
+    """Of the URL without its fragment, which is not sent. InvalidRequest where nothing may be sent to it."""
+    return check_target(url.partition("#")[0], reach)
+
+
+def _redirected(target: Target, location: str) -> Target:
+    following = target.url.join(location)
+    if target.url.scheme == "https" and following.scheme != "https":
+        raise target.reach.refused("is redirected from https to http, which is not followed")
+    try:
+        return target_of(str(following), target.reach)
+    except InvalidRequest as refusal:
+        where = f"{following.scheme}://{following.host}"[:200]
+        raise InvalidRequest(
+            f"A redirect to {where} is refused. {refusal.detail}", field=refusal.field
+        ) from None
+
+
+@cache
+def _connections() -> Connections:
+    """Those of this process."""
+    return Connections()
+
+
+forks.register(_connections.cache_clear)
 
 
 async def _text(response: httpx.Response, limit: int) -> str:

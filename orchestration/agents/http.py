@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
 import httpx
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from approvals.exceptions import InvalidRequest
+from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
-from orchestration.agents.exchange import Exchange, exchange
+from orchestration.agents.exchange import Exchange, exchange, target_of
 from orchestration.catalog import agent
-from orchestration.exceptions import StepFailed
+from orchestration.exceptions import NotAllowed, StepFailed
 from orchestration.proxy_agent import title_of
 from orchestration.runs import Run
 
 SAFE_METHODS = ("GET", "HEAD")
 KEY_HEADER = "idempotency-key"
+# They could lead what was checked to another host, or hide a second request behind the first.
+FRAMING = {"host", "content-length", "transfer-encoding", "connection", "upgrade"}
 METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -28,14 +34,23 @@ def _web_address(text: str) -> str:
         raise ValueError(f"is not an address: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("must be an address that begins with http:// or https://")
+    if url.userinfo:
+        raise ValueError("must have no user or password; a header can carry them")
     return text
+
+
+def _own_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name in headers:
+        if name.lower() in FRAMING:
+            raise ValueError(f"{name} is set by the connection itself")
+    return headers
 
 
 class Request(Arguments):
     """`json` is sent as JSON, `body` as it is; `timeout` in seconds for all, `answer_limit` in bytes."""
 
     url: Annotated[str, AfterValidator(_web_address)]
-    headers: dict[str, str] = {}
+    headers: Annotated[dict[str, str], AfterValidator(_own_headers)] = {}
     json_body: Annotated[JsonValue, Field(alias="json")] = None
     body: str | None = None
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
@@ -53,12 +68,20 @@ def read(action: str, arguments: dict[str, Any]) -> Request:
     return Request.read(arguments)
 
 
+def check_here(action: str, arguments: dict[str, Any]) -> None:
+    """Raises InvalidInput for what may not be requested, as far as can be told without resolving its host."""
+    with _refused():
+        target_of(read(action, arguments).url, effects.http_reach())
+
+
 @agent(
     "http", description="Makes an HTTP request. Anything but GET and HEAD asks for approval of that request."
 )
-@checked_by(read)
+@checked_by(read, here=check_here)
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
+
+    Its host must be one of `SAYSO_HTTP_HOSTS`, and its address public, or in one of `SAYSO_HTTP_NETWORKS`.
 
     A request that was interrupted is repeated if it is a GET or HEAD, or has the header `Idempotency-Key`;
     else a person is asked whether it was received.
@@ -101,4 +124,15 @@ def _exchange(method: str, asked: Request) -> Exchange:
 
 
 async def _exchanged(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:
-    return asdict(await exchange(Exchange(**request), seconds=seconds, limit=limit))
+    with _refused():
+        answer = await exchange(Exchange(**request), reach=effects.http_reach(), seconds=seconds, limit=limit)
+    return asdict(answer)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What is out of reach, in the words of orchestrations."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise NotAllowed(error.detail, field=error.field) from None

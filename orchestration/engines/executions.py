@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals.database import in_database
-from orchestration import journal
+from orchestration import effects, journal
 from orchestration.conf import orchestration_settings
 from orchestration.execution import Execution
 from orchestration.journal import Claimed
@@ -33,6 +32,7 @@ class Executions:
 
     def __init__(self) -> None:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
+        self._context = effects.clean_context()
         self._means = Means(
             ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step"),
             Wakeups(),
@@ -57,7 +57,7 @@ class Executions:
     def begin(self, claimed: Claimed) -> asyncio.Task[None]:
         execution = Execution(claimed, self._means)
         # A clean context: what started the run (a request, a socket) is none of its business.
-        task = asyncio.create_task(execution.execute(), context=contextvars.Context())
+        task = asyncio.create_task(execution.execute(), context=self._context.copy())
         self._executing[execution.run_id] = (execution, task)
         task.add_done_callback(lambda _: self._ended(execution, task))
         return task

@@ -16,11 +16,15 @@ from django.db.models import Q
 from approvals.management.installation import is_embedded
 from approvals.management.screen import Refused
 from orchestration import selectors
+from orchestration.effects import ACCOUNTS, unlimited
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
+from orchestration.ready_made.disk import DEMO_FILES
 
 OWNER, REVIEWER = "owner", "reviewer"
 DEMO, REVIEWERS = "Demo people", "Reviewers"
+# Whom the sample plan writes to.
+EVERYBODY = "everybody@example.org"
 # Made by migrating.
 REQUESTERS = "requester"
 
@@ -77,6 +81,12 @@ def demo_people() -> list[DemoPerson]:
     ]
 
 
+def allow_samples() -> None:
+    """Have this process allow what the samples do, and nothing else that its settings don't."""
+    settings.SAYSO_CLEANUP_DIRECTORIES = [*settings.SAYSO_CLEANUP_DIRECTORIES, str(_directory())]
+    settings.SAYSO_EMAIL_RECIPIENTS = [*(settings.SAYSO_EMAIL_RECIPIENTS or [ACCOUNTS]), EVERYBODY]
+
+
 def start_samples() -> None:
     """Queue the samples for the server. One that still waits from an earlier time is not started again."""
     owner = get_user_model()._default_manager.get(username=OWNER)
@@ -85,7 +95,8 @@ def start_samples() -> None:
         prefix = f"demo-{name}-"
         earlier = [run for run in known if run.key.startswith(prefix)]
         if not any(run.status in OPEN for run in earlier):
-            OrchestrationManager().start(name, given, owner, key=f"{prefix}{len(earlier) + 1}")
+            with unlimited():  # the server that executes it says what it may do
+                OrchestrationManager().start(name, given, owner, key=f"{prefix}{len(earlier) + 1}")
 
 
 def _samples() -> Mapping[str, dict[str, Any]]:
@@ -105,7 +116,7 @@ def _samples() -> Mapping[str, dict[str, Any]]:
                     "agent": "email",
                     "action": "send",
                     "arguments": {
-                        "to": ["everybody@example.org"],
+                        "to": [EVERYBODY],
                         "subject": "Summer party",
                         "body": "Friday at six. Bring friends.",
                     },
@@ -131,13 +142,17 @@ def _samples() -> Mapping[str, dict[str, Any]]:
 
 def _files() -> Path:
     """A directory with real files, to be really removed."""
-    directory = Path(settings.VAR) / "demo" / "files"
+    directory = _directory()
     for name, size in _FILES.items():
         file = directory / name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(bytes(size))
     return directory
+
+
+def _directory() -> Path:
+    return Path(settings.VAR).absolute() / DEMO_FILES
 
 
 def _require_free_names() -> None:

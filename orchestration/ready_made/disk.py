@@ -1,7 +1,8 @@
 """Files of this machine, found and removed beneath one directory; links are never followed.
 
 Each path is opened folder by folder, relative to the directory's own handle and refusing links, so whoever
-swaps a folder for a link in between leads nowhere. File names are bytes, not always text: `shown` writes
+swaps a folder for a link in between leads nowhere. What this installation keeps for itself is never listed
+and never touched. File names are bytes, not always text: `shown` writes
 any name as readable text and `exact` reads it back, so that people see, and records keep, exactly one file.
 """
 
@@ -18,10 +19,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
 
 # Refuses to open anything but a directory, and a link to a directory too.
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# The same for a folder that is only passed through, and may be closed to readers.
+PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+# Below SAYSO_VAR: what `demo` makes to be removed.
+DEMO_FILES = Path("demo", "files")
 # Larger whole numbers are not exact in JSON. No disk holds so much: such a file is mostly holes.
 LARGEST_SIZE = 2**53 - 1
 # Candidates for escaping: spaces at either end of a name or in a row, and whatever is no space.
@@ -64,25 +70,33 @@ class Removal:
     left: str = ""
 
 
+class OwnFolder(OSError):
+    """The folder belongs to the installation."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EPERM, "Sayso keeps it for itself (SAYSO_VAR)")
+
+
 def directory_at(path: str) -> Directory:
     """The directory at `path`, an absolute path; raises InvalidInput for anything else."""
-    if not path.startswith("/"):
-        raise _refused(f"{path!r} is not an absolute path; there is no current directory here, and no ~")
+    require_absolute(path)
     try:
         if Path(path).is_symlink():
             raise _refused(f"{path!r} is a link; name the directory itself")
         real = os.fsencode(Path(path).resolve(strict=True))
-        handle = os.open(real, DIRECTORY)
+        with _walked(real) as handle:
+            return Directory(path=shown(real), identity=_identity(os.fstat(handle)))
     except NotADirectoryError:
         raise _refused(f"{path!r} is not a directory") from None
     except OSError as error:
         raise _refused(f"{path!r} can't be read: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:  # no path at all; links that lead in a circle
         raise _refused(f"{path!r} can't be read: {error}") from error
-    try:
-        return Directory(path=shown(real), identity=_identity(os.fstat(handle)))
-    finally:
-        os.close(handle)
+
+
+def require_absolute(path: str) -> None:
+    if not path.startswith("/"):
+        raise _refused(f"{path!r} is not an absolute path; there is no current directory here, and no ~")
 
 
 def largest_files(
@@ -162,6 +176,8 @@ class _Search:
                 with _opened_below(root, path.split(b"/") if path else []) as folder:
                     if os.fstat(folder).st_dev == device:
                         yield from self._files_in(folder, path, pending)
+            except OwnFolder:
+                continue
             except OSError:
                 self.unreadable += 1
 
@@ -188,10 +204,24 @@ def _refused(rule: str) -> InvalidInput:
 
 @contextmanager
 def _opened(directory: Directory) -> Iterator[int]:
-    handle = os.open(exact(directory.path), DIRECTORY)
-    try:
+    with _walked(exact(directory.path)) as handle:
         if _identity(os.fstat(handle)) != directory.identity:
             raise OSError(errno.ESTALE, "another directory has taken the place of the one that was shown")
+        yield handle
+
+
+@contextmanager
+def _walked(real: bytes) -> Iterator[int]:
+    """The directory at this path, on which there is no link; OwnFolder for what is not to be touched."""
+    *passed, last = [b"/", *filter(None, real.split(b"/"))]
+    handle = os.open(b"/", PASSAGE)
+    try:
+        identities = [_identity(os.fstat(handle))]
+        for folder in passed[1:]:
+            handle = _entered(handle, folder, PASSAGE)
+            identities.append(_identity(os.fstat(handle)))
+        handle = _entered(handle, last, DIRECTORY)
+        _require_foreign([*identities, _identity(os.fstat(handle))])
         yield handle
     finally:
         os.close(handle)
@@ -199,14 +229,40 @@ def _opened(directory: Directory) -> Iterator[int]:
 
 @contextmanager
 def _opened_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
+    own = _own_folder()
     handle = os.open(b".", DIRECTORY, dir_fd=root)
     try:
         for folder in folders:
-            above, handle = handle, os.open(folder, DIRECTORY, dir_fd=handle)
-            os.close(above)
+            handle = _entered(handle, folder, DIRECTORY)
+            if _identity(os.fstat(handle)) == own:
+                raise OwnFolder
         yield handle
     finally:
         os.close(handle)
+
+
+def _entered(above: int, folder: bytes, flags: int) -> int:
+    """The folder's handle, in place of that of the one above, which stays open where this fails."""
+    handle = os.open(folder, flags, dir_fd=above)
+    os.close(above)
+    return handle
+
+
+def _require_foreign(identities: list[str]) -> None:
+    """OwnFolder where one of these, a folder and those above it, is SAYSO_VAR; unless one is demo/files."""
+    if _own_folder() in identities and _demo_files() not in identities:
+        raise OwnFolder
+
+
+def _own_folder() -> str:
+    return _identity(orchestration_settings().var.stat())
+
+
+def _demo_files() -> str | None:
+    try:
+        return _identity((orchestration_settings().var / DEMO_FILES).lstat())
+    except OSError:
+        return None
 
 
 def _seen(path: str, found: os.stat_result) -> File:

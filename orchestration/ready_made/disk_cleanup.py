@@ -10,15 +10,27 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from orchestration import effects
 from orchestration.catalog import orchestration
-from orchestration.ready_made.disk import Directory, File, directory_at, largest_files, readable, remove
+from orchestration.ready_made.disk import (
+    Directory,
+    File,
+    directory_at,
+    exact,
+    largest_files,
+    readable,
+    remove,
+    require_absolute,
+)
 from orchestration.runs import Run
 
 OPTION_LIMIT = 200
 
 
 def check_directory(given: Mapping[str, Any]) -> None:
-    directory_at(given["directory"])
+    require_absolute(given["directory"])
+    if effects.judged_at_start():
+        _allowed(given["directory"])
 
 
 @orchestration("disk_cleanup", check=check_directory)
@@ -31,8 +43,9 @@ async def disk_cleanup(
 ) -> str:
     """Find the largest files under a directory, ask which may go, and remove those after approval.
 
-    Links are never followed, other file systems are not entered, and a file that has changed since it was
-    shown is left. `limit` is how many files are shown, `minimum` the smallest size in bytes.
+    The directory must be in one of `SAYSO_CLEANUP_DIRECTORIES`, unless the terminal where the run was begun
+    executes it. Links are never followed, other file systems are not entered, and a file that has changed
+    since it was shown is left. `limit` is how many files are shown, `minimum` the smallest size in bytes.
 
     Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
     """
@@ -72,13 +85,23 @@ async def _look(directory: str, limit: int, minimum: int) -> dict[str, Any]:
 
 
 def _found(directory: str, limit: int, minimum: int, stopped: threading.Event) -> dict[str, Any]:
-    place = directory_at(directory)
+    place = _allowed(directory)
     found = largest_files(place, limit=limit, minimum=minimum, stopped=stopped.is_set)
     return {"directory": asdict(place), **asdict(found)}
 
 
 def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    return asdict(remove(Directory(**directory), File(**file)))
+    place = Directory(**directory)
+    effects.check_directory(exact(place.path))
+    return asdict(remove(place, File(**file)))
+
+
+def _allowed(path: str) -> Directory:
+    """First whether it is allowed, by the lists of this process: what is not, is not looked at."""
+    effects.check_directory(path)
+    place = directory_at(path)
+    effects.check_directory(exact(place.path))  # a link may have been put there meanwhile
+    return place
 
 
 def _overview(found: dict[str, Any]) -> str:

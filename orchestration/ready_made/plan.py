@@ -15,6 +15,7 @@ from orchestration.approval_manager import (
 )
 from orchestration.catalog import agents, orchestration
 from orchestration.deciders import OWNER
+from orchestration.effects import judged_at_start
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
 from orchestration.proxy_agent import title_of
@@ -22,7 +23,7 @@ from orchestration.runs import Run
 
 
 def check_plan(given: Mapping[str, Any]) -> None:
-    check_steps(plan_from(given, team := agents()), team)
+    check_steps(plan_from(given, team := agents()), team, here=judged_at_start())
 
 
 class _Steps:

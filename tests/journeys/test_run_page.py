@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.utils import timezone
 from playwright.async_api import Page, expect
+from pytest_django import Settings
 
 from approvals import deciding, hints, selectors
 from approvals.database import in_database
@@ -22,6 +23,7 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run
 from tests import factories as make
 from tests.approvals.test_characters import HIDING, WRITTEN
+from tests.conftest import Serve
 from tests.connections import session_of
 from tests.marks import both_databases
 from tests.patience import patience
@@ -33,6 +35,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_s
 @pytest.fixture
 async def olga(stack: Any) -> User:
     return await in_database(make.user, "olga")
+
+
+@pytest.fixture
+def server(serve: Serve, settings: Settings, tmp_path: Path) -> Server:
+    """One where the folder of the test may be cleaned up."""
+    settings.SAYSO_CLEANUP_DIRECTORIES = [str(tmp_path)]
+    return serve(SAYSO_CLEANUP_DIRECTORIES=str(tmp_path))
 
 
 @pytest.fixture

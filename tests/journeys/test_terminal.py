@@ -421,7 +421,7 @@ class TestWithoutATerminal:
         run = Run.objects.get()
         assert str(run.pk) in command.output.text
         assert run.status == "queued"
-        serve()
+        serve(SAYSO_CLEANUP_DIRECTORIES=str(files))
         request = self.asked(manage)
         assert manage("answer", request, "[]", "--as", "ana").wait() == 0
 

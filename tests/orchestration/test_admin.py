@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Run
@@ -19,6 +20,11 @@ from tests.marks import both_databases
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 RUNS = "/admin/orchestration/run/"
+
+
+@pytest.fixture(autouse=True)
+def allowed(settings: Settings, tmp_path: Path) -> None:
+    settings.SAYSO_CLEANUP_DIRECTORIES = [str(tmp_path)]
 
 
 def client_of(person: User) -> Client:

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker, Settings
 
 from approvals.database import database_now
+from approvals.exceptions import InvalidRequest
 from approvals.management import people
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration import catalog, checks, journal, leases
+from approvals.webhooks.targets import check_target
+from orchestration import catalog, checks, effects, journal, leases
+from orchestration.exceptions import NotAllowed
 from orchestration.management import ownership, showroom
-from orchestration.management.commands.orchestrate import _exit_status
+from orchestration.management.commands.orchestrate import _exit_status, _join
 from orchestration.management.interrupts import Interrupts
 from orchestration.management.live import Live
 from orchestration.management.ownership import owner_of_run
@@ -267,6 +271,24 @@ class TestShowroom:
         assert owner.check_password(second[0].password)
         assert not owner.check_password(first[0].password)
 
+    def test_what_the_samples_do_is_allowed_and_nothing_else(
+        self, settings: Settings, tmp_path: Path
+    ) -> None:
+        """For accounts may be written to in any case."""
+        settings.SAYSO_CLEANUP_DIRECTORIES, settings.SAYSO_EMAIL_RECIPIENTS = [], []
+        make.user("eva", email="eva@example.com")
+        showroom.allow_samples()
+        effects.check_directory(str(tmp_path / "demo" / "files"))
+        effects.check_recipients(["everybody@example.org", "eva@example.com"])
+        for refused in (
+            partial(effects.check_directory, str(tmp_path / "demo")),
+            partial(effects.check_recipients, ["somebody@example.org"]),
+            partial(effects.check_program, "sh"),
+            partial(check_target, "http://localhost/", effects.http_reach()),
+        ):
+            with pytest.raises((NotAllowed, InvalidRequest)):
+                refused()
+
     def test_somebody_elses_account_is_left_alone(self) -> None:
         make.user("owner", password="her own")
         with pytest.raises(Refused, match="'owner'"):
@@ -291,6 +313,22 @@ class TestShowroom:
             "demo-plan-1",
         ]
         assert (tmp_path / "demo/files/notes/ideas.txt").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.one_stack
+@pytest.mark.parametrize(("person", "limited"), [("ana", False), ("boss", True)])
+def test_who_looks_at_a_strangers_run_does_not_do_for_them_what_they_may_not(
+    tmp_path: Path, person: str, *, limited: bool
+) -> None:
+    """Attached to one's own run, this terminal needs no list; somebody else's keeps to the settings."""
+    make.user("boss", may=("view_run", "change_run"))
+    with effects.unlimited():
+        given = {"directory": str(tmp_path)}
+        run_id = OrchestrationManager().start("disk_cleanup", given, make.user("ana"))
+    _, _, lists = _join(str(run_id), person)
+    with lists, pytest.raises(NotAllowed) if limited else nullcontext():
+        effects.check_directory(str(tmp_path))
 
 
 @pytest.mark.django_db

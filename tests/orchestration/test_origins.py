@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from approvals import deciding, verification
 from approvals.commands import Actor
@@ -18,6 +19,11 @@ from tests import factories as make
 from tests.in_process import as_superuser
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def allowed(settings: Settings, tmp_path: Path) -> None:
+    settings.SAYSO_CLEANUP_DIRECTORIES = [str(tmp_path)]
 
 
 def test_requests_are_found_and_named_by_the_orchestration_that_asked(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen
 from orchestration.management.leaving import leave
 from orchestration.management.server import add_address_options, require_free, serve
-from orchestration.management.showroom import DemoPerson, demo_people, require_embedded, start_samples
+from orchestration.management.showroom import (
+    DemoPerson,
+    allow_samples,
+    demo_people,
+    require_embedded,
+    start_samples,
+)
 
 # Seconds. Whoever looks around should not have to hurry.
 PATIENCE = 7_200.0
@@ -35,6 +41,7 @@ class Command(BaseCommand):
         require_embedded()
         prepare_tables()
         settings.SAYSO_DEFAULT_TIMEOUT = max(settings.SAYSO_DEFAULT_TIMEOUT, PATIENCE)
+        allow_samples()
         people = demo_people()
         start_samples()
         serve(host, port, lambda url: _announce(screen, url, people), quiet=options["verbosity"] < 2)

@@ -8,6 +8,7 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
@@ -22,7 +23,7 @@ from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
 from approvals.management.screen import Misuse, Screen
-from orchestration import selectors
+from orchestration import effects, selectors
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
@@ -53,7 +54,9 @@ class Command(BaseCommand):
     help = (
         "Start an orchestration, show it live, and let whoever sits at this terminal decide and answer. The"
         " result goes to standard output, everything else to standard error. Ctrl-C lets go of the run, which"
-        " goes on elsewhere or waits for --attach; twice within two seconds ends at once. Exit status:"
+        " goes on elsewhere or waits for --attach; twice within two seconds ends at once. While this terminal"
+        " executes your run, its steps may reach what you may: SAYSO_CLEANUP_DIRECTORIES and the like are for"
+        " servers and workers. Exit status:"
         " 0 completed, 3 rejected, 4 timed out, 5 cancelled, 6 let go, 1 failed, 2 misuse."
     )
 
@@ -77,18 +80,22 @@ class Command(BaseCommand):
         if attach is not None:
             if name or given or detach:
                 raise Misuse("--attach shows a run that there is: no NAME, --input or --detach with it.")
-            person, begin = _join(attach, username)
+            person, begin, lists = _join(attach, username)
         elif name is None:
             raise Misuse("Say which orchestration: orchestrate NAME; or which run: orchestrate --attach ID.")
         else:
-            person, given = _prepare(name, given, username, progress)
-            if detach:
-                _leave_to_a_server(name, given, person, result, progress)
-                return
+            lists = effects.unlimited()
+            with effects.unlimited():  # whether a server may do it, the server says
+                person, given = _prepare(name, given, username, progress)
+                if detach:
+                    _leave_to_a_server(name, given, person, result, progress)
+                    return
             begin = _starting(name, given, person)
         if options["verbosity"] < 2:
             logging.getLogger().setLevel(logging.WARNING)
-        _end(asyncio.run(_live(begin, person, progress)), result, progress)
+        with lists:
+            run = asyncio.run(_live(begin, person, progress))
+        _end(run, result, progress)
 
 
 def _prepare(
@@ -121,8 +128,12 @@ def _starting(name: str, given: dict[str, Any], owner: User) -> Begin:
     return begin
 
 
-def _join(run_id: str, username: str | None) -> tuple[User, Begin]:
-    """Whoever may change the run has it go on here, where nobody executes it; others only see it."""
+def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractContextManager[None]]:
+    """Whoever may change the run has it go on here, where nobody executes it; others only see it.
+
+    With it, what holds meanwhile: somebody else's run keeps to the lists, or to look at it would do for them
+    what they may not.
+    """
     require_tables()
     person = acting_person(username)
     with told_as_refusal():
@@ -134,7 +145,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin]:
             await runtime.take_up(run.pk)
         return run.pk
 
-    return person, begin
+    return person, begin, effects.unlimited() if run.owner_id == person.pk else nullcontext()
 
 
 async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | LetGo | None:

@@ -1,4 +1,4 @@
-"""One agent at work in a real run, and the web server it talks to."""
+"""One agent at work in a real run, the web server it talks to, and leave to reach it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from approvals.database import in_database
 from orchestration.catalog import find_agent, orchestration
@@ -19,6 +20,13 @@ from tests.stacks import Stack
 @orchestration("tests_one_agent")
 async def one_agent(run: Run, *, agent: str, action: str, arguments: dict[str, Any]) -> Any:
     return await find_agent(agent)(run, action, arguments)
+
+
+@pytest.fixture(autouse=True)
+def allowed(settings: Settings) -> None:
+    settings.SAYSO_HTTP_HOSTS = ["127.0.0.1"]
+    settings.SAYSO_HTTP_NETWORKS = ["127.0.0.0/8"]
+    settings.SAYSO_EMAIL_RECIPIENTS = ["*@example.org"]
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
         seen: WebServer = self.server.seen
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         seen.asked.append(Asked(self.command, self.path, dict(self.headers), body))
-        match self.path.strip("/").split("/"):
+        path, _, query = self.path.partition("?")
+        match path.strip("/").split("/"):
             case ["status", status]:
                 self._answer(int(status), b"as you wish")
             case ["redirect", "0"]:
@@ -64,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(302, b"", Location=f"/redirect/{int(times) - 1}")
             case ["elsewhere"]:
                 self._answer(302, b"", Location="ftp://127.0.0.1/")
+            case ["to"]:
+                self._answer(302, b"", Location=query)
             case ["bytes", size]:
                 self._answer(200, b"x" * int(size))
             case ["charset", name]:

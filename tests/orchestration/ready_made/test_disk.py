@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from orchestration.exceptions import InvalidInput
 from orchestration.ready_made import disk
@@ -146,6 +147,64 @@ class TestDirectory:
         (public / "closed").mkdir(mode=0)
         with without_privileges(), pytest.raises(InvalidInput, match="Permission denied"):
             directory(public / "closed")
+
+
+class TestOwnFolder:
+    """Nothing below SAYSO_VAR is listed or touched, whatever else is allowed; but for what `demo` makes."""
+
+    @pytest.fixture
+    def own(self, tmp_path: Path, settings: Settings) -> Path:
+        own = tmp_path / "above" / "var"
+        for name in ("secret_key", "processes/lock", "demo/notes", "demo/files/videos/raw.mp4"):
+            write(own / name, 10)
+        settings.VAR = own
+        return own
+
+    @pytest.mark.parametrize("below", [".", "processes", "demo", "demo/files/../../processes"])
+    def test_it_is_refused(self, own: Path, below: str) -> None:
+        with pytest.raises(InvalidInput, match="SAYSO_VAR"):
+            disk.directory_at(f"{own}/{below}")
+
+    def test_it_is_passed_over_from_above(self, own: Path) -> None:
+        write(own.parent / "other", 1)
+        assert disk.largest_files(directory(own.parent), limit=9) == Found(
+            files=found(own.parent), unreadable=0
+        )
+        assert [file.path for file in found(own.parent)] == ["other"]
+
+    @pytest.mark.parametrize("below", ["demo/files", "demo/files/videos"])
+    def test_what_demo_makes_is_listed_and_removed(self, own: Path, below: str) -> None:
+        (file,) = found(own / below)
+        assert disk.remove(directory(own / below), file).removed
+
+    def test_it_is_not_touched_where_it_was_listed_before(
+        self, own: Path, settings: Settings, tmp_path: Path
+    ) -> None:
+        """By a process for which it was no folder of its own."""
+        settings.VAR = tmp_path / "elsewhere"
+        settings.VAR.mkdir()
+        seen = [(place, found(own.parent / place)) for place in ("", "var", "var/processes")]
+        places = [(directory(own.parent / place), files) for place, files in seen]
+        settings.VAR = own
+        removals = [disk.remove(place, file) for place, files in places for file in files]
+        assert len(removals) == 4 + 4 + 1
+        assert {removal.left for removal in removals} == {"Sayso keeps it for itself (SAYSO_VAR)"}
+
+    @pytest.mark.parametrize("link", ["demo", "demo/files"])
+    def test_no_link_in_place_of_the_demo_leads_elsewhere(self, own: Path, link: str) -> None:
+        """Neither out of the folder, nor to another part of it."""
+        (own / "demo").rename(own / "former")
+        (own / link).parent.mkdir(exist_ok=True)
+        (own / link).symlink_to(own if link == "demo" else own / "processes")
+        with pytest.raises(InvalidInput):
+            directory(own / "demo" / "files")
+        with pytest.raises(InvalidInput, match="SAYSO_VAR"):
+            directory(own / "processes")
+
+    def test_another_name_for_it_is_the_same_folder(self, own: Path, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(own.parent)
+        with pytest.raises(InvalidInput, match="SAYSO_VAR"):
+            directory(tmp_path / "link" / "var")
 
 
 class TestLargestFiles:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from orchestration.models import Run, RunStatus
 from tests import factories as make
@@ -20,6 +21,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 DISK = {"input.directory": "/var/tmp", "input.limit": "7", "input.minimum": "1"}
 ITEM = {"input.title": "Release", "input.items": "0", "input.items[0].title": "All tests are green"}
 STEP = {"input.task": "t", "input.steps": "0", "input.steps[0].agent": "http", "input.steps[0].action": "GET"}
+
+
+@pytest.fixture(autouse=True)
+def allowed(settings: Settings) -> None:
+    settings.SAYSO_CLEANUP_DIRECTORIES = ["/var/tmp"]
+    settings.SAYSO_HTTP_HOSTS = ["example.org"]
 
 
 @pytest.fixture
