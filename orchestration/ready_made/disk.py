@@ -13,9 +13,10 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,12 @@ from orchestration.exceptions import InvalidInput
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # The same for a folder that is only passed through, and may be closed to readers.
 PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+# Nanoseconds in which a file may be changed twice, and bear the same time: the clock of the kernel ticks, and
+# some file systems note whole seconds only.
+TICK, COARSE_TICK = 50_000_000, 2_000_000_000
+SECOND = 1_000_000_000
+CHANGED = "it has changed since it was shown"
+NOT_TOLD_APART = "whether it has changed since it was shown can't be told"
 # Below SAYSO_VAR: what `demo` makes to be removed.
 DEMO_FILES = Path("demo", "files")
 # Larger whole numbers are not exact in JSON. No disk holds so much: such a file is mostly holes.
@@ -44,12 +51,17 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file as it was seen; any difference later means that it has changed. `size` in bytes."""
+    """A file as it was seen; any difference later means that it has changed. `size` in bytes.
+
+    Whoever writes to a file may put back its size and the time of its last modification, but not the time of
+    its last change, `changed`. That is empty where a later change might not be told by it.
+    """
 
     path: str
     size: int
     modified: str
     identity: str
+    changed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +116,18 @@ def largest_files(
 ) -> Found:
     """The `limit` largest regular files of at least `minimum` bytes, on the directory's own file system.
 
-    Memory grows with `limit` and the folders still to be looked into, not with the files.
+    Memory grows with `limit` and the folders still to be looked into, not with the files. Takes a moment
+    longer where one has changed just now.
     """
     search = _Search(minimum=minimum, stopped=stopped)
     with _opened(directory) as root:
-        files = heapq.nlargest(limit, search.files(root), key=lambda file: file.size)
-    return Found(files=files, unreadable=search.unreadable)
+        files = heapq.nlargest(limit, search.files(root), key=lambda seen: seen[0].size)
+    _wait_until_changes_show([changed_at for _, changed_at in files])
+    now = time.time_ns()
+    return Found(
+        files=[file if _shows_changes(at, now) else replace(file, changed="") for file, at in files],
+        unreadable=search.unreadable,
+    )
 
 
 def remove(directory: Directory, file: File) -> Removal:
@@ -120,8 +138,8 @@ def remove(directory: Directory, file: File) -> Removal:
     try:
         with _opened(directory) as root, _opened_below(root, folders) as folder:
             now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(now.st_mode) or _seen(file.path, now) != file:
-                return Removal(path=file.path, removed=False, left="it has changed since it was shown")
+            if left := _difference(file, now):
+                return Removal(path=file.path, removed=False, left=left)
             os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return Removal(path=file.path, removed=False, left="it is no longer there")
@@ -167,7 +185,8 @@ class _Search:
     stopped: Callable[[], bool]
     unreadable: int = 0
 
-    def files(self, root: int) -> Iterator[File]:
+    def files(self, root: int) -> Iterator[tuple[File, int]]:
+        """Each with the time of its last change, in nanoseconds."""
         device = os.fstat(root).st_dev
         pending = [b""]
         while pending and not self.stopped():
@@ -181,7 +200,7 @@ class _Search:
             except OSError:
                 self.unreadable += 1
 
-    def _files_in(self, folder: int, path: bytes, pending: list[bytes]) -> Iterator[File]:
+    def _files_in(self, folder: int, path: bytes, pending: list[bytes]) -> Iterator[tuple[File, int]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 below = os.path.join(path, os.fsencode(entry.name))  # noqa: PTH118 (bytes)
@@ -190,12 +209,14 @@ class _Search:
                 elif entry.is_file(follow_symlinks=False) and (file := self._seen(entry, below)):
                     yield file
 
-    def _seen(self, entry: os.DirEntry[str], path: bytes) -> File | None:
+    def _seen(self, entry: os.DirEntry[str], path: bytes) -> tuple[File, int] | None:
         try:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return _seen(shown(path), found) if self.minimum <= found.st_size <= LARGEST_SIZE else None
+        if not self.minimum <= found.st_size <= LARGEST_SIZE:
+            return None
+        return _seen(shown(path), found), found.st_ctime_ns
 
 
 def _refused(rule: str) -> InvalidInput:
@@ -266,7 +287,38 @@ def _demo_files() -> str | None:
 
 
 def _seen(path: str, found: os.stat_result) -> File:
-    return File(path=path, size=found.st_size, modified=_moment(found.st_mtime_ns), identity=_identity(found))
+    return File(
+        path=path,
+        size=found.st_size,
+        modified=_moment(found.st_mtime_ns),
+        identity=_identity(found),
+        changed=_moment(found.st_ctime_ns),
+    )
+
+
+def _difference(file: File, now: os.stat_result) -> str:
+    """Why this is not the file that was shown; empty where it is."""
+    seen = _seen(file.path, now)
+    if not stat.S_ISREG(now.st_mode) or replace(seen, changed=file.changed) != file:
+        return CHANGED
+    if not file.changed:
+        return NOT_TOLD_APART
+    return "" if seen == file else CHANGED
+
+
+def _wait_until_changes_show(changed_at: Collection[int]) -> None:
+    """Until whatever changes one of these files bears another time. Not for times that are yet to come."""
+    now = time.time_ns()
+    due = max((at + _tick(at) for at in changed_at if at <= now), default=now)
+    time.sleep(max(due - now, 0) / SECOND)
+
+
+def _shows_changes(changed_at: int, now: int) -> bool:
+    return changed_at + _tick(changed_at) <= now
+
+
+def _tick(changed_at: int) -> int:
+    return COARSE_TICK if changed_at % SECOND == 0 else TICK
 
 
 def _moment(nanoseconds: int) -> str:

@@ -45,7 +45,8 @@ async def disk_cleanup(
 
     The directory must be in one of `SAYSO_CLEANUP_DIRECTORIES`, unless the terminal where the run was begun
     executes it. Links are never followed, other file systems are not entered, and a file that has changed
-    since it was shown is left. `limit` is how many files are shown, `minimum` the smallest size in bytes.
+    since it was shown, or of which that can't be told, is left. `limit` is how many files are shown,
+    `minimum` the smallest size in bytes.
 
     Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
     """

@@ -3,8 +3,10 @@
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -308,6 +310,45 @@ class TestRemove:
         assert not os.path.lexists(odd)
         assert twin.exists()
 
+    @effort(30)
+    @given(st.binary(min_size=1, max_size=30), st.data())
+    def test_another_content_behind_the_same_size_and_times_is_left(
+        self, content: bytes, data: st.DataObject
+    ) -> None:
+        """Written in place at once after the look, in the same tick of the clock; then the time put back."""
+        other = data.draw(st.binary(min_size=len(content), max_size=len(content)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file"
+            path.write_bytes(content)
+            (file,) = found(Path(folder))
+            before = path.stat()
+            path.write_bytes(other)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            removal = disk.remove(directory(Path(folder)), file)
+            assert path.read_bytes() == other
+        assert removal.left == "it has changed since it was shown"
+
+    def test_a_file_that_changed_in_the_future_can_not_be_told_apart_and_is_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on a computer whose clock was put back: what is written now may bear the time that it bears."""
+        path = write(tmp_path / "file", 5)
+        hour = 3_600_000_000_000
+        now = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: now() - hour)
+        (file,) = found(tmp_path)
+        removal = disk.remove(directory(tmp_path), file)
+        assert (removal.removed, removal.left) == (False, disk.NOT_TOLD_APART)
+        assert path.exists()
+
+    def test_a_file_that_was_shown_before_change_times_were_noted_is_left(self, tmp_path: Path) -> None:
+        """Runs that began before an update have no other record of it."""
+        write(tmp_path / "file", 5)
+        (file,) = found(tmp_path)
+        old = {name: value for name, value in asdict(file).items() if name != "changed"}
+        removal = disk.remove(directory(tmp_path), File(**old))
+        assert (removal.removed, removal.left) == (False, disk.NOT_TOLD_APART)
+
     @pytest.mark.parametrize("change", ["size", "time", "replaced", "link", "folder"])
     def test_a_file_that_has_changed_is_left(self, tmp_path: Path, change: str) -> None:
         path = write(tmp_path / "file", 5)
@@ -377,7 +418,7 @@ class TestRemove:
         inside = write(tmp_path / "inside" / "folder" / "file", 5).parent.parent
         (same,) = (file for file in found(tmp_path) if file.path == "outside")
 
-        file = File(path=path, size=same.size, modified=same.modified, identity=same.identity)
+        file = replace(same, path=path)
 
         assert not disk.remove(directory(inside), file).removed
         assert outside.exists()
@@ -387,4 +428,6 @@ class TestRemove:
         one, two = found(tmp_path)
 
         assert disk.remove(directory(tmp_path), one).freed == 0
-        assert disk.remove(directory(tmp_path), two).freed == 5
+        # That was a change of the file, too.
+        assert disk.remove(directory(tmp_path), two).left == "it has changed since it was shown"
+        assert disk.remove(directory(tmp_path), found(tmp_path)[0]).freed == 5
