@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from approvals.masking import LIMIT, mask
 
 OURS = ("approvals.", "orchestration.", "config.")
 # What others say beside their message. Not Django's `request`, whose address has secrets in it.
@@ -45,8 +48,19 @@ def _text(*, colors: bool) -> Processor:
         pad_event_to=0,
         pad_level=False,
         # Not the prettier one, which shows what variables hold.
-        exception_formatter=structlog.dev.plain_traceback,
+        exception_formatter=_traceback,
     )
+
+
+def _traceback(out: TextIO, error: ExcInfo) -> None:
+    written = StringIO()
+    structlog.dev.plain_traceback(written, error)
+    out.write(_masked(written.getvalue()))
+
+
+def _masked(traceback: str) -> str:
+    """From its end, where the error is said, as far as is searched."""
+    return mask(traceback[-LIMIT:])
 
 
 def _on_one_line(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
@@ -87,9 +101,16 @@ def _without_origin(line: EventDict) -> EventDict:
     return {key: value for key, value in line.items() if key not in _ORIGIN}
 
 
+def _mask_traceback(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    if "exception" in line:
+        line["exception"] = _masked(str(line["exception"]))
+    return line
+
+
 _ORIGIN = ("_record", "_from_structlog", "positional_args")
 _JSON: list[Processor] = [
     structlog.processors.ExceptionRenderer(),
+    _mask_traceback,
     structlog.processors.StackInfoRenderer(),
     structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
 ]

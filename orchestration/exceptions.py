@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Outcome
+from approvals.masking import LIMIT, mask
 
 
 class OrchestrationError(Exception):
@@ -134,7 +135,8 @@ WORDS_LIMIT = 2000
 
 
 def plain_words(error: BaseException) -> str:
-    """What went wrong, for people and for the record: no traceback, nothing a database can't keep.
+    """What went wrong, for people and for the record: no traceback, no secret of a known shape, nothing a
+    database can't keep.
 
     There are always some, whatever the error's own code does when it is asked for its text.
     """
@@ -142,7 +144,8 @@ def plain_words(error: BaseException) -> str:
         text = _words(error)
     except BaseException:  # noqa: BLE001 - its `__str__` may raise anything, and it is reported already
         text = f"{type(error).__name__}, which has no text: its own code failed"
-    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:WORDS_LIMIT]
+    text = text[:LIMIT].replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    return mask(text)[:WORDS_LIMIT]
 
 
 def _words(error: BaseException) -> str:

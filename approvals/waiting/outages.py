@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from approvals.masking import mask
+
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 # Seconds after which a cancellation was swallowed.
@@ -84,7 +86,8 @@ def _succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """An error in one line. Not its `repr`: some say less than their text, and a timeout has no text."""
+    """An error in one line, without secrets. Not its `repr`: some say less than their text, and a timeout has
+    no text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    return mask(f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": "))

@@ -56,6 +56,13 @@ class TestFields:
         assert found["event"] == "batch_failed: one by one"
         assert (found["commands"], found["error"]) == (3, "ValueError('no')")
 
+    @pytest.mark.parametrize("form", ["json", "text"])
+    def test_no_secret_of_an_error_is_in_its_traceback(self, form: str) -> None:
+        error = ConnectionError("postgres://app:hunter2@db/x is away")
+        line = line_of(form, "step failed", exc_info=(ConnectionError, error, None))
+        assert "postgres://•••@db/x is away" in line
+        assert "hunter2" not in line
+
     def test_words_may_have_values_too(self) -> None:
         found = json_of("%s away error=%s; 100%% sure", "database", "gone")
         assert (found["event"], found["error"]) == ("database away; 100% sure", "gone")

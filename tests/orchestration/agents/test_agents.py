@@ -223,6 +223,9 @@ class TestHttp:
             ("POST", {"url": "http://127.0.0.1", "json": 1, "body": "1"}, "give json or body, not both"),
             ("GET", {"url": "http://127.0.0.1", "headers": {"a": 1}}, "arguments.headers.a: "),
             ("GET", {"url": "http://127.0.0.1", "timeout": -1}, "arguments.timeout: "),
+            ("GET", {"url": "http://ana:pw@127.0.0.1/"}, "arguments.url: must have no user or password"),
+            ("GET", {"url": "http://127.0.0.1", "headers": {"Host": "b"}}, "Host is set by the connection"),
+            ("GET", {"url": "http://localhost/"}, "SAYSO_HTTP_HOSTS"),
         ],
     )
     async def test_what_can_not_be_sent_is_named(

@@ -1,0 +1,112 @@
+"""No secret of a known shape stays in the text of an error, whatever surrounds it; other words do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from approvals.masking import MASK, mask
+from tests.effort import effort
+
+WORDS = st.sampled_from(
+    ["", " ", "\n", ", ", "failed: ", "GET ", '{"error": "', "(", "'", "» ", "https://example.org/ "]
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+KEY = st.text(LETTERS, min_size=20, max_size=40)
+SECRET = st.text(LETTERS + "!$%^*+~._-", min_size=8, max_size=30).map(lambda text: f"Q9{text}")
+SHAPES = (
+    "postgres://sayso:{}@db.internal:5432/sayso",
+    "https://{}@api.example.org/path?a=b@c",
+    "redis://:a/{}@10.0.0.1:6379/0",
+    "Authorization: Bearer {}",
+    "authorization: Basic {}",
+    "'Authorization': 'Token {}'",
+    '"X-Api-Key": "{}"',
+    "Cookie: a=1; sessionid={}",
+    "Bearer {}",
+    "password={}",
+    "DB_PASSWORD='{}'",
+    'connection to "host=db password={} user=x" failed',
+    '{{"client_secret": "{}"}}',
+    "{{'access_token': '{}'}}",
+    "aws_secret_access_key = '{}'",
+    "https://example.org/callback?token={}&state=1",
+    "https://maps.example.org/?key={}",
+    "password: {}",
+)
+TOKENS = (
+    "sk-{}",
+    "sk-proj-{}",
+    "sk_live_{}",
+    "ghp_{}",
+    "gho_{}",
+    "github_pat_{}",
+    "glpat-{}",
+    "xoxb-{}",
+    "xoxp-1-2-{}",
+    "AIza{}",
+    "eyJ{}.eyJ0.c2ln",
+    "hf_{}",
+    "sayso_{}",
+    "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
+    "-----BEGIN RSA PRIVATE KEY-----\n{}",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\\n{}\\n",
+)
+
+
+@effort(500)
+@given(WORDS, st.sampled_from(SHAPES), SECRET, st.sampled_from(["", " ", "\n", "' failed", ", twice"]))
+def test_what_is_named_as_a_secret_is_masked(before: str, shape: str, secret: str, after: str) -> None:
+    masked = mask(before + shape.format(secret) + after)
+    assert secret not in masked
+    assert MASK in masked
+    assert mask(masked) == masked
+
+
+@effort(300)
+@given(WORDS, st.sampled_from(TOKENS), KEY, st.sampled_from(["", " ", "\n", "'", ", twice", "."]))
+def test_what_looks_like_a_secret_is_masked(before: str, shape: str, secret: str, after: str) -> None:
+    masked = mask(before + shape.format(secret) + after)
+    assert secret not in masked
+    assert mask(masked) == masked
+
+
+@effort(100)
+@given(st.text(LETTERS[26:], min_size=16, max_size=16), WORDS)
+def test_access_key_ids_are_masked(key: str, before: str) -> None:
+    assert key not in mask(f"{before}AKIA{key.upper()}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "arguments.password: is required. Known names: user, password.",
+        "The password is wrong.",
+        "Bearer authentication is required",
+        "token: expected a number",
+        "task-force-seven reports: ask-me-anything-now",
+        "GET http://127.0.0.1:8000/users/a@example.org was answered with 404",
+        "write to ana@example.org and ben@example.org",
+        "KeyError: 'order'",
+        "There is no program 'no-such-program' here.",
+        "https://example.org:8080/path?page=2#part",
+    ],
+)
+def test_other_words_stay(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_the_place_stays_readable() -> None:
+    text = (
+        'OperationalError: connection to "postgres://app:hunter2@db:5432/x" failed: password=hunter2 rejected'
+    )
+    assert mask(text) == (
+        f'OperationalError: connection to "postgres://{MASK}@db:5432/x" failed: password={MASK} rejected'
+    )
+
+
+@effort(100)
+@given(st.text(max_size=200))
+def test_any_text_can_be_masked(text: str) -> None:
+    assert mask(mask(text)) == mask(text)
