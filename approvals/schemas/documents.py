@@ -76,6 +76,7 @@ def read(schema: dict[str, Any], dialect: Dialect) -> Document:
     subschemas: dict[Location, Any] = {}
     for location, subschema in _walk(root, (), dialect.keywords):
         subschemas[location] = subschema
+        _leave_out_unknown(subschema, dialect)
         if len(subschemas) > SUBSCHEMAS_LIMIT:
             raise FlawError(f"has more than {SUBSCHEMAS_LIMIT:,} subschemas")
         _check_supported(subschema, location, dialect)
@@ -158,6 +159,13 @@ def _spell_out_false(root: Object, subschemas: dict[Location, Any]) -> None:
         for step in location[:-1]:
             container = container[step]
         container[location[-1]] = subschemas[location] = terse({"not": {}})
+
+
+def _leave_out_unknown(schema: Any, dialect: Dialect) -> None:
+    """Whatever says nothing would be looked at again for each value."""
+    if isinstance(schema, dict):
+        for keyword in schema.keys() - dialect.keywords - dialect.validator.VALIDATORS.keys():
+            del schema[keyword]
 
 
 def _check_supported(schema: Any, location: Location, dialect: Dialect) -> None:

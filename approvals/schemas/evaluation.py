@@ -26,16 +26,38 @@ from approvals.schemas.formats import FORMATS
 from approvals.schemas.terse import terse, weight
 from approvals.schemas.words import brief
 
-BUDGET = 250_000
-"""Units of work for one evaluation; a keyword on a scalar costs one, which is some ten microseconds."""
+BUDGET = 800_000
+"""Steps that one evaluation may take. Each takes about a microsecond at most, so that the most expensive one
+takes about a second; what counts is their number, which is the same on every machine."""
+
+KEYWORD = 2
+DESCENT = 5
+"""Applying a subschema to a value, beside what its keywords cost."""
+FAILURE = 6
+"""Telling that an alternative does not fit, and as much again for each level that it is told through."""
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
-def first_error(document: Document, value: Any) -> ValidationError | None:
-    """The first failure in the schema's own order; FlawError where finding it takes too much work."""
+@dataclass(slots=True)
+class Work:
+    """Steps that an evaluation has taken, of those that it may take."""
+
+    budget: int = BUDGET
+    spent: int = 0
+
+    def spend(self, steps: int) -> None:
+        self.spent += steps
+        if self.spent > self.budget:
+            raise FlawError(
+                f"takes too much work to be checked against the schema: more than {self.budget:,} steps"
+            )
+
+
+def first_error(document: Document, value: Any, work: Work | None = None) -> ValidationError | None:
+    """The first failure in the schema's own order; FlawError where finding it takes too much `work`."""
     checker = _checker(document.dialect)(document.root, format_checker=FORMATS, registry=Registry())
-    running = _running.set(_Evaluation(document=document))
+    running = _running.set(_Evaluation(document=document, work=work or Work()))
     try:
         return next(checker.iter_errors(terse(value)), None)
     except RecursionError:
@@ -44,17 +66,15 @@ def first_error(document: Document, value: Any) -> ValidationError | None:
         _running.reset(running)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One value being checked, and what is left to spend on it."""
+    """One value being checked."""
 
     document: Document
-    left: int = BUDGET
+    work: Work
 
-    def spend(self, units: int) -> None:
-        self.left -= units
-        if self.left < 0:
-            raise FlawError("takes too much work to be checked against the schema")
+    def spend(self, steps: int) -> None:
+        self.work.spend(steps)
 
     def finds(self, pattern: str, text: str) -> bool:
         compiled = self.document.patterns[pattern]
@@ -81,42 +101,45 @@ def _paid(name: str, function: Keyword) -> Keyword:
     price = _PRICES.get(name)
 
     def paid(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        _running.get().spend(1 + (price(value, instance) if price else 0))
+        _running.get().spend(KEYWORD + (price(value, instance) if price else 0))
         return function(validator, value, instance, schema)
 
     return paid
 
 
-# --- What keywords cost, beside the one unit, and beside what their subschemas pay themselves ---
+# --- What keywords cost, beside the call, and beside what their subschemas pay themselves ---
 
 
-def _size_of_value(value: Any, _: Any) -> int:
+def _size(value: Any) -> int:
     return len(value) if isinstance(value, list | dict) else 1
 
 
-def _size_of_instance(_: Any, instance: Any) -> int:
-    return len(instance) if isinstance(instance, list | dict) else 1
+def _each_branch(value: Any, _: Any) -> int:
+    return DESCENT * _size(value)
 
 
-def _weight_of_value(value: Any, _: Any) -> int:
-    return weight(value)
+def _each_entry(_: Any, instance: Any) -> int:
+    return DESCENT * _size(instance)
 
 
-def _weight_of_instance(_: Any, instance: Any) -> int:
-    return weight(instance)
+def _each_named(value: Any, instance: Any) -> int:
+    """All names are looked for, and the subschemas of those that are there applied."""
+    return _size(value) + DESCENT * min(_size(value), _size(instance))
 
 
 _PRICES: dict[str, Callable[[Any, Any], int]] = {
-    **dict.fromkeys(
-        ["allOf", "anyOf", "oneOf", "dependentSchemas", "prefixItems", "properties", "required"],
-        _size_of_value,
-    ),
-    **dict.fromkeys(
-        ["additionalItems", "additionalProperties", "contains", "items", "propertyNames"], _size_of_instance
-    ),
-    **dict.fromkeys(["unevaluatedItems", "unevaluatedProperties"], _size_of_instance),
-    **dict.fromkeys(["const", "enum", "dependencies", "dependentRequired"], _weight_of_value),
-    **dict.fromkeys(["format", "uniqueItems"], _weight_of_instance),
+    **dict.fromkeys(["$ref", "if", "not"], lambda _, __: DESCENT),
+    **dict.fromkeys(["allOf", "anyOf", "oneOf", "prefixItems"], _each_branch),
+    **dict.fromkeys(["additionalItems", "additionalProperties", "contains", "items"], _each_entry),
+    **dict.fromkeys(["propertyNames", "unevaluatedItems", "unevaluatedProperties"], _each_entry),
+    **dict.fromkeys(["dependentSchemas", "properties"], _each_named),
+    "dependencies": lambda value, instance: weight(value) + _each_named(value, instance),
+    "required": lambda value, _: _size(value),
+    **dict.fromkeys(["const", "enum", "dependentRequired"], lambda value, _: weight(value)),
+    "format": lambda _, instance: DESCENT + weight(instance),
+    "multipleOf": lambda _, __: 2 * DESCENT,
+    # Each entry is written out, in the form that equal ones share.
+    "uniqueItems": lambda _, instance: 2 * weight(instance),
 }
 
 
@@ -259,6 +282,8 @@ _OWN: dict[str, Keyword] = {
 
 def _failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
     failure: ValidationError | None = next(validator.descend(instance, schema), None)
+    if failure is not None:
+        _running.get().spend(FAILURE * (1 + len(failure.relative_schema_path)))
     return failure
 
 

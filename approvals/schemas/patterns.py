@@ -12,8 +12,9 @@ from approvals.schemas.linear import linear
 MEMORY_LIMIT = 2**21
 """Bytes for one pattern's program and automaton."""
 
-STEPS_PER_UNIT = 1000
-"""RE2 takes at most text length x program size steps; so many of them cost as much as one keyword."""
+SEARCH = 3
+STEPS_PER_UNIT = 150
+"""RE2 takes at most text length x program size steps; so many of them take a unit, see `evaluation`."""
 
 
 class Pattern:
@@ -27,7 +28,7 @@ class Pattern:
         self.size: int = sum(max(part.programsize, part.reverseprogramsize) for part in parts)
 
     def price(self, text: str) -> int:
-        return 1 + len(text) * self.size // STEPS_PER_UNIT
+        return SEARCH + len(text) * self.size // STEPS_PER_UNIT
 
     def found_in(self, text: str) -> bool:
         found = all(part.search(text) is not None for part in self._wanted)

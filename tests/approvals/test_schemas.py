@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from approvals.exceptions import InvalidAnswer, InvalidRequest
+from approvals.payloads import FlawError
 from approvals.schemas import check_against, check_choice, check_choices, check_schema, labelled
 from approvals.schemas.dialects import dialect_of
 from approvals.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, PATTERNS_LIMIT, SUBSCHEMAS_LIMIT
-from approvals.schemas.evaluation import _OWN, _checker
+from approvals.schemas.evaluation import _OWN, Work, _checker, first_error
+from approvals.schemas.fitting import _document
+from approvals.schemas.terse import terse
 from tests.effort import effort
 
 DRAFTS = {
@@ -588,33 +593,85 @@ def test_an_automaton_that_explodes_is_paid_for_beforehand() -> None:
         check_against(schema, "ab" * 400_000)
 
 
-@pytest.mark.parametrize(
-    ("schema", "answer"),
-    [
-        ({"allOf": [{"properties": {"a": {"$ref": "#"}}}] * 2}, nested(60, {})),
-        ({"anyOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["b"]}] * 2}, nested(60, {})),
-        ({"oneOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["b"]}] * 2}, nested(60, {})),
-        ({"not": {"properties": {"a": {"$ref": "#"}}}, "properties": {"a": {"$ref": "#"}}}, nested(60, {})),
-        (
-            {
-                "unevaluatedProperties": False,
-                "allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}],
-            },
-            nested(60, {}),
-        ),
-        ({"items": {"enum": list(range(1, 10_000))}}, [9_999] * 100_000),
-        ({"items": {"anyOf": [{"type": "string"}] * 500 + [True]}}, [0] * 100_000),
-        ({"items": {}}, [{}] * 300_000),
-        ({"patternProperties": {f"a{n}": {} for n in range(100)}}, {str(n): 0 for n in range(50_000)}),
-    ],
-)
+RUNAWAYS = [
+    ({"allOf": [{"properties": {"a": {"$ref": "#"}}}] * 2}, nested(60, {})),
+    ({"anyOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["b"]}] * 2}, nested(60, {})),
+    ({"oneOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["b"]}] * 2}, nested(60, {})),
+    ({"not": {"properties": {"a": {"$ref": "#"}}}, "properties": {"a": {"$ref": "#"}}}, nested(60, {})),
+    (
+        {
+            "unevaluatedProperties": False,
+            "allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}],
+        },
+        nested(60, {}),
+    ),
+    ({"items": {"enum": list(range(1, 10_000))}}, [9_999] * 100_000),
+    ({"items": {"anyOf": [{"type": "string"}] * 500 + [True]}}, [0] * 100_000),
+    ({"items": {}}, [{}] * 300_000),
+    ({"patternProperties": {f"a{n}": {} for n in range(100)}}, {str(n): 0 for n in range(50_000)}),
+]
+
+# What else could be much work for few steps.
+LABORIOUS = [
+    ({"items": {"anyOf": [{"properties": {"a": {"type": "string"}}}] * 200 + [True]}}, [{"a": 0}] * 1_000),
+    ({"items": {"anyOf": [{"const": {"a": [n, [n]]}} for n in range(100)]}}, [{"a": [99, [99]]}] * 1_000),
+    ({"items": {"enum": [[n] for n in range(4_000)]}}, [[3_999]] * 1_000),
+    ({"items": {"properties": {f"p{n}": {} for n in range(300)}}}, [{f"p{n}": 0 for n in range(300)}] * 20),
+    ({"items": {"multipleOf": 0.01}}, [19.99] * 1_000),
+    ({"items": {"format": "email"}}, ["a@b.example"] * 1_000),
+    ({"allOf": [{"uniqueItems": True}] * 900}, [number + 0.5 for number in range(3_000)]),
+    ({"allOf": [{"uniqueItems": True}] * 900}, [{"n": number} for number in range(3_000)]),
+    ({"propertyNames": {"maxLength": 9}, "additionalProperties": False}, {str(n): 0 for n in range(1_000)}),
+    (
+        {"$schema": DRAFTS["draft-07"], "items": {"dependencies": {"a": {"required": ["a"]}}}},
+        [{"a": 1}] * 1_000,
+    ),
+]
+
+
+@pytest.mark.parametrize(("schema", "answer"), RUNAWAYS)
 def test_work_that_multiplies_with_the_answer_ends_with_its_budget(
     schema: dict[str, Any], answer: Any
 ) -> None:
     """The schema is fine and so is the answer; together they would take too long, and that is said."""
     check_schema(schema)
-    with pytest.raises(InvalidAnswer, match="too much work"):
+    with pytest.raises(InvalidAnswer, match=r"too much work .*: more than 800,000 steps"):
         check_against(schema, answer)
+
+
+@pytest.mark.parametrize(("schema", "answer"), RUNAWAYS + LABORIOUS)
+def test_a_step_is_about_as_much_work_whatever_it_is_for(schema: dict[str, Any], answer: Any) -> None:
+    """Counted in calls of functions, which are the same on every machine."""
+    document = _document(json.dumps(schema))
+    few = answer[:1_000] if isinstance(answer, list) else dict(list(answer.items())[:1_000])
+    work = Work(budget=50_000)
+    calls = calls_of(lambda: first_error(document, few, work)) - calls_of(lambda: terse(few))
+    assert calls < 10 * work.spent
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        action()
+    except FlawError:
+        pass
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_what_says_nothing_costs_nothing() -> None:
+    """Unknown keywords of a subschema are not looked at again for each value."""
+    schema = {"items": {f"x{n}": 1 for n in range(4_000)}}
+    document = _document(json.dumps(schema))
+    answer = [0] * 1_000
+    assert calls_of(lambda: first_error(document, answer)) < 50 * len(answer)
 
 
 @pytest.mark.parametrize(
