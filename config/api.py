@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
-from django.views import defaults
-
 from approvals.web.api import requests
-from approvals.web.api.edge import Api, malformed
+from approvals.web.api.edge import Api
 from orchestration.exceptions import OrchestrationError
 from orchestration.web.api import runs
 
@@ -24,10 +21,3 @@ api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespac
 api.add_router("", requests.router, tags=["requests"])
 api.add_router("", runs.router, tags=["runs"])
 api.refuses(OrchestrationError)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before any address is looked up: a problem under the API's, a page elsewhere."""
-    if request.path_info.startswith(f"/{ROOT}"):
-        return malformed(request, exception)
-    return defaults.bad_request(request, exception)

@@ -7,11 +7,13 @@ from django.urls import include, path
 from approvals.web.logins import guarded, guarded_account
 from approvals.web.passwords import PasswordReset
 from config.api import ROOT as API_ROOT
-from config.api import api, bad_request
+from config.api import api
+from config.errors import bad_request, server_error
 from config.observing import health
 from config.observing.metrics import metrics
 
 handler400 = bad_request
+handler500 = server_error
 
 urlpatterns = [
     path("", include("approvals.web.urls")),

@@ -1,6 +1,7 @@
 """The rows: processes and their leases, runs, recorded steps, messages. Fields and constraints only.
 
-Rows are written by orchestration.journal and orchestration.leases; overrides of deciders in the admin.
+Rows are written by orchestration.journal and orchestration.leases; overrides of deciders in the admin, and
+the row that tries whether anything can be written by config.observing.
 """
 
 from __future__ import annotations
@@ -62,6 +63,17 @@ class Process(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class WriteTrial(models.Model):
+    """The one row that readiness writes, to see whether anything can be recorded."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    tried_at = models.DateTimeField()
+    room = models.TextField()
+
+    def __str__(self) -> str:
+        return f"tried at {self.tried_at}"
 
 
 class KeptQuerySet(models.QuerySet["Run"]):

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from approvals.exceptions import ApprovalError, Busy
+from approvals.exceptions import ApprovalError, Busy, Unavailable
 from approvals.web import limits
 from approvals.web.actors import address_of_scope
 from approvals.web.api.problems import refused
@@ -136,10 +136,12 @@ def refusal_for(path: str, error: ApprovalError, api: str) -> HttpResponse:
 
 def refusal_page(error: ApprovalError) -> HttpResponse:
     """A page that needs nothing but itself: no session, no database."""
-    rate_limited = isinstance(error, RateLimited)
+    template = next(name for kind, name in _PAGES if isinstance(error, kind))
     response = HttpResponse(
-        _page("429.html" if rate_limited else "503.html").replace(_DETAIL, error.detail),
-        status=HTTPStatus.TOO_MANY_REQUESTS if rate_limited else HTTPStatus.SERVICE_UNAVAILABLE,
+        _page(template).replace(_DETAIL, error.detail),
+        status=HTTPStatus.TOO_MANY_REQUESTS
+        if isinstance(error, RateLimited)
+        else HTTPStatus.SERVICE_UNAVAILABLE,
     )
     response["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER))
     response["Cache-Control"] = "no-store"
@@ -161,6 +163,12 @@ async def turn_away(error: ApprovalError, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": encode(refusal(error))})
         await send({"type": "websocket.close", "code": TOO_MUCH})
 
+
+_PAGES: tuple[tuple[type[ApprovalError], str], ...] = (
+    (RateLimited, "429.html"),
+    (Unavailable, "unavailable.html"),
+    (ApprovalError, "503.html"),
+)
 
 # Stands in the templates where the detail belongs; they are rendered once.
 _DETAIL = "{detail}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 
 from django.db import Error as DatabaseError
@@ -27,6 +27,7 @@ from approvals.waiting.duty import Health
 from approvals.waiting.room import waiting_room
 from config.observing.probe import PATIENCE, Probe
 from config.observing.trouble import Trouble
+from config.observing.writing import Writing
 from orchestration import catalog
 from orchestration.runtime import running_runtime
 
@@ -68,7 +69,7 @@ class Readiness:
     """What this process's work takes. Asked from any loop."""
 
     def __init__(self) -> None:
-        self._database: Probe[Faults] = Probe("sayso-health-database", _database)
+        self._database: Probe[Faults] = Probe("sayso-health-database", partial(_database, Writing()))
         self._layer: Probe[None] = Probe("sayso-health-layer", _through_the_layer)
         self._unready: frozenset[str] = frozenset()
 
@@ -110,7 +111,7 @@ forks.register(_readiness.cache_clear)
 
 # The database, all at once: on a thread and a connection of its own
 
-_OF_THE_DATABASE = ("database", "migrations", "audit_triggers", "deadlines")
+_OF_THE_DATABASE = ("database", "writes", "migrations", "audit_triggers", "deadlines")
 
 
 async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, ...]) -> Faults:
@@ -125,13 +126,14 @@ async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, .
     return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
 
 
-def _database() -> Faults:
+def _database(writing: Writing) -> Faults:
     try:
         connection.ensure_connection()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return {
             "database": None,
+            "writes": writing.fault(),
             "migrations": _attempted(_migrations),
             "audit_triggers": _attempted(_triggers),
             "deadlines": _attempted(_deadlines),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
+from math import inf
 
+import httpx
+import psycopg
 import pytest
-from django.db import connections
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -16,17 +23,23 @@ from approvals import triggers
 from approvals.database import database_now, in_database
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
+from config.observing import writing
 from config.observing.health import Readiness
-from orchestration.models import Run
+from orchestration.models import Run, WriteTrial
 from orchestration.runtime import start_runtime, stop_runtime
 from tests import factories
 from tests.config.observing.served import asked, labelled, numbers, until_ready, until_unready
 from tests.conftest import Serve
+from tests.database_roles import APPLICATION
 from tests.in_process import as_superuser
+from tests.marks import both_databases
+from tests.patience import patience
+from tests.processes import Server
 from tests.servers import PostgresServer, RedisServer
 
 CHECKS = {
     "database",
+    "writes",
     "migrations",
     "audit_triggers",
     "deadlines",
@@ -98,6 +111,47 @@ class TestReady:
             await in_database(_as_superuser, triggers.install)
         assert fault == "1 missing or changed: audit entries could be changed"
 
+    @pytest.mark.stacks("sqlite-memory")
+    async def test_a_file_that_can_not_grow_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By what is committed: a row that fits into a page that is half empty proves nothing."""
+        monkeypatch.setattr(writing, "EVERY", 0.0)
+        readiness = Readiness()
+        assert (await readiness.faults())["writes"] is None
+        options = connections.settings["default"]["OPTIONS"]
+        monkeypatch.setitem(options, "init_command", f"{options['init_command']}; PRAGMA max_page_count=1")
+        try:
+            await asyncio.to_thread(_fill)
+            fault = (await Readiness().faults())["writes"]
+        finally:
+            monkeypatch.undo()
+            await asyncio.to_thread(_empty)
+        assert fault == "the database has no room left"
+        assert (await Readiness().faults())["writes"] is None
+
+    @pytest.mark.stacks("sqlite-memory")
+    async def test_who_holds_the_lock_for_long_is_noticed(self) -> None:
+        path = connections["default"].settings_dict["NAME"]
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            fault = (await Readiness().faults())["writes"]
+            other.execute("ROLLBACK")
+        assert fault == "the database is locked by somebody else"
+
+    @both_databases
+    async def test_it_writes_at_most_every_ten_seconds(self) -> None:
+        """However often it is asked; by a write that is there for all to see."""
+        readiness = Readiness()
+        await readiness.faults()
+        first = await in_database(WriteTrial.objects.get)
+        assert (first.pk, first.room) == (1, "")
+        await Readiness().faults()
+        second = await in_database(WriteTrial.objects.get)
+        assert second.tried_at > first.tried_at
+        readiness._database._ended = -inf  # what it found is not kept any more
+        await readiness.faults()
+        assert (await in_database(WriteTrial.objects.get)).tried_at == second.tried_at
+        assert await in_database(WriteTrial.objects.count) == 1
+
     async def test_a_migration_that_was_not_applied_is_noticed(self) -> None:
         first = ("approvals", "0001_initial")
         await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_unapplied(*first))
@@ -139,6 +193,23 @@ def _hollow(connection: BaseDatabaseWrapper) -> None:
 def _let_pass(request_id: str, seconds: float) -> None:
     past = database_now() - timedelta(seconds=seconds)
     HumanRequest.writing.filter(pk=request_id).update(deadline=past)
+
+
+def _fill() -> None:
+    """Until not even a small row fits."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS ballast (text)")
+        for size in (4_000, 400, 40):
+            with contextlib.suppress(OperationalError):
+                while True:
+                    cursor.execute("INSERT INTO ballast VALUES (%s)", ["x" * size])
+    connections.close_all()
+
+
+def _empty() -> None:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("DROP TABLE ballast")
+    connections.close_all()
 
 
 @pytest.mark.django_db
@@ -206,3 +277,49 @@ class TestServed:
         }
         private_postgres.start()
         until_ready(server)
+
+    def test_a_database_that_takes_nothing_or_nobody_is_named_and_pages_say_so(
+        self, private_postgres: PostgresServer, serve: Serve
+    ) -> None:
+        """503, not 500: on the page and over HTTP. It is over as soon as the database is as before."""
+        ann = factories.user("ann")
+        ann.password = PBKDF2PasswordHasher().encode("a long one", "salt", iterations=1)
+        ann.save()
+        connections.close_all()
+        server = serve()
+        until_ready(server)
+        writable = "-c default_transaction_read_only=off"
+        with psycopg.connect(private_postgres.url, autocommit=True, options=writable) as database:
+            database.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            database.execute("SELECT pg_reload_conf()")
+            checks = until_unready(server, "writes")
+            assert checks["writes"]["reason"] == "the database is read-only"
+            assert checks["database"] == {"ok": True}
+            answer = logging_in(server)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert "Not available just now" in answer.text
+            assert "The database is read-only just now." in answer.text
+            database.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            database.execute("SELECT pg_reload_conf()")
+            database.execute(f"ALTER ROLE {APPLICATION} CONNECTION LIMIT 0")
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [APPLICATION]
+            )
+            until_unready(server, "database")
+            answer = asked(server, "/", Cookie="sessionid=01234567890123456789012345678901")
+            assert (answer.status_code, "does not answer just now" in answer.text) == (503, True)
+            assert asked(server, "/healthz/live").status_code == 200
+            database.execute(f"ALTER ROLE {APPLICATION} CONNECTION LIMIT -1")
+            until_ready(server)
+            assert logging_in(server).status_code == 302
+
+
+def logging_in(server: Server) -> httpx.Response:
+    with httpx.Client(base_url=server.url, timeout=patience(60.0), trust_env=False) as browser:
+        browser.get("/accounts/login/")
+        form = {
+            "username": "ann",
+            "password": "a long one",
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        return browser.post("/accounts/login/", data=form)
