@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.masking import hide_member
+
 
 class _Absent:
     """Marks the side on which there is nothing."""
@@ -35,7 +37,10 @@ class Change:
 
 
 def changes(before: Any, after: Any) -> list[Change]:
-    """Every value that was added, removed or replaced, in the order of `before`, then of `after`."""
+    """Every value that was added, removed or replaced, in the order of `before`, then of `after`.
+
+    That a header which carries a secret has changed is told, what it was and is is not.
+    """
     return list(_changes(before, after, ""))
 
 
@@ -48,7 +53,15 @@ def _changes(before: Any, after: Any, path: str) -> Iterator[Change]:
         for index in range(max(len(before), len(after))):
             yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]")
     elif not _same(before, after):
-        yield Change(path=path, before=before, after=after)
+        yield Change(path=path, before=_hidden(path, before), after=_hidden(path, after))
+
+
+def _hidden(path: str, value: Any) -> Any:
+    """By its place: the last two names of the path, as in `steps[0].headers.X-Api-Key`."""
+    if value is ABSENT:
+        return value
+    *_, above, name = ["", *path.split(".")]
+    return hide_member(name, value, of=above)
 
 
 def _item(values: list[Any], index: int) -> Any:

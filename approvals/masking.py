@@ -1,11 +1,15 @@
-"""Mask what looks like a secret in the texts of errors: they are recorded and shown, and nobody meant to.
+"""Mask secrets: what looks like one in the texts of errors, and headers that carry one where JSON is shown.
 
-Shapes that are known are found, whatever surrounds them; a secret that looks like any other word is not.
+Texts of errors are masked before they are recorded. Shapes that are known are found, whatever surrounds them;
+a secret that looks like any other word is not. Headers are masked on pages and in the terminal only: what is
+on record, hashed, executed and told to programs is what was asked.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 MASK = "•••"
 
@@ -70,3 +74,70 @@ def mask(text: str) -> str:
     for shape, kept in _SHAPES:
         text = shape.sub(kept, text)
     return text
+
+
+# Names that mean a header wherever they stand, in lower case and with hyphens.
+HEADERS = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-api-key",
+        "x-auth-token",
+        "x-access-token",
+        "x-csrf-token",
+        "x-amz-security-token",
+        "x-vault-token",
+        "private-token",
+    }
+)
+# And parts of names, within an object that is called headers.
+_TELLING = re.compile(r"auth|cookie|token|secret|password|session|signature|credential|api-?key")
+
+
+def hide_headers(value: Any) -> Any:
+    """A copy of this JSON value with `•••` for each header that carries a secret."""
+    return _replaced(value, lambda secret: MASK)
+
+
+def hide_member(name: str, value: Any, *, of: str) -> Any:
+    """The same for the member `name` of the object that is itself the member `of` of another."""
+    return hide_headers({of: {name: value}})[of][name]
+
+
+class HiddenHeaders:
+    """A JSON value to be edited by a person: each hidden header has a mask of its own, and comes back."""
+
+    def __init__(self, value: Any) -> None:
+        self._secrets: dict[str, Any] = {}
+        self.value = _replaced(value, self._hide)
+
+    def restored(self, edited: Any) -> Any:
+        """The edited value, with the header itself wherever its mask was left, or moved."""
+        return _replaced(
+            edited, lambda text: self._secrets.get(text, text) if isinstance(text, str) else text
+        )
+
+    def _hide(self, secret: Any) -> str:
+        mask = f"{MASK} {len(self._secrets) + 1}"
+        self._secrets[mask] = secret
+        return mask
+
+
+def _replaced(value: Any, instead: Callable[[Any], Any], *, among_headers: bool = False) -> Any:
+    if isinstance(value, list):
+        return [_replaced(each, instead, among_headers=among_headers) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: instead(inner)
+        if inner not in (None, "") and _carries_a_secret(str(name), among_headers=among_headers)
+        else _replaced(inner, instead, among_headers=str(name).lower() == "headers")
+        for name, inner in value.items()
+    }
+
+
+def _carries_a_secret(name: str, *, among_headers: bool) -> bool:
+    name = name.strip().lower().replace("_", "-")
+    return name in HEADERS or (among_headers and _TELLING.search(name) is not None)

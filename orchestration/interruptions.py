@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from approvals.lifecycle import Outcome
+from approvals.masking import hide_headers
 from orchestration.models import StepRecord, StepStatus
 from orchestration.replay import plain
 
@@ -151,7 +152,7 @@ def _arguments(deed: partial[Any]) -> str:
         given = {str(number): value for number, value in enumerate(deed.args, 1)} | deed.keywords
     if not given:
         return ""
-    text = json.dumps(plain(given), ensure_ascii=False, indent=2)
+    text = json.dumps(hide_headers(plain(given)), ensure_ascii=False, indent=2)
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= ARGUMENTS_LIMIT else f"{text[:ARGUMENTS_LIMIT]}\n… and more"
 

@@ -15,6 +15,7 @@ from approvals.forms.fields import OptionField, TextField, TicksField, as_json
 from approvals.forms.plain import PlainForm
 from approvals.forms.rules import Option
 from approvals.lifecycle import Verdict
+from approvals.masking import HiddenHeaders
 from approvals.schemas import check_against, labelled
 
 COMMENT_LIMIT = 10_000
@@ -58,7 +59,8 @@ class DecisionForm(PlainForm):
         self.editable = request.editable
         if request.editable is not False and request.editable is not None:
             schema = request.editable if isinstance(request.editable, dict) else {}
-            self.add_structure(schema, "arguments", self.asked)
+            self._hidden = HiddenHeaders(self.asked)
+            self.add_structure(schema, "arguments", self._hidden.value)
 
     @property
     def editing(self) -> bool:
@@ -113,6 +115,7 @@ class DecisionForm(PlainForm):
         if not isinstance(value, dict):
             self.add_error(*self.fault("arguments", "must be a JSON object."))
             return None
+        value = self._hidden.restored(value)
         return value if changes(self.asked, value) else None
 
 

@@ -20,6 +20,7 @@ from approvals.management.json_option import json_from, json_object_from
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
 from approvals.management.wording import facts, refusal
+from approvals.masking import HiddenHeaders, hide_headers
 from approvals.schemas import Choices, labelled
 
 _YES = {"a", "approve", "y", "yes"}
@@ -90,9 +91,11 @@ class Questions:
 
     async def _edited(self, request: Mapping[str, Any]) -> Outcome:
         """Arguments typed anew, shown once more before they are approved."""
-        self._screen.say(f"Now: {as_text(request['arguments'])}", style="dim")
-        edited = json_object_from(await self._line("Arguments as JSON (or @file):"), "The arguments")
-        self._screen.fields(edited, title="As edited", style="yellow")
+        hidden = HiddenHeaders(request["arguments"])
+        self._screen.say(f"Now: {as_text(hidden.value)}", style="dim")
+        typed = json_object_from(await self._line("Arguments as JSON (or @file):"), "The arguments")
+        edited = hidden.restored(typed)
+        self._screen.fields(hide_headers(edited), title="As edited", style="yellow")
         if (await self._line("Approve these? [y]es, [n]o:")).lower() not in _YES:
             return await self._verdict(request)
         return await self._decide(request, Verdict.APPROVE, arguments=edited)

@@ -10,6 +10,7 @@ from typing import Any
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Kind, Outcome, Status
 from approvals.management.screen import Refused, as_text, visible
+from approvals.masking import hide_headers
 
 KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
 STATUS_MARKS = {
@@ -43,7 +44,7 @@ def facts(request: Mapping[str, Any]) -> dict[str, Any]:
     if request["details"]:
         known["details"] = request["details"]
     if request["arguments"]:
-        known["arguments"] = request["arguments"]
+        known["arguments"] = hide_headers(request["arguments"])
     return known
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from approvals.masking import hide_headers
 from approvals.web.marks import visible
 
 MOST_VALUES = 400
@@ -18,12 +19,13 @@ MANY_ITEMS = 12
 
 
 def shown(value: Any) -> SafeString:
-    """Any JSON value as HTML."""
-    return _Page().value(value, 0)
+    """Any JSON value as HTML, without headers that carry secrets."""
+    return _Page().value(hide_headers(value), 0)
 
 
 def pretty(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    """JSON to be read, without headers that carry secrets."""
+    return json.dumps(hide_headers(value), ensure_ascii=False, indent=2)
 
 
 class _Page:

@@ -5,7 +5,6 @@ Every address answers a whole page, or, where a page of ours asks for its `detai
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +33,7 @@ from approvals.exceptions import (
 )
 from approvals.forms import DecisionForm, ReasonForm
 from approvals.lifecycle import Status
+from approvals.web import values
 from approvals.web.actors import actor_of_http
 from approvals.web.filters import Filters, number, order
 from approvals.web.pages import page, user_id, wants_detail
@@ -114,8 +114,7 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The arguments alone, as JSON: for those too long to be part of the page."""
     outcome = selectors.outcome_of(selectors.request_for(user_id(request), request_id))
-    text = json.dumps(outcome.arguments, ensure_ascii=False, indent=2)
-    return HttpResponse(text, content_type="application/json; charset=utf-8")
+    return HttpResponse(values.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
 
 
 def _decided(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from approvals.masking import hide_headers
 from orchestration.approval_manager import (
     HumanApprovalManager,
     check_steps,
@@ -124,7 +125,7 @@ async def _carried_out(run: Run, agent: Agent, step: PlanStep, index: int) -> st
 
 def _sent_back(plan: Plan, feedback: str, flaw: str) -> str:
     quoted = "\n".join(f"> {line}" for line in feedback.splitlines())
-    steps = json.dumps(plan.as_json()["steps"], ensure_ascii=False, indent=2)
+    steps = json.dumps(hide_headers(plan.as_json()["steps"]), ensure_ascii=False, indent=2)
     problem = f"Your last answer can't be carried out: {flaw}\n\n" if flaw else ""
     return (
         f"{problem}The plan was sent back:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals.masking import hide_headers
 from approvals.web.marks import visible
 from orchestration import selectors
 from orchestration.exceptions import UnknownRun
@@ -47,6 +48,7 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
 @register.filter
 def brief(given: Mapping[str, Any]) -> str:
     """A run's input in one line, enough to tell it from its neighbours."""
+    given = hide_headers(given)
     words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
     line = " ".join(", ".join(words or given).split())
     return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.masking import MASK, mask
+from approvals.differences import changes
+from approvals.masking import MASK, HiddenHeaders, hide_headers, mask
 from tests.effort import effort
 
 WORDS = st.sampled_from(
@@ -110,3 +111,58 @@ def test_the_place_stays_readable() -> None:
 @given(st.text(max_size=200))
 def test_any_text_can_be_masked(text: str) -> None:
     assert mask(mask(text)) == mask(text)
+
+
+NAMES = st.sampled_from(
+    [
+        "Authorization",
+        "COOKIE",
+        "x-api-key",
+        "X_Auth_Token",
+        "headers",
+        "Headers",
+        "X-Session-Token",
+        "url",
+        "to",
+    ]
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.just(MASK)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@effort(300)
+@given(VALUES)
+def test_what_is_hidden_to_be_edited_comes_back_exactly(value: object) -> None:
+    hidden = HiddenHeaders(value)
+    assert hidden.restored(hidden.value) == value
+
+
+@effort(300)
+@given(
+    st.sampled_from(["Authorization", "proxy-authorization", "Cookie", "X-Api-Key", "set_cookie"]),
+    SECRET,
+    VALUES,
+)
+def test_a_secret_header_is_hidden_at_any_depth(name: str, secret: str, beside: object) -> None:
+    value = {
+        "steps": [{"arguments": {"headers": {"X-Kind": "test", name: f"Bearer {secret}"}, "to": [beside]}}]
+    }
+    shown = hide_headers(value)
+    assert shown["steps"][0]["arguments"]["headers"] == {"X-Kind": "test", name: MASK}
+    assert secret not in str(shown["steps"][0]["arguments"]["headers"])
+
+
+def test_among_headers_more_names_tell() -> None:
+    value = {"headers": {"X-My-Secret": "a", "Idempotency-Key": "b"}, "secretary": "c", "token_limit": 7}
+    assert hide_headers(value) == {**value, "headers": {"X-My-Secret": MASK, "Idempotency-Key": "b"}}
+
+
+def test_that_a_secret_header_was_changed_is_told_without_its_value() -> None:
+    before, after = ({"headers": {"X-My-Secret": text, "X-Kind": text}} for text in "ab")
+    assert [(change.path, change.before, change.after) for change in changes(before, after)] == [
+        ("headers.X-My-Secret", MASK, MASK),
+        ("headers.X-Kind", "a", "b"),
+    ]

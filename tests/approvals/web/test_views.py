@@ -405,6 +405,27 @@ class TestDeciding:
         assert outcome(request).arguments == {"amount": "9.00", "to": "ACME"}
         assert "Approved with these changes" in text(client.get(page(request)))
 
+    def test_a_secret_header_is_shown_nowhere_and_survives_an_edit(self, client: Client, ravi: User) -> None:
+        """What is executed, and hashed, is the real one. On the page it has a mask, which stands for it."""
+        headers = {"Authorization": "Bearer hunter2", "X-Kind": "test"}
+        arguments = {"steps": [{"arguments": {"headers": headers, "url": "https://example.org/"}}]}
+        request = make.approval(assignees=[ravi], editable=True, arguments=arguments)
+        before = client.get(page(request)).content.decode()
+        form = Page(before, "arguments").controls
+        (box,) = (control for control in form if control["name"] == "arguments")
+        edit = {"decision": "approve", "edits": "1", "arguments": box["value"].replace("test", "trial")}
+        review = client.post(page(request), edit)
+        fingerprint = re.search(r'name="reviewed" value="(\w+)"', review.content.decode())
+        assert fingerprint
+        assert client.post(page(request), {**edit, "reviewed": fingerprint[1]}).status_code == 303
+        headers["X-Kind"] = "trial"
+        assert outcome(request).arguments == arguments
+        after = client.get(page(request)).content.decode()
+        raw = client.get(f"{page(request)}arguments.json").content.decode()
+        for html in (before, review.content.decode(), after, raw):
+            assert "hunter2" not in html
+            assert "•••" in html
+
     def test_edits_that_break_their_rule_are_shown_on_their_field(self, client: Client, ravi: User) -> None:
         request = make.approval(assignees=[ravi], editable=AMOUNT, arguments={"amount": "12.00"})
         response = client.post(

@@ -191,6 +191,17 @@ class TestHttp:
         assert json.loads(sent.body) == {"amount": "12 €"}
         assert (sent.headers["X-Kind"], sent.headers["Content-Type"]) == ("test", "application/json")
 
+    async def test_secret_headers_are_sent_and_approved_as_they_are(
+        self, runtime: Runtime, owner: User, server: WebServer
+    ) -> None:
+        """Only people see a mask: what programs get, and what is hashed, is what is sent."""
+        headers = {"Authorization": "Bearer hunter2"}
+        run = await start(runtime, owner, "http", "POST", {"url": server.url, "headers": headers})
+        request = await run.approve()
+        await run.finished()
+        assert request["arguments"]["headers"] == headers
+        assert server.asked[0].headers["Authorization"] == "Bearer hunter2"
+
     async def test_a_rejected_request_is_not_sent(
         self, runtime: Runtime, owner: User, server: WebServer
     ) -> None:
