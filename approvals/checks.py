@@ -48,6 +48,7 @@ def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
         *_log_format(),
         *_metrics_token(),
         *_url(),
+        *_script_name(),
         *_email_timeouts(),
     ]
 
@@ -223,6 +224,22 @@ def _url() -> Iterator[checks.CheckMessage]:
             f"SAYSO_URL {fault}.",
             hint="The address that people use, such as https://sayso.example.com or https://example.com/sayso.",
             id="sayso.E030",
+        )
+
+
+def _script_name() -> Iterator[checks.CheckMessage]:
+    name = settings.FORCE_SCRIPT_NAME
+    if name and not links.is_prefix(name):
+        yield checks.Error(
+            f"FORCE_SCRIPT_NAME can't be {name!r}.",
+            hint="A path such as /sayso, which begins with a slash and does not end with one.",
+            id="sayso.E032",
+        )
+    elif name and links.are_set_up() and links.prefix() != name:
+        yield checks.Warning(
+            f"FORCE_SCRIPT_NAME is {name}, but SAYSO_URL {settings.SAYSO_URL} has another path.",
+            hint="Leave FORCE_SCRIPT_NAME out: it follows from SAYSO_URL.",
+            id="sayso.W033",
         )
 
 

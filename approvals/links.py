@@ -6,12 +6,16 @@ link is made from it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.urls import get_script_prefix, reverse, set_script_prefix
 
 from approvals.conf import approval_settings
+
+# Plain names only: "//host" would lead elsewhere.
+_PREFIX = re.compile(r"(/[\w~-][\w.~-]*)+", re.ASCII)
 
 
 def are_set_up() -> bool:
@@ -27,6 +31,11 @@ def link_to(name: str, **arguments: Any) -> str:
     return f"{base}{path_to(name, **arguments)}"
 
 
+def address_of(path: str) -> str:
+    """The whole address of a path here, such as "/runs/"; the path alone, if links are not set up."""
+    return f"{approval_settings().url}{path}"
+
+
 def path_to(name: str, **arguments: Any) -> str:
     """The page's path below SAYSO_URL: without the prefix of whatever request is being answered."""
     prefix = get_script_prefix()
@@ -35,6 +44,16 @@ def path_to(name: str, **arguments: Any) -> str:
         return reverse(name, kwargs=arguments)
     finally:
         set_script_prefix(prefix)
+
+
+def prefix() -> str:
+    """The path prefix in SAYSO_URL, such as "/sayso"; "" where there is none."""
+    return urlsplit(approval_settings().url).path
+
+
+def is_prefix(path: str) -> bool:
+    """Whether an installation can be served below this path: "/sayso", "/tools/sayso"."""
+    return _PREFIX.fullmatch(path) is not None
 
 
 def fault_of(url: str) -> str | None:
@@ -48,10 +67,12 @@ def fault_of(url: str) -> str | None:
 
 
 def _faults(parts: SplitResult, *, port_fits: bool) -> list[tuple[str, bool]]:
+    path = parts.path.rstrip("/")
     return [
         ("must begin with https:// or http://", parts.scheme not in {"https", "http"}),
         ("must name a host", not parts.hostname or not port_fits),
         ("must not contain a user's name or password", "@" in parts.netloc),
         ("must end with the path prefix, if any: no query, no fragment", bool(parts.query or parts.fragment)),
-        ("is the address of the pages: leave /api/v1 out", parts.path.rstrip("/").endswith("/api/v1")),
+        ("is the address of the pages: leave /api/v1 out", path.endswith("/api/v1")),
+        ("must have a path prefix of plain names", path != "" and not is_prefix(path)),
     ]

@@ -3,36 +3,58 @@
 Anybody can write `X-Forwarded-Proto`. So it counts only from the very machine that connects here, and only if
 that is a trusted proxy; `approvals.web.actors` reads `X-Forwarded-For` by the same rule. A header with
 several values was added to on its way: the last one is the proxy's own.
+
+The path prefix below which a proxy serves this installation is FORCE_SCRIPT_NAME, or else what a trusted
+proxy says by `X-Forwarded-Prefix`, or else what the server was started with (`root_path`). The proxy may pass
+the whole path on or take the prefix off: from here on the path is whole, as ASGI wants it.
 """
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.urls import set_script_prefix
+
+from approvals import links
 from approvals.web.actors import is_proxy
 from config.origins import Application, Receive, Scope, Send
 
-PROTOCOL = b"x-forwarded-proto"
+PROTOCOL, PREFIX = b"x-forwarded-proto", b"x-forwarded-prefix"
 _SECURE = {"http": "https", "websocket": "wss"}
 _PLAIN = {"http": "http", "websocket": "ws"}
 
 
 class Forwarded:
-    """ASGI middleware: the scope says how the client came to the proxy, where that is known."""
+    """ASGI middleware: scope and script prefix say how the client came to the proxy, where that is known."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in _SECURE and is_proxy((scope.get("client") or ("", 0))[0]):
-            scope = {**scope, **_told(scope)}
+        if scope["type"] in _SECURE:
+            trusted = is_proxy((scope.get("client") or ("", 0))[0])
+            prefix = _prefix(scope, trusted=trusted)
+            scheme = _scheme(scope) if trusted else {}
+            scope = {**scope, **scheme, "root_path": prefix, "path": _whole(scope["path"], prefix)}
+            set_script_prefix(prefix)
         await self._application(scope, receive, send)
 
 
-def _told(scope: Scope) -> dict[str, str]:
-    protocol = _last(scope, PROTOCOL).lower()
-    if protocol not in {"http", "https"}:
-        return {}
-    schemes = _SECURE if protocol == "https" else _PLAIN
-    return {"scheme": schemes[scope["type"]]}
+def _scheme(scope: Scope) -> dict[str, str]:
+    """Nothing where the proxy says nothing of it; daphne tells no scheme of sockets."""
+    schemes = {"https": _SECURE, "http": _PLAIN}.get(_last(scope, PROTOCOL).lower())
+    return {"scheme": schemes[scope["type"]]} if schemes else {}
+
+
+def _prefix(scope: Scope, *, trusted: bool) -> str:
+    """Without a slash at its end; "" where there is none."""
+    forced: str | None = settings.FORCE_SCRIPT_NAME
+    said = _last(scope, PREFIX) if trusted else ""
+    prefix = (forced or said or scope.get("root_path", "")).rstrip("/")
+    return prefix if links.is_prefix(prefix) else ""
+
+
+def _whole(path: str, prefix: str) -> str:
+    return path if path == prefix or path.startswith(f"{prefix}/") else f"{prefix}{path}"
 
 
 def _last(scope: Scope, name: bytes) -> str:

@@ -4,12 +4,14 @@ Nothing is needed to start: without any variable everything lives under `var/` b
 """
 
 import os
+import re
 import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import django
 import environ
@@ -43,11 +45,22 @@ def _secret_key() -> str:
     return path.read_text().strip()
 
 
+def _path_of(address: str) -> str | None:
+    """Its path, without a slash at its end; None for none. That an address can't be one, the checks say."""
+    with suppress(ValueError):
+        return urlsplit(address).path.rstrip("/") or None
+    return None
+
+
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
 # Former keys: what they signed still holds, and callbacks are signed with each.
 SECRET_KEY_FALLBACKS = _listed("SAYSO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = _listed("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+# The address that people have for this installation, path prefix included: links in emails begin with it.
+SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
+# The path prefix below which a proxy serves this, as in https://example.com/sayso.
+FORCE_SCRIPT_NAME = _path_of(env.str("FORCE_SCRIPT_NAME", default=SAYSO_URL))
 CSRF_TRUSTED_ORIGINS = _listed("SAYSO_TRUSTED_ORIGINS", default=[])
 SAYSO_TRUSTED_PROXIES = _listed("SAYSO_TRUSTED_PROXIES", default=[])
 # Uvicorn's own variable: whose claims it takes for the peer's address, before anything here sees the request.
@@ -169,12 +182,13 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
+WHITENOISE_STATIC_PREFIX = "/static/"
 # Static files are served from the apps as they are: nothing to collect, nothing to build.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.assets.StaticFiles"},
 }
 
 _email = env.email_url("EMAIL_URL", default="consolemail://")
@@ -197,6 +211,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
 SECURE_HSTS_PRELOAD = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
+# Below a prefix, what else is served by this host has cookies of the same names.
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -216,8 +232,6 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 # Sayso's own settings; approvals.conf and orchestration.conf read them, typed.
-# The address that people have for this installation, path prefix included: links in emails begin with it.
-SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
 SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
 # Where a deadline may approve: "single", where one approval is enough; "any", also where several approvals or
 # four eyes are asked for, which nobody has given then.
@@ -272,7 +286,8 @@ SAYSO_EMAIL_RECIPIENTS = _listed("SAYSO_EMAIL_RECIPIENTS", default=[])
 # Who shows it may read /metrics from anywhere; without one, programs on this computer may.
 SAYSO_METRICS_TOKEN = env.str("SAYSO_METRICS_TOKEN", default="")
 # Probes come by plain HTTP, straight from the machine or the cluster.
-SECURE_REDIRECT_EXEMPT = ["^healthz/", "^metrics$"]
+_below = re.escape(f"{FORCE_SCRIPT_NAME or ''}/".lstrip("/"))
+SECURE_REDIRECT_EXEMPT = [f"^{_below}healthz/", f"^{_below}metrics$"]
 # "text", "json", or "auto": text, and coloured where a terminal shows it.
 SAYSO_LOG_FORMAT = env.str("SAYSO_LOG_FORMAT", default="auto")
 _in_colours = SAYSO_LOG_FORMAT == "auto" and sys.stderr.isatty() and not env.str("NO_COLOR", default="")

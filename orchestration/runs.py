@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
-from approvals import gate, questions
+from approvals import gate, links, questions
 from approvals.database import in_database
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def url(self) -> str:
-        return f"/runs/{self.id}/"
+        return links.address_of(f"/runs/{self.id}/")
 
     # People
 

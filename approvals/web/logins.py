@@ -103,6 +103,7 @@ def _remember(response: Any, name: str) -> None:
         _fingerprint(name),
         salt=COOKIE,
         max_age=LASTING,
+        path=settings.SESSION_COOKIE_PATH,
         httponly=True,
         secure=settings.SESSION_COOKIE_SECURE,
         samesite="Lax",

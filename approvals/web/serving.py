@@ -32,6 +32,10 @@ class Server(Daphne):  # type: ignore[misc]  # daphne has no types
         self._patience = patience
         self._gates: dict[Any, _Gate] = {}
 
+    def create_application(self, protocol: Any, scope: Any) -> Any:
+        """With the root path that it was started with: daphne takes it from a header of the client's."""
+        return super().create_application(protocol, {**scope, "root_path": self.root_path})
+
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         await super().handle_reply(protocol, message)
         if message["type"] == "websocket.accept":

@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import get_script_prefix
 
 from approvals.exceptions import ApprovalError, Busy, Unavailable
 from approvals.web import limits
@@ -56,7 +57,7 @@ class Throttled:
         if scope["type"] == "websocket":
             await self._connection(scope, receive, send)
         elif error := too_fast(scope):
-            await respond(refusal_for(scope["path"], error, self._api), send)
+            await respond(refusal_for(_path(scope), error, self._api), send)
         else:
             await self._application(scope, receive, send)
 
@@ -94,11 +95,11 @@ class FewAtOnce:
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in self._spared:
+        if _path(scope) in self._spared:
             await self._application(scope, receive, send)
         elif self._here >= self._most:
             error = Busy("More requests wait here than may. Nothing was recorded; try again in a moment.")
-            await respond(refusal_for(scope["path"], error, self._api), send)
+            await respond(refusal_for(_path(scope), error, self._api), send)
         else:
             self._here += 1
             try:
@@ -138,7 +139,7 @@ def refusal_page(error: ApprovalError) -> HttpResponse:
     """A page that needs nothing but itself: no session, no database."""
     template = next(name for kind, name in _PAGES if isinstance(error, kind))
     response = HttpResponse(
-        _page(template).replace(_DETAIL, error.detail),
+        _page(template, get_script_prefix()).replace(_DETAIL, error.detail),
         status=HTTPStatus.TOO_MANY_REQUESTS
         if isinstance(error, RateLimited)
         else HTTPStatus.SERVICE_UNAVAILABLE,
@@ -170,13 +171,19 @@ _PAGES: tuple[tuple[type[ApprovalError], str], ...] = (
     (ApprovalError, "503.html"),
 )
 
-# Stands in the templates where the detail belongs; they are rendered once.
+# Stands in the templates where the detail belongs; they are rendered once for a path prefix.
 _DETAIL = "{detail}"
 
 
-@cache
-def _page(template: str) -> str:
+@lru_cache(maxsize=16)
+def _page(template: str, prefix: str) -> str:
     return render_to_string(template, {"detail": _DETAIL})
+
+
+def _path(scope: Scope) -> str:
+    """As this installation's own addresses have it, without the prefix that a proxy serves it below."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _again(what: str, seconds: int) -> str:

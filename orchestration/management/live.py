@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from approvals import selectors
+from approvals import links, selectors
 from approvals.database import in_database
 from approvals.exceptions import ApprovalError
 from approvals.lifecycle import Kind, Outcome, Status
@@ -132,7 +132,7 @@ class Live:
         approval = request["kind"] == Kind.APPROVAL
         verb = f"decide {request['id']} approve|reject" if approval else f"answer {request['id']} TEXT"
         rule = {name: request[name] for name in ("choices", "schema") if request[name] is not None}
-        elsewhere = {"page": f"/requests/{request['id']}/", "command": f"manage.py {verb}"}
+        elsewhere = {"page": links.address_of(f"/requests/{request['id']}/"), "command": f"manage.py {verb}"}
         self._screen.fields(
             facts(request) | rule | elsewhere, title=f"waits: {request['title']}", style="cyan"
         )

@@ -40,6 +40,10 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
         ("SAYSO_URL", "https://ada:secret@sayso.example.com", "sayso.E030"),
         ("SAYSO_URL", "https://sayso.example.com/?a=b", "sayso.E030"),
         ("SAYSO_URL", "https://sayso.example.com/api/v1/", "sayso.E030"),
+        ("SAYSO_URL", "https://sayso.example.com/a//b", "sayso.E030"),
+        ("FORCE_SCRIPT_NAME", "sayso", "sayso.E032"),
+        ("FORCE_SCRIPT_NAME", "/sayso/", "sayso.E032"),
+        ("FORCE_SCRIPT_NAME", "//example.com", "sayso.E032"),
         ("EMAIL_TIMEOUT", None, "sayso.E031"),
         ("EMAIL_TIMEOUT", 0.0, "sayso.E031"),
         ("SAYSO_REQUESTS_PER_USER", -1, "sayso.E009"),
@@ -74,6 +78,13 @@ def test_mailers_without_a_timeout_are_named(settings: Settings) -> None:
     assert checks.check_values() == []
     settings.MAILERS = {"default": smtp | {"OPTIONS": {"host": "mail.example.org"}}}
     assert ids(checks.check_values()) == ["sayso.E031"]
+
+
+def test_two_path_prefixes_are_named(settings: Settings) -> None:
+    settings.SAYSO_URL, settings.FORCE_SCRIPT_NAME = "https://example.com/sayso/", "/sayso"
+    assert checks.check_values() == []
+    settings.FORCE_SCRIPT_NAME = "/approvals"
+    assert ids(checks.check_values()) == ["sayso.W033"]
 
 
 def test_what_believes_strangers_is_named(settings: Settings) -> None:

@@ -24,6 +24,7 @@ ANEW = (
         "another project's server, as docs/deployment.md starts it",
     ),
     ("config/test_asgi.py", "test_every_server_executes_what_is_queued", "servers that start themselves"),
+    ("config/test_proxies.py", "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address", "likewise"),
     (
         "faults/storm/installation.py",
         "_run_once",

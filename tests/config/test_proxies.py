@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pytest_django import Settings
 
+from config.asgi import application
 from config.proxies import Forwarded
 from tests.config.test_deployment import block
 from tests.patience import patience
@@ -71,6 +72,52 @@ class TestScheme:
     async def test_nobody_else_is_believed(self, peer: str | None) -> None:
         assert await scheme(peer, "https") == "http"
         assert await scheme(peer, "https", kind="websocket") == "ws"
+
+
+class TestPrefix:
+    """As FORCE_SCRIPT_NAME, a trusted proxy or the server says; paths may have it or not."""
+
+    @pytest.mark.parametrize("path", ["/tools/desk/runs/", "/runs/"])
+    @pytest.mark.parametrize("kind", ["http", "websocket"])
+    async def test_the_path_is_whole_however_it_is_told(
+        self, settings: Settings, path: str, kind: str
+    ) -> None:
+        said = (b"x-forwarded-prefix", b"/tools/desk/")
+        by_header = await seen(PROXY, said, path=path, type=kind)
+        by_server = await seen(STRANGER, path=path, root_path="/tools/desk", type=kind)
+        settings.FORCE_SCRIPT_NAME = "/tools/desk"
+        by_setting = await seen(STRANGER, path=path, root_path="/else", type=kind)
+        for found in (by_header, by_server, by_setting):
+            assert (found["root_path"], found["path"]) == ("/tools/desk", "/tools/desk/runs/")
+
+    async def test_what_only_begins_like_the_prefix_is_not_below_it(self, settings: Settings) -> None:
+        settings.FORCE_SCRIPT_NAME = "/run"
+        assert (await seen(STRANGER))["path"] == "/run/runs/"
+        assert (await seen(STRANGER, path="/run"))["path"] == "/run"
+
+    @pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", None])
+    async def test_no_stranger_chooses_one(self, peer: str | None) -> None:
+        found = await seen(peer, (b"x-forwarded-prefix", b"/tools"))
+        assert (found["root_path"], found["path"]) == ("", "/runs/")
+
+    @pytest.mark.parametrize(
+        "prefix", [b"//example.org", b"tools", b"/a b", b"/..", b"/\xe4", b"/a//b", b"/?a"]
+    )
+    async def test_what_is_no_prefix_is_none(self, prefix: bytes) -> None:
+        assert (await seen(PROXY, (b"x-forwarded-prefix", prefix)))["root_path"] == ""
+
+    @pytest.mark.one_stack
+    async def test_refusals_outside_of_django_know_it(self, settings: Settings, stack: object) -> None:
+        """Which of them are problems for programs, and where their pages lead."""
+        settings.SAYSO_ADDRESS_RATE_LIMIT = 0.1
+        settings.FORCE_SCRIPT_NAME = "/tools/desk"
+        asked = httpx.ASGITransport(application, client=(STRANGER, 4711))
+        async with httpx.AsyncClient(transport=asked, base_url="http://localhost") as client:
+            await client.get("/tools/desk/accounts/login/")
+            page = await client.get("/tools/desk/runs/")
+            problem = await client.get("/tools/desk/api/v1/requests")
+        assert (page.status_code, 'href="/tools/desk/"' in page.text) == (429, True)
+        assert (problem.status_code, problem.json()["code"]) == (429, "rate_limited")
 
 
 @pytest.mark.processes

@@ -45,6 +45,41 @@ def test_no_page_behind_tls_leads_to_itself(tmp_path: Path, proxies: str, locati
     assert led == locations
 
 
+BELOW = """
+import asyncio, httpx
+from django.conf import settings
+from approvals import links
+from config.asgi import application
+
+async def ask():
+    asked = httpx.ASGITransport(application, client=("192.0.2.7", 4711))
+    async with httpx.AsyncClient(transport=asked, base_url="http://example.com") as client:
+        for path in ("/healthz/live", "/tools/desk/healthz/live", "/accounts/password/"):
+            answer = await client.get(path)
+            print(answer.status_code, answer.headers.get("Location"))
+
+print(settings.SESSION_COOKIE_PATH, settings.CSRF_COOKIE_PATH, links.address_of("/runs/"))
+asyncio.run(ask())
+"""
+
+
+def test_the_path_prefix_follows_from_the_installations_address(tmp_path: Path) -> None:
+    """Cookies are kept from what else its host serves; probes come straight, with or without the prefix."""
+    environment = bare_environment() | {
+        "SAYSO_VAR": str(tmp_path),
+        "SAYSO_URL": "https://example.com/tools/desk/",
+        "SAYSO_ALLOWED_HOSTS": "example.com",
+        "SAYSO_TRUSTED_ORIGINS": "https://example.com",
+        "SAYSO_TRUSTED_PROXIES": "10.0.0.1",
+    }
+    assert printed(BELOW, environment).splitlines()[-4:] == [
+        "/tools/desk /tools/desk https://example.com/tools/desk/runs/",
+        "200 None",
+        "200 None",
+        "301 https://example.com/tools/desk/accounts/password/",
+    ]
+
+
 def test_lists_may_have_spaces_around_their_commas(tmp_path: Path) -> None:
     """A former key with a space before it would be another key, and nobody would notice."""
     variables = ("SAYSO_SECRET_KEY_FALLBACKS", "SAYSO_CALLBACK_HOSTS")

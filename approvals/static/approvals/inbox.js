@@ -5,7 +5,7 @@ import { serverSays, tellLocalTimes } from "./clock.js";
 import { UNASKED, fragment, leftForLogin, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
-const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000, SEEN = 3000;
+const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000, SEEN = 3000, { root } = document.body.dataset;
 export const list = document.querySelector(".list");
 export const rows = document.querySelector("#rows");
 const detail = document.querySelector("#detail");
@@ -40,14 +40,14 @@ function move(by) {
 }
 
 // Where there is room, the first request that waits is open from the start. Nobody asked: the focus stays, and
-// it counts as seen once it has stood here for a while.
+// it counts as seen after a while.
 let unasked = null, standing;
 
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article")) {
     unasked = idOf(first.parentElement);
-    // What goes wrong is told where every answer of the server is heard.
+    // What goes wrong is told elsewhere.
     window.htmx.ajax("GET", first.getAttribute("href"), { target: detail, headers: UNASKED }).catch(() => {});
   }
 }
@@ -59,7 +59,7 @@ function stand() {
 
 function seen() {
   const token = detail.querySelector("[name=csrfmiddlewaretoken]") ?? document.querySelector("[name=csrfmiddlewaretoken]");
-  refreshDetail(`/requests/${unasked}/viewed/`, { method: "POST", headers: { "X-CSRFToken": token.value } });
+  refreshDetail(`${root}requests/${unasked}/viewed/`, { method: "POST", headers: { "X-CSRFToken": token.value } });
   unasked = null;
 }
 
@@ -112,7 +112,7 @@ export async function ask(ids = []) {
   query.set("shown", rows.children.length);
   if (selected()) query.set("open", selected());
   for (const id of ids) query.append("id", id);
-  const fresh = await fragment(`/rows/?${query}`);
+  const fresh = await fragment(`${root}rows/?${query}`);
   if (!fresh) return null;
   mergeParts(fresh, list);
   return [...fresh.querySelector("#rows").children];
@@ -167,7 +167,7 @@ function keepingPlace(change) {
 
 async function refreshDetail(address, how) {
   const id = selected();
-  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `/requests/${id}/`, how);
+  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `${root}requests/${id}/`, how);
   if (!fresh || selected() !== id) return;
   mergeParts(fresh, detail);
   tellLocalTimes(detail);
@@ -188,9 +188,10 @@ export function settle() {
 // By the server's counts: the list may show a part.
 function nameThePage() {
   const [mine, seen] = ["mine", "seen"].map((name) => list.querySelector(`.${name}`).textContent);
-  filters.elements.show.options[0].text = `All I may see (${seen})`;
-  filters.elements.show.options[1].text = `For me (${mine})`;
-  const name = (location.pathname !== "/" && detail.querySelector("h1")?.textContent) || "Inbox";
+  const [all, own] = filters.elements.show.options;
+  all.text = `All I may see (${seen})`;
+  own.text = `For me (${mine})`;
+  const name = (location.pathname !== root && detail.querySelector("h1")?.textContent) || "Inbox";
   document.title = `${mine === "0" ? "" : `(${mine}) `}${name} · Sayso`;
 }
 
@@ -220,4 +221,4 @@ const selected = () => detail.querySelector("article")?.dataset.id;
 markSelected();
 bringNotes();
 openFirst();
-keepConnected("/ws/inbox/", heard);
+keepConnected(`${root}ws/inbox/`, heard);

@@ -57,4 +57,4 @@ function next(agent) {
 
 const blank = () => document.querySelector("#message").content.firstElementChild.cloneNode(true);
 
-keepConnected(`/ws/runs/${page.dataset.run}/`, heard);
+keepConnected(`${document.body.dataset.root}ws/runs/${page.dataset.run}/`, heard);

@@ -16,6 +16,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
+from approvals import links
 from approvals.database import in_database
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
 from approvals.management.json_option import json_object_from
@@ -117,7 +118,7 @@ def _leave_to_a_server(
     name: str, given: dict[str, Any], owner: User, result: Screen, progress: Screen
 ) -> None:
     run_id = OrchestrationManager().start(name, given, owner)
-    progress.say(f"Queued for a server; see /runs/{run_id}/", style="dim")
+    progress.say(f"Queued for a server; see {links.address_of(f'/runs/{run_id}/')}", style="dim")
     result.text(str(run_id))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from approvals import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
@@ -52,7 +53,7 @@ class Command(BaseCommand):
             if not yes and sys.stdin.isatty():
                 _confirm(screen)
             manager.resume(actor, run.pk)
-        screen.say(f"Queued for a server or worker; see /runs/{run.pk}/")
+        screen.say(f"Queued for a server or worker; see {links.address_of(f'/runs/{run.pk}/')}")
 
 
 def _confirm(screen: Screen) -> None:
