@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
 from approvals.web.limits import RateLimited
+from approvals.web.shares import metered
 from approvals.web.throttling import refusal_page, spend
 
 P = ParamSpec("P")
@@ -29,7 +30,8 @@ def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
         def answered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:
                 spend(request, user_id(request))
-                return view(request, *args, **kwargs)
+                with metered(request):
+                    return view(request, *args, **kwargs)
             except RateLimited as error:
                 return refusal_page(error)
             except unknown as error:

@@ -9,6 +9,7 @@ what waits. Until then nothing is read from that client either: even a ping has 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from daphne.server import Server as Daphne
@@ -17,6 +18,8 @@ from approvals.web.protocol import FRAME_LIMIT
 
 # Seconds in which a client must have taken what was sent, 64 KiB and a frame at most.
 PATIENCE = 60.0
+# Seconds after which a thread that computes lets others go on: each query of theirs waits for that.
+SWITCHING = 0.001
 
 
 class TooSlow(ConnectionError):
@@ -35,6 +38,10 @@ class Server(Daphne):  # type: ignore[misc]  # daphne has no types
     def create_application(self, protocol: Any, scope: Any) -> Any:
         """With the root path that it was started with: daphne takes it from a header of the client's."""
         return super().create_application(protocol, {**scope, "root_path": self.root_path})
+
+    def run(self) -> None:
+        sys.setswitchinterval(SWITCHING)
+        super().run()
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         await super().handle_reply(protocol, message)

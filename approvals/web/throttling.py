@@ -29,6 +29,7 @@ from approvals.web.holding import AGAIN
 from approvals.web.limits import RateLimited
 from approvals.web.outbox import TOO_MUCH
 from approvals.web.protocol import encode, refusal
+from approvals.web.shares import visitor
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,10 @@ class Throttled:
         elif error := too_fast(scope):
             await respond(refusal_for(_path(scope), error, self._api), send)
         else:
-            await self._application(scope, receive, send)
+            try:
+                await self._application(scope, receive, send)
+            except RateLimited as error:  # of an account whose requests wait in line
+                await respond(refusal_for(scope["path"], error, self._api), send)
 
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         if error := too_fast(scope):
@@ -117,6 +121,7 @@ class FewAtOnce:
 
 def spend(request: HttpRequest, user_id: int) -> None:
     """Count a request of this user. RateLimited if it is one too many."""
+    visitor(request, user_id)
     if AGAIN not in getattr(request, "scope", {}) and (seconds := limits.of_users().take(user_id)):
         raise RateLimited(_again("You ask too much at once", seconds), retry_after=seconds)
 

@@ -201,12 +201,12 @@ def _invite(count: int) -> tuple[list[int], int, list[str]]:
     everyone = Group.objects.create(name="everyone")
     members = User.groups.through
     members.objects.bulk_create([members(user_id=person.pk, group_id=everyone.pk) for person in people])
-    sessions = [_session(person) for person in people]
+    sessions = [session_of(person) for person in people]
     Session.objects.bulk_create(sessions)
     return [person.pk for person in people], everyone.pk, [session.session_key for session in sessions]
 
 
-def _session(person: User) -> Session:
+def session_of(person: User) -> Session:
     """As after a login."""
     data = {
         SESSION_KEY: str(person.pk),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from orchestration.benchmark.installation import Stack
@@ -41,13 +42,20 @@ class Stage:
     async def __aexit__(self, *raised: Any) -> None:
         await self._ending.aclose()
 
-    async def part(self, role: type[R], *, opposite: Part[Any] | None = None) -> Part[R]:
+    async def part(
+        self,
+        role: type[R],
+        *,
+        opposite: Part[Any] | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> Part[R]:
         """Have the role played in a new process.
 
         `opposite`: who plays on the other side. Where the stack carries one process only, both are in that.
+        `settings`: variables of a new process's environment that are not the installation's.
         """
         shared = opposite is not None and not self.stack.two_processes
-        player = opposite.player if opposite and shared else await self._new_player()
+        player = opposite.player if opposite and shared else await self._new_player(settings)
         part = Part(player, role)
         await part.begin()
         return part
@@ -70,7 +78,7 @@ class Stage:
         self._done += steps
         self._progress(self._done, self._expected)
 
-    async def _new_player(self) -> Player:
-        player = await Player.start(self._environment, loop=self._loop)
+    async def _new_player(self, settings: Mapping[str, str]) -> Player:
+        player = await Player.start({**self._environment, **settings}, loop=self._loop)
         self._ending.push_async_callback(player.end)
         return player

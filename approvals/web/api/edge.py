@@ -28,6 +28,7 @@ from approvals.web.api.bodies import StrictJson, read_body
 from approvals.web.api.documentation import Documentation, completed
 from approvals.web.api.problems import InvalidFields, Unauthenticated, problem, refused
 from approvals.web.api.validation import errors_of
+from approvals.web.shares import metered
 
 logger = logging.getLogger(__name__)
 
@@ -118,14 +119,15 @@ def _answered(view: View) -> View:
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            if request.method not in SAFE_METHODS:
-                read_body(request)
-            response = view(request, *args, **kwargs)
-        except ApprovalError as error:
-            response = refused(error)
-        except Http404:
-            response = problem("not_found", "There is nothing at this address.")
+        with metered(request):
+            try:
+                if request.method not in SAFE_METHODS:
+                    read_body(request)
+                response = view(request, *args, **kwargs)
+            except ApprovalError as error:
+                response = refused(error)
+            except Http404:
+                response = problem("not_found", "There is nothing at this address.")
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response = _with_allow(response)
         response.headers.setdefault("Cache-Control", "no-store")

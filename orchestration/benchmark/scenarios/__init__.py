@@ -37,7 +37,7 @@ from orchestration.benchmark.report import Report
 from orchestration.benchmark.stage import Stage
 
 # In the order in which they run.
-_MODULES = ("waiting", "latency", "decisions", "deadlines", "restart", "users", "growth", "reports")
+_MODULES = ("waiting", "latency", "decisions", "deadlines", "restart", "users", "growth", "reports", "abuse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

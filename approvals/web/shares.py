@@ -1,0 +1,164 @@
+"""Who uses much of a server's time gives way to the others.
+
+Each account may use a third of one processor's time in each server process, and for a moment all of it. Who
+has used more goes one at a time, and rests after each request for twice as long as that took: nothing is
+refused, and others are served. Time is a thread's processor time, so a busy machine or a slow database is
+nobody's fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.cookie import parse_cookie
+
+from approvals.conf import approval_settings
+from approvals.web.holding import AGAIN
+from approvals.web.limits import REMEMBERED, RateLimited
+
+# Processor seconds a second, and how many may be used beforehand by who was quiet.
+SHARE, BURST = 1 / 3, 1.0
+# Seconds of rest for each that was used.
+REST = 2.0
+# Requests of one account that are worked on together, and that wait for their turn.
+TOGETHER, IN_LINE = 8, 100
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+_VISIT = "sayso.visit"
+
+
+class Visit:
+    """One request: whose it turned out to be, and the processor time that it took."""
+
+    __slots__ = ("seconds", "user_id")
+
+    def __init__(self) -> None:
+        self.user_id: int | None = None
+        self.seconds = 0.0
+
+
+def visitor(request: HttpRequest, user_id: int) -> None:
+    """The request is this user's."""
+    if visit := getattr(request, "scope", {}).get(_VISIT):
+        visit.user_id = user_id
+
+
+@contextmanager
+def metered(request: HttpRequest) -> Iterator[None]:
+    """What this thread does meanwhile is done for the request."""
+    started = time.thread_time()
+    try:
+        yield
+    finally:
+        if visit := getattr(request, "scope", {}).get(_VISIT):
+            visit.seconds += time.thread_time() - started
+
+
+class Share:
+    """What one account uses. Of one event loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left = BURST
+        self._seen = clock()
+        self._rested = 0.0
+        self._together = asyncio.Semaphore(TOGETHER)
+        self._alone = asyncio.Lock()
+        self._here = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """While it is one's turn. RateLimited where too many of the account's wait for theirs."""
+        if self._here >= TOGETHER + IN_LINE:
+            raise RateLimited("Too many of your requests wait here; try again in a moment.")
+        self._here += 1
+        try:
+            async with AsyncExitStack() as turns:
+                await turns.enter_async_context(self._together)
+                if self._is_used_up():
+                    await turns.enter_async_context(self._alone)
+                    await asyncio.sleep(max(0.0, self._rested - self._clock()))
+                yield
+        finally:
+            self._here -= 1
+
+    def charge(self, seconds: float) -> None:
+        self._left = max(self._left - seconds, -BURST)
+        self._rested = self._clock() + REST * seconds
+
+    def _is_used_up(self) -> bool:
+        now = self._clock()
+        self._left = min(BURST, self._left + (now - self._seen) * SHARE)
+        self._seen = now
+        return self._left <= 0
+
+
+class Shared:
+    """ASGI middleware: has whoever shows a session or a token take turns with the others.
+
+    Raises RateLimited before it asks anybody. Where SAYSO_RATE_LIMIT is nought there are no shares.
+    """
+
+    def __init__(self, application: Application, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._application = application
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shares: OrderedDict[Hashable, Share] = OrderedDict()
+        self._owners: OrderedDict[bytes, int] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        shown = _shown(scope) if approval_settings().rate_limit and AGAIN not in scope else None
+        if shown is None:
+            await self._application(scope, receive, send)
+            return
+        visit = Visit()
+        async with self._share(shown).turn():
+            try:
+                await self._application({**scope, _VISIT: visit}, receive, send)
+            finally:
+                self._learn(shown, visit)
+                self._share(shown).charge(visit.seconds)
+
+    def _share(self, shown: bytes) -> Share:
+        caller = self._owners.get(shown, shown)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._shares.clear()
+        if caller not in self._shares:
+            self._shares[caller] = Share(self._clock)
+            _bound(self._shares)
+        self._shares.move_to_end(caller)
+        return self._shares[caller]
+
+    def _learn(self, shown: bytes, visit: Visit) -> None:
+        """All sessions and tokens of an account share; whose one is, its first request tells."""
+        if visit.user_id is not None:
+            self._owners[shown] = visit.user_id
+            _bound(self._owners)
+
+
+def _bound(remembered: OrderedDict[Any, Any]) -> None:
+    if len(remembered) > REMEMBERED:
+        remembered.popitem(last=False)
+
+
+def _shown(scope: Scope) -> bytes | None:
+    """A digest of the token or the session that a request shows."""
+    cookies = ""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return hashlib.sha256(value).digest()
+        if name == b"cookie":
+            cookies = value.decode("latin-1")
+    session = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME) if cookies else None
+    return hashlib.sha256(session.encode("latin-1", "replace")).digest() if session else None
