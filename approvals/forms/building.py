@@ -171,7 +171,7 @@ class Builder:
     def _rows(self, rule: Rule, item: Rule, place: Place, start: list[Any]) -> Rows:
         fewest, most = (_count(rule.schema.get(end)) for end in ("minItems", "maxItems"))
         # An empty text or number is no entry, so that one more to fill in does no harm.
-        wanted = min(fewest or 0, 20) if place.required else 0
+        wanted = min(fewest or 0, 20) if place.required and place.start is not None else 0
         suggested = max(wanted, 1 if item.type in SCALARS else 0)
         first = [str(number) for number in range(len(start) or suggested)]
         label = item.title or place.label

@@ -21,7 +21,7 @@ from approvals import deciding, exports, seals, tokens
 from approvals.admin.exporting import ExportForm, streamed
 from approvals.database import database_now, in_database
 from approvals.models import AuditEntry, HumanRequest, Seal
-from orchestration.models import Run
+from orchestration.models import DecidersOverride, Run
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -226,7 +226,7 @@ RECORDS = [
     model
     for label in ("approvals", "orchestration")
     for model in apps.get_app_config(label).get_models()
-    if admin.site.is_registered(model)
+    if admin.site.is_registered(model) and model is not DecidersOverride
 ] + [model for model in admin.site._registry if model._meta.proxy and model._meta.app_label == "approvals"]
 
 
