@@ -175,6 +175,14 @@ class RunAdmin(ListAdmin):
         return format_html('<span class="state is-{}">{}</span>', run.status, run.get_status_display())
 
 
+class FourEyes(forms.NullBooleanSelect):
+    """Yes, no, or as the orchestration says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choices = [("unknown", "As the orchestration says"), ("true", "Yes"), ("false", "No")]
+
+
 class NamesOnLines(forms.CharField):
     """Names of users and groups, one a line."""
 
@@ -191,7 +199,7 @@ class NamesOnLines(forms.CharField):
 
 
 class OverrideForm(OverrideModelForm):
-    """Of what an orchestration asks from now on."""
+    """Who decides what an orchestration asks from now on."""
 
     deciders = NamesOnLines(
         required=False, help_text="Groups and users by name, one a line. Empty: as the orchestration says."
@@ -203,6 +211,8 @@ class OverrideForm(OverrideModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "four_eyes" in self.fields:  # else it is only read
+            self.fields["four_eyes"].widget = FourEyes()
         if "orchestration" in self.fields:
             taken = self.instance.orchestration
             names = sorted({*orchestrations(), *([taken] if taken else [])})

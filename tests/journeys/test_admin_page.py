@@ -98,6 +98,24 @@ async def test_one_is_decided_from_its_page_which_then_says_who_from_where(
     await expect(page.get_by_role("link", name="Approve…")).to_have_count(0)
 
 
+async def test_an_administrator_sets_who_decides_for_an_orchestration(
+    sign_in: SignIn, server: Server, boss: User
+) -> None:
+    await in_database(make.group, "finance")
+    page = await sign_in(boss)
+    await page.goto(f"{server.url}/admin/orchestration/decidersoverride/add/")
+    await page.get_by_label("Orchestration").select_option("plan")
+    await page.get_by_label("Deciders").fill("finanze")
+    await page.get_by_label("Four eyes").select_option(label="Yes")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_text("'finanze' is no active user and no group.")).to_be_visible()
+    await page.get_by_label("Deciders").fill("finance")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    row = page.get_by_role("row", name="plan")
+    await expect(row).to_contain_text("finance")
+    await expect(row).to_contain_text("boss")
+
+
 async def test_a_question_is_answered_by_choice(sign_in: SignIn, server: Server, rita: User) -> None:
     request_id = await in_database(make.clarification, "Which colour?", choices=["red", "blue"])
     page = await sign_in(rita)

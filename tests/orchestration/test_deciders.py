@@ -280,6 +280,7 @@ class TestInTheAdmin:
         changed = DecidersOverride.objects.get()
         assert (changed.names, changed.four_eyes, changed.changed_by.username) == (REVIEWERS, None, "root")
         assert changed.changed_at > made.changed_at
+        assert "As the orchestration says" in client.get(f"{OVERRIDES}{made.pk}/change/").content.decode()
         page = admin.get(OVERRIDES).content.decode()
         assert "any reviewer" in page
         assert "grace" not in admin.get(f"{OVERRIDES}{made.pk}/change/").content.decode()
