@@ -49,6 +49,19 @@ def test_any_other_field_makes_another_question_and_is_named(
     assert questions.differences({**meaning, field: value}, on_record(meaning)) == (field,)
 
 
+@given(meanings, st.booleans(), st.sampled_from(sorted(fields.keys() - {"four_eyes"})), st.data())
+def test_four_eyes_from_elsewhere_make_no_other_question_and_hide_none(
+    meaning: dict[str, Any], held: bool, field: str, data: st.DataObject
+) -> None:
+    """The row has what held when it was opened, whatever the question says; what else differs is named."""
+    row = on_record(meaning)
+    row.four_eyes = held
+    assert questions.differences(meaning, row, four_eyes_elsewhere=True) == ()
+    value = data.draw(fields[field])
+    assume(canonical(meaning[field]) != canonical(value))
+    assert questions.differences({**meaning, field: value}, row, four_eyes_elsewhere=True) == (field,)
+
+
 @given(names, st.randoms())
 def test_the_order_and_repetition_of_names_makes_no_difference(given_: list[Any], random: Any) -> None:
     again = given_ + given_

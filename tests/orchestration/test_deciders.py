@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from approvals import deciding, gate, selectors, verification
 from approvals.database import database_now, in_database
@@ -15,6 +17,7 @@ from approvals.exceptions import NotPermitted
 from approvals.models import AuditEntry, HumanRequest
 from approvals.payloads import read_canonical
 from orchestration import OWNER, REVIEWERS, OrchestrationManager, Run, checks, orchestration
+from orchestration.deciders import settled
 from orchestration.models import DecidersOverride
 from orchestration.models import Run as RunRow
 from orchestration.runtime import Runtime
@@ -251,6 +254,50 @@ async def test_an_open_request_keeps_its_deciders_and_no_replay_is_a_mismatch(
         person = await in_database(factories.reviewer)
     await deciding.aanswer(factories.actor(person), question["id"], "twice")
     assert (await finished(run_id))["result"] == "twice"
+
+
+NAMED = [None, REVIEWERS, ("finance",), ("fay",)]
+
+
+@pytest.mark.usefixtures("registered_again")
+@given(
+    code=st.sampled_from(NAMED),
+    code_eyes=st.booleans(),
+    set_=st.none() | st.tuples(st.sampled_from(NAMED), st.sampled_from([None, True, False])),
+    call=st.sampled_from([None, REVIEWERS]),
+    call_eyes=st.sampled_from([None, True, False]),
+    owned=st.booleans(),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_nearest_word_holds(
+    finance: Group, code: Any, code_eyes: bool, set_: Any, call: Any, call_eyes: bool | None, owned: bool
+) -> None:
+    """A call's, else the override's, else the code's, else it is the owner's; and the trail is told of the
+    override exactly where it holds."""
+    _registered(deciders=code, four_eyes=code_eyes)
+    owner, fay = User.objects.get(username="grace"), User.objects.get(username="fay")
+    DecidersOverride.objects.all().delete()
+    by_admin, admin_eyes = set_ or (None, None)
+    if set_ is not None:
+        words: dict[str, Any] = {"reviewers": True} if by_admin is REVIEWERS else {"deciders": by_admin or ()}
+        override("deciders_refund", four_eyes=admin_eyes, **words)
+    terms: dict[str, Any] = {} if call is None else {"assignees": call}
+    terms |= {"named_four_eyes": False} if call_eyes is None else {"four_eyes": call_eyes}
+    now = settled(("deciders_refund", 1), owner if owned else None, terms)
+
+    inherited_eyes = code_eyes if admin_eyes is None else admin_eyes
+    assert now["four_eyes"] == (inherited_eyes if call_eyes is None else call_eyes)
+    names = code if by_admin is None else by_admin
+    if call is not None or names is REVIEWERS:
+        expected: Any = REVIEWERS
+    elif names is None:
+        mine = owned and not (call_eyes is None and inherited_eyes)
+        expected = [owner] if mine else REVIEWERS
+    else:
+        expected = [finance] if names == ("finance",) else [fay.pk]
+    assert now["assignees"] == expected
+    holds = (call is None and by_admin is not None) or (call_eyes is None and admin_eyes is not None)
+    assert ("override" in now) == holds
 
 
 class TestInTheAdmin:
