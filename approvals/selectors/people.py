@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, Q
+from django.db.models import Case, Exists, F, Q, TextField, Value, When
 
 from approvals import permissions
 from approvals.lifecycle import Status
-from approvals.models import AuditEntry, HumanRequest
+from approvals.models import AuditEntry, Event, HumanRequest
 from approvals.payloads import read_canonical
 from approvals.selectors import weights
 from approvals.selectors.requests import (
@@ -47,7 +47,7 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One entry of a request's trail, for people. `content` is None once it has been purged.
+    """One entry of a request's trail, for people. `content` is what was said; None once it has been purged.
 
     `token` is the name of the API token that was shown, where one was; `policy` what the request stood under,
     None in entries that do not say (formats 1 and 2).
@@ -167,10 +167,14 @@ def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> 
 
 
 def history(request: HumanRequest) -> list[TimelineEntry]:
-    """The trail of a request, oldest entry first."""
+    """The trail of a request, oldest entry first.
+
+    Without what was asked, of entries that show it: it may be large, and stands there once for each viewer.
+    """
     entries = list(
         AuditEntry.objects.filter(request_id=request.pk)
-        .select_related("actor", "on_behalf_of", "shown", "token")
+        .select_related("actor", "on_behalf_of", "token")
+        .annotate(said=_SAID)
         .order_by("sequence")
     )
     texts = [object_of(entry.canonical) or {} for entry in entries]
@@ -204,11 +208,16 @@ def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
     return list(ids[: len(sizes)])
 
 
-def _timeline_entry(
-    entry: AuditEntry, text: Mapping[str, Any], names: Mapping[int | None, str]
-) -> TimelineEntry:
-    shown = getattr(entry, "shown", None)
-    content = object_of(shown.content) if shown else None
+# The content of an entry, as far as it says more than the request; NULL once it was removed.
+_SAID = Case(
+    When(shown__isnull=False, event__in=[Event.OPENED, Event.VIEWED], then=Value("{}")),
+    default=F("shown__content"),
+    output_field=TextField(),
+)
+
+
+def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | None, str]) -> TimelineEntry:
+    content = None if entry.said is None else object_of(entry.said)
     return TimelineEntry(
         id=entry.pk,
         sequence=entry.sequence,

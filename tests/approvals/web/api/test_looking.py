@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as some
 
-from approvals import deciding
+from approvals import deciding, selectors
 from approvals.exceptions import InvalidRequest
 from approvals.models import HumanRequest
 from approvals.selectors import people
@@ -282,6 +282,27 @@ class TestOutcome:
 @pytest.mark.one_stack
 @database
 class TestHistory:
+    def test_it_takes_no_more_memory_however_many_have_seen_what_is_large(self, rita: User) -> None:
+        """What was asked is on record with every look at it."""
+        request_id = make.approval(arguments={"note": "x" * 500_000})
+        for _ in range(10):
+            deciding.record_view(make.actor(make.reviewer()), request_id)
+        deciding.decide(make.actor(rita), request_id, "reject", comment="never")
+        request = selectors.request_for(rita.pk, request_id)
+        tracemalloc.start()
+        trail = selectors.history(request)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 500_000
+        assert [entry.event for entry in trail] == ["opened", *["viewed"] * 10, "decided"]
+        assert [entry.content for entry in trail[:2]] == [{}, {}]
+        assert trail[-1].content == {
+            "verdict": "reject",
+            "comment": "never",
+            "arguments": None,
+            "actor": "rita",
+        }
+
     def test_it_tells_what_the_page_tells_and_which_token(self, program: Program, rita: User) -> None:
         request = program.ask("Refund", required=1)
         deciding.decide(make.actor(rita), request["id"], "reject", comment="Twice?")
