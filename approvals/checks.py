@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
-from approvals import links, triggers
+from approvals import files, links, triggers
 from approvals.webhooks import targets
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
 _TOKEN_LENGTH = 20
 _APPROVE_ON_TIMEOUT = ("single", "any")
+_NAMED_AT_MOST = 5
 _LOG_FORMATS = ("auto", "text", "json")
 _LIMITS = (
     "SAYSO_RATE_LIMIT",
@@ -104,6 +106,24 @@ def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     return [*found, *_key_file()]
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
+    """What the installation keeps, the database and keys among it, is for its own account."""
+    folder = Path(settings.VAR)
+    found = list(islice(files.seen_by_others(folder), _NAMED_AT_MOST + 1))
+    if not found:
+        return []
+    named = ", ".join(str(path) for path in found[:_NAMED_AT_MOST])
+    more = " and more" if len(found) > _NAMED_AT_MOST else ""
+    return [
+        checks.Warning(
+            f"Other accounts of this computer may look into SAYSO_VAR: {named}{more}.",
+            hint=f"chmod -R go= {folder}",
+            id="sayso.W015",
+        )
+    ]
 
 
 @checks.register()

@@ -1,9 +1,10 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and files that are nobody else's business."""
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,33 @@ def whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def open_private(path: Path) -> int:
+    """The file, open for reading and writing; made, if need be, so that no other account may read it."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make the folder, and those above it that are missing, for this account alone."""
+    for folder in [*reversed(path.parents), path]:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def seen_by_others(folder: Path) -> Iterator[Path]:
+    """The folder and what is below it, each where other accounts have any right to it. Follows no link."""
+    pending = [folder]
+    while pending:
+        path = pending.pop()
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                pending += path.iterdir()
+        except OSError:  # gone meanwhile, or not ours
+            continue
+        if not stat.S_ISLNK(mode) and mode & 0o077:
+            yield path
 
 
 @contextmanager

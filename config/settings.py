@@ -52,6 +52,14 @@ def _path_of(address: str) -> str | None:
     return None
 
 
+def _keep_private(database: str) -> None:
+    """Make the file of a SQLite database that is not there yet, for this account only: so are those that
+    SQLite makes beside it."""
+    if database != ":memory:" and not database.startswith("file:"):
+        with suppress(OSError):  # SQLite says what is wrong
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
 # Former keys: what they signed still holds, and callbacks are signed with each.
@@ -122,6 +130,7 @@ DATABASE_THREADS = 8
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'sayso.sqlite3'}")}
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    _keep_private(str(DATABASE["NAME"]))
     DATABASE.setdefault("OPTIONS", {}).update(
         # Taking the write lock at BEGIN avoids "database is locked" on read-then-write transactions.
         transaction_mode="IMMEDIATE",

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from approvals import forks
 from approvals.fields import new_id
+from approvals.files import make_private_folder
 from orchestration.conf import orchestration_settings
 from orchestration.models import Process
 
@@ -94,7 +95,7 @@ def _sign_of(process_id: UUID) -> Path:
 def _raise_sign(process_id: UUID) -> int | None:
     if fcntl is None:
         return None
-    _signs().mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(_signs())
     # Locked under another name first: nobody may find it unlocked.
     path = _signs() / f"{process_id}.new"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from approvals.files import open_private
 from approvals.management.screen import Refused
 
 # Names the lock under which PostgreSQL lets one process migrate at a time.
@@ -48,7 +50,7 @@ def _unapplied() -> int:
 @contextmanager
 def _alone() -> Iterator[None]:
     if is_embedded():
-        with (Path(settings.VAR) / "migrate.lock").open("w") as lock:
+        with os.fdopen(open_private(Path(settings.VAR) / "migrate.lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q
 
+from approvals.files import make_private_folder, open_private
 from approvals.management.installation import is_embedded
 from approvals.management.screen import Refused
 from orchestration import selectors
@@ -146,8 +148,9 @@ def _files() -> Path:
     for name, size in _FILES.items():
         file = directory / name
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(bytes(size))
+            make_private_folder(file.parent)
+            with os.fdopen(open_private(file), "wb") as content:
+                content.write(bytes(size))
     return directory
 
 

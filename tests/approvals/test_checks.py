@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
-from approvals import checks
+from approvals import checks, files
 from tests.processes import bare_environment, run_manage
 from tests.stacks import Stack
 from tests.tampering import without_triggers
@@ -19,6 +20,39 @@ STRONG_KEY = "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSByYW5kb20ga2V5IDEyMzQ1Njc4OTA"
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:
     return [message.id for message in messages]
+
+
+class TestFiles:
+    """`check --deploy` names what other accounts of the computer may look into."""
+
+    @pytest.fixture
+    def own(self, settings: Settings, tmp_path: Path) -> Path:
+        settings.VAR = tmp_path / "var"
+        files.make_private_folder(settings.VAR / "processes")
+        for name in ("sayso.sqlite3", "processes/sign"):
+            os.close(files.open_private(settings.VAR / name))
+        return Path(settings.VAR)
+
+    def test_what_is_private_is_in_order(self, own: Path) -> None:
+        (own / "link").symlink_to("/etc/hostname")
+        assert checks.check_files() == []
+
+    @pytest.mark.parametrize("name", [".", "sayso.sqlite3", "processes", "processes/sign"])
+    @pytest.mark.parametrize("mode", [0o040, 0o004, 0o010, 0o002])
+    def test_any_right_of_others_is_named(self, own: Path, name: str, mode: int) -> None:
+        path = own / name
+        path.chmod(path.stat().st_mode | mode)
+        (message,) = checks.check_files()
+        assert message.id == "sayso.W015"
+        assert f"SAYSO_VAR: {path}." in message.msg
+        assert f"chmod -R go= {own}" in (message.hint or "")
+
+    def test_of_many_some_are_named(self, own: Path) -> None:
+        for number in range(20):
+            (own / f"{number}").touch(mode=0o644)
+        (message,) = checks.check_files()
+        assert message.msg.endswith(" and more.")
+        assert message.msg.count(str(own)) == 5
 
 
 @pytest.mark.parametrize(

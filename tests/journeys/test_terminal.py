@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -471,6 +472,23 @@ class TestServing:
         assert "Stopped." in server.output.text
 
 
+def modes_below(folder: Path) -> dict[str, int]:
+    found = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_mode & 0o777
+    return found
+
+
+@contextmanager
+def umask(mode: int) -> Iterator[None]:
+    former = os.umask(mode)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
 @pytest.mark.one_stack
 class TestNewcomers:
     """From a fresh clone: an empty folder for the installation, and no account."""
@@ -486,12 +504,16 @@ class TestNewcomers:
     def test_demo_prepares_people_and_samples_that_wait(
         self, manage: Manage, stack: Stack, tmp_path: Path
     ) -> None:
-        """Two people can sign in, three runs wait; another demo makes new passwords, not new samples."""
-        fresh = stack.environment | {"SAYSO_VAR": str(tmp_path / "fresh")}
+        """Two people can sign in, three runs wait; another demo makes new passwords, not new samples. No file
+        is for others, whatever the folder and the umask would let them."""
+        own = tmp_path / "fresh"
+        own.mkdir(mode=0o755)
+        fresh = stack.environment | {"SAYSO_VAR": str(own)}
         passwords = set()
         for _ in range(2):
             port = str(free_port())
-            demo = manage("demo", "--port", port, environment=fresh, anew=True)
+            with umask(0):
+                demo = manage("demo", "--port", port, environment=fresh, anew=True)
             text = demo.output.wait_for("until the next")
             for name in ("owner", "reviewer"):
                 password = re.search(rf"^{name}\t(\S+)", text, re.MULTILINE)
@@ -499,6 +521,9 @@ class TestNewcomers:
                 passwords.add(password.group(1))
                 assert self.signs_in(f"http://127.0.0.1:{port}", name, password.group(1))
             self.wait_for_samples(manage, fresh)
+            made = modes_below(own)
+            assert {"sayso.sqlite3", "sayso.sqlite3-wal", "ideas.txt"} <= made.keys()
+            assert set(made.values()) == {0o600, 0o700}
             assert demo.terminate() == 0
         assert len(passwords) == 4
 
