@@ -275,8 +275,11 @@ def _require_foreign(identities: list[str]) -> None:
         raise OwnFolder
 
 
-def _own_folder() -> str:
-    return _identity(orchestration_settings().var.stat())
+def _own_folder() -> str | None:
+    try:
+        return _identity(orchestration_settings().var.stat())
+    except FileNotFoundError:
+        return None
 
 
 def _demo_files() -> str | None:
