@@ -416,15 +416,20 @@ class TestWithoutATerminal:
 
     @pytest.mark.one_stack
     def test_a_detached_run_is_a_servers(self, manage: Manage, serve: Serve, ana: User, files: Path) -> None:
-        """The command prints the id and returns; a server executes it."""
+        """The command prints the id and returns; a server executes it, as far as its own lists allow."""
         command = manage(*cleanup(files, "--detach"))
         assert command.wait() == 0
         run = Run.objects.get()
         assert str(run.pk) in command.output.text
         assert run.status == "queued"
+        assert manage(*cleanup(files.parent, "--detach")).wait() == 0
+        other = Run.objects.exclude(pk=run.pk).get()
         serve(SAYSO_CLEANUP_DIRECTORIES=str(files))
         request = self.asked(manage)
         assert manage("answer", request, "[]", "--as", "ana").wait() == 0
+        refused = manage("orchestrate", "--attach", str(other.pk), "--as", "ana")
+        assert refused.wait() == 1
+        assert "SAYSO_CLEANUP_DIRECTORIES" in refused.output.text
 
     @staticmethod
     def asked(manage: Manage) -> str:
