@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.differences import changes
+from approvals.management.wording import facts
 from approvals.masking import MASK, HiddenHeaders, hide_headers, mask
 from tests.effort import effort
 
@@ -166,3 +169,15 @@ def test_that_a_secret_header_was_changed_is_told_without_its_value() -> None:
         ("headers.X-My-Secret", MASK, MASK),
         ("headers.X-Kind", "a", "b"),
     ]
+
+
+def test_a_terminal_shows_no_secret_header_either() -> None:
+    request: dict[str, Any] = {
+        "requester": None,
+        "assignees": {"users": [], "groups": []},
+        "deadline": None,
+        "required": 1,
+        "details": "",
+        "arguments": {"headers": {"Cookie": "a=1", "X-Kind": "test"}},
+    }
+    assert facts(request)["arguments"] == {"headers": {"Cookie": MASK, "X-Kind": "test"}}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from approvals.exceptions import InvalidRequest
 from approvals.webhooks.connections import Connections
 from approvals.webhooks.targets import Reach
-from orchestration.agents.exchange import Answer, Exchange, exchange
+from orchestration.agents.exchange import Answer, Exchange, _redirected, exchange, target_of
 from tests.effort import effort
 from tests.orchestration.agents.web_server import WebServer
 
@@ -141,6 +141,32 @@ class TestReach:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
         monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
         assert (await ask(server.url)).text == "hello"
+
+    @effort(300)
+    @given(
+        st.sampled_from(["", "/", "//", "http://", "https://", "HTTPS:", "\\\\", "ftp://", "https:/"]),
+        st.sampled_from(["", "ana:pw@", "inside.example.org@", "%40"]),
+        st.sampled_from(
+            [
+                "inside.example.org",
+                "INSIDE.example.org.",
+                "evil.example",
+                "127.0.0.1",
+                "2130706433",
+                "[::1]",
+                "",
+            ]
+        ),
+        st.text(":/?#@\\ .a0é\0", max_size=8),
+    )
+    def test_no_redirect_leads_out_of_reach(self, scheme: str, user: str, host: str, rest: str) -> None:
+        """However its address is written; and none leaves TLS."""
+        start = target_of("https://inside.example.org/a/b", reach("inside.example.org"))
+        try:
+            target = _redirected(start, f"{scheme}{user}{host}{rest}")
+        except (InvalidRequest, httpx.InvalidURL):
+            return
+        assert (target.url.scheme, target.host, target.url.userinfo) == ("https", "inside.example.org", b"")
 
     @effort()
     @given(st.ip_addresses(v=4).filter(lambda address: not address.is_global))
