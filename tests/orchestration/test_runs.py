@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from approvals import deciding, gate
 from approvals.commands import Actor
@@ -23,8 +24,9 @@ from tests.orchestration.watching import asked, finished
 pytestmark = both_databases
 
 
-async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User) -> None:
+async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User, settings: Settings) -> None:
     """The whole way: approval, question, message, step, result; waiting in between."""
+    settings.SAYSO_URL = "https://example.com/desk"
 
     @orchestration("runs_refund")
     async def refund(run: Run, *, order: int, amount: str) -> Any:
@@ -38,7 +40,8 @@ async def test_a_run_asks_its_owner_and_goes_on(runtime: Runtime, owner: User) -
     request = await asked(run_id)
     assert request["requester"] == "olga"
     assert request["assignees"] == {"users": ["olga"], "groups": []}
-    assert request["origin"] == {"kind": "run", "id": str(run_id), "url": f"/runs/{run_id}/"}
+    link = f"https://example.com/desk/runs/{run_id}/"
+    assert request["origin"] == {"kind": "run", "id": str(run_id), "url": link}
     run = selectors.run_on_the_wire(await in_database(selectors.run_by_id, run_id))
     assert run["status"] == "waiting"
     assert run["waiting_for"] == [request["id"]]
