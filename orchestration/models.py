@@ -72,6 +72,9 @@ class WriteTrial(models.Model):
     tried_at = models.DateTimeField()
     room = models.TextField()
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"tried at {self.tried_at}"
 

@@ -14,5 +14,8 @@ class Migration(migrations.Migration):
                 ("tried_at", models.DateTimeField()),
                 ("room", models.TextField()),
             ],
+            options={
+                "default_permissions": (),
+            },
         ),
     ]

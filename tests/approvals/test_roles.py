@@ -159,6 +159,8 @@ class TestAuditor:
         for label in ("approvals", "orchestration"):
             for model in apps.get_app_config(label).get_models():
                 name = model._meta.model_name
+                if not model._meta.default_permissions:
+                    continue  # no part of the record
                 assert auditor.has_perm(f"{label}.view_{name}"), name
                 for verb in ("add", "change", "delete"):
                     assert not auditor.has_perm(f"{label}.{verb}_{name}"), name

@@ -136,8 +136,10 @@ def with_decision(sent: QueryDict) -> QueryDict:
 
 
 NO_LISTS = {
-    "anyOf": [{"type": "array", "items": {"type": "array", "items": {"type": "string"}}, "minItems": 1}]
-    + [{"type": "null"}]
+    "anyOf": [
+        {"type": "array", "items": {"type": "array", "items": {"type": "string"}}, "minItems": 1},
+        {"type": "null"},
+    ]
 }
 
 
