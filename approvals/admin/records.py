@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.database import database_now
+from approvals.templatetags.sayso import iso
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -68,12 +69,12 @@ class RecordAdmin(ModelAdmin):
 
 
 def moment_of(moment: datetime | None) -> SafeString | None:
-    """A moment in a list: short, sortable at a glance, in UTC as everywhere."""
+    """A moment in a list, short: in UTC, until admin.js tells it in the reader's own zone."""
     if moment is None:
         return None
     utc = moment.astimezone(UTC)
-    exact, short = f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M}"
-    return format_html('<time class="moment" title="{}">{}</time>', exact, short)
+    exact, short = f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M} UTC"
+    return format_html('<time class="moment" datetime="{}" title="{}">{}</time>', iso(utc), exact, short)
 
 
 def user_id_of(request: HttpRequest) -> int:

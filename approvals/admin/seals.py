@@ -19,8 +19,8 @@ SEE = "approvals.view_seal"
 class Sealed(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="sealed_from", label="From", kind="date"),
-        Typed(name="sealed_until", label="Until", kind="date"),
+        Typed(name="sealed_from", label="From (UTC)", kind="date"),
+        Typed(name="sealed_until", label="Until (UTC)", kind="date"),
     )
 
 

@@ -108,8 +108,8 @@ class Who(TypedFilter):
 class Recorded(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="recorded_from", label="From", kind="date"),
-        Typed(name="recorded_until", label="Until", kind="date"),
+        Typed(name="recorded_from", label="From (UTC)", kind="date"),
+        Typed(name="recorded_until", label="Until (UTC)", kind="date"),
     )
 
 

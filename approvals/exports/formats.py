@@ -41,6 +41,8 @@ _SEMICOLON = re.compile(rf";(?={_SIGNS})")
 # An odd number of backslashes begins an escape, an even one ends before it.
 _SEMICOLON_BY_NUMBER = re.compile(rf"(?<!\\)((?:\\\\)*)\\u003b(?={_SIGNS})")
 _JSON = ("canonical", "content", "columns")
+# Excel takes a file without it for one in the character set of its country.
+BYTE_ORDER_MARK = "\ufeff"
 # Entries hold JSON of a megabyte, whose escapes may take six times as much.
 CELL_LIMIT = 16 * 1_048_576
 
@@ -114,16 +116,20 @@ class JsonLines:
 
 
 class Csv:
-    """One row a record. Keeps the title of the request whose entries are being written or read."""
+    """One row a record. Keeps the title of the request whose entries are being written or read.
 
-    def __init__(self, format: int = FORMAT) -> None:  # noqa: A002
+    `marked` is false for files from before they began with a BYTE_ORDER_MARK.
+    """
+
+    def __init__(self, format: int = FORMAT, *, marked: bool = True) -> None:  # noqa: A002
         self._format = format
+        self._mark = BYTE_ORDER_MARK if marked else ""
         self._columns = COLUMNS[format]
         self._request: str | None = None
         self._title = ""
 
     def before(self) -> str:
-        return _row(self._columns)
+        return self._mark + _row(self._columns)
 
     def line(self, record: Record) -> str:
         cells = _without_semicolons(self._cells(record))
@@ -132,7 +138,7 @@ class Csv:
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
         csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
         rows = csv.reader(lines, strict=True)
-        if next(rows, None) != list(self._columns):
+        if next(rows, None) != [self._mark + self._columns[0], *self._columns[1:]]:
             yield NoRecord("These are not the columns of an export.")
         while True:
             try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from approvals.exports.formats import COLUMNS, Csv, JsonLines
+from approvals.exports.formats import BYTE_ORDER_MARK, COLUMNS, Csv, JsonLines
 from approvals.exports.records import Header, NoRecord, Record
 
 # No line that was written is longer: an entry holds a megabyte of JSON, twice escaped at worst.
@@ -66,9 +66,10 @@ class Export:
             return JsonLines()
         first = self._file.readline(LINE_LIMIT).decode("utf-8", "replace").strip()
         self._file.seek(0)
+        names = first.removeprefix(BYTE_ORDER_MARK)
         for format_, columns in COLUMNS.items():
-            if first == ",".join(columns):
-                return Csv(format_)
+            if names == ",".join(columns):
+                return Csv(format_, marked=names != first)
         raise NotAnExport(f"{self._name} is no export.")
 
     @property

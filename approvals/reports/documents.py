@@ -14,7 +14,7 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from approvals.exports.formats import guarded
+from approvals.exports.formats import BYTE_ORDER_MARK, guarded
 from approvals.reports import presentation, words
 from approvals.reports.figures import Figures, Report
 from approvals.reports.grouping import By
@@ -39,7 +39,8 @@ def as_json(report: Report) -> str:
 
 def as_csv(report: Report) -> str:
     """A row for each part and one for all; the cells of a part without name, and of no figure, are empty."""
-    text = io.StringIO()
+    text = io.StringIO(BYTE_ORDER_MARK)
+    text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["by", "name", "since", "until", *(column.name for column in words.COLUMNS)])
     for cells in _csv_rows(report):

@@ -15,6 +15,7 @@ MOST_VALUES = 400
 DEEPEST = 5
 LONG_TEXT = 240
 MANY_LINES = 6
+LONGEST_WORD = 24
 MANY_ITEMS = 12
 
 
@@ -48,9 +49,10 @@ class _Page:
 
     def _table(self, value: dict[str, Any], depth: int) -> SafeString:
         rows = [
-            (visible(key), self.value(inner, depth + 1)) for key, inner in self._affordable(value.items())
+            (_breaking("name", key), visible(key), self.value(inner, depth + 1))
+            for key, inner in self._affordable(value.items())
         ]
-        body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', rows)
+        body = format_html_join("", '<tr><th scope="row" class="{}">{}</th><td>{}</td></tr>', rows)
         return format_html(
             '<table class="values"><tbody>{}{}</tbody></table>', body, _rest(value, rows, row=True)
         )
@@ -67,11 +69,16 @@ class _Page:
 def _text(text: str) -> SafeString:
     if not text:
         return format_html('<span class="muted">{}</span>', "(empty text)")
-    whole = format_html('<span class="text" dir="auto">{}</span>', visible(text))
+    whole = format_html('<span class="{}" dir="auto">{}</span>', _breaking("text", text), visible(text))
     if len(text) <= LONG_TEXT and text.count("\n") < MANY_LINES:
         return whole
     start = text[:80].splitlines()[0] if text[:80].splitlines() else ""
     return _folded(f"{start}… ({len(text):,} characters)", whole)
+
+
+def _breaking(kind: str, text: str) -> str:
+    """The class of a text: only where a word is too long for a narrow screen, words may break inside."""
+    return f"{kind} long" if any(len(word) > LONGEST_WORD for word in text.split()) else kind
 
 
 def _folded(summary: str, body: SafeString) -> SafeString:

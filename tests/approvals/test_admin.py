@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -227,6 +228,22 @@ class TestPages:
         assert "By token" in listed
         assert "By page" not in listed
         assert "By token" in text(client.get(f"{ENTRIES}?token=nightly+job"))
+
+    def test_the_exact_arguments_are_those_that_were_approved(self, client: Client, rita: User) -> None:
+        """Where they were edited, what was asked stands beside them, under a heading that says so."""
+        asked, same = (make.approval(arguments={"amount": "12.00"}, editable=True) for _ in range(2))
+        assert "Exact arguments amount 12.00" in self.words_of(client, asked)
+        deciding.decide(make.actor(rita), asked, "approve", arguments={"amount": "11.00"})
+        edited = self.words_of(client, asked)
+        assert "Exact arguments, as approved amount 11.00" in edited
+        assert "Arguments as they were asked amount 12.00" in edited
+        deciding.decide(make.actor(rita), same, "approve")
+        assert "Exact arguments amount 12.00" in self.words_of(client, same)
+
+    @staticmethod
+    def words_of(client: Client, request_id: str) -> str:
+        page = text(client.get(f"{APPROVALS}{request_id}/change/"))
+        return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
     def test_hidden_characters_are_shown(self, client: Client) -> None:
         request_id = make.approval(arguments={"to": "acme\u202eknab"})

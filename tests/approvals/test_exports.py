@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -17,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 
 from approvals import audit, deciding, exports, seals, verification
-from approvals.exports import EntryRecord, Filters, NotAnExport
-from approvals.exports.formats import guarded
+from approvals.exports import EntryRecord, Filters, NotAnExport, formats
+from approvals.exports.formats import Csv, guarded
 from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
 from approvals.payloads import canonical, digest
 from approvals.seals import keys
@@ -416,7 +417,7 @@ class TestSpreadsheets:
         request_id = make.clarification(f"{text.strip()} title", details=text)
         deciding.answer(make.actor(user, user_agent=text), request_id, text, comment=text)
         export(file, "csv")
-        with file.open(newline="") as opened:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             cells = [cell for row in csv.reader(opened) for cell in row]
         assert f"'{text}" in cells
         assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d"))]
@@ -462,7 +463,7 @@ class TestSpreadsheets:
         request_id = make.approval("Refund 12.00 EUR")
         deciding.decide(make.actor(ada), request_id, "approve", comment="fine")
         export(file, "csv")
-        with file.open(newline="") as opened:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             decided = [row for row in csv.DictReader(opened) if row["event"] == "decided"]
         (row,) = decided
         names = ("title", "actor_name", "verdict", "comment", "outcome", "allowed_by", "channel")
@@ -478,6 +479,21 @@ class TestSpreadsheets:
 
     @both_databases
     @pytest.mark.usefixtures("as_keeper")
+    def test_it_begins_with_the_mark_by_which_excel_knows_utf_8(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Files from before had none, and hold; to take it away is a change."""
+        approved()
+        export(file, "csv")
+        assert file.read_bytes().startswith(b"\xef\xbb\xbfrecord,")
+        assert verified(file).holds
+        file.write_bytes(file.read_bytes()[3:])
+        assert not verified(file).holds
+        monkeypatch.setitem(cast("dict[str, Any]", formats.FORMATS), "csv", partial(Csv, marked=False))
+        export(file, "csv")
+        assert file.read_bytes().startswith(b"record,")
+        assert verified(file).holds
+
     def test_a_title_that_a_removal_has_kept_is_read_from_there_on(self, file: Path) -> None:
         """What comes before is written before it is known."""
         rita = make.user()
@@ -486,7 +502,7 @@ class TestSpreadsheets:
         forget(rita.pk)
         deciding.record_view(make.actor(make.reviewer()), request_id)
         export(file, "csv")
-        with file.open(newline="") as opened:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             titles = [row["title"] for row in csv.DictReader(opened) if row["record"] == "entry"]
         assert titles == ["", "", "Refund 12.00 EUR", "Refund 12.00 EUR"]
         assert verified(file).holds

@@ -14,7 +14,9 @@ document.addEventListener("htmx:load", ({ detail }) => addParts(detail.elt));
 // What could not be sent stays typed, and says so.
 const trouble = document.querySelector("#trouble");
 const tell = (text) => ((trouble.textContent = text), (trouble.hidden = !text));
-document.addEventListener("htmx:sendError", () => tell("The server cannot be reached. Nothing was sent; what you typed is still here."));
+const AWAY = "The server cannot be reached. Nothing was sent; what you typed is still here.";
+document.addEventListener("htmx:sendError", () => tell(AWAY));
+document.addEventListener("sayso:live", () => trouble.textContent === AWAY && tell(""));
 document.addEventListener("htmx:responseError", ({ detail }) =>
   tell(detail.xhr.status === 404 ? "That request is not there any more, or not for you to see." : "The server could not do that. Please try again."));
 document.addEventListener("htmx:beforeRequest", () => tell(""));

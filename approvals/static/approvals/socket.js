@@ -18,6 +18,7 @@ export function keepConnected(path, heard) {
       const message = JSON.parse(data);
       if (message.type === "snapshot" && !message.data.more) failures = 0;
       show("live");
+      document.dispatchEvent(new Event("sayso:live"));
       heard(message);
     };
     socket.onclose = ({ code }) => {
