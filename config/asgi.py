@@ -24,7 +24,7 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from approvals.web.holding import HoldingAnswers  # noqa: E402
+from approvals.web.holding import FewPasses, HoldingAnswers  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from approvals.web.shares import Shared  # noqa: E402
@@ -97,9 +97,8 @@ async def _stop() -> None:
 _starting: set[asyncio.Task[Any]] = set()
 _API = f"/{API_ROOT}"
 # Whether the process lives has nothing to do with how many wait for its database.
-_django = Shared(
-    FewAtOnce(CarriedOut(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
-)
+_few = FewAtOnce(CarriedOut(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
+_django = Shared(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())
 _page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
 _start_with_reactor()

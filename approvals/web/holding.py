@@ -8,7 +8,8 @@ was revoked, it passes the request through Django a second time, and sends what 
 they may see and what is on record are looked up afresh. When the client goes away, the wait ends at once.
 
 Few requests are inside Django at a time on this account, first come, first served: a thousand waits that end
-together would otherwise take a thousand threads, and every connection of the pool.
+together would otherwise take a thousand threads, and every connection of the pool. `FewPasses` sees to that.
+It stands further inside than what has an account wait for its turn: who waits there must keep no place here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from approvals.web.revocations import Revocations, revocations
 HOLD = "sayso.hold"
 # In the scope of a second pass, which the client has not asked for.
 AGAIN = "sayso.again"
+# In the scope of both: the task that ends when the client has gone away.
+GONE = "sayso.gone"
 PENDING = 202
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -86,7 +89,6 @@ class HoldingAnswers:
     def __init__(self, application: Application, *, ending: str) -> None:
         self._application = application
         self._ending = ending
-        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].endswith(self._ending):
@@ -106,9 +108,25 @@ class HoldingAnswers:
 
     async def _pass(self, scope: Scope, send: Send, gone: asyncio.Task[None]) -> None:
         """Through Django, as a task of its own: what that puts into its context does not stay in ours."""
+        if not gone.done():
+            await asyncio.create_task(self._application({**scope, GONE: gone}, _Question().receive, send))
+
+
+class FewPasses:
+    """ASGI middleware around Django: lets few passes of held answers in at a time, if somebody listens."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone: asyncio.Task[None] | None = scope.get(GONE)
+        if gone is None:
+            await self._application(scope, receive, send)
+            return
         async with self._turn():
             if not gone.done():
-                await asyncio.create_task(self._application(scope, _Question().receive, send))
+                await self._application(scope, receive, send)
 
     def _turn(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()

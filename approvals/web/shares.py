@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 from django.conf import settings
@@ -21,8 +21,10 @@ from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
-from approvals.web.holding import AGAIN
+from approvals.web.credentials import shown_secret
+from approvals.web.holding import AGAIN, HOLD
 from approvals.web.limits import REMEMBERED, RateLimited
+from approvals.web.paths import own_path
 
 # Processor seconds a second, and how many may be used beforehand by who was quiet.
 SHARE, BURST = 1 / 3, 1.0
@@ -72,6 +74,7 @@ class Share:
         self._seen = clock()
         self._rested = 0.0
         self._together = asyncio.Semaphore(TOGETHER)
+        self._polls_together = asyncio.Semaphore(TOGETHER)
         self._alone = asyncio.Lock()
         self._here = 0
 
@@ -82,18 +85,29 @@ class Share:
             raise RateLimited("Too many of your requests wait here; try again in a moment.")
         self._here += 1
         try:
-            async with AsyncExitStack() as turns:
-                await turns.enter_async_context(self._together)
-                if self._is_used_up():
-                    await turns.enter_async_context(self._alone)
-                    await asyncio.sleep(max(0.0, self._rested - self._clock()))
+            async with self._one_of(self._together):
                 yield
         finally:
             self._here -= 1
 
+    def poll_turn(self) -> AbstractAsyncContextManager[None]:
+        """While it is the turn of one that will wait. A program begins thousands of these at once: their line
+        has no end, and is beside that of the others."""
+        return self._one_of(self._polls_together)
+
     def charge(self, seconds: float) -> None:
         self._left = max(self._left - seconds, -BURST)
-        self._rested = self._clock() + REST * seconds
+        # A small one that ends meanwhile cuts no rest short.
+        self._rested = max(self._rested, self._clock() + REST * seconds)
+
+    @asynccontextmanager
+    async def _one_of(self, together: asyncio.Semaphore) -> AsyncIterator[None]:
+        async with AsyncExitStack() as turns:
+            await turns.enter_async_context(together)
+            if self._is_used_up():
+                await turns.enter_async_context(self._alone)
+                await asyncio.sleep(max(0.0, self._rested - self._clock()))
+            yield
 
     def _is_used_up(self) -> bool:
         now = self._clock()
@@ -105,28 +119,43 @@ class Share:
 class Shared:
     """ASGI middleware: has whoever shows a session or a token take turns with the others.
 
-    Raises RateLimited before it asks anybody. Where SAYSO_RATE_LIMIT is nought there are no shares.
+    Tokens count below `api` only, where they are believed. Raises RateLimited before it asks anybody. Where
+    SAYSO_RATE_LIMIT is nought there are no shares.
     """
 
-    def __init__(self, application: Application, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, application: Application, *, api: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._application = application
+        self._api = api
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shares: OrderedDict[Hashable, Share] = OrderedDict()
         self._owners: OrderedDict[bytes, int] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        shown = _shown(scope) if approval_settings().rate_limit and AGAIN not in scope else None
+        shown = self._shown(scope) if approval_settings().rate_limit and AGAIN not in scope else None
         if shown is None:
             await self._application(scope, receive, send)
             return
         visit = Visit()
-        async with self._share(shown).turn():
+        share = self._share(shown)
+        async with share.poll_turn() if HOLD in scope else share.turn():
             try:
                 await self._application({**scope, _VISIT: visit}, receive, send)
             finally:
                 self._learn(shown, visit)
                 self._share(shown).charge(visit.seconds)
+
+    def _shown(self, scope: Scope) -> bytes | None:
+        """A digest of the token or the session that counts: what is shown beside it, or in another spelling,
+        must make nobody look like somebody new."""
+        secret = None
+        if own_path(scope).startswith(self._api):
+            secret = shown_secret(_joined(scope, b"authorization", ","))
+        if secret is None:
+            secret = parse_cookie(_joined(scope, b"cookie", "; ")).get(settings.SESSION_COOKIE_NAME)
+        return hashlib.sha256(secret.encode("utf-8", "replace")).digest() if secret else None
 
     def _share(self, shown: bytes) -> Share:
         caller = self._owners.get(shown, shown)
@@ -152,13 +181,6 @@ def _bound(remembered: OrderedDict[Any, Any]) -> None:
         remembered.popitem(last=False)
 
 
-def _shown(scope: Scope) -> bytes | None:
-    """A digest of the token or the session that a request shows."""
-    cookies = ""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return hashlib.sha256(value).digest()
-        if name == b"cookie":
-            cookies = value.decode("latin-1")
-    session = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME) if cookies else None
-    return hashlib.sha256(session.encode("latin-1", "replace")).digest() if session else None
+def _joined(scope: Scope, name: bytes, between: str) -> str:
+    """All the lines of a header, as Django joins them."""
+    return between.join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

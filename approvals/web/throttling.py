@@ -28,6 +28,7 @@ from approvals.web.api.problems import refused
 from approvals.web.holding import AGAIN
 from approvals.web.limits import RateLimited
 from approvals.web.outbox import TOO_MUCH
+from approvals.web.paths import own_path
 from approvals.web.protocol import encode, refusal
 from approvals.web.shares import visitor
 
@@ -58,12 +59,12 @@ class Throttled:
         if scope["type"] == "websocket":
             await self._connection(scope, receive, send)
         elif error := too_fast(scope):
-            await respond(refusal_for(_path(scope), error, self._api), send)
+            await respond(refusal_for(own_path(scope), error, self._api), send)
         else:
             try:
                 await self._application(scope, receive, send)
             except RateLimited as error:  # of an account whose requests wait in line
-                await respond(refusal_for(scope["path"], error, self._api), send)
+                await respond(refusal_for(own_path(scope), error, self._api), send)
 
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         if error := too_fast(scope):
@@ -99,11 +100,11 @@ class FewAtOnce:
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _path(scope) in self._spared:
+        if own_path(scope) in self._spared:
             await self._application(scope, receive, send)
         elif self._here >= self._most:
             error = Busy("More requests wait here than may. Nothing was recorded; try again in a moment.")
-            await respond(refusal_for(_path(scope), error, self._api), send)
+            await respond(refusal_for(own_path(scope), error, self._api), send)
         else:
             self._here += 1
             try:
@@ -183,12 +184,6 @@ _DETAIL = "{detail}"
 @lru_cache(maxsize=16)
 def _page(template: str, prefix: str) -> str:
     return render_to_string(template, {"detail": _DETAIL})
-
-
-def _path(scope: Scope) -> str:
-    """As this installation's own addresses have it, without the prefix that a proxy serves it below."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _again(what: str, seconds: int) -> str:

@@ -25,7 +25,7 @@ from approvals.database import database_now, in_database
 from approvals.exceptions import UnknownRequest
 from approvals.models import ApiToken
 from approvals.waiting.room import WaitingRoom, waiting_room
-from approvals.web.holding import HoldingAnswers, hold_answer
+from approvals.web.holding import FewPasses, HoldingAnswers, hold_answer
 from approvals.web.revocations import revocations
 from tests import factories
 from tests.approvals.waiting.conftest import until
@@ -105,7 +105,7 @@ class Program:
     def __init__(self, user: User, token_id: UUID, secret: str) -> None:
         self.user, self.token_id, self.secret = user, token_id, secret
         self.django = Django()
-        self.application = HoldingAnswers(self.django, ending="/outcome")
+        self.application = HoldingAnswers(FewPasses(self.django), ending="/outcome")
 
     def poll(self, request_id: str, query: str = "wait=60", at: str = "/requests/{}/outcome") -> Poll:
         return Poll(self.application, f"{at.format(request_id)}?{query}", secret=self.secret)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.test import RequestFactory
 
 from approvals.web import shares
+from approvals.web.holding import FewPasses, HoldingAnswers
 from approvals.web.limits import RateLimited
 from approvals.web.shares import Shared
 from tests.patience import patience
@@ -82,9 +84,26 @@ def rests(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
     return rests
 
 
-async def ask(shared: Shared, *, by: str = "a token", user: int = USER, seconds: float = 0.0) -> None:
-    headers = [(b"authorization", f"Bearer {by}".encode())] if by else []
-    await shared({"type": "http", "headers": headers, "user": user, "seconds": seconds}, None, None)
+async def ask(
+    shared: Any,
+    *,
+    by: str = "a token",
+    user: int = USER,
+    seconds: float = 0.0,
+    path: str = "/api/requests",
+    headers: Sequence[tuple[bytes, bytes]] | None = None,
+) -> None:
+    if headers is None:
+        headers = [(b"authorization", f"Bearer {by}".encode())] if by else []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "headers": headers,
+        "user": user,
+        "seconds": seconds,
+    }
+    await shared(scope, asyncio.Event().wait, None)
 
 
 async def use_up(shared: Shared, work: Work, **who: Any) -> None:
@@ -95,7 +114,7 @@ async def use_up(shared: Shared, work: Work, **who: Any) -> None:
 
 async def test_who_has_used_much_goes_one_at_a_time(work: Work, clock: Clock, rests: list[float]) -> None:
     """And rests after each for twice as long as it took."""
-    shared = Shared(work, clock=clock)
+    shared = Shared(work, api="/api/", clock=clock)
     await use_up(shared, work)
     work.most = 0
     work.go.set()
@@ -105,7 +124,7 @@ async def test_who_has_used_much_goes_one_at_a_time(work: Work, clock: Clock, re
 
 
 async def test_others_do_not_wait_for_that(work: Work, clock: Clock, rests: list[float]) -> None:
-    shared = Shared(work, clock=clock)
+    shared = Shared(work, api="/api/", clock=clock)
     await use_up(shared, work)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(ask(shared))
@@ -121,7 +140,7 @@ async def test_all_sessions_and_tokens_of_an_account_share(
     work: Work, clock: Clock, rests: list[float]
 ) -> None:
     """Whose one is, its first request tells."""
-    shared = Shared(work, clock=clock)
+    shared = Shared(work, api="/api/", clock=clock)
     work.go.set()
     for token in ("first", "second", "third"):
         await ask(shared, by=token)
@@ -135,8 +154,94 @@ async def test_all_sessions_and_tokens_of_an_account_share(
     assert work.most == 1
 
 
+SESSION = (b"cookie", b"sessionid=a")
+TOKEN = (b"authorization", b"Bearer a")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/", [SESSION, (b"cookie", b"theme=%d")]),
+        ("/", [(b"cookie", b"theme=%d"), SESSION]),
+        ("/", [(b"cookie", b"theme=%d; sessionid=a")]),
+        ("/", [SESSION, (b"authorization", b"Bearer %d")]),
+        ("/", [SESSION, (b"authorization", b"Basic %d")]),
+        ("/api/requests", [SESSION, (b"authorization", b"Basic %d")]),
+        ("/api/requests", [TOKEN, (b"cookie", b"sessionid=%d")]),
+    ],
+)
+async def test_what_is_shown_beside_it_makes_nobody_new(
+    work: Work, clock: Clock, rests: list[float], path: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """A session or token that is believed is the same one, whatever comes with it."""
+    shared = Shared(work, api="/api/", clock=clock)
+
+    async def ask_otherwise(number: int, **cost: Any) -> None:
+        shown = [(name, value.replace(b"%d", b"%d" % number)) for name, value in headers]
+        await ask(shared, path=path, headers=shown, **cost)
+
+    work.go.set()
+    await ask_otherwise(0, seconds=2 * shares.BURST)
+    work.most = 0
+    await asyncio.gather(*(ask_otherwise(number) for number in range(1, 5)))
+    assert (work.done, work.most) == (5, 1)
+
+
+@pytest.mark.parametrize("spelled", [b"bearer a", b"Bearer   a", b"BEARER a "])
+async def test_a_token_spelled_otherwise_is_the_same(
+    work: Work, clock: Clock, rests: list[float], spelled: bytes
+) -> None:
+    shared = Shared(work, api="/api/", clock=clock)
+    await use_up(shared, work, headers=[TOKEN])
+    work.go.set()
+    work.most = 0
+    await asyncio.gather(*(ask(shared, headers=[(b"authorization", each)]) for each in (TOKEN[1], spelled)))
+    assert work.most == 1
+
+
+async def test_who_shares_a_proxys_password_shares_nothing_else(work: Work, clock: Clock) -> None:
+    shared = Shared(work, api="/api/", clock=clock)
+    proxys = (b"authorization", b"Basic c2F5c286c2F5c28=")
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(shares.TOGETHER + 1):
+            own = (b"cookie", b"sessionid=%d" % number)
+            tasks.create_task(ask(shared, path="/", headers=[proxys, own], user=number))
+        await work.until(shares.TOGETHER + 1)
+        work.go.set()
+
+
+async def test_a_small_request_cuts_no_rest_short(work: Work, clock: Clock, rests: list[float]) -> None:
+    shared = Shared(work, api="/api/", clock=clock)
+    await use_up(shared, work)
+    shared._share(b"").charge(0)  # of somebody else
+    share = shared._shares[USER]
+    share.charge(0.01)
+    work.go.set()
+    await ask(shared)
+    assert rests == [pytest.approx(4 * shares.BURST)]
+
+
+async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
+    work: Work, clock: Clock, rests: list[float]
+) -> None:
+    """However many of an account are in line, which has no end for them."""
+    shared = HoldingAnswers(Shared(FewPasses(work), api="/api/", clock=clock), ending="/outcome")
+    many = 2 * (shares.TOGETHER + shares.IN_LINE)
+    work.go.set()
+    await ask(shared, seconds=2 * shares.BURST)
+    work.go.clear()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(many):
+            tasks.create_task(ask(shared, path="/api/outcome"))
+        await work.until(1)
+        tasks.create_task(ask(shared, path="/api/outcome", by="another's", user=USER + 1))
+        await work.until(2)
+        work.go.set()
+    assert work.done == many + 2
+
+
 async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, rests: list[float]) -> None:
-    shared = Shared(work, clock=clock)
+    shared = Shared(work, api="/api/", clock=clock)
     await use_up(shared, work)
     clock.now += 2 * shares.BURST / shares.SHARE
     async with asyncio.TaskGroup() as tasks:
@@ -148,7 +253,7 @@ async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, re
 
 
 async def test_too_many_in_line_are_refused(work: Work, clock: Clock) -> None:
-    shared = Shared(work, clock=clock)
+    shared = Shared(work, api="/api/", clock=clock)
     async with asyncio.TaskGroup() as tasks:
         for _ in range(shares.TOGETHER + shares.IN_LINE):
             tasks.create_task(ask(shared))
