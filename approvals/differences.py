@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.masking import hide_member
+from approvals.masking import Place, hide_headers
 
 
 class _Absent:
@@ -41,27 +41,31 @@ def changes(before: Any, after: Any) -> list[Change]:
 
     That a header which carries a secret has changed is told, what it was and is is not.
     """
-    return list(_changes(before, after, ""))
+    return list(_changes(before, after, "", Place()))
 
 
-def _changes(before: Any, after: Any, path: str) -> Iterator[Change]:
+def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Change]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             inner = f"{path}.{key}" if path else str(key)
-            yield from _changes(before.get(key, ABSENT), after.get(key, ABSENT), inner)
+            within = _place(place, before, after, key)
+            yield from _changes(before.get(key, ABSENT), after.get(key, ABSENT), inner, within)
     elif isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):
-            yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]")
+            within = _place(place, before, after, index)
+            yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]", within)
     elif not _same(before, after):
-        yield Change(path=path, before=_hidden(path, before), after=_hidden(path, after))
+        yield Change(path=path, before=_hidden(before, place), after=_hidden(after, place))
 
 
-def _hidden(path: str, value: Any) -> Any:
-    """By its place: the last two names of the path, as in `steps[0].headers.X-Api-Key`."""
-    if value is ABSENT:
-        return value
-    *_, above, name = ["", *path.split(".")]
-    return hide_member(name, value, of=above)
+def _place(place: Place, before: Any, after: Any, key: str | int) -> Place:
+    """On either side a secret is one."""
+    sides = [place.within(before, key), place.within(after, key)]
+    return max(sides, key=lambda side: side.is_secret)
+
+
+def _hidden(value: Any, place: Place) -> Any:
+    return value if value is ABSENT else hide_headers(value, place)
 
 
 def _item(values: list[Any], index: int) -> Any:

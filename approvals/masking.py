@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 MASK = "•••"
@@ -20,7 +21,7 @@ _NAME = (
     r"(?:password|passwd|pwd|passphrase|secret|credentials?|api[_-]?key|apikey|access[_-]?key|private[_-]?key"
     r"|signature|session_?id)[\w-]{0,32}"
 )
-_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
+_QUOTED = r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
 _BARE = r"[^\s\"',;&)\]}]+"
 _HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token"
 _PEM = r"[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
@@ -39,13 +40,13 @@ _SHAPES = [
         ("", r"://[^\s/?#:@]*:(?!\d{1,5}(?:[/?#\s]|\Z))[^\s@]+@", f"://{MASK}@"),
         ("i", r"([?&](?:key|sig|code|auth)=)[^\s&#\"']+", rf"\1{MASK}"),
         # Headers, as lines or as members of a dictionary.
-        ("i", rf"\b({_HEADER})(\\?[\"']\s*[:=]\s*\[?)(?:b?{_QUOTED})", rf"\1\2{MASK}"),
+        ("i", rf"\b({_HEADER})(\\?[\"']\s*[:=,]\s*\[?)b?{_QUOTED}", rf"\1\2{MASK}"),
         ("i", rf"\b({_HEADER})(\s*[:=]\s*)[^\s\"'\[][^\r\n]*", rf"\1\2{MASK}"),
         ("i", r"\b(bearer\s+)(?!token\b|auth)[^\s\"',;]{4,}", rf"\1{MASK}"),
         ("i", r"\b((?:basic|digest|token)\s+)(?=[^\s\"',;]*[0-9=+/])[\w.~+/=-]{8,}", rf"\1{MASK}"),
         # Names and values.
-        ("i", rf"({_NAME}\\?[\"']?\s*(?:[:=]|=>)\s*)(?:b?{_QUOTED})", rf"\1{MASK}"),
-        ("i", rf"(token[\w-]{{0,32}}\\?[\"']?\s*(?:[:=]|=>)\s*)(?:b?{_QUOTED})", rf"\1{MASK}"),
+        ("i", rf"({_NAME}\\?[\"']?\s*(?:[:=]|=>)\s*)b?{_QUOTED}", rf"\1{MASK}"),
+        ("i", rf"(token[\w-]{{0,32}}\\?[\"']?\s*(?:[:=]|=>)\s*)b?{_QUOTED}", rf"\1{MASK}"),
         ("i", rf"({_NAME}=){_BARE}", rf"\1{MASK}"),
         ("i", rf"(token[\w-]{{0,32}}=){_BARE}", rf"\1{MASK}"),
         # After a colon there may be words: "password: is required".
@@ -92,18 +93,45 @@ HEADERS = frozenset(
         "private-token",
     }
 )
-# And parts of names, within an object that is called headers.
+# And parts of names, within what is called headers, as `request_headers` is.
 _TELLING = re.compile(r"auth|cookie|token|secret|password|session|signature|credential|api-?key")
+_HEADER_NAME = re.compile(r"[\w-]+")
+# One header as it is sent.
+_LINE = re.compile(r"^([\w-]+)(:[ \t]*)(\S[^\n]*)", re.MULTILINE)
 
 
-def hide_headers(value: Any) -> Any:
-    """A copy of this JSON value with `•••` for each header that carries a secret."""
-    return _replaced(value, lambda secret: MASK)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a JSON value something stands: in a member that is called headers, within a secret."""
+
+    among_headers: bool = False
+    is_secret: bool = False
+
+    def within(self, around: dict[str, Any] | list[Any], key: str | int) -> Place:
+        """The place of one member of the object or list that stands here.
+
+        Headers may be an object, or a list of pairs, or of objects with `name` or `key`, and `value`.
+        """
+        if self.is_secret:
+            return self
+        if isinstance(around, list):
+            named = around[0] if len(around) == 2 and key == 1 else None
+            return Place(among_headers=self.among_headers, is_secret=self._is_telling(named))
+        named = around.get("name", around.get("key")) if key == "value" else None
+        secret = self._is_telling(named) or _carries_a_secret(str(key), among_headers=self.among_headers)
+        return Place(among_headers=str(key).lower().endswith("headers"), is_secret=secret)
+
+    def _is_telling(self, name: Any) -> bool:
+        is_name = self.among_headers and isinstance(name, str) and _HEADER_NAME.fullmatch(name)
+        return bool(is_name) and _carries_a_secret(name, among_headers=True)
 
 
-def hide_member(name: str, value: Any, *, of: str) -> Any:
-    """The same for the member `name` of the object that is itself the member `of` of another."""
-    return hide_headers({of: {name: value}})[of][name]
+_ANYWHERE = Place()
+
+
+def hide_headers(value: Any, place: Place = _ANYWHERE) -> Any:
+    """A copy of the JSON value that stands at `place`, with `•••` for each header that carries a secret."""
+    return _replaced(value, lambda secret: MASK, place)
 
 
 class HiddenHeaders:
@@ -125,17 +153,22 @@ class HiddenHeaders:
         return mask
 
 
-def _replaced(value: Any, instead: Callable[[Any], Any], *, among_headers: bool = False) -> Any:
+def _replaced(value: Any, instead: Callable[[Any], Any], place: Place = _ANYWHERE) -> Any:
+    if place.is_secret:
+        return value if value in (None, "") else instead(value)
     if isinstance(value, list):
-        return [_replaced(each, instead, among_headers=among_headers) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: instead(inner)
-        if inner not in (None, "") and _carries_a_secret(str(name), among_headers=among_headers)
-        else _replaced(inner, instead, among_headers=str(name).lower() == "headers")
-        for name, inner in value.items()
-    }
+        return [_replaced(each, instead, place.within(value, index)) for index, each in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _replaced(inner, instead, place.within(value, name)) for name, inner in value.items()}
+    if place.among_headers and isinstance(value, str):
+        return _LINE.sub(lambda line: _replaced_line(line, instead), value)
+    return value
+
+
+def _replaced_line(line: re.Match[str], instead: Callable[[Any], Any]) -> str:
+    if not _carries_a_secret(line[1], among_headers=True):
+        return line[0]
+    return f"{line[1]}{line[2]}{instead(line[3])}"
 
 
 def _carries_a_secret(name: str, *, among_headers: bool) -> bool:

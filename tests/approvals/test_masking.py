@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ SHAPES = (
     "Authorization: Bearer {}",
     "authorization: Basic {}",
     "'Authorization': 'Token {}'",
+    "[(b'authorization', b'Basic {}')]",
     '"X-Api-Key": "{}"',
     "Cookie: a=1; sessionid={}",
     "Bearer {}",
@@ -125,12 +128,20 @@ NAMES = st.sampled_from(
         "headers",
         "Headers",
         "X-Session-Token",
+        "name",
+        "value",
         "url",
         "to",
     ]
 )
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.just(MASK)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.text(max_size=8),
+        st.sampled_from([MASK, "Cookie", "Cookie: a", "X: b\nX-Token: c\rd"]),
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=20,
 )
@@ -181,3 +192,42 @@ def test_a_terminal_shows_no_secret_header_either() -> None:
         "arguments": {"headers": {"Cookie": "a=1", "X-Kind": "test"}},
     }
     assert facts(request)["arguments"] == {"headers": {"Cookie": MASK, "X-Kind": "test"}}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda secret: {"X-Plain": "a", "X-Api-Key": secret},
+        lambda secret: {"X-Plain": "a", "X-Api-Key": ["b", secret]},
+        lambda secret: [["X-Plain", "a"], ["Authorization", secret]],
+        lambda secret: [{"name": "X-Plain", "value": "a"}, {"name": "Authorization", "value": secret}],
+        lambda secret: [{"key": "X-Plain", "value": "a"}, {"key": "X-My-Token", "value": secret}],
+        lambda secret: [f"Authorization: {secret}", "X-Plain: a"],
+        lambda secret: f"X-Plain: a\r\nCookie: {secret}\r\n",
+    ],
+)
+def test_headers_are_hidden_however_they_are_written(shape: Callable[[str], Any]) -> None:
+    """In what is shown, in what changes, and in what is edited, which comes back exactly."""
+    asked = {"request_headers": shape("Bearer sesame"), "sent": True}
+    other = {"request_headers": shape("Bearer mellon"), "sent": True}
+    hidden = HiddenHeaders(asked)
+    told = changes(asked, other)
+    for seen in (hide_headers(asked), hidden.value, told):
+        assert MASK in str(seen)
+        assert "sesame" not in str(seen)
+        assert "mellon" not in str(seen)
+    assert "X-Plain" in str(hide_headers(asked))
+    assert hidden.restored(hidden.value) == asked
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+@pytest.mark.parametrize("whole", [{"kind": "%s"}, ["plain", "%s"], [{"a": {"b": "%s"}}]])
+def test_what_a_secret_header_is_made_of_is_no_change_that_is_shown(name: str, whole: Any) -> None:
+    before, after = ({name: json.loads(json.dumps(whole).replace("%s", text))} for text in ("old", "new"))
+    assert [(change.before, change.after) for change in changes(before, after)] == [(MASK, MASK)]
+
+
+@effort(300)
+@given(VALUES, VALUES)
+def test_changes_between_any_values_can_be_told(before: object, after: object) -> None:
+    assert bool(changes(before, after)) == bool(changes(after, before))
