@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.one_stack, pytest.mark.processe
 # Stands in everything that is others'.
 SECRET = "for-other-eyes-only"
 REQUESTS, BYTES = 12, 4 * MIB
-# What the server may gain while eight large requests of one account are worked on together; and what an answer
-# may hold.
+# What the server may gain while eight large requests of one account are worked on together, and how long an
+# answer may be.
 MOST_GAINED, LARGEST = 192 * MIB, 3 * MIB
 DEEDS_OF_OTHERS = 12
 
