@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import groupby
 
 # Unicode 15.1, emoji-data.txt: first and last code point of each run.
 PICTOGRAPHS = (
@@ -96,11 +98,24 @@ def has_hidden(text: str) -> bool:
 def skeleton(text: str) -> str:
     """What is left to tell texts apart, without white space, invisible characters and normal forms (NFKC).
 
-    Empty: nothing is to be seen of the text.
+    Empty: nothing is to be seen of the text. Takes time as the text is long: what a normal form as a whole
+    takes grows with the square of the marks in a row, and holds up every thread.
     """
     if text.isascii() and text.isidentifier():
         return text
-    return unicodedata.normalize("NFKC", _IGNORED.sub("", unicodedata.normalize("NFKC", text)))
+    seen = _IGNORED.sub("", "".join(map(_decomposed, text)))
+    return seen if seen.isascii() else "".join(_in_order(seen))
+
+
+@lru_cache(maxsize=4096)
+def _decomposed(character: str) -> str:
+    return unicodedata.normalize("NFKD", character)
+
+
+def _in_order(decomposed: str) -> Iterator[str]:
+    """With the marks on each letter in the order that normal forms have."""
+    for _, run in groupby(decomposed, lambda character: unicodedata.combining(character) > 0):
+        yield from sorted(run, key=unicodedata.combining)
 
 
 def _is_in_place(text: str, first: int, after: int) -> bool:

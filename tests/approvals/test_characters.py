@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 
 import pytest
@@ -83,6 +84,26 @@ def test_normal_forms_have_one_skeleton(text: str) -> None:
     hidden = not skeleton(text)
     assert skeleton(unicodedata.normalize("NFD", text)) == skeleton(text)
     assert hidden or skeleton(unicodedata.normalize("NFKC", text)) == skeleton(text)
+
+
+MARKS = "\u0300\u0323\u0301\u0344\u0f73\u3099\uff9e\u0345\u05b0"
+
+
+@effort(500)
+@given(st.text(st.sampled_from(f"a\u00e9\u1e69\uac00\u1100\u1161\ufb01 \u200b{MARKS}")), st.randoms())
+def test_skeletons_are_equal_where_normal_forms_are(text: str, chance: random.Random) -> None:
+    other = "".join(chance.sample(text, len(text)))
+    for form in ("NFD", "NFC", "NFKD", "NFKC"):
+        assert skeleton(unicodedata.normalize(form, text)) == skeleton(text)
+    if not has_hidden(text) and " " not in text:
+        equal = unicodedata.normalize("NFKC", text) == unicodedata.normalize("NFKC", other)
+        assert (skeleton(text) == skeleton(other)) == equal
+
+
+def test_marks_by_the_hundred_thousand_take_no_longer_than_letters() -> None:
+    """A whole normal form would take minutes for them, in which no other thread gets on."""
+    marks = "\u0300\u0323" * 300_000
+    assert skeleton(f"a{marks}") == "a" + "\u0323" * 300_000 + "\u0300" * 300_000
 
 
 @pytest.mark.parametrize("text", [*HIDING, HIDING, "", " ", " \u3164\n"])
