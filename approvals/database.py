@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, partial
 from math import inf
 from threading import Thread, local
-from time import monotonic
+from time import monotonic, thread_time
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
@@ -55,12 +56,45 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Used:
+    """Seconds of processor time."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+@contextmanager
+def count_time() -> Iterator[Used]:
+    """Count what the calls of `in_database` take of the processor that are made in here, by this task."""
+    used = Used()
+    token = _used.set(used)
+    try:
+        yield used
+    finally:
+        _used.reset(token)
+
+
+def _counted(used: Used, call: Callable[[], T]) -> T:
+    started = thread_time()
+    try:
+        return call()
+    finally:
+        used.seconds += thread_time() - started
+
+
+_used: ContextVar[Used | None] = ContextVar("used", default=None)
+
+
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` on a database thread and return its result.
 
     Cancelling the caller does not interrupt the function: what it commits, stays.
     """
     call = partial(_with_living_connection, partial(function, *args, **kwargs))
+    if used := _used.get():
+        call = partial(_counted, used, call)
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
 

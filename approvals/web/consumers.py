@@ -31,6 +31,7 @@ from approvals.web.inbox import InboxSeat, inbox_hub
 from approvals.web.limits import Allowance, RateLimited, of_users
 from approvals.web.outbox import FAILED, Outbox, Send
 from approvals.web.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
+from approvals.web.shares import act_turn
 from approvals.web.summaries import outcome_in_frame
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,9 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 
     async def _act(self, ref: Ref, message: Decide | Answer) -> None:
         try:
-            outcome = await _carry_out(await self.actor(), message)
+            actor = await self.actor()
+            async with act_turn(actor.user_id or 0):
+                outcome = await _carry_out(actor, message)
         except Unauthenticated as error:
             self.refuse(error, ref)
             self.outbox.close(UNAUTHENTICATED)

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any, TypeAlias
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
+from approvals.database import count_time
 from approvals.web.credentials import shown_secret
 from approvals.web.holding import AGAIN, HOLD
 from approvals.web.limits import REMEMBERED, RateLimited
@@ -116,6 +118,50 @@ class Share:
         return self._left <= 0
 
 
+class Shares:
+    """Those of all accounts, and of who is not known yet; of one event loop at a time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shares: OrderedDict[Hashable, Share] = OrderedDict()
+
+    def of(self, caller: Hashable) -> Share:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._shares.clear()
+        if caller not in self._shares:
+            self._shares[caller] = Share(self._clock)
+            _bound(self._shares)
+        self._shares.move_to_end(caller)
+        return self._shares[caller]
+
+
+@cache
+def of_accounts() -> Shares:
+    """What accounts use of this process, by their ids, over HTTP and by live connections."""
+    return Shares()
+
+
+@asynccontextmanager
+async def act_turn(user_id: int) -> AsyncIterator[None]:
+    """While it is the turn of something that the user does by a live connection; it is counted.
+
+    RateLimited where too much of the account's waits. What the writer's thread does is not counted.
+    """
+    if not approval_settings().rate_limit:
+        yield
+        return
+    share = of_accounts().of(user_id)
+    async with share.turn():
+        with count_time() as used:
+            try:
+                yield
+            finally:
+                share.charge(used.seconds)
+
+
 class Shared:
     """ASGI middleware: has whoever shows a session or a token take turns with the others.
 
@@ -123,14 +169,10 @@ class Shared:
     SAYSO_RATE_LIMIT is nought there are no shares.
     """
 
-    def __init__(
-        self, application: Application, *, api: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, application: Application, *, api: str, shares: Shares | None = None) -> None:
         self._application = application
         self._api = api
-        self._clock = clock
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._shares: OrderedDict[Hashable, Share] = OrderedDict()
+        self._shares = shares or of_accounts()
         self._owners: OrderedDict[bytes, int] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -158,16 +200,7 @@ class Shared:
         return hashlib.sha256(secret.encode("utf-8", "replace")).digest() if secret else None
 
     def _share(self, shown: bytes) -> Share:
-        caller = self._owners.get(shown, shown)
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop = loop
-            self._shares.clear()
-        if caller not in self._shares:
-            self._shares[caller] = Share(self._clock)
-            _bound(self._shares)
-        self._shares.move_to_end(caller)
-        return self._shares[caller]
+        return self._shares.of(self._owners.get(shown, shown))
 
     def _learn(self, shown: bytes, visit: Visit) -> None:
         """All sessions and tokens of an account share; whose one is, its first request tells."""

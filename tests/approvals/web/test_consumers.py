@@ -20,6 +20,7 @@ from approvals.database import in_database
 from approvals.web import consumers, outbox
 from approvals.web.consumers import ACTS_AT_ONCE, InboxConsumer
 from approvals.web.inbox import inbox_hub
+from approvals.web.shares import BURST, Share, of_accounts
 from tests import factories
 from tests.connections import Closed, Connection, session_of
 
@@ -240,6 +241,43 @@ async def test_what_a_user_says_counts_on_all_connections_together(settings: Set
             await connection.say("ping", ref=1)
             frame = await connection.next(kind)
             assert kind == "pong" or frame["data"]["code"] == "rate_limited"
+
+
+@pytest.mark.one_stack
+async def test_who_has_used_much_goes_one_at_a_time_on_connections_too() -> None:
+    """An act on a connection waits for the account's others, by whatever way; nobody else's does."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    hers, his = [await made(factories.approval, assignees=[user]) for user in (ada, bob)]
+    async with await Connection.of(ada) as slow, await Connection.of(bob) as quick:
+        await slow.opened()
+        await quick.opened()
+        share = of_accounts().of(ada.pk)
+        share.charge(2 * BURST)
+        share._rested = 0.0
+        async with share.turn():
+            await slow.say("decide", ref=1, request_id=hers, decision="approve")
+            await quick.say("decide", ref=2, request_id=his, decision="approve")
+            assert (await answer_to(quick, 2))["type"] == "decision_accepted"
+            assert "decision_accepted" not in [frame["type"] for frame in slow.frames]
+        assert (await answer_to(slow, 1))["type"] == "decision_accepted"
+
+
+@pytest.mark.one_stack
+async def test_what_checking_an_answer_takes_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[float] = []
+    monkeypatch.setattr(Share, "charge", lambda _, seconds: counted.append(seconds))
+    ada = await made(factories.user)
+    schema = {"type": "array", "items": {"anyOf": [{"const": number} for number in range(100)]}}
+    request = await made(factories.clarification, schema=schema, assignees=[ada])
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        for ref, answer in enumerate([[0], [99] * 300]):
+            await connection.say("answer", ref=ref, request_id=UNKNOWN_ID, answer=answer)
+            await answer_to(connection, ref)
+        await connection.say("answer", ref=9, request_id=request, answer=[99] * 300)
+        assert (await answer_to(connection, 9))["type"] == "decision_accepted"
+    assert len(counted) == 3
+    assert counted[2] > 2 * max(counted[:2])
 
 
 @pytest.mark.one_stack
