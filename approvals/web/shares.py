@@ -33,7 +33,7 @@ SHARE, BURST = 1 / 3, 1.0
 # Seconds of rest for each that was used.
 REST = 2.0
 # Requests of one account that are worked on together, and that wait for their turn.
-TOGETHER, IN_LINE = 8, 100
+TOGETHER, IN_LINE = 8, 1_000
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
