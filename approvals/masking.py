@@ -18,7 +18,7 @@ MASK = "•••"
 LIMIT = 20_000
 
 _NAME = (
-    r"(?:password|passwd|pwd|passphrase|secret|credentials?|api[_-]?key|apikey|access[_-]?key|private[_-]?key"
+    r"(?:password|passwd|pwd|passphrase|secret|credentials?|api[_-]?key|apikey|(?:access|account)[_-]?key|private[_-]?key"
     r"|signature|session_?id)[\w-]{0,32}"
 )
 _QUOTED = r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
@@ -59,8 +59,10 @@ _SHAPES = [
         ("", r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}", MASK),
         ("", r"\bxox[a-z]-[\w-]{6,}|\bxapp-[\w-]{6,}", MASK),
         ("", r"\bAIza[\w-]{20,}|\bya29\.[\w-]{8,}", MASK),
+        ("", r"(\bhooks\.slack\.com/\w+/)[\w/-]{8,}", rf"\1{MASK}"),
+        ("", r"(?<!\d)\d{6,12}:AA[\w-]{20,}", MASK),
         ("", r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", MASK),
-        ("", r"\b(?:npm|hf|sayso)_[\w-]{16,}|\bpypi-[\w-]{16,}|\bSG\.[\w-]{16,}\.[\w-]{16,}", MASK),
+        ("", r"\b(?:npm|hf|sayso|dop_v1)_[\w-]{16,}|\bpypi-[\w-]{16,}|\bSG\.[\w-]{16,}\.[\w-]{16,}", MASK),
     )
 ]
 

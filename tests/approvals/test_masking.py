@@ -29,6 +29,7 @@ SHAPES = (
     "authorization: Basic {}",
     "'Authorization': 'Token {}'",
     "[(b'authorization', b'Basic {}')]",
+    "AccountName=store;AccountKey={};EndpointSuffix=example.org",
     '"X-Api-Key": "{}"',
     "Cookie: a=1; sessionid={}",
     "Bearer {}",
@@ -59,6 +60,9 @@ TOKENS = (
     "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
     "-----BEGIN RSA PRIVATE KEY-----\n{}",
     "-----BEGIN OPENSSH PRIVATE KEY-----\\n{}\\n",
+    "dop_v1_{}",
+    "https://hooks.slack.com/services/{}",
+    "https://api.telegram.org/bot1234567:AA{}/sendMessage",
 )
 
 
