@@ -3,9 +3,8 @@
 `pytest` alone runs everything but what is marked `processes`: tests that start servers, workers, commands or
 browsers. `pytest -m processes` runs those. Files that are named run whole, one test after another.
 
-Whole runs are shared out among workers, each with servers of its own: tests wait a third of their time, and
-those of processes two thirds. The tests of a file on one stack stay together. A test marked `alone` measures,
-and runs while no other does.
+Whole runs are shared out among workers, three for two processors, each with servers of its own. The tests of
+a file on one stack stay together. A test marked `alone` measures, and runs while no other does.
 
 `SAYSO_TEST_STACK=sqlite-memory` leaves out what needs another stack: neither PostgreSQL nor Redis is started.
 """
@@ -49,11 +48,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """None where files are named, or where all would share one Redis."""
-    if not _is_whole(config) or "REDIS_URL" in os.environ:
-        return 0
-    cores = len(os.sched_getaffinity(0))
-    return cores * 3 // 2 if config.option.markexpr in ("", REST) else cores * 5 // 2
+    """None where files are named, or where all would share one Redis. Tests wait a third of their time."""
+    shared = "REDIS_URL" in os.environ
+    return len(os.sched_getaffinity(0)) * 3 // 2 if _is_whole(config) and not shared else 0
 
 
 @pytest.hookimpl(optionalhook=True)
