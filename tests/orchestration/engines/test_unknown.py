@@ -158,10 +158,11 @@ async def test_a_job_of_an_earlier_release_that_is_not_known_comes_to_rest(runti
     """All jobs were in one queue then, from which every worker takes."""
     run_id = await in_database(queue, "unknown_asks", 2)
     await in_database(_move_to_the_common_queue, run_id)
-    while await in_database(_queues_of, run_id) != [jobs.queue_of(("unknown_asks", 2))]:
-        await runtime.look_everywhere()  # it is taken once, ends with nothing, and is queued anew
+    while await in_database(_queues_of, run_id) != {jobs.queue_of(("unknown_asks", 2))}:
+        # It is taken once, ends with nothing, and is queued anew: twice, if the worker looks right then.
+        await runtime.look_everywhere()
     await finished(await in_database(queue, "unknown_quick", 1))
-    assert await in_database(job_events, run_id) == [("todo", "deferred")]
+    assert set(await in_database(job_events, run_id)) == {("todo", "deferred")}
     assert (await in_database(row, run_id)).epoch == 0
 
 
@@ -180,10 +181,10 @@ def _move_to_the_common_queue(run_id: UUID) -> None:
         assert cursor.rowcount == 1
 
 
-def _queues_of(run_id: UUID) -> list[str]:
+def _queues_of(run_id: UUID) -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT queue_name FROM procrastinate_jobs WHERE lock = %s", [f"run:{run_id}"])
-        return [queue for (queue,) in cursor.fetchall()]
+        return {queue for (queue,) in cursor.fetchall()}
 
 
 KINDS = st.tuples(st.text(min_size=1, max_size=100), st.integers(1, catalog.LATEST_VERSION))
