@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 from django.test import Client, RequestFactory
+from django.test.utils import override_script_prefix
 
+from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.web.limits import RateLimited
+from approvals.web.throttling import refusal_page
 from config.errors import server_error
 from tests import factories
 
@@ -48,3 +52,11 @@ def test_it_is_a_problem_for_programs_and_what_is_our_mistake_stays_one(error: E
         assert (page.status_code, problem.status_code) == (503, 503)
         assert b"The database does not answer just now." in page.content
         assert problem.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("error", [RateLimited("Slower."), Busy("Busy."), Unavailable("Away.")])
+def test_each_refusal_leads_back_below_the_path_prefix(error: ApprovalError) -> None:
+    with override_script_prefix("/sayso/"):
+        page = refusal_page(error).content.decode()
+    assert error.detail in page
+    assert '<a class="button" href="/sayso/">' in page
