@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
@@ -193,29 +193,43 @@ def _proxies() -> Iterator[checks.CheckMessage]:
 
 
 def _callback_networks() -> Iterator[checks.CheckMessage]:
-    for text in settings.SAYSO_CALLBACK_NETWORKS:
-        network = targets.network_from(text)
-        if network is None:
-            yield checks.Error(
-                f"SAYSO_CALLBACK_NETWORKS: {text!r} is no network.",
-                hint="Networks such as 10.0.0.0/8, separated by commas.",
-                id="sayso.E005",
-            )
-        elif network.prefixlen == 0:
-            yield checks.Warning(
-                f"SAYSO_CALLBACK_NETWORKS: {text} is everything, this computer's own services included.",
-                hint="Name the private networks in which receivers are; public addresses need no naming.",
-                id="sayso.W007",
-            )
+    return check_networks("SAYSO_CALLBACK_NETWORKS", settings.SAYSO_CALLBACK_NETWORKS, "E005", "W007")
 
 
 def _callback_hosts() -> Iterator[checks.CheckMessage]:
-    for text in settings.SAYSO_CALLBACK_HOSTS:
+    return check_hosts("SAYSO_CALLBACK_HOSTS", settings.SAYSO_CALLBACK_HOSTS, "hooks.example.org", "W008")
+
+
+def check_networks(
+    setting: str, entries: Iterable[str], invalid: str, everything: str
+) -> Iterator[checks.CheckMessage]:
+    """The error `invalid` for what is no network, the warning `everything` for the network that is all."""
+    for text in entries:
+        network = targets.network_from(text)
+        if network is None:
+            yield checks.Error(
+                f"{setting}: {text!r} is no network.",
+                hint="Networks such as 10.0.0.0/8, separated by commas.",
+                id=f"sayso.{invalid}",
+            )
+        elif network.prefixlen == 0:
+            yield checks.Warning(
+                f"{setting}: {text} is everything, this computer's own services included.",
+                hint="Name the private networks that may be reached; public addresses need no naming.",
+                id=f"sayso.{everything}",
+            )
+
+
+def check_hosts(
+    setting: str, entries: Iterable[str], example: str, invalid: str
+) -> Iterator[checks.CheckMessage]:
+    """The warning `invalid` for what is neither a host nor a pattern of hosts."""
+    for text in entries:
         if not targets.is_pattern(text):
             yield checks.Warning(
-                f"SAYSO_CALLBACK_HOSTS: {text!r} is no host, and allows none.",
-                hint="Hosts without a port, such as hooks.example.org or *.example.org, separated by commas.",
-                id="sayso.W008",
+                f"{setting}: {text!r} is no host, and allows none.",
+                hint=f"Hosts without a port, such as {example} or *.example.org, separated by commas.",
+                id=f"sayso.{invalid}",
             )
 
 

@@ -14,8 +14,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection
 
+from approvals.checks import check_hosts, check_networks
 from approvals.questions import REVIEWERS
-from approvals.webhooks import targets
 from orchestration.catalog import find_orchestration, in_words, not_imported, registered
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.deciders import overrides, people_with
@@ -78,8 +78,8 @@ def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
     """Entries of the other lists that allow nothing, or everything."""
     configured = orchestration_settings()
     return [
-        *_hosts(configured.http_hosts),
-        *_networks(configured.http_networks),
+        *check_hosts("SAYSO_HTTP_HOSTS", configured.http_hosts, "api.example.org", "W103"),
+        *check_networks("SAYSO_HTTP_NETWORKS", configured.http_networks, "E106", "W102"),
         *_directories(configured.cleanup_directories),
         *_recipients(configured.email_recipients),
     ]
@@ -127,33 +127,6 @@ def _programs_not_found() -> Iterator[checks.CheckMessage]:
         if not isinstance(program, str) or shutil.which(program) is None:
             yield checks.Warning(
                 f"SAYSO_COMMANDS names {program!r}, which is no program on this computer.", id="sayso.W101"
-            )
-
-
-def _hosts(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
-    for text in entries:
-        if not targets.is_pattern(text):
-            yield checks.Warning(
-                f"SAYSO_HTTP_HOSTS: {text!r} is no host, and allows none.",
-                hint="Hosts without a port, such as api.example.org or *.example.org, separated by commas.",
-                id="sayso.W103",
-            )
-
-
-def _networks(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
-    for text in entries:
-        network = targets.network_from(text)
-        if network is None:
-            yield checks.Error(
-                f"SAYSO_HTTP_NETWORKS: {text!r} is no network.",
-                hint="Networks such as 10.0.0.0/8, separated by commas.",
-                id="sayso.E106",
-            )
-        elif network.prefixlen == 0:
-            yield checks.Warning(
-                f"SAYSO_HTTP_NETWORKS: {text} is everything, this computer's own services included.",
-                hint="Name the private networks that may be reached; public addresses need no naming.",
-                id="sayso.W102",
             )
 
 
