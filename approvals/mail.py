@@ -1,4 +1,4 @@
-"""The carrier of letters: makes a letter's words and token when it is due, and hands it to the mail server.
+"""Sends mail within bounds. `Mailing` carries letters: it makes a letter's words and token when it is due.
 
 EMAIL_TIMEOUT bounds each silence of the mail server, LONGEST the attempt as a whole. A server that takes a
 letter and answers too late has it twice, under the same Message-ID.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from urllib.parse import urlsplit
 
 from django.contrib.auth.tokens import default_token_generator
@@ -25,9 +25,23 @@ from approvals.waiting.outages import described
 
 # Seconds; shorter than a claim.
 LONGEST = 45.0
+TOO_SLOW = "The mail server did not answer in time."
 
 NOT_SET_UP = Answer(error="SAYSO_URL is not set: the letter's link has nothing to begin with.")
 NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
+
+
+def send(message: EmailMessage) -> None:
+    """Hand the message to the mail server within LONGEST seconds, however slowly that answers.
+
+    Raises TimeoutError, OSError or smtplib.SMTPException. After a TimeoutError it may have been taken.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-mail")
+    sending = thread.submit(message.send)
+    thread.shutdown(wait=False)
+    if not wait([sending], LONGEST).done:
+        raise TimeoutError(TOO_SLOW)
+    sending.result()
 
 
 class Mailing:
@@ -45,7 +59,7 @@ class Mailing:
             async with asyncio.timeout(LONGEST):
                 await asyncio.get_running_loop().run_in_executor(self._threads, _send, due)
         except TimeoutError:
-            return Answer(error="The mail server did not answer in time.")
+            return Answer(error=TOO_SLOW)
         except (smtplib.SMTPException, OSError) as error:
             return _refusal(error)
         return Answer()

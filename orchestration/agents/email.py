@@ -10,6 +10,7 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
+from approvals import mail
 from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.catalog import agent
@@ -68,4 +69,4 @@ async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 def _send(letter: dict[str, Any]) -> None:
     effects.check_recipients(letter["to"])
-    EmailMessage(letter["subject"], letter["body"], letter["from"], letter["to"]).send()
+    mail.send(EmailMessage(letter["subject"], letter["body"], letter["from"], letter["to"]))

@@ -280,6 +280,21 @@ class TestEmail:
         assert finished["status"] == "failed"
         assert "timed out" in finished["error"]
 
+    async def test_a_mail_server_that_never_comes_to_an_end_fails_the_step(
+        self, runtime: Runtime, owner: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each of its silences is short enough; all of them together are not."""
+        monkeypatch.setattr("approvals.mail.LONGEST", 0.1)
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 60.0
+        with mail_server(SILENCE) as silent:
+            settings.EMAIL_PORT = silent.port
+            run = await start(runtime, owner, "email", "send", self.LETTER)
+            await run.approve()
+            finished = await run.finished()
+        assert finished["status"] == "failed"
+        assert "The mail server did not answer in time." in finished["error"]
+
     @pytest.mark.parametrize(
         ("change", "words"),
         [
