@@ -331,8 +331,10 @@ def threads_beside_ours() -> int:
 
 
 def connections_in_use() -> int:
-    if not isinstance(own := connections["default"], PostgresWrapper) or own.pool is None:
-        return 0
+    """Of the pool's; the database threads keep one each, from their first call on."""
+    own = connections["default"]
+    assert isinstance(own, PostgresWrapper)
+    assert own.pool is not None
     stats = own.pool.get_stats()
     return int(stats["pool_size"] - stats["pool_available"])
 
@@ -343,19 +345,19 @@ async def test_hundreds_of_waits_hold_no_thread_and_no_connection(
 ) -> None:
     """And when all are decided at once, few are inside Django at a time; meanwhile others are served."""
     request = await asked(program)
-    idle = threads_beside_ours(), connections_in_use()
+    idle, kept = threads_beside_ours(), approval_settings().database_threads
     async with AsyncExitStack() as clients:
         polls = [await clients.enter_async_context(program.poll(request, at=OPEN)) for _ in range(MANY)]
         await program.django.passed(MANY)
         await until(lambda: len(room) == MANY)
-        await until(lambda: threads_beside_ours() <= idle[0] and connections_in_use() <= idle[1])
+        await until(lambda: threads_beside_ours() <= idle and connections_in_use() <= kept)
         async with program.poll(UNKNOWN_ID) as other:
             assert (await other.answered())[0] == 404
         await approved(request)
         answers = [await poll.answered() for poll in polls]
     assert {(status, data["status"]) for status, data in answers} == {(200, "approved")}
     assert program.django.passes == 2 * MANY + 1
-    assert program.django.most <= approval_settings().database_threads
+    assert program.django.most <= kept
     assert len(room) == 0
 
 
