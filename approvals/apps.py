@@ -22,6 +22,6 @@ class ApprovalsConfig(AppConfig):
 
 def install_triggers(*, using: str, **kwargs: Any) -> None:
     """Table rebuilds of migrations drop triggers; so they are put back after every one."""
-    from approvals import triggers
+    from approvals.database import triggers
 
     triggers.install(connections[using])

@@ -13,8 +13,10 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
-from approvals import files, links, triggers
-from approvals.webhooks import targets
+from approvals.database import triggers
+from approvals.delivery import links
+from approvals.delivery.webhooks import targets
+from approvals.process import files
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5

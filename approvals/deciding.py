@@ -17,8 +17,13 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from approvals import group_commit, permissions, selectors, telemetry
-from approvals.commands import (
+from approvals import queries
+from approvals.database.connections import (
+    arefuse_inside_a_transaction,
+    in_database,
+    refuse_inside_a_transaction,
+)
+from approvals.domain.commands import (
     Accepted,
     Actor,
     Answer,
@@ -30,12 +35,14 @@ from approvals.commands import (
     View,
     Withdraw,
 )
-from approvals.database import arefuse_inside_a_transaction, in_database, refuse_inside_a_transaction
+from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
+from approvals.domain.payloads import checked_json, checked_text, spot
+from approvals.domain.questions import REVIEWERS
+from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import REFUSALS, ApprovalError, InvalidAnswer, InvalidRequest, KeyConflict
-from approvals.lifecycle import Kind, Outcome, Status, Verdict
-from approvals.payloads import checked_json, checked_text, spot
-from approvals.questions import REVIEWERS
-from approvals.schemas import check_against, check_choice
+from approvals.process import telemetry
+from approvals.queries import permissions
+from approvals.writer import queue
 
 COMMENT_LIMIT = 10_000
 
@@ -95,7 +102,7 @@ def decide_each(actor: Actor, decisions: Sequence[Decision]) -> list[Outcome | A
     """
     refuse_inside_a_transaction()
     prepared = _fitted(actor, [_prepared(actor, decision) for decision in decisions])
-    futures = iter(group_commit.submit_many([one for one in prepared if not isinstance(one, ApprovalError)]))
+    futures = iter(queue.submit_many([one for one in prepared if not isinstance(one, ApprovalError)]))
     return [one if isinstance(one, ApprovalError) else _outcome_or_error(next(futures)) for one in prepared]
 
 
@@ -169,12 +176,12 @@ async def areassign(
 
 def record_view(actor: Actor, request_id: UUID | str) -> None:
     """The actor was shown the request's page; the trail keeps the first time."""
-    written(View(request_id=selectors.as_id(request_id), actor=actor))
+    written(View(request_id=queries.as_id(request_id), actor=actor))
 
 
 async def arecord_view(actor: Actor, request_id: UUID | str) -> None:
     await arefuse_inside_a_transaction()
-    await awritten(View(request_id=selectors.as_id(request_id), actor=actor))
+    await awritten(View(request_id=queries.as_id(request_id), actor=actor))
 
 
 def written(command: Command) -> Outcome:
@@ -185,12 +192,12 @@ def written(command: Command) -> Outcome:
 def accepted(command: Command) -> Accepted:
     """As `written`, and whether the command has changed anything."""
     refuse_inside_a_transaction()
-    return _unless_refused(group_commit.submit(command).result())
+    return _unless_refused(queue.submit(command).result())
 
 
 async def awritten(command: Command) -> Outcome:
     """As `written`, for coroutines. Cancelling the caller does not take the command back."""
-    return outcome_of_result(await asyncio.wrap_future(group_commit.submit(command)))
+    return outcome_of_result(await asyncio.wrap_future(queue.submit(command)))
 
 
 def _span(actor: Actor, request_id: UUID | str) -> telemetry.Span:
@@ -222,7 +229,7 @@ def _unfitted(actor: Actor, decision: Decision) -> Decide:
     if decision.verdict not in set(Verdict):
         raise InvalidRequest("decision must be 'approve' or 'reject'.", field="decision")
     return Decide(
-        request_id=selectors.as_id(decision.request_id),
+        request_id=queries.as_id(decision.request_id),
         actor=actor,
         verdict=Verdict(decision.verdict),
         comment=checked_text(decision.comment, "comment", max_length=COMMENT_LIMIT),
@@ -265,7 +272,7 @@ def _fitted(actor: Actor, commands: Sequence[Decide | ApprovalError]) -> list[De
 def _over(request_ids: Collection[Any]) -> set[Any]:
     """Which of these requests are closed, those included whose deadline has passed unnoticed."""
     ids = list(request_ids)
-    futures = group_commit.submit_many([Expire(request_id=request_id) for request_id in ids])
+    futures = queue.submit_many([Expire(request_id=request_id) for request_id in ids])
     results = zip(ids, (future.result() for future in futures), strict=True)
     return {one for one, result in results if isinstance(result, Accepted) and result.outcome.closed}
 
@@ -279,7 +286,7 @@ def _edited(request: Any, arguments: Any) -> Any:
 
 
 def _answer_command(actor: Actor, request_id: UUID | str, answer: Any, comment: str) -> Answer:
-    pk = selectors.as_id(request_id)
+    pk = queries.as_id(request_id)
     return Answer(
         request_id=pk,
         actor=actor,
@@ -314,7 +321,7 @@ def _requests_to_check(actor: Actor, request_ids: Collection[Any]) -> dict[Any, 
     """Those of these requests that are this actor's to decide; of others the writer says what is wrong."""
     if not request_ids:
         return {}
-    rows = selectors.requests_by_id(request_ids)
+    rows = queries.requests_by_id(request_ids)
     if actor.user_id is None:
         return {row.pk: row for row in rows}
     person = permissions.persons([actor.user_id]).get(actor.user_id)
@@ -324,15 +331,15 @@ def _requests_to_check(actor: Actor, request_ids: Collection[Any]) -> dict[Any, 
 
 def _withdraw_command(actor: Actor, request_id: UUID | str, reason: str, *, by_origin: bool) -> Withdraw:
     reason = checked_text(reason, "reason", max_length=COMMENT_LIMIT)
-    return Withdraw(request_id=selectors.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
+    return Withdraw(request_id=queries.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
 
 
 def _reassign_command(
     actor: Actor, request_id: UUID | str, users: Collection[str | int], groups: Collection[str | int]
 ) -> Reassign:
-    pk = selectors.as_id(request_id)
-    for request in selectors.requests_by_id([pk]):
-        if actor.user_id is None or selectors.may(actor.user_id, request).reassign:
+    pk = queries.as_id(request_id)
+    for request in queries.requests_by_id([pk]):
+        if actor.user_id is None or queries.may(actor.user_id, request).reassign:
             return _reassigning(actor, request, users, groups)
     # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
     # not told to who may not name any.

@@ -5,7 +5,7 @@ Edges map codes to HTTP, WebSocket or exit status once; nobody matches on texts.
 
 from __future__ import annotations
 
-from approvals.lifecycle import Outcome
+from approvals.domain.lifecycle import Outcome
 
 
 class ApprovalError(Exception):

@@ -15,21 +15,26 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 
-from approvals import questions, selectors
-from approvals.commands import Accepted, Actor, Channel, OpenRequest
+from approvals import queries
 from approvals.conf import approval_settings
-from approvals.database import arefuse_inside_a_transaction, in_database, refuse_inside_a_transaction
+from approvals.database.connections import (
+    arefuse_inside_a_transaction,
+    in_database,
+    refuse_inside_a_transaction,
+)
+from approvals.database.fields import new_id
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
+from approvals.delivery.webhooks.targets import checked_callback_url
+from approvals.domain import questions
+from approvals.domain.commands import Accepted, Actor, Channel, OpenRequest
+from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
+from approvals.domain.lookalikes import check_names, check_offers
+from approvals.domain.payloads import canonical, checked_json, checked_text, seconds
+from approvals.domain.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
+from approvals.domain.schemas import Choices, check_against, check_choice, check_choices, check_schema
 from approvals.exceptions import InvalidRequest
-from approvals.fields import new_id
-from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
-from approvals.lookalikes import check_names, check_offers
-from approvals.payloads import canonical, checked_json, checked_text, seconds
-from approvals.permissions import Audience
-from approvals.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
-from approvals.schemas import Choices, check_against, check_choice, check_choices, check_schema
+from approvals.queries.permissions import Audience
 from approvals.waiting.room import waiting_room
-from approvals.webhooks.targets import checked_callback_url
 
 TITLE_LIMIT = 200
 KEY_LIMIT = 200
@@ -75,7 +80,7 @@ class Terms(TypedDict, total=False):
     callback_url: str
     """Where the outcome is posted, signed, until it is received (see docs/api.md)."""
     named: Any
-    """The assignees as the asker named them, where they come looked up (see approvals.questions)."""
+    """The assignees as the asker named them, where they come looked up (see approvals.domain.questions)."""
     named_four_eyes: bool
     """Four eyes as the asker asked for them, where what holds comes from elsewhere."""
     override: dict[str, Any]
@@ -163,7 +168,7 @@ async def wait_for_outcome(request_id: UUID | str, patience: float | timedelta |
     Raises UnknownRequest, and StillPending after `patience` seconds.
     """
     await arefuse_inside_a_transaction()
-    return await waiting_room().wait(selectors.as_id(request_id), patience)
+    return await waiting_room().wait(queries.as_id(request_id), patience)
 
 
 async def withdraw(request_id: UUID | str, reason: str = "") -> Outcome:
@@ -173,10 +178,10 @@ async def withdraw(request_id: UUID | str, reason: str = "") -> Outcome:
 
 def outcome(request_id: UUID | str) -> Outcome:
     """What is on record now, without waiting."""
-    found = selectors.outcomes([selectors.as_id(request_id)])
+    found = queries.outcomes([queries.as_id(request_id)])
     for known in found.values():
         return known
-    raise selectors.unknown(request_id)
+    raise queries.unknown(request_id)
 
 
 async def aoutcome(request_id: UUID | str) -> Outcome:
@@ -190,7 +195,7 @@ def on_record(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome | Non
     """
     try:
         key = checked_text(terms.get("key") or "", "key", max_length=KEY_LIMIT)
-        row = selectors.request_of_key(_scope_of(terms), key) if key else None
+        row = queries.request_of_key(_scope_of(terms), key) if key else None
         if row is None or row.purged_at is not None:
             return None
         differs = questions.differences(
@@ -203,7 +208,7 @@ def on_record(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome | Non
         return None
     if differs or questions.is_past(row, terms.get("new_round", False), terms.get("asked_since")):
         return None
-    return selectors.outcome_of(row)
+    return queries.outcome_of(row)
 
 
 def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:

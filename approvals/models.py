@@ -13,8 +13,8 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
 
-from approvals.fields import JSONText, new_id
-from approvals.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
+from approvals.database.fields import JSONText, new_id
+from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
 
 if TYPE_CHECKING:
     QuerySet = models.QuerySet[Any]
@@ -29,10 +29,10 @@ ORIGIN_ID_LIMIT = 100
 
 
 class ReadOnlyQuerySet(QuerySet):
-    """Rows of the record are written by approvals.decisions only."""
+    """Rows of the record are written by approvals.writer.execution only."""
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        raise TypeError(f"{self.model.__name__} rows are written by approvals.decisions only")
+        raise TypeError(f"{self.model.__name__} rows are written by approvals.writer.execution only")
 
     create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse
     acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse
@@ -54,7 +54,7 @@ class OnRecord(models.Model):
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} rows are written by approvals.decisions only")
+        raise TypeError(f"{type(self).__name__} rows are written by approvals.writer.execution only")
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(f"{type(self).__name__} rows are never deleted")

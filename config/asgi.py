@@ -24,11 +24,11 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from approvals.web.holding import FewPasses, HoldingAnswers  # noqa: E402
+from approvals.web.edge.holding import FewPasses, HoldingAnswers  # noqa: E402
+from approvals.web.edge.shares import Shared  # noqa: E402
+from approvals.web.edge.throttling import FewAtOnce, Throttled  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
-from approvals.web.shares import Shared  # noqa: E402
-from approvals.web.throttling import FewAtOnce, Throttled  # noqa: E402
 from config.api import ROOT as API_ROOT  # noqa: E402
 from config.carrying import CarriedOut  # noqa: E402
 from config.correlation import Correlated  # noqa: E402

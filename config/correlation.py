@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import secrets
 
-from approvals import telemetry
-from approvals.web.actors import is_proxy
+from approvals.process import telemetry
+from approvals.web.edge.actors import is_proxy
 from config.origins import Application, Receive, Scope, Send
 
 HEADER = b"x-request-id"

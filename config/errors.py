@@ -7,10 +7,10 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from approvals.database import LOST
+from approvals.database.connections import LOST
 from approvals.exceptions import Unavailable
 from approvals.web.api.edge import malformed
-from approvals.web.throttling import refusal_for
+from approvals.web.edge.throttling import refusal_for
 from config.api import ROOT
 from config.observing.writing import in_words
 

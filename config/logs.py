@@ -1,7 +1,7 @@
 """How log lines look: one line for people, or JSON for programs. The loggers are the standard library's.
 
 Our own messages are words and `key=%s`: in JSON each key is a field, and the event is the words. Every line
-carries the ids that its task is bound to (see approvals.telemetry.bound).
+carries the ids that its task is bound to (see approvals.process.telemetry.bound).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from approvals.masking import LIMIT, mask
+from approvals.domain.masking import LIMIT, mask
 
 OURS = ("approvals.", "orchestration.", "config.")
 # What others say beside their message. Not Django's `request`, whose address has secrets in it.

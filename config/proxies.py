@@ -1,7 +1,7 @@
 """What a proxy says about a request that it passes on: believed if it is one of SAYSO_TRUSTED_PROXIES.
 
 Anybody can write `X-Forwarded-Proto`. So it counts only from the very machine that connects here, and only if
-that is a trusted proxy; `approvals.web.actors` reads `X-Forwarded-For` by the same rule. A header with
+that is a trusted proxy; `approvals.web.edge.actors` reads `X-Forwarded-For` by the same rule. A header with
 several values was added to on its way: the last one is the proxy's own.
 
 The path prefix below which a proxy serves this installation is FORCE_SCRIPT_NAME, or else what a trusted
@@ -14,8 +14,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.urls import set_script_prefix
 
-from approvals import links
-from approvals.web.actors import is_proxy
+from approvals.delivery import links
+from approvals.web.edge.actors import is_proxy
 from config.origins import Application, Receive, Scope, Send
 
 PROTOCOL, PREFIX = b"x-forwarded-proto", b"x-forwarded-prefix"

@@ -104,7 +104,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     # What pages show of others' texts: nothing in it hides.
-    "approvals.web.marks.MarkedPages",
+    "approvals.web.edge.marks.MarkedPages",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -125,7 +125,7 @@ TEMPLATES = [
     },
 ]
 
-# The database. One writer thread and a few readers per process; see approvals.database.
+# The database. One writer thread and a few readers per process; see approvals.database.connections.
 DATABASE_THREADS = 8
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'sayso.sqlite3'}")}
 DATABASE = DATABASES["default"]
@@ -149,7 +149,7 @@ else:
         "reconnect_timeout": 10,
         "max_idle": 10,
     }
-    # Few statements, always the same; see approvals.statements. `?prepare_threshold=none` does without.
+    # Few statements, always the same: approvals.database.pipeline. `?prepare_threshold=none` turns it off.
     prepare = DATABASE["OPTIONS"].get("prepare_threshold", 1)
     DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
     DATABASE["CONN_MAX_AGE"] = 0
@@ -278,7 +278,7 @@ SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
 # The job queue is ours alone: nothing of it is looked for in the installed apps.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 # What steps of the built-in agents and `disk_cleanup` may reach in a server or worker. Nothing unless you say
-# so; see orchestration/effects.py.
+# so; see orchestration/policies/effects.py.
 # Programs that the agent `command` may run, by name or absolute path.
 SAYSO_COMMANDS: list[str] = []
 # Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although

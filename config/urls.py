@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
-from approvals.web.logins import guarded, guarded_account
-from approvals.web.passwords import PasswordReset
+from approvals.web.edge.logins import guarded, guarded_account
+from approvals.web.pages.passwords import PasswordReset
 from config.api import ROOT as API_ROOT
 from config.api import api
 from config.errors import bad_request, server_error

@@ -5,30 +5,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from approvals.questions import REVIEWERS
+from approvals.domain.questions import REVIEWERS
 
 if TYPE_CHECKING:
     from orchestration.catalog import agent as agent
     from orchestration.catalog import orchestration as orchestration
-    from orchestration.deciders import OWNER as OWNER
     from orchestration.exceptions import Rejected as Rejected
     from orchestration.exceptions import StepFailed as StepFailed
     from orchestration.exceptions import TimedOut as TimedOut
     from orchestration.exceptions import Withdrawn as Withdrawn
     from orchestration.manager import OrchestrationManager as OrchestrationManager
-    from orchestration.runs import Run as Run
+    from orchestration.policies.deciders import OWNER as OWNER
+    from orchestration.runs.run import Run as Run
 
 # Looked up on first use: importing models while Django still loads its apps would fail.
 _HOMES = {
     "agent": "catalog",
     "orchestration": "catalog",
-    "OWNER": "deciders",
+    "OWNER": "policies.deciders",
     "Rejected": "exceptions",
     "StepFailed": "exceptions",
     "TimedOut": "exceptions",
     "Withdrawn": "exceptions",
     "OrchestrationManager": "manager",
-    "Run": "runs",
+    "Run": "runs.run",
 }
 
 __all__ = [

@@ -19,19 +19,19 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
-from approvals.commands import Channel
-from approvals.database import database_now
-from approvals.selectors import requests_by_id, visible_ids
-from approvals.web.actors import actor_of_http
-from approvals.web.marks import visible
-from orchestration import selectors
+from approvals.database.connections import database_now
+from approvals.domain.commands import Channel
+from approvals.queries import requests_by_id, visible_ids
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.edge.marks import visible
+from orchestration import queries
 from orchestration.catalog import orchestrations, registered
 from orchestration.conf import PROCRASTINATE
-from orchestration.deciders import people_with
 from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
-from orchestration.resumption import in_words, is_resumable
+from orchestration.policies.deciders import people_with
+from orchestration.runs.resumption import in_words, is_resumable
 from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class RunAdmin(ListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs = Run.objects.all()
-        return runs if request.user.has_perm(selectors.SEE_ALL) else runs.filter(owner_id=request.user.pk)
+        return runs if request.user.has_perm(queries.SEE_ALL) else runs.filter(owner_id=request.user.pk)
 
     def get_search_results(self, request: HttpRequest, queryset: Runs, search_term: str) -> tuple[Runs, bool]:
         sought = search_term.replace("\0", "").strip()
@@ -115,14 +115,14 @@ class RunAdmin(ListAdmin):
         return queryset, False
 
     def page(self, request: HttpRequest, row: Run) -> dict[str, Any]:
-        run, messages = selectors.run_by_id(row.pk), selectors.messages_of(row)
-        steps = selectors.steps_of(row)
+        run, messages = queries.run_by_id(row.pk), queries.messages_of(row)
+        steps = queries.steps_of(row)
         asked = requests_by_id([step.request_id for step in steps if step.request_id])
         seen = visible_ids([user_id_of(request)], asked)[user_id_of(request)]
         return {
             "title": str(row),
             "run": run,
-            "may_resume": is_resumable(run) and selectors.may_change(user_id_of(request), run),
+            "may_resume": is_resumable(run) and queries.may_change(user_id_of(request), run),
             "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered(),
             "reason": run.reason.replace("_", " "),
             "plan": plan_in_words(run.plan),

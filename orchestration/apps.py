@@ -10,7 +10,7 @@ class OrchestrationAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from approvals.origins import register
-        from orchestration.origins import KIND, resolver
+        from approvals.queries.origins import register
+        from orchestration.runs.origins import KIND, resolver
 
         register(KIND, resolver())

@@ -15,12 +15,12 @@ from django.core.validators import validate_email
 from django.db import connection
 
 from approvals.checks import check_hosts, check_networks
-from approvals.questions import REVIEWERS
+from approvals.domain.questions import REVIEWERS
 from orchestration.catalog import find_orchestration, in_words, not_imported, registered
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
-from orchestration.deciders import overrides, people_with
-from orchestration.effects import ACCOUNTS
 from orchestration.models import DecidersOverride
+from orchestration.policies.deciders import overrides, people_with
+from orchestration.policies.effects import ACCOUNTS
 
 ENGINES = (LOCAL, PROCRASTINATE)
 

@@ -19,8 +19,12 @@ from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from approvals import forks, gate, group_commit, questions, selectors
-from approvals.commands import (
+from approvals import gate, queries
+from approvals.database.connections import arefuse_inside_a_transaction, in_database, in_database_now
+from approvals.database.fields import new_id
+from approvals.deciding import awritten, outcome_of_result, written
+from approvals.domain import questions
+from approvals.domain.commands import (
     Actor,
     Answer,
     Command,
@@ -31,14 +35,13 @@ from approvals.commands import (
     Reschedule,
     Result,
 )
-from approvals.database import arefuse_inside_a_transaction, in_database, in_database_now
-from approvals.deciding import awritten, outcome_of_result, written
+from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
+from approvals.domain.payloads import checked_text, seconds
 from approvals.exceptions import AlreadyDecided, InvalidAnswer, InvalidRequest, TooLate
-from approvals.fields import new_id
 from approvals.gate import KEY_LIMIT, TITLE_LIMIT
-from approvals.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
-from approvals.payloads import checked_text, seconds
+from approvals.process import forks
 from approvals.waiting.room import waiting_room
+from approvals.writer import queue
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +239,7 @@ class _Events:
                 self._write(event_id, command)
             return
         with self._lock:
-            writes = group_commit.submit_many(commands)
+            writes = queue.submit_many(commands)
             # What failed before and was now said again is of no interest any more.
             self._writes[event_id] = [write for write in self._writes[event_id] if not write.done()] + writes
         for write in writes:
@@ -245,7 +248,7 @@ class _Events:
     async def written(self, event_id: str, commands: list[Command]) -> None:
         await arefuse_inside_a_transaction()
         self.show(event_id)
-        for write in group_commit.submit_many(commands):
+        for write in queue.submit_many(commands):
             outcome_of_result(await asyncio.wrap_future(write))
 
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
@@ -265,12 +268,12 @@ class _Events:
     def read(self, event_id: str) -> Outcome:
         """What is on record now; KeyError where nothing is."""
         try:
-            row = selectors.request_of_key(self.scope, self._checked(event_id))
+            row = queries.request_of_key(self.scope, self._checked(event_id))
         except InvalidRequest:  # no setter would have taken such an id
             row = None
         if row is None:
             raise KeyError(event_id)
-        return selectors.outcome_of(row)
+        return queries.outcome_of(row)
 
     def visible(self, event_id: str) -> Outcome:
         """As `read`; KeyError also where the id is hidden."""
@@ -281,7 +284,7 @@ class _Events:
 
     def all_visible(self) -> dict[str, UUID]:
         """The request of each id that is not hidden, oldest first."""
-        latest = selectors.requests_of_keys(self.scope)
+        latest = queries.requests_of_keys(self.scope)
         return {event_id: pk for event_id, pk in latest.items() if not self._is_hidden(event_id, pk)}
 
     def hide(self, ids: Mapping[str, UUID]) -> None:
@@ -398,7 +401,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
     def items(self) -> ItemsView[str, V | None]:
         """Of this moment."""
         found = self._all()
-        outcomes = in_database_now(selectors.outcomes, found.values())
+        outcomes = in_database_now(queries.outcomes, found.values())
         return {event_id: self._value(outcomes[pk]) for event_id, pk in found.items()}.items()
 
     def values(self) -> ValuesView[V | None]:
@@ -427,7 +430,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
 
 def _patience(request_id: str, timeout: float) -> float | None:
     """`timeout`, where that is over before the request's deadline."""
-    left = selectors.seconds_left(UUID(request_id))
+    left = queries.seconds_left(UUID(request_id))
     return timeout if left is None or timeout < left else None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from approvals.domain.lifecycle import Outcome
+from approvals.domain.masking import LIMIT, mask
 from approvals.exceptions import ApprovalError
-from approvals.lifecycle import Outcome
-from approvals.masking import LIMIT, mask
 
 
 class OrchestrationError(Exception):

@@ -16,20 +16,21 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from approvals import hints
-from approvals import selectors as approvals_selectors
-from approvals.commands import Actor
-from approvals.database import LOST, arefuse_inside_a_transaction, in_database
+from approvals import queries as approvals_selectors
+from approvals.database.connections import LOST, arefuse_inside_a_transaction, in_database
+from approvals.domain.commands import Actor
+from approvals.domain.payloads import checked_text
 from approvals.exceptions import Busy, InvalidRequest, Unavailable
-from approvals.payloads import checked_text
+from approvals.process import hints
 from approvals.waiting.room import waiting_room
-from orchestration import journal, selectors
+from orchestration import queries
 from orchestration.catalog import find_orchestration
 from orchestration.engines import Engine, hand_over
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
-from orchestration.execution import withdraw_requests
 from orchestration.models import OPEN, Run
-from orchestration.resumption import RESUMABLE, Resumption, is_resumable, resumption_of
+from orchestration.runs import journal
+from orchestration.runs.execution import withdraw_requests
+from orchestration.runs.resumption import RESUMABLE, Resumption, is_resumable, resumption_of
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class OrchestrationManager:
         if run.status in OPEN:
             return resumption_of("", [])
         _check_resumable(run)
-        return resumption_of(run.reason, selectors.steps_of(run))
+        return resumption_of(run.reason, queries.steps_of(run))
 
     async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
         await arefuse_inside_a_transaction()
@@ -150,9 +151,9 @@ class OrchestrationManager:
 
     async def watch(self, run_id: UUID | str) -> AsyncGenerator[RunEvent]:
         """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
-        run_id = selectors.as_id(run_id)
+        run_id = queries.as_id(run_id)
         room = waiting_room()
-        room.topic_source(journal.TOPIC, selectors.runs_changed_since)
+        room.topic_source(journal.TOPIC, queries.runs_changed_since)
         room.ensure_running()
         watcher = _Watcher(run_id)
         room.follow(journal.TOPIC, watcher)
@@ -222,24 +223,24 @@ class _Seen:
         self._lengths: dict[int, int] = {}
 
     def news(self) -> list[RunEvent]:
-        run = selectors.run_by_id(self._run_id)
+        run = queries.run_by_id(self._run_id)
         # As it happened; and an ended run's last words come before its end.
         happened = sorted([*self._messages(), *self._requests()], key=lambda each: each[0])
         events = [event for _, event in happened] + self._status(run)
         if run.status not in OPEN:
             self.finished = True
-            events.append(RunEvent(type="run_finished", data={"run": selectors.run_on_the_wire(run)}))
+            events.append(RunEvent(type="run_finished", data={"run": queries.run_on_the_wire(run)}))
         return events
 
     def _status(self, run: Run) -> list[RunEvent]:
-        state = selectors.run_on_the_wire(run)
+        state = queries.run_on_the_wire(run)
         if state == self._run:
             return []
         self._run = state
         return [RunEvent(type="run_status", data={"run": state})]
 
     def _requests(self) -> Iterator[tuple[datetime, RunEvent]]:
-        asked = [each for each in selectors.request_ids_of(self._run_id) if each not in self._closed]
+        asked = [each for each in queries.request_ids_of(self._run_id) if each not in self._closed]
         for request in approvals_selectors.requests_by_id(asked) if asked else ():
             data = {"request": approvals_selectors.on_the_wire(request)}
             if request.pk not in self._opened:
@@ -252,7 +253,7 @@ class _Seen:
                 yield request.closed_at, RunEvent(type="request_closed", data=data)
 
     def _messages(self) -> Iterator[tuple[datetime, RunEvent]]:
-        messages = selectors.messages_of(self._run_id, after=self._told)
+        messages = queries.messages_of(self._run_id, after=self._told)
         for message in messages:
             known = self._lengths.get(message.pk)
             new = message.text[known or 0 :]
@@ -306,8 +307,8 @@ def _check_resumable(run: Run) -> None:
 def _run_to_change(actor: Actor, run_id: UUID | str) -> Run:
     """The run, if the actor may change it; this installation's own code may."""
     if actor.user_id is None:
-        return selectors.run_by_id(run_id)
-    run = selectors.run_for(actor.user_id, run_id)
-    if not selectors.may_change(actor.user_id, run):
+        return queries.run_by_id(run_id)
+    run = queries.run_for(actor.user_id, run_id)
+    if not queries.may_change(actor.user_id, run):
         raise NotPermitted("Only the run's owner, or who may change runs, can do this.")
     return run

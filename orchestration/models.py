@@ -1,7 +1,7 @@
 """The rows: processes and their leases, runs, recorded steps, messages. Fields and constraints only.
 
-Rows are written by orchestration.journal and orchestration.leases; overrides of deciders in the admin, and
-the row that tries whether anything can be written by config.observing.
+Rows are written by orchestration.runs.journal and orchestration.engines.leases; overrides of deciders in the
+admin, and the row that tries whether anything can be written by config.observing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from approvals.fields import JSONText, new_id
-from approvals.questions import REVIEWERS
+from approvals.database.fields import JSONText, new_id
+from approvals.domain.questions import REVIEWERS
 
 
 class RunStatus(models.TextChoices):

@@ -55,7 +55,7 @@ class Plan:
 
 
 class Agent(Protocol):
-    """Whatever can carry out a plan's step. `run` is the orchestration.runs.Run it happens in."""
+    """Whatever can carry out a plan's step. `run` is the orchestration.runs.run.Run it happens in."""
 
     @property
     def name(self) -> str: ...

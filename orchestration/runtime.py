@@ -9,16 +9,18 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from approvals import callbacks, forks, letters, telemetry
-from approvals.mail import Mailing
-from approvals.postman import Postman
+from approvals.delivery.mail import Mailing
+from approvals.delivery.postman import Postman
+from approvals.delivery.webhooks.posting import Posting
+from approvals.process import forks, telemetry
 from approvals.waiting.room import WaitingRoom, waiting_room
-from approvals.webhooks.posting import Posting
-from orchestration import journal, selectors
+from approvals.writer import callbacks, letters
+from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import LOCAL, PROCRASTINATE, Host
 from orchestration.manager import OrchestrationManager
+from orchestration.runs import journal
 
 
 async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime:
@@ -73,7 +75,7 @@ class Runtime:
 
     async def start(self) -> None:
         room = waiting_room()
-        room.topic_source(journal.TOPIC, selectors.runs_changed_since)
+        room.topic_source(journal.TOPIC, queries.runs_changed_since)
         await room.start()
         for postman in self._postmen:
             await postman.start()

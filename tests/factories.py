@@ -7,10 +7,11 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 
-from approvals import gate, group_commit
-from approvals.commands import Actor, Channel, OpenRequest
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Verdict
+from approvals import gate
+from approvals.database.fields import new_id
+from approvals.domain.commands import Actor, Channel, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
+from approvals.writer import queue
 
 _numbers = itertools.count(1)
 
@@ -61,5 +62,5 @@ def earlier(kind: Kind = Kind.APPROVAL, **fields: Any) -> str:
         "on_timeout": on_timeout,
     } | fields
     command = OpenRequest(request_id=new_id(), kind=kind, **asked)
-    group_commit.submit(command).result()
+    queue.submit(command).result()
     return str(command.request_id)

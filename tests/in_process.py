@@ -17,7 +17,7 @@ from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from psycopg_pool import ConnectionPool
 
-from approvals import triggers
+from approvals.database import triggers
 from tests.database_roles import APPLICATION, KEEPER, SUPERUSER
 from tests.patience import patience
 from tests.processes import bare_environment
@@ -27,9 +27,9 @@ from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
 # Whatever product code builds once a process, users before what they use.
 _PARTS = (
     ("approvals.waiting.room", "close_waiting_room"),
-    ("approvals.database", "close_threads"),
-    ("approvals.group_commit", "close_writer"),
-    ("approvals.web.limits", "forget"),
+    ("approvals.database.connections", "close_threads"),
+    ("approvals.writer.queue", "close_writer"),
+    ("approvals.web.edge.limits", "forget"),
 )
 
 

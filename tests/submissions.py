@@ -14,7 +14,7 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.test import Client
 
-from approvals.forms import PlainForm
+from approvals.web.pages.forms import PlainForm
 
 Control = dict[str, Any]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from approvals import triggers
+from approvals.database import triggers
 from tests.in_process import as_superuser
 
 

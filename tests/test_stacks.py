@@ -15,8 +15,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import connection, connections, transaction
 from playwright.async_api import Page
 
-from approvals import triggers
-from approvals.database import in_database
+from approvals.database import triggers
+from approvals.database.connections import in_database
 from tests import in_process
 from tests.conftest import Manage
 from tests.patience import patience

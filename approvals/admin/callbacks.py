@@ -15,12 +15,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals import callbacks, selectors
+from approvals import queries
 from approvals.admin.choosing import page_of
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
 from approvals.admin.records import moment_of, user_id_of
 from approvals.models import Callback, CallbackAttempt
-from approvals.web.marks import visible
+from approvals.web.edge.marks import visible
+from approvals.writer import callbacks
 
 if TYPE_CHECKING:
     Callbacks = QuerySet[Callback]
@@ -50,7 +51,7 @@ class CallbackAdmin(ListAdmin):
     list_select_related = ("request",)
 
     def get_queryset(self, request: HttpRequest) -> Callbacks:
-        seen = selectors.visible_to(user_id_of(request))
+        seen = queries.visible_to(user_id_of(request))
         return Callback.objects.filter(request__in=seen).select_related("request")
 
     def get_urls(self) -> list[URLPattern]:

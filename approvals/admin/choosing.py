@@ -9,11 +9,12 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from approvals import permissions, selectors
+from approvals import queries
+from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError, TooLate
-from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
-from approvals.web.words import outcome_in_words
+from approvals.queries import permissions
+from approvals.web.pages.words import outcome_in_words
 
 MOST_AT_ONCE = 100
 
@@ -75,8 +76,8 @@ class Chosen:
     def named(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Chosen:
         """By the ids of a form; what is no id is left out."""
         ids = dict.fromkeys(one for one in map(_uuid, names) if one is not None)
-        seen = selectors.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
-        return cls._of(user_id, list(ids), list(selectors.with_people(seen)))
+        seen = queries.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
+        return cls._of(user_id, list(ids), list(queries.with_people(seen)))
 
     @classmethod
     def _of(cls, user_id: int, ids: Sequence[UUID], rows: Sequence[HumanRequest]) -> Chosen:

@@ -14,12 +14,12 @@ from django.urls import URLPattern, path
 from approvals import deciding
 from approvals.admin.choosing import Chosen, Deed
 from approvals.admin.requests import RequestAdmin, is_about_the_form
-from approvals.commands import Channel
+from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import Kind, Outcome
 from approvals.exceptions import ApprovalError
-from approvals.forms import AnswerForm
-from approvals.lifecycle import Kind, Outcome
 from approvals.models import Clarification, HumanRequest
-from approvals.web.actors import actor_of_http
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.pages.forms import AnswerForm
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]

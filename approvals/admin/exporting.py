@@ -13,16 +13,16 @@ from django import forms
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from approvals import exports
-from approvals.exports import FORMATS, Filters
-from approvals.forms import PlainForm
-from approvals.lifecycle import Kind
+from approvals.domain.lifecycle import Kind
+from approvals.trail import exports
+from approvals.trail.exports import FORMATS, Filters
+from approvals.web.pages.forms import PlainForm
 
 LINES_AT_ONCE = 500
 
 
 class ExportForm(PlainForm):
-    """Which part of the trail, and in which format. `filters` says it to approvals.exports."""
+    """Which part of the trail, and in which format. `filters` says it to approvals.trail.exports."""
 
     since = forms.DateField(
         required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}), help_text="In UTC."

@@ -8,12 +8,13 @@ from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
-from approvals import origins, selectors
+from approvals import queries
 from approvals.admin.listing import PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import user_id_of
-from approvals.database import database_now
-from approvals.lifecycle import LEGAL_MOVES, Status
+from approvals.database.connections import database_now
+from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.queries import origins
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -62,7 +63,7 @@ class Due(admin.SimpleListFilter):
         pending = queryset.filter(status=Status.PENDING)
         match self.value():
             case "soon":
-                return pending.filter(deadline__lte=database_now() + selectors.OVERDUE_SOON)
+                return pending.filter(deadline__lte=database_now() + queries.OVERDUE_SOON)
             case "overdue":
                 return pending.filter(deadline__lte=database_now())
             case "missed":

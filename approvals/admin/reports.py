@@ -17,15 +17,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from approvals import origins, permissions, selectors
+from approvals import queries
 from approvals.admin.choosing import page_of
 from approvals.admin.filters import Dates, InStatus, Origin, People
 from approvals.admin.listing import as_moment
 from approvals.admin.records import user_id_of
 from approvals.admin.requests import RequestAdmin
-from approvals.database import database_now
-from approvals.lifecycle import Status
+from approvals.database.connections import database_now
+from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
+from approvals.queries import origins, permissions
 from approvals.reports import BadPeriod, By, Period, documents, presentation, report
 from approvals.reports.figures import DECIDED
 from approvals.reports.periods import DAY, midnight
@@ -240,8 +241,8 @@ class AnyRequestAdmin(RequestAdmin):
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> Requests:
-        seen = selectors.visible_to(user_id_of(request))
-        return selectors.with_people(seen).annotate(now=Now())
+        seen = queries.visible_to(user_id_of(request))
+        return queries.with_people(seen).annotate(now=Now())
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return False

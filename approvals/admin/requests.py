@@ -16,23 +16,25 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals import deciding, permissions, selectors, verification
+from approvals import deciding, queries
 from approvals.admin.choosing import Chosen, Deed, Told, page_of
 from approvals.admin.filters import AssignedToMe, Dates, Due, InStatus, Origin, People
 from approvals.admin.listing import ListAdmin
 from approvals.admin.records import moment_of, user_id_of
 from approvals.admin.timeline import timeline
-from approvals.commands import Channel
-from approvals.differences import Change, changes
+from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError, Busy, Unavailable
-from approvals.forms import PlainForm, ReasonForm, ReassignForm
-from approvals.lifecycle import Kind, Outcome, Status
 from approvals.models import Callback, HumanRequest
-from approvals.questions import REVIEWERS
+from approvals.queries import permissions
 from approvals.templatetags.sayso import icon, left, since
-from approvals.web.actors import actor_of_http
-from approvals.web.marks import visible
-from approvals.web.words import outcome_in_words
+from approvals.trail import verification
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.edge.marks import visible
+from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
+from approvals.web.pages.words import outcome_in_words
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -54,11 +56,11 @@ class RequestAdmin(ListAdmin):
     search_help_text = "Words of the title, the key, or the id of the request or of its run"
 
     def get_queryset(self, request: HttpRequest) -> Requests:
-        return self.listed(selectors.visible_to(user_id_of(request)).filter(kind=self.kind))
+        return self.listed(queries.visible_to(user_id_of(request)).filter(kind=self.kind))
 
     def listed(self, requests: Requests) -> Requests:
         """With what the columns show; `now` is the database's clock."""
-        return selectors.with_people(requests).annotate(now=Now())
+        return queries.with_people(requests).annotate(now=Now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: Requests, search_term: str
@@ -95,7 +97,7 @@ class RequestAdmin(ListAdmin):
     def _decides_something(self, user_id: int) -> bool:
         person = permissions.persons([user_id])[user_id]
         return person.holds(permissions.DECIDE) or bool(
-            selectors.inbox(user_id, kind=self.kind, mine=True, limit=1)
+            queries.inbox(user_id, kind=self.kind, mine=True, limit=1)
         )
 
     # One request's page
@@ -103,8 +105,8 @@ class RequestAdmin(ListAdmin):
     def page(self, request: HttpRequest, row: HumanRequest) -> dict[str, Any]:
         self._record_view(request, row)
         asked = self.seen(request, row.pk)
-        trail = selectors.history(asked)
-        standing = selectors.standing(asked) if asked.status == Status.PENDING else None
+        trail = queries.history(asked)
+        standing = queries.standing(asked) if asked.status == Status.PENDING else None
         voted = any(one.event == "decided" and one.actor == request.user.get_username() for one in trail)
         voted = voted and standing is not None and standing.missing > 0
         return {
@@ -125,7 +127,7 @@ class RequestAdmin(ListAdmin):
     def _deeds(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[Deed]:
         if asked.status != Status.PENDING:
             return []
-        rights = selectors.may(user_id_of(request), asked)
+        rights = queries.may(user_id_of(request), asked)
         deeds = self.deciding_deeds(asked) if rights.decide and not voted else []
         if rights.reassign:
             deeds.append(Deed(label="Reassign…", address=self._url("reassign", asked.pk)))
@@ -147,7 +149,7 @@ class RequestAdmin(ListAdmin):
         asked = self.seen(request, request_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            may = selectors.may(user_id_of(request), asked).withdraw
+            may = queries.may(user_id_of(request), asked).withdraw
             return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
         actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
         return self._done(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
@@ -156,7 +158,7 @@ class RequestAdmin(ListAdmin):
         """GET asks who is to decide instead; POST hands the request on."""
         asked = self.seen(request, request_id)
         form = ReassignForm(asked, request.POST or None)
-        may = selectors.may(user_id_of(request), asked).reassign
+        may = queries.may(user_id_of(request), asked).reassign
         if request.method != "POST" or not form.is_valid():
             return self._confirm_one(request, asked, form, "Reassign", may=may)
         actor = actor_of_http(request, Channel.ADMIN)

@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.utils.dateparse import parse_datetime
 
 from approvals.models import HumanRequest
-from approvals.selectors import TimelineEntry
-from approvals.web.words import Line, in_words
+from approvals.queries import TimelineEntry
+from approvals.web.pages.words import Line, in_words
 
 # What events stand on a policy that somebody may ask for later; views and refusals would only repeat it.
 TELLING = {"opened", "decided", "answered", "timed_out", "rescheduled"}

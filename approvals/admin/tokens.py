@@ -13,13 +13,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals import selectors, tokens
+from approvals import queries
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
-from approvals.database import database_now
+from approvals.database.connections import database_now
 from approvals.models import ApiToken, AuditEntry
-from approvals.tokens import Scope, State
-from approvals.web.marks import visible
+from approvals.web.edge import tokens
+from approvals.web.edge.marks import visible
+from approvals.web.edge.tokens import Scope, State
 
 if TYPE_CHECKING:
     Tokens = QuerySet[Any]  # each with its `state`
@@ -94,7 +95,7 @@ class ApiTokenAdmin(ListAdmin):
         ]
 
     def page(self, request: HttpRequest, row: ApiToken) -> dict[str, Any]:
-        did = AuditEntry.objects.filter(token=row, request__in=selectors.visible_to(user_id_of(request)))
+        did = AuditEntry.objects.filter(token=row, request__in=queries.visible_to(user_id_of(request)))
         latest = did.select_related("request", "actor").order_by("-recorded_at", "-id")
         return {
             "title": str(row),

@@ -17,17 +17,18 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from approvals import selectors, verification
+from approvals import queries
 from approvals.admin.choosing import page_of
 from approvals.admin.exporting import ExportForm, streamed
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
 from approvals.admin.timeline import policy_in_words
-from approvals.commands import Channel
-from approvals.database import database_now
-from approvals.lifecycle import CLOSED, Kind
+from approvals.database.connections import database_now
+from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
-from approvals.web.marks import visible
+from approvals.trail import verification
+from approvals.web.edge.marks import visible
 
 if TYPE_CHECKING:
     Entries = QuerySet[AuditEntry]
@@ -127,7 +128,7 @@ class AuditEntryAdmin(ListAdmin):
     actions = ("verify",)
 
     def get_queryset(self, request: HttpRequest) -> Entries:
-        entries, seen = AuditEntry.objects.all(), selectors.visible_to(user_id_of(request))
+        entries, seen = AuditEntry.objects.all(), queries.visible_to(user_id_of(request))
         if not seen.query.where:  # all are
             return entries
         # Asked row by row: of a set of all that may be seen, SQLite would make a list first.
@@ -171,8 +172,8 @@ class AuditEntryAdmin(ListAdmin):
             "request_url": page_of(entry.request),
             "token_url": entry.token and token_url(request, entry.token),
             "shown": shown,
-            "said": selectors.object_of(shown.content) if shown else None,
-            "policy": policy_in_words((selectors.object_of(entry.canonical) or {}).get("policy")),
+            "said": queries.object_of(shown.content) if shown else None,
+            "policy": policy_in_words((queries.object_of(entry.canonical) or {}).get("policy")),
             "faults": verification.verify_request(entry.request_id),
             "others": _beside(entry),
         }
@@ -190,7 +191,7 @@ class AuditEntryAdmin(ListAdmin):
         """Recomputes the trails of the requests that are named, as far as this person may see them."""
         names = list(dict.fromkeys(request.GET.getlist("request")))[:MOST_VERIFIED]
         ids = [found for found in map(_uuid, names) if found is not None]
-        seen = {one.pk: one for one in selectors.visible_to(user_id_of(request)).filter(pk__in=ids)}
+        seen = {one.pk: one for one in queries.visible_to(user_id_of(request)).filter(pk__in=ids)}
         checked = [(seen[pk], verification.verify_request(pk)) for pk in ids if pk in seen]
         context = {
             "title": "Verification",

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from approvals.domain.schemas import Choices, labelled
 from approvals.management.json_option import json_from
-from approvals.schemas import Choices, labelled
 
 _SIMPLE_TYPES = {"string", "integer", "number", "boolean"}
 _SIMPLE_KEYWORDS = {

@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from approvals.files import open_private
 from approvals.management.screen import Refused
+from approvals.process.files import open_private
 
 # Names the lock under which PostgreSQL lets one process migrate at a time.
 _LOCK = 0x5A150

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
-from approvals.commands import Actor, Channel
+from approvals.domain.commands import Actor, Channel
 from approvals.management.screen import Misuse
 
 _NAMED_AT_MOST = 10

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from approvals import deciding
-from approvals.commands import Actor
+from approvals.domain.commands import Actor
+from approvals.domain.lifecycle import Kind, Outcome, Verdict
+from approvals.domain.masking import HiddenHeaders, hide_headers
+from approvals.domain.schemas import Choices, labelled
 from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
-from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.management.answering import (
     flat_properties,
     numbers,
@@ -20,8 +22,6 @@ from approvals.management.json_option import json_from, json_object_from
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
 from approvals.management.wording import facts, refusal
-from approvals.masking import HiddenHeaders, hide_headers
-from approvals.schemas import Choices, labelled
 
 _YES = {"a", "approve", "y", "yes"}
 _NO = {"r", "reject", "n", "no"}

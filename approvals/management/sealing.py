@@ -8,14 +8,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from approvals import seals
 from approvals.conf import approval_settings
+from approvals.delivery.webhooks.messages import USER_AGENT, Message
+from approvals.delivery.webhooks.posting import Posting
+from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
 from approvals.management.screen import Misuse, Refused
-from approvals.seals import SealRecord, copies, keys
-from approvals.webhooks.messages import USER_AGENT, Message
-from approvals.webhooks.posting import Posting
-from approvals.webhooks.targets import check_target
+from approvals.trail import seals
+from approvals.trail.seals import SealRecord, copies, keys
 
 
 def signing_key(option: str | None) -> Ed25519PrivateKey:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.domain.masking import hide_headers
 from approvals.exceptions import ApprovalError
-from approvals.lifecycle import Kind, Outcome, Status
 from approvals.management.screen import Refused, as_text, visible
-from approvals.masking import hide_headers
 
 KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
 STATUS_MARKS = {

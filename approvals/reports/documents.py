@@ -14,11 +14,11 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from approvals.exports.formats import BYTE_ORDER_MARK, guarded
 from approvals.reports import presentation, words
 from approvals.reports.figures import Figures, Report
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
+from approvals.trail.exports.formats import BYTE_ORDER_MARK, guarded
 
 STYLE = "approvals/report.css"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
 

@@ -13,7 +13,7 @@ from django.db.models import CharField, F, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
-from approvals import origins
+from approvals.queries import origins
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q, QuerySet
 
-from approvals.database import database_now, snapshot
-from approvals.lifecycle import Status
+from approvals.database.connections import database_now, snapshot
+from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.reports.dialects import ALL, Closings, Times, dialect, fetched
 from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row, Slot

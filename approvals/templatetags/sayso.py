@@ -10,11 +10,12 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals import selectors
-from approvals.lifecycle import Status
-from approvals.markdown import render
-from approvals.selectors import COUNTED
-from approvals.web import filters, marks, times, values, words
+from approvals import queries
+from approvals.domain.lifecycle import Status
+from approvals.queries import COUNTED
+from approvals.web.edge import marks
+from approvals.web.pages import filters, times, values, words
+from approvals.web.pages.markdown import render
 
 register = template.Library()
 
@@ -85,13 +86,13 @@ def outcome_words(asked: Any) -> str:
 
 
 @register.simple_tag
-def standing(asked: Any) -> selectors.Standing | None:
+def standing(asked: Any) -> queries.Standing | None:
     """Which approvals count by now; None once it is closed."""
-    return selectors.standing(asked) if asked.status == Status.PENDING else None
+    return queries.standing(asked) if asked.status == Status.PENDING else None
 
 
 @register.filter
-def standing_words(standing: selectors.Standing | None) -> str:
+def standing_words(standing: queries.Standing | None) -> str:
     return "" if standing is None else words.standing_in_words(standing)
 
 

@@ -15,12 +15,13 @@ from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
-from approvals import group_commit, selectors
-from approvals.commands import Accepted, Expire, Result
-from approvals.database import in_database
+from approvals import queries
+from approvals.database.connections import in_database
+from approvals.domain.commands import Accepted, Expire, Result
 from approvals.exceptions import ApprovalError
-from approvals.waiting.alarm import Alarm
 from approvals.waiting.outages import Outage
+from approvals.waiting.timer import Alarm
+from approvals.writer import queue
 
 # So many are read at once; of these, so many are handed to the writer at once, and the next while it writes:
 # never more than two chunks, for what people decide meanwhile queues behind them.
@@ -79,7 +80,7 @@ class DeadlineKeeper:
         considered, self._earliest = self._earliest, None
         self._kept = min((each for each in (self._kept, considered) if each is not None), default=None)
         with self._database.noticed():
-            earliest, now = await in_database(selectors.next_deadline)
+            earliest, now = await in_database(queries.next_deadline)
         overdue = earliest is not None and earliest <= now
         recorded = not overdue or await self._record_timeouts()
         if self._kept is not None and self._kept <= now:
@@ -97,7 +98,7 @@ class DeadlineKeeper:
         """False where this process recorded nothing: another is at it, or trying at once would not help."""
         while True:
             with self._database.noticed():
-                due = await in_database(selectors.overdue, AT_ONCE)
+                due = await in_database(queries.overdue, AT_ONCE)
             if not due:
                 return True
             results = await _expire_all(due)
@@ -123,7 +124,7 @@ async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
     for start in range(0, len(ids), CHUNK):
         commands = [Expire(request_id=request_id) for request_id in ids[start : start + CHUNK]]
         try:
-            following = group_commit.submit_many(commands)
+            following = queue.submit_many(commands)
         except ApprovalError as error:
             return [*results, *await _results(under_way), error]
         results += await _results(under_way)

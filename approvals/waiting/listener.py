@@ -16,9 +16,9 @@ from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
-from approvals import hints, telemetry
 from approvals.conf import approval_settings
-from approvals.hints import Hint
+from approvals.process import hints, telemetry
+from approvals.process.hints import Hint
 from approvals.waiting.gathering import Gathering
 from approvals.waiting.outages import Outage, described
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from approvals.masking import mask
+from approvals.domain.masking import mask
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0

@@ -17,9 +17,9 @@ from typing import TypeAlias
 from uuid import UUID
 
 from approvals.conf import approval_settings
-from approvals.database import database_now, in_database
-from approvals.waiting.alarm import Alarm
+from approvals.database.connections import database_now, in_database
 from approvals.waiting.outages import Outage
+from approvals.waiting.timer import Alarm
 
 USUAL_REACH = timedelta(seconds=5)
 

@@ -18,16 +18,17 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals import forks, selectors, telemetry
-from approvals.database import in_database, seconds_since
+from approvals import queries
+from approvals.database.connections import in_database, seconds_since
+from approvals.domain.lifecycle import Outcome
+from approvals.domain.payloads import seconds
 from approvals.exceptions import StillPending
-from approvals.lifecycle import Outcome
-from approvals.payloads import seconds
-from approvals.waiting.duty import REQUESTS, Duty, Health
+from approvals.process import forks, telemetry
 from approvals.waiting.followers import Follower, Followers
-from approvals.waiting.looks import Waiters
+from approvals.waiting.readings import Waiters
 from approvals.waiting.recheck import Source
 from approvals.waiting.registry import Registry
+from approvals.waiting.supervisor import REQUESTS, Duty, Health
 
 LAST_LOOK = 2.0
 STOPPING = 10.0
@@ -40,7 +41,7 @@ class WaitingRoom:
         self._lock = threading.Lock()
         self._waiters: Waiters = Registry()
         self._followers = Followers()
-        self._sources: dict[str, Source] = {REQUESTS: selectors.changed_since}
+        self._sources: dict[str, Source] = {REQUESTS: queries.changed_since}
         self._duty: Duty | None = None
 
     def __len__(self) -> int:
@@ -68,7 +69,7 @@ class WaitingRoom:
         Raises UnknownRequest naming the id, and StillPending after `patience` seconds: the request stays
         open. While the database is away the wait goes on, and ends when it is back.
         """
-        request_id = selectors.as_id(request_id)
+        request_id = queries.as_id(request_id)
         patience = seconds(patience, "patience", none_allowed=True)
         with telemetry.span("sayso.wait", request=request_id) as span:
             began = monotonic()
@@ -82,7 +83,7 @@ class WaitingRoom:
             finally:
                 self._waiters.deregister(request_id, waiter)
             if outcome is None:
-                raise selectors.unknown(request_id)
+                raise queries.unknown(request_id)
             _measure(outcome, monotonic() - began)
             span.note(outcome=outcome.status)
             return outcome
@@ -198,7 +199,7 @@ async def _last_look(request_id: UUID) -> Outcome | None:
     outcome: Outcome | None = None
     try:
         async with asyncio.timeout(LAST_LOOK):
-            looks = await in_database(selectors.look, [request_id])
+            looks = await in_database(queries.look, [request_id])
     except (TimeoutError, DatabaseError):
         pass
     else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from approvals.web.consumers import InboxConsumer, ProgramInboxConsumer
+from approvals.web.live.consumers import InboxConsumer, ProgramInboxConsumer
 
 websocket_urlpatterns = [path("ws/inbox/", InboxConsumer.as_asgi())]
 program_urlpatterns = [path("ws/api/inbox/", ProgramInboxConsumer.as_asgi())]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals.web import views
+from approvals.web.pages import views
 
 urlpatterns = [
     path("", views.inbox, name="inbox"),

@@ -20,11 +20,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from approvals import forks, hints, selectors, triggers
+from approvals import queries
 from approvals.conf import approval_settings
+from approvals.database import triggers
+from approvals.process import forks, hints
 from approvals.waiting.deadlines import LONGEST_SLEEP
-from approvals.waiting.duty import Health
 from approvals.waiting.room import waiting_room
+from approvals.waiting.supervisor import Health
 from config.observing.probe import PATIENCE, Probe
 from config.observing.trouble import Trouble
 from config.observing.writing import Writing
@@ -181,7 +183,7 @@ def _triggers() -> Fault:
 
 
 def _deadlines() -> Fault:
-    earliest, now = selectors.next_deadline()
+    earliest, now = queries.next_deadline()
     late = 0.0 if earliest is None else (now - earliest).total_seconds()
     return f"a timeout is late by {late:.0f} s" if late > IN_TIME else None
 

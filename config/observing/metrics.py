@@ -25,11 +25,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from approvals import forks, telemetry
-from approvals.census import Census, census
-from approvals.web.credentials import shown_secret
+from approvals.process import forks, telemetry
+from approvals.queries.pending_counts import Census, census
+from approvals.web.edge.credentials import shown_secret
 from config.observing.probe import Probe
-from orchestration import selectors as runs
+from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 
 # Somebody passes on what somebody else has asked.

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
 from orchestration.exceptions import InvalidInput, StepFailed
-from orchestration.runs import Run
-from orchestration.speech import Speech
+from orchestration.policies import effects
+from orchestration.runs.run import Run
+from orchestration.runs.speech import Speech
 
 OUTPUT_LIMIT = 65_536
 

@@ -10,12 +10,12 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
-from approvals import mail
-from orchestration import effects
+from approvals.delivery import mail
 from orchestration.agents.arguments import Arguments, check_action, checked_by
+from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
-from orchestration.proxy_agent import title_of
-from orchestration.runs import Run
+from orchestration.policies import effects
+from orchestration.runs.run import Run
 
 
 def _address(text: str) -> str:

@@ -9,10 +9,10 @@ from functools import cache
 
 import httpx
 
-from approvals import forks
+from approvals.delivery.webhooks.connections import Connections
+from approvals.delivery.webhooks.targets import Reach, Target, check_target
 from approvals.exceptions import InvalidRequest
-from approvals.webhooks.connections import Connections
-from approvals.webhooks.targets import Reach, Target, check_target
+from approvals.process import forks
 
 REDIRECTS = 5
 

@@ -12,13 +12,13 @@ import httpx
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from approvals.exceptions import InvalidRequest
-from orchestration import effects
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.exchange import Exchange, exchange, target_of
+from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
 from orchestration.exceptions import NotAllowed, StepFailed
-from orchestration.proxy_agent import title_of
-from orchestration.runs import Run
+from orchestration.policies import effects
+from orchestration.runs.run import Run
 
 SAFE_METHODS = ("GET", "HEAD")
 KEY_HEADER = "idempotency-key"

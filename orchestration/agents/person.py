@@ -8,9 +8,9 @@ from pydantic import Field
 
 from approvals.gate import OMITTED
 from orchestration.agents.arguments import Arguments, checked_by
+from orchestration.agents.proxy_agent import ProxyAgent, people_named
 from orchestration.catalog import agent
-from orchestration.proxy_agent import ProxyAgent, people_named
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 
 
 class Question(Arguments):

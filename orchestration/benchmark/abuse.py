@@ -15,9 +15,9 @@ import httpx
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 
-from approvals import tokens
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.waiting.room import waiting_room
+from approvals.web.edge import tokens
 from orchestration.benchmark import records
 from orchestration.benchmark.audience import session_of
 from orchestration.benchmark.roles import Role

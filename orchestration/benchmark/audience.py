@@ -19,13 +19,14 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from approvals import group_commit, selectors
-from approvals.commands import Actor, OpenRequest
-from approvals.database import in_database
+from approvals import queries
+from approvals.database.connections import in_database
+from approvals.database.fields import new_id
 from approvals.deciding import outcome_of_result
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Verdict
+from approvals.domain.commands import Actor, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
 from approvals.waiting.room import waiting_room
+from approvals.writer import queue
 from orchestration.benchmark.players import PROJECT
 from orchestration.benchmark.roles import Role
 from orchestration.benchmark.serving import BARE, PRODUCT
@@ -188,7 +189,7 @@ class Asker(Role):
             on_timeout=Verdict.REJECT,
         )
         called = monotonic_ns()
-        outcome_of_result(await asyncio.wrap_future(group_commit.submit(command)))
+        outcome_of_result(await asyncio.wrap_future(queue.submit(command)))
         return called, str(command.request_id)
 
 
@@ -223,7 +224,7 @@ def session_of(person: User) -> Session:
 def _expected(ids: Sequence[str], people: Sequence[int]) -> dict[str, str]:
     numbers = {user_id: number for number, user_id in enumerate(people)}
     found: dict[str, str] = {}
-    for request in selectors.requests_by_id(ids):
+    for request in queries.requests_by_id(ids):
         named = {user.pk for user in request.assigned_users.all()}
         for group in request.assigned_groups.all():
             named |= set(group.user_set.values_list("pk", flat=True))

@@ -20,11 +20,11 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
 
-from approvals import group_commit
-from approvals.commands import Actor, Channel, Command, Decide, OpenRequest
+from approvals.database.fields import new_id
 from approvals.deciding import outcome_of_result
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Verdict
+from approvals.domain.commands import Actor, Channel, Command, Decide, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
+from approvals.writer import queue
 from orchestration.benchmark import raw, twins
 
 COLLEAGUES = 100
@@ -202,5 +202,5 @@ def _opening(number: int, mix: Mix) -> OpenRequest:
 
 
 def _write(commands: Sequence[Command]) -> None:
-    for future in group_commit.submit_many(commands):
+    for future in queue.submit_many(commands):
         outcome_of_result(future.result())

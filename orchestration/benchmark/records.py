@@ -7,11 +7,12 @@ from uuid import UUID
 
 from django.contrib.auth.models import Permission, User
 
-from approvals import group_commit, selectors
-from approvals.commands import Actor, Channel, OpenRequest
+from approvals import queries
+from approvals.database.fields import new_id
 from approvals.deciding import outcome_of_result
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Verdict
+from approvals.domain.commands import Actor, Channel, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
+from approvals.writer import queue
 
 # Well below what the writer's queue takes.
 _AT_ONCE = 5000
@@ -34,7 +35,7 @@ def open_requests(count: int, *, timeout: float | None = _LATER) -> list[UUID]:
     ids = [new_id() for _ in range(count)]
     for start in range(0, count, _AT_ONCE):
         commands = [_opening(id_, timeout) for id_ in ids[start : start + _AT_ONCE]]
-        for future in group_commit.submit_many(commands):
+        for future in queue.submit_many(commands):
             outcome_of_result(future.result())
     return ids
 
@@ -44,7 +45,7 @@ def recorded(ids: Iterable[UUID | str]) -> dict[str, str]:
     wanted = [UUID(str(id_)) for id_ in ids]
     found = dict.fromkeys(map(str, wanted), MISSING)
     for some in _chunks(wanted):
-        found |= {str(id_): outcome.status for id_, outcome in selectors.outcomes(some).items()}
+        found |= {str(id_): outcome.status for id_, outcome in queries.outcomes(some).items()}
     return found
 
 

@@ -37,7 +37,7 @@ def _serve(kind: str) -> None:
     # Importing it makes Twisted's reactor.
     from daphne.endpoints import build_endpoint_description_strings
 
-    from approvals.web.serving import Server
+    from approvals.web.edge.serving import Server
 
     application = _application(kind)
     logging.getLogger().setLevel(logging.WARNING)

@@ -13,8 +13,9 @@ from functools import wraps
 from time import monotonic_ns
 from typing import Any
 
-from approvals import hints, selectors
-from approvals.hints import Hint
+from approvals import queries
+from approvals.process import hints
+from approvals.process.hints import Hint
 
 Moments = dict[str, int]
 """By request id, in nanoseconds."""
@@ -52,7 +53,7 @@ def note_reads() -> Moments:
         closed = [str(look.request_id) for look in looks if look.outcome.closed]
         moments.update(dict.fromkeys(closed, monotonic_ns()))
 
-    _wrap(selectors, "look", after=note)
+    _wrap(queries, "look", after=note)
     return moments
 
 

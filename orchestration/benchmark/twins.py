@@ -15,7 +15,7 @@ import psycopg
 from django.db import connection, models
 from psycopg import sql
 
-from approvals.fields import new_id
+from approvals.database.fields import new_id
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, Response, ShownContent, UserAssignment
 from orchestration.benchmark import raw
 

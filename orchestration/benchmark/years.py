@@ -13,10 +13,10 @@ from typing import Any
 
 from django.db import connection
 
-from approvals import sets
-from approvals.database import database_now
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Status
+from approvals.database import bulk
+from approvals.database.connections import database_now
+from approvals.database.fields import new_id
+from approvals.domain.lifecycle import Kind, Status
 from approvals.models import GroupAssignment, HumanRequest
 from orchestration.benchmark import history
 from orchestration.models import Run, RunStatus
@@ -73,7 +73,7 @@ def _make(numbers: Sequence[int], cast: history.Cast, runs: Sequence[str], now: 
 
 def _copy(cursor: Any, count: int, seconds: int) -> None:
     """So many of those that were made, under ids of their own, and so much earlier."""
-    table = sets.table(HumanRequest)
+    table = bulk.table(HumanRequest)
     postgresql = connection.vendor == "postgresql"
     own = {
         "id": "gen_random_uuid()" if postgresql else "lower(hex(randomblob(16)))",
@@ -85,7 +85,7 @@ def _copy(cursor: Any, count: int, seconds: int) -> None:
             if postgresql
             else f"strftime('%Y-%m-%d %H:%M:%f', {moment}, '-{seconds} seconds')"
         )
-    columns = [sets.column(HumanRequest, field.name) for field in HumanRequest._meta.concrete_fields]
+    columns = [bulk.column(HumanRequest, field.name) for field in HumanRequest._meta.concrete_fields]
     taken = [own.get(column.strip('"'), column) for column in columns]
     cursor.execute(
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(taken)} FROM {table}"  # noqa: S608
@@ -95,7 +95,7 @@ def _copy(cursor: Any, count: int, seconds: int) -> None:
 
 def _copy_groups(cursor: Any) -> None:
     """Copies are assigned as what they are copies of, which has the same title."""
-    requests, groups = sets.table(HumanRequest), sets.table(GroupAssignment)
+    requests, groups = bulk.table(HumanRequest), bulk.table(GroupAssignment)
     cursor.execute(
         f"INSERT INTO {groups} (request_id, group_id, pending)"  # noqa: S608  names of our own
         f" SELECT copy.id, named.group_id, named.pending FROM {groups} named"

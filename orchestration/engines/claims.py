@@ -8,11 +8,11 @@ from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs
 from orchestration.engines.jobs import Taken
-from orchestration.journal import Claimed
+from orchestration.runs.journal import Claimed
 
 
 class _Wanted(NamedTuple):

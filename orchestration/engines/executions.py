@@ -10,14 +10,15 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals.database import in_database
-from orchestration import effects, journal
+from approvals.database.connections import in_database
 from orchestration.conf import orchestration_settings
-from orchestration.execution import Execution
-from orchestration.journal import Claimed
-from orchestration.runs import Means
-from orchestration.settling import Settler
-from orchestration.wakeups import Wakeups
+from orchestration.policies import effects
+from orchestration.runs import journal
+from orchestration.runs.execution import Execution
+from orchestration.runs.journal import Claimed
+from orchestration.runs.run import Means
+from orchestration.runs.settling import Settler
+from orchestration.runs.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateW
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
-from orchestration import journal
 from orchestration.catalog import Kind, registered
 from orchestration.conf import orchestration_settings
-from orchestration.journal import Claimed
 from orchestration.models import Run
-from orchestration.selectors import UNOWNED
+from orchestration.queries import UNOWNED
+from orchestration.runs import journal
+from orchestration.runs.journal import Claimed
 
 # A job, and the worker that has taken it.
 Taken: TypeAlias = tuple[int | None, int | None]

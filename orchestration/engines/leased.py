@@ -17,17 +17,19 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals import hints
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.exceptions import ApprovalError
+from approvals.process import hints
 from approvals.waiting.room import waiting_room
-from orchestration import journal, leases, selectors
+from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
+from orchestration.engines import leases
+from orchestration.engines.leases import Lease
 from orchestration.engines.local import LocalEngine
 from orchestration.engines.unknown import Unknown
-from orchestration.execution import withdraw_requests
-from orchestration.leases import Lease
+from orchestration.runs import journal
+from orchestration.runs.execution import withdraw_requests
 
 log = logging.getLogger(__name__)
 
@@ -103,25 +105,25 @@ class Leased:
 
     async def _cancel(self, run_ids: frozenset[UUID]) -> None:
         if run_ids:
-            self.engine.cancel(await in_database(selectors.to_cancel, run_ids))
+            self.engine.cancel(await in_database(queries.to_cancel, run_ids))
 
     async def _begin_what_is_taken(self) -> None:
         if (process_id := self.engine.process_id) is not None:
-            taken = await in_database(selectors.not_begun, process_id, self.engine.run_ids)
+            taken = await in_database(queries.not_begun, process_id, self.engine.run_ids)
             await self.engine.execute(taken)
 
     async def _take_up(self, among: frozenset[UUID] | None) -> None:
         batch = orchestration_settings().claim_batch
         last: UUID | None = None
         while True:
-            found = await in_database(selectors.unowned, among, after=last, limit=batch)
+            found = await in_database(queries.unowned, among, after=last, limit=batch)
             await self.engine.execute(found)
             if len(found) < batch:
                 return
             last = found[-1]
 
     async def _tidy(self, among: frozenset[UUID] | None) -> None:
-        for run_id in await in_database(selectors.untidy, among):
+        for run_id in await in_database(queries.untidy, among):
             await in_database(withdraw_requests, run_id)
 
     # Its life

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from itertools import islice
 from uuid import UUID
 
-from approvals.database import in_database
-from orchestration import journal
+from approvals.database.connections import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.engines.executions import Executions
+from orchestration.runs import journal
 
 
 class LocalEngine:

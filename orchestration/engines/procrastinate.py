@@ -26,11 +26,11 @@ from procrastinate.job_context import AbortReason
 from procrastinate.manager import NotificationCallback
 from procrastinate.worker import Worker as JobWorker
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Away, keep_running
 from approvals.waiting.room import waiting_room
-from orchestration import journal, selectors
+from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
@@ -38,7 +38,8 @@ from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import TASK, Taken
 from orchestration.engines.unknown import Unknown
-from orchestration.execution import withdraw_requests
+from orchestration.runs import journal
+from orchestration.runs.execution import withdraw_requests
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +159,10 @@ class Worker:
     async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
         """Stop what others write by now, or have ended."""
         if epochs := self._executions.epochs(among):
-            self._executions.abandon(await in_database(selectors.written_by_others, epochs))
+            self._executions.abandon(await in_database(queries.written_by_others, epochs))
 
     async def _tidy(self, among: Collection[UUID] | None) -> None:
-        for run_id in await in_database(selectors.untidy, among):
+        for run_id in await in_database(queries.untidy, among):
             await in_database(withdraw_requests, run_id)
 
     # Jobs

@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from approvals import telemetry
-from approvals.database import in_database
-from orchestration import selectors
+from approvals.database.connections import in_database
+from approvals.process import telemetry
+from orchestration import queries
 from orchestration.catalog import Kind, in_words
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Unknown:
     async def look(self) -> None:
         """Read what there is; log it where it is not what it was."""
         async with self._looking:  # what was read first is told first
-            self._take(await in_database(selectors.unknown_kinds))
+            self._take(await in_database(queries.unknown_kinds))
 
     def _take(self, found: Mapping[Kind, int]) -> None:
         before, self.runs = self.runs, found

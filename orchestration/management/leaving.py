@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-from approvals import group_commit
+from approvals.writer import queue
 
 # Seconds for what was handed to the writer before.
 LAST_WRITES = 5.0
@@ -21,7 +21,7 @@ def leave(status: int = 0) -> NoReturn:
     A request that was inside Django holds a thread, which waits for an event loop that has stopped; so may a
     step that takes too long. Python would wait for such threads, and nobody would start the successor.
     """
-    writing = threading.Thread(target=group_commit.close_writer, daemon=True)
+    writing = threading.Thread(target=queue.close_writer, daemon=True)
     writing.start()
     writing.join(LAST_WRITES)
     leave_at_once(status)

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from approvals import links, selectors
-from approvals.database import in_database
+from approvals import queries
+from approvals.database.connections import in_database
+from approvals.delivery import links
+from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError
-from approvals.lifecycle import Kind, Outcome, Status
 from approvals.management.questions import EndOfInput, Questions
 from approvals.management.screen import Screen, as_text
 from approvals.management.wording import STATUS_MARKS, STATUS_STYLES, facts
@@ -122,10 +123,10 @@ class Live:
 
     def _may_decide(self, request_id: str) -> bool:
         try:
-            request = selectors.request_for(self._user_id, request_id)
+            request = queries.request_for(self._user_id, request_id)
         except ApprovalError:
             return False
-        return selectors.may(self._user_id, request).decide
+        return queries.may(self._user_id, request).decide
 
     def _point_to(self, request: Mapping[str, Any]) -> None:
         """Say where it can be decided: on the page, or from another terminal."""

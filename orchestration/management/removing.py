@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from approvals import permissions, retention
 from approvals.management.screen import Refused, Screen
+from approvals.queries import permissions
+from approvals.trail import retention
 
 NAMED_AT_MOST = 10
 INTERRUPTED = 130

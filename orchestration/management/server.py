@@ -14,7 +14,7 @@ from daphne.endpoints import build_endpoint_description_strings
 from django.conf import settings
 
 from approvals.management.screen import Misuse, Refused
-from approvals.web import serving
+from approvals.web.edge import serving
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 

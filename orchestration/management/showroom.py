@@ -14,13 +14,13 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q
 
-from approvals.files import make_private_folder, open_private
 from approvals.management.installation import is_embedded
 from approvals.management.screen import Refused
-from orchestration import selectors
-from orchestration.effects import ACCOUNTS, unlimited
+from approvals.process.files import make_private_folder, open_private
+from orchestration import queries
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
+from orchestration.policies.effects import ACCOUNTS, unlimited
 from orchestration.ready_made.disk import DEMO_FILES
 
 OWNER, REVIEWER = "owner", "reviewer"
@@ -92,7 +92,7 @@ def allow_samples() -> None:
 def start_samples() -> None:
     """Queue the samples for the server. One that still waits from an earlier time is not started again."""
     owner = get_user_model()._default_manager.get(username=OWNER)
-    known = selectors.runs_for(owner.pk)
+    known = queries.runs_for(owner.pk)
     for name, given in _samples().items():
         prefix = f"demo-{name}-"
         earlier = [run for run in known if run.key.startswith(prefix)]

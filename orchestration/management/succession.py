@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from orchestration import selectors
+from orchestration import queries
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 
 
 def who_goes_on(run_id: UUID) -> str:
     """One or two sentences for the person at the terminal, by what is on record now."""
     attach = f"manage.py orchestrate --attach {run_id}"
-    if (executor := selectors.executed_by(run_id)) is not None:
+    if (executor := queries.executed_by(run_id)) is not None:
         return f"The run goes on in {executor.name}. To see it again: {attach}"
     if orchestration_settings().engine == PROCRASTINATE:
         return _by_a_worker(attach)
-    if selectors.somebody_serves():
+    if queries.somebody_serves():
         return f"A server goes on with the run. To see it again: {attach}"
     return f"Nobody goes on with the run until there is a server (manage.py serve), or you call: {attach}"
 

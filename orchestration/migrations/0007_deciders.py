@@ -8,7 +8,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import migrations, models
 
-import approvals.fields
+import approvals.database.fields
 
 VIEW = ("view_decidersoverride",)
 MANAGE = ("add_decidersoverride", "change_decidersoverride", "delete_decidersoverride")
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("orchestration", models.CharField(max_length=100, unique=True)),
-                ("deciders", approvals.fields.JSONText(blank=True, default=list)),
+                ("deciders", approvals.database.fields.JSONText(blank=True, default=list)),
                 (
                     "reviewers",
                     models.BooleanField(

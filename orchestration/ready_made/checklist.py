@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from approvals.lifecycle import Outcome
+from approvals.domain.lifecycle import Outcome
+from orchestration.agents.proxy_agent import people_named, title_of
 from orchestration.catalog import orchestration
 from orchestration.exceptions import Rejected, Withdrawn
 from orchestration.plans import StepState
-from orchestration.proxy_agent import people_named, title_of
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 
 AGAIN, SKIP, STOP = "Ask again", "Skip it", "Stop here"
 SKIPPED = "skipped"

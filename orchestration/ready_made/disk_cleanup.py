@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orchestration import effects
 from orchestration.catalog import orchestration
+from orchestration.policies import effects
 from orchestration.ready_made.disk import (
     Directory,
     File,
@@ -22,7 +22,7 @@ from orchestration.ready_made.disk import (
     remove,
     require_absolute,
 )
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 
 OPTION_LIMIT = 200
 

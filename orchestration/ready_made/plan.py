@@ -6,21 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from approvals.masking import hide_headers
-from orchestration.approval_manager import (
+from approvals.domain.masking import hide_headers
+from orchestration.agents.proxy_agent import title_of
+from orchestration.catalog import agents, orchestration
+from orchestration.exceptions import Rejected, plain_words
+from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
+from orchestration.policies.deciders import OWNER
+from orchestration.policies.effects import judged_at_start
+from orchestration.ready_made.approval_manager import (
     HumanApprovalManager,
     check_steps,
     flaw_of,
     steps_form,
     steps_schema,
 )
-from orchestration.catalog import agents, orchestration
-from orchestration.deciders import OWNER
-from orchestration.effects import judged_at_start
-from orchestration.exceptions import Rejected, plain_words
-from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
-from orchestration.proxy_agent import title_of
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 
 
 def check_plan(given: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.masking import hide_headers
-from approvals.web.marks import visible
-from orchestration import selectors
+from approvals.domain.masking import hide_headers
+from approvals.web.edge.marks import visible
+from orchestration import queries
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run
 from orchestration.web.plan import ShownStep, plan_in_words
@@ -29,8 +29,8 @@ BRIEF = 90
 def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
     """The runs that asked these requests, as far as this user may see them, by id."""
     ids = {run_id for request in requests if (run_id := _run_id(request.origin or {}))}
-    seen = selectors.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
-    return {str(run.pk): run for run in selectors.runs_by_id(seen)} if seen else {}
+    seen = queries.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
+    return {str(run.pk): run for run in queries.runs_by_id(seen)} if seen else {}
 
 
 @register.simple_tag
@@ -88,5 +88,5 @@ def _run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
 def _run_id(origin: Mapping[str, Any]) -> UUID | None:
     if origin.get("kind") == "run":
         with suppress(UnknownRun):  # whoever asked may have written anything
-            return selectors.as_id(origin.get("id", ""))
+            return queries.as_id(origin.get("id", ""))
     return None

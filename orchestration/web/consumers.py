@@ -7,9 +7,9 @@ this person may not see (any more), is an `unknown_run` error and the close code
 
 from __future__ import annotations
 
-from approvals.web.consumers import LiveConsumer
-from approvals.web.credentials import Credential
-from approvals.web.inbox import InboxSeat, inbox_hub
+from approvals.web.edge.credentials import Credential
+from approvals.web.live.consumers import LiveConsumer
+from approvals.web.live.inbox import InboxSeat, inbox_hub
 from orchestration.web.hub import RunSeat, run_hub
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from django import forms
 
-from approvals.forms import PlainForm
+from approvals.web.pages.forms import PlainForm
 from orchestration.catalog import Orchestration
 from orchestration.exceptions import InvalidInput, OrchestrationError
 

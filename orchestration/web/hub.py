@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 from uuid import UUID
 
-from approvals.database import in_database
-from approvals.web.credentials import Credential
-from approvals.web.hubs import Hub, Seat
-from approvals.web.outbox import Outbox
-from approvals.web.protocol import Error, encode
-from orchestration import selectors
+from approvals.database.connections import in_database
+from approvals.web.edge.credentials import Credential
+from approvals.web.live.hubs import Hub, Seat
+from approvals.web.live.outbox import Outbox
+from approvals.web.live.protocol import Error, encode
+from orchestration import queries
 from orchestration.models import Message
 from orchestration.web import readings
 from orchestration.web.protocol import (
@@ -111,7 +111,7 @@ class RunHub(Hub[RunSeat]):
         seat.user_id = owner
         if seat.run_id in read.runs and seat.run_id in read.visible.get(owner, ()):
             return True
-        unknown = selectors.unknown(seat.run_id)
+        unknown = queries.unknown(seat.run_id)
         seat.outbox.answer(encode(Error(code=unknown.code, detail=unknown.detail, field="run_id")))
         self._expel(seat, UNKNOWN_RUN)
         return False

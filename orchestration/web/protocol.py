@@ -1,11 +1,11 @@
-"""What a run's connection is told beside the messages of every connection; see approvals.web.protocol."""
+"""What a run's connection is told beside the messages of approvals.web.live.protocol."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from approvals.web.protocol import Json, ServerMessage
+from approvals.web.live.protocol import Json, ServerMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

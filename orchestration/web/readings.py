@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from approvals.web.credentials import Credential, owners
-from approvals.web.protocol import Json
-from approvals.web.summaries import LARGE
-from orchestration import selectors
+from approvals.web.edge.credentials import Credential, owners
+from approvals.web.live.protocol import Json
+from approvals.web.live.summaries import LARGE
+from orchestration import queries
 from orchestration.models import FINISHED, Message, Run
 
 # A long run is told in pieces.
@@ -56,11 +56,11 @@ def runs(places: Sequence[Place]) -> Runs:
     """What these connections have not heard yet. Where a run is finished, its last message was read too."""
     run_ids = {place.run_id for place in places}
     # The runs before the messages: whatever was said before a run was finished is found.
-    found = selectors.runs_by_id(run_ids)
+    found = queries.runs_by_id(run_ids)
     messages = _messages(places)
     # Rights at last: whoever has lost them is not told what was said after that.
     present = owners({place.credential for place in places})
-    visible = selectors.visible_run_ids(set(present.values()), run_ids)
+    visible = queries.visible_run_ids(set(present.values()), run_ids)
     return Runs(
         owners=present,
         visible=visible,
@@ -71,10 +71,10 @@ def runs(places: Sequence[Place]) -> Runs:
 
 
 def _read(run: Run) -> ReadRun:
-    whole = Json.of(selectors.run_on_the_wire(run))
+    whole = Json.of(queries.run_on_the_wire(run))
     fits = len(whole) <= LARGE
     return ReadRun(
-        run=whole if fits else Json.of(selectors.run_summary_on_the_wire(run)),
+        run=whole if fits else Json.of(queries.run_summary_on_the_wire(run)),
         version=hash(whole),
         finished=run.status in FINISHED,
     )

@@ -14,12 +14,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.commands import Channel
-from approvals.database import database_now
-from approvals.selectors import open_requests_of, visible_ids
-from approvals.web.actors import actor_of_http
-from approvals.web.pages import page, user_id, wants_detail
-from orchestration import catalog, selectors
+from approvals.database.connections import database_now
+from approvals.domain.commands import Channel
+from approvals.queries import open_requests_of, visible_ids
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.pages.access import page, user_id, wants_detail
+from orchestration import catalog, queries
 from orchestration.exceptions import (
     AlreadyFinished,
     InvalidInput,
@@ -30,7 +30,7 @@ from orchestration.exceptions import (
 )
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
-from orchestration.resumption import in_words, is_resumable, resumption_of
+from orchestration.runs.resumption import in_words, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import plan_in_words, time_taken
 
@@ -75,7 +75,7 @@ class Filters:
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     filters = Filters.of(request)
-    found = selectors.runs_for(
+    found = queries.runs_for(
         user_id(request), status=filters.status or None, search=filters.search, limit=filters.limit + 1
     )
     return render(
@@ -88,7 +88,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             "statuses": RunStatus.choices,
             "runs": found[: filters.limit],
             "more": len(found) > filters.limit,
-            "may_start": selectors.may_start(user_id(request)),
+            "may_start": queries.may_start(user_id(request)),
         },
     )
 
@@ -97,8 +97,8 @@ def runs(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
     """What can be started; once one is chosen, its input; once that is sent, the run's page."""
-    if not selectors.may_start(user_id(request)):
-        raise PermissionDenied(f"Starting runs needs the permission {selectors.START}.")
+    if not queries.may_start(user_id(request)):
+        raise PermissionDenied(f"Starting runs needs the permission {queries.START}.")
     chosen = _chosen(request.GET.get("orchestration", ""))
     form = StartForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
     if chosen and form and form.is_bound and form.is_valid():
@@ -129,20 +129,20 @@ def _chosen(name: str) -> catalog.Orchestration | None:
 @page(UnknownRun)
 @require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _shown(request, selectors.run_for(user_id(request), run_id))
+    return _shown(request, queries.run_for(user_id(request), run_id))
 
 
 @page(UnknownRun)
 @require_POST
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End the run, and withdraw what it asks."""
-    run = selectors.run_for(user_id(request), run_id)
+    run = queries.run_for(user_id(request), run_id)
     try:
         cancelled = OrchestrationManager().cancel(actor_of_http(request, Channel.PAGE), run.pk)
     except NotPermitted as error:
         raise PermissionDenied(error.detail) from None
     if not cancelled:
-        ended = selectors.run_for(user_id(request), run_id)
+        ended = queries.run_for(user_id(request), run_id)
         notice = "It had ended before; there was nothing left to cancel."
         return _shown(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
@@ -152,13 +152,13 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Let the run go on from its record; its page has said what that asks and does anew."""
-    run = selectors.run_for(user_id(request), run_id)
+    run = queries.run_for(user_id(request), run_id)
     try:
         OrchestrationManager().resume(actor_of_http(request, Channel.PAGE), run.pk)
     except NotPermitted as error:
         raise PermissionDenied(error.detail) from None
     except AlreadyFinished as error:
-        ended = selectors.run_for(user_id(request), run_id)
+        ended = queries.run_for(user_id(request), run_id)
         return _shown(request, ended, notice=error.detail, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
 
@@ -171,7 +171,7 @@ def _shown(
     template = "orchestration/_run.html" if alone else "orchestration/run.html"
     is_open = run.status in OPEN
     waits, waits_beside = _waits(request, run)
-    may_change = selectors.may_change(user_id(request), run)
+    may_change = queries.may_change(user_id(request), run)
     context: dict[str, Any] = {
         "section": "runs",
         "now": database_now(),
@@ -180,7 +180,7 @@ def _shown(
         "steps": plan_in_words(run.plan),
         "waits": waits,
         "waits_beside": waits_beside,
-        "said": selectors.messages_of(run),
+        "said": queries.messages_of(run),
         "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
         "reason": REASONS.get(run.reason, ""),
         "unknown": catalog.in_words((run.orchestration, run.version))
@@ -188,7 +188,7 @@ def _shown(
         else "",
         "ending": run.cancel_requested_at is not None and is_open,
         "may_cancel": is_open and run.cancel_requested_at is None and may_change,
-        "resumption": in_words(resumption_of(run.reason, selectors.steps_of(run)))
+        "resumption": in_words(resumption_of(run.reason, queries.steps_of(run)))
         if may_change and is_resumable(run)
         else None,
     }

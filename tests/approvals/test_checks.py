@@ -10,7 +10,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
-from approvals import checks, files
+from approvals import checks
+from approvals.process import files
 from tests.processes import bare_environment, run_manage
 from tests.stacks import Stack
 from tests.tampering import without_triggers

@@ -15,8 +15,10 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from approvals import audit, deciding, decisions, gate, group_commit, selectors, verification
-from approvals.commands import (
+from approvals import deciding, gate, queries
+from approvals.database.connections import database_now
+from approvals.database.fields import new_id
+from approvals.domain.commands import (
     Accepted,
     Actor,
     Answer,
@@ -28,7 +30,8 @@ from approvals.commands import (
     Reassign,
     Refused,
 )
-from approvals.database import database_now
+from approvals.domain.lifecycle import Kind, Outcome, Verdict
+from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import (
     AlreadyDecided,
     ApprovalError,
@@ -38,10 +41,9 @@ from approvals.exceptions import (
     TooLate,
     UnknownRequest,
 )
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Outcome, Verdict
 from approvals.models import AuditEntry, HumanRequest, Response
-from approvals.questions import REVIEWERS
+from approvals.trail import verification
+from approvals.writer import chain, execution, queue
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -174,7 +176,7 @@ class TestWhoseVoteCounts:
         request_id = UUID(make.approval(assignees=[ann, ben, cleo], required=2))
         vote = partial(Decide, request_id=request_id, verdict=Verdict.APPROVE)
         handed_on = Reassign(request_id=request_id, actor=Actor.program(), user_ids=(ben.pk, cleo.pk))
-        *_, last = decisions.execute([vote(actor=make.actor(ann)), handed_on, vote(actor=make.actor(ben))])
+        *_, last = execution.execute([vote(actor=make.actor(ann)), handed_on, vote(actor=make.actor(ben))])
         assert last.outcome is not None
         assert last.outcome.status == "pending"
 
@@ -223,8 +225,8 @@ class TestStuck:
         request_id = UUID(make.approval(assignees=[ann, ben], required=2))
         to = partial(Reassign, request_id=request_id, actor=Actor.program())
         for _ in range(2):
-            decisions.execute([to(user_ids=(ann.pk,))])
-            decisions.execute([to(user_ids=(ann.pk, ben.pk))])
+            execution.execute([to(user_ids=(ann.pk,))])
+            execution.execute([to(user_ids=(ann.pk, ben.pk))])
         assert events(str(request_id)) == ["opened", *["reassigned", "stuck", "reassigned"] * 2]
 
     def test_also_where_one_decision_would_do(self) -> None:
@@ -319,7 +321,7 @@ class TestEditedArguments:
         outcome = deciding.decide(make.actor(make.reviewer()), request_id, "approve", arguments={"amount": 9})
         assert outcome.arguments == {"amount": 9}
         assert row(request_id).arguments == {"amount": 10}
-        content = selectors.history(row(request_id))[-1].content
+        content = queries.history(row(request_id))[-1].content
         assert content is not None
         assert (content["asked"], content["arguments"]) == ({"amount": 10}, {"amount": 9})
 
@@ -377,7 +379,7 @@ class TestDeadlines:
 
     def test_expiry_before_the_deadline_changes_nothing(self) -> None:
         request_id = make.approval(timeout=60)
-        result = group_commit.submit(Expire(request_id=row(request_id).pk)).result()
+        result = queue.submit(Expire(request_id=row(request_id).pk)).result()
         assert isinstance(result, Accepted)
         assert (result.changed, result.outcome.status) == (False, "pending")
 
@@ -385,9 +387,9 @@ class TestDeadlines:
         request_id = make.approval(timeout=60)
         make_overdue(request_id)
         command = Expire(request_id=row(request_id).pk)
-        for future in group_commit.submit_many([command, command]):
+        for future in queue.submit_many([command, command]):
             assert isinstance(future.result(), Accepted)
-        group_commit.submit(command).result()
+        queue.submit(command).result()
         assert events(request_id) == ["opened", "timed_out"]
 
     def test_the_request_says_what_its_timeout_decides(self) -> None:
@@ -395,7 +397,7 @@ class TestDeadlines:
         answers = make.clarification(timeout=60, default="4711")
         for request_id in (approves, answers):
             make_overdue(request_id)
-            group_commit.submit(Expire(request_id=row(request_id).pk)).result()
+            queue.submit(Expire(request_id=row(request_id).pk)).result()
         assert (gate.outcome(approves).approved, gate.outcome(approves).timed_out) == (True, True)
         assert (gate.outcome(answers).answer, gate.outcome(answers).timed_out) == ("4711", True)
 
@@ -467,10 +469,10 @@ class TestPermission:
     def test_refusals_do_not_grow_the_trail_without_bound(self) -> None:
         owner = make.user()
         request_id = make.approval(requester=owner)
-        for _ in range(3 * audit.REFUSALS_PER_MINUTE):
+        for _ in range(3 * chain.REFUSALS_PER_MINUTE):
             with pytest.raises(NotPermitted):
                 deciding.decide(make.actor(owner), request_id, "approve")
-        assert events(request_id).count("refused") == audit.REFUSALS_PER_MINUTE
+        assert events(request_id).count("refused") == chain.REFUSALS_PER_MINUTE
 
 
 class TestWithdrawing:
@@ -590,7 +592,7 @@ class TestMany:
         counts = []
         for batch in batches:
             with CaptureQueriesContext(connection) as messages:
-                results = decisions.execute(batch)
+                results = execution.execute(batch)
             assert {type(result) for result in results} == {Refused if batch is batches[-1] else Accepted}
             counts.append(sum(max(1, message["sql"].count("EXECUTE sayso_")) for message in messages))
         closed = HumanRequest.objects.filter(pk__in=[*asked, *questions], approvals__in=[0, 2])
@@ -620,7 +622,7 @@ class TestRaces:
         def vote(person: User) -> Outcome | ApprovalError:
             verdict = Verdict.APPROVE if person.pk % 2 else Verdict.REJECT
             together.wait()
-            (result,) = decisions.execute(
+            (result,) = execution.execute(
                 [Decide(request_id=row(request_id).pk, actor=make.actor(person), verdict=verdict)]
             )
             connection.close()

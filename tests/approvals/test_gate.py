@@ -16,13 +16,13 @@ from pytest_django import Settings
 
 import orchestration
 from approvals import deciding, gate
-from approvals.commands import Actor
-from approvals.database import database_now, in_database
+from approvals.database.connections import database_now, in_database
+from approvals.domain.commands import Actor
+from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind
+from approvals.domain.payloads import seconds
 from approvals.exceptions import InvalidRequest, KeyConflict, StillPending, UnknownRequest
 from approvals.gate import REVIEWERS
-from approvals.lifecycle import DEFAULT_ANSWER, Kind
 from approvals.models import HumanRequest
-from approvals.payloads import seconds
 from tests import factories as make
 from tests.approvals.web.api.program import Program
 from tests.effort import effort

@@ -8,14 +8,22 @@ from tests.architecture.sources import sources_of_tests
 
 # Which file, which function in it (empty: all), and why a fork would not do.
 ANEW = (
-    ("approvals/test_earlier_formats.py", "said_by_the_program", "the program of docs/audit.md"),
-    ("approvals/test_forks.py", "", "a process that forks by itself"),
     (
-        "approvals/test_group_commit.py",
+        "approvals/trail/test_earlier_formats.py",
+        "said_by_the_program",
+        "the program of docs/audit.md",
+    ),
+    ("approvals/process/test_forks.py", "", "a process that forks by itself"),
+    (
+        "approvals/writer/test_queue.py",
         "test_what_was_handed_over_is_written_before_the_interpreter_exits",
         "its end",
     ),
-    ("approvals/test_telemetry.py", "test_nothing_of_opentelemetry_is_loaded_then", "what it has loaded"),
+    (
+        "approvals/process/test_telemetry.py",
+        "test_nothing_of_opentelemetry_is_loaded_then",
+        "what it has loaded",
+    ),
     ("architecture/test_habits.py", "test_importing_a_module_does_nothing", "what it has loaded"),
     ("architecture/test_interpreters.py", "", "the words looked for"),
     (

@@ -1,4 +1,4 @@
-"""Invariant 2, one writer: the record is written by approvals.decisions and approvals.audit alone."""
+"""Invariant 2, one writer: the record is written by approvals.writer alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from approvals.models import HumanRequest, OnRecord
 from tests.architecture.sources import Source, product
 
 WRITERS = (
-    "approvals/decisions/",
-    "approvals/audit.py",
-    "approvals/seals/",
-    "approvals/tokens.py",
-    "approvals/callbacks.py",
-    "approvals/letters.py",
+    "approvals/writer/",
+    "approvals/trail/seals/",
+    "approvals/web/edge/tokens.py",
 )
 
 # Measures plain SQL and ORM beside the writer, on a database of its own.
@@ -46,7 +43,7 @@ def test_only_the_writer_names_a_writing_manager() -> None:
 
 
 def test_only_the_writer_writes_in_sets() -> None:
-    """approvals.sets goes past the managers; others may read by it."""
+    """approvals.database.bulk goes past the managers; others may read by it."""
     strangers = [
         source.at(node)
         for source in product()
@@ -136,10 +133,10 @@ def test_the_reader_of_sources_sees_such_names() -> None:
 
 def _writes_a_set(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
-        return node.module == "approvals.sets"
+        return node.module == "approvals.database.bulk"
     return (
         isinstance(node, ast.Attribute)
         and node.attr in {"insert", "insert_beside", "update", "end", "remove"}
         and isinstance(node.value, ast.Name)
-        and node.value.id == "sets"
+        and node.value.id == "bulk"
     )

@@ -11,7 +11,7 @@ from django.test import Client
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from approvals import deciding
-from approvals.web.api.problems import STATUSES
+from approvals.web.edge.problems import STATUSES
 from tests import factories as make
 from tests.approvals.web.api.program import Program
 

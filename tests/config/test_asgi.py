@@ -13,13 +13,14 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from approvals import deciding, gate
-from approvals.database import database_now, in_database
+from approvals.database.connections import database_now, in_database
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
-from orchestration import OrchestrationManager, journal
+from orchestration import OrchestrationManager
 from orchestration.engines import hand_over
 from orchestration.models import Process as Executor
 from orchestration.models import Run
+from orchestration.runs import journal
 from tests import factories
 from tests.conftest import Serve
 from tests.orchestration.watching import asked, finished

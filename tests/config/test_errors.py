@@ -11,8 +11,8 @@ from django.test import Client, RequestFactory
 from django.test.utils import override_script_prefix
 
 from approvals.exceptions import ApprovalError, Busy, Unavailable
-from approvals.web.limits import RateLimited
-from approvals.web.throttling import refusal_page
+from approvals.web.edge.limits import RateLimited
+from approvals.web.edge.throttling import refusal_page
 from config.errors import server_error
 from tests import factories
 

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from approvals import deciding, telemetry
-from approvals.database import in_database
+from approvals import deciding
+from approvals.database.connections import in_database
+from approvals.process import telemetry
 from config.logs import formatter
 from orchestration.manager import OrchestrationManager
 from tests import factories

@@ -15,8 +15,8 @@ from django.test import Client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from approvals import tokens
 from approvals.models import AuditEntry, HumanRequest, Response
+from approvals.web.edge import tokens
 from tests import factories
 from tests.connections import ABNORMAL
 from tests.patience import patience

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from approvals import tokens
-from approvals.database import in_database
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
 from tests import factories, processes, shared
 from tests.faults.ledger import Ledger, Report, audit
 from tests.faults.people import Person, pause

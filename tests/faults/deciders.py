@@ -41,7 +41,7 @@ class Clerk:
     def __init__(self, ledger: Ledger, name: str) -> None:
         from django.contrib.auth import get_user_model
 
-        from approvals.commands import Actor, Channel
+        from approvals.domain.commands import Actor, Channel
 
         self._ledger = ledger
         self._name = name
@@ -61,7 +61,7 @@ class Clerk:
     def decide(self, request_id: str, verdict: str) -> None:
         from approvals import deciding
         from approvals.exceptions import AlreadyDecided, TooLate
-        from approvals.selectors import outcome_on_the_wire
+        from approvals.queries import outcome_on_the_wire
 
         try:
             outcome = self._timed(lambda: deciding.decide(self._actor, request_id, verdict))
@@ -73,11 +73,11 @@ class Clerk:
 
     def expire(self, request_id: str) -> bool:
         """Is it over?"""
-        from approvals import group_commit
-        from approvals.commands import Accepted, Expire
-        from approvals.selectors import outcome_on_the_wire
+        from approvals.domain.commands import Accepted, Expire
+        from approvals.queries import outcome_on_the_wire
+        from approvals.writer import queue
 
-        result = self._timed(group_commit.submit(Expire(request_id=UUID(request_id))).result)
+        result = self._timed(queue.submit(Expire(request_id=UUID(request_id))).result)
         if not isinstance(result, Accepted):
             raise TypeError(result)
         if result.outcome.closed:

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from approvals import deciding, tokens
-from approvals.database import database_now, in_database
+from approvals import deciding
+from approvals.database.connections import database_now, in_database
+from approvals.web.edge import tokens
 from orchestration.models import Run
 from tests import factories
 from tests.conftest import Serve

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from django.db.models import Max
 
-from approvals.database import database_now, in_database
+from approvals.database.connections import database_now, in_database
 from approvals.models import HumanRequest
 from orchestration.models import Run
 from tests.faults.conftest import PATIENCE, Installation

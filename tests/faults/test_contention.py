@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from approvals import group_commit
-from approvals.commands import Actor, OpenRequest
-from approvals.fields import new_id
-from approvals.lifecycle import Kind, Verdict
+from approvals.database.fields import new_id
+from approvals.domain.commands import Actor, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
 from approvals.models import HumanRequest
+from approvals.writer import queue
 from tests import factories as make
 from tests.faults.deciders import Wanted
 from tests.faults.ledger import Ledger, Report, audit
@@ -130,7 +130,7 @@ def opened(ledger: Ledger, terms: list[dict[str, Any]]) -> list[str]:
         )
         for number, one in enumerate(terms)
     ]
-    ids = [future.result().outcome.request_id for future in group_commit.submit_many(commands)]  # type: ignore[union-attr]  # an outcome it has
+    ids = [future.result().outcome.request_id for future in queue.submit_many(commands)]  # type: ignore[union-attr]  # an outcome it has
     for request_id in ids:
         ledger.asked("the test", request_id)
     return ids

@@ -15,8 +15,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.database import in_database
-from approvals.lifecycle import Status
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from tests import factories
 from tests.connections import closes

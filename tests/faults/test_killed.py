@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.database import database_now, in_database
+from approvals.database.connections import database_now, in_database
 from orchestration.models import Run, StepRecord
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Unanswered, pause

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from approvals import deciding, group_commit, selectors
-from approvals.commands import Accepted, Expire
-from approvals.database import database_now
+from approvals import deciding, queries
+from approvals.database.connections import database_now
+from approvals.domain.commands import Accepted, Expire
+from approvals.writer import queue
 from orchestration.models import Run, StepRecord
 from tests import factories as make
 from tests.faults.ledger import PRECISION, Ledger, Report, audit
@@ -43,7 +44,7 @@ def decided(ledger: Ledger) -> tuple[str, dict[str, Any]]:
     request_id = make.approval(arguments={"amount": 1e21, "name": "Zoë"})
     ledger.asked("ann", request_id)
     outcome = deciding.decide(make.actor(bob), request_id, "approve", comment="Yes")
-    told = selectors.outcome_on_the_wire(outcome)
+    told = queries.outcome_on_the_wire(outcome)
     ledger.decided("bob", request_id, "approve", told)
     ledger.waited("ann", request_id, told)
     return request_id, told
@@ -168,7 +169,7 @@ class TestInTime:
 
 
 def expired(request_id: str) -> bool:
-    result = group_commit.submit(Expire(request_id=UUID(request_id))).result()
+    result = queue.submit(Expire(request_id=UUID(request_id))).result()
     assert isinstance(result, Accepted)
     return result.outcome.closed
 

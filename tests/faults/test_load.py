@@ -23,12 +23,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from approvals import deciding, tokens
-from approvals.database import in_database
-from approvals.web.throttling import IN_LINE, INSIDE
+from approvals import deciding
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
+from approvals.web.edge.throttling import IN_LINE, INSIDE
 from orchestration.benchmark.sockets import PING, Socket, masked_frame, opening
 from tests import factories
-from tests.approvals.web.test_served import browser, closed, heard, say
+from tests.approvals.web.live.test_served import browser, closed, heard, say
 from tests.conftest import Manage, Serve
 from tests.connections import closes, session_of
 from tests.database_roles import SUPERUSER, url_as

@@ -8,9 +8,9 @@ from collections import Counter
 import httpx
 import pytest
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.models import Letter
-from approvals.web.throttling import INSIDE
+from approvals.web.edge.throttling import INSIDE
 from tests import factories
 from tests.conftest import Serve
 from tests.faults.test_load import UNLIMITED

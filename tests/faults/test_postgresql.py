@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestration.interruptions import Way
+from orchestration.runs.interruptions import Way
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person, Unanswered, pause
 from tests.servers import PostgresServer

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 import redis
 
-from approvals import hints
-from approvals.database import in_database
-from approvals.hints import Hint
+from approvals.database.connections import in_database
 from approvals.models import HumanRequest
+from approvals.process import hints
+from approvals.process.hints import Hint
 from tests.faults import proxy
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person, pause

@@ -15,8 +15,8 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
-from approvals import tokens
-from approvals.database import in_database
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
 from tests import factories
 from tests.faults.clients import Person, Program, Socket, on_record
 from tests.marks import both_databases

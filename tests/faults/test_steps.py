@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orchestration.interruptions import Way
+from orchestration.runs.interruptions import Way
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person
 from tests.stacks import WITH_WORKERS

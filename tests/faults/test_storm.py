@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.interruptions import CHOICES, title_for_run
+from orchestration.runs.interruptions import CHOICES, title_for_run
 from tests.faults.ledger import Ledger
 from tests.faults.storm.audit import audit, from_the_ice
 from tests.faults.storm.errands import (

@@ -16,8 +16,8 @@ from django.utils.http import urlsafe_base64_encode
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from approvals import tokens
-from approvals.database import in_database
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
 from orchestration.models import Run
 from tests import factories
 from tests.faults.clients import Person, Program, Socket, on_record

@@ -17,8 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from approvals import deciding, verification
+from approvals import deciding
 from approvals.models import AuditEntry, HumanRequest
+from approvals.trail import verification
 from tests import factories
 from tests.conftest import Manage
 from tests.database_roles import SUPERUSER, url_as

@@ -13,9 +13,11 @@ from django.contrib.auth.models import Group, User
 from playwright.async_api import Page, expect
 from pytest_django import Settings
 
-from approvals import deciding, exports, gate, tokens
-from approvals.database import in_database
+from approvals import deciding, gate
+from approvals.database.connections import in_database
 from approvals.models import AuditEntry, Callback
+from approvals.trail import exports
+from approvals.web.edge import tokens
 from tests import factories as make
 from tests.conftest import Manage
 from tests.connections import session_of

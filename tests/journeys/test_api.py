@@ -15,8 +15,8 @@ import httpx
 import pytest
 from django.db import connection
 
-from approvals import tokens
 from approvals.models import HumanRequest
+from approvals.web.edge import tokens
 from tests import factories as make
 from tests.conftest import Manage, Serve, program_of_the_machine
 from tests.patience import patience

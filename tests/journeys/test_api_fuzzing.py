@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from approvals import tokens
-from approvals.tokens import Scope
+from approvals.web.edge import tokens
+from approvals.web.edge.tokens import Scope
 from tests import factories as make
 from tests.conftest import Serve
 from tests.processes import Process, bare_environment

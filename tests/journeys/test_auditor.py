@@ -18,7 +18,7 @@ from django.contrib.auth.models import Group
 from approvals import deciding
 from approvals.models import AuditEntry, Seal
 from tests import factories as make
-from tests.approvals.test_audit_commands import Receiver
+from tests.approvals.management.test_audit_commands import Receiver
 from tests.conftest import Manage
 from tests.marks import both_databases
 from tests.processes import PROJECT
@@ -202,6 +202,6 @@ def set_up() -> set[str]:
 
 def made_anew(lines: list[str], end: str) -> str:
     """The end that belongs to these lines: who alters a file can write that, too."""
-    from approvals.payloads import canonical, digest
+    from approvals.domain.payloads import canonical, digest
 
     return canonical(json.loads(end) | {"sha256": digest("".join(lines))}) + "\n"

@@ -9,13 +9,14 @@ import pytest
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
-from approvals import callbacks, deciding
+from approvals import deciding
+from approvals.delivery.webhooks.messages import secrets_of
 from approvals.models import Callback
-from approvals.webhooks.messages import secrets_of
+from approvals.writer import callbacks
 from orchestration import runtime
 from tests import factories as make
-from tests.approvals.webhooks.outcomes import again, attempts, callback_of, closed, make_due
-from tests.approvals.webhooks.receiver import NEVER, Receiver, receiver
+from tests.approvals.delivery.webhooks.outcomes import again, attempts, callback_of, closed, make_due
+from tests.approvals.delivery.webhooks.receiver import NEVER, Receiver, receiver
 from tests.conftest import Manage, Serve
 from tests.processes import Server, free_port
 from tests.stacks import Stack

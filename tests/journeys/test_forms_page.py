@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from playwright.async_api import Browser, Page, expect
 
 from approvals import gate
-from approvals.database import in_database
-from approvals.lifecycle import Outcome
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Outcome
 from tests import factories as make
 from tests.connections import session_of
 from tests.processes import Server

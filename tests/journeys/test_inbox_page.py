@@ -12,10 +12,10 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.async_api import Browser, Locator, Page, expect
 
-from approvals import deciding, gate, selectors
-from approvals.database import in_database
-from approvals.lifecycle import Outcome
-from approvals.web.times import time_left, time_since
+from approvals import deciding, gate, queries
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Outcome
+from approvals.web.pages.times import time_left, time_since
 from tests import factories as make
 from tests.conftest import Serve
 from tests.connections import session_of
@@ -436,8 +436,8 @@ HIDE = """(hidden) => {
 
 async def seen(request: str) -> list[str | None]:
     def read() -> list[str | None]:
-        (asked,) = selectors.requests_by_id([request])
-        return [entry.actor for entry in selectors.history(asked) if entry.event == "viewed"]
+        (asked,) = queries.requests_by_id([request])
+        return [entry.actor for entry in queries.history(asked) if entry.event == "viewed"]
 
     return await in_database(read)
 

@@ -9,8 +9,9 @@ import pytest
 from playwright.async_api import Page, Response, expect
 from websockets.asyncio.client import connect
 
-from approvals import gate, tokens
-from approvals.database import in_database
+from approvals import gate
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
 from tests import factories as make
 from tests.conftest import Serve

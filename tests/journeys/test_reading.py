@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.async_api import Browser, Page, expect
 
-from approvals import deciding, selectors
-from approvals.database import in_database
+from approvals import deciding, queries
+from approvals.database.connections import in_database
 from approvals.models import AuditEntry
 from orchestration.models import Message, Run, RunStatus, StepRecord
 from tests import factories as make
@@ -97,7 +97,7 @@ async def test_the_admin_tells_times_in_the_zone_of_its_reader(
 ) -> None:
     """On a record's page and in lists; the title has both, the date and the zone."""
     request = await in_database(make.approval, "Pay", timeout=9_000)
-    (asked,) = await in_database(selectors.requests_by_id, [request])
+    (asked,) = await in_database(queries.requests_by_id, [request])
     local = asked.opened_at.astimezone(ZoneInfo("Asia/Kathmandu"))
     page = await signed_in(browser, server, boss, timezone_id="Asia/Kathmandu", locale="en-GB")
     await page.goto(f"{server.url}/admin/approvals/approval/{request}/change/")

@@ -16,13 +16,14 @@ from django.utils import timezone
 from playwright.async_api import Page, expect
 from pytest_django import Settings
 
-from approvals import deciding, hints, selectors
-from approvals.database import in_database
-from approvals.web.marks import visible
+from approvals import deciding, queries
+from approvals.database.connections import in_database
+from approvals.process import hints
+from approvals.web.edge.marks import visible
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run
 from tests import factories as make
-from tests.approvals.test_characters import HIDING, WRITTEN
+from tests.approvals.domain.test_characters import HIDING, WRITTEN
 from tests.conftest import Serve
 from tests.connections import session_of
 from tests.marks import both_databases
@@ -87,7 +88,7 @@ async def waited_for(page: Page, title: str) -> Any:
     link = page.locator("[data-part=waits] a", has_text=title)
     await expect(link).to_be_visible(timeout=1000 * patience(15))
     address = await link.get_attribute("href") or ""
-    (request,) = await in_database(selectors.requests_by_id, [address.split("/")[2]])
+    (request,) = await in_database(queries.requests_by_id, [address.split("/")[2]])
     return request
 
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from django.contrib.auth.models import User
 
-from approvals import selectors
+from approvals import queries
 from approvals.management.people import computer_user
 from orchestration.models import Process as Executor
 from orchestration.models import Run
@@ -80,7 +80,7 @@ def left_in(files: Path) -> set[str]:
 
 def pending(kind: str) -> Any:
     """The one request of this kind that waits."""
-    (request,) = selectors.inbox(User.objects.get(username="ana").pk, kind=kind)
+    (request,) = queries.inbox(User.objects.get(username="ana").pk, kind=kind)
     return request
 
 
@@ -211,7 +211,7 @@ class TestOrchestrating:
         assert command.wait() == 0
         assert screen.wait() == 5
         assert Run.objects.get().status == "cancelled"
-        assert selectors.request_for(ana.pk, asked.pk).status == "withdrawn"
+        assert queries.request_for(ana.pk, asked.pk).status == "withdrawn"
 
     @pytest.mark.one_stack
     def test_a_deadline_that_passes_ends_with_4(self, terminal: At, ana: User, files: Path) -> None:
@@ -242,7 +242,7 @@ class TestOrchestrating:
         screen = terminal("orchestrate", "checklist", "--input", json.dumps(given), "--as", "ana")
         shown = screen.wait_for(" approve|reject")
         assert "sam" in shown
-        (request,) = selectors.inbox(ana.pk)
+        (request,) = queries.inbox(ana.pk)
         assert manage("decide", str(request.pk), "approve", "--as", "sam").wait() == 0
         assert screen.wait() == 0
         assert "approved by sam" in screen.text

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.waiting.room import waiting_room
-from orchestration import leases
+from orchestration.engines import leases
 from orchestration.engines.local import LocalEngine
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories

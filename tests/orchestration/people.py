@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.lifecycle import Outcome
+from approvals.domain.lifecycle import Outcome
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration import watching

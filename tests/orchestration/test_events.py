@@ -15,9 +15,10 @@ from django.db import OperationalError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from approvals import deciding, decisions, selectors
-from approvals.commands import Actor, Command
-from approvals.database import in_database
+from approvals import deciding, queries
+from approvals.database.connections import in_database
+from approvals.domain.commands import Actor, Command
+from approvals.domain.lifecycle import DEFAULT_ANSWER
 from approvals.exceptions import (
     AlreadyDecided,
     InvalidAnswer,
@@ -26,9 +27,9 @@ from approvals.exceptions import (
     TooLate,
     Unavailable,
 )
-from approvals.lifecycle import DEFAULT_ANSWER
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
+from approvals.writer import execution
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
 from tests.conftest import Manage
@@ -431,7 +432,7 @@ class TestHandedOver:
         """In all that it kept waiting; who waits later waits for what is on record."""
         await config.aset_approval_pending("plan-1")
         with monkeypatch.context() as patched:
-            patched.setattr(decisions, "execute", unreachable)
+            patched.setattr(execution, "execute", unreachable)
             config.set_approval_result("plan-1", approved=True)
             waits = [asyncio.create_task(config.wait_for_approval("plan-1")) for _ in range(3)]
             errors = await asyncio.gather(*waits, return_exceptions=True)
@@ -445,7 +446,7 @@ class TestHandedOver:
         self, config: OrchestrationConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(decisions, "execute", unreachable)
+            patched.setattr(execution, "execute", unreachable)
             config.set_clarification_pending("q")
             with pytest.raises(Unavailable):
                 await config.aset_clarification_result("q", "4711")
@@ -469,5 +470,5 @@ class TestHandedOver:
         config.cleanup_approval("plan-1")
         config.cleanup_clarification("unknown")
         assert await config.wait_for_approval("plan-1")
-        known = await in_database(selectors.request_of_key, "events:approval", "plan-1")
+        known = await in_database(queries.request_of_key, "events:approval", "plan-1")
         assert known is not None

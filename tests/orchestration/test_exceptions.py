@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from orchestration.catalog import orchestration
 from orchestration.exceptions import WORDS_LIMIT, plain_words
 from orchestration.models import Run as RunRow
 from orchestration.models import StepRecord
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.people import begin

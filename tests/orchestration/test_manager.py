@@ -14,22 +14,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils.timezone import now
 
-from approvals import deciding, gate, verification
-from approvals.commands import Actor, Channel
-from approvals.database import in_database
+from approvals import deciding, gate
+from approvals.database.connections import in_database
+from approvals.domain.commands import Actor, Channel
 from approvals.models import AuditEntry
-from approvals.selectors import open_requests_of
-from orchestration import (
-    OrchestrationManager,
-    Run,
-    StepFailed,
-    agent,
-    catalog,
-    execution,
-    journal,
-    orchestration,
-    selectors,
-)
+from approvals.queries import open_requests_of
+from approvals.trail import verification
+from orchestration import OrchestrationManager, Run, StepFailed, agent, catalog, orchestration, queries
 from orchestration.exceptions import (
     AlreadyFinished,
     Cancelled,
@@ -39,9 +30,10 @@ from orchestration.exceptions import (
     UnknownOrchestration,
     UnknownRun,
 )
-from orchestration.execution import withdraw_requests
 from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus, StepRecord
+from orchestration.runs import execution, journal
+from orchestration.runs.execution import withdraw_requests
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -252,9 +244,9 @@ async def test_a_cancelled_run_can_do_nothing_more(
         await over.wait()
     assert refused[:7] == ["approve", "ask", "say", "speak", "step", "plan", "mark"]
     assert refused[7:] == ([] if caught is Exception else ["again"] * 4)
-    assert await in_database(selectors.request_ids_of, run_id) == [UUID(request["id"])]
+    assert await in_database(queries.request_ids_of, run_id) == [UUID(request["id"])]
     assert [each.pk for each in await in_database(open_requests_of, str(run_id))] == []
-    assert await in_database(selectors.messages_of, run_id) == []
+    assert await in_database(queries.messages_of, run_id) == []
 
 
 async def test_what_a_cancelled_run_asked_is_taken_back_before_it_ends(runtime: Runtime, owner: User) -> None:
@@ -536,8 +528,8 @@ async def test_a_run_is_shown_as_its_owner_may_see_it(runtime: Runtime, owner: U
     """On the wire: names, times, what it waits for."""
     run_id = await runtime.manager.astart("manager_asks", {"title": "Now?"}, owner)
     request = await asked(run_id)
-    run = await in_database(selectors.run_for, owner.pk, run_id)
-    wire = selectors.run_on_the_wire(run)
+    run = await in_database(queries.run_for, owner.pk, run_id)
+    wire = queries.run_on_the_wire(run)
     assert wire["created_at"] <= wire["started_at"]
     assert wire["finished_at"] is None
     assert {name: wire[name] for name in ("title", "owner", "status", "input", "waiting_for")} == {
@@ -568,7 +560,7 @@ async def test_a_resumed_run_keeps_what_it_asks(process: Processes, owner: User)
     await OrchestrationManager().aresume(factories.actor(owner), run_id)
     await engine.execute([run_id])
     request = await asked(run_id)
-    assert await in_database(selectors.untidy) == []
+    assert await in_database(queries.untidy) == []
     await in_database(withdraw_requests, run_id)
     assert (await gate.aoutcome(request["id"])).status == "pending"
     await deciding.adecide(factories.actor(owner), request["id"], "approve")

@@ -15,13 +15,14 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.commands import Actor
-from approvals.database import in_database
+from approvals.database.connections import in_database
+from approvals.domain.commands import Actor
 from approvals.exceptions import Busy
-from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
+from orchestration import OrchestrationManager, Run, conf, orchestration, queries
 from orchestration.engines import hand_over, leased
 from orchestration.models import OPEN, Process
 from orchestration.models import Run as RunRow
+from orchestration.runs import journal
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -49,7 +50,7 @@ async def test_runs_that_were_queued_before_are_taken_up_at_the_start(process: P
     """However many there are."""
     for _ in range(5):
         await in_database(OrchestrationManager().start, "runtime_quick")
-    run_ids = await in_database(selectors.unowned, limit=10)
+    run_ids = await in_database(queries.unowned, limit=10)
     assert len(run_ids) == 5
     await start_runtime()
     for run_id in run_ids:
@@ -185,7 +186,7 @@ async def test_what_an_ended_run_left_open_is_taken_back(
     await in_database(journal.ended, owned, journal.Ending(status="failed", error="x"))  # type: ignore[arg-type]
     await runtime.look_everywhere()
     assert (await gate.wait_for_outcome(request["id"])).withdrawn
-    assert not await in_database(selectors.untidy)
+    assert not await in_database(queries.untidy)
 
 
 async def test_a_run_to_cancel_is_cancelled_by_whoever_takes_it_over(process: Processes, owner: User) -> None:
@@ -259,7 +260,7 @@ async def test_a_claim_that_fails_claims_nothing(process: Processes, monkeypatch
     with pytest.raises(OperationalError):
         await engine.execute([run_id])
     assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 0
-    assert await in_database(selectors.unowned, limit=1) == [run_id]
+    assert await in_database(queries.unowned, limit=1) == [run_id]
 
 
 def leave_a_run_to_tidy() -> None:

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from approvals.waiting.room import waiting_room
-from orchestration import journal
 from orchestration.engines.local import LocalEngine
 from orchestration.manager import OrchestrationManager, RunEvent
+from orchestration.runs import journal
 
 
 async def until(run_id: UUID, wanted: Callable[[RunEvent], bool]) -> dict[str, Any]:

@@ -17,10 +17,11 @@ import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django import Settings
 
-from approvals import deciding, gate, verification
-from approvals.database import in_database
+from approvals import deciding, gate
+from approvals.database.connections import in_database
 from approvals.exceptions import KeyConflict
 from approvals.models import HumanRequest
+from approvals.trail import verification
 from orchestration import Run, orchestration
 from orchestration.models import Run as RunRow
 from orchestration.runtime import start_runtime, stop_runtime

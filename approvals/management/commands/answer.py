@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import deciding, selectors
+from approvals import deciding, queries
+from approvals.domain.lifecycle import Status
 from approvals.exceptions import ApprovalError, UnknownRequest
-from approvals.lifecycle import Status
 from approvals.management.answering import answer_from
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             raise refusal(error) from error
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if options["json"]:
-            screen.json(selectors.outcome_on_the_wire(outcome))
+            screen.json(queries.outcome_on_the_wire(outcome))
         else:
             screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 def _answer(user_id: int, request_id: str, text: str) -> Any:
     """What was typed, in the request's own shape. What may not be seen is for the writer to refuse."""
     try:
-        request = selectors.request_for(user_id, request_id)
+        request = queries.request_for(user_id, request_id)
     except UnknownRequest:
         return text
-    return answer_from(text, selectors.on_the_wire(request))
+    return answer_from(text, queries.on_the_wire(request))

@@ -11,13 +11,13 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
 
-from approvals import exports
-from approvals.exports import FORMATS, Filters
-from approvals.files import whole
-from approvals.lifecycle import Kind
+from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
 from approvals.management.moments import period
 from approvals.management.screen import Misuse, Refused
+from approvals.process.files import whole
+from approvals.trail import exports
+from approvals.trail.exports import FORMATS, Filters
 
 
 class Command(BaseCommand):

@@ -10,10 +10,10 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from rich.text import Text
 
-from approvals.database import database_now
-from approvals.files import whole
+from approvals.database.connections import database_now
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Screen
+from approvals.process.files import whole
 from approvals.reports import BadPeriod, By, Period, Report, documents, report, words
 
 TABLE = "table"

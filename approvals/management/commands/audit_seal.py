@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import seals
 from approvals.management import sealing
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen
-from approvals.seals import NotSealed, SealRecord, keys
+from approvals.trail import seals
+from approvals.trail.seals import NotSealed, SealRecord, keys
 
 
 class Command(BaseCommand):

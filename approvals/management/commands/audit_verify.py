@@ -13,13 +13,13 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from approvals import verification
-from approvals.exports import NotAnExport
 from approvals.management import sealing
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen, visible
-from approvals.verification import Progress as Told
-from approvals.verification import Report
+from approvals.trail import verification
+from approvals.trail.exports import NotAnExport
+from approvals.trail.verification import Progress as Told
+from approvals.trail.verification import Report
 
 
 class Command(BaseCommand):

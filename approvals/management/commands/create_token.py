@@ -7,13 +7,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import tokens
 from approvals.exceptions import InvalidRequest
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person
 from approvals.management.screen import Misuse, Screen, visible
 from approvals.management.wording import moment
-from approvals.tokens import Scope
+from approvals.web.edge import tokens
+from approvals.web.edge.tokens import Scope
 
 DEFAULT_SCOPES = (Scope.ASK, Scope.READ)
 SECONDS_A_DAY = 86_400

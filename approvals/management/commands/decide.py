@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import deciding, selectors
+from approvals import deciding, queries
+from approvals.domain.lifecycle import Status, Verdict
 from approvals.exceptions import ApprovalError
-from approvals.lifecycle import Status, Verdict
 from approvals.management.installation import require_tables
 from approvals.management.json_option import json_object_from
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise refusal(error) from error
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if options["json"]:
-            screen.json(selectors.outcome_on_the_wire(outcome))
+            screen.json(queries.outcome_on_the_wire(outcome))
         elif outcome.closed:
             screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
         else:

@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from rich.text import Text
 
-from approvals import selectors
-from approvals.lifecycle import Kind, Status
+from approvals import queries
+from approvals.domain.lifecycle import Kind, Status
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, add_as_option
 from approvals.management.screen import Screen, visible
@@ -34,8 +34,8 @@ class Command(BaseCommand):
     def handle(self, *, status: str, json: bool, username: str | None, **options: Any) -> None:
         require_tables()
         person = acting_person(username)
-        rows = selectors.inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
-        requests = [selectors.on_the_wire(row) for row in rows]
+        rows = queries.inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
+        requests = [queries.on_the_wire(row) for row in rows]
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if json:
             screen.json(requests)

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from approvals.delivery.webhooks.messages import secrets_of
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person
 from approvals.management.screen import Misuse
-from approvals.webhooks.messages import secrets_of
 
 
 class Command(BaseCommand):

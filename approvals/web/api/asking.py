@@ -7,15 +7,16 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 
-from approvals import gate, questions
-from approvals.commands import Actor
+from approvals import gate
 from approvals.deciding import group_ids_of, user_ids_of
+from approvals.domain import questions
+from approvals.domain.commands import Actor
+from approvals.domain.lifecycle import Kind
+from approvals.domain.payloads import canonical, digest
+from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
-from approvals.lifecycle import Kind
-from approvals.payloads import canonical, digest
-from approvals.questions import REVIEWERS
-from approvals.web.api.problems import InvalidFields
 from approvals.web.api.schemas import ApprovalQuestion, Assignees, ClarificationQuestion
+from approvals.web.edge.problems import InvalidFields
 
 Question = ApprovalQuestion | ClarificationQuestion
 

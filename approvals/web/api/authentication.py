@@ -14,14 +14,14 @@ from django.http import HttpRequest
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from approvals import tokens
-from approvals.commands import Actor
+from approvals.domain.commands import Actor
 from approvals.exceptions import InvalidRequest, NotPermitted
-from approvals.tokens import Scope
-from approvals.web.actors import actor_of_caller
-from approvals.web.api.problems import Unauthenticated
-from approvals.web.credentials import shown_secret
-from approvals.web.throttling import spend
+from approvals.web.edge import tokens
+from approvals.web.edge.actors import actor_of_caller
+from approvals.web.edge.credentials import shown_secret
+from approvals.web.edge.problems import Unauthenticated
+from approvals.web.edge.throttling import spend
+from approvals.web.edge.tokens import Scope
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 

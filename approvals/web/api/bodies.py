@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.http.request import RawPostDataException, UnreadablePostError
 from ninja.parser import Parser
 
+from approvals.domain.payloads import BYTES_LIMIT, DEPTH_LIMIT, checked_json
 from approvals.exceptions import InvalidRequest
-from approvals.payloads import BYTES_LIMIT, DEPTH_LIMIT, checked_json
-from approvals.web.api.problems import TooLarge
+from approvals.web.edge.problems import TooLarge
 
 # The largest payload, and room for what stands around it and for how JSON may escape it.
 BODY_LIMIT = 2 * BYTES_LIMIT

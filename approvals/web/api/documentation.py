@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from ninja.openapi.docs import DocsBase
 
-from approvals.web.api.problems import Problem
+from approvals.web.edge.problems import Problem
 
 if TYPE_CHECKING:
     from ninja import NinjaAPI

@@ -21,14 +21,14 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
 from ninja.params.models import QueryModel
 
-from approvals.database import LOST
+from approvals.database.connections import LOST
 from approvals.exceptions import ApprovalError
 from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body
 from approvals.web.api.documentation import Documentation, completed
-from approvals.web.api.problems import InvalidFields, Unauthenticated, problem, refused
 from approvals.web.api.validation import errors_of
-from approvals.web.shares import metered
+from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, refused
+from approvals.web.edge.shares import metered
 
 logger = logging.getLogger(__name__)
 

@@ -14,15 +14,13 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Body, Path, Query, Router
 from pydantic import WithJsonSchema
 
-from approvals import deciding, selectors
+from approvals import deciding, queries
+from approvals.domain.lifecycle import Outcome
+from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
-from approvals.lifecycle import Outcome
-from approvals.questions import REVIEWERS
-from approvals.tokens import Scope
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, following, place_of
-from approvals.web.api.problems import contents_of, refusals
 from approvals.web.api.schemas import (
     APPROVAL_QUESTION,
     CLARIFICATION_QUESTION,
@@ -42,8 +40,10 @@ from approvals.web.api.wire import (
     PageOfRequests,
     RequestOnTheWire,
 )
-from approvals.web.holding import hold_answer
-from approvals.web.words import in_words
+from approvals.web.edge.holding import hold_answer
+from approvals.web.edge.problems import contents_of, refusals
+from approvals.web.edge.tokens import Scope
+from approvals.web.pages.words import in_words
 
 router = Router(by_alias=True)
 
@@ -80,8 +80,8 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     """
     caller = caller_of(request, Scope.ASK)
     request_id, new = asking.asked(actor_of(request), body)
-    asked = selectors.request_for(caller.user_id, request_id)
-    return _answer(selectors.on_the_wire(asked), HTTPStatus.CREATED if new else HTTPStatus.OK)
+    asked = queries.request_for(caller.user_id, request_id)
+    return _answer(queries.on_the_wire(asked), HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
 @router.get(
@@ -98,7 +98,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
     """
     caller = caller_of(request, Scope.READ)
     place = place_of(filters.cursor)
-    rows, more = selectors.listed(
+    rows, more = queries.listed(
         caller.user_id,
         status=filters.status,
         kind=filters.kind,
@@ -108,7 +108,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
         behind=None if place is None else (place.at, place.id),
         limit=filters.limit,
     )
-    found = [selectors.on_the_wire(row) for row in rows]
+    found = [queries.on_the_wire(row) for row in rows]
     return _answer({"requests": found, "next": following(rows, more, _place)})
 
 
@@ -121,7 +121,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
 )
 def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Needs the scope `read`; for what you have asked yourself, `ask` will do."""
-    return _answer(selectors.on_the_wire(_seen(request, request_id)))
+    return _answer(queries.on_the_wire(_seen(request, request_id)))
 
 
 @router.get(
@@ -138,13 +138,13 @@ def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Pat
     connection. Needs the scope `read`; for what you have asked yourself, `ask` will do.
     """
     asked = _seen(request, request_id)
-    outcome = selectors.outcome_of(asked)
+    outcome = queries.outcome_of(asked)
     if outcome.closed:
         return _outcome(outcome)
     if patience.wait:
         token_id = caller_of(request, *Scope).token_id
         hold_answer(request, request_id=asked.pk, seconds=patience.wait, token_id=token_id)
-    return _answer(selectors.outcome_on_the_wire(outcome), HTTPStatus.ACCEPTED)
+    return _answer(queries.outcome_on_the_wire(outcome), HTTPStatus.ACCEPTED)
 
 
 @router.get(
@@ -158,7 +158,7 @@ def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Who did what to it, when and from where. Needs the scope `read`; for your own, `ask` will do."""
     asked = _seen(request, request_id)
     requester = asked.requester.get_username() if asked.requester else None
-    lines = [in_words(entry, asked.required, requester) for entry in selectors.history(asked)]
+    lines = [in_words(entry, asked.required, requester) for entry in queries.history(asked)]
     return _answer({"entries": [_line(line) for line in lines]})
 
 
@@ -210,7 +210,7 @@ def withdraw(
     """Take back what you have asked; who waits for it is told. Repeating is safe. Needs the scope `ask`."""
     caller = caller_of(request, Scope.ASK)
     if Scope.READ not in caller.scopes:
-        selectors.request_for(caller.user_id, request_id, own=True)
+        queries.request_for(caller.user_id, request_id, own=True)
     return _outcome(deciding.withdraw(actor_of(request), request_id, body.reason))
 
 
@@ -257,7 +257,7 @@ def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
 def _seen(request: HttpRequest, request_id: str) -> Any:
     """The request, if the caller may see it: any that its user sees, or just its user's own."""
     caller: Caller = caller_of(request, Scope.READ, Scope.ASK)
-    return selectors.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
+    return queries.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
 
 
 def _place(row: Any) -> Place:
@@ -275,7 +275,7 @@ def _line(line: Any) -> dict[str, Any]:
         "token": entry.token,
         "address": entry.address,
         "user_agent": entry.user_agent,
-        "at": selectors.moment_on_the_wire(entry.at),
+        "at": queries.moment_on_the_wire(entry.at),
         "text": line.text,
         "said": line.said,
     }
@@ -284,11 +284,11 @@ def _line(line: Any) -> dict[str, Any]:
 def _result(decision: deciding.Decision, result: Outcome | ApprovalError) -> dict[str, Any]:
     if isinstance(result, ApprovalError):
         return {"request_id": decision.request_id, "error": contents_of(result)}
-    return {"request_id": decision.request_id, "outcome": selectors.outcome_on_the_wire(result)}
+    return {"request_id": decision.request_id, "outcome": queries.outcome_on_the_wire(result)}
 
 
 def _outcome(outcome: Outcome) -> HttpResponse:
-    return _answer(selectors.outcome_on_the_wire(outcome))
+    return _answer(queries.outcome_on_the_wire(outcome))
 
 
 def _answer(value: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:

@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from approvals.deciding import COMMENT_LIMIT
+from approvals.domain.payloads import LONGEST_DURATION
 from approvals.gate import DETAILS_LIMIT, KEY_LIMIT, TITLE_LIMIT
-from approvals.payloads import LONGEST_DURATION
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
 from approvals.web.api.wire import KindName, StatusName
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ninja.errors import ValidationError
 
-from approvals.lifecycle import Kind
-from approvals.payloads import spot
+from approvals.domain.lifecycle import Kind
+from approvals.domain.payloads import spot
 
 _WORDS = {
     "missing": "is required",

@@ -13,9 +13,9 @@ from typing import Any, LiteralString, TypedDict
 import psycopg
 from django.db import connection
 
-from approvals import hints
 from approvals.conf import approval_settings
-from approvals.database import database_now, in_database
+from approvals.database.connections import database_now, in_database
+from approvals.process import hints
 from orchestration.benchmark import raw, stopwatch
 from orchestration.benchmark.crowd import Asker, Crowd
 from orchestration.benchmark.figures import Ratio, in_turns, percentile

@@ -16,7 +16,8 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
 
-from approvals import deciding, hints
+from approvals import deciding
+from approvals.process import hints
 from orchestration.benchmark import orm, raw
 from orchestration.benchmark.decider import Decider
 from orchestration.benchmark.figures import Ratio, in_turns, milliseconds, percentile

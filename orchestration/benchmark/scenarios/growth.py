@@ -13,9 +13,10 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.http import HttpRequest
 
-from approvals import deciding, hints, selectors
-from approvals.database import database_now, in_database
+from approvals import deciding, queries
+from approvals.database.connections import database_now, in_database
 from approvals.models import Approval, AuditEntry
+from approvals.process import hints
 from orchestration.benchmark import history, records
 from orchestration.benchmark.figures import Ratio, in_turns, milliseconds
 from orchestration.benchmark.machine import Needs
@@ -72,12 +73,12 @@ class Keeper(Role):
         decisions, told = await self._decide()
         cast = self._cast
         reads: dict[str, Callable[[], Any]] = {
-            "inbox, reviewer": lambda: selectors.inbox(cast.reviewer, limit=PAGE),
-            "inbox, plain user": lambda: selectors.inbox(cast.plain, limit=PAGE),
+            "inbox, reviewer": lambda: queries.inbox(cast.reviewer, limit=PAGE),
+            "inbox, plain user": lambda: queries.inbox(cast.plain, limit=PAGE),
             "admin, requests": lambda: _listed(Approval, cast.auditor),
             "admin, entries": lambda: _listed(AuditEntry, cast.auditor),
-            "re-check": lambda: selectors.changed_since(since),
-            "next deadline": lambda: (selectors.next_deadline(), selectors.overdue(DUE_AT_ONCE)),
+            "re-check": lambda: queries.changed_since(since),
+            "next deadline": lambda: (queries.next_deadline(), queries.overdue(DUE_AT_ONCE)),
         }
         found = {name: await in_database(_median_of, read) for name, read in reads.items()}
         return {"decision": decisions, **found}, told
@@ -88,8 +89,8 @@ class Keeper(Role):
     async def seen(self) -> dict[str, int]:
         """How many rows the two inboxes and the two lists have to show."""
         return {
-            "inbox, reviewer": len(await in_database(selectors.inbox, self._cast.reviewer, limit=PAGE)),
-            "inbox, plain user": len(await in_database(selectors.inbox, self._cast.plain, limit=PAGE)),
+            "inbox, reviewer": len(await in_database(queries.inbox, self._cast.reviewer, limit=PAGE)),
+            "inbox, plain user": len(await in_database(queries.inbox, self._cast.plain, limit=PAGE)),
             "admin, requests": len(await in_database(_listed, Approval, self._cast.auditor)),
             "admin, entries": len(await in_database(_listed, AuditEntry, self._cast.auditor)),
         }

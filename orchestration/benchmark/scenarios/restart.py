@@ -11,8 +11,8 @@ from typing import TypedDict
 import psycopg
 from django.db import connection
 
-from approvals.database import in_database
-from approvals.lifecycle import Status
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark import raw

@@ -16,10 +16,10 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals.conf import approval_settings
+from approvals.domain.lifecycle import Outcome
 from approvals.gate import wait_for_outcome
-from approvals.lifecycle import Outcome
-from approvals.waiting.looks import Looks
 from approvals.waiting.outages import Outage
+from approvals.waiting.readings import Looks
 from approvals.waiting.registry import Registry
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark.crowd import PAUSE, Crowd, Decider, Waits

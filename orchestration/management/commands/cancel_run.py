@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
-from orchestration import selectors
+from orchestration import queries
 from orchestration.management.changing import named_run
 from orchestration.management.refusals import told_as_refusal
 from orchestration.manager import OrchestrationManager
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         run = named_run(person, id)
         with told_as_refusal():
             OrchestrationManager().cancel(actor_in_terminal(person, "cancel_run"), run.pk)
-        run = selectors.run_by_id(run.pk)
+        run = queries.run_by_id(run.pk)
         if run.status in FINISHED and run.status != RunStatus.CANCELLED:
             raise Refused(f"already_finished: The run is {run.status}; there is nothing left to cancel.")
         done = "Cancelled" if run.status == RunStatus.CANCELLED else "Being cancelled by its process"

@@ -11,13 +11,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
-from approvals import accounts, retention
+from approvals.management import accounts
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.management.wording import told_as_refusal
-from orchestration import retention as runs
+from approvals.trail import retention
 from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_right
+from orchestration.runs import retention as runs
 
 
 class Command(BaseCommand):

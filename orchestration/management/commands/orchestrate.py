@@ -16,15 +16,15 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
-from approvals import links
-from approvals.database import in_database
+from approvals.database.connections import in_database
+from approvals.delivery import links
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
 from approvals.management.json_option import json_object_from
 from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
 from approvals.management.screen import Misuse, Screen
-from orchestration import effects, selectors
+from orchestration import queries
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
@@ -36,6 +36,7 @@ from orchestration.management.refusals import told_as_refusal
 from orchestration.management.succession import who_goes_on
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
+from orchestration.policies import effects
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LET_GO, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
@@ -138,8 +139,8 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
     require_tables()
     person = acting_person(username)
     with told_as_refusal():
-        run = selectors.run_for(person.pk, run_id)
-    goes_on_here = selectors.may_change(person.pk, run) and run.orchestration in orchestrations()
+        run = queries.run_for(person.pk, run_id)
+    goes_on_here = queries.may_change(person.pk, run) and run.orchestration in orchestrations()
 
     async def begin(runtime: Runtime) -> UUID:
         if goes_on_here:
@@ -197,9 +198,9 @@ async def _unless(
 
 def _let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
     """Unless the run has ended meanwhile."""
-    run = selectors.run_by_id(run_id)
+    run = queries.run_by_id(run_id)
     if run.status not in OPEN:
-        return selectors.run_on_the_wire(run)
+        return queries.run_on_the_wire(run)
     return LetGo(who_goes_on(run_id))
 
 

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand
 
-from approvals import retention as requests
-from approvals.commands import Actor
-from approvals.database import database_now
+from approvals.database.connections import database_now
+from approvals.domain.commands import Actor
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, Screen
 from approvals.management.wording import moment, told_as_refusal
-from orchestration import retention as runs
+from approvals.trail import retention as requests
 from orchestration.management.removing import progress, refuse_if_altered, require_right
+from orchestration.runs import retention as runs
 
 LONGEST = 36_500
 

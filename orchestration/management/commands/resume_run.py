@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import links
+from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
@@ -16,7 +16,7 @@ from orchestration.management.changing import named_run
 from orchestration.management.refusals import told_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
-from orchestration.resumption import in_words
+from orchestration.runs.resumption import in_words
 
 
 class Command(BaseCommand):

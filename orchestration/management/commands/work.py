@@ -11,9 +11,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals import telemetry
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen
+from approvals.process import telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.management.leaving import leave
 from orchestration.runtime import start_runtime, stop_runtime

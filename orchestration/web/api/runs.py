@@ -9,16 +9,17 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Status
 
-from approvals.payloads import checked_json, checked_text
-from approvals.tokens import Scope
+from approvals.domain.payloads import checked_json, checked_text
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, following, place_of
-from approvals.web.api.problems import refusals
-from orchestration import journal, selectors
+from approvals.web.edge.problems import refusals
+from approvals.web.edge.tokens import Scope
+from orchestration import queries
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
 from orchestration.manager import KEY_LIMIT, OrchestrationManager
 from orchestration.models import FINISHED, Run, RunStatus
-from orchestration.resumption import how_it_ended
+from orchestration.runs import journal
+from orchestration.runs.resumption import how_it_ended
 from orchestration.web.api.wire import NewRun, PageOfRuns, ResumptionOnTheWire, RunFilters, RunOnTheWire
 
 router = Router()
@@ -39,8 +40,8 @@ def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     Needs the scope `ask` and the permission `orchestration.add_run`.
     """
     caller = caller_of(request, Scope.ASK)
-    if not selectors.may_start(caller.user_id):
-        raise NotPermitted(f"Starting runs needs the permission `{selectors.START}`.")
+    if not queries.may_start(caller.user_id):
+        raise NotPermitted(f"Starting runs needs the permission `{queries.START}`.")
     run_id, new = _started(caller, body)
     return Status(HTTPStatus.CREATED if new else HTTPStatus.OK, _on_the_wire(caller, run_id))
 
@@ -54,7 +55,7 @@ def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     if filters.orchestration is not None:
         checked_text(filters.orchestration, "orchestration", one_line=True)
     place = place_of(filters.cursor)
-    runs = selectors.listed_runs(
+    runs = queries.listed_runs(
         caller.user_id,
         status=filters.status,
         orchestration=filters.orchestration,
@@ -65,7 +66,7 @@ def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     )
     shown = runs[: filters.limit]
     return {
-        "runs": [selectors.run_on_the_wire(run) for run in shown],
+        "runs": [queries.run_on_the_wire(run) for run in shown],
         "next": following(shown, len(runs) > len(shown), _place_of_run),
     }
 
@@ -79,7 +80,7 @@ def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
 )
 def one(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """Needs the scope `read`; for the caller's own runs, `ask` will do."""
-    return selectors.run_on_the_wire(_seen(caller_of(request, Scope.READ, Scope.ASK), run_id))
+    return queries.run_on_the_wire(_seen(caller_of(request, Scope.READ, Scope.ASK), run_id))
 
 
 @router.post(
@@ -97,10 +98,10 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """
     caller = caller_of(request, Scope.ASK)
     OrchestrationManager().cancel(actor_of(request), _seen(caller, run_id).pk)
-    run = selectors.run_for(caller.user_id, run_id)
+    run = queries.run_for(caller.user_id, run_id)
     if run.status in FINISHED and run.status != RunStatus.CANCELLED:
         raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
-    return selectors.run_on_the_wire(run)
+    return queries.run_on_the_wire(run)
 
 
 @router.get(
@@ -171,11 +172,11 @@ def _sentence(path: str, message: str) -> str:
 
 def _seen(caller: Caller, run_id: str) -> Run:
     """The run, if the caller may see it: any that its user sees, or without `read` just its user's own."""
-    return selectors.run_for(caller.user_id, run_id, own=Scope.READ not in caller.scopes)
+    return queries.run_for(caller.user_id, run_id, own=Scope.READ not in caller.scopes)
 
 
 def _on_the_wire(caller: Caller, run_id: UUID) -> dict[str, Any]:
-    return selectors.run_on_the_wire(selectors.run_for(caller.user_id, run_id))
+    return queries.run_on_the_wire(queries.run_for(caller.user_id, run_id))
 
 
 def _place_of_run(run: Run) -> Place:

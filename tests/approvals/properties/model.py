@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from approvals.commands import (
+from approvals.domain.commands import (
     Actor,
     Answer,
     Command,

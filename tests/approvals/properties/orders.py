@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from approvals.commands import Command
+from approvals.domain.commands import Command
 from tests.approvals.properties.model import Reply, World, judge, time_passes
 
 Told = TypeVar("Told")

@@ -14,12 +14,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from approvals import audit, selectors, verification
-from approvals.commands import Accepted, Command, Keyed, OpenRequest, Reassign, Refused, Result
-from approvals.database import database_now
-from approvals.fields import new_id
-from approvals.lifecycle import Outcome, Status, Verdict, tally
+from approvals import queries
+from approvals.database.connections import database_now
+from approvals.database.fields import new_id
+from approvals.domain.commands import Accepted, Command, Keyed, OpenRequest, Reassign, Refused, Result
+from approvals.domain.lifecycle import Outcome, Status, Verdict, tally
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, Response, UserAssignment
+from approvals.trail import verification
+from approvals.writer import chain
 from tests import factories as make
 from tests.approvals.properties.model import CAST, Question, Reply, Who, World, words
 from tests.approvals.properties.wishes import IDS
@@ -85,7 +87,7 @@ class Stage:
     def check_record(self, world: World, results: Iterable[Result] = ()) -> None:
         """What is on record is what the model says, each request has had one end at most, and every one of
         these results was told exactly that end."""
-        outcomes = selectors.outcomes(list(self._ids.values()))
+        outcomes = queries.outcomes(list(self._ids.values()))
         assert set(outcomes) == {self._ids[one] for one in world}
         for result in results:
             if isinstance(result, Accepted | Refused) and result.outcome and result.outcome.closed:
@@ -107,7 +109,7 @@ class Stage:
         moments = [entry.recorded_at for entry in entries]
         assert moments == sorted(moments), "judged at a moment before what had already happened"
         assert folded(entries) == (row.status, row.approvals, row.answer)
-        assert selectors.outcome_of(row).closed is (question.status != "pending")
+        assert queries.outcome_of(row).closed is (question.status != "pending")
         self._check_trail(entries, question)
         assert record.said.get(row.pk, Counter()) == Counter(
             (self._people[who], said) for who, said in question.said
@@ -130,7 +132,7 @@ class Stage:
         must_refuse = Counter(self._people[who or None] for who in question.refused)
         assert refused <= must_refuse
         for who, times in must_refuse.items():
-            assert refused[who] >= min(times, audit.REFUSALS_PER_MINUTE)
+            assert refused[who] >= min(times, chain.REFUSALS_PER_MINUTE)
 
     def _outcome(self, question: Question) -> Outcome:
         return Outcome(

@@ -12,8 +12,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from approvals import group_commit
-from approvals.commands import (
+from approvals.deciding import accepted
+from approvals.domain.commands import (
     Answer,
     Command,
     Decide,
@@ -22,8 +22,8 @@ from approvals.commands import (
     Refused,
     Result,
 )
-from approvals.deciding import accepted
 from approvals.exceptions import ApprovalError
+from approvals.writer import queue
 from tests.approvals.properties import model, wishes
 from tests.approvals.properties.model import World
 from tests.approvals.properties.stage import Company, Stage
@@ -83,7 +83,7 @@ class Service(RuleBasedStateMachine):
     def many_together(self, commands: list[Command]) -> None:
         """Written in one transaction, in order, as if one after the other."""
         real = [self.stage.real(command) for command in commands]
-        for command, future in zip(commands, group_commit.submit_many(real), strict=True):
+        for command, future in zip(commands, queue.submit_many(real), strict=True):
             self.compare(command, future.result())
 
     @precondition(lambda self: any(self.may_become_overdue()))

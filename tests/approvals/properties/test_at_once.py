@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from approvals.commands import Command, Keyed, OpenRequest, Result
-from approvals.group_commit import Writer
-from approvals.lifecycle import Outcome
+from approvals.domain.commands import Command, Keyed, OpenRequest, Result
+from approvals.domain.lifecycle import Outcome
+from approvals.writer.queue import Writer
 from tests.approvals.properties import model, wishes
 from tests.approvals.properties.model import World
 from tests.approvals.properties.orders import Deed, possible_ends

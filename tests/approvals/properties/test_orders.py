@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from approvals.commands import Actor, Command, Decide, OpenRequest
-from approvals.lifecycle import Kind, Verdict
+from approvals.domain.commands import Actor, Command, Decide, OpenRequest
+from approvals.domain.lifecycle import Kind, Verdict
 from tests.approvals.properties import wishes
 from tests.approvals.properties.model import Reply, World, judge, time_passes
 from tests.approvals.properties.orders import Deed, possible_ends

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from approvals.commands import (
+from approvals.domain.commands import (
     DEADLINE,
     Actor,
     Answer,
@@ -28,8 +28,8 @@ from approvals.commands import (
     View,
     Withdraw,
 )
-from approvals.lifecycle import Kind, Verdict
-from approvals.questions import fingerprint, meaning_of, named_by_name
+from approvals.domain.lifecycle import Kind, Verdict
+from approvals.domain.questions import fingerprint, meaning_of, named_by_name
 from tests.approvals.properties.model import CAST, DESK, Who
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import Group, User
 
-from approvals.lifecycle import CLOSED, Kind, Status
+from approvals.domain.lifecycle import CLOSED, Kind, Status
 from approvals.models import GroupAssignment, HumanRequest
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

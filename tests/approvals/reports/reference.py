@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import ceil, floor
 from statistics import fmean
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.reports import Figures
 from approvals.reports.figures import DECIDED
 from tests.approvals.reports.records import Asked

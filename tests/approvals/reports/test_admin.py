@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.reports import By, Period, report
 from orchestration.models import Run, RunStatus
 from tests import factories as make

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from tests.approvals.reports.records import Asked, put_on_record
 from tests.conftest import Manage
 

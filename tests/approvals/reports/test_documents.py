@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.reports import By, Period, documents, report
 from tests.approvals.reports.records import Asked, after, put_on_record
 

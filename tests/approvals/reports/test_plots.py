@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.reports import By, Period, report
 from approvals.reports.plots import SVG, levels, plots
 from tests.approvals.reports.records import Asked, after, put_on_record

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from approvals.lifecycle import Status
+from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest
 from approvals.reports import By, Figures, Period, Report, report
 from tests.approvals.reports import reference

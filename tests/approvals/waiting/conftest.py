@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from approvals import hints
+from approvals.process import hints
 from approvals.waiting.outages import keep_running
 from approvals.waiting.room import WaitingRoom, waiting_room
 from tests.stacks import Stack

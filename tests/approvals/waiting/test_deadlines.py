@@ -11,14 +11,15 @@ from uuid import UUID
 import pytest
 from django.db import Error, OperationalError
 
-from approvals import deciding, gate, group_commit, selectors
-from approvals.commands import Actor, Expire, Refused, Result
-from approvals.database import database_now, in_database
+from approvals import deciding, gate, queries
+from approvals.database.connections import database_now, in_database
+from approvals.domain.commands import Actor, Expire, Refused, Result
 from approvals.exceptions import Busy
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting import deadlines
 from approvals.waiting.deadlines import AFTER_NOTHING, LONGEST_SLEEP, DeadlineKeeper
 from approvals.waiting.outages import Away, Outage
+from approvals.writer import queue
 from tests import factories as make
 from tests.approvals.waiting.conftest import running, until
 
@@ -86,7 +87,7 @@ async def test_many_that_are_due_are_recorded_in_sets(
 ) -> None:
     monkeypatch.setattr(deadlines, "CHUNK", 10)
     sets = []
-    original = group_commit.submit_many
+    original = queue.submit_many
 
     def remembering(commands: Any) -> Any:
         sets.append(len(commands))
@@ -94,10 +95,10 @@ async def test_many_that_are_due_are_recorded_in_sets(
 
     ids = await opened(*[0.01] * 25)
     await due(*ids)
-    monkeypatch.setattr(group_commit, "submit_many", remembering)
+    monkeypatch.setattr(queue, "submit_many", remembering)
     await keeper.keep()
     assert sets == [10, 10, 5]
-    assert await in_database(selectors.overdue, 100) == []
+    assert await in_database(queries.overdue, 100) == []
 
 
 async def test_of_many_only_two_sets_are_under_way(
@@ -114,7 +115,7 @@ async def test_of_many_only_two_sets_are_under_way(
 
     ids = await opened(*[0.01] * 35)
     await due(*ids)
-    monkeypatch.setattr(group_commit, "submit_many", queued)
+    monkeypatch.setattr(queue, "submit_many", queued)
     keeping = asyncio.create_task(keeper.keep())
     await until(lambda: len(under_way) == 20)
     for recorded_of_first, queued_then in ((10, 30), (20, 35)):
@@ -143,7 +144,7 @@ async def test_when_nothing_can_be_recorded_it_does_not_try_at_once(
 
     (request_id,) = await opened(0.01)
     await due(request_id)
-    monkeypatch.setattr(group_commit, "submit_many", busy)
+    monkeypatch.setattr(queue, "submit_many", busy)
     assert await keeper.keep() == AFTER_NOTHING
     assert "timeouts not recorded due=1" in caplog.text
 
@@ -153,7 +154,7 @@ async def test_an_earlier_deadline_wakes_it(keeper: DeadlineKeeper) -> None:
     async with running(keeper.run):
         await until(lambda: keeper._earliest)
         (request_id,) = await opened(0.3)
-        (look,) = await in_database(selectors.look, [UUID(request_id)])
+        (look,) = await in_database(queries.look, [UUID(request_id)])
         assert look.deadline
         keeper.consider(look.deadline)
         await recorded(request_id)
@@ -176,18 +177,18 @@ async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed
     """The answer may be older than the request: the keeper asks again instead of sleeping on it."""
     await opened(500)
     new: list[str] = []
-    original = selectors.next_deadline
+    original = queries.next_deadline
 
     def raced() -> Any:
         answer = original()
         if not new:
             new.append(make.approval(timeout=0.3))
-            (look,) = selectors.look([UUID(new[0])])
+            (look,) = queries.look([UUID(new[0])])
             assert look.deadline
             keeper.consider(look.deadline)
         return answer
 
-    monkeypatch.setattr(selectors, "next_deadline", raced)
+    monkeypatch.setattr(queries, "next_deadline", raced)
     async with running(keeper.run):
         await until(lambda: new)
         await recorded(new[0])
@@ -241,15 +242,15 @@ async def test_what_another_process_records_at_that_moment_is_looked_at_once_it_
     deadline = await deadline_of(request_id)
     keeper.consider(deadline)
     await due(request_id)
-    original = selectors.overdue
+    original = queries.overdue
 
     def first(limit: int) -> list[UUID]:
         ids = original(limit)
         for each in ids:
-            group_commit.submit(Expire(request_id=each)).result()
+            queue.submit(Expire(request_id=each)).result()
         return ids
 
-    monkeypatch.setattr(selectors, "overdue", first)
+    monkeypatch.setattr(queries, "overdue", first)
     await keeper.keep()
     assert (await gate.aoutcome(request_id)).closed
     assert passed.told == [deadline]
@@ -264,7 +265,7 @@ async def test_what_nobody_could_record_is_looked_at_when_another_has(
     (request_id,) = await opened(0.01)
     await due(request_id)
     with monkeypatch.context() as patched:
-        patched.setattr(group_commit, "submit_many", busy)
+        patched.setattr(queue, "submit_many", busy)
         await keeper.keep()
     await recorded_by_another(request_id)
     await keeper.keep()
@@ -282,7 +283,7 @@ async def test_an_outage_does_not_make_it_forget_a_deadline(
     keeper.consider(deadline)
     await due(request_id)
     with monkeypatch.context() as patched:
-        patched.setattr(selectors, "next_deadline", away)
+        patched.setattr(queries, "next_deadline", away)
         with pytest.raises(Away):
             await keeper.keep()
     await recorded_by_another(request_id)
@@ -291,18 +292,18 @@ async def test_an_outage_does_not_make_it_forget_a_deadline(
 
 
 async def deadline_of(request_id: str) -> datetime:
-    (look,) = await in_database(selectors.look, [UUID(request_id)])
+    (look,) = await in_database(queries.look, [UUID(request_id)])
     assert look.deadline
     return look.deadline
 
 
 async def recorded_by_another(request_id: str) -> None:
-    await asyncio.wrap_future(group_commit.submit(Expire(request_id=UUID(request_id))))
+    await asyncio.wrap_future(queue.submit(Expire(request_id=UUID(request_id))))
 
 
 async def due(*ids: str) -> None:
     """Return when the deadlines of these requests have passed, on the database's clock."""
-    looks = await in_database(selectors.look, [UUID(each) for each in ids])
+    looks = await in_database(queries.look, [UUID(each) for each in ids])
     last = max(look.deadline for look in looks if look.deadline)
     while await in_database(database_now) < last:
         pass

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from approvals.waiting.alarm import Alarm
 from approvals.waiting.gathering import Gathering
+from approvals.waiting.timer import Alarm
 
 
 async def test_things_are_taken_once_and_in_order() -> None:

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from approvals import hints
-from approvals.hints import Hint
+from approvals.process import hints
+from approvals.process.hints import Hint
 from approvals.waiting import outages
 from approvals.waiting.listener import Listener, Sender
 from tests.approvals.waiting.conftest import running, until

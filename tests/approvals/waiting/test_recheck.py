@@ -11,8 +11,8 @@ import pytest
 from django.db import OperationalError
 from pytest_django import Settings
 
-from approvals import selectors
-from approvals.database import database_now, in_database
+from approvals import queries
+from approvals.database.connections import database_now, in_database
 from approvals.models import HumanRequest
 from approvals.waiting import recheck
 from approvals.waiting.outages import Away, Outage
@@ -199,7 +199,7 @@ class TestInterval:
 @pytest.mark.django_db
 class TestRequests:
     async def test_a_request_that_changed_is_found(self, found: Found) -> None:
-        check = checking(found, requests=selectors.changed_since).check
+        check = checking(found, requests=queries.changed_since).check
         await check()
         assert found.told == []
         request_id = UUID(await in_database(make.approval))
@@ -209,7 +209,7 @@ class TestRequests:
     async def test_a_late_commit_is_found(self, found: Found) -> None:
         """Stamped before the last look, visible only after it."""
         request_id = UUID(await in_database(make.approval))
-        check = checking(found, requests=selectors.changed_since).check
+        check = checking(found, requests=queries.changed_since).check
         await check()
         found.told.clear()
         stamped = await in_database(database_now) - USUAL_REACH / 2

@@ -15,15 +15,17 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from approvals import deciding, gate, group_commit, hints, selectors
-from approvals.commands import Actor, Expire
-from approvals.database import database_now, in_database
+from approvals import deciding, gate, queries
+from approvals.database.connections import database_now, in_database
+from approvals.domain.commands import Actor, Expire
+from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import InvalidRequest, StillPending, UnknownRequest
-from approvals.hints import Hint
-from approvals.lifecycle import Outcome
 from approvals.models import HumanRequest
+from approvals.process import hints
+from approvals.process.hints import Hint
 from approvals.waiting import outages
 from approvals.waiting.room import WaitingRoom, close_waiting_room, waiting_room
+from approvals.writer import queue
 from tests import factories as make
 from tests.approvals.waiting.conftest import until
 from tests.conftest import Manage
@@ -189,14 +191,14 @@ class TestLostHints:
         self, deaf_and_dumb: None, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Not at the next re-check, which is an hour away here."""
-        original = selectors.overdue
+        original = queries.overdue
 
         def recorded_by_another(limit: int) -> list[UUID]:
             for each in original(limit):
-                group_commit.submit(Expire(request_id=each)).result()
+                queue.submit(Expire(request_id=each)).result()
             return original(limit)
 
-        monkeypatch.setattr(selectors, "overdue", recorded_by_another)
+        monkeypatch.setattr(queries, "overdue", recorded_by_another)
         request_id = await approval(timeout=0.3)
         assert (await room.wait(request_id)).timed_out
 

@@ -19,8 +19,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
 
-from approvals import triggers
-from approvals.database import database_now, in_database
+from approvals.database import triggers
+from approvals.database.connections import database_now, in_database
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
 from config.observing import writing

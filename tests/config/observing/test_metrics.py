@@ -13,14 +13,15 @@ from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import Settings
 
-from approvals import deciding, gate, tokens
-from approvals.census import census
-from approvals.commands import Channel
-from approvals.database import database_now, in_database
+from approvals import deciding, gate
+from approvals.database.connections import database_now, in_database
+from approvals.domain.commands import Channel
 from approvals.exceptions import AlreadyDecided, TooLate
 from approvals.models import HumanRequest
-from approvals.telemetry import REGISTRY
+from approvals.process.telemetry import REGISTRY
+from approvals.queries.pending_counts import census
 from approvals.waiting.room import waiting_room
+from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.config.observing.served import Numbers, asked, labelled, numbers, parsed, until_ready

@@ -11,8 +11,8 @@ from typing import Any
 
 from django.conf import settings
 
-from approvals.lifecycle import Outcome
-from approvals.selectors import outcome_on_the_wire
+from approvals.domain.lifecycle import Outcome
+from approvals.queries import outcome_on_the_wire
 from orchestration import REVIEWERS, Run, orchestration
 from orchestration.exceptions import Unanswered
 from tests.faults.ledger import Ledger

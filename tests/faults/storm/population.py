@@ -21,7 +21,7 @@ def set_up(environment: Mapping[str, str]) -> dict[str, str]:
     from django.core.management import call_command
     from django.db import connection
 
-    from approvals import tokens
+    from approvals.web.edge import tokens
 
     call_command("migrate", verbosity=0)
     decide = Permission.objects.get(codename="decide_humanrequest")

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from approvals.database import in_database
+from approvals.database.connections import in_database
 from orchestration.catalog import find_agent, orchestration
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 from tests import factories
 from tests.orchestration.agents.web_server import WebServer, web_server
 from tests.stacks import Stack

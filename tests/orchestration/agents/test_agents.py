@@ -14,10 +14,10 @@ from django.contrib.auth.models import Group, User
 from django.core import mail
 from pytest_django import Settings
 
-from approvals.database import in_database
-from orchestration import selectors
-from orchestration.interruptions import Way
+from approvals.database.connections import in_database
+from orchestration import queries
 from orchestration.manager import OrchestrationManager
+from orchestration.runs.interruptions import Way
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.mail_server import SILENCE, mail_server
@@ -284,7 +284,7 @@ class TestEmail:
         self, runtime: Runtime, owner: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each of its silences is short enough; all of them together are not."""
-        monkeypatch.setattr("approvals.mail.LONGEST", 0.1)
+        monkeypatch.setattr("approvals.delivery.mail.LONGEST", 0.1)
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 60.0
         with mail_server(SILENCE) as silent:
@@ -397,7 +397,7 @@ class TestInterrupted:
         await self.begun_anew(runtime, settings, run, approved=method == "POST")
         assert (await run.finished())["status"] == "completed"
         assert server.paths == [f"{method} /hello"] * 2
-        requests = await in_database(selectors.request_ids_of, run.run_id)
+        requests = await in_database(queries.request_ids_of, run.run_id)
         assert len(requests) == (method == "POST")
 
     @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from approvals.delivery.webhooks.connections import Connections
+from approvals.delivery.webhooks.targets import Reach
 from approvals.exceptions import InvalidRequest
-from approvals.webhooks.connections import Connections
-from approvals.webhooks.targets import Reach
 from orchestration.agents.exchange import Answer, Exchange, _redirected, exchange, target_of
 from tests.effort import effort
 from tests.orchestration.agents.web_server import WebServer

@@ -9,9 +9,9 @@ from typing import TypeVar
 import pytest
 
 from approvals import deciding
-from approvals.commands import Actor
-from approvals.database import in_database
-from approvals.fields import new_id
+from approvals.database.connections import in_database
+from approvals.database.fields import new_id
+from approvals.domain.commands import Actor
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark.crowd import Asker, Crowd, Decider, Waits
 from orchestration.benchmark.report import Check

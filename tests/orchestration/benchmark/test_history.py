@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from approvals import hints, selectors, verification
+from approvals import queries
 from approvals.models import (
     AuditEntry,
     GroupAssignment,
@@ -17,6 +17,8 @@ from approvals.models import (
     ShownContent,
     UserAssignment,
 )
+from approvals.process import hints
+from approvals.trail import verification
 from orchestration.benchmark import history, twins
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +59,7 @@ def test_twins_are_as_good_as_their_originals() -> None:
     requests = HumanRequest.objects.all()
     assert len(requests) == 90
     assert verification.verify().holds
-    assert all(len(selectors.history(request)) == 2 for request in requests)
+    assert all(len(queries.history(request)) == 2 for request in requests)
 
 
 @pytest.mark.stacks("postgresql-memory")
@@ -86,4 +88,4 @@ def test_the_reviewer_may_decide_what_is_handed_to_her() -> None:
 
 
 def _ids(user_id: int) -> set[UUID]:
-    return {request.pk for request in selectors.inbox(user_id)}
+    return {request.pk for request in queries.inbox(user_id)}

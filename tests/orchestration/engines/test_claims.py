@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.engines.claims import Claims
 from orchestration.engines.jobs import Taken
-from orchestration.journal import Claimed
+from orchestration.runs.journal import Claimed
 from tests.stacks import WITH_WORKERS
 
 pytestmark = pytest.mark.stacks(WITH_WORKERS)

@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections
 
-from approvals.database import LOST
-from orchestration import OrchestrationManager, Run, journal, orchestration
+from approvals.database.connections import LOST
+from orchestration import OrchestrationManager, Run, orchestration
 from orchestration.engines import jobs
 from orchestration.engines.jobs import Taken
 from orchestration.models import Run as RunRow
+from orchestration.runs import journal
 from tests import factories
 from tests.stacks import WITH_WORKERS
 

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import deciding, gate
-from approvals.commands import Actor
-from approvals.database import in_database
-from approvals.telemetry import REGISTRY
-from orchestration import OrchestrationManager, Run, catalog, journal, orchestration
+from approvals.database.connections import in_database
+from approvals.domain.commands import Actor
+from approvals.process.telemetry import REGISTRY
+from orchestration import OrchestrationManager, Run, catalog, orchestration
 from orchestration.catalog import Kind
 from orchestration.engines import hand_over, jobs
 from orchestration.models import Run as RunRow
+from orchestration.runs import journal
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes

@@ -17,16 +17,17 @@ from django.db import connection, connections, transaction
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals import deciding
-from approvals.database import LOST, in_database
+from approvals.database.connections import LOST, in_database
 from approvals.waiting.room import waiting_room
-from orchestration import OrchestrationManager, Run, conf, journal, orchestration, selectors
+from orchestration import OrchestrationManager, Run, conf, orchestration, queries
 from orchestration.engines import jobs
 from orchestration.engines import procrastinate as workers
 from orchestration.engines.procrastinate import Worker
 from orchestration.exceptions import Fenced
-from orchestration.journal import Ownership
 from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus
+from orchestration.runs import journal
+from orchestration.runs.journal import Ownership
 from tests import factories
 from tests.conftest import Manage
 from tests.in_process import as_superuser
@@ -51,7 +52,7 @@ async def asks(run: Run) -> bool | None:
 async def worker(stack: Stack) -> AsyncIterator[Workers]:
     """Workers on the test's loop; those still there are stopped in the end."""
     room = waiting_room()
-    room.topic_source(journal.TOPIC, selectors.runs_changed_since)
+    room.topic_source(journal.TOPIC, queries.runs_changed_since)
     await room.start()
     begun: list[Worker] = []
 
@@ -129,7 +130,7 @@ async def test_what_a_stopped_worker_leaves_goes_on_in_another(worker: Workers, 
     await executing(second, {run_id})
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
-    assert len(await in_database(selectors.request_ids_of, run_id)) == 1
+    assert len(await in_database(queries.request_ids_of, run_id)) == 1
 
 
 async def test_a_worker_that_says_nothing_loses_its_runs_and_can_not_write_them(

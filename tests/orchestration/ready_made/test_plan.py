@@ -11,12 +11,12 @@ from django.contrib.auth.models import User
 
 from approvals import deciding, gate
 from approvals.exceptions import InvalidAnswer
-from orchestration.approval_manager import HumanApprovalManager
 from orchestration.catalog import agent, agents, orchestration
 from orchestration.exceptions import InvalidInput, StepFailed
 from orchestration.plans import Plan, PlanStep, Team
+from orchestration.ready_made.approval_manager import HumanApprovalManager
 from orchestration.ready_made.plan import carry_out
-from orchestration.runs import Run
+from orchestration.runs.run import Run
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
 from tests.marks import both_databases, every_engine

@@ -13,11 +13,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals import deciding, gate, tokens
-from approvals.database import in_database
-from orchestration import orchestration, selectors
+from approvals import deciding, gate
+from approvals.database.connections import in_database
+from approvals.web.edge import tokens
+from orchestration import orchestration, queries
 from orchestration.models import Run, StepRecord
-from orchestration.runs import Run as RunningRun
+from orchestration.runs.run import Run as RunningRun
 from orchestration.runtime import Runtime
 from tests import factories as make
 from tests.orchestration import watching
@@ -217,7 +218,7 @@ class TestLooking:
         foreign = run(make.user(), created_at=now - timedelta(hours=1))
         listed = Program(olga, "read").get(RUNS)
         assert ([each["id"] for each in listed["runs"]], listed["next"]) == ([str(new.pk), str(old.pk)], None)
-        assert listed["runs"][0] == selectors.run_on_the_wire(selectors.run_by_id(new.pk))
+        assert listed["runs"][0] == queries.run_on_the_wire(queries.run_by_id(new.pk))
         root = make.user(is_superuser=True)
         assert [each["id"] for each in Program(root, "read").get(RUNS)["runs"]] == [
             str(each.pk) for each in (new, foreign, old)

@@ -13,11 +13,11 @@ from channels.routing import URLRouter
 from channels.sessions import SessionMiddlewareStack
 from django.contrib.auth.models import Permission, User
 
-from approvals import hints
-from approvals.database import in_database
-from approvals.web import outbox
-from approvals.web.inbox import inbox_hub
-from orchestration import Run, models, orchestration, selectors
+from approvals.database.connections import in_database
+from approvals.process import hints
+from approvals.web.live import outbox
+from approvals.web.live.inbox import inbox_hub
+from orchestration import Run, models, orchestration, queries
 from orchestration.runtime import Runtime
 from orchestration.web import readings
 from orchestration.web.hub import run_hub
@@ -383,4 +383,4 @@ async def test_the_hubs_rest_when_nobody_watches(runtime: Runtime, owner: User) 
     assert not run_hub()._watching
     assert not run_hub()._seats
     assert not inbox_hub()._seats
-    assert (await in_database(selectors.run_by_id, run_id)).status == "completed"
+    assert (await in_database(queries.run_by_id, run_id)).status == "completed"

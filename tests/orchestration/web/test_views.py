@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals import deciding
-from orchestration import selectors
+from orchestration import queries
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run, RunStatus
 from orchestration.web.plan import plan_in_words, time_taken
@@ -106,7 +106,7 @@ class TestResume:
         assert "Queued" in shown
         assert re.search(r"Resumed .* by olga", shown)
         assert "Resume this run" not in shown
-        assert [step.name for step in selectors.steps_of(one)] == ["reserve"]
+        assert [step.name for step in queries.steps_of(one)] == ["reserve"]
 
     def test_an_end_that_stands_is_left_as_it_is(self, client: Client, olga: User) -> None:
         for status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
@@ -122,7 +122,7 @@ class TestResume:
         assert watcher.post(page(one) + "resume/").status_code == 403
         assert client_of(make.user()).post(page(one) + "resume/").status_code == 404
         assert client_of(olga).get(page(one) + "resume/").status_code == 405
-        assert selectors.run_by_id(one.pk).status == RunStatus.REJECTED
+        assert queries.run_by_id(one.pk).status == RunStatus.REJECTED
 
 
 class TestUnknown:
@@ -246,7 +246,7 @@ class TestRun:
 class TestCancel:
     def test_the_owner_ends_a_run_and_what_it_asks_is_withdrawn(self, client: Client, olga: User) -> None:
         run_id = OrchestrationManager().start("checklist", {"title": "Friday", "items": ["a"]}, olga)
-        request = asked_by(selectors.run_by_id(run_id), "Go on", assignees=[olga])
+        request = asked_by(queries.run_by_id(run_id), "Go on", assignees=[olga])
         assert "Cancel this run" in text(client.get(page(run_id)))
         response = client.post(page(run_id) + "cancel/")
         assert (response.status_code, response["Location"]) == (303, page(run_id))
@@ -262,7 +262,7 @@ class TestCancel:
         watcher = client_of(make.user(may=("view_run",)))
         assert "Cancel this run" not in text(watcher.get(page(one)))
         assert watcher.post(page(one) + "cancel/").status_code == 403
-        assert selectors.run_by_id(one.pk).cancel_requested_at is None
+        assert queries.run_by_id(one.pk).cancel_requested_at is None
 
     def test_reading_ends_nothing(self, client: Client, olga: User) -> None:
         assert client.get(page(run(olga)) + "cancel/").status_code == 405

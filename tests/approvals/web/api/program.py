@@ -8,7 +8,7 @@ from typing import Any, Self
 from django.contrib.auth.models import User
 from django.test import Client
 
-from approvals import tokens
+from approvals.web.edge import tokens
 
 ROOT = "/api/v1"
 ALL = ("ask", "decide", "read")

@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from pytest_django import Settings
 
-from approvals import deciding, selectors
+from approvals import deciding, queries
+from approvals.domain.payloads import canonical, digest
 from approvals.models import AuditEntry, HumanRequest
-from approvals.payloads import canonical, digest
 from approvals.web.api.asking import normalised
 from approvals.web.api.schemas import APPROVAL_QUESTION, CLARIFICATION_QUESTION, ApprovalQuestion
 from tests import factories as make
@@ -356,4 +356,4 @@ def test_an_origin_that_names_a_runs_id_is_no_run(billing: Program) -> None:
     """Neither a run's page nor its end touches what only says that it has the run's id."""
     run_id = "01890000-0000-7000-8000-000000000000"
     billing.ask(origin={"kind": "job", "id": run_id})
-    assert selectors.open_requests_of(run_id) == []
+    assert queries.open_requests_of(run_id) == []

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from approvals import tokens
-from approvals.database import database_now
+from approvals.database.connections import database_now
 from approvals.models import ApiToken, AuditEntry
+from approvals.web.edge import tokens
 from tests import factories as make
 from tests.approvals.web.api.program import ROOT, Program
 from tests.marks import both_databases

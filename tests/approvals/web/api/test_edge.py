@@ -14,12 +14,13 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import DataError, InterfaceError, OperationalError
 from django.test import Client
 
-from approvals import deciding, selectors, tokens
-from approvals.database import in_database
+from approvals import deciding, queries
+from approvals.database.connections import in_database
 from approvals.exceptions import REFUSALS, Busy, Unavailable
 from approvals.models import HumanRequest
 from approvals.web.api.bodies import BODY_LIMIT
-from approvals.web.api.problems import MEANINGS, STATUSES
+from approvals.web.edge import tokens
+from approvals.web.edge.problems import MEANINGS, STATUSES
 from tests import factories as make
 from tests.approvals.web.api.program import ROOT, Program, fields_at_fault
 
@@ -182,7 +183,7 @@ class TestAddresses:
 class TestMistakes:
     @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
     def test_a_lost_database_is_unavailable(self, program: Program, error: Exception) -> None:
-        with mock.patch.object(selectors, "listed", side_effect=error):
+        with mock.patch.object(queries, "listed", side_effect=error):
             problem = program.get("/requests", 503)
         assert problem["code"] == "unavailable"
         assert int(program.last.headers["Retry-After"]) > 0
@@ -201,7 +202,7 @@ class TestMistakes:
     def test_a_mistake_of_ours_is_logged_and_not_told(
         self, program: Program, error: Exception, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with mock.patch.object(selectors, "listed", side_effect=error):
+        with mock.patch.object(queries, "listed", side_effect=error):
             problem = program.get("/requests", 500)
         assert problem["code"] == "internal"
         assert "secret" not in json.dumps(problem)

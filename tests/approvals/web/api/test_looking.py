@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as some
 
-from approvals import deciding, selectors
+from approvals import deciding, queries
 from approvals.exceptions import InvalidRequest
 from approvals.models import HumanRequest
-from approvals.selectors import people
+from approvals.queries import people
 from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
 from tests.approvals.web.api.program import ROOT, Program, fields_at_fault
@@ -288,9 +288,9 @@ class TestHistory:
         for _ in range(10):
             deciding.record_view(make.actor(make.reviewer()), request_id)
         deciding.decide(make.actor(rita), request_id, "reject", comment="never")
-        request = selectors.request_for(rita.pk, request_id)
+        request = queries.request_for(rita.pk, request_id)
         tracemalloc.start()
-        trail = selectors.history(request)
+        trail = queries.history(request)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert most < 500_000

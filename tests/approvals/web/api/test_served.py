@@ -9,7 +9,7 @@ from threading import Barrier
 import httpx
 import pytest
 
-from approvals import tokens
+from approvals.web.edge import tokens
 from tests import factories as make
 from tests.marks import both_databases
 from tests.patience import patience

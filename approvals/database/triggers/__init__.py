@@ -1,0 +1,17 @@
+"""The trail and its seals refuse UPDATE, DELETE, TRUNCATE and overwriting INSERT, on both databases.
+
+Row triggers don't stop TRUNCATE, and SQLite's INSERT OR REPLACE passes by UPDATE and DELETE triggers: hence
+the statement triggers and the BEFORE INSERT triggers. Table rebuilds drop triggers, so they are installed
+after every migration. A database superuser can still get past them; verification tells.
+
+That a trigger of the right name is there says nothing: it may be for other events, have a condition, or call
+a function that lets everything pass. So `faults` compares what each does, and `try_changes` tries it.
+"""
+
+from __future__ import annotations
+
+from approvals.database.triggers.comparing import faults
+from approvals.database.triggers.installing import TABLE, install, remove
+from approvals.database.triggers.trying import NotTried, try_changes
+
+__all__ = ["TABLE", "NotTried", "faults", "install", "remove", "try_changes"]

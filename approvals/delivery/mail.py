@@ -1,0 +1,103 @@
+"""Sends mail within bounds. `Mailing` carries letters: it makes a letter's words and token when it is due.
+
+EMAIL_TIMEOUT bounds each silence of the mail server, LONGEST the attempt as a whole. A server that takes a
+letter and answers too late has it twice, under the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+from concurrent.futures import ThreadPoolExecutor, wait
+from urllib.parse import urlsplit
+
+from django.contrib.auth.tokens import default_token_generator
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from approvals.conf import approval_settings
+from approvals.delivery import links
+from approvals.waiting.outages import described
+from approvals.writer import letters
+from approvals.writer.letters import Due
+from approvals.writer.outboxes import Answer
+
+# Seconds; shorter than a claim.
+LONGEST = 45.0
+TOO_SLOW = "The mail server did not answer in time."
+
+NOT_SET_UP = Answer(error="SAYSO_URL is not set: the letter's link has nothing to begin with.")
+NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
+
+
+def send(message: EmailMessage) -> None:
+    """Hand the message to the mail server within LONGEST seconds, however slowly that answers.
+
+    Raises TimeoutError, OSError or smtplib.SMTPException. After a TimeoutError it may have been taken.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-mail")
+    sending = thread.submit(message.send)
+    thread.shutdown(wait=False)
+    if not wait([sending], LONGEST).done:
+        raise TimeoutError(TOO_SLOW)
+    sending.result()
+
+
+class Mailing:
+    """Sends letters, on threads of its own: a mail server that hangs keeps nobody else from theirs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(letters.AT_ONCE, thread_name_prefix="sayso-mail")
+
+    async def deliver(self, due: Due) -> Answer:
+        if not links.are_set_up():
+            return NOT_SET_UP
+        if not due.user.is_active or not due.user.email or not due.user.has_usable_password():
+            return NOBODY
+        try:
+            async with asyncio.timeout(LONGEST):
+                await asyncio.get_running_loop().run_in_executor(self._threads, _send, due)
+        except TimeoutError:
+            return Answer(error=TOO_SLOW)
+        except (smtplib.SMTPException, OSError) as error:
+            return _refusal(error)
+        return Answer()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _send(due: Due) -> None:
+    host = urlsplit(approval_settings().url).hostname
+    told = {"user": due.user, "host": host, "link": _reset_link(due)}
+    EmailMessage(
+        # A template ends with a line break, a subject must not have one.
+        render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
+        render_to_string(f"account/{due.kind}_email.txt", told),
+        to=[due.user.email],
+        headers={"Message-ID": f"<{due.id}@{host}>", "Auto-Submitted": "auto-generated"},
+    ).send()
+
+
+def _reset_link(due: Due) -> str:
+    return links.link_to(
+        "password_reset_confirm",
+        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
+        token=default_token_generator.make_token(due.user),
+    )
+
+
+def _refusal(error: Exception) -> Answer:
+    """What the server said, without its text: that names the address, and the row outlives the account."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = [code for code, _ in error.recipients.values()]
+        final = all(code >= 500 for code in codes)
+        return Answer(status_code=codes[0], error=f"The address was refused with {codes[0]}.", final=final)
+    if isinstance(error, smtplib.SMTPResponseException):
+        code = error.smtp_code
+        # Of the letter itself a final refusal is final; what is wrong with log-in or sender can be mended.
+        final = isinstance(error, smtplib.SMTPDataError) and code >= 500
+        return Answer(status_code=code, error=f"The mail server answered {code}.", final=final)
+    return Answer(error=described(error))

@@ -1,0 +1,87 @@
+"""Connections for one request each, made to an address of the target's host that was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+
+import httpx
+
+from approvals.delivery.webhooks.targets import Resolve, Resolver, Target, addresses_of
+
+# Seconds for one address; the host may have others.
+CONNECTING = 5.0
+
+
+class Connections:
+    """Makes them. Holds none between requests: one made for a host serves no other. Follows no redirect, and
+    heeds no proxy of the environment: that would resolve the name anew."""
+
+    def __init__(self, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._resolver = None if resolve else Resolver()
+        self._resolve: Resolve = resolve or self._resolver  # type: ignore[assignment]  # one of both is there
+        self._tls = tls
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        target: Target,
+        *,
+        headers: Mapping[str, str],
+        content: str | bytes | None,
+        timeout: float,  # noqa: ASYNC109 - httpx's, for each read and write
+    ) -> AsyncIterator[httpx.Response]:
+        """Send the request by the first of the host's addresses that takes a connection; the open response.
+
+        InvalidRequest where one of the addresses may not be reached, OSError where there is none,
+        `httpx.HTTPError`.
+        """
+        addresses = await addresses_of(target, self._resolve)
+        limits = httpx.Timeout(timeout, connect=min(timeout, CONNECTING))
+        # Connected by address, verified by name: the certificate must be the host's.
+        named = {} if target.address is not None else {"sni_hostname": target.host}
+        async with httpx.AsyncClient(verify=await self._trust(), trust_env=False, timeout=limits) as client:
+            requests = [
+                client.build_request(
+                    method,
+                    target.at(address),
+                    headers={**headers, "Host": target.netloc},
+                    content=content,
+                    extensions=named,
+                )
+                for address in addresses
+            ]
+            response = await _first_that_connects(client, requests)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+    def close(self) -> None:
+        if self._resolver is not None:
+            self._resolver.close()
+
+    async def _trust(self) -> ssl.SSLContext:
+        if self._tls is not None:
+            return self._tls
+        return await asyncio.to_thread(_trusted)
+
+
+async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.Request]) -> httpx.Response:
+    *others, last = requests
+    for request in others:
+        with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+            return await client.send(request, stream=True)
+    return await client.send(last, stream=True)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """What browsers trust, and what this computer does: perhaps an authority of its owner's."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context

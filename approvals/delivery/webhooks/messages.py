@@ -1,0 +1,79 @@
+"""What is posted: an outcome as a message of the Standard Webhooks scheme, signed.
+
+The body is `{"type": "request.closed", "timestamp": …, "data": {"key": …, "outcome": {…}}}`: the same bytes
+at each attempt, under the same `webhook-id`. `webhook-timestamp` is when the attempt began, by the database's
+clock.
+
+Who asked verifies the signature with a secret that belongs to the asking user (`manage.py webhook_secret`);
+what nobody in particular asked is signed with the secret of the installation. Secrets are derived from
+SECRET_KEY, so none is stored. While the key is changed, SECRET_KEY_FALLBACKS holds the former one, and each
+message carries a signature for both: receivers may change over at any time between.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+from standardwebhooks import Webhook
+
+from approvals import queries
+from approvals.domain.payloads import canonical
+from approvals.writer.callbacks import Due
+
+TYPE = "request.closed"
+USER_AGENT = "Sayso-Webhooks"
+
+_SALT = "sayso.webhooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """The exact request, but for where it goes."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def message_of(due: Due) -> Message:
+    outcome = queries.outcome_on_the_wire(due.outcome)
+    body = canonical(
+        {
+            "type": TYPE,
+            "timestamp": outcome["decided_at"],
+            "data": {"key": due.key or None, "outcome": outcome},
+        }
+    )
+    return Message(headers=_headers(due, body), body=body.encode())
+
+
+def secrets_of(user_id: int | None) -> list[str]:
+    """What this user's messages are signed with, the current secret first; None: the installation's own."""
+    name = "installation" if user_id is None else f"user:{user_id}"
+    return [_derived(name, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+
+
+def _headers(due: Due, body: str) -> dict[str, str]:
+    name = str(due.id)
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        # Nothing of the answer is of interest, least of all unpacked.
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "webhook-id": name,
+        "webhook-timestamp": str(int(due.claimed_at.timestamp())),
+        "webhook-signature": _signatures(due.requester_id, name, due.claimed_at, body),
+    }
+
+
+def _signatures(user_id: int | None, name: str, moment: datetime, body: str) -> str:
+    return " ".join(Webhook(secret).sign(name, moment, body) for secret in secrets_of(user_id))
+
+
+def _derived(name: str, key: str | bytes) -> str:
+    digest = salted_hmac(_SALT, name, secret=key, algorithm="sha256").digest()
+    return f"whsec_{base64.b64encode(digest).decode()}"

@@ -1,0 +1,134 @@
+"""One attempt to post one outcome: within its time, to checked addresses only, believing the status alone."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from approvals.delivery.webhooks.connections import Connections
+from approvals.delivery.webhooks.messages import Message, message_of
+from approvals.delivery.webhooks.targets import Resolve, Target, check_target
+from approvals.exceptions import InvalidRequest
+from approvals.waiting.outages import described
+from approvals.writer.callbacks import Due
+from approvals.writer.outboxes import Answer
+
+# Seconds for everything: resolving, redirects, an answer that comes byte by byte.
+TIMEOUT = 15.0
+# Read of an answer before its sender is cut off, out of courtesy: in seconds, and in bytes.
+COURTESY = 1.0
+ANSWER_LIMIT = 4096
+REDIRECTS = 3
+
+GONE = 410
+FOLLOWED = {307, 308}
+
+
+class Posting:
+    """The carrier of callbacks."""
+
+    def __init__(
+        self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._connections = Connections(resolve=resolve, tls=tls)
+        self._timeout = timeout
+
+    async def deliver(self, due: Due) -> Answer:
+        return await self.post(due.url, message_of(due))
+
+    async def post(self, url: str, message: Message) -> Answer:
+        """Post the message, following 307 and 308. Never raises for what the other side does."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(url, message)
+        except TimeoutError:
+            return Answer(error=f"There was no answer within {self._timeout:g} s.")
+        except InvalidRequest as refusal:
+            return Answer(error=refusal.detail)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            return Answer(error=described(error))
+
+    def close(self) -> None:
+        self._connections.close()
+
+    async def _follow(self, url: str, message: Message) -> Answer:
+        target = check_target(url)
+        for _ in range(REDIRECTS + 1):
+            answer, location = await self._reach(target, message)
+            if location is None:
+                return answer
+            following = target.url.join(location)
+            if target.url.scheme == "https" and following.scheme != "https":
+                return replace(answer, error="A redirect from https to http is not followed.")
+            try:
+                target = check_target(str(following))
+            except InvalidRequest as refusal:
+                return replace(
+                    answer, error=f"A redirect to {_receiver(following)} is refused. {refusal.detail}"
+                )
+        return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
+
+    async def _reach(self, target: Target, message: Message) -> tuple[Answer, str | None]:
+        """The answer, and a redirect to follow."""
+        async with self._connections.stream(
+            "POST", target, headers=message.headers, content=message.body, timeout=self._timeout
+        ) as response:
+            answer = _answer(response)
+            await _hear_out(response)
+        return answer, _followed(response)
+
+
+def _receiver(url: httpx.URL) -> str:
+    """Errors are kept for ever: without path and query, where secrets may be, or a user's password."""
+    return f"{url.scheme}://{url.netloc.decode()}"[:200]
+
+
+def _answer(response: httpx.Response) -> Answer:
+    status = response.status_code
+    if 200 <= status < 300:
+        return Answer(status_code=status)
+    if status == GONE:
+        return Answer(status_code=status, error="The receiver wants no more (410 Gone).", final=True)
+    if _followed(response) is not None:
+        return Answer(status_code=status)
+    if 300 <= status < 400:
+        error = f"A redirect by status {status} is not followed; 307 and 308 are, if they say where to."
+        return Answer(status_code=status, error=error)
+    return Answer(
+        status_code=status,
+        error=f"The receiver answered with status {status}.",
+        retry_after=_retry_after(response.headers.get("retry-after", "")),
+    )
+
+
+def _followed(response: httpx.Response) -> str | None:
+    """Where an answer redirects to, if that is followed."""
+    return response.headers.get("location") or None if response.status_code in FOLLOWED else None
+
+
+async def _hear_out(response: httpx.Response) -> None:
+    """Let a short answer end; what it says, and how it ends, is of no interest."""
+    heard = 0
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(COURTESY):
+            async for part in response.aiter_raw():
+                heard += len(part)
+                if heard >= ANSWER_LIMIT:
+                    return
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds from now, given as such or as a date."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

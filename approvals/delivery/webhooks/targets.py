@@ -1,0 +1,262 @@
+"""Which URLs may be requested: of hosts that the installation names, at public or allowed addresses.
+
+A URL passes twice. When it is given, for outcomes or to an agent, everything is refused that can be without
+resolving its host. When it is requested, the host is resolved once, all its addresses are checked, and the
+connection is made to one of these: what the name resolves to later, or elsewhere, makes no difference. A
+redirect begins anew.
+
+Any port will do: who allows a host allows what it serves. Hosts are compared in one spelling (lower case,
+IDNA, no trailing dot); numbers that only some programs take for an address are no hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TypeAlias
+
+import httpx
+
+from approvals.conf import approval_settings
+from approvals.domain.payloads import checked_text
+from approvals.exceptions import InvalidRequest
+
+URL_LIMIT = 2000
+HOST_LIMIT = 253
+RESOLVERS = 16
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# How the last label of a host begins to be a number, in any base that resolvers know.
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+# Beyond what `ipaddress` of every supported Python knows not to be public.
+_SPECIAL = [
+    ip_network(each)
+    for each in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2001:db8::/32",
+        "3fff::/20",
+        "2620:4f:8000::/48",
+    )
+]
+_UNICAST = IPv6Network("2000::/3")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Which hosts may be requested. `field` and `setting` are for the errors: `SAYSO_CALLBACK` is that of
+    `SAYSO_CALLBACK_HOSTS` and `SAYSO_CALLBACK_NETWORKS`."""
+
+    field: str
+    setting: str
+    hosts: Sequence[str] | None
+    """Names, addresses, `*.example.org` for any below it; None: any host."""
+    networks: Sequence[str] | None
+    """Those that may be reached although they are not public; None: any."""
+
+    def refused(self, rule: str) -> InvalidRequest:
+        return InvalidRequest(f"{self.field} {rule}.", field=self.field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A URL that may be requested, as far as can be told without resolving its host."""
+
+    reach: Reach
+    url: httpx.URL
+    host: str
+    address: Address | None
+    """The host itself, where it is an address."""
+
+    @property
+    def port(self) -> int:
+        return self.url.port or (443 if self.url.scheme == "https" else 80)
+
+    @property
+    def netloc(self) -> str:
+        """For the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.url.port is None else f"{host}:{self.url.port}"
+
+    def at(self, address: Address) -> httpx.URL:
+        """The same URL by this address."""
+        return self.url.copy_with(host=str(address))
+
+
+def checked_callback_url(value: object) -> str:
+    """The URL itself, if outcomes may be posted there. InvalidRequest names the rule; "" is none."""
+    text = checked_text(value, "callback_url", max_length=URL_LIMIT, one_line=True)
+    if text:
+        check_target(text)
+    return text
+
+
+def callbacks() -> Reach:
+    """Where outcomes may be posted."""
+    configured = approval_settings()
+    return Reach(
+        field="callback_url",
+        setting="SAYSO_CALLBACK",
+        hosts=configured.callback_hosts,
+        networks=configured.callback_networks,
+    )
+
+
+def check_target(text: str, reach: Reach | None = None) -> Target:
+    """InvalidRequest where nothing is sent to this URL, whatever its host resolves to.
+
+    `reach` omitted: that of outcomes.
+    """
+    reach = reach or callbacks()
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise reach.refused(f"is no URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise reach.refused("must begin with https:// or http:// and name a host")
+    if url.userinfo or url.fragment:
+        raise reach.refused("must have no user, password or fragment")
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise reach.refused("must have a port between 1 and 65535")
+    host = normal_host(url.raw_host.decode("ascii"))
+    if host is None:
+        raise reach.refused("must name its host by a name, or by an address in the usual spelling")
+    if reach.hosts is not None and not any(_matches(pattern, host) for pattern in reach.hosts):
+        raise reach.refused(
+            f"has a host that is none of those the installation allows ({reach.setting}_HOSTS)"
+        )
+    target = Target(reach=reach, url=url, host=host, address=_as_address(host))
+    if target.address is not None:
+        check_address(target.address, reach)
+    return target
+
+
+async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
+    """All addresses of the target's host, each of which may be reached; InvalidRequest if one may not.
+
+    OSError where the host has none.
+    """
+    if target.address is not None:
+        return [target.address]
+    found = await resolve(target.host, target.port)
+    addresses = list(dict.fromkeys(_plain(ip_address(each)) for each in found))
+    if not addresses:
+        raise OSError(f"{target.host} has no address")
+    for address in addresses:
+        check_address(address, target.reach)
+    return addresses
+
+
+def check_address(address: Address, reach: Reach) -> None:
+    """InvalidRequest unless the address is public or in one of the networks."""
+    if reach.networks is None or is_public(address):
+        return
+    allowed = (network_from(each) for each in reach.networks)
+    if not any(network and address in network for network in allowed):
+        raise reach.refused(
+            f"has an address that is not public, and not allowed either ({reach.setting}_NETWORKS)"
+        )
+
+
+def is_public(address: Address) -> bool:
+    """Whether this is an ordinary address of the internet, and embeds no other kind."""
+    address = _plain(address)
+    if address.is_multicast or not address.is_global or any(address in each for each in _SPECIAL):
+        return False
+    if isinstance(address, IPv4Address):
+        return True
+    if address in _NAT64:
+        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+    if address.sixtofour is not None and not is_public(address.sixtofour):
+        return False
+    return address in _UNICAST
+
+
+def network_from(text: str) -> Network | None:
+    """None for what is no network: it allows nothing, and `manage.py check` names it."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
+
+
+def normal_host(host: str) -> str | None:
+    """The one spelling of a host name or address; None for what is neither."""
+    host = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    if not host.isascii():
+        try:
+            host = httpx.URL(f"http://{host}/").raw_host.decode("ascii")
+        except httpx.InvalidURL:
+            return None
+    address = _as_address(host)
+    if address is not None:
+        return str(address)
+    labels = host.split(".")
+    named = len(host) <= HOST_LIMIT and all(_LABEL.fullmatch(label) for label in labels)
+    return host if named and not _NUMBER.fullmatch(labels[-1]) else None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether this can stand in a list of hosts: a host, or `*.` and a name."""
+    host = normal_host(text.removeprefix("*."))
+    return host is not None and not (text.startswith("*.") and _as_address(host) is not None)
+
+
+class Resolver:
+    """The system's resolver, on threads of its own: one that hangs must not keep others from theirs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="sayso-resolver")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _resolved, host, port)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _resolved(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [str(address[0]) for *_, address in found]
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """`*.example.org` stands for every host below example.org."""
+    if not is_pattern(pattern):
+        return False
+    named = normal_host(pattern.removeprefix("*."))
+    return host.endswith(f".{named}") if pattern.startswith("*.") else host == named
+
+
+def _as_address(host: str) -> Address | None:
+    """An address that names no zone: that would be one of this computer's interfaces."""
+    try:
+        return None if "%" in host else _plain(ip_address(host))
+    except ValueError:
+        return None
+
+
+def _plain(address: Address) -> Address:
+    """IPv4 in IPv6's clothes, undressed: that is how the connection is made."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,48 @@
+"""The end of an account: first nobody gets in with it any more, then nothing in it tells whose it was.
+
+The row itself stays, under the number by which the trail names it.
+"""
+
+from __future__ import annotations
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+
+from approvals.web.edge import tokens
+
+
+def name_after(user_id: int) -> str:
+    """What an account is called once its person is forgotten."""
+    return f"removed-{user_id}"
+
+
+def end_access(user_id: int, by_user_id: int | None) -> int:
+    """Deactivate the account, which ends its sessions, too, and its tokens; returns how many of these."""
+    with transaction.atomic():
+        user = _locked(user_id)
+        user.is_active = user.is_staff = user.is_superuser = False
+        user.set_unusable_password()
+        user.save()
+        user.groups.clear()
+        user.user_permissions.clear()
+        return tokens.end_all(user_id, by_user_id)
+
+
+def take_name(user_id: int) -> None:
+    """Let nothing in the account, or in the admin's log about it, tell whose it was."""
+    with transaction.atomic():
+        user = _locked(user_id)
+        user.username = name_after(user_id)
+        user.first_name = user.last_name = user.email = ""
+        user.save()
+        accounts = ContentType.objects.get_for_model(get_user_model())
+        about = LogEntry.objects.filter(content_type=accounts, object_id=str(user_id))
+        about.update(object_repr=user.username, change_message="")
+
+
+def _locked(user_id: int) -> User:
+    user: User = get_user_model()._default_manager.select_for_update().get(pk=user_id)
+    return user

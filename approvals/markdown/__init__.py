@@ -1,7 +1,0 @@
-"""Details written by strangers, as HTML that is safe to put into a page. Pure: callers mark it safe."""
-
-from __future__ import annotations
-
-from approvals.markdown.renderings import render
-
-__all__ = ["render"]

@@ -1,0 +1,37 @@
+"""How much is pending now. A few questions that indexes answer, whatever has gathered in history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from approvals.database.connections import database_now
+from approvals.domain.lifecycle import Kind, Status
+from approvals.models import HumanRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """`pending` by kind; ages in seconds, on the database's clock."""
+
+    pending: Mapping[str, int]
+    oldest: float
+    overdue: int
+    most_overdue: float
+
+
+def census() -> Census:
+    pending = HumanRequest.objects.filter(status=Status.PENDING).order_by()
+    by_kind = dict(pending.values_list("kind").annotate(Count("pk")))
+    opened = pending.order_by("opened_at", "id").values_list("opened_at", flat=True).first()
+    now = database_now()
+    overdue = pending.filter(deadline__lte=now)
+    due = overdue.order_by("deadline", "id").values_list("deadline", flat=True).first()
+    return Census(
+        pending={kind.value: by_kind.get(kind.value, 0) for kind in Kind},
+        oldest=(now - opened).total_seconds() if opened else 0.0,
+        overdue=overdue.count(),
+        most_overdue=(now - due).total_seconds() if due else 0.0,
+    )

@@ -1,0 +1,247 @@
+"""What people see: which requests, what may be done to them, what has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db.models import Case, Exists, F, Q, TextField, Value, When
+
+from approvals.database.stored_columns import NO_FORM
+from approvals.domain.lifecycle import Status
+from approvals.domain.payloads import read_canonical
+from approvals.models import AuditEntry, Event, HumanRequest
+from approvals.queries import permissions, weights
+from approvals.queries.requests import (
+    as_id,
+    assigned_to,
+    decidable_by,
+    group_assignments,
+    unknown,
+    user_assignments,
+    with_people,
+)
+
+if TYPE_CHECKING:
+    from approvals.queries.requests import Requests
+
+
+# What the requests of a list may have together, in bytes of what they ask: as one request may have.
+LISTED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What one person may do to one request, by permission alone: its state is another question."""
+
+    see: bool = False
+    decide: bool = False
+    withdraw: bool = False
+    reassign: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One entry of a request's trail, for people. `content` is what was said; None once it has been purged.
+
+    `token` is the name of the API token that was shown, where one was; `policy` what the request stood under,
+    None in entries that do not say (formats 1 and 2).
+    """
+
+    id: int
+    sequence: int
+    event: str
+    outcome: str
+    actor: str | None
+    channel: str
+    address: str | None
+    user_agent: str
+    allowed_by: str
+    at: datetime
+    hash: str
+    content: dict[str, Any] | None
+    token: str | None = None
+    on_behalf_of: str | None = None
+    policy: dict[str, Any] | None = None
+    overridden_by: str | None = None
+    """By whose word others decide than the asker named."""
+    counted: tuple[str, ...] = ()
+    """Whose approvals counted when this one closed a request that needs several; "a program" among them."""
+
+
+def visible_to(user_id: int) -> Requests:
+    """Every request that this user may see."""
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None or not person.active:
+        return HumanRequest.objects.none()
+    if person.holds(permissions.SEE_ALL):
+        return HumanRequest.objects.all()
+    named = Q(requester_id=user_id) | assigned_to(person)
+    if person.holds(permissions.DECIDE):
+        named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
+    return HumanRequest.objects.filter(named)
+
+
+def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> HumanRequest:
+    """The request, with its people. UnknownRequest where there is none or this user may not see it; `own`: or
+    where somebody else has asked it."""
+    for request in with_people(HumanRequest.objects.filter(pk=as_id(request_id))):
+        if may(user_id, request).see and (request.requester_id == user_id or not own):
+            return request
+    raise unknown(request_id)
+
+
+def listed(
+    user_id: int,
+    *,
+    status: str | None = None,
+    kind: str | None = None,
+    mine: bool = False,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    behind: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> tuple[list[HumanRequest], bool]:
+    """What the user may see, newest first, and whether there is more than that.
+
+    `since` is the first moment of opening, `until` the first that is too late; `behind`: the moment and the
+    id of the row that these rows follow. There may be fewer than `limit`, and more behind them, where they
+    are large: together they have LISTED_BYTES, or there is one.
+    """
+    requests = visible_to(user_id)
+    if status:
+        requests = requests.filter(status=status)
+    if kind:
+        requests = requests.filter(kind=kind)
+    if mine:
+        people = permissions.persons([user_id])
+        requests = requests.filter(decidable_by(people[user_id])) if people else requests.none()
+    if since:
+        requests = requests.filter(opened_at__gte=since)
+    if until:
+        requests = requests.filter(opened_at__lt=until)
+    if behind:
+        at, request_id = behind
+        requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
+    newest = requests.annotate(weight=weights.OF_WHAT_WAS_ASKED).order_by("-opened_at", "-id")
+    sizes = list(newest.values_list("pk", "weight")[: limit + 1])
+    ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
+    asked = weights.without_outcome(HumanRequest.objects.filter(pk__in=ids))
+    rows = {row.pk: row for row in with_people(asked)}
+    return [rows[pk] for pk in ids], len(sizes) > len(ids)
+
+
+def last_closed_for(user_id: int) -> HumanRequest | None:
+    """The request that closed last, of those this user may see."""
+    return visible_to(user_id).exclude(status=Status.PENDING).order_by("-closed_at", "-id").first()
+
+
+def may(user_id: int, request: HumanRequest) -> Rights:
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None:
+        return Rights()
+    audience = permissions.audiences([request])[request.pk]
+    return Rights(
+        see=permissions.may_see(person, audience),
+        decide=permissions.may_decide(person, audience),
+        withdraw=permissions.withdraws_by(person, audience) is not None,
+        reassign=permissions.reassigns_by(person, audience) is not None,
+    )
+
+
+def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:
+    """Which of these requests each of these users may see: six queries, however many of either."""
+    people = permissions.persons(user_ids)
+    audiences = permissions.audiences(requests)
+    return {
+        user_id: {
+            request_id for request_id, audience in audiences.items() if permissions.may_see(person, audience)
+        }
+        for user_id, person in people.items()
+    }
+
+
+def history(request: HumanRequest) -> list[TimelineEntry]:
+    """The trail of a request, oldest entry first.
+
+    Without what was asked, of entries that show it: it may be large, and stands there once for each viewer.
+    """
+    entries = list(
+        AuditEntry.objects.filter(request_id=request.pk)
+        .select_related("actor", "on_behalf_of", "token")
+        .annotate(said=_SAID)
+        .order_by("sequence")
+    )
+    texts = [object_of(entry.canonical) or {} for entry in entries]
+    names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
+    overriding = {by for text in texts if (by := _overriding(text)) is not None}
+    names |= _names_of(overriding - names.keys())
+    return [_timeline_entry(entry, text, names) for entry, text in zip(entries, texts, strict=True)]
+
+
+def _overriding(text: Mapping[str, Any]) -> int | None:
+    """The number of the account by whose word others decide, if an entry's text names one."""
+    try:
+        return int(text["facts"]["override"]["by"])
+    except NO_FORM:
+        return None
+
+
+def _names_of(user_ids: Collection[int]) -> dict[int | None, str]:
+    people = get_user_model()
+    found = people._default_manager.filter(pk__in=user_ids) if user_ids else people._default_manager.none()
+    return dict(found.values_list("pk", people.USERNAME_FIELD))
+
+
+def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
+    """As many of the first of these as a list may hold, and one at least."""
+    room = LISTED_BYTES
+    for number, size in enumerate(sizes):
+        room -= size
+        if room < 0 and number:
+            return list(ids[:number])
+    return list(ids[: len(sizes)])
+
+
+# The content of an entry, as far as it says more than the request; NULL once it was removed.
+_SAID = Case(
+    When(shown__isnull=False, event__in=[Event.OPENED, Event.VIEWED], then=Value("{}")),
+    default=F("shown__content"),
+    output_field=TextField(),
+)
+
+
+def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | None, str]) -> TimelineEntry:
+    content = None if entry.said is None else object_of(entry.said)
+    return TimelineEntry(
+        id=entry.pk,
+        sequence=entry.sequence,
+        event=entry.event,
+        outcome=entry.outcome,
+        actor=entry.actor.get_username() if entry.actor else None,
+        channel=entry.channel,
+        address=entry.address,
+        user_agent=entry.user_agent,
+        allowed_by=entry.allowed_by,
+        at=entry.recorded_at,
+        hash=entry.hash,
+        content=content,
+        token=entry.token.name if entry.token else None,
+        on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
+        policy=text.get("policy"),
+        overridden_by=None if (by := _overriding(text)) is None else names.get(by, f"account {by}"),
+        counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
+    )
+
+
+def object_of(text: str) -> dict[str, Any] | None:
+    """What verification will name must not keep people from seeing the rest."""
+    try:
+        value = read_canonical(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,313 @@
+"""May this person see, decide, withdraw or reassign this request? Always from fresh rows.
+
+Who sees: the requester, the assignees (by name or by group), and holders of `view_humanrequest`; a request
+that is assigned to nobody is also seen by holders of `decide_humanrequest`. Who decides: active assignees if
+any are named, nobody else, superusers included; otherwise holders of `decide_humanrequest`. Where four eyes
+are asked for, never the requester, nor anybody who has reassigned the request.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.db.models import Q
+
+from approvals.database import bulk
+from approvals.database.pipeline import ask
+from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
+
+K = TypeVar("K")
+
+DECIDE = "decide_humanrequest"
+SEE_ALL = "view_humanrequest"
+MANAGE = "change_humanrequest"
+ASK_WITHOUT_LIMIT = "ask_without_limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A user as the rows have it now; `permissions` are the codenames above that he or she holds."""
+
+    id: int
+    username: str
+    active: bool
+    superuser: bool
+    group_ids: frozenset[int]
+    permissions: frozenset[str]
+
+    def holds(self, codename: str) -> bool:
+        return self.active and (self.superuser or codename in self.permissions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """Whom a request concerns: who asked, who is named to decide, and who has reassigned it.
+
+    `reassigned_by` matters where four eyes are asked for, and is not looked up elsewhere.
+    """
+
+    requester_id: int | None = None
+    user_ids: frozenset[int] = field(default_factory=frozenset)
+    group_ids: frozenset[int] = field(default_factory=frozenset)
+    four_eyes: bool = False
+    reassigned_by: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def assigned(self) -> bool:
+        return bool(self.user_ids or self.group_ids)
+
+    @property
+    def barred(self) -> frozenset[int | None]:
+        """Who may not decide, whatever else allows it."""
+        return self.reassigned_by | {self.requester_id} if self.four_eyes else frozenset()
+
+    def reassigned(self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]) -> Audience:
+        """Whom the request concerns once somebody (None: a program) has named these to decide it."""
+        return replace(
+            self,
+            user_ids=frozenset(user_ids),
+            group_ids=frozenset(group_ids),
+            reassigned_by=self.reassigned_by if by is None else self.reassigned_by | {by},
+        )
+
+
+def may_see(person: Person, audience: Audience) -> bool:
+    return sees_by(person, audience) is not None
+
+
+def sees_by(person: Person, audience: Audience) -> str | None:
+    """What lets this person see the request, as the trail records it; None: nothing does."""
+    if not person.active:
+        return None
+    if person.id == audience.requester_id:
+        return "requester"
+    if _is_assigned(person, audience):
+        return "assigned"
+    if person.holds(SEE_ALL):
+        return f"permission {SEE_ALL}"
+    return f"permission {DECIDE}" if not audience.assigned and person.holds(DECIDE) else None
+
+
+def may_decide(person: Person, audience: Audience) -> bool:
+    return decides_by(person, audience) is not None
+
+
+def decides_by(person: Person, audience: Audience) -> str | None:
+    """What allows this person to decide, as the trail records it; None: nothing does."""
+    if not person.active or person.id in audience.barred:
+        return None
+    if person.id in audience.user_ids:
+        return "assigned"
+    shared = person.group_ids & audience.group_ids
+    if shared:
+        return f"assigned group {min(shared)}"
+    if not audience.assigned and person.holds(DECIDE):
+        return f"permission {DECIDE}"
+    return None
+
+
+def withdraws_by(person: Person, audience: Audience) -> str | None:
+    """The requester may take the question back, and so may who manages requests."""
+    if person.active and person.id == audience.requester_id:
+        return "requester"
+    return f"permission {MANAGE}" if person.holds(MANAGE) else None
+
+
+def reassigns_by(person: Person, audience: Audience) -> str | None:
+    """An assignee may hand the request on; who manages requests may hand on any."""
+    if _is_assigned(person, audience):
+        return "assigned"
+    return f"permission {MANAGE}" if person.holds(MANAGE) else None
+
+
+def purges_by(person: Person, audience: Audience) -> str | None:
+    """Who manages requests may take away what retention or a person's right has taken away."""
+    return f"permission {MANAGE}" if person.holds(MANAGE) else None
+
+
+def persons(user_ids: Iterable[int]) -> dict[int, Person]:
+    """These users as they are now: one query, however many."""
+    return asking_persons(user_ids)()
+
+
+def asking_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
+    """As `persons`, asked now and read when the result is called."""
+    wanted = set(user_ids)
+    if not wanted:
+        return dict
+    found = ask(_persons_statement(connection.vendor), [bulk.values(wanted)] * 4)
+    return lambda: _persons(found.rows())
+
+
+def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
+    """Whom these requests concern: one query, however many, and another where four eyes are asked for."""
+    if not requests:
+        return {}
+    return audiences_of(requests, asking_assignments([request.pk for request in requests])())
+
+
+def asking_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
+    """Who is named to decide these requests, for `audiences_of`; call the result to have it."""
+    return ask(_assignments_statement(connection.vendor), [bulk.values(request_ids)] * 2).rows
+
+
+def audiences_of(
+    requests: Collection[HumanRequest], assignments: Iterable[tuple[Any, ...]]
+) -> dict[UUID, Audience]:
+    """Whom these requests concern, given who is named to decide them. Reads who has reassigned those that
+    need four eyes."""
+    users: defaultdict[UUID, set[int]] = defaultdict(set)
+    groups: defaultdict[UUID, set[int]] = defaultdict(set)
+    for request_id, user_id, group_id in assignments:
+        if group_id is None:
+            users[bulk.as_uuid(request_id)].add(user_id)
+        else:
+            groups[bulk.as_uuid(request_id)].add(group_id)
+    reassigned_by = _reassigned_by([request.pk for request in requests if request.four_eyes])
+    return {
+        request.pk: Audience(
+            requester_id=request.requester_id,
+            user_ids=frozenset(users.get(request.pk, ())),
+            group_ids=frozenset(groups.get(request.pk, ())),
+            four_eyes=request.four_eyes,
+            reassigned_by=frozenset(reassigned_by.get(request.pk, ())),
+        )
+        for request in requests
+    }
+
+
+def _reassigned_by(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
+    """The people who have reassigned these requests, as their trails say; programs are not among them."""
+    found: defaultdict[UUID, set[int]] = defaultdict(set)
+    if request_ids:
+        entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
+        for request_id, actor_id in entries.exclude(actor=None).values_list("request_id", "actor_id"):
+            found[request_id].add(actor_id)
+    return found
+
+
+def deciders(audience: Audience) -> int:
+    """How many active people may decide this now."""
+    return deciders_of({None: audience})[None]
+
+
+def deciders_of(audiences: Mapping[K, Audience]) -> dict[K, int]:
+    """How many active people may decide each of these now: a constant number of queries."""
+    named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
+    groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
+    active = _active(Q(pk__in=named)) if named else frozenset()
+    members = _members(groups)
+    holders = _holders() if not all(audience.assigned for audience in audiences.values()) else frozenset()
+    return {
+        key: len(
+            (active & audience.user_ids).union(*(members[group_id] for group_id in audience.group_ids))
+            - audience.barred
+            if audience.assigned
+            else holders - audience.barred
+        )
+        for key, audience in audiences.items()
+    }
+
+
+def _active(which: Q) -> frozenset[int]:
+    people = get_user_model()._default_manager.filter(which, is_active=True)
+    return frozenset(people.values_list("pk", flat=True))
+
+
+def _members(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    if group_ids:
+        people = get_user_model()._default_manager.filter(is_active=True, groups__in=group_ids)
+        for group_id, user_id in people.values_list("groups", "pk"):
+            found[group_id].add(user_id)
+    return found
+
+
+def _holders() -> frozenset[int]:
+    held = Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")
+    return _active(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
+
+
+def _is_assigned(person: Person, audience: Audience) -> bool:
+    named = person.id in audience.user_ids or bool(person.group_ids & audience.group_ids)
+    return person.active and named
+
+
+def _persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
+    people: dict[int, tuple[str, bool, bool]] = {}
+    groups: defaultdict[int, set[int]] = defaultdict(set)
+    held: defaultdict[int, set[str]] = defaultdict(set)
+    for user_id, username, active, superuser, group_id, codename in rows:
+        if username is not None:
+            people[user_id] = username, bool(active), bool(superuser)
+        elif group_id is not None:
+            groups[user_id].add(group_id)
+        else:
+            held[user_id].add(codename)
+    return {
+        user_id: Person(
+            id=user_id,
+            username=username,
+            active=active,
+            superuser=superuser,
+            group_ids=frozenset(groups[user_id]),
+            permissions=frozenset(held[user_id]),
+        )
+        for user_id, (username, active, superuser) in people.items()
+    }
+
+
+# The statements' texts stay the same: putting them together takes longer than carrying them out.
+
+
+@cache
+def _persons_statement(vendor: str) -> str:
+    among, user = bulk.among, get_user_model()
+    people, key, name = bulk.table(user), bulk.column(user, "pk"), bulk.column(user, user.USERNAME_FIELD)
+    memberships, member = _through(user, "groups")
+    grants, holder = _through(user, "user_permissions")
+    shared, _ = _through(Group, "permissions")
+    permission, content_type = bulk.table(Permission), bulk.table(ContentType)
+    codenames = ", ".join(f"'{codename}'" for codename in (DECIDE, SEE_ALL, MANAGE, ASK_WITHOUT_LIMIT))
+    ours = (
+        f" JOIN {permission} p ON p.id = g.permission_id AND p.codename IN ({codenames})"
+        f" JOIN {content_type} c ON c.id = p.content_type_id AND c.app_label = 'approvals'"
+    )
+    return (
+        f"SELECT {key}, {name}, is_active, is_superuser, NULL, NULL FROM {people} WHERE {among(key)}"  # noqa: S608
+        f" UNION ALL SELECT {member}, NULL, NULL, NULL, group_id, NULL FROM {memberships}"
+        f" WHERE {among(member)}"
+        f" UNION ALL SELECT g.{holder}, NULL, NULL, NULL, NULL, p.codename FROM {grants} g{ours}"
+        f" WHERE {among(f'g.{holder}')}"
+        f" UNION ALL SELECT m.{member}, NULL, NULL, NULL, NULL, p.codename FROM {memberships} m"
+        f" JOIN {shared} g ON g.group_id = m.group_id{ours} WHERE {among(f'm.{member}')}"
+    )
+
+
+@cache
+def _assignments_statement(vendor: str) -> str:
+    users, groups, condition = (
+        bulk.table(UserAssignment),
+        bulk.table(GroupAssignment),
+        bulk.among("request_id"),
+    )
+    return (
+        f"SELECT request_id, user_id, NULL FROM {users} WHERE {condition}"  # noqa: S608  our own names
+        f" UNION ALL SELECT request_id, NULL, group_id FROM {groups} WHERE {condition}"
+    )
+
+
+def _through(model: type[Any], field: str) -> tuple[str, str]:
+    """The table of a many-to-many field, and its column for this model."""
+    relation = model._meta.get_field(field)
+    quoted = connection.ops.quote_name
+    return quoted(relation.m2m_db_table()), quoted(relation.m2m_column_name())

@@ -1,0 +1,147 @@
+"""What the process looks up for itself: what has come of requests, what changed, what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from approvals.database import bulk
+from approvals.database.connections import database_now
+from approvals.database.pipeline import ask
+from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.models import HumanRequest
+from approvals.queries import weights
+from approvals.queries.requests import as_id, with_people
+from approvals.queries.shapes import recorded_outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One request as its row has it: enough to wake who waits for it."""
+
+    request_id: UUID
+    outcome: Outcome
+    deadline: datetime | None
+
+
+def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
+    """Those of these requests that there are; `light`: without what may be large, as `weights.light` says."""
+    found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
+    return list(with_people(weights.light(found) if light else found))
+
+
+def look(ids: Collection[UUID], *, only_closed: bool = False) -> list[Look]:
+    """What has come of these requests, or of those that are closed; ids without a row are left out."""
+    statement = _look_statement(connection.vendor, only_closed=only_closed)
+    return [_look(row) for row in ask(statement, [bulk.values(ids)]).rows()]
+
+
+def on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
+    """How many of these requests there are, and the earliest deadline of those that are pending.
+
+    As little as can be read of requests that nothing has happened to: with many waits, that is most of them.
+    """
+    statement = (
+        f"SELECT count(*), min(CASE WHEN status = %s THEN deadline END) FROM {bulk.table(HumanRequest)}"  # noqa: S608
+        f" WHERE {bulk.among('id')}"
+    )
+    ((number, earliest),) = ask(statement, [Status.PENDING.value, bulk.values(ids)]).rows()
+    return number, bulk.as_moment(earliest)
+
+
+def not_on_record(ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that are no request's."""
+    statement = f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')}"  # noqa: S608  our own
+    return set(ids) - {bulk.as_uuid(pk) for (pk,) in ask(statement, [bulk.values(ids)]).rows()}
+
+
+def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
+    return {seen.request_id: seen.outcome for seen in look(ids)}
+
+
+def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
+    """Requests that opened, closed or changed at `moment` (database clock) or later, with their versions."""
+    changed = HumanRequest.objects.filter(changed_at__gte=moment)
+    return {pk: (at, length) for pk, at, length in changed.values_list("pk", "changed_at", "trail_length")}
+
+
+def next_deadline() -> tuple[datetime | None, datetime]:
+    """The earliest deadline that is still pending, and the database's clock."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING, deadline__isnull=False)
+    return pending.order_by("deadline").values_list("deadline", flat=True).first(), database_now()
+
+
+def overdue(limit: int) -> list[UUID]:
+    """Pending requests whose deadline has passed on the database's clock, the oldest first."""
+    due = HumanRequest.objects.filter(status=Status.PENDING, deadline__lte=database_now())
+    return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
+
+
+def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
+    """The pending requests that this run has asked; not those of others that name its id as their origin.
+
+    `light`: without what may be large, as `weights.light` says.
+    """
+    rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
+    asked = with_people((weights.light(rows) if light else rows).order_by("opened_at", "id"))
+    return [row for row in asked if row.origin.get("kind") == "run"]
+
+
+def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
+    """The latest round of what was asked under this key."""
+    rows = HumanRequest.objects.filter(key_scope=key_scope, key=key).select_related("decided_by")
+    return rows.order_by("-round").first()
+
+
+def requests_of_keys(key_scope: str) -> dict[str, UUID]:
+    """The latest round of what was asked under each key of this scope; keys in the order of their first."""
+    asked = HumanRequest.objects.filter(key_scope=key_scope)
+    latest: dict[str, tuple[int, UUID]] = {}
+    for key, number, pk in asked.order_by("opened_at", "id").values_list("key", "round", "pk"):
+        if key not in latest or number > latest[key][0]:
+            latest[key] = (number, pk)
+    return {key: pk for key, (_, pk) in latest.items()}
+
+
+def seconds_left(request_id: UUID) -> float | None:
+    """Until the request's deadline, on the database's clock; None where it has none."""
+    deadline = HumanRequest.objects.values_list("deadline", flat=True).get(pk=request_id)
+    return None if deadline is None else (deadline - database_now()).total_seconds()
+
+
+@cache
+def _look_statement(vendor: str, *, only_closed: bool) -> str:
+    """Whoever waits is woken by this: not one column more than it takes."""
+    user = get_user_model()
+    name, key = bulk.column(user, user.USERNAME_FIELD), bulk.column(user, "pk")
+    return (
+        "SELECT r.id, r.kind, r.status, r.on_timeout, r.answer, r.arguments, r.final_arguments, r.comment,"  # noqa: S608
+        f" u.{name}, r.closed_at, r.deadline FROM {bulk.table(HumanRequest)} r"
+        f" LEFT JOIN {bulk.table(user)} u ON u.{key} = r.decided_by_id WHERE {bulk.among('r.id')}"
+        + (f" AND r.status <> '{Status.PENDING.value}'" if only_closed else "")
+    )
+
+
+def _look(row: tuple[Any, ...]) -> Look:
+    """What a row of that statement says."""
+    pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at, deadline = row
+    request_id = bulk.as_uuid(pk)
+    outcome = recorded_outcome(
+        request_id=str(request_id),
+        kind=Kind(kind),
+        status=Status(status),
+        on_timeout=on_timeout,
+        answer=bulk.as_json(answer),
+        arguments=bulk.as_json(asked if final is None else final),
+        comment=comment,
+        decided_by=decided_by,
+        closed_at=bulk.as_moment(closed_at),
+    )
+    return Look(request_id=request_id, outcome=outcome, deadline=bulk.as_moment(deadline))

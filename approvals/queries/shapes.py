@@ -1,0 +1,130 @@
+"""What a row says, as values and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, approved
+from approvals.models import HumanRequest
+
+# What a summary leaves out.
+LARGE_IN_REQUEST = frozenset(
+    {"details", "arguments", "editable", "choices", "schema", "assignees", "default", "origin"}
+)
+LARGE_IN_OUTCOME = frozenset({"answer", "arguments", "comment"})
+
+
+def outcome_of(request: HumanRequest) -> Outcome:
+    """The outcome that this row records. Reads `decided_by`: select it along."""
+    return recorded_outcome(
+        request_id=str(request.pk),
+        kind=Kind(request.kind),
+        status=Status(request.status),
+        on_timeout=request.on_timeout,
+        answer=request.answer,
+        arguments=request.arguments if request.final_arguments is None else request.final_arguments,
+        comment=request.comment,
+        decided_by=request.decided_by.get_username() if request.decided_by else None,
+        closed_at=request.closed_at,
+    )
+
+
+def recorded_outcome(
+    *,
+    request_id: str,
+    kind: Kind,
+    status: Status,
+    on_timeout: str,
+    answer: Any,
+    arguments: Any,
+    comment: str,
+    decided_by: str | None,
+    closed_at: datetime | None,
+) -> Outcome:
+    return Outcome(
+        request_id=request_id,
+        kind=kind.value,
+        status=status.value,
+        approved=approved(kind, status, Verdict(on_timeout) if on_timeout else None),
+        answer=answer,
+        arguments=arguments,
+        comment=comment,
+        decided_by=decided_by,
+        decided_at=closed_at,
+        timed_out=status is Status.TIMED_OUT,
+        withdrawn=status is Status.WITHDRAWN,
+    )
+
+
+def on_the_wire(request: HumanRequest) -> dict[str, Any]:
+    """A request as programs get it. Reads people: `with_people` first."""
+    return {name: value(request) for name, value in _REQUEST.items()}
+
+
+def summary_on_the_wire(request: HumanRequest) -> dict[str, Any]:
+    """A request that is too large, without what may be large of it."""
+    kept = {name: value(request) for name, value in _REQUEST.items() if name not in LARGE_IN_REQUEST}
+    return kept | {"summary": True}
+
+
+def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "request_id": outcome.request_id,
+        "kind": outcome.kind,
+        "status": outcome.status,
+        "approved": outcome.approved,
+        "answer": outcome.answer,
+        "arguments": outcome.arguments,
+        "comment": outcome.comment,
+        "decided_by": outcome.decided_by,
+        "decided_at": moment_on_the_wire(outcome.decided_at),
+        "timed_out": outcome.timed_out,
+        "withdrawn": outcome.withdrawn,
+    }
+
+
+def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
+    """An outcome that is too large, without what may be large of it."""
+    kept = {
+        name: value for name, value in outcome_on_the_wire(outcome).items() if name not in LARGE_IN_OUTCOME
+    }
+    return kept | {"summary": True}
+
+
+def moment_on_the_wire(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC, with the letter Z."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _people(request: HumanRequest) -> dict[str, list[str]]:
+    return {
+        "users": sorted(user.get_username() for user in request.assigned_users.all()),
+        "groups": sorted(group.name for group in request.assigned_groups.all()),
+    }
+
+
+_REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {
+    "id": lambda request: str(request.pk),
+    "kind": attrgetter("kind"),
+    "title": attrgetter("title"),
+    "details": attrgetter("details"),
+    "arguments": attrgetter("arguments"),
+    "editable": attrgetter("editable"),
+    "choices": attrgetter("choices"),
+    "multiple": attrgetter("multiple"),
+    "schema": attrgetter("schema"),
+    "status": attrgetter("status"),
+    "requester": lambda request: request.requester.get_username() if request.requester else None,
+    "assignees": _people,
+    "required": attrgetter("required"),
+    "four_eyes": attrgetter("four_eyes"),
+    "approvals": attrgetter("approvals"),
+    "opened_at": lambda request: moment_on_the_wire(request.opened_at),
+    "deadline": lambda request: moment_on_the_wire(request.deadline),
+    "on_timeout": lambda request: request.on_timeout or None,
+    "default": attrgetter("default"),
+    "origin": lambda request: request.origin or None,
+}

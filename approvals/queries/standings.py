@@ -1,0 +1,46 @@
+"""How a pending request stands: which approvals count by now, and whether it can still be decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from approvals.domain.lifecycle import Verdict
+from approvals.models import HumanRequest, Response
+from approvals.queries import permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """`void` names those whose approval does not count, because they may not decide any more; `able` is how
+    many may decide, those who have approved and count included."""
+
+    required: int
+    counted: int
+    void: tuple[str, ...]
+    able: int
+
+    @property
+    def missing(self) -> int:
+        return max(self.required - self.counted, 0)
+
+    @property
+    def stuck(self) -> bool:
+        """Fewer may decide it than must: nobody but who reassigns or withdraws it can go on."""
+        return self.able < self.required
+
+
+def standing(request: HumanRequest) -> Standing:
+    """As the rows have it now. What takes one reviewer, whoever that is, counts as possible."""
+    audience = permissions.audiences([request])[request.pk]
+    if request.required == 1 and not request.four_eyes and not audience.assigned:
+        return Standing(required=1, counted=0, void=(), able=1)
+    given = Response.objects.filter(request_id=request.pk, verdict=Verdict.APPROVE)
+    approvers = list(given.values_list("actor_id", flat=True))
+    people = permissions.persons({one for one in approvers if one is not None})
+    void = [person.username for person in people.values() if not permissions.may_decide(person, audience)]
+    return Standing(
+        required=request.required,
+        counted=len(approvers) - len(void),
+        void=tuple(sorted(void)),
+        able=permissions.deciders(audience) + (None in approvers),
+    )

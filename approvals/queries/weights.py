@@ -1,0 +1,67 @@
+"""Reading no more of a request than is wanted: what it asks and what it came to may be a mebibyte each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Case, F, Func, IntegerField, Q, When
+from django.db.models.functions import Coalesce
+
+from approvals.models import HumanRequest
+
+if TYPE_CHECKING:
+    from approvals.queries.requests import Requests
+
+# The columns that may be large: of the question, and of what it came to.
+ASKED = ("details", "arguments", "editable", "choices", "schema", "default")
+CAME_TO = ("final_arguments", "answer", "comment")
+
+
+class Octets(Func):
+    """The bytes of a text column. PostgreSQL knows them without reading the text."""
+
+    function = "octet_length"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="length(CAST(%(expressions)s AS BLOB))", **context)
+
+
+# The bytes of what was asked, as far as it may be large.
+OF_WHAT_WAS_ASKED = sum((Coalesce(Octets(column), 0) for column in ASKED[1:]), Octets(ASKED[0]))
+_OUTCOME_WEIGHT = (
+    Coalesce(Octets("final_arguments"), Octets("arguments"))
+    + Coalesce(Octets("answer"), 0)
+    + Octets("comment")
+)
+
+
+def light(requests: Requests) -> Requests:
+    """The same requests without the columns that may be large; `weight` is the bytes of what was asked."""
+    return requests.defer(*ASKED, *CAME_TO).annotate(weight=OF_WHAT_WAS_ASKED)
+
+
+def without_outcome(requests: Requests) -> Requests:
+    """The same requests without the columns of what they came to."""
+    return requests.defer(*CAME_TO)
+
+
+def fill(rows: Collection[Any], limit: int) -> None:
+    """Read what `light` has left out of these rows, in one query: what was asked where that is no more than
+    `limit` bytes, what it came to where that is no more. `asked_whole` and `outcome_whole` say which were; of
+    what was not read the columns are None."""
+    if not rows:
+        return
+    asked, outcome = Q(weight__lte=limit), Q(outcome_weight__lte=limit)
+    conditions = dict.fromkeys(ASKED, asked) | dict.fromkeys(CAME_TO, outcome)
+    conditions["arguments"] = asked | outcome
+    columns = [Case(When(condition, then=F(column))) for column, condition in conditions.items()]
+    requests = HumanRequest.objects.filter(pk__in=[row.pk for row in rows])
+    weighed = requests.annotate(weight=OF_WHAT_WAS_ASKED, outcome_weight=_OUTCOME_WEIGHT)
+    found = {pk: values for pk, *values in weighed.values_list("pk", "weight", "outcome_weight", *columns)}
+    for row in rows:
+        weight, outcome_weight, *values = found[row.pk]
+        row.asked_whole, row.outcome_whole = weight <= limit, outcome_weight <= limit
+        for column, value in zip(conditions, values, strict=True):
+            setattr(row, column, value)

@@ -1,0 +1,28 @@
+"""Exports: the trail, or a part of it, in a file that can be verified without this installation.
+
+An export has whole chains and all seals, and ends with a record that says how many of each; a file that was
+cut short or changed is told from one that is whole.
+"""
+
+from __future__ import annotations
+
+from approvals.trail.exports.formats import FORMATS, request_of
+from approvals.trail.exports.reading import Export, NotAnExport, opened
+from approvals.trail.exports.records import End, EntryRecord, Header, NoRecord, Record
+from approvals.trail.exports.selecting import Filters
+from approvals.trail.exports.writing import lines
+
+__all__ = [
+    "FORMATS",
+    "End",
+    "EntryRecord",
+    "Export",
+    "Filters",
+    "Header",
+    "NoRecord",
+    "NotAnExport",
+    "Record",
+    "lines",
+    "opened",
+    "request_of",
+]

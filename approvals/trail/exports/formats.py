@@ -1,0 +1,282 @@
+"""An export's records as lines of text: JSON lines for programs, CSV for people with spreadsheets.
+
+CSV repeats what the canonical text and the content say in cells of their own, to be read, sorted and
+filtered. A spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula, and these
+texts come from others: an apostrophe is put before those. In half of the world cells are separated by
+semicolons, and in files that were pasted by tabs; there the rest of a line is taken for cells of its own,
+whatever quotes are around it: an apostrophe is put before what would begin a formula in those, too.
+
+Nothing is lost by that. The cells that prove something are hexadecimal digits, numbers, and JSON, which
+begins with a brace and can say a semicolon by its number: that is undone before anything is hashed. And
+verification makes the other cells anew, apostrophes included, and compares them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from approvals.domain.payloads import canonical, read_canonical
+from approvals.trail.exports.records import (
+    FORMAT,
+    EntryRecord,
+    Header,
+    NoRecord,
+    Record,
+    as_fields,
+    from_fields,
+    from_json,
+)
+from approvals.trail.seals import SealRecord
+
+# What begins a formula somewhere; the last four are the first four in full width.
+FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_SIGNS = r"[=+@\-\uff1d\uff0b\uff0d\uff20]"
+_BEHIND_A_SEPARATOR = re.compile(rf'([;\t\r\n]"*)(?={_SIGNS})')
+_SEMICOLON = re.compile(rf";(?={_SIGNS})")
+# An odd number of backslashes begins an escape, an even one ends before it.
+_SEMICOLON_BY_NUMBER = re.compile(rf"(?<!\\)((?:\\\\)*)\\u003b(?={_SIGNS})")
+_JSON = ("canonical", "content", "columns")
+# Excel takes a file without it for one in the character set of its country.
+BYTE_ORDER_MARK = "\ufeff"
+# Entries hold JSON of a megabyte, whose escapes may take six times as much.
+CELL_LIMIT = 16 * 1_048_576
+
+_COLUMNS = (
+    "record",
+    "id",
+    "recorded_at",
+    "event",
+    "outcome",
+    "title",
+    "actor_name",
+    "verdict",
+    "comment",
+    "answer",
+    "request",
+    "sequence",
+    "actor",
+    "on_behalf_of",
+    "channel",
+    "token",
+    "address",
+    "user_agent",
+    "allowed_by",
+    "canonical",
+    "hash",
+    "salt",
+    "content",
+    "signature",
+)
+# By the format of the file.
+COLUMNS: Mapping[int, Sequence[str]] = {1: _COLUMNS, 2: (*_COLUMNS, "columns")}
+_NAMED = (
+    "recorded_at",
+    "event",
+    "outcome",
+    "request",
+    "sequence",
+    "actor",
+    "on_behalf_of",
+    "channel",
+    "token",
+    "address",
+    "user_agent",
+    "allowed_by",
+)
+_QUOTED = frozenset('",\r\n')
+
+
+class JsonLines:
+    """One JSON object a line. What is read is of the format that its header names."""
+
+    def __init__(self, format: int = FORMAT) -> None:  # noqa: A002  as the header calls it
+        self._format = format
+
+    def before(self) -> str:
+        return ""
+
+    def line(self, record: Record) -> str:
+        return f"{canonical(as_fields(record))}\n"
+
+    def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
+        for line in lines:
+            try:
+                record = from_json(line, self._format)
+            except NoRecord as error:
+                yield error
+                continue
+            if isinstance(record, Header):
+                self._format = record.format
+            yield record
+
+
+class Csv:
+    """One row a record. Keeps the title of the request whose entries are being written or read.
+
+    `marked` is false for files from before they began with a BYTE_ORDER_MARK.
+    """
+
+    def __init__(self, format: int = FORMAT, *, marked: bool = True) -> None:  # noqa: A002
+        self._format = format
+        self._mark = BYTE_ORDER_MARK if marked else ""
+        self._columns = COLUMNS[format]
+        self._request: str | None = None
+        self._title = ""
+
+    def before(self) -> str:
+        return self._mark + _row(self._columns)
+
+    def line(self, record: Record) -> str:
+        cells = _without_semicolons(self._cells(record))
+        return _row([cells.get(column, "") for column in self._columns])
+
+    def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
+        csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
+        rows = csv.reader(lines, strict=True)
+        if next(rows, None) != [self._mark + self._columns[0], *self._columns[1:]]:
+            yield NoRecord("These are not the columns of an export.")
+        while True:
+            try:
+                yield self._record(next(rows))
+            except StopIteration:
+                return
+            except NoRecord as error:
+                yield error
+            except csv.Error:
+                yield NoRecord("It is not CSV, or cut short.")
+
+    def _record(self, cells: list[str]) -> Record:
+        if len(cells) != len(self._columns):
+            raise NoRecord(f"It has {len(cells)} cells in place of {len(self._columns)}.")
+        found = dict(zip(self._columns, cells, strict=True))
+        record = _parsed(_with_semicolons(found), self._format)
+        if isinstance(record, Header) and record.format != self._format:
+            raise NoRecord("Its columns are those of another format.")
+        expected = _without_semicolons(self._cells(record))
+        for column in self._columns:
+            if found[column] != expected.get(column, ""):
+                raise NoRecord(f"The column {column} is not what the canonical text and the content say.")
+        return record
+
+    def _cells(self, record: Record) -> dict[str, str]:
+        match record:
+            case EntryRecord():
+                return self._cells_of_entry(record)
+            case SealRecord():
+                return {key: str(value) for key, value in as_fields(record).items()}
+        fields = as_fields(record)
+        return {"record": fields.pop("record"), "canonical": canonical(fields)}
+
+    def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
+        named, content = _object(record.canonical), self._content_of(record)
+        if named.get("request") != self._request:
+            self._request, self._title = named.get("request"), ""
+        if named.get("event") in ("opened", "purged"):
+            self._title = _title_in(content) or self._title
+        cells = {name: guarded(_shown(named.get(name))) for name in _NAMED}
+        return cells | {
+            "record": "entry",
+            "id": str(record.id),
+            "title": guarded(self._title),
+            "actor_name": guarded(_shown(content.get("actor"))),
+            "verdict": guarded(_shown(content.get("verdict"))),
+            "comment": guarded(_shown(content.get("comment", content.get("reason")))),
+            "answer": guarded(_shown(content.get("answer"))),
+            "canonical": record.canonical,
+            "hash": record.hash,
+            "salt": record.salt or "",
+            "content": record.content or "",
+            "columns": "" if record.columns is None else canonical(record.columns),
+        }
+
+    def _content_of(self, record: EntryRecord) -> dict[str, Any]:
+        """Format 1 took numbers that are written as large integers for such, which have no canonical form."""
+        text = record.content or "{}"
+        return _object(text) if self._format == 1 else _object(text, read_canonical)
+
+
+FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv": Csv}
+
+
+def guarded(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula, nor any part of it."""
+    within = _BEHIND_A_SEPARATOR.sub(r"\1'", text)
+    return f"'{within}" if within.startswith(FORMULAS) else within
+
+
+def request_of(record: EntryRecord) -> tuple[UUID, int]:
+    """Whose entry it is, and its place in the chain; NoRecord where the text does not say."""
+    named = _object(record.canonical)
+    try:
+        return UUID(named["request"]), int(named["sequence"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise NoRecord("Its text is none of an entry.") from error
+
+
+def _without_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+    """With JSON that says the same, where it would begin a formula behind a semicolon."""
+    return {**cells, **{name: _SEMICOLON.sub(r"\\u003b", cells[name]) for name in _JSON if name in cells}}
+
+
+def _with_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **cells,
+        **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON if name in cells},
+    }
+
+
+def _parsed(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
+    if cells["record"] in ("export", "end"):
+        return from_fields({"record": cells["record"], **_object(cells["canonical"])}, format)
+    fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
+    for name in ("salt", "content"):
+        fields[name] = cells[name] or None
+    if cells.get("columns"):
+        fields["columns"] = _object(cells["columns"])
+    return from_fields(fields, format)
+
+
+def _number(cell: str) -> int | None:
+    try:
+        return int(cell)
+    except ValueError:  # no digits, or more of them than Python reads
+        return None
+
+
+def _title_in(content: Mapping[str, Any]) -> str:
+    """What was asked; a removal may have kept it of a content that it took away."""
+    kept = content.get("kept")
+    return _shown((kept if isinstance(kept, dict) else content).get("title"))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return ",".join(map(_quoted, cells)) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    """As RFC 4180 has it; not every version of the csv module quotes a carriage return."""
+    if _QUOTED.isdisjoint(cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+def _object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any]:
+    try:
+        value = read(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    try:
+        return canonical(value)
+    except (ValueError, RecursionError):  # no entry of ours has it: numbers without canonical form, depths
+        return ""

@@ -1,0 +1,100 @@
+"""An export, read line by line from a file that anybody may have changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from approvals.trail.exports.formats import BYTE_ORDER_MARK, COLUMNS, Csv, JsonLines
+from approvals.trail.exports.records import Header, NoRecord, Record
+
+# No line that was written is longer: an entry holds a megabyte of JSON, twice escaped at worst.
+LINE_LIMIT = 32 * 1_048_576
+
+
+class NotAnExport(Exception):
+    """The file can't be read, or is something else."""
+
+
+class Export:
+    """The records of an open file, one after the other; `line` is where the last one began.
+
+    `sha256` is that of everything before the last record.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._digest = hashlib.sha256()
+        self._pending: list[bytes] = []
+        self._read = 0
+        self.line = 1
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read."""
+        return self._file.tell()
+
+    def records(self) -> Iterator[Record | NoRecord]:
+        """Every record, the header first, and what is wrong with each. NotAnExport without a header.
+
+        A line that says the same in other words is a line that somebody has written anew: that is told after
+        its record.
+        """
+        codec = self._codec()
+        before: str | None = codec.before()
+        for record in codec.records(self._lines()):
+            if before is not None and not isinstance(record, Header):
+                raise NotAnExport(f"{self._name} is no export, or of a version that is not known here.")
+            yield record
+            if not isinstance(record, NoRecord) and self._text != (before or "") + codec.line(record):
+                yield NoRecord("It is not as it was written.")
+            before = None
+            self._settle()
+
+    def _codec(self) -> JsonLines | Csv:
+        start = self._file.read(1)
+        self._file.seek(0)
+        if start == b"{":
+            return JsonLines()
+        first = self._file.readline(LINE_LIMIT).decode("utf-8", "replace").strip()
+        self._file.seek(0)
+        names = first.removeprefix(BYTE_ORDER_MARK)
+        for format_, columns in COLUMNS.items():
+            if names == ",".join(columns):
+                return Csv(format_, marked=names != first)
+        raise NotAnExport(f"{self._name} is no export.")
+
+    @property
+    def _text(self) -> str:
+        return b"".join(self._pending).decode("utf-8", "replace")
+
+    def _lines(self) -> Iterator[str]:
+        while raw := self._file.readline(LINE_LIMIT):
+            self._pending.append(raw)
+            self._read += 1
+            # What is not UTF-8 is then not what was hashed either.
+            yield raw.decode("utf-8", "replace")
+
+    def _settle(self) -> None:
+        for raw in self._pending:
+            self._digest.update(raw)
+        self._pending.clear()
+        self.line = self._read + 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Export]:
+    """The file at this path; NotAnExport where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            yield Export(file, str(path))
+    except OSError as error:
+        raise NotAnExport(f"{path} can't be read: {error.strerror}.") from error

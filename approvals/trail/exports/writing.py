@@ -1,0 +1,54 @@
+"""An export, line by line, of one moment of the record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator
+
+from approvals.database.connections import database_now, snapshot
+from approvals.database.stored_columns import any_text
+from approvals.trail.exports.formats import FORMATS
+from approvals.trail.exports.records import End, Header, Record
+from approvals.trail.exports.selecting import Filters, entries, recorded_seals
+from approvals.writer.chain import as_text
+
+
+def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]:  # noqa: A002  as the option is called
+    """The export's lines, ends included; `format` is "jsonl" or "csv".
+
+    They are read as they are asked for, in one transaction of this thread, which ends with the last line or
+    when the iterator is closed.
+    """
+    writer, digest = FORMATS[format](), hashlib.sha256()
+
+    def noted(text: str) -> str:
+        digest.update(text.encode())
+        return text
+
+    with snapshot(), any_text():
+        before = writer.before()
+        if before:
+            yield noted(before)
+        count = _Count()
+        for record in _records(filters, count):
+            yield noted(writer.line(record))
+        yield writer.line(
+            End(entries=count.entries, chains=count.chains, seals=count.seals, sha256=digest.hexdigest())
+        )
+
+
+class _Count:
+    entries = chains = seals = 0
+
+
+def _records(filters: Filters, count: _Count) -> Iterator[Record]:
+    yield Header(made_at=as_text(database_now()), complete=filters.none, filters=filters.as_fields())
+    for seal in recorded_seals():
+        count.seals += 1
+        yield seal
+    chain = None
+    for request_id, entry in entries(filters):
+        count.entries += 1
+        count.chains += request_id != chain
+        chain = request_id
+        yield entry

@@ -1,0 +1,201 @@
+"""What may not be kept for ever: the words of old requests, and the words of one person, taken away in sets.
+
+Requests stay pending, or are finished with before anything is taken from them. Every removal is an entry on
+the request's own trail, made by the one writer; chains hold as before. What was done stays done: stopping
+half-way leaves whole requests, and the next call goes on with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from approvals.domain.commands import ALTERED, STILL_NEEDED, Actor, Forget, Purge, Refused
+from approvals.domain.lifecycle import Status
+from approvals.exceptions import REFUSALS
+from approvals.models import (
+    AuditEntry,
+    Callback,
+    DeliveryStatus,
+    Event,
+    HumanRequest,
+    Response,
+    ShownContent,
+    UserAssignment,
+)
+from approvals.writer import queue
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+# One transaction each: short, for others wait for its locks.
+SET = 100
+
+# Given ids of origins, those whose requests are still needed.
+Sparing = Callable[[Collection[str]], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What there is to take away: of so many requests so many contents of entries, and responses.
+
+    `looked_at` counts those requests, too, that are still needed.
+    """
+
+    looked_at: int = 0
+    requests: int = 0
+    contents: int = 0
+    responses: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What came of a set: requests that were done, that are `altered` (evidence, so left as they are), and
+    that are still needed. `looked_at` counts all."""
+
+    looked_at: int
+    done: int
+    altered: tuple[UUID, ...]
+    needed: int
+
+
+def purge(actor: Actor, before: datetime, *, sparing: Sparing) -> Iterator[Removed]:
+    """Purge what was closed before that moment, a set of requests at a time, oldest first.
+
+    `sparing` says whose requests are still needed. Raises what the writer refuses, such as NotPermitted.
+    """
+    for rows in _in_sets(_due(before)):
+        spared = set(sparing([origin for _, origin in rows if origin]))
+        commands = [
+            Purge(request_id=pk, actor=actor, before=before)
+            for pk, origin in rows
+            if not origin or origin not in spared
+        ]
+        yield _carried_out(commands, len(rows))
+
+
+def purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
+    """What `purge` would take away, a set at a time."""
+    for rows in _in_sets(_due(before)):
+        spared = set(sparing([origin for _, origin in rows if origin]))
+        ids = [pk for pk, origin in rows if not origin or origin not in spared]
+        contents = _contents(before).filter(entry__request_id__in=ids)
+        yield Counts(
+            looked_at=len(rows),
+            requests=len(ids),
+            contents=contents.count(),
+            responses=_with_words(Response.objects.filter(request_id__in=ids)).count(),
+        )
+
+
+def due(before: datetime) -> int:
+    """How many requests `purge` would look at."""
+    return _due(before).count()
+
+
+def forget(actor: Actor, user_id: int) -> Iterator[Removed]:
+    """Take this person's name and words from all requests, a set at a time.
+
+    Of those in `pending_of`, nothing that is still needed.
+    """
+    for rows in _in_sets(_naming(user_id)):
+        commands = [Forget(request_id=pk, actor=actor, user_id=user_id) for pk, _ in rows]
+        yield _carried_out(commands, len(rows))
+
+
+def forgettable(user_id: int) -> Counts:
+    """What `forget` would take away."""
+    return Counts(
+        requests=_naming(user_id).count(),
+        contents=ShownContent.objects.filter(entry__actor_id=user_id).count(),
+        responses=_with_words(Response.objects.filter(actor_id=user_id)).count(),
+    )
+
+
+def closed_by(user_id: int) -> Iterator[list[UUID]]:
+    """The requests that this person has decided, answered or withdrawn, a set at a time."""
+    rows = HumanRequest.objects.filter(decided_by_id=user_id).order_by("pk").values_list("pk", flat=True)
+    found = list(rows[:SET])
+    while found:
+        yield found
+        found = list(rows.filter(pk__gt=found[-1])[:SET])
+
+
+def allowed_by_database() -> bool:
+    """Whether the role that this process has on PostgreSQL may remove contents; see docs/deployment.md."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT has_table_privilege(%s, 'DELETE') AND has_table_privilege(%s, 'UPDATE')",
+            [ShownContent._meta.db_table, Response._meta.db_table],
+        )
+        (allowed,) = cursor.fetchone()
+    return bool(allowed)
+
+
+def pending_of(user_id: int) -> list[UUID]:
+    """Pending requests that this person has asked, is named to decide, or has voted on."""
+    said = AuditEntry.objects.filter(
+        request_id=OuterRef("pk"), actor_id=user_id, event__in=(Event.OPENED, Event.DECIDED)
+    )
+    named = UserAssignment.objects.filter(request_id=OuterRef("pk"), user_id=user_id)
+    pending = HumanRequest.objects.filter(status=Status.PENDING)
+    concerned = pending.filter(Q(requester_id=user_id) | Exists(said) | Exists(named))
+    return list(concerned.order_by("pk").values_list("pk", flat=True))
+
+
+def _due(before: datetime) -> Requests:
+    """Closed before that moment, with something on record that was shown or said before it."""
+    shown = _contents(before).filter(entry__request_id=OuterRef("pk"))
+    posting = Callback.objects.filter(request_id=OuterRef("pk"), status=DeliveryStatus.WAITING)
+    return HumanRequest.objects.filter(Exists(shown), ~Exists(posting), closed_at__lt=before)
+
+
+def _contents(before: datetime) -> QuerySet[ShownContent]:
+    """What `Removals.shown_before` finds. What was asked is as old as its request, whenever it was kept."""
+    removal = Q(entry__event=Event.PURGED)
+    # Quotes within a JSON text are escaped: this can only be a member that is not empty.
+    kept = removal & Q(content__contains='"kept":{"')
+    return ShownContent.objects.filter(kept | ~removal & Q(entry__recorded_at__lt=before))
+
+
+def _naming(user_id: int) -> Requests:
+    shown = ShownContent.objects.filter(entry__request_id=OuterRef("pk"), entry__actor_id=user_id)
+    return HumanRequest.objects.filter(Exists(shown))
+
+
+def _with_words(responses: QuerySet[Response]) -> QuerySet[Response]:
+    wordless = Q(comment="", answer__isnull=True, arguments__isnull=True)
+    return responses.exclude(wordless)
+
+
+def _in_sets(requests: Requests) -> Iterator[list[tuple[UUID, str]]]:
+    """Ids and origins in the order of the ids, each set read when the one before it is done."""
+    rows = requests.order_by("pk").values_list("pk", "origin_id")
+    found = list(rows[:SET])
+    while found:
+        yield found
+        found = list(rows.filter(pk__gt=found[-1][0])[:SET])
+
+
+def _carried_out(commands: Sequence[Purge | Forget], looked_at: int) -> Removed:
+    results = [future.result() for future in queue.submit_many(commands)]
+    done = needed = 0
+    altered: list[UUID] = []
+    for command, result in zip(commands, results, strict=True):
+        if not isinstance(result, Refused):
+            done += result.changed
+        elif result.code == ALTERED:
+            altered.append(command.request_id)
+        elif result.code == STILL_NEEDED:
+            needed += 1
+        else:
+            raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome)
+    return Removed(looked_at=looked_at, done=done, altered=tuple(altered), needed=needed)

@@ -1,0 +1,24 @@
+"""Seals: signatures over the trail that others keep, so that not even its owner can rewrite it unnoticed.
+
+Each covers all entries since the one before it, and that one's hash; so the newest vouches for all others.
+"""
+
+from __future__ import annotations
+
+from approvals.trail.seals.making import NotSealed, last_seal, make, recorded, settled
+from approvals.trail.seals.records import Digest, NoSeal, SealRecord, as_line, fault, from_line, parsed
+
+__all__ = [
+    "Digest",
+    "NoSeal",
+    "NotSealed",
+    "SealRecord",
+    "as_line",
+    "fault",
+    "from_line",
+    "last_seal",
+    "make",
+    "parsed",
+    "recorded",
+    "settled",
+]

@@ -1,0 +1,57 @@
+"""Seals that are kept elsewhere: a file of one line each, the same lines that an export has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from approvals.process.files import whole
+from approvals.trail.seals.records import NoSeal, SealRecord, as_line, from_line
+
+
+class UnusableCopies(Exception):
+    """The file holds something else than seals, or can't be read."""
+
+
+class OtherSeals(Exception):
+    """The file holds other seals than those on record."""
+
+
+def read(path: Path) -> list[SealRecord]:
+    """The seals in this file, in its order."""
+    return list(_read(path))
+
+
+def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
+    """Append those of the seals (by number) that the file has not; how many. Never seen half written.
+
+    OtherSeals where the file's last seal is not on record as it is in the file: then it is left as it was.
+    """
+    kept = read(path) if path.exists() else []
+    last = kept[-1] if kept else None
+    new, found = [], last is None
+    for seal in seals:
+        if last is None or seal.number > last.number:
+            new.append(seal)
+        elif seal.number == last.number:
+            found = seal.hash == last.hash
+    if not found and last:
+        raise OtherSeals(f"Seal {last.number} in {path} is not the one on record.")
+    if new:
+        with whole(path, mode=0o666) as file:
+            file.writelines(f"{as_line(seal)}\n" for seal in (*kept, *new))
+    return len(new)
+
+
+def _read(path: Path) -> Iterator[SealRecord]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield from_line(line)
+                except NoSeal:
+                    raise UnusableCopies(f"{path}, line {number} is no seal.") from None
+    except OSError as error:
+        raise UnusableCopies(f"{path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise UnusableCopies(f"{path} is no file of seals.") from None

@@ -1,0 +1,125 @@
+"""Making a seal: all entries since the last one, below any that may still commit.
+
+PostgreSQL hands out ids when entries are written, not when they are committed: below the highest id seen,
+others may still appear, and a seal that skipped them would accuse whoever looks later. So the highest id is
+read first, then who holds the lock that writing to the table takes and that lasts until the transaction ends
+(ids are taken under it). Once those have ended, every id up to the one that was read is either visible or
+never will be. Nobody waits for the sealing; it waits for as long as a decision may take, at most. SQLite has
+one writer at a time, so that what is visible is all there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from time import monotonic, sleep
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Max, QuerySet
+
+from approvals.conf import approval_settings
+from approvals.database.connections import database_now, snapshot
+from approvals.models import AuditEntry, Seal
+from approvals.trail.seals.records import Digest, NoSeal, SealRecord, parsed, signed
+
+CHUNK = 5_000
+# Seconds between two looks at who still writes.
+LOOKING = 0.02
+
+_WRITERS = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE relation = to_regclass('approvals_auditentry') AND mode = 'RowExclusiveLock' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class NotSealed(Exception):
+    """Nothing was sealed, and why."""
+
+
+def make(key: Ed25519PrivateKey) -> SealRecord | None:
+    """Seal all entries since the last seal that nothing can come between; None where there are none."""
+    before = last_seal()
+    until = settled(approval_settings().recheck_overlap)
+    digest = Digest()
+    with snapshot():
+        for entry_id, sequence, entry_hash in _unsealed(before, until):
+            digest.add(entry_id, sequence, entry_hash)
+        sealed_at = database_now()
+    if not digest.entries:
+        return None
+    made = signed(key, before, until, digest, sealed_at=sealed_at, host_clock=datetime.now(UTC))
+    try:
+        with transaction.atomic():
+            Seal.writing.bulk_create([_row(made)])
+    except IntegrityError:
+        raise NotSealed(f"Seal {made.number} has just been made by somebody else.") from None
+    return made
+
+
+def last_seal() -> SealRecord | None:
+    """NotSealed where it is none any more: nothing can be made to follow it."""
+    row = Seal.objects.order_by("number").last()
+    if row is None:
+        return None
+    try:
+        return parsed(row.canonical, hash_=row.hash, signature=row.signature)
+    except NoSeal:
+        raise NotSealed(f"The text of seal {row.number} is no seal any more: see audit_verify.") from None
+
+
+def recorded() -> Iterator[Seal]:
+    """All seals on record, by number."""
+    rows: QuerySet[Seal] = Seal.objects.order_by("number")
+    return rows.iterator(CHUNK)
+
+
+def settled(patience: float) -> int:
+    """The highest id below which no entry can appear any more, as far as can be told now; nought: none.
+
+    NotSealed where somebody's transaction has not ended within `patience`, in seconds.
+    """
+    highest = AuditEntry.objects.aggregate(highest=Max("pk"))["highest"] or 0
+    if connection.vendor == "postgresql":
+        _wait_for(_writing(), patience)
+    return highest
+
+
+def _wait_for(writers: set[str], patience: float) -> None:
+    until = monotonic() + patience
+    while writers := writers & _writing():
+        if monotonic() > until:
+            raise NotSealed(
+                f"A transaction that writes entries has not ended within {patience:g} s; nothing was sealed."
+            )
+        sleep(LOOKING)
+
+
+def _writing() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITERS)
+        return {name for (name,) in cursor.fetchall()}
+
+
+def _unsealed(before: SealRecord | None, until: int) -> Iterator[tuple[int, int, str]]:
+    entries = AuditEntry.objects.filter(pk__gt=before.last if before else 0, pk__lte=until)
+    in_order = entries.order_by("request_id", "sequence").values_list("pk", "sequence", "hash")
+    return in_order.iterator(CHUNK)
+
+
+def _row(seal: SealRecord) -> Seal:
+    return Seal(
+        number=seal.number,
+        first_entry=seal.first,
+        last_entry=seal.last,
+        entries=seal.entries,
+        chains=seal.chains,
+        digest=seal.digest,
+        previous_hash=seal.previous,
+        sealed_at=datetime.fromisoformat(seal.sealed_at),
+        public_key=seal.key,
+        canonical=seal.canonical,
+        hash=seal.hash,
+        signature=seal.signature,
+    )

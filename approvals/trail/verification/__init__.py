@@ -1,0 +1,27 @@
+"""Has anybody touched the record? Chains, seals, triggers, and each row against its trail, all recomputed.
+
+Nothing here writes, and nothing that is looked at is believed because it is there: every hash is computed
+anew. It takes the memory of a few thousand entries, however many there are.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from approvals.database.connections import snapshot
+from approvals.database.stored_columns import any_text
+from approvals.trail.verification.faults import Fault, FaultKind, Report
+from approvals.trail.verification.files import verify_export
+from approvals.trail.verification.installation import Progress, verify
+from approvals.trail.verification.records import Checker
+
+__all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export", "verify_request"]
+
+
+def verify_request(request_id: UUID) -> list[Fault]:
+    """What is wrong with this request's entries, what they showed, and its row; nothing: it holds.
+
+    Only `verify` holds entries against the seals, which tell whether a whole chain was made anew.
+    """
+    with snapshot(), any_text():
+        return list(Checker().check(request_id))

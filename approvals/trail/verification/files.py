@@ -1,0 +1,197 @@
+"""An export verified by itself: as it was written, chains unbroken, seals made over what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from approvals.database.stored_columns import NO_FORM
+from approvals.domain.payloads import canonical
+from approvals.trail import exports
+from approvals.trail.exports import End, EntryRecord, Export, Header, NoRecord
+from approvals.trail.seals import SealRecord
+from approvals.trail.verification.chains import Chain, Entry
+from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
+from approvals.trail.verification.installation import Progress, remarks
+from approvals.trail.verification.rows import Story
+from approvals.trail.verification.sealed import Sealed
+from approvals.writer.chain import BESIDE
+
+FILTERED = (
+    "This export has a part of the trail only: its seals were verified, not what they were made over, and"
+    " whole requests and the ends of chains may be missing."
+)
+STRIDE = 1_000
+
+
+def verify_export(
+    path: Path,
+    progress: Progress | None = None,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    copies: Mapping[int, SealRecord] | None = None,
+    must_be_sealed: bool = False,
+) -> Report:
+    """What is wrong with the file at this path. Needs no database. Raises NotAnExport.
+
+    `trusted`, `copies` and `must_be_sealed` are those of `verify`.
+    `progress` is told how many bytes have been read, and how many there are.
+    """
+    findings = Findings()
+    with exports.opened(path) as export:
+        file = _File(export, Sealed(trusted), copies)
+        findings.add(file.faults(_told(export, path, progress)))
+        findings.add(file.sealed.absence() if must_be_sealed else ())
+    return Report(
+        entries=file.entries,
+        chains=file.chains,
+        seals=file.sealed.number,
+        unsealed=file.sealed.unsealed if file.complete else None,
+        first=tuple(findings.first.values()),
+        counts=dict(findings.counts),
+        remarks=(*remarks(file.sealed, trusted), *(() if file.complete else (FILTERED,))),
+    )
+
+
+class _File:
+    def __init__(self, export: Export, sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> None:
+        self._export = export
+        self.sealed = sealed
+        self._copies = dict(copies or {})
+        self._chain: Chain | None = None
+        self._story = Story()
+        # Where entries of this chain are whose content is gone.
+        self._emptied: dict[int, int] = {}
+        self._end: End | None = None
+        self.complete = True
+        self.entries = self.chains = 0
+        self._seals = self._missing = self._missing_beginnings = 0
+
+    def faults(self, records: Iterator[exports.Record | NoRecord]) -> Iterator[Fault]:
+        for record in records:
+            if self._end is not None:
+                yield self._altered("There is more after the end.")
+                break
+            yield from self._take(record)
+        yield from self._at_the_end()
+
+    def _take(self, record: exports.Record | NoRecord) -> Iterator[Fault]:
+        match record:
+            case NoRecord():
+                yield self._altered(str(record))
+            case Header():
+                yield from self._take_header(record)
+            case SealRecord():
+                self._seals += 1
+                if self.entries:
+                    yield self._altered("A seal comes after entries.")
+                else:
+                    copy = self._copies.pop(record.number, None)
+                    found = self.sealed.take_seals([record], {copy.number: copy} if copy else None)
+                    yield from (replace(fault, line=self._export.line) for fault in found)
+            case EntryRecord():
+                yield from self._take_entry(record)
+            case End():
+                self._end = record
+                yield from self._ended(record)
+
+    def _take_header(self, header: Header) -> Iterator[Fault]:
+        if self._export.line > 2:
+            yield self._altered("There is another beginning.")
+        if header.complete == bool(header.filters):
+            said = "complete, and names filters" if header.complete else "not complete, and names no filter"
+            yield self._altered(f"It says that it is {said}.")
+        self.complete = self.complete and header.complete
+
+    def _take_entry(self, record: EntryRecord) -> Iterator[Fault]:
+        self.entries += 1
+        try:
+            request_id, sequence = exports.request_of(record)
+        except NoRecord as error:
+            yield self._altered(str(error))
+            return
+        if self._chain is None or self._chain.request_id != request_id:
+            yield from self._begin(request_id)
+        chain = self._chain
+        assert chain is not None  # noqa: S101  begun above
+        self.sealed.add(record.id, sequence, record.hash)
+        entry = Entry(
+            record.id,
+            request_id,
+            sequence,
+            record.hash,
+            record.canonical,
+            record.salt,
+            record.content,
+            self._export.line,
+        )
+        named, fault = chain.follow(entry)
+        if fault is None and not _agree(record.columns, named):
+            fault = chain.disagreeing(entry)
+        if record.content is None:
+            self._emptied[sequence] = self._export.line
+        if fault:
+            yield fault
+        elif not chain.broken and not self._story.take(named, record.content):
+            yield chain.formless(entry)
+
+    def _begin(self, request_id: UUID) -> Iterator[Fault]:
+        yield from self._close_chain()
+        if self._chain is not None and request_id < self._chain.request_id:
+            yield self._altered("It is not in its place: chains come in the order of their requests' ids.")
+        self._chain, self._story, self._emptied = Chain(request_id), Story(), {}
+        self.chains += 1
+
+    def _close_chain(self) -> Iterator[Fault]:
+        if self._chain is None:
+            return
+        if self._story.unexplained and not self._chain.broken:
+            first = min(self._story.unexplained)
+            yield self._chain.unexplained(first, self._emptied[first])
+        self._missing += self._chain.missing
+        self._missing_beginnings += not self._chain.begun
+
+    def _ended(self, end: End) -> Iterator[Fault]:
+        if end.sha256 != self._export.sha256:
+            yield self._altered("The lines before are not those that were written: their SHA-256 is another.")
+        counted = (self.entries, self.chains, self._seals)
+        if (end.entries, end.chains, end.seals) != counted:
+            yield self._altered(
+                f"There were {end.entries} entries, {end.chains} chains and {end.seals} seals; there are"
+                f" {counted[0]}, {counted[1]} and {counted[2]}."
+            )
+
+    def _at_the_end(self) -> Iterator[Fault]:
+        yield from self._close_chain()
+        if self._end is None:
+            yield self._altered("The end is missing: it is cut short after the line before.")
+        for number in sorted(self._copies):
+            detail = f"Seal {number}: It was kept elsewhere and is not in this file."
+            yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail)
+        if self.complete:
+            yield from self.sealed.faults(missing=self._missing, missing_beginnings=self._missing_beginnings)
+
+    def _altered(self, detail: str) -> Fault:
+        return Fault(kind=FaultKind.EXPORT, detail=detail, line=self._export.line)
+
+
+def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
+    """Whether the columns, where the file has them, and the text say the same."""
+    said = {name: value for name, value in named.items() if name not in BESIDE}
+    try:
+        return columns is None or canonical(columns) == canonical(said)
+    except NO_FORM:  # who makes a chain anew writes anything
+        return False
+
+
+def _told(export: Export, path: Path, progress: Progress | None) -> Iterator[exports.Record | NoRecord]:
+    total = path.stat().st_size if progress else 0
+    for number, record in enumerate(export.records(), 1):
+        yield record
+        if progress and number % STRIDE == 0:
+            progress(export.position, total)
+    if progress:
+        progress(total, total)

@@ -1,0 +1,158 @@
+"""All of this installation's record, in one pass over one moment of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from itertools import count
+from typing import Any, TypeAlias
+
+from django.db import connection
+
+from approvals.database import triggers
+from approvals.database.connections import snapshot
+from approvals.database.stored_columns import Kind, any_text, kept, moment, number, read, text
+from approvals.models import AuditEntry, Seal
+from approvals.trail import seals
+from approvals.trail.seals import NoSeal, SealRecord
+from approvals.trail.verification.chains import Entry
+from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
+from approvals.trail.verification.records import Checker
+from approvals.trail.verification.sealed import Sealed
+from approvals.writer.chain import as_text
+
+_SEAL: Mapping[str, Kind] = {
+    "number": number,
+    "first_entry": number,
+    "last_entry": number,
+    "entries": number,
+    "chains": number,
+    "digest": text,
+    "previous_hash": text,
+    "sealed_at": moment,
+    "public_key": text,
+    "canonical": text,
+    "hash": text,
+    "signature": text,
+}
+
+# Called with how many entries have been looked at, and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
+STRIDE = 1_000
+
+UNKNOWN_KEY = (
+    "The seals' signatures were verified with the keys that they name themselves: who rewrites them names"
+    " another. Give the public key that you were given when they began."
+)
+UNTRIED = "What the triggers are was compared; whether they refuse could not be tried: {}."
+NO_SEALS = "There are no seals: nothing would tell if a whole chain had been made anew."
+
+
+def verify(
+    progress: Progress | None = None,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    copies: Mapping[int, SealRecord] | None = None,
+    must_be_sealed: bool = False,
+) -> Report:
+    """Everything: triggers, seals, chains, rows. Reads one moment, and keeps nobody from writing.
+
+    A change of an entry and of a seal is tried, to see that it is refused, and undone. `trusted` are the
+    public keys that seals may be signed with, `copies` the seals that were kept elsewhere;
+    `must_be_sealed`: whoever asks knows that there are seals.
+    """
+    findings, sealed = Findings(), Sealed(trusted)
+    findings.add(_triggers())
+    refusing, untried = _tried()
+    findings.add(refusing)
+    with snapshot(), any_text():
+        findings.add(_seals(sealed, copies))
+        findings.add(sealed.absence() if must_be_sealed else ())
+        total = AuditEntry.objects.count() if progress else 0
+        checker = Checker(_each(sealed, progress, total))
+        findings.add(checker.check())
+    findings.add(sealed.faults(missing=checker.missing, missing_beginnings=checker.missing_beginnings))
+    return Report(
+        entries=checker.entries,
+        chains=checker.chains,
+        seals=sealed.number,
+        unsealed=sealed.unsealed,
+        first=tuple(findings.first.values()),
+        counts=dict(findings.counts),
+        remarks=(*remarks(sealed, trusted), *untried),
+    )
+
+
+def remarks(sealed: Sealed, trusted: frozenset[str]) -> tuple[str, ...]:
+    """What the seals leave open."""
+    if not sealed.number:
+        return (NO_SEALS,)
+    return () if trusted else (UNKNOWN_KEY,)
+
+
+def _triggers() -> Iterator[Fault]:
+    if faults := triggers.faults(connection):
+        detail = f"{', '.join(faults)}: nothing in the database keeps entries from being changed."
+        yield Fault(kind=FaultKind.TRIGGERS, detail=detail)
+
+
+def _tried() -> tuple[list[Fault], tuple[str, ...]]:
+    """What a change that was tried has shown; a remark where none could be."""
+    try:
+        tables = triggers.try_changes(connection)
+    except triggers.NotTried as error:
+        return [], (UNTRIED.format(error),)
+    detail = "A change was tried in {}, and was not refused. It has been undone."
+    return [Fault(kind=FaultKind.TRIGGERS, detail=detail.format(table)) for table in tables], ()
+
+
+def _seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[Fault]:
+    unreadable: list[Fault] = []
+    yield from sealed.take_seals(_recorded(unreadable), copies)
+    yield from unreadable
+
+
+def _recorded(unreadable: list[Fault]) -> Iterator[SealRecord]:
+    for values in kept(Seal.objects.all(), _SEAL, "number"):
+        columns, _ = read(_SEAL, values)
+        signed, hash_, signature = (str(columns[name]) for name in ("canonical", "hash", "signature"))
+        try:
+            seal = seals.parsed(signed, hash_=hash_, signature=signature)
+        except NoSeal:
+            detail = f"Seal {columns['number']}: Its text is no seal."
+            unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
+            continue
+        if not _agree(columns, seal):
+            detail = f"Seal {columns['number']}: Its columns disagree with the text that was signed."
+            unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
+        yield seal
+
+
+def _agree(columns: Mapping[str, Any], seal: SealRecord) -> bool:
+    said = {
+        "number": seal.number,
+        "first_entry": seal.first,
+        "last_entry": seal.last,
+        "entries": seal.entries,
+        "chains": seal.chains,
+        "digest": seal.digest,
+        "previous_hash": seal.previous,
+        "sealed_at": seal.sealed_at,
+        "public_key": seal.key,
+    }
+    at = columns["sealed_at"]
+    return said.items() <= {**columns, "sealed_at": isinstance(at, datetime) and as_text(at)}.items()
+
+
+def _each(sealed: Sealed, progress: Progress | None, total: int) -> Callable[[Entry], None]:
+    if progress is None:
+        return lambda entry: sealed.add(entry.id, entry.sequence, entry.hash)
+    numbers, tell = count(1), progress
+
+    def each(entry: Entry) -> None:
+        sealed.add(entry.id, entry.sequence, entry.hash)
+        number = next(numbers)
+        if number % STRIDE == 0 or number == total:
+            tell(number, total)
+
+    return each

@@ -1,0 +1,41 @@
+"""Requests whose origin is gone: somebody deleted a run behind its back, and nobody waits for the outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from approvals.database.stored_columns import Kind, as_id, kept, parsed, read
+from approvals.domain.lifecycle import Status
+from approvals.models import HumanRequest
+from approvals.queries.origins import Resolver, resolvers
+from approvals.trail.verification.faults import Fault, FaultKind
+
+_ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": parsed}
+
+
+def gone(request_id: UUID | None = None) -> Iterator[Fault]:
+    """A fault for each pending request (or this one) whose origin is of a known kind, and not there."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING)
+    if request_id is not None:
+        pending = pending.filter(pk=request_id)
+    for kind, resolver in resolvers().items():
+        for values in kept(_without(pending, kind, resolver), _ORIGIN, "pk"):
+            row, misfits = read(_ORIGIN, values)
+            # What is not in its form is named by the comparison with the trail.
+            if not misfits and _is_of(kind, row["origin"]):
+                detail = f"It is pending, and what asked it, {kind} {row['origin'].get('id')}, is not there."
+                yield Fault(kind=FaultKind.ORIGIN, detail=detail, request_id=row["id"])
+
+
+def _without(pending: QuerySet[Any], kind: str, resolver: Resolver) -> QuerySet[Any]:
+    """Those of which none of this kind is the origin; other kinds are left out as far as a text tells."""
+    return pending.filter(Q(origin__contains=json.dumps(kind)), ~resolver.there())
+
+
+def _is_of(kind: str, origin: Any) -> bool:
+    return isinstance(origin, dict) and origin.get("kind") == kind

@@ -1,0 +1,302 @@
+"""The trail as the database keeps it, read in the order of its chains, a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from approvals.database.stored_columns import (
+    ENTRY,
+    NO_FORM,
+    Kind,
+    as_id,
+    kept,
+    moment,
+    number,
+    parsed,
+    place,
+    read,
+    text,
+    truth,
+)
+from approvals.domain.lifecycle import Status
+from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import Response as ResponseRow
+from approvals.trail.verification import origins
+from approvals.trail.verification.chains import Chain, Entry
+from approvals.trail.verification.faults import Fault, FaultKind
+from approvals.trail.verification.rows import (
+    Assigned,
+    Response,
+    Responses,
+    Row,
+    Story,
+    Words,
+    disagreements,
+)
+from approvals.writer.chain import as_text, canonical_entry
+
+# A row of the columns below, as the driver gives it.
+Values: TypeAlias = tuple[Any, ...]
+
+# The columns of a request that its trail vouches for, and the kind of each.
+_ROW: Mapping[str, Kind] = {
+    "id": as_id,
+    "kind": text,
+    "status": text,
+    "requester_id": number,
+    "required": number,
+    "four_eyes": truth,
+    "key": text,
+    "key_scope": text,
+    "round": number,
+    "fingerprint": text,
+    "on_timeout": text,
+    "deadline": moment,
+    "opened_at": moment,
+    "closed_at": moment,
+    "decided_by_id": number,
+    "approvals": number,
+    "trail_length": number,
+    "trail_head": text,
+    "title": text,
+    "details": text,
+    "arguments": parsed,
+    "editable": parsed,
+    "choices": parsed,
+    "multiple": truth,
+    "schema": parsed,
+    "default": parsed,
+    "origin": parsed,
+    "origin_id": text,
+    "callback_url": text,
+    "answer": parsed,
+    "final_arguments": parsed,
+    "comment": text,
+    "purged_at": moment,
+}
+_RESPONSE: Mapping[str, Kind] = {
+    "request_id": as_id,
+    "actor_id": number,
+    "verdict": text,
+    "given_at": moment,
+    "channel": text,
+    "answer": parsed,
+    "arguments": parsed,
+    "comment": text,
+}
+_USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number, "pending": truth}
+_GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number, "pending": truth}
+
+
+class _Found(NamedTuple):
+    """A request with what belongs to it; `misfits` names the columns of its row that nothing was made of.
+
+    `waiting` is what the rows of those who are named say of whether the request waits for them.
+    """
+
+    row: Row
+    misfits: Sequence[str]
+    responses: Responses
+    assigned: Assigned
+    waiting: frozenset[Any]
+
+
+class Checker:
+    """Goes through requests with their entries and responses. Hands every entry on to `each`."""
+
+    def __init__(self, each: Callable[[Entry], None] | None = None) -> None:
+        self._each = each
+        self.entries = self.chains = self.missing = self.missing_beginnings = 0
+
+    def check(self, request_id: UUID | None = None) -> Iterator[Fault]:
+        """All faults of this request, or of all there are. Each table is read once, in the same order."""
+        of_it = {} if request_id is None else {"request_id": request_id}
+        requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
+        chains = _Beside(kept(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk"))
+        said = _Beside(kept(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
+        users = _Beside(kept(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
+        groups = _Beside(kept(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
+        for values in kept(requests, _ROW, "pk"):
+            at = values[0]
+            row, misfits = read(_ROW, values)
+            responses = _responses(said.of(at))
+            request = _Found(row, misfits, responses, *_assigned(users.of(at), groups.of(at)))
+            yield from self._with_chain(request, at, chains)
+        for other, entries in chains.up_to(None):
+            yield from self._without_row(other, entries)
+        yield from origins.gone(request_id)
+
+    def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
+        """This request, and entries before its own that belong to none."""
+        found = "id" in request.misfits
+        if found:
+            detail = f"There is a request whose id is {request.row['id']}, which is none."
+            yield Fault(kind=FaultKind.ROW, detail=detail)
+        for other, entries in chains.up_to(at):
+            if other == at and not found:
+                found = True
+                yield from self._with_row(request, entries)
+            else:
+                yield from self._without_row(other, entries)
+        if not found:
+            yield from self._with_row(request, ())
+
+    def _with_row(self, request: _Found, entries: Iterable[Values]) -> Iterator[Fault]:
+        row = request.row
+        chain, story = Chain(row["id"]), Story()
+        yield from self._followed(chain, entries, story)
+        length = chain.sequence if "trail_length" in request.misfits else row["trail_length"]
+        if not chain.sequence:
+            self.missing += length
+            self.missing_beginnings += 1
+            detail = f"The request is there, its {row['trail_length']} entries are not."
+            yield chain.fault(FaultKind.MISSING_CHAIN, detail)
+            return
+        missing = chain.missing
+        yield from chain.end(length, row["trail_head"])
+        self.missing += chain.missing - missing
+        # What follows from a broken chain is not worth comparing.
+        if not chain.broken:
+            yield from _compared(chain, request, story)
+
+    def _without_row(self, of: Any, entries: Iterable[Values]) -> Iterator[Fault]:
+        try:
+            chain = Chain(as_id(of))
+        except NO_FORM:
+            yield from self._nowhere(entries)
+            return
+        yield from self._followed(chain, entries, Story())
+        yield chain.fault(FaultKind.ROW, "Its entries are there, the request is not.")
+
+    def _nowhere(self, entries: Iterable[Values]) -> Iterator[Fault]:
+        """Its own chain misses such an entry, and counts it as missing."""
+        for values in entries:
+            columns, _ = read(ENTRY, values)
+            self.entries += 1
+            detail = (
+                f"The entry with the id {columns['id']} is of the request {columns['request_id']}: of none."
+            )
+            yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
+
+    def _followed(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
+        for values in entries:
+            columns, misfits = read(ENTRY, values)
+            self.entries += 1
+            if "sequence" in misfits:
+                detail = (
+                    f"The entry with the id {columns['id']} is number {columns['sequence']}: it has no place."
+                )
+                yield chain.fault(FaultKind.CHANGED_ENTRY, detail)
+                continue
+            entry = _entry(columns)
+            if self._each:
+                self._each(entry)
+            named, fault = chain.follow(entry)
+            if fault is None and not _agree(columns, named):
+                fault = chain.disagreeing(entry)
+            if fault:
+                yield fault
+            elif not chain.broken and not story.take(named, entry.content):
+                yield chain.formless(entry)
+        self.chains += bool(chain.sequence)
+        self.missing += chain.missing
+        self.missing_beginnings += bool(chain.sequence) and not chain.begun
+
+
+class _Beside:
+    """Rows by the request that they belong to (their first column), taken as far as the requests have come.
+
+    The next one is not looked at before it is asked for: it would end the group that is being read.
+    """
+
+    def __init__(self, rows: Iterator[Values]) -> None:
+        self._groups = groupby(rows, key=itemgetter(0))
+        self._head: tuple[Any, Iterator[Values]] | None = None
+
+    def up_to(self, at: Any | None) -> Iterator[tuple[Any, Iterator[Values]]]:
+        """All that come before this request, and its own; None: all the rest."""
+        while (head := self._look()) is not None and (at is None or place(head[0]) <= place(at)):
+            self._head = None
+            yield head
+
+    def of(self, at: Any) -> list[Values]:
+        """Those of this request; what comes before is passed over."""
+        for other, rows in self.up_to(at):
+            if other == at:
+                return list(rows)
+        return []
+
+    def _look(self) -> tuple[Any, Iterator[Values]] | None:
+        if self._head is None:
+            self._head = next(self._groups, None)
+        return self._head
+
+
+def _compared(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
+    """A request against its chain, which holds."""
+    if story.unexplained:
+        yield chain.unexplained(min(story.unexplained))
+    for name in request.misfits:
+        yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
+    for detail in () if request.misfits else _disagreements(request, story):
+        yield chain.fault(FaultKind.ROW, detail)
+
+
+def _disagreements(request: _Found, story: Story) -> list[str]:
+    try:
+        found = list(disagreements(request.row, request.responses, request.assigned, story))
+    except NO_FORM:
+        return ["The row, or its trail, is not in the form in which it is written."]
+    if request.waiting - {request.row["status"] == Status.PENDING}:
+        found.append(f"It is {request.row['status']}, and who is named to decide is listed otherwise.")
+    return found
+
+
+def _entry(columns: Mapping[str, Any]) -> Entry:
+    """What is no text is one that nobody has hashed."""
+    salt, content = columns["shown__salt"], columns["shown__content"]
+    return Entry(
+        columns["id"],
+        columns["request_id"],
+        columns["sequence"],
+        str(columns["hash"]),
+        str(columns["canonical"]),
+        None if salt is None else str(salt),
+        None if content is None else str(content),
+    )
+
+
+def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
+    """Whether the columns and the text say the same, and the text is written as it must be."""
+    try:
+        return bool(canonical_entry(columns, named) == columns["canonical"])
+    except NO_FORM:
+        return False
+
+
+def _responses(rows: Iterable[Values]) -> dict[Response, Words]:
+    found = {}
+    for values in rows:
+        said, _ = read(_RESPONSE, values)
+        at = as_text(said["given_at"]) if isinstance(said["given_at"], datetime) else str(said["given_at"])
+        response = Response(
+            actor=said["actor_id"], verdict=said["verdict"], given_at=at, channel=said["channel"]
+        )
+        found[response] = Words(answer=said["answer"], arguments=said["arguments"], comment=said["comment"])
+    return found
+
+
+def _assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[Assigned, frozenset[Any]]:
+    """Who is named, and what the rows that name them say of whether they wait."""
+    by_user = [read(_USER, values)[0] for values in users]
+    by_group = [read(_GROUP, values)[0] for values in groups]
+    named = Assigned(
+        users=frozenset(each["user_id"] for each in by_user),
+        groups=frozenset(each["group_id"] for each in by_group),
+    )
+    return named, frozenset(each["pending"] for each in (*by_user, *by_group))

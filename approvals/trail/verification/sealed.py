@@ -1,0 +1,96 @@
+"""Seals against each other, against the copies that others keep, and against the entries below."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+
+from approvals.trail.seals import Digest, SealRecord, fault
+from approvals.trail.verification.faults import Fault, FaultKind
+
+NONE_LEFT = "There is not one seal, though the key that they are signed with was given: all of them are gone."
+
+
+class Sealed:
+    """Takes the seals in their order, then every entry in the order of chains; `faults` compares the two."""
+
+    def __init__(self, trusted: frozenset[str] = frozenset()) -> None:
+        self._trusted = trusted
+        self._before: SealRecord | None = None
+        self._ends: list[int] = []
+        self._expected: list[tuple[int, int, int, str]] = []
+        self._found: list[Digest] = []
+        self.unsealed = 0
+
+    @property
+    def number(self) -> int:
+        return len(self._ends)
+
+    @property
+    def last(self) -> SealRecord | None:
+        return self._before
+
+    def take_seals(
+        self, seals: Iterable[SealRecord], copies: Mapping[int, SealRecord] | None = None
+    ) -> Iterator[Fault]:
+        """What is wrong with the seals themselves. `copies` are what others kept of them, by number."""
+        left = dict(copies or {})
+        for seal in seals:
+            if detail := fault(seal, self._before, self._trusted):
+                yield _rewritten(seal.number, detail)
+            copy = left.pop(seal.number, None)
+            if copy is not None and (copy.hash, copy.canonical) != (seal.hash, seal.canonical):
+                yield _rewritten(seal.number, "The copy that was kept elsewhere is another.")
+            self._take(seal)
+        for number in sorted(left):
+            yield _rewritten(number, "It was kept elsewhere and is not on record.")
+
+    def absence(self) -> Iterator[Fault]:
+        """That there are no seals, where there must be some: they have been taken, by then."""
+        if not self.number:
+            yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=NONE_LEFT)
+
+    def add(self, entry_id: int, sequence: int, entry_hash: str) -> None:
+        at = bisect_left(self._ends, entry_id)
+        if at == len(self._ends):
+            self.unsealed += 1
+        else:
+            self._found[at].add(entry_id, sequence, entry_hash)
+
+    def faults(self, *, missing: int, missing_beginnings: int) -> Iterator[Fault]:
+        """What the seals cover and is not there, or otherwise.
+
+        `missing` entries, `missing_beginnings` of them the first of a chain, are known from the chains: what
+        seals lack beyond that is gone without another trace.
+        """
+        lacking = lacking_beginnings = 0
+        for (number, entries, chains, digest), found in zip(self._expected, self._found, strict=True):
+            lacking += max(0, entries - found.entries)
+            lacking_beginnings += max(0, chains - found.chains)
+            about = f"Seal {number} was made over {entries} entries, {chains} of them the first of a chain"
+            if lacking_beginnings > missing_beginnings:
+                detail = f"{about}; there are {found.entries} and {found.chains}. Whole chains are gone."
+                yield Fault(kind=FaultKind.MISSING_CHAIN, detail=detail)
+                missing_beginnings = lacking_beginnings
+                missing = max(missing, lacking)
+            elif lacking > missing:
+                detail = f"{about}; there are {found.entries} and {found.chains}."
+                yield Fault(kind=FaultKind.MISSING_ENTRY, detail=detail)
+                missing = lacking
+            elif found.entries > entries:
+                detail = f"{about}; there are {found.entries} and {found.chains}."
+                yield Fault(kind=FaultKind.SURPLUS_ENTRY, detail=detail)
+            elif found.entries == entries and found.text != digest:
+                detail = f"{about}, not over these: at least one of them was made anew since."
+                yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
+
+    def _take(self, seal: SealRecord) -> None:
+        self._before = seal
+        # A seal that was rewritten must not make the search below fail.
+        self._ends.append(max(seal.last, self._ends[-1] if self._ends else 0))
+        self._expected.append((seal.number, seal.entries, seal.chains, seal.digest))
+        self._found.append(Digest())
+
+
+def _rewritten(number: int, detail: str) -> Fault:
+    return Fault(kind=FaultKind.REWRITTEN_SEAL, detail=f"Seal {number}: {detail}")

@@ -1,0 +1,86 @@
+"""Looking at rows: ids that somebody asked about gather while a query runs; the next one reads them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from approvals import queries
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Outcome
+from approvals.waiting.gathering import Gathering
+from approvals.waiting.outages import Outage
+from approvals.waiting.registry import Registry
+
+CHUNK = 1000
+
+Waiters: TypeAlias = Registry[Outcome | None]
+
+
+class Looks:
+    """Reads rows and wakes who waits for them: with the recorded outcome, or with None for a missing row.
+
+    `ask` from any thread, the rest on the room's loop. Pending requests' deadlines go to `consider`.
+    """
+
+    def __init__(
+        self,
+        waiters: Waiters,
+        database: Outage,
+        consider: Callable[[datetime], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._waiters = waiters
+        self._database = database
+        self._consider = consider
+        self._asked: Gathering[UUID] = Gathering(loop)
+
+    def ask(self, ids: Iterable[UUID]) -> None:
+        """Look soon at those of `ids` that are waited for."""
+        self._asked.bring(self._waiters.waited(ids))
+
+    async def run(self) -> None:
+        while True:
+            ids = await self._asked.take(CHUNK)
+            try:
+                await self.look(ids)
+            except BaseException:
+                self.ask(ids)
+                raise
+
+    async def look(self, ids: Sequence[UUID]) -> None:
+        """Look at those of `ids` that are waited for, now, with one query."""
+        waited = self._waiters.waited(ids)
+        if waited:
+            with self._database.noticed():
+                await in_database(self._read_and_wake, waited)
+
+    async def look_since(self, moment: datetime) -> None:
+        """Look at what changed at `moment` (database clock) or later, if anybody waits."""
+        if len(self._waiters):
+            with self._database.noticed():
+                changed = await in_database(queries.changed_since, moment)
+            self.ask(changed)
+
+    async def look_everywhere(self) -> None:
+        """Look at everything that is waited for. What is asked meanwhile does not queue behind this."""
+        ids = self._waiters.ids()
+        for start in range(0, len(ids), CHUNK):
+            await self.look(ids[start : start + CHUNK])
+
+    def _read_and_wake(self, ids: Sequence[UUID]) -> None:
+        # Wakes from the database thread: by way of the room's loop each outcome would make one hop more.
+        closed = {each.request_id: each.outcome for each in queries.look(ids, only_closed=True)}
+        self._waiters.wake(closed)
+        if rest := [each for each in ids if each not in closed]:
+            self._consider_pending(rest)
+
+    def _consider_pending(self, ids: Sequence[UUID]) -> None:
+        on_record, earliest = queries.on_record(ids)
+        if on_record < len(ids):
+            self._waiters.wake(dict.fromkeys(queries.not_on_record(ids)))
+        if earliest is not None:
+            self._consider(earliest)

@@ -1,0 +1,111 @@
+"""Who acts, and from where: the actor behind an HTTP request or a WebSocket.
+
+`X-Forwarded-For` is a claim. It is believed from its right end, only for as long as the one who made the
+claim is a trusted proxy; the leftmost entry, which any client can write, is never taken on trust.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from approvals.conf import approval_settings
+from approvals.domain.commands import Actor, Channel
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+USER_AGENT_LIMIT = 400
+
+
+def actor_of_http(request: HttpRequest, channel: Channel) -> Actor:
+    """The logged-in user behind this request."""
+    return _actor_of_http(request, request.user.pk, channel, None)
+
+
+def actor_of_caller(request: HttpRequest, user_id: int, token_id: UUID | None) -> Actor:
+    """The user as whom a call of the API acts, and the token that was shown, if one was."""
+    return _actor_of_http(request, user_id, Channel.API, token_id)
+
+
+def actor_of_scope(
+    scope: Mapping[str, Any], user_id: int, channel: Channel, token_id: UUID | None = None
+) -> Actor:
+    """The user as whom this connection acts, and the token that was shown, if one was."""
+    return Actor(
+        user_id=user_id,
+        channel=channel,
+        address=address_of_scope(scope),
+        user_agent=_header(scope, b"user-agent")[:USER_AGENT_LIMIT],
+        token_id=token_id,
+    )
+
+
+def address_of_http(request: HttpRequest) -> str | None:
+    """Where a request comes from; None: nobody knows."""
+    peer, forwarded_for = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return client_address(peer, forwarded_for)
+
+
+def address_of_scope(scope: Mapping[str, Any]) -> str | None:
+    """Where a request comes from, or a connection, before Django has seen it."""
+    peer = scope.get("client") or ("", 0)
+    return client_address(peer[0], _header(scope, b"x-forwarded-for"))
+
+
+def client_address(peer: str, forwarded_for: str) -> str | None:
+    """The address nearest to the client that a trusted party vouches for; None where there is none."""
+    nearest = _address(peer)
+    claims = [claim.strip() for claim in forwarded_for.split(",")] if forwarded_for else []
+    while nearest is not None and claims and _is_trusted(nearest):
+        claimed = _address(claims.pop())
+        if claimed is None:
+            break
+        nearest = claimed
+    return None if nearest is None else str(nearest)
+
+
+def is_proxy(peer: str) -> bool:
+    """Whether what this peer says of others is believed."""
+    address = _address(peer)
+    return address is not None and _is_trusted(address)
+
+
+def _actor_of_http(
+    request: HttpRequest, user_id: int | None, channel: Channel, token_id: UUID | None
+) -> Actor:
+    return Actor(
+        user_id=user_id,
+        channel=channel,
+        address=address_of_http(request),
+        user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
+        token_id=token_id,
+    )
+
+
+def _header(scope: Mapping[str, Any], name: bytes) -> str:
+    """All the values of a header, in order, as a proxy that adds a line of its own would have them read."""
+    return ",".join(value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name)
+
+
+def _is_trusted(address: Address) -> bool:
+    networks = (ipaddress.ip_network(entry, strict=False) for entry in approval_settings().trusted_proxies)
+    return any(address in network for network in networks)
+
+
+def _address(text: str) -> Address | None:
+    """An address with or without port and brackets; an IPv4 one in IPv6 clothes is that IPv4 one."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

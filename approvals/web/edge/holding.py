@@ -1,0 +1,177 @@
+"""Answers that are held back until a person has decided: the waiting half of a long poll.
+
+A Django view, however asynchronous, keeps a thread for as long as its request is inside Django. So a view
+that has nothing to say yet answers at once that it is still pending, and asks by `hold_answer` for that to be
+held back. Then the middleware around Django drops it and waits: one waiter in the waiting room, no thread, no
+database connection, nothing of Django's request. When the request is closed, patience is over or the token
+was revoked, it passes the request through Django a second time, and sends what that answers: who asks, what
+they may see and what is on record are looked up afresh. When the client goes away, the wait ends at once.
+
+Few requests are inside Django at a time on this account, first come, first served: a thousand waits that end
+together would otherwise take a thousand threads, and every connection of the pool. `FewPasses` sees to that.
+It stands further inside than what has an account wait for its turn: who waits there must keep no place here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from approvals.conf import approval_settings
+from approvals.exceptions import StillPending, UnknownRequest
+from approvals.waiting.room import waiting_room
+from approvals.web.edge.revocations import Revocations, revocations
+
+HOLD = "sayso.hold"
+# In the scope of a second pass, which the client has not asked for.
+AGAIN = "sayso.again"
+# In the scope of both: the task that ends when the client has gone away.
+GONE = "sayso.gone"
+PENDING = 202
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a request's first pass through Django leaves behind."""
+
+    request_id: UUID
+    seconds: float
+    token_id: UUID | None
+
+
+def hold_answer(
+    request: HttpRequest, *, request_id: UUID, seconds: float, token_id: UUID | None = None
+) -> None:
+    """Have the 202 that is given next held back until the request is closed, for so many seconds at most.
+
+    A wait by an API token ends when that is revoked. Where nobody holds answers, under WSGI or in the second
+    pass, the 202 is the answer.
+    """
+    hold: Hold | None = getattr(request, "scope", {}).get(HOLD)
+    if hold is not None:
+        hold.wait = Wait(request_id=request_id, seconds=seconds, token_id=token_id)
+
+
+class Hold:
+    """Between a first pass and the middleware: `wait` is what the view asks for, `held` what came of it."""
+
+    __slots__ = ("held", "wait")
+
+    def __init__(self) -> None:
+        self.wait: Wait | None = None
+        self.held: Wait | None = None
+
+    def around(self, send: Send) -> Send:
+        async def send_unless_held(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == PENDING:
+                self.held = self.wait
+            if self.held is None:
+                await send(message)
+
+        return send_unless_held
+
+
+class HoldingAnswers:
+    """ASGI middleware: holds answers to GET requests whose path ends with `ending`."""
+
+    def __init__(self, application: Application, *, ending: str) -> None:
+        self._application = application
+        self._ending = ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].endswith(self._ending):
+            await self._application(scope, receive, send)
+            return
+        # Followed before the token is looked at: no revocation falls between that and the wait.
+        watch = revocations()
+        gone = asyncio.create_task(_until_gone(receive))
+        try:
+            hold = Hold()
+            await self._pass({**scope, HOLD: hold}, hold.around(send), gone)
+            if hold.held:
+                await _wait(hold.held, gone, watch)
+                await self._pass({**scope, AGAIN: True}, send, gone)
+        finally:
+            gone.cancel()
+
+    async def _pass(self, scope: Scope, send: Send, gone: asyncio.Task[None]) -> None:
+        """Through Django, as a task of its own: what that puts into its context does not stay in ours."""
+        if not gone.done():
+            await asyncio.create_task(self._application({**scope, GONE: gone}, _Question().receive, send))
+
+
+class FewPasses:
+    """ASGI middleware around Django: lets few passes of held answers in at a time, if somebody listens."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone: asyncio.Task[None] | None = scope.get(GONE)
+        if gone is None:
+            await self._application(scope, receive, send)
+            return
+        async with self._turn():
+            if not gone.done():
+                await self._application(scope, receive, send)
+
+    def _turn(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Semaphore(approval_settings().database_threads))
+        return self._turns[1]
+
+
+class _Question:
+    """A GET as Django receives it: its body, which means nothing, is empty.
+
+    Django is not told of a client that goes away: it would only abandon its thread, and a pass is short.
+    """
+
+    __slots__ = ("_asked",)
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    async def receive(self) -> Message:
+        if self._asked:
+            await asyncio.get_running_loop().create_future()
+        self._asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _until_gone(receive: Receive) -> None:
+    """The one task that listens to the client. Asked once: a `receive` that is cancelled may lose news."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _wait(wait: Wait, gone: asyncio.Task[None], watch: Revocations) -> None:
+    """Until there may be another answer, or nobody to hear it."""
+    with watch.over(wait.token_id) as revoked:
+        waiting = asyncio.create_task(_until_closed(wait))
+        try:
+            await asyncio.wait([waiting, gone, revoked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if waiting.done():
+            waiting.result()
+
+
+async def _until_closed(wait: Wait) -> None:
+    # Whether it is known, and whether it is still pending, is for the second pass to say.
+    with suppress(StillPending, UnknownRequest):
+        await waiting_room().wait(wait.request_id, wait.seconds)

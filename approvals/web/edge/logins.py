@@ -1,0 +1,129 @@
+"""Guessing passwords is slow: by name, and by address. A stranger who guesses does not lock anybody out.
+
+So is guessing the old password of the account that one is logged in to, as with a session that was left open;
+that has an allowance of its own for each account.
+
+Only attempts that fail count. Who has logged in before from a browser has a cookie there that says so, and
+with it an allowance of that browser's own: what strangers try on the same name meanwhile does not touch it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, TypeAlias
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.crypto import salted_hmac
+
+from approvals.web.edge import limits
+from approvals.web.edge.actors import address_of_http
+from approvals.web.edge.limits import Allowances, RateLimited
+from approvals.web.edge.throttling import refusal_page
+
+COOKIE = "sayso_known"
+# Seconds: half a year.
+LASTING = 182 * 86_400
+# Longer names and addresses are nobody's.
+LONGEST_NAME = 254
+
+View: TypeAlias = Callable[..., HttpResponseBase]
+Counts: TypeAlias = list[tuple[Allowances, Hashable]]
+
+
+def guarded(view: View, field: str = "username") -> View:
+    """A view whose form takes a name and a password, or where to send a new one: 429 for who fails often."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            return view(request, *args, **kwargs)
+        name = _comparable(request.POST.get(field, ""))
+        counts = [*_of_address(request), (limits.of_logins(), _known(request, name) or (field, name))]
+        if refusal := _one_too_many(counts):
+            return refusal
+        response = view(request, *args, **kwargs)
+        if _logged_in(request, response, name):
+            _give_back(counts)
+            _remember(response, name)
+        return response
+
+    return answered
+
+
+def guarded_account(view: View) -> View:
+    """A view whose form takes the password of whoever is logged in: 429 for who fails often."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST" or not request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        counts = [*_of_address(request), (limits.of_logins(), ("account", request.user.pk))]
+        if refusal := _one_too_many(counts):
+            return refusal
+        response = view(request, *args, **kwargs)
+        if _is_redirect(response):
+            _give_back(counts)
+        return response
+
+    return answered
+
+
+def _of_address(request: HttpRequest) -> Counts:
+    """First of what an attempt counts against: what an address may not try is not held against the name."""
+    network = limits.network_of(address_of_http(request))
+    return [(limits.of_login_addresses(), network)] if network else []
+
+
+def _one_too_many(counts: Counts) -> HttpResponseBase | None:
+    """Count an attempt; the refusal, if it is one too many."""
+    for allowances, caller in counts:
+        if seconds := allowances.take(caller):
+            detail = f"Too many attempts; try again in {seconds} s."
+            return refusal_page(RateLimited(detail, retry_after=seconds))
+    return None
+
+
+def _give_back(counts: Counts) -> None:
+    for allowances, caller in counts:
+        allowances.give_back(caller)
+
+
+def _known(request: HttpRequest, name: str) -> str | None:
+    """The cookie of a browser from which this name has logged in before."""
+    said = request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=LASTING)
+    return request.COOKIES[COOKIE] if said == _fingerprint(name) else None
+
+
+def _remember(response: Any, name: str) -> None:
+    response.set_signed_cookie(
+        COOKIE,
+        _fingerprint(name),
+        salt=COOKIE,
+        max_age=LASTING,
+        path=settings.SESSION_COOKIE_PATH,
+        httponly=True,
+        secure=settings.SESSION_COOKIE_SECURE,
+        samesite="Lax",
+    )
+
+
+def _logged_in(request: HttpRequest, response: HttpResponseBase, name: str) -> bool:
+    """Whether the attempt has succeeded; somebody else may have been logged in before it, and still be."""
+    if not _is_redirect(response) or not request.user.is_authenticated:
+        return False
+    return _comparable(request.user.get_username()) == name
+
+
+def _is_redirect(response: HttpResponseBase) -> bool:
+    return 300 <= response.status_code < 400
+
+
+def _comparable(name: str) -> str:
+    return unicodedata.normalize("NFKC", name.strip()[:LONGEST_NAME]).casefold()
+
+
+def _fingerprint(name: str) -> str:
+    return salted_hmac(COOKIE, name).hexdigest()

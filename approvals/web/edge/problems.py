@@ -1,0 +1,235 @@
+"""How the API refuses: RFC 9457 problems. The one place where a code becomes an HTTP status.
+
+Orchestration's part of the API speaks through this module, too: whatever has `code`, `detail` and `field`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from django.http import HttpResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from approvals.domain.lifecycle import Outcome
+from approvals.exceptions import ApprovalError, InvalidRequest, KeyConflict, QuotaExceeded
+from approvals.process import telemetry
+from approvals.queries import outcome_on_the_wire
+from approvals.web.api.wire import OUTCOME_EXAMPLE, OutcomeOnTheWire
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUSES: Mapping[str, HTTPStatus] = {
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "not_permitted": HTTPStatus.FORBIDDEN,
+    "unknown_request": HTTPStatus.NOT_FOUND,
+    "unknown_run": HTTPStatus.NOT_FOUND,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "already_decided": HTTPStatus.CONFLICT,
+    "already_finished": HTTPStatus.CONFLICT,
+    "too_late": HTTPStatus.CONFLICT,
+    "key_conflict": HTTPStatus.CONFLICT,
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+# What each code means, for the documentation.
+MEANINGS: Mapping[str, str] = {
+    "unauthenticated": "No valid token and no session that holds.",
+    "not_permitted": "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
+    "unknown_request": "There is no such request, or you may not see it.",
+    "unknown_run": "There is no such run, or you may not see it.",
+    "not_found": "There is nothing at this address.",
+    "method_not_allowed": "The address does not take this method; see `Allow`.",
+    "already_decided": "Somebody was first, or you have voted otherwise; `outcome` is what is on record.",
+    "already_finished": "The run has ended.",
+    "too_late": "The deadline had passed; `outcome` is what is on record.",
+    "key_conflict": "The same key was used for something else; nothing was opened. Of a request, `id` names"
+    " it, `outcome` says what has come of it, and `differs` which fields are others.",
+    "too_large": "The body is larger than may be sent.",
+    "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
+    "rate_limited": "Too many requests; see `Retry-After`.",
+    "quota_exceeded": "You have as much pending as one account may ask; nothing was opened.",
+    "internal": "A mistake of this installation; it is in its log.",
+    "busy": "More is queued than may wait. Nothing was recorded; see `Retry-After`.",
+    "unavailable": "The database does not answer. Repeating is safe; see `Retry-After`.",
+}
+
+# Refusals of these codes speak of a field of the body; others of the whole.
+_OF_FIELDS = ("invalid", "key_conflict")
+# And these of what is on record instead.
+_WITH_OUTCOME = ("already_decided", "too_late", "key_conflict")
+
+# What every operation may answer, whatever is asked.
+_ALWAYS = ("rate_limited", "internal", "busy", "unavailable")
+
+_HEADERS: Mapping[HTTPStatus, Mapping[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="Sayso"'},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "1"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
+}
+_TEXT = {"schema": {"type": "string"}}
+
+
+class FieldError(BaseModel):
+    """One field at fault."""
+
+    field: str = Field(description="Its path: `arguments.items[3]`. Empty: the body as a whole.")
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem. `code` is stable: match on it, never on texts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Entity",
+                    "status": 422,
+                    "detail": "title is required.",
+                    "code": "invalid",
+                    "errors": [{"field": "title", "message": "title is required."}],
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(json_schema_extra={"enum": list(STATUSES)})
+    errors: list[FieldError] | None = Field(
+        default=None, description="Each field at fault; only where fields are."
+    )
+    outcome: OutcomeOnTheWire | None = Field(
+        default=None,
+        description="What is on record; only with `already_decided`, `too_late` and `key_conflict`.",
+    )
+    id: str | None = Field(
+        default=None, description="The request that has the key; only with `key_conflict`."
+    )
+    differs: list[str] | None = Field(
+        default=None, description="The fields that it has otherwise; only with `key_conflict`."
+    )
+
+
+class Refusal(Protocol):
+    """An error that a problem can be made of."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def field(self) -> str | None: ...
+
+
+class Unauthenticated(ApprovalError):
+    """Nobody, or not any more."""
+
+    code = "unauthenticated"
+
+
+class TooLarge(ApprovalError):
+    """The body is larger than may be sent."""
+
+    code = "too_large"
+
+
+class InvalidFields(InvalidRequest):
+    """Several fields at once break their rules."""
+
+    def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
+        self.errors = tuple(errors)
+        field, message = self.errors[0]
+        super().__init__(message, field=field)
+
+
+def refused(error: Refusal) -> HttpResponse:
+    """The problem that says why; and after how many seconds to ask again, where the error knows."""
+    response = _response(error.code, contents_of(error))
+    if retry_after := getattr(error, "retry_after", None):
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def problem(code: str, detail: str) -> HttpResponse:
+    """A problem without further members."""
+    return _response(code, {"code": code, "detail": detail})
+
+
+def refusals(*codes: str) -> dict[str, Any]:
+    """These refusals in an operation's documentation, beside those that every operation has."""
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for code in ("unauthenticated", "not_permitted", "invalid", *codes, *_ALWAYS):
+        by_status.setdefault(STATUSES[code], []).append(code)
+    return {
+        "responses": {
+            status.value: {
+                "description": " ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
+                "headers": dict.fromkeys(_HEADERS.get(status, {}), _TEXT),
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {code: {"value": _example(code)} for code in codes},
+                    }
+                },
+            }
+            for status, codes in sorted(by_status.items())
+        }
+    }
+
+
+def _example(code: str) -> dict[str, Any]:
+    contents: dict[str, Any] = {"code": code, "detail": MEANINGS[code]}
+    if code == "invalid":
+        message = "arguments.items[3] is not a finite number."
+        contents |= {"detail": message, "errors": [{"field": "arguments.items[3]", "message": message}]}
+    if code in _WITH_OUTCOME:
+        contents["outcome"] = OUTCOME_EXAMPLE
+    if code == KeyConflict.code:
+        contents |= {"id": OUTCOME_EXAMPLE["request_id"], "differs": ["arguments"]}
+    return _body(code, contents)
+
+
+def contents_of(error: Refusal) -> dict[str, Any]:
+    """What a problem says of its own, for one that is not an answer of HTTP's but part of one."""
+    contents: dict[str, Any] = {"code": error.code, "detail": error.detail}
+    errors = getattr(error, "errors", None) or [(error.field, error.detail)]
+    if error.code in _OF_FIELDS and errors[0][0] is not None:
+        contents["errors"] = [{"field": field, "message": message} for field, message in errors]
+    outcome: Outcome | None = getattr(error, "outcome", None)
+    if outcome is not None and error.code in _WITH_OUTCOME:
+        contents["outcome"] = outcome_on_the_wire(outcome)
+    if isinstance(error, KeyConflict):
+        contents |= {"id": error.request_id, "differs": list(error.differs)}
+    return contents
+
+
+def _response(code: str, contents: Mapping[str, Any]) -> HttpResponse:
+    status = STATUSES[code]
+    telemetry.http_refusals.labels(code).inc()
+    return HttpResponse(
+        json.dumps(_body(code, contents)),
+        content_type=MEDIA_TYPE,
+        status=status,
+        headers=None if code == QuotaExceeded.code else _HEADERS.get(status),
+    )
+
+
+def _body(code: str, contents: Mapping[str, Any]) -> dict[str, Any]:
+    status = STATUSES[code]
+    return {"type": "about:blank", "title": status.phrase, "status": status.value, **contents}

@@ -1,0 +1,190 @@
+"""Who asks too much is told so before it costs anything: no thread, no query, no session.
+
+`Throttled` stands outermost and counts by address. By user is counted where it is known who that is:
+`spend` is called by the API's authentication, by every page, and for every frame of a connection. What is
+held back meanwhile (long polls) costs one request, however long it takes and whatever it ends with.
+
+`FewAtOnce` stands around Django, which takes a thread for each request: when the database hangs, a bounded
+number of them hangs with it, a bounded number waits in line, and the rest is told `busy` at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import get_script_prefix
+
+from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.web.edge import limits
+from approvals.web.edge.actors import address_of_scope
+from approvals.web.edge.holding import AGAIN
+from approvals.web.edge.limits import RateLimited
+from approvals.web.edge.paths import own_path
+from approvals.web.edge.problems import refused
+from approvals.web.edge.shares import visitor
+from approvals.web.live.outbox import TOO_MUCH
+from approvals.web.live.protocol import encode, refusal
+
+logger = logging.getLogger(__name__)
+
+# Requests inside Django: twice what the pool has connections for. And those that wait to be let in.
+INSIDE, IN_LINE = 64, 1024
+RETRY_AFTER = 2
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+class Throttled:
+    """ASGI middleware: requests a second, and connections at once, from one address.
+
+    Below `api` refusals are problems, elsewhere pages; on connections a frame, then the close code 4429.
+    """
+
+    def __init__(self, application: Application, *, api: str) -> None:
+        self._application = application
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._connection(scope, receive, send)
+        elif error := too_fast(scope):
+            await respond(refusal_for(own_path(scope), error, self._api), send)
+        else:
+            try:
+                await self._application(scope, receive, send)
+            except RateLimited as error:  # of an account whose requests wait in line
+                await respond(refusal_for(own_path(scope), error, self._api), send)
+
+    async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if error := too_fast(scope):
+            await turn_away(error, receive, send)
+            return
+        sockets, network = limits.sockets(), limits.network_of(address_of_scope(scope))
+        with sockets.one(network) as has_place:
+            if has_place or network is None:
+                await self._application(scope, receive, send)
+            else:
+                most = f"{sockets.most} connections from this address are open, and no more may be."
+                await turn_away(RateLimited(most), receive, send)
+
+
+class FewAtOnce:
+    """ASGI middleware around what takes a thread for each request. `spared` are paths that never wait."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        api: str,
+        inside: int = INSIDE,
+        in_line: int = IN_LINE,
+        spared: Collection[str] = (),
+    ) -> None:
+        self._application = application
+        self._api = api
+        self._inside = inside
+        self._most = inside + in_line
+        self._spared = spared
+        self._here = 0
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if own_path(scope) in self._spared:
+            await self._application(scope, receive, send)
+        elif self._here >= self._most:
+            error = Busy("More requests wait here than may. Nothing was recorded; try again in a moment.")
+            await respond(refusal_for(own_path(scope), error, self._api), send)
+        else:
+            self._here += 1
+            try:
+                async with self._turn():
+                    await self._application(scope, receive, send)
+            finally:
+                self._here -= 1
+
+    def _turn(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Semaphore(self._inside))
+        return self._turns[1]
+
+
+def spend(request: HttpRequest, user_id: int) -> None:
+    """Count a request of this user. RateLimited if it is one too many."""
+    visitor(request, user_id)
+    if AGAIN not in getattr(request, "scope", {}) and (seconds := limits.of_users().take(user_id)):
+        raise RateLimited(_again("You ask too much at once", seconds), retry_after=seconds)
+
+
+def too_fast(scope: Scope) -> RateLimited | None:
+    """Why this address may not ask just now, if so; counts the request. Unknown addresses share no limit."""
+    network = limits.network_of(address_of_scope(scope))
+    seconds = limits.of_addresses().take(network) if network is not None else 0
+    if not seconds:
+        return None
+    return RateLimited(_again("Too many requests from this address", seconds), retry_after=seconds)
+
+
+def refusal_for(path: str, error: ApprovalError, api: str) -> HttpResponse:
+    """A problem for programs, a page for people."""
+    return refused(error) if path.startswith(api) else refusal_page(error)
+
+
+def refusal_page(error: ApprovalError) -> HttpResponse:
+    """A page that needs nothing but itself: no session, no database."""
+    template = next(name for kind, name in _PAGES if isinstance(error, kind))
+    response = HttpResponse(
+        _page(template, get_script_prefix()).replace(_DETAIL, error.detail),
+        status=HTTPStatus.TOO_MANY_REQUESTS
+        if isinstance(error, RateLimited)
+        else HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    response["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER))
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+async def respond(response: HttpResponse, send: Send) -> None:
+    """Answer outside of Django."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    headers.append((b"content-length", str(len(response.content)).encode()))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
+
+
+async def turn_away(error: ApprovalError, receive: Receive, send: Send) -> None:
+    """Accept a connection, say why not, close it: browsers tell pages nothing of one that is not accepted."""
+    if (await receive())["type"] == "websocket.connect":
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": encode(refusal(error))})
+        await send({"type": "websocket.close", "code": TOO_MUCH})
+
+
+_PAGES: tuple[tuple[type[ApprovalError], str], ...] = (
+    (RateLimited, "429.html"),
+    (Unavailable, "unavailable.html"),
+    (ApprovalError, "503.html"),
+)
+
+# Stands in the templates where the detail belongs; they are rendered once for a path prefix.
+_DETAIL = "{detail}"
+
+
+@lru_cache(maxsize=16)
+def _page(template: str, prefix: str) -> str:
+    return render_to_string(template, {"detail": _DETAIL})
+
+
+def _again(what: str, seconds: int) -> str:
+    return f"{what}; try again in {seconds} s."

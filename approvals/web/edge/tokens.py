@@ -1,0 +1,176 @@
+"""API tokens: what a program shows to act as its user. Issued once, kept as a hash, revocable at any moment.
+
+A revocation is hinted on the topic `tokens`, so that open sockets and waits end at once in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import Case, Q, QuerySet, Value, When
+
+from approvals.database.connections import database_now
+from approvals.domain.lifecycle import REMOVED
+from approvals.domain.payloads import checked_text, seconds
+from approvals.exceptions import InvalidRequest
+from approvals.models import ApiToken
+from approvals.process import hints
+
+TOPIC = "tokens"
+PREFIX = "sayso_"
+NAME_LIMIT = 100
+# What is kept in clear, to tell tokens apart.
+SHOWN_CHARACTERS = 12
+# No write for each use: the last one is known to the minute.
+USE_INTERVAL = timedelta(minutes=1)
+
+
+class Scope(StrEnum):
+    """What a token may be used for, at most; its user's own permissions still decide."""
+
+    ASK = "ask"
+    DECIDE = "decide"
+    READ = "read"
+
+
+class State(StrEnum):
+    """What a token is worth at a moment. Only an active one lets anybody in."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    """Its user may not log in any more; it holds again if that is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """Who shows a token that holds at this moment."""
+
+    token_id: UUID
+    user_id: int
+    scopes: frozenset[Scope]
+
+
+def issue(
+    user_id: int, name: str, scopes: Collection[str], *, lifetime: float | None = None
+) -> tuple[ApiToken, str]:
+    """A new token and its secret, which is shown now or never. `lifetime` is in seconds; None: no end.
+
+    Names need not differ: the `prefix` tells tokens apart. Raises InvalidRequest naming `user`, `name`,
+    `scopes` or `lifetime`.
+    """
+    name = checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
+    scopes = _checked(scopes)
+    lifetime = _lifetime(lifetime)
+    if not get_user_model()._default_manager.filter(pk=user_id, is_active=True).exists():
+        raise InvalidRequest("user must be an active one.", field="user")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    now = database_now()
+    token = ApiToken(
+        user_id=user_id,
+        name=name,
+        prefix=secret[:SHOWN_CHARACTERS],
+        secret_hash=_hash(secret),
+        scopes=scopes,
+        created_at=now,
+        expires_at=None if lifetime is None else now + timedelta(seconds=lifetime),
+    )
+    ApiToken.writing.bulk_create([token])
+    return token, secret
+
+
+def bearer(secret: str) -> Bearer | None:
+    """Who shows this secret; None where it is no token's, or not any more. Notes the use."""
+    now = database_now()
+    token = _holding(now).filter(secret_hash=_hash(secret)).first()
+    if token is None:
+        return None
+    _note_use(token, now)
+    return Bearer(token_id=token.pk, user_id=token.user_id, scopes=frozenset(map(Scope, token.scopes)))
+
+
+def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Whose these tokens are, by token; left out is what does not hold any more. Two queries."""
+    if not token_ids:
+        return {}
+    return dict(_holding(database_now()).filter(pk__in=token_ids).values_list("pk", "user_id"))
+
+
+def revoke(token_id: UUID, by_user_id: int | None) -> bool:
+    """End a token for ever, and hint it once that is committed.
+
+    False: it had been revoked before, by whoever the row names, or there is none.
+    """
+    revoked = ApiToken.writing.filter(pk=token_id, revoked_at__isnull=True).update(
+        revoked_at=database_now(), revoked_by_id=by_user_id
+    )
+    if revoked:
+        transaction.on_commit(partial(hints.send, TOPIC, [token_id]), robust=True)
+    return bool(revoked)
+
+
+def end_all(user_id: int, by_user_id: int | None) -> int:
+    """End this user's tokens for ever, and take their names, which may tell whose they were."""
+    held = ApiToken.writing.filter(user_id=user_id)
+    holding = list(held.filter(revoked_at__isnull=True).values_list("pk", flat=True))
+    held.update(name=REMOVED)
+    return sum(revoke(token_id, by_user_id) for token_id in holding)
+
+
+def revoked_since(moment: datetime) -> dict[UUID, datetime | None]:
+    """Tokens that were revoked at `moment` (database clock) or later, and when."""
+    return dict(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", "revoked_at"))
+
+
+def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:
+    """These tokens, each with its `state` at `now` (database clock)."""
+    state = Case(
+        When(revoked_at__isnull=False, then=Value(State.REVOKED.value)),
+        When(expires_at__lte=now, then=Value(State.EXPIRED.value)),
+        When(user__is_active=False, then=Value(State.SUSPENDED.value)),
+        default=Value(State.ACTIVE.value),
+    )
+    return tokens.annotate(state=state)
+
+
+def _holding(now: datetime) -> QuerySet[Any]:
+    return with_state(ApiToken.objects.all(), now).filter(state=State.ACTIVE.value)
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    """Of several uses at a time one writes: the condition is asked again by the UPDATE."""
+    before = now - USE_INTERVAL
+    if token.last_used_at is None or token.last_used_at <= before:
+        unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lte=before)
+        ApiToken.writing.filter(unnoted, pk=token.pk).update(last_used_at=now)
+
+
+def _hash(secret: str) -> str:
+    """A secret has 256 random bits: nothing slower than SHA-256 is needed to keep it from being guessed."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _checked(scopes: Collection[str]) -> list[str]:
+    wanted = sorted(set(scopes))
+    unknown = [scope for scope in wanted if scope not in set(Scope)]
+    if unknown or not wanted:
+        raise InvalidRequest(f"scopes must be some of: {', '.join(Scope)}.", field="scopes")
+    return wanted
+
+
+def _lifetime(lifetime: float | None) -> float | None:
+    lifetime = seconds(lifetime, "lifetime", none_allowed=True)
+    if lifetime == 0:
+        raise InvalidRequest("lifetime must be more than 0 seconds.", field="lifetime")
+    return lifetime

@@ -1,0 +1,272 @@
+"""One live connection: its limits, what its client says, what becomes of that. The hubs do the showing.
+
+Nothing here waits inside the loop that receives: a decision is a task, eight of them at most, and what a
+client has sent is carried out even if it leaves before the answer. Credential and user are looked up before
+each act; permission is the writer's to check. Whatever a client does wrong costs its own connection only. A
+frame counts twice: for its connection, and for its user, whose requests anywhere come out of one allowance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+from channels.consumer import AsyncConsumer
+from django.db import Error as DatabaseError
+
+from approvals import deciding
+from approvals.database.connections import in_database
+from approvals.domain.commands import Actor, Channel
+from approvals.domain.lifecycle import Outcome
+from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
+from approvals.process import telemetry
+from approvals.web.edge import tokens
+from approvals.web.edge.actors import actor_of_scope
+from approvals.web.edge.credentials import Credential, owners, secret_of
+from approvals.web.edge.limits import Allowance, RateLimited, of_users
+from approvals.web.edge.shares import act_turn
+from approvals.web.edge.tokens import Bearer
+from approvals.web.edge.tokens import Scope as TokenScope
+from approvals.web.live import protocol
+from approvals.web.live.hubs import UNAUTHENTICATED
+from approvals.web.live.inbox import InboxSeat, inbox_hub
+from approvals.web.live.outbox import FAILED, Outbox, Send
+from approvals.web.live.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
+from approvals.web.live.summaries import outcome_in_frame
+
+logger = logging.getLogger(__name__)
+
+ACTS_AT_ONCE = 8
+# Of all connections together: they wait for the database's few threads.
+ACTS_OF_ALL = 1000
+
+# A frame costs one, and one more for each 64 KiB.
+FRAMES_AT_ONCE, FRAMES_A_SECOND = 50, 10.0
+COSTLY_CHARACTERS = 65_536
+# Faults are answered, up to ten a minute; then the connection is closed.
+FAULTS_A_MINUTE = 10
+# So are frames beyond the allowance, up to twenty.
+REFUSALS_A_MINUTE = 20
+
+MALFORMED = 4400
+NOT_PERMITTED = 4403
+FLOODING = 4429
+TRY_AGAIN_LATER = 1013
+
+AWAY = "The database does not answer."
+
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class Unauthenticated(ApprovalError):
+    """The session or the token behind the connection does not hold any more."""
+
+    code = "unauthenticated"
+
+
+class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+    """A person's connection. `__call__` is our own: that of channels takes a channel of the layer for each
+    connection, and a turn on the thread that all connections share for each message. Hubs need neither."""
+
+    acting: ClassVar[int] = 0
+    """How many acts are under way, of all connections of this process."""
+
+    def __init__(self) -> None:
+        self._acting = 0
+        self._frames = Allowance(burst=FRAMES_AT_ONCE, rate=FRAMES_A_SECOND)
+        self._refusals = Allowance(burst=REFUSALS_A_MINUTE, rate=REFUSALS_A_MINUTE / 60)
+        self._faults = Allowance(burst=FAULTS_A_MINUTE, rate=FAULTS_A_MINUTE / 60)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.outbox = Outbox(send)
+        telemetry.sockets.inc()
+        async with asyncio.TaskGroup() as self._acts:
+            try:
+                await self._converse(receive)
+            finally:
+                self.leave()
+                self.outbox.discard()
+                telemetry.sockets.dec()
+
+    def join(self, credential: Credential) -> None:
+        """Take seats in the hubs that show something here."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Give up the seats, if any were taken."""
+        raise NotImplementedError
+
+    @property
+    def user_id(self) -> int | None:
+        """Whose connection this is; None until the first reading has found out."""
+        raise NotImplementedError
+
+    async def _converse(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message["type"] == "websocket.connect":
+                self._greet()
+            elif not self.outbox.closing:
+                self._listen(message.get("text"))
+
+    def _greet(self) -> None:
+        """Accept, whoever it is: browsers learn the code of a close only after that."""
+        self.outbox.accept()
+        self.enter()
+
+    def enter(self) -> None:
+        """Join by what came along with the connection, or close it."""
+        if self._session_key:
+            self.join(self._session_key)
+        else:
+            self.outbox.close(UNAUTHENTICATED)
+
+    @property
+    def _session_key(self) -> str | None:
+        key: str | None = self.scope["session"].session_key
+        return key
+
+    def _listen(self, frame: str | None) -> None:
+        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS) or self._user_asks_too_much():
+            self._hold_back()
+            return
+        try:
+            ref, message = protocol.read(frame)
+        except Malformed as error:
+            self._correct(error)
+        else:
+            self._heed(ref, message)
+
+    def _heed(self, ref: Ref, message: protocol.ClientMessage) -> None:
+        if isinstance(message, Ping):
+            self.outbox.answer(encode(Pong(), ref))
+        elif self._acting >= ACTS_AT_ONCE:
+            busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
+            self.refuse(busy, ref)
+        elif LiveConsumer.acting >= ACTS_OF_ALL:
+            self.refuse(Busy("More decisions are under way than may be; try again in a moment."), ref)
+        else:
+            self._acting += 1
+            LiveConsumer.acting += 1
+            self._acts.create_task(self._act(ref, message))
+
+    async def _act(self, ref: Ref, message: Decide | Answer) -> None:
+        try:
+            actor = await self.actor()
+            async with act_turn(actor.user_id or 0):
+                outcome = await _carry_out(actor, message)
+        except Unauthenticated as error:
+            self.refuse(error, ref)
+            self.outbox.close(UNAUTHENTICATED)
+        except ApprovalError as error:
+            self.refuse(error, ref)
+        except DatabaseError as error:
+            logger.warning("socket_act_failed request=%s error=%r", message.request_id[:100], error)
+            self.refuse(Unavailable(f"{AWAY} Repeating the message is safe."), ref)
+        except Exception:
+            logger.exception("socket_act_failed request=%s", message.request_id[:100])
+            self.outbox.close(FAILED)
+        else:
+            self.outbox.answer(encode(DecisionAccepted(outcome=outcome_in_frame(outcome)), ref))
+        finally:
+            self._acting -= 1
+            LiveConsumer.acting -= 1
+
+    async def actor(self) -> Actor:
+        """Who acts by this connection at this moment."""
+        key = self._session_key or ""
+        user_id = (await in_database(owners, [key])).get(key)
+        if user_id is None:
+            raise Unauthenticated("The session is over; log in again.")
+        return actor_of_scope(self.scope, user_id, Channel.WEBSOCKET)
+
+    def _user_asks_too_much(self) -> bool:
+        return self.user_id is not None and of_users().take(self.user_id) > 0
+
+    def _correct(self, error: Malformed) -> None:
+        self.refuse(error, error.ref)
+        if not self._faults.take():
+            self.outbox.close(MALFORMED)
+
+    def _hold_back(self) -> None:
+        self.refuse(RateLimited("Too many messages; the connection is closed if this goes on."))
+        if not self._refusals.take():
+            self.outbox.close(FLOODING)
+
+    def refuse(self, error: ApprovalError, ref: Ref = None) -> None:
+        outcome = outcome_in_frame(error.outcome) if error.outcome else None
+        self.outbox.answer(encode(protocol.refusal(error, outcome), ref))
+
+
+class InboxConsumer(LiveConsumer):
+    """`/ws/inbox/`: everything that waits for this person."""
+
+    _seat: InboxSeat | None = None
+
+    @property
+    def user_id(self) -> int | None:
+        return self._seat.user_id if self._seat else None
+
+    def join(self, credential: Credential) -> None:
+        self._hub = inbox_hub()
+        self._seat = InboxSeat(self.outbox, credential)
+        self._hub.join(self._seat)
+
+    def leave(self) -> None:
+        if self._seat:
+            self._hub.leave(self._seat)
+
+
+class ProgramInboxConsumer(InboxConsumer):
+    """`/ws/api/inbox/`: the same for a program, which shows an API token in its `Authorization` header.
+
+    The token needs the scope `read`, and `decide` for each act.
+    """
+
+    def enter(self) -> None:
+        self._acts.create_task(self._admit())
+
+    async def actor(self) -> Actor:
+        bearer = await self._bearer(TokenScope.DECIDE)
+        return actor_of_scope(self.scope, bearer.user_id, Channel.WEBSOCKET, bearer.token_id)
+
+    async def _admit(self) -> None:
+        try:
+            bearer = await self._bearer(TokenScope.READ)
+        except Unauthenticated:
+            self.outbox.close(UNAUTHENTICATED)
+        except NotPermitted as error:
+            self.refuse(error)
+            self.outbox.close(NOT_PERMITTED)
+        except DatabaseError as error:
+            logger.warning("socket_not_admitted error=%r", error)
+            self.refuse(Unavailable(f"{AWAY} Connect again later."))
+            self.outbox.close(TRY_AGAIN_LATER)
+        else:
+            # Unless the client has left, or was found flooding, meanwhile.
+            if not self.outbox.closing:
+                self.join(bearer.token_id)
+
+    async def _bearer(self, scope: TokenScope) -> Bearer:
+        """Who shows the token at this moment."""
+        secret = secret_of(self.scope["headers"])
+        bearer = None if secret is None else await in_database(tokens.bearer, secret)
+        if bearer is None:
+            raise Unauthenticated("This token is unknown, or it has expired or been revoked.")
+        if scope not in bearer.scopes:
+            raise NotPermitted(f"This token lacks the scope that this needs: `{scope}`.")
+        return bearer
+
+
+async def _carry_out(actor: Actor, message: Decide | Answer) -> Outcome:
+    if isinstance(message, Answer):
+        return await deciding.aanswer(actor, message.request_id, message.answer, comment=message.comment)
+    return await deciding.adecide(
+        actor, message.request_id, message.decision, comment=message.comment, arguments=message.arguments
+    )

@@ -1,0 +1,235 @@
+"""A hub: one a process for each kind of page; no connection costs a query or a subscription of its own.
+
+Connections take a seat. One task reads the rows for all of them, one set-based reading after the other: what
+a seat has been sent is always what some reading found, and readings never overtake each other. Hints come
+first, then seats that are due a fresh reading, then the regular check of everybody's credential and rights.
+A token that was revoked comes before all of them. The task follows its topics in the waiting room before the
+first reading and as long as anybody has a seat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+
+from approvals.waiting.outages import Outage, keep_running
+from approvals.waiting.room import waiting_room
+from approvals.web.edge import tokens
+from approvals.web.edge.credentials import Credential
+from approvals.web.edge.revocations import follow_revocations
+from approvals.web.live.outbox import FAILED, Outbox
+
+P = ParamSpec("P")
+K = TypeVar("K", bound=Hashable)
+
+# Credentials, users and rights of everybody are checked this often, beside each event and each act.
+CHECK_INTERVAL = 45.0
+
+HINTS_AT_ONCE = 500
+CHECKS_AT_ONCE = 500
+SEATS_BETWEEN_TURNS = 200
+
+UNAUTHENTICATED = 4401
+
+
+class Seat:
+    """One connection's place in a hub. `user_id` is None until the first reading has found who it is."""
+
+    __slots__ = ("credential", "outbox", "user_id")
+
+    def __init__(self, outbox: Outbox, credential: Credential) -> None:
+        self.outbox = outbox
+        self.credential = credential
+        self.user_id: int | None = None
+
+    def holds(self, owner: int | None) -> bool:
+        """Whether its credential, which now belongs to `owner`, is still the one it was opened with."""
+        return owner is not None and self.user_id in (None, owner)
+
+
+S = TypeVar("S", bound=Seat)
+
+
+class Hub(ABC, Generic[S]):
+    """Belongs to one event loop: that of its connections. Subclasses say what is read and what is sent."""
+
+    topic: ClassVar[str]
+    refreshed_at_once: ClassVar[int]
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._bell = asyncio.Event()
+        self._seats: set[S] = set()
+        self._hinted: dict[UUID, None] = {}
+        self._due: dict[S, None] = {}
+        self._unchecked: dict[S, None] = {}
+        self._doubtful: dict[S, None] = {}
+        self._revocations = _Revocations(self)
+        self._task: asyncio.Task[None] | None = None
+        self._checks: asyncio.TimerHandle
+        self._database = Outage("database", DatabaseError)
+
+    # For connections
+
+    def join(self, seat: S) -> None:
+        """Take a seat; what it shows is sent by the next reading."""
+        self._seats.add(seat)
+        self.refresh([seat])
+        if self._task is None or self._task.done():
+            work = keep_running(f"hub of {self.topic}", self._serve)
+            self._task = self.loop.create_task(work, context=contextvars.Context())
+
+    def leave(self, seat: S) -> None:
+        if seat not in self._seats:
+            return
+        self._seats.remove(seat)
+        self._due.pop(seat, None)
+        self._unchecked.pop(seat, None)
+        self._doubtful.pop(seat, None)
+        self._forget(seat)
+        if not self._seats:
+            self._bell.set()
+
+    def refresh(self, seats: Iterable[S]) -> None:
+        """Have these seats read anew and told what differs."""
+        self._due.update((seat, None) for seat in seats if seat in self._seats)
+        self._bell.set()
+
+    def check_everybody(self) -> None:
+        """Look at every seat's credential, user and rights again."""
+        self._unchecked.update(dict.fromkeys(self._seats))
+        self._bell.set()
+
+    def doubt(self, credentials: Collection[Credential]) -> None:
+        """Look at once at the seats that were taken with one of these."""
+        self._doubtful.update((seat, None) for seat in self._seats if seat.credential in credentials)
+        self._bell.set()
+
+    # For the waiting room, whose loop may be another
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        self.call(self._hint, ids)
+
+    async def look_everywhere(self) -> None:
+        self.call(self._refresh_all)
+
+    def call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function` on the hub's loop; from any other."""
+        if asyncio.get_running_loop() is self.loop:
+            function(*args, **kwargs)
+        elif not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(partial(function, *args, **kwargs))
+
+    # For subclasses
+
+    @abstractmethod
+    async def _tell_of(self, ids: frozenset[UUID]) -> None:
+        """Read these rows and tell the seats that they concern."""
+
+    @abstractmethod
+    async def _tell(self, seats: Sequence[S]) -> None:
+        """Read all that these seats show, and tell them what differs."""
+
+    @abstractmethod
+    async def _check(self, seats: Sequence[S]) -> None:
+        """Expel whose credential does not hold any more; refresh whose rights have changed."""
+
+    def _forget(self, seat: S) -> None:
+        """Drop what is remembered of a seat that was given up."""
+
+    def _expel(self, seat: S, code: int = UNAUTHENTICATED) -> None:
+        self.leave(seat)
+        seat.outbox.close(code)
+
+    # The one task
+
+    async def _serve(self) -> None:
+        """Until nobody has a seat any more. After a failure it begins anew, and reads everything anew."""
+        if self._seats:
+            room = waiting_room()
+            room.ensure_running()
+            room.follow(self.topic, self)
+            follow_revocations(room, self._revocations)
+            self._checks = self.loop.call_later(CHECK_INTERVAL, self._check_regularly)
+            try:
+                await self._do_everything()
+            finally:
+                self._checks.cancel()
+                room.unfollow(self.topic, self)
+                room.unfollow(tokens.TOPIC, self._revocations)
+        # Not one await since the last look at the seats: whoever joins from now on starts another task.
+        self._task = None
+        self._hinted.clear()
+
+    async def _do_everything(self) -> None:
+        self._refresh_all()
+        while self._seats:
+            if not await self._do_next():
+                self._bell.clear()
+                await self._bell.wait()
+
+    async def _do_next(self) -> bool:
+        """Do one bounded piece of work; False: there was none."""
+        with self._database.noticed():
+            if seats := _taken(self._doubtful, CHECKS_AT_ONCE):
+                await self._check(seats)
+            elif ids := _taken(self._hinted, HINTS_AT_ONCE):
+                await self._tell_of(frozenset(ids))
+            elif seats := _taken(self._due, self.refreshed_at_once):
+                await self._tell_or_close(seats)
+            elif seats := _taken(self._unchecked, CHECKS_AT_ONCE):
+                await self._check(seats)
+            else:
+                return False
+        return True
+
+    async def _tell_or_close(self, seats: Sequence[S]) -> None:
+        """A seat that can't be read for another reason than an outage must not stop all others for ever."""
+        try:
+            await self._tell(seats)
+        except DatabaseError:
+            raise
+        except Exception:
+            for seat in seats:
+                self._expel(seat, FAILED)
+            raise
+
+    def _check_regularly(self) -> None:
+        self.check_everybody()
+        self._checks = self.loop.call_later(CHECK_INTERVAL, self._check_regularly)
+
+    def _refresh_all(self) -> None:
+        self.refresh(self._seats)
+
+    def _hint(self, ids: Iterable[UUID]) -> None:
+        if self._seats:
+            self._hinted.update(dict.fromkeys(ids))
+            self._bell.set()
+
+
+class _Revocations:
+    """Brings word of revoked tokens to a hub. Where it may have been lost, the hub reads everything anew."""
+
+    def __init__(self, hub: Hub[Any]) -> None:
+        self._hub = hub
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        self._hub.call(self._hub.doubt, ids)
+
+    async def look_everywhere(self) -> None:
+        pass
+
+
+def _taken(waiting: dict[K, None], most: int) -> list[K]:
+    taken = list(islice(waiting, most))
+    for each in taken:
+        del waiting[each]
+    return taken

@@ -1,0 +1,378 @@
+"""The inbox hub: everyone's live list of pending requests, from one reading for all of them.
+
+What a connection was sent, snapshot and events together, always equals a fresh snapshot:
+- A hint names requests. One reading tells what has become of them and who may see them now; each seat gets
+  the difference to what it shows. Hints that come twice, late or in another order find no difference.
+- A request that may not be seen any more, or rights that have changed, make a fresh snapshot due: the
+  protocol has no other word for it. So does news that a slow reader had no room for.
+- A snapshot shows the first 200 requests of the inbox. A seat whose snapshot was cut there gets a fresh one
+  when the cut moves.
+- A snapshot comes in parts, each sent once the part before is; nobody keeps the others meanwhile. Before each
+  part the inbox is listed anew, so that the last one completes what then is a fresh snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import accumulate
+from typing import ClassVar
+from uuid import UUID
+
+from approvals.conf import approval_settings
+from approvals.database.connections import in_database
+from approvals.queries.permissions import Person
+from approvals.web.edge.credentials import Credential
+from approvals.web.edge.limits import RateLimited
+from approvals.web.live import readings
+from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
+from approvals.web.live.outbox import TOO_MUCH, Outbox
+from approvals.web.live.protocol import (
+    FRAME_BUDGET,
+    Hello,
+    Json,
+    RequestClosed,
+    RequestOpened,
+    RequestUpdated,
+    ServerMessage,
+    Snapshot,
+    encode,
+    refusal,
+)
+from approvals.web.live.readings import (
+    SNAPSHOT_REQUESTS,
+    Attendance,
+    Entry,
+    Inbox,
+    Inboxes,
+    Item,
+    News,
+    Place,
+)
+
+_hub: InboxHub | None = None
+
+
+def inbox_hub() -> InboxHub:
+    """The process's hub, on the running event loop: a server has one."""
+    global _hub  # noqa: PLW0603
+    if _hub is None or _hub.loop is not asyncio.get_running_loop():
+        _hub = InboxHub()
+    return _hub
+
+
+class InboxSeat(Seat):
+    """One connection's list: the whole inbox, or the requests of one origin.
+
+    `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events.
+    `partial`: the snapshot goes on. `end` is the place of the last, if the list was cut there. `person` is
+    who it was made for, with the rights of that moment; None: they are doubtful, and the next reading
+    replaces the list. `greeted` is called once, after hello and the first snapshot.
+    """
+
+    __slots__ = ("end", "greeted", "origin_id", "partial", "person", "shown")
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        credential: Credential,
+        origin_id: str | None = None,
+        *,
+        greeted: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(outbox, credential)
+        self.origin_id = origin_id
+        self.greeted = greeted
+        self.person: Person | None = None
+        self.shown: dict[UUID, datetime] | None = None
+        self.partial = False
+        self.end: Place | None = None
+
+    def reaches(self, item: Item) -> bool:
+        """Whether a pending request that may be seen belongs into this list."""
+        if self.origin_id is not None and item.origin_id != self.origin_id:
+            return False
+        return self.end is None or item.place <= self.end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What is to be sent of a snapshot next: the first of `lacking`. `anew`: it begins with this."""
+
+    seat: InboxSeat
+    person: Person
+    inbox: Inbox
+    lacking: Sequence[Entry]
+    anew: bool
+
+    @property
+    def next(self) -> Sequence[Entry]:
+        """About as many as a frame may carry, and one at least."""
+        weights = accumulate(entry.weight for entry in self.lacking)
+        fitting = [
+            entry for entry, weight in zip(self.lacking, weights, strict=True) if weight <= FRAME_BUDGET
+        ]
+        return fitting or self.lacking[:1]
+
+
+class InboxHub(Hub[InboxSeat]):
+    topic: ClassVar[str] = "requests"
+    refreshed_at_once: ClassVar[int] = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seats_of: defaultdict[int, set[InboxSeat]] = defaultdict(set)
+        self._credentials_of: dict[int, frozenset[Credential]] = {}
+        self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
+
+    # All that a seat shows
+
+    async def _tell(self, seats: Sequence[InboxSeat]) -> None:
+        read = await in_database(readings.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
+        parts = [part for seat in seats if (part := self._due_of(seat, read)) is not None]
+        if parts:
+            wanted = {entry.id: entry for part in parts for entry in part.next}
+            items = await in_database(readings.items, wanted.values()) if wanted else {}
+            frames = _Frames()
+            for part in parts:
+                if part.seat in self._seats:
+                    self._send(part, items, frames)
+
+    def _due_of(self, seat: InboxSeat, read: Inboxes) -> _Part | None:
+        """What of a snapshot this seat is to be sent, if any; somebody new is greeted before."""
+        if seat not in self._seats:
+            return None
+        owner = read.attendance.owners.get(seat.credential)
+        if owner is None or not seat.holds(owner):
+            self._expel(seat)
+            return None
+        person = read.attendance.people[owner]
+        if seat.user_id is None:
+            if not self._has_place(person):
+                self._turn_away(seat)
+                return None
+            self._greet(seat, person, read.server_time)
+        return self._part_of(seat, person, read.inboxes[owner, seat.origin_id])
+
+    def _part_of(self, seat: InboxSeat, person: Person, inbox: Inbox) -> _Part | None:
+        part = partial(_Part, seat=seat, person=person, inbox=inbox)
+        if seat.shown is None or (seat.person != person and seat.partial):
+            return part(lacking=inbox.entries, anew=True)
+        if seat.partial:
+            lacking = [entry for entry in inbox.entries if entry.id not in seat.shown]
+            return part(lacking=lacking, anew=False)
+        if seat.shown == inbox.versions:
+            seat.person, seat.end = person, inbox.end
+        elif seat.person != person or inbox.cut or seat.end:
+            return part(lacking=inbox.entries, anew=True)
+        else:
+            self._catch_up(seat.shown, inbox)
+        return None
+
+    def _has_place(self, person: Person) -> bool:
+        """Whether this person may have one more connection to this process."""
+        most = approval_settings().sockets_per_user
+        return not most or len(self._seats_of.get(person.id, ())) < most
+
+    def _turn_away(self, seat: InboxSeat) -> None:
+        most = approval_settings().sockets_per_user
+        error = RateLimited(f"You have {most} connections open, and no more may be: close one.")
+        seat.outbox.tell(encode(refusal(error)))
+        self._expel(seat, TOO_MUCH)
+
+    def _greet(self, seat: InboxSeat, person: Person, server_time: str | None) -> None:
+        seat.user_id = person.id
+        self._seats_of[person.id].add(seat)
+        self._note_credentials(person.id)
+        seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
+
+    def _send(self, part: _Part, items: Mapping[UUID, Item], frames: _Frames) -> None:
+        seat, sent = part.seat, _fitting(items[entry.id] for entry in part.next)
+        more = len(sent) < len(part.lacking)
+        # One that breaks off is ended first: what follows would be taken for its next part.
+        ending = [frames.snapshot([], more=False)] if part.anew and seat.partial else []
+        if not seat.outbox.tell(*ending, frames.snapshot(sent, more=more)):
+            self._go_on_later(seat, anew=part.anew)
+            return
+        before = {} if part.anew or seat.shown is None else seat.shown
+        self._remember(seat, before | {item.id: item.version for item in sent})
+        seat.person, seat.end, seat.partial = part.person, part.inbox.end, more
+        if more:
+            seat.outbox.when_drained(partial(self.refresh, [seat]))
+            return
+        if seat.shown != part.inbox.versions:
+            self.refresh([seat])
+        if seat.greeted:
+            seat.greeted()
+            seat.greeted = None
+
+    def _go_on_later(self, seat: InboxSeat, *, anew: bool) -> None:
+        if anew:
+            self._owe_a_snapshot(seat)
+        else:
+            seat.outbox.when_drained(partial(self.refresh, [seat]))
+
+    def _catch_up(self, shown: Mapping[UUID, datetime], inbox: Inbox) -> None:
+        """Have all that differs read next, and told as events."""
+        listed = inbox.versions
+        self._hint(id_ for id_ in shown.keys() | listed.keys() if shown.get(id_) != listed.get(id_))
+
+    # Events
+
+    async def _tell_of(self, ids: frozenset[UUID]) -> None:
+        shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
+        news = await in_database(readings.news, ids, shown_to, self._connected_by)
+        frames = _Frames()
+        for turn, seat in enumerate(self._settled(news.concerned), start=1):
+            if self._still_holds(seat, news.attendance):
+                self._tell_seat(seat, ids, news, frames)
+            if turn % SEATS_BETWEEN_TURNS == 0:
+                await asyncio.sleep(0)
+
+    def _tell_seat(self, seat: InboxSeat, ids: frozenset[UUID], news: News, frames: _Frames) -> None:
+        if seat.shown is None or seat.user_id is None:
+            return
+        visible = news.visible[seat.user_id]
+        if seat.shown.keys() & ids - visible:
+            self._make_snapshot_due(seat)
+        items = [news.items[id_] for id_ in sorted(visible)]
+        self._tell_events(seat, [self._difference(seat, seat.shown, item, frames) for item in items])
+
+    def _tell_events(self, seat: InboxSeat, events: Iterable[str | None]) -> None:
+        told = [event for event in events if event is not None]
+        if told and not seat.outbox.tell(*told):
+            self._owe_a_snapshot(seat)
+
+    def _difference(
+        self, seat: InboxSeat, shown: dict[UUID, datetime], item: Item, frames: _Frames
+    ) -> str | None:
+        """The frame that brings this list up to date with a request. None: it is, or a snapshot will do."""
+        if item.id not in shown:
+            if item.outcome is not None or seat.partial or not seat.reaches(item):
+                return None
+            if seat.end is not None or len(shown) >= SNAPSHOT_REQUESTS:
+                self.refresh([seat])
+                return None
+            shown[item.id] = item.version
+            self._showing[item.id].add(seat)
+            return frames.opened(item)
+        if seat.end is not None:
+            self.refresh([seat])
+        if item.outcome is not None:
+            del shown[item.id]
+            self._not_showing(seat, item.id)
+            return frames.closed(item)
+        if shown[item.id] == item.version:
+            return None
+        shown[item.id] = item.version
+        return frames.updated(item)
+
+    # The regular check
+
+    async def _check(self, seats: Sequence[InboxSeat]) -> None:
+        present = await in_database(readings.attendance, {seat.credential for seat in seats})
+        for seat in seats:
+            if seat.user_id is not None:
+                self._still_holds(seat, present)
+
+    def _still_holds(self, seat: InboxSeat, present: Attendance) -> bool:
+        """Expel the seat whose credential does not hold. Rights that have changed make a snapshot due."""
+        if seat not in self._seats:
+            return False
+        owner = present.owners.get(seat.credential)
+        if owner is None or owner != seat.user_id:
+            self._expel(seat)
+            return False
+        if present.people[owner] != seat.person:
+            self._make_snapshot_due(seat)
+        return True
+
+    # Who sits where, and shows what
+
+    def _forget(self, seat: InboxSeat) -> None:
+        self._remember(seat, None)
+        if seat.user_id is not None:
+            self._seats_of[seat.user_id].discard(seat)
+            self._note_credentials(seat.user_id)
+
+    def _note_credentials(self, user_id: int) -> None:
+        """The sets are replaced, never changed: database threads look them up."""
+        if seats := self._seats_of[user_id]:
+            self._credentials_of[user_id] = frozenset(seat.credential for seat in seats)
+        else:
+            del self._seats_of[user_id], self._credentials_of[user_id]
+
+    def _connected_by(self, user_id: int) -> frozenset[Credential]:
+        return self._credentials_of.get(user_id, frozenset())
+
+    def _settled(self, user_ids: Iterable[int]) -> list[InboxSeat]:
+        return [seat for user_id in user_ids for seat in self._seats_of.get(user_id, ())]
+
+    def _remember(self, seat: InboxSeat, shown: dict[UUID, datetime] | None) -> None:
+        before = (seat.shown or {}).keys()
+        now = (shown or {}).keys()
+        for id_ in before - now:
+            self._not_showing(seat, id_)
+        for id_ in now - before:
+            self._showing[id_].add(seat)
+        seat.shown = shown
+
+    def _not_showing(self, seat: InboxSeat, id_: UUID) -> None:
+        self._showing[id_].discard(seat)
+        if not self._showing[id_]:
+            del self._showing[id_]
+
+    def _make_snapshot_due(self, seat: InboxSeat) -> None:
+        seat.person = None
+        self.refresh([seat])
+
+    def _owe_a_snapshot(self, seat: InboxSeat) -> None:
+        """Its client reads too slowly: no event until it has read what waits, then a snapshot."""
+        self._remember(seat, None)
+        seat.outbox.when_drained(partial(self.refresh, [seat]))
+
+
+class _Frames:
+    """The frames of one reading, each encoded once for all who get it."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[str, UUID], str] = {}
+        self._snapshots: dict[tuple[Hashable, ...], str] = {}
+
+    def opened(self, item: Item) -> str:
+        return self._once(item, RequestOpened(request=item.request))
+
+    def updated(self, item: Item) -> str:
+        return self._once(item, RequestUpdated(request=item.request))
+
+    def closed(self, item: Item) -> str:
+        return self._once(item, RequestClosed(request=item.request, outcome=item.outcome or Json.of(None)))
+
+    def snapshot(self, items: Sequence[Item], *, more: bool) -> str:
+        key = (more, *(item.id for item in items))
+        if key not in self._snapshots:
+            requests = Json.array(item.request for item in items)
+            self._snapshots[key] = encode(Snapshot(requests=requests, more=more))
+        return self._snapshots[key]
+
+    def _once(self, item: Item, message: ServerMessage) -> str:
+        key = (message.type, item.id)
+        if key not in self._encoded:
+            self._encoded[key] = encode(message)
+        return self._encoded[key]
+
+
+def _fitting(items: Iterable[Item]) -> list[Item]:
+    """As many of the first of these as a frame may carry, and one at least."""
+    fitting: list[Item] = []
+    room = FRAME_BUDGET
+    for item in items:
+        room -= len(item.request) + 1
+        if room < 0 and fitting:
+            break
+        fitting.append(item)
+    return fitting

@@ -1,0 +1,241 @@
+"""What a hub reads: sets in, sets out, a constant number of queries for any number of connections.
+
+Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh; what may
+not be seen is never part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import MAXYEAR, UTC, datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Q
+
+from approvals import queries
+from approvals.database.connections import database_now, snapshot
+from approvals.domain.lifecycle import Status
+from approvals.queries import permissions
+from approvals.queries.permissions import Audience, Person
+from approvals.web.edge.credentials import Credential, owners
+from approvals.web.live.protocol import Json
+from approvals.web.live.summaries import LARGE, outcome_of_row, request_in_frame
+
+# A snapshot holds the first of what a user may see, in the inbox's order.
+SNAPSHOT_REQUESTS = 200
+# What a request takes in a frame beside what may be large, about.
+FRAME_OF_REQUEST = 600
+
+# A user's whole inbox (None), or the requests of one origin.
+Scope: TypeAlias = tuple[int, str | None]
+
+# Where a request stands in the inbox: what is due first, then by age.
+Place: TypeAlias = tuple[datetime, datetime, UUID]
+
+_NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One request as it is shown. It looks the same to all who may see it."""
+
+    id: UUID
+    version: datetime
+    place: Place
+    origin_id: str
+    request: Json
+    outcome: Json | None  # None while pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One pending request of an inbox, before anything large of it is read: `items` makes it one to show.
+
+    `weight` is about the bytes that it will take in a frame, and LARGE at most.
+    """
+
+    id: UUID
+    version: datetime
+    place: Place
+    weight: int
+    row: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """The pending requests of one scope, in order. `cut`: there may be more behind the last."""
+
+    entries: tuple[Entry, ...]
+    cut: bool
+
+    @property
+    def versions(self) -> dict[UUID, datetime]:
+        return {entry.id: entry.version for entry in self.entries}
+
+    @property
+    def end(self) -> Place | None:
+        """The place of the last, if the list was cut there."""
+        return self.entries[-1].place if self.cut and self.entries else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendance:
+    """Who is there: the owners of the credentials that still hold, and these people's rights."""
+
+    owners: Mapping[Credential, int]
+    people: Mapping[int, Person]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inboxes:
+    attendance: Attendance
+    inboxes: Mapping[Scope, Inbox]
+    server_time: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What has become of some requests, and which of them each user that they concern may see.
+
+    `concerned` are connected; those of them whose credentials do not hold any more are not in `visible`.
+    """
+
+    concerned: frozenset[int]
+    attendance: Attendance
+    items: Mapping[UUID, Item]
+    visible: Mapping[int, frozenset[UUID]]
+
+
+def attendance(credentials: Collection[Credential]) -> Attendance:
+    found = owners(credentials)
+    people = permissions.persons(found.values())
+    there = {key: user_id for key, user_id in found.items() if user_id in people}
+    return Attendance(owners=there, people=people)
+
+
+def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
+    """The inboxes of these credentials' owners, each of them whole or for one origin; all of one moment.
+
+    A request decided halfway would leave a list that is not full, as if nothing had been cut off.
+    """
+    with snapshot():
+        return _inboxes(wanted)
+
+
+def items(entries: Collection[Entry]) -> dict[UUID, Item]:
+    """These requests as they were when they were listed: what one asks stays the same while it is pending."""
+    return _items([entry.row for entry in entries])
+
+
+def news(
+    ids: Collection[UUID],
+    shown_to: Collection[int],
+    credentials_of: Callable[[int], Collection[Credential]],
+) -> News:
+    """What has become of these requests, for the users they are `shown_to` and for whom else they concern.
+
+    `credentials_of` gives those with which a user is connected; it is called on this thread.
+    """
+    requests = queries.requests_by_id(ids, light=True)
+    audiences = {request.pk: _audience(request) for request in requests}
+    shown_by = {user_id: credentials_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
+    present = attendance({each for credentials in shown_by.values() for each in credentials})
+    visible = {
+        user_id: frozenset(
+            id_ for id_, audience in audiences.items() if permissions.may_see(person, audience)
+        )
+        for user_id, person in present.people.items()
+    }
+    seen = frozenset().union(*visible.values())
+    return News(
+        concerned=frozenset(user_id for user_id, credentials in shown_by.items() if credentials),
+        attendance=present,
+        items=_items([request for request in requests if request.pk in seen]),
+        visible=visible,
+    )
+
+
+def _inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
+    present = attendance({credential for credential, _ in wanted})
+    scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
+    return Inboxes(
+        attendance=present,
+        inboxes={scope: _inbox(scope, present) for scope in scopes},
+        server_time=queries.moment_on_the_wire(database_now()),
+    )
+
+
+def _inbox(scope: Scope, present: Attendance) -> Inbox:
+    user_id, origin_id = scope
+    if origin_id is None:
+        rows = queries.inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
+    else:
+        rows = _visible(queries.open_requests_of(origin_id, light=True), present.people[user_id])
+        rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]
+    return Inbox(entries=tuple(_entry(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
+
+
+def _visible(rows: list[Any], person: Person) -> list[Any]:
+    return [row for row in rows if permissions.may_see(person, _audience(row))]
+
+
+def _audience(request: Any) -> Audience:
+    """As permissions.audiences, from the people that were read along."""
+    return Audience(
+        requester_id=request.requester_id,
+        user_ids=frozenset(user.pk for user in request.assigned_users.all()),
+        group_ids=frozenset(group.pk for group in request.assigned_groups.all()),
+        four_eyes=request.four_eyes,
+    )
+
+
+def _place(request: Any) -> Place:
+    return request.deadline or _NEVER, request.opened_at, request.pk
+
+
+def _entry(row: Any) -> Entry:
+    weight = min(row.weight, LARGE) + FRAME_OF_REQUEST
+    return Entry(id=row.pk, version=row.changed_at, place=_place(row), weight=weight, row=row)
+
+
+def _items(rows: Collection[Any]) -> dict[UUID, Item]:
+    queries.fill(rows, LARGE)
+    return {row.pk: _item(row) for row in rows}
+
+
+def _item(row: Any) -> Item:
+    return Item(
+        id=row.pk,
+        version=row.changed_at,
+        place=_place(row),
+        origin_id=row.origin_id if row.origin.get("kind") == "run" else "",
+        request=request_in_frame(row),
+        outcome=None if row.status == Status.PENDING else outcome_of_row(row),
+    )
+
+
+def _concerned(audiences: Collection[Audience]) -> set[int]:
+    """Users who may see one of these. A few too many do no harm: rights are looked at one by one."""
+    named = {user_id for audience in audiences for user_id in audience.user_ids}
+    asking = {audience.requester_id for audience in audiences if audience.requester_id is not None}
+    groups = {group_id for audience in audiences for group_id in audience.group_ids}
+    return named | asking | _members(groups) | _holders() if audiences else set()
+
+
+def _members(group_ids: Collection[int]) -> set[int]:
+    if not group_ids:
+        return set()
+    return set(get_user_model()._default_manager.filter(groups__in=group_ids).values_list("pk", flat=True))
+
+
+def _holders() -> set[int]:
+    """Users who see requests because of a permission."""
+    held = Permission.objects.filter(
+        content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
+    )
+    by_permission = Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
+    return set(get_user_model()._default_manager.filter(by_permission).values_list("pk", flat=True))

@@ -1,0 +1,104 @@
+"""What part of the inbox a page shows; it lives in the URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+
+from approvals import queries
+from approvals.domain.lifecycle import Kind
+
+PAGE = 50
+LONGEST_PAGE = 1_000
+LONGEST_SEARCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    mine: bool = False
+    kind: str = ""
+    soon: bool = False
+    search: str = ""
+    limit: int = PAGE
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Filters:
+        """Whatever the URL says that makes sense; the rest is as if it were not there."""
+        kind = query.get("kind", "")
+        return cls(
+            mine=query.get("show") == "mine",
+            kind=kind if kind in set(Kind) else "",
+            soon=query.get("soon") == "1",
+            search=query.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH],
+            limit=min(max(number(query, "limit"), PAGE), LONGEST_PAGE),
+        )
+
+    @property
+    def query(self) -> str:
+        """`?…` for links that keep what is shown; empty where nothing is filtered."""
+        return self._query(self.limit)
+
+    @property
+    def more(self) -> str:
+        """`?…` for more of the same; empty where this is as much as one page shows."""
+        return self._query(self.further) if self.limit < LONGEST_PAGE else ""
+
+    @property
+    def further(self) -> int:
+        """How much a longer page shows."""
+        return min(self.limit * 4, LONGEST_PAGE)
+
+    @property
+    def longer(self) -> bool:
+        """Whether this page was asked to show more than the first."""
+        return self.limit > PAGE
+
+    @property
+    def active(self) -> bool:
+        return bool(self.mine or self.kind or self.soon or self.search)
+
+    def rows(self, user_id: int, at_least: int = 0) -> tuple[list[Any], bool]:
+        """The requests to show, `at_least` so many if there are, and whether there are more."""
+        most = max(self.limit, min(at_least, LONGEST_PAGE))
+        rows = queries.inbox(
+            user_id,
+            kind=self.kind or None,
+            mine=self.mine,
+            overdue_soon=self.soon,
+            search=self.search,
+            limit=most + 1,
+            light=True,
+        )
+        return rows[:most], len(rows) > most
+
+    def _query(self, limit: int) -> str:
+        parts = {
+            "show": "mine" if self.mine else "",
+            "kind": self.kind,
+            "soon": "1" if self.soon else "",
+            "q": self.search,
+            "limit": str(limit) if limit > PAGE else "",
+        }
+        encoded = urlencode({name: value for name, value in parts.items() if value})
+        return f"?{encoded}" if encoded else ""
+
+
+def number(query: QueryDict, name: str) -> int:
+    """A number that the URL names; 0 where it names none."""
+    text = query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 6 else 0
+
+
+def order(asked: Any) -> str:
+    """Sorts rows as the inbox does: by deadline, then by age."""
+    due = _sortable(asked.deadline) if asked.deadline else "last"
+    return f"{due} {_sortable(asked.opened_at)}"
+
+
+def _sortable(moment: datetime) -> str:
+    """Microseconds in hexadecimal, of a length that lasts for centuries: its texts sort as times do."""
+    return f"{int(moment.timestamp() * 1_000_000):014x}"

@@ -1,0 +1,261 @@
+"""Form fields for one JSON value each: text, numbers, options, ticks, any JSON.
+
+What was left empty comes out as ABSENT. A value that comes back as it was shown is the very value it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.forms.rules import Option, Schema
+
+FEW_OPTIONS = 5
+EMPTY: Any = ABSENT
+
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+BOUNDS = {
+    "minimum": (Decimal.__ge__, "at least"),
+    "exclusiveMinimum": (Decimal.__gt__, "more than"),
+    "maximum": (Decimal.__le__, "at most"),
+    "exclusiveMaximum": (Decimal.__lt__, "less than"),
+}
+
+
+class TextField(forms.CharField):
+    """Text as it was typed, with the line ends of every other system than a browser's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"strip": False, **options})
+
+    def to_python(self, value: Any) -> Any:
+        return with_plain_line_ends(str(super().to_python(value)))
+
+
+class TextValueField(TextField):
+    """A JSON text."""
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if isinstance(self.initial, str) and text == with_plain_line_ends(self.initial):
+            return self.initial if text else ABSENT
+        return text or ABSENT
+
+
+class NumberField(forms.CharField):
+    """A JSON number: an integer stays one, whatever its size."""
+
+    def __init__(self, *, whole: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.whole = whole
+
+    def to_python(self, value: Any) -> Any:
+        text = str(super().to_python(value)).strip()
+        if not text:
+            return ""
+        try:
+            return number_in(text, whole=self.whole)
+        except (ValueError, OverflowError):
+            kind = "a whole number" if self.whole else "a number"
+            raise ValidationError(f"{self.label} must be {kind}.", code="invalid") from None
+
+    def clean(self, value: Any) -> Any:
+        number = super().clean(value)
+        return ABSENT if number == "" else number
+
+    def run_validators(self, value: Any) -> None:
+        """Bounds are the schema's to check; there are none of text."""
+
+
+class DecimalField(forms.CharField):
+    """A decimal number that keeps its digits: a JSON text, or a number where it was one.
+
+    The schema bounds only what comes as a number, so the bounds are checked here.
+    """
+
+    def __init__(self, rule: Schema, **options: Any) -> None:
+        super().__init__(**options)
+        self.rule = rule
+
+    def to_python(self, value: Any) -> Any:
+        text = str(super().to_python(value)).strip()
+        if text and not DECIMAL.fullmatch(text):
+            raise ValidationError(f"{self.label} must be a number such as 1240.50.", code="invalid")
+        return text
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if not value:
+            return
+        number = Decimal(value)
+        for keyword, (fits, words) in BOUNDS.items():
+            limit = self.rule.get(keyword)
+            if _is_number(limit) and not fits(number, Decimal(str(limit))):
+                raise ValidationError(f"{self.label} must be {words} {limit}.", code="invalid")
+        step = self.rule.get("multipleOf")
+        if _is_number(step) and not _is_multiple(number, Decimal(str(step))):
+            raise ValidationError(f"{self.label} must be a multiple of {step}.", code="invalid")
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if not text:
+            return ABSENT
+        return number_in(text, whole=False) if _is_number(self.initial) else text
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return ("" if initial is None else str(initial)) != str(data or "")
+
+
+class JSONValueField(forms.CharField):
+    """A text area that holds one JSON value, exactly: no NaN, no infinities. It starts from `value`."""
+
+    def __init__(self, *, value: Any = ABSENT, **options: Any) -> None:
+        shown = None if value is ABSENT else as_json(value)
+        super().__init__(**{"widget": json_area(), "initial": shown, **options})
+
+    def to_python(self, value: Any) -> Any:
+        text = str(super().to_python(value))
+        if not text:
+            return ABSENT
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            message = f"{self.label} is not JSON: {error.msg} ({place})."
+            raise ValidationError(message, code="invalid") from None
+        except (ValueError, RecursionError):
+            message = f"{self.label} is nested too deeply or has impossible numbers."
+            raise ValidationError(message, code="invalid") from None
+
+    def validate(self, value: Any) -> None:
+        if value is ABSENT and self.required:
+            raise ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: Any) -> None:
+        """Text validators do not fit JSON values; NUL is refused where the value is checked."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool((initial or "") != (data or ""))
+
+
+class OptionField(forms.TypedChoiceField):
+    """One of these JSON values: radio buttons for a few, a menu for many."""
+
+    def __init__(
+        self,
+        options: Sequence[Option],
+        *,
+        required: bool = True,
+        few: int = FEW_OPTIONS,
+        value: Any = ABSENT,
+        none: str = "None of these",
+        **more: Any,
+    ) -> None:
+        self.values = named(options)
+        choices = [(name, option.label) for name, option in self.values.items()]
+        as_buttons = len(choices) <= few
+        if not required:
+            choices.insert(0, ("", none if as_buttons else "—"))
+        elif not as_buttons:
+            choices.insert(0, ("", "Choose one"))
+        super().__init__(
+            choices=choices,
+            coerce=lambda name: self.values[name].value,
+            empty_value=EMPTY,
+            required=required,
+            widget=forms.RadioSelect if as_buttons else forms.Select,
+            initial=name_of(value, self.values),
+            **more,
+        )
+
+
+class TicksField(forms.TypedMultipleChoiceField):
+    """Any number of these JSON values, as check boxes. `values` are those ticked at first, in their order."""
+
+    def __init__(self, options: Sequence[Option], *, values: Sequence[Any] = (), **more: Any) -> None:
+        self.values = named(options)
+        super().__init__(
+            choices=[(name, option.label) for name, option in self.values.items()],
+            coerce=lambda name: self.values[name].value,
+            empty_value=EMPTY,
+            widget=forms.CheckboxSelectMultiple,
+            initial=[name_of(value, self.values) for value in values],
+            **more,
+        )
+        self._first = list(values)
+
+    def clean(self, value: Any) -> Any:
+        picked = super().clean(value)
+        if picked is ABSENT:
+            return ABSENT
+        before = [one for one in self._first if _among(one, picked)]
+        return before + [one for one in picked if not _among(one, before)]
+
+
+def named(options: Sequence[Option]) -> dict[str, Option]:
+    """The options under the names that a form sends: their own texts, or numbers where those won't do."""
+    names = [one.value if isinstance(one.value, str) else json.dumps(one.value) for one in options]
+    if len(set(names)) < len(names) or "" in names:
+        names = [str(number) for number in range(len(options))]
+    return dict(zip(names, options, strict=True))
+
+
+def name_of(value: Any, options: Mapping[str, Option]) -> str | None:
+    return next((name for name, option in options.items() if same(option.value, value)), None)
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def json_area() -> forms.Textarea:
+    return forms.Textarea(attrs={"class": "json", "rows": 6, "spellcheck": "false", "autocomplete": "off"})
+
+
+def number_in(text: str, *, whole: bool) -> int | float:
+    """The number as JSON has it; ValueError where there is none."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if whole and number.is_integer():
+        return int(number)
+    if whole or not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def with_plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal as JSON, where true is not 1."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _among(value: Any, values: Sequence[Any]) -> bool:
+    return any(same(value, one) for one in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_multiple(number: Decimal, step: Decimal) -> bool:
+    try:
+        return step == 0 or number % step == 0
+    except InvalidOperation:
+        return False
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)

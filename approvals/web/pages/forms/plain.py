@@ -1,0 +1,118 @@
+"""The base of all forms: plain labels, errors that name them once, and fields made from a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.forms.utils import ErrorDict
+
+from approvals.exceptions import ApprovalError
+from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.forms.rules import Schema
+from approvals.web.pages.forms.sent import Sent, is_rearranged, is_within, rearrange
+from approvals.web.pages.forms.showing import ShownPart, as_id
+from approvals.web.pages.forms.structures import SchemaFields
+
+
+class NamedField(forms.BoundField):
+    """A property may have any name; an id in HTML may not, and no two may be alike."""
+
+    form: PlainForm
+
+    @property
+    def auto_id(self) -> str:
+        return as_id(str(super().auto_id))
+
+    def value(self) -> Any:
+        """What a row holds that was added just now is what the form starts it with."""
+        if self.form.new_row and is_within(self.html_name, self.form.new_row):
+            return self.field.prepare_value(self.initial)
+        return super().value()
+
+    def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
+        built = super().build_widget_attrs(attrs, widget)
+        structure = self.form.structure
+        if structure is not None and self.name in structure.hideable:
+            built.pop("required", None)
+        return built
+
+
+class PlainForm(forms.Form):
+    """A form without colons after its labels, which knows where a refusal belongs.
+
+    Where a button was pressed that only adds or removes a row, it is `rearranged`: it has what was sent, and
+    says nothing of errors, for nothing was meant to be sent yet.
+    """
+
+    bound_field_class = NamedField
+    structure: SchemaFields | None = None
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        self.rearranged = data is not None and is_rearranged(data)
+        self.new_row = ""
+        if data is not None and self.rearranged:
+            data, self.new_row = rearrange(data)
+        super().__init__(data, **{"label_suffix": "", **options})
+
+    def full_clean(self) -> None:
+        if self.rearranged:
+            self._errors = ErrorDict()
+            self.cleaned_data = {}
+            return
+        for field in self.fields.values():
+            if field.label:
+                field.error_messages |= _messages(str(field.label))
+        super().full_clean()
+
+    def is_valid(self) -> bool:
+        return not self.rearranged and super().is_valid()
+
+    def add_structure(self, schema: Schema, name: str, current: Any = ABSENT, *, label: str = "") -> None:
+        """Add the fields that a JSON value needs which shall fit the schema."""
+        prefix = self.prefix or ""
+        new = self.new_row.removeprefix(f"{prefix}-")
+        sent = Sent(data=self.data, prefix=prefix, new=new) if self.is_bound else None
+        self.structure = SchemaFields(schema, name, current, sent=sent, label=label)
+        self.fields.update(self.structure.fields)
+
+    def shown_structure(self) -> ShownPart | None:
+        """The fields of the schema as the page shows them."""
+        return None if self.structure is None else ShownPart(self, self.structure.root)
+
+    def forgive_inactive(self) -> None:
+        """Drop the errors of fields whose content says nothing."""
+        for name in self.structure.inactive if self.structure else ():
+            self.errors.pop(name, None)
+
+    def refused(self, error: ApprovalError) -> None:
+        """Put a refusal on the field it names, or, where there is none, on the form."""
+        rule = error.detail.removeprefix(error.field or "")
+        if not error.field or rule == error.detail:
+            self.add_error(self._place(error.field or "")[0], error.detail)
+        else:
+            joint = ": " if rule.startswith(":") else " "
+            self.add_error(*self.fault(error.field, rule.lstrip(": "), joint))
+
+    def fault(self, spot: str, rule: str, joint: str = " ") -> tuple[str | None, str]:
+        """Where an error about a spot of what was sent belongs, and its text, which names the label once."""
+        name, label, rest = self._place(spot)
+        return name, f"{label}{joint}{rule}" if not rest else f"{label}: {rest.lstrip('.')} {rule}"
+
+    def _place(self, spot: str) -> tuple[str | None, str, str]:
+        """The field for a spot, what it is called, and how the spot goes on inside of it."""
+        structure = self.structure
+        if structure is not None and is_within(spot, structure.name):
+            part, rest = structure.at(getattr(self, "cleaned_data", {}), spot)
+            return part.field_name, part.label, rest
+        name = next((name for name in self.fields if is_within(spot, name)), None)
+        return name, spot if name is None else str(self.fields[name].label or name), ""
+
+
+def _messages(label: str) -> dict[str, str]:
+    return {
+        "required": f"{label} is required.",
+        "invalid_choice": f"{label} must be one of the options.",
+        "invalid_list": f"{label} must be a list of options.",
+    }

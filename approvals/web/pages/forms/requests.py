@@ -1,0 +1,202 @@
+"""The forms about a request: decide, answer, take back, hand on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django import forms
+from django.contrib.auth.models import Group
+
+from approvals.domain.lifecycle import Verdict
+from approvals.domain.masking import HiddenHeaders
+from approvals.domain.schemas import check_against, labelled
+from approvals.exceptions import ApprovalError
+from approvals.web.pages.differences import ABSENT, Change, changes
+from approvals.web.pages.forms.fields import OptionField, TextField, TicksField, as_json
+from approvals.web.pages.forms.plain import PlainForm
+from approvals.web.pages.forms.rules import Option
+
+COMMENT_LIMIT = 10_000
+# Groups that are ticked rather than picked from a list.
+FEW = 12
+
+
+class Approvable(Protocol):
+    """What a decision form needs to know of a request."""
+
+    arguments: Any
+    final_arguments: Any
+    editable: Any
+
+
+class Answerable(Protocol):
+    """What an answer form needs to know of a request."""
+
+    choices: Any
+    multiple: bool
+    schema: Any
+
+
+class DecisionForm(PlainForm):
+    """Approve or reject an approval, with a comment; where the request allows it, with edited arguments.
+
+    `cleaned_data`: `decision`, `comment`, and `arguments`, which is None unless they were changed.
+    """
+
+    decision = forms.ChoiceField(choices=[(verdict.value, verdict.name.title()) for verdict in Verdict])
+    comment = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
+    )
+    # Says that the argument fields below are meant: an empty check box sends nothing of its own.
+    edits = forms.CharField(required=False, widget=forms.HiddenInput, initial="1")
+    reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, request: Approvable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.asked = request.arguments if request.final_arguments is None else request.final_arguments
+        self.editable = request.editable
+        if request.editable is not False and request.editable is not None:
+            schema = request.editable if isinstance(request.editable, dict) else {}
+            self._hidden = HiddenHeaders(self.asked)
+            self.add_structure(schema, "arguments", self._hidden.value)
+
+    @property
+    def editing(self) -> bool:
+        """True where the arguments may be changed."""
+        return self.structure is not None
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The edited arguments, once the form is valid; None where they are as asked."""
+        edited = self.cleaned_data.get("arguments")
+        return edited if isinstance(edited, dict) else None
+
+    def changes(self) -> list[Change]:
+        """What approving now would do differently from what was asked."""
+        return changes(self.asked, self.arguments) if self.is_valid() and self.arguments is not None else []
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the edited arguments: sent back with the form, it says that just these were reviewed."""
+        return hashlib.sha256(as_json(self.arguments).encode()).hexdigest()
+
+    @property
+    def unreviewed(self) -> bool:
+        """True where arguments were edited and the person has not been shown what exactly changes."""
+        return self.arguments is not None and self.cleaned_data["reviewed"] != self.fingerprint
+
+    def check_arguments(self) -> None:
+        """Put on its field what the edited arguments break of the request's schema."""
+        if self.arguments is None or not isinstance(self.editable, dict):
+            return
+        try:
+            check_against(self.editable, self.arguments, "arguments")
+        except ApprovalError as error:
+            self.refused(error)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["arguments"] = self._edited(cleaned)
+        return cleaned
+
+    def _edited(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
+        if self.structure is None:
+            return None
+        if not cleaned.get("edits") or cleaned.get("decision") != Verdict.APPROVE:
+            for name in self.structure.fields:
+                self.errors.pop(name, None)
+            return None
+        self.forgive_inactive()
+        if self.errors:
+            return None
+        value = self.structure.value(cleaned)
+        if not isinstance(value, dict):
+            self.add_error(*self.fault("arguments", "must be a JSON object."))
+            return None
+        value = self._hidden.restored(value)
+        return value if changes(self.asked, value) else None
+
+
+class AnswerForm(PlainForm):
+    """Answer a clarification: one choice or several, a form made from the schema, or text.
+
+    `cleaned_data`: `answer`, a JSON value, and `comment`.
+    """
+
+    comment = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+    def __init__(self, request: Answerable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        if request.schema is None:
+            self.fields["answer"] = _answer_field(request)
+        else:
+            self.add_structure(request.schema, "answer")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        self.forgive_inactive()
+        if self.structure is not None and not self.errors:
+            cleaned["answer"] = self.structure.value(cleaned)
+        elif cleaned.get("answer") is ABSENT:
+            cleaned["answer"] = []
+        return cleaned
+
+
+class ReasonForm(PlainForm):
+    """Why a request or a run is taken back."""
+
+    reason = TextField(
+        required=False, max_length=COMMENT_LIMIT, label="Reason", widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+
+class Assigned(Protocol):
+    """What a form that hands on needs to know of a request."""
+
+    assigned_users: Any
+    assigned_groups: Any
+
+
+class ReassignForm(PlainForm):
+    """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
+
+    users = TextField(
+        required=False,
+        max_length=COMMENT_LIMIT,
+        label="People",
+        help_text="Usernames, one a line.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
+    )
+    groups = forms.MultipleChoiceField(
+        required=False,
+        label="Groups",
+        help_text="Their members may decide. Where nobody and no group is named, whoever has the permission.",
+    )
+
+    def __init__(self, request: Assigned, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        users = [user.get_username() for user in request.assigned_users.all()]
+        groups = [group.name for group in request.assigned_groups.all()]
+        super().__init__(data, initial={"users": "\n".join(users), "groups": groups}, **options)
+        there = [(name, name) for name in Group.objects.order_by("name").values_list("name", flat=True)]
+        field = self.fields["groups"]
+        field.choices = there  # type: ignore[attr-defined]  # as ChoiceFields have
+        field.widget = (forms.CheckboxSelectMultiple if len(there) <= FEW else forms.SelectMultiple)(
+            choices=there
+        )
+
+    def clean_users(self) -> list[str]:
+        return str(self.cleaned_data["users"]).replace(",", " ").split()
+
+
+def _answer_field(request: Answerable) -> forms.Field:
+    label = "Your answer"
+    if request.choices is None:
+        return TextField(label=label, widget=forms.Textarea(attrs={"rows": 4}))
+    options = [Option(value=value, label=text) for value, text in labelled(request.choices).items()]
+    if not request.multiple:
+        return OptionField(options, label=label, few=12)
+    return TicksField(options, label=label, help_text="Choose any number, or none.", required=False)

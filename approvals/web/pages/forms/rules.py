@@ -1,0 +1,297 @@
+"""What a JSON Schema says about each place of a value, for forms: references followed, `null` told apart.
+
+Only shapes are read here. Whether a value fits is checked where decisions are made, against the whole schema.
+Pure, without Django.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+from approvals.web.pages.differences import ABSENT
+
+Schema: TypeAlias = Mapping[str, Any]
+
+# Keywords with which a form of an object's properties might offer no way to a value that fits.
+CONDITIONS = frozenset(
+    {
+        "patternProperties",
+        "propertyNames",
+        "minProperties",
+        "maxProperties",
+        "if",
+        "then",
+        "else",
+        "not",
+        "dependentSchemas",
+        "dependencies",
+        "unevaluatedProperties",
+        "contains",
+        "prefixItems",
+        "unevaluatedItems",
+        "$dynamicRef",
+        "$recursiveRef",
+    }
+)
+ANNOTATIONS = frozenset(
+    ["title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"]
+)
+ABOUT_THE_DOCUMENT = frozenset(["$schema", "$id", "id", "$defs", "definitions", "$comment", "$anchor"])
+DEEPEST = 8
+# Subschemas read for one form: `allOf` and references can make them many times as many as are written.
+MOST_READ = 5_000
+
+
+class OddError(Exception):
+    """No form field can be made for this place: it is edited as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    value: Any
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One place. `options` to pick from, or `variants`, each with a title, or neither.
+
+    `followed` are the references that led here: who meets one of them again goes round in circles.
+    """
+
+    schema: Schema
+    nullable: bool = False
+    options: tuple[Option, ...] | None = None
+    variants: tuple[Rule, ...] | None = None
+    followed: frozenset[str] = frozenset()
+    depth: int = 0
+
+    @property
+    def type(self) -> str:
+        """The one type that a value may have; empty where that is not said."""
+        named = self.schema.get("type")
+        if isinstance(named, str):
+            return named
+        return "object" if named is None and isinstance(self.schema.get("properties"), dict) else ""
+
+    @property
+    def title(self) -> str:
+        return _text(self.schema.get("title"))
+
+    @property
+    def description(self) -> str:
+        return _text(self.schema.get("description"))
+
+    @property
+    def default(self) -> Any:
+        return self.schema.get("default", ABSENT)
+
+    @property
+    def open(self) -> bool:
+        """True where nothing is said of the value but what it means."""
+        said = self.schema.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT
+        return not said and self.options is None and self.variants is None
+
+    @property
+    def required(self) -> frozenset[str]:
+        names = self.schema.get("required")
+        return frozenset(names) if isinstance(names, list) else frozenset()
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties of an object, by name; those of a record with known keys, too."""
+        properties = self.schema.get("properties")
+        names, each = self.schema.get("propertyNames"), self.schema.get("additionalProperties")
+        keys = names.get("enum") if isinstance(names, dict) and set(names) <= {"enum", "type"} else None
+        if not properties and isinstance(each, dict) and isinstance(keys, list):
+            return {key: each for key in keys if isinstance(key, str)}
+        return properties if isinstance(properties, dict) else {}
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """Keywords that may rule out whatever a form can say."""
+        known_keys = not self.schema.get("properties") and self.properties
+        return frozenset(self.schema) & CONDITIONS - ({"propertyNames"} if known_keys else set())
+
+
+class Rules:
+    """The rules of one schema document."""
+
+    def __init__(self, root: Schema) -> None:
+        self.root = root
+        self._left = MOST_READ
+
+    def of(self, schema: Any, within: Rule | None = None) -> Rule:
+        """The rule that a subschema is. Raises OddError where it leads in circles, or is none."""
+        followed = within.followed if within else frozenset()
+        depth = within.depth + 1 if within else 0
+        if depth > DEEPEST:
+            raise OddError
+        return self._rule(schema, followed, depth)
+
+    def _rule(self, schema: Any, followed: frozenset[str], depth: int) -> Rule:
+        merged, followed = self._merged(schema, followed)
+        branches = merged.get("anyOf", merged.get("oneOf"))
+        if isinstance(branches, list):
+            outer = {key: value for key, value in merged.items() if key not in ("anyOf", "oneOf")}
+            if len(merged) - len(outer) > 1:
+                raise OddError
+            return self._alternatives(branches, outer, followed, depth)
+        return _scalar(merged, followed, depth)
+
+    def _alternatives(self, branches: list[Any], outer: Schema, followed: frozenset[str], depth: int) -> Rule:
+        rules = [self._rule(branch, followed, depth) for branch in branches]
+        nullable = any(rule.nullable or _is_null(rule) for rule in rules)
+        rules = [rule for rule in rules if not _is_null(rule)]
+        if set(outer) - ANNOTATIONS - ABOUT_THE_DOCUMENT - {"type", "discriminator"} or not rules:
+            raise OddError
+        about = {key: value for key, value in outer.items() if key in ANNOTATIONS}
+        if len(rules) == 1:
+            (only,) = rules
+            return replace(only, schema={**only.schema, **about}, nullable=nullable)
+        every = Rule(schema=about, nullable=nullable, followed=followed, depth=depth)
+        if all(rule.options is not None for rule in rules):
+            options = [option for rule in rules for option in rule.options or ()]
+            return replace(every, options=tuple(options))
+        if [rule.type for rule in rules] == ["number", "string"]:
+            return replace(every, schema={**_decimal(*rules), **about})
+        titles = [rule.title for rule in rules]
+        if len(set(titles)) < len(titles) or not all(titles):
+            titles = self._told_apart(rules)
+        variants = [
+            replace(rule, schema={**rule.schema, "title": title})
+            for rule, title in zip(rules, titles, strict=True)
+        ]
+        return replace(every, variants=tuple(variants))
+
+    def _told_apart(self, rules: list[Rule]) -> list[str]:
+        """What each variant is called after the one property that has another constant in each of them."""
+        shared = set.intersection(*({*rule.properties} & rule.required for rule in rules))
+        for name in sorted(shared):
+            options = [self.of(rule.properties[name], rule).options or () for rule in rules]
+            labels = [each[0].label for each in options if len(each) == 1]
+            if len(set(labels)) == len(rules):
+                return labels
+        raise OddError
+
+    def _merged(self, schema: Any, followed: frozenset[str]) -> tuple[Schema, frozenset[str]]:
+        """The keywords of a subschema, of what it refers to, and of all that `allOf` adds."""
+        self._left -= 1
+        if self._left < 0:
+            raise OddError
+        if schema is True:
+            return {}, followed
+        if not isinstance(schema, dict):
+            raise OddError
+        own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        parts: list[Schema] = []
+        if "$ref" in schema:
+            reference = schema["$ref"]
+            if reference in followed:
+                raise OddError
+            target, followed = self._merged(self.target(reference), followed | {reference})
+            parts.append(target)
+        for part in schema.get("allOf", ()):
+            merged, followed = self._merged(part, followed)
+            parts.append(merged)
+        return reduce(_both, [*parts, own]), followed
+
+    def target(self, reference: Any) -> Any:
+        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+            raise OddError
+        target: Any = self.root
+        for step in unquote(reference[1:]).split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            try:
+                target = target[int(name)] if isinstance(target, list) else target[name]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise OddError from None
+        return target
+
+
+def label_of(schema: Any, name: str) -> str:
+    """What people call a property: its own title, not that of the class it refers to, else its name."""
+    title = _text(schema.get("title")) if isinstance(schema, dict) else ""
+    return title or name.replace("_", " ").strip().capitalize() or "(no name)"
+
+
+def _scalar(schema: Schema, followed: frozenset[str], depth: int) -> Rule:
+    """A rule without alternatives; `null` among its types or options is told apart."""
+    nullable = False
+    types = schema.get("type")
+    if isinstance(types, list):
+        nullable = "null" in types and len(types) > 1
+        types = [one for one in types if one != "null"] if nullable else types
+        if len(types) != 1:
+            raise OddError
+        schema = {**schema, "type": types[0]}
+    rule = Rule(schema=schema, nullable=nullable, followed=followed, depth=depth)
+    if "const" in schema:
+        return replace(rule, options=(_option(schema["const"], rule.title),))
+    if isinstance(schema.get("enum"), list):
+        values = [value for value in schema["enum"] if value is not None] or [None]
+        nullable = nullable or (None in schema["enum"] and values != [None])
+        return replace(rule, nullable=nullable, options=tuple(_option(value) for value in values))
+    return rule
+
+
+def _option(value: Any, title: str = "") -> Option:
+    if isinstance(value, bool):
+        return Option(value=value, label=title or ("Yes" if value else "No"))
+    return Option(
+        value=value,
+        label=title or (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)),
+    )
+
+
+def _is_null(rule: Rule) -> bool:
+    return rule.type == "null" or (rule.options is not None and [one.value for one in rule.options] == [None])
+
+
+def _decimal(number: Rule, text: Rule) -> Schema:
+    """How pydantic describes a Decimal: a number, or text that says one."""
+    return {**number.schema, **text.schema, "type": "decimal"}
+
+
+def _both(one: Schema, other: Schema) -> Schema:
+    """Two subschemas that hold for the same value, as one, as far as a form needs to know."""
+    merged = {**one, **other}
+    for keyword in one.keys() & other.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT:
+        merged[keyword] = _of_both(keyword, one[keyword], other[keyword])
+    return merged
+
+
+def _of_both(keyword: str, one: Any, other: Any) -> Any:
+    if one == other or keyword in {"pattern", "format"}:
+        return one
+    if keyword == "properties" and isinstance(one, dict) and isinstance(other, dict):
+        shared = {name: {"allOf": [one[name], other[name]]} for name in one.keys() & other.keys()}
+        return {**one, **other, **shared}
+    if keyword == "required" and isinstance(one, list) and isinstance(other, list):
+        return list(dict.fromkeys([*one, *other]))
+    if keyword == "type" and sorted([str(one), str(other)]) == ["integer", "number"]:
+        return "integer"
+    return _narrower(keyword, one, other)
+
+
+def _narrower(keyword: str, one: Any, other: Any) -> Any:
+    if keyword.startswith(("min", "exclusiveMin")) and _numbers((one, other)):
+        return max(one, other)
+    if keyword.startswith(("max", "exclusiveMax")) and _numbers((one, other)):
+        return min(one, other)
+    if keyword == "additionalProperties" and False in (one, other):
+        return False
+    raise OddError
+
+
+def _numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,125 @@
+"""What the page of one request shows to one person: facts, the act that is open to him or her, the trail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from approvals import queries
+from approvals.domain.lifecycle import Kind, Status, Verdict
+from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.forms import AnswerForm, DecisionForm, ReasonForm
+from approvals.web.pages.words import in_words, standing_in_words
+
+ActForm: TypeAlias = DecisionForm | AnswerForm
+
+LONG_JSON = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Why what was sent did not happen."""
+
+    text: str
+    tone: str = "warn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestPage:
+    """`form` is what the person sent, with its errors; None: nothing was sent yet."""
+
+    asked: Any
+    username: str
+    rights: queries.Rights
+    trail: Sequence[queries.TimelineEntry]
+    form: ActForm | None = None
+    notice: Notice | None = None
+
+    @property
+    def act(self) -> str:
+        """What is open to this person: `decide`, or why not: `closed`, `voted`, `watching`."""
+        if self.asked.status != Status.PENDING:
+            return "closed"
+        if not self.rights.decide:
+            return "watching"
+        # Enough count again, so that whoever repeats a vote closes it.
+        return "voted" if self._has_voted and self.standing.missing else "decide"
+
+    @cached_property
+    def standing(self) -> queries.Standing:
+        return queries.standing(self.asked)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        asked = self.asked
+        outcome = queries.outcome_of(asked)
+        requester = asked.requester.get_username() if asked.requester else None
+        return {
+            "asked": asked,
+            "these": [asked],
+            "notice": self.notice,
+            "act": self.act,
+            "deciders": _deciders(asked),
+            **self._counts(),
+            "arguments": outcome.arguments,
+            "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
+            "edits": _edits(asked),
+            "trail": [in_words(entry, asked.required, requester, asked.choices) for entry in self.trail],
+            "withdraw_form": self._withdraw_form(),
+            **(self._forms() if self.act == "decide" else {}),
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        """How many approvals count, and what of that needs words; once it is closed, the history tells."""
+        if self.asked.status != Status.PENDING:
+            return {"counted": self.asked.approvals, "missing": 0, "standing": ""}
+        standing = self.standing
+        return {
+            "counted": standing.counted,
+            "missing": standing.missing,
+            "standing": standing_in_words(standing),
+        }
+
+    @property
+    def _has_voted(self) -> bool:
+        return any(entry.event == "decided" and entry.actor == self.username for entry in self.trail)
+
+    def _withdraw_form(self) -> ReasonForm | None:
+        return ReasonForm(auto_id="withdraw_%s") if self.rights.withdraw and self.act != "closed" else None
+
+    def _forms(self) -> dict[str, Any]:
+        if self.asked.kind == Kind.CLARIFICATION:
+            return {"answer_form": self.form or AnswerForm(self.asked)}
+        form = self.form if isinstance(self.form, DecisionForm) else None
+        rejecting = form is not None and form["decision"].value() == Verdict.REJECT
+        return {
+            "decision_form": DecisionForm(self.asked) if form is None or rejecting else form,
+            "reject_form": _reject_form(self.asked, form.data if form and rejecting else None),
+            "rejecting": rejecting,
+            "changes": form.changes() if form and not rejecting else [],
+        }
+
+
+def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
+    """The form that fits this kind of request, filled with what was sent."""
+    return DecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
+
+
+def _reject_form(asked: Any, data: Mapping[str, Any] | None) -> DecisionForm:
+    form = DecisionForm(asked, data, auto_id="reject_%s")
+    form.fields["comment"].label = "Why? Whoever asked will read it"
+    return form
+
+
+def _edits(asked: Any) -> list[Change]:
+    final = asked.final_arguments
+    return [] if final is None else changes(asked.arguments, final)
+
+
+def _deciders(asked: Any) -> str:
+    names = [user.get_username() for user in asked.assigned_users.all()]
+    names += [f"the group {group.name}" for group in asked.assigned_groups.all()]
+    return ", ".join(sorted(names)) or "Whoever may decide what is assigned to nobody"

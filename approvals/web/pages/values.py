@@ -1,0 +1,93 @@
+"""JSON shown to people: tables for objects, lists for lists, long text folded, and nothing hidden."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from approvals.domain.masking import hide_headers
+from approvals.web.edge.marks import visible
+
+MOST_VALUES = 400
+DEEPEST = 5
+LONG_TEXT = 240
+MANY_LINES = 6
+LONGEST_WORD = 24
+MANY_ITEMS = 12
+
+
+def shown(value: Any) -> SafeString:
+    """Any JSON value as HTML, without headers that carry secrets."""
+    return _Page().value(hide_headers(value), 0)
+
+
+def pretty(value: Any) -> str:
+    """JSON to be read, without headers that carry secrets."""
+    return json.dumps(hide_headers(value), ensure_ascii=False, indent=2)
+
+
+class _Page:
+    """One rendering; `left` bounds how much of a huge value becomes HTML."""
+
+    def __init__(self) -> None:
+        self.left = MOST_VALUES
+
+    def value(self, value: Any, depth: int) -> SafeString:
+        self.left -= 1
+        if isinstance(value, str):
+            return _text(value)
+        if not isinstance(value, dict | list):
+            return format_html("<code>{}</code>", json.dumps(value))
+        if not value:
+            return format_html('<span class="muted">{}</span>', "(no entries)")
+        if depth >= DEEPEST or self.left <= 0:
+            return _folded("More, as JSON", format_html("<pre>{}</pre>", visible(pretty(value))))
+        return self._table(value, depth) if isinstance(value, dict) else self._list(value, depth)
+
+    def _table(self, value: dict[str, Any], depth: int) -> SafeString:
+        rows = [
+            (_breaking("name", key), visible(key), self.value(inner, depth + 1))
+            for key, inner in self._affordable(value.items())
+        ]
+        body = format_html_join("", '<tr><th scope="row" class="{}">{}</th><td>{}</td></tr>', rows)
+        return format_html(
+            '<table class="values"><tbody>{}{}</tbody></table>', body, _rest(value, rows, row=True)
+        )
+
+    def _list(self, value: list[Any], depth: int) -> SafeString:
+        items = [(self.value(inner, depth + 1),) for inner in self._affordable(value)]
+        body = format_html("<ul>{}{}</ul>", format_html_join("", "<li>{}</li>", items), _rest(value, items))
+        return _folded(f"{len(value)} entries", body) if len(value) > MANY_ITEMS else body
+
+    def _affordable(self, inner: Any) -> list[Any]:
+        return list(inner)[: max(self.left, 1)]
+
+
+def _text(text: str) -> SafeString:
+    if not text:
+        return format_html('<span class="muted">{}</span>', "(empty text)")
+    whole = format_html('<span class="{}" dir="auto">{}</span>', _breaking("text", text), visible(text))
+    if len(text) <= LONG_TEXT and text.count("\n") < MANY_LINES:
+        return whole
+    start = text[:80].splitlines()[0] if text[:80].splitlines() else ""
+    return _folded(f"{start}… ({len(text):,} characters)", whole)
+
+
+def _breaking(kind: str, text: str) -> str:
+    """The class of a text: only where a word is too long for a narrow screen, words may break inside."""
+    return f"{kind} long" if any(len(word) > LONGEST_WORD for word in text.split()) else kind
+
+
+def _folded(summary: str, body: SafeString) -> SafeString:
+    return format_html('<details class="fold"><summary>{}</summary>{}</details>', visible(summary), body)
+
+
+def _rest(value: Any, rendered: list[Any], *, row: bool = False) -> SafeString:
+    missing = len(value) - len(rendered)
+    if not missing:
+        return SafeString()
+    around = '<tr><td colspan="2" class="muted">{}</td></tr>' if row else '<li class="muted">{}</li>'
+    return format_html(around, f"… and {missing:,} more, in the raw JSON")

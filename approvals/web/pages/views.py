@@ -1,0 +1,268 @@
+"""The inbox and the request pages: read, decide, answer, withdraw. Plain forms; scripts only make them live.
+
+Every address answers a whole page, or, where a page of ours asks for its `detail`, just the request in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals import deciding, queries
+from approvals.database.connections import database_now
+from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import Status
+from approvals.exceptions import (
+    AlreadyDecided,
+    ApprovalError,
+    Busy,
+    InvalidAnswer,
+    InvalidRequest,
+    NotPermitted,
+    TooLate,
+    Unavailable,
+    UnknownRequest,
+)
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.pages import values
+from approvals.web.pages.access import page, user_id, wants_detail
+from approvals.web.pages.filters import Filters, number, order
+from approvals.web.pages.forms import DecisionForm, ReasonForm
+from approvals.web.pages.request_page import ActForm, Notice, RequestPage, form_for
+
+logger = logging.getLogger(__name__)
+
+MOST_IDS = 100
+
+# What a refused decision gets: the same page, what is on record, and why.
+STATUSES: dict[type[ApprovalError], HTTPStatus] = {
+    InvalidAnswer: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotPermitted: HTTPStatus.FORBIDDEN,
+    AlreadyDecided: HTTPStatus.CONFLICT,
+    TooLate: HTTPStatus.CONFLICT,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+@page(UnknownRequest)
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    return render(request, "approvals/inbox.html", _list(request))
+
+
+@page(UnknownRequest)
+@require_safe
+def rows(request: HttpRequest) -> HttpResponse:
+    """The list as it is now; with `id`, only those rows of it, also where they have closed meanwhile.
+
+    `open` names the request that the page shows beside it: it stays in the list, wherever it stands. `shown`
+    is how many rows the page has: what arrived since it was loaded is part of its list, too.
+    """
+    context = _list(request, _opened(request), number(request.GET, "shown"))
+    ids = {queries.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
+    if ids:
+        shown = [row for row in context["rows"] if row.pk in ids]
+        context["rows"] = shown + _closed(request, ids - {row.pk for row in shown})
+    return render(request, "approvals/_list.html", context)
+
+
+@page(UnknownRequest)
+@require_http_methods(["GET", "HEAD", "POST"])
+def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    asked = queries.request_for(user_id(request), request_id)
+    if request.method == "POST":
+        return _decided(request, asked, form_for(asked, request.POST))
+    trail = queries.history(asked)
+    if _was_asked_for(request) and not (_has_seen(request, trail) and _tells_how_it_stands(asked, trail)):
+        _record_view(request, asked)
+        trail = queries.history(asked)
+    return _shown(request, asked, trail=trail)
+
+
+@page(UnknownRequest)
+@require_POST
+def viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """A request that a page opened by itself has stood before this person's eyes."""
+    asked = queries.request_for(user_id(request), request_id)
+    _record_view(request, asked)
+    return _back_to(request, asked)
+
+
+@page(UnknownRequest)
+@require_POST
+def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    asked = queries.request_for(user_id(request), request_id)
+    form = ReasonForm(request.POST)
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
+    actor = actor_of_http(request, Channel.PAGE)
+    return _written(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason))
+
+
+@page(UnknownRequest)
+@require_safe
+def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """The arguments alone, as JSON: for those too long to be part of the page."""
+    outcome = queries.outcome_of(queries.request_for(user_id(request), request_id))
+    return HttpResponse(values.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
+
+
+def _decided(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
+    if form.rearranged:
+        return _shown(request, asked, form=form)
+    if not form.is_valid():
+        return _shown(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    if isinstance(form, DecisionForm):
+        if form.unreviewed and _is_open_to(request, asked):
+            form.check_arguments()
+            status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
+            return _shown(request, asked, form=form, status=status)
+        return _written(request, asked, lambda: _decide(request, asked, form), form=form)
+    return _written(request, asked, lambda: _answer(request, asked, form), form=form)
+
+
+def _decide(request: HttpRequest, asked: Any, form: ActForm) -> object:
+    said = form.cleaned_data
+    return deciding.decide(
+        actor_of_http(request, Channel.PAGE),
+        asked.pk,
+        said["decision"],
+        comment=said["comment"],
+        arguments=said["arguments"],
+    )
+
+
+def _answer(request: HttpRequest, asked: Any, form: ActForm) -> object:
+    said = form.cleaned_data
+    actor = actor_of_http(request, Channel.PAGE)
+    return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
+
+
+def _written(
+    request: HttpRequest, asked: Any, write: Callable[[], object], *, form: ActForm | None = None
+) -> HttpResponse:
+    """Have it recorded, then send the browser to the record; or say why not, keeping what was typed."""
+    try:
+        write()
+    except UnknownRequest:
+        raise
+    except ApprovalError as error:
+        return _refused(request, asked, error, form)
+    return _back_to(request, asked)
+
+
+def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
+    back = reverse("request", args=[asked.pk]) + Filters.of(request.GET).query
+    return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
+
+
+def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None) -> HttpResponse:
+    status = STATUSES[type(error)]
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
+        form.refused(error)
+        return _shown(request, asked, form=form, status=status)
+    notice = Notice(text=f"{error.detail} What you sent was not recorded.")
+    fresh = queries.request_for(user_id(request), asked.pk)
+    response = _shown(request, fresh, form=form, notice=notice, status=status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = "2"
+    return response
+
+
+def _shown(
+    request: HttpRequest,
+    asked: Any,
+    *,
+    trail: list[queries.TimelineEntry] | None = None,
+    form: ActForm | None = None,
+    notice: Notice | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HttpResponse:
+    """The request, alone or in the whole page with the list beside it."""
+    shown = RequestPage(
+        asked=asked,
+        username=request.user.get_username(),
+        rights=queries.may(user_id(request), asked),
+        trail=queries.history(asked) if trail is None else trail,
+        form=form,
+        notice=notice,
+    )
+    alone = wants_detail(request)
+    around = _around(request) if alone else _list(request, asked)
+    template = "approvals/_request.html" if alone else "approvals/inbox.html"
+    return render(request, template, around | shown.context, status=status)
+
+
+def _was_asked_for(request: HttpRequest) -> bool:
+    """Whether a person opens this page: no script of ours by itself, and no browser that fetches ahead."""
+    by_itself = "Sayso-Unasked" in request.headers
+    ahead = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    return request.method == "GET" and not by_itself and not ahead
+
+
+def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
+    username = request.user.get_username()
+    return any(entry.event == "viewed" and entry.actor == username for entry in trail)
+
+
+def _record_view(request: HttpRequest, asked: Any) -> None:
+    """On record before it is shown. A page that can't be recorded is shown all the same, and logged."""
+    try:
+        deciding.record_view(actor_of_http(request, Channel.PAGE), asked.pk)
+    except (Busy, Unavailable) as error:
+        logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
+
+
+def _tells_how_it_stands(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
+    """Whether the trail says that too few may decide it, if they are too few."""
+    told = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
+    return asked.status != Status.PENDING or told[-1:] == ["stuck"] or not queries.standing(asked).stuck
+
+
+def _is_open_to(request: HttpRequest, asked: Any) -> bool:
+    return asked.status == Status.PENDING and queries.may(user_id(request), asked).decide
+
+
+def _opened(request: HttpRequest) -> Any | None:
+    """The request that is open beside the list; None where there is none to be seen."""
+    with suppress(UnknownRequest):
+        return queries.request_for(user_id(request), request.GET.get("open", ""))
+    return None
+
+
+def _list(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
+    """What the list shows: the first that fit the filters; where nothing is filtered, also what is open."""
+    filters = Filters.of(request.GET)
+    found, more = filters.rows(user_id(request), at_least)
+    if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
+        found = sorted([*found, opened], key=order)
+    last_closed = None if found else queries.last_closed_for(user_id(request))
+    waiting = queries.waiting_for(user_id(request))
+    return _around(request) | {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
+
+
+def _around(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "now": database_now(),
+        "filters": Filters.of(request.GET),
+        "section": "inbox",
+        "here": request.get_full_path(),
+    }
+
+
+def _closed(request: HttpRequest, ids: set[UUID]) -> list[Any]:
+    """Those of these requests that this user may see and that no longer wait."""
+    rows = queries.requests_by_id(ids, light=True)
+    closed = [row for row in rows if row.status != Status.PENDING]
+    visible = queries.visible_ids([user_id(request)], closed)[user_id(request)]
+    return [row for row in closed if row.pk in visible]

@@ -1,0 +1,156 @@
+"""What pages say about a request: its outcome, what follows if nobody decides, each entry of its trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.domain.lifecycle import Kind, Status, Verdict
+from approvals.queries import Standing, TimelineEntry
+
+KINDS = {Kind.APPROVAL: "Approve", Kind.CLARIFICATION: "Answer"}
+
+EVENTS = {
+    "opened": "Asked",
+    "viewed": "Seen",
+    "answered": "Answered",
+    "withdrawn": "Withdrawn",
+    "reassigned": "Handed on",
+    "rescheduled": "Deadline moved",
+    "purged": "Content removed",
+}
+
+REFUSALS = {
+    "already_decided": "it was already closed",
+    "too_late": "the deadline had passed",
+    "not_permitted": "not permitted",
+    "unknown_request": "not permitted",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One entry of the trail in words. `said` is a comment or an answer; a JSON value, or None."""
+
+    entry: TimelineEntry
+    text: str
+    said: Any = None
+
+
+def outcome_in_words(asked: Any) -> str:
+    """How it ended and by whom, in a few words: `Approved by ann`."""
+    if asked.status == Status.PENDING:
+        return "Pending"
+    if asked.status == Status.TIMED_OUT:
+        return f"Timed out, {_by_default(asked)}"
+    word = str(asked.status).capitalize()
+    return f"{word} by {asked.decided_by.get_username()}" if asked.decided_by else f"{word} by a program"
+
+
+def too_few(required: object, able: object) -> str:
+    """That a pending request can't be decided any more: `able` people may decide it, `required` must."""
+    return f"Too few may decide this: {required} must, and only {able or 'nobody'} may"
+
+
+def standing_in_words(standing: Standing) -> str:
+    """Which approvals do not count, and that it can't be decided any more; empty: there is nothing to say."""
+    said = []
+    if standing.void:
+        said.append(
+            f"Not counted: the approval of {_listed(standing.void)}, who may not decide this any more."
+        )
+    if standing.stuck:
+        said.append(f"{too_few(standing.required, standing.able)}. Reassign or withdraw it.")
+    return " ".join(said)
+
+
+def if_nobody_decides(asked: Any) -> str:
+    if asked.deadline is None:
+        return "It waits: there is no deadline."
+    if asked.kind == Kind.APPROVAL:
+        verdict = "approved" if asked.on_timeout == Verdict.APPROVE else "rejected"
+        return f"It counts as {verdict} when the time is up."
+    if asked.default is None:
+        return "It ends without an answer when the time is up."
+    return "This answer is taken when the time is up:"
+
+
+def with_labels(answer: Any, choices: Any) -> Any:
+    """What was picked as people read it, `Europe (eu)`, where the choices have labels."""
+    if isinstance(answer, list):
+        return [with_labels(one, choices) for one in answer]
+    if not isinstance(choices, Mapping) or not isinstance(answer, str) or answer not in choices:
+        return answer
+    return f"{choices[answer]} ({answer})"
+
+
+def in_words(entry: TimelineEntry, required: int, requester: str | None = None, choices: Any = None) -> Line:
+    """`required`: how many approvals the request needs; `requester`: for whom a program asked."""
+    said = entry.content or {}
+    if entry.event == "opened" and entry.actor is None and requester:
+        return Line(entry=entry, text=f"Asked for {requester}{_by_override(entry)}")
+    who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
+    return Line(entry=entry, text=_sentence(entry, who, said, required), said=_said(said, choices))
+
+
+def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
+    if entry.event == "decided":
+        return _decided(entry, who, said, required)
+    if entry.event == "timed_out":
+        return _timed_out(said)
+    if entry.event == "stuck":
+        return too_few(said.get("required"), said.get("able"))
+    if entry.event == "refused":
+        reason = REFUSALS.get(str(said.get("code")), "refused")
+        return f"{who} tried to {_attempt(said)}: {reason}"
+    said_so = _by_override(entry)
+    return f"{EVENTS.get(entry.event, entry.event.replace('_', ' ').capitalize())} by {who}{said_so}"
+
+
+def _by_override(entry: TimelineEntry) -> str:
+    return f"; who decides was set by {entry.overridden_by}" if entry.overridden_by else ""
+
+
+def _decided(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
+    verdict = str(said.get("verdict", ""))
+    word = _passive(verdict).capitalize() if verdict else "Decided"
+    edited = ", with changes" if said.get("arguments") is not None else ""
+    more = f", one of {required} that are needed" if not entry.outcome and required > 1 else ""
+    counted = f"; the approvals of {_listed(entry.counted)} count" if entry.counted else ""
+    return f"{word} by {who}{edited}{more}{counted}"
+
+
+def _timed_out(said: dict[str, Any]) -> str:
+    verdict = said.get("on_timeout")
+    return f"Time was up: {_passive(verdict)} by default" if verdict else "Time was up"
+
+
+def _attempt(said: dict[str, Any]) -> str:
+    if "verdict" in said:
+        return str(said["verdict"])
+    if "answer" in said:
+        return "answer"
+    if "users" in said:
+        return "hand it on"
+    return "withdraw it" if "reason" in said else "do something"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _said(said: dict[str, Any], choices: Any) -> Any:
+    if "answer" in said and "code" not in said:
+        return with_labels(said["answer"], choices)
+    return said.get("comment") or said.get("reason") or None
+
+
+def _by_default(asked: Any) -> str:
+    if asked.kind == Kind.CLARIFICATION:
+        return "no answer" if asked.answer is None else "answered by default"
+    return f"{_passive(asked.on_timeout)} by default"
+
+
+def _passive(verdict: str) -> str:
+    return {"approve": "approved", "reject": "rejected"}.get(verdict, verdict)

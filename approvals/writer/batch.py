@@ -1,0 +1,320 @@
+"""The rows that a batch of commands concerns: locked and read at once, changed in memory, written at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+
+from approvals.database import bulk
+from approvals.database.pipeline import together
+from approvals.domain.commands import (
+    DEADLINE,
+    RULE,
+    Actor,
+    Command,
+    Forget,
+    Keyed,
+    OpenRequest,
+    Purge,
+    Reassign,
+    Reference,
+    Reschedule,
+    View,
+)
+from approvals.domain.lifecycle import Kind, Status, Verdict, may_become
+from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
+from approvals.queries import permissions
+from approvals.writer import callbacks, chain
+from approvals.writer.chain import Draft
+from approvals.writer.figures import Figures
+from approvals.writer.quotas import Quotas
+from approvals.writer.removal import Removals
+from approvals.writer.rows import Said, read
+
+CHANGING_FIELDS = (
+    "status",
+    "closed_at",
+    "changed_at",
+    "decided_by",
+    "answer",
+    "final_arguments",
+    "comment",
+    "approvals",
+    "deadline",
+    "trail_length",
+    "trail_head",
+)
+
+
+class Batch:
+    """What the commands found and what they make of it.
+
+    `rows` are locked; `now` is the database's clock after the locks were got. `changed` names the requests
+    that people or programs should look at again, `closed` those that ended,
+    `callbacks` the outcomes that are to be posted.
+    """
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        found = read(commands)
+        self.rows, self.now = found.rows, found.now
+        self.audiences, self.people, self.said = found.audiences, found.people, found.said
+        self.quotas = Quotas(found.usage, found.people)
+        self.by_key = _latest_by_key(self.rows.values())
+        self.viewers = chain.viewers(self._concerned(commands, View))
+        self.rescheduled = chain.rescheduled(self._concerned(commands, Reschedule))
+        self.handed_on = chain.handed_on(self._concerned(commands, Reassign))
+        self.removals = Removals(self._concerned(commands, Purge, Forget))
+        self.changed: dict[UUID, None] = {}
+        self.closed: set[UUID] = set()
+        self.callbacks: list[UUID] = []
+        self.figures = Figures()
+        self._opened: set[UUID] = set()
+        self._named: dict[UUID, OpenRequest | Reassign] = {}
+        self._responses: list[dict[str, Any]] = []
+        self._users: dict[int, Any] = {}
+        self._drafts: list[Draft] = []
+        self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
+        for (request_id, actor_id), said in self.said.items():
+            self._note_vote(request_id, actor_id, said.verdict)
+        # Pending requests of which it shall be on record if too few may decide them.
+        self._in_question: dict[UUID, HumanRequest] = {}
+        self._reassigned: set[UUID] = set()
+
+    def find(self, reference: Reference) -> HumanRequest | None:
+        """The row that a command names, by its id or as the latest of its key."""
+        if isinstance(reference, Keyed):
+            return self.by_key.get(_key(reference))
+        return self.rows.get(reference)
+
+    def add(self, row: HumanRequest, command: OpenRequest) -> None:
+        """A new request, for those whom the command names."""
+        self.rows[row.pk] = row
+        if row.key:
+            self.by_key[row.key_scope, row.key] = row
+        self._opened.add(row.pk)
+        self.figures.opened(row)
+        self.quotas.opened(row)
+        asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
+        self._named[row.pk] = command
+        self.audiences[row.pk] = asked.reassigned(None, command.user_ids, command.group_ids)
+        self.change(row)
+
+    def reassign(self, row: HumanRequest, command: Reassign) -> None:
+        before, by = self.audiences[row.pk], command.actor.user_id
+        self._named[row.pk] = command
+        self.audiences[row.pk] = before.reassigned(by, command.user_ids, command.group_ids)
+        self.question(row)
+        self.handed_on[row.pk] = command.actor.user_id
+        self._reassigned.add(row.pk)
+        self.change(row)
+
+    def change(self, row: HumanRequest) -> None:
+        row.changed_at = self.now
+        self.changed[row.pk] = None
+
+    def question(self, row: HumanRequest) -> None:
+        """Have it noted on the trail if the request can't be decided any more, for too few may."""
+        audience = self.audiences.get(row.pk)
+        if row.required > 1 or row.four_eyes or (audience is not None and audience.assigned):
+            self._in_question[row.pk] = row
+
+    def approvals_that_count(self, row: HumanRequest) -> list[int | None]:
+        """Who has approved the request and may decide it now; None is a program, which always may."""
+        counted = [actor_id for actor_id in self._approved_by[row.pk] if self._decides(actor_id, row)]
+        return sorted(counted, key=lambda actor_id: actor_id or 0)
+
+    def _decides(self, actor_id: int | None, row: HumanRequest) -> bool:
+        person = None if actor_id is None else self.people.get(actor_id)
+        if person is None:
+            return actor_id is None
+        return permissions.may_decide(person, self.audiences[row.pk])
+
+    def _note_vote(self, request_id: UUID, actor_id: int | None, verdict: str) -> None:
+        if verdict == Verdict.APPROVE:
+            self._approved_by[request_id].add(actor_id)
+
+    def close(self, row: HumanRequest, status: Status, actor: Actor, comment: str) -> None:
+        """Give the request its one end."""
+        if not may_become(Kind(row.kind), Status(row.status), status):
+            raise RuntimeError(f"a {row.kind} that is {row.status} can't become {status}")
+        person = self._person(actor)
+        row.status, row.closed_at, row.comment = status.value, self.now, comment
+        row.decided_by = self._user(person) if person else None
+        self.closed.add(row.pk)
+        self.quotas.closed(row)
+        self.figures.closed(status, actor.channel)
+        self.change(row)
+
+    def time_out(self, row: HumanRequest) -> None:
+        """Record what the request itself says that its deadline decides."""
+        row.answer = row.default
+        self.close(row, Status.TIMED_OUT, DEADLINE, "")
+        self.figures.timed_out(row, self.now)
+        decided: dict[str, Any] = {"deadline": row.deadline.isoformat()} if row.deadline else {}
+        decided |= {"on_timeout": row.on_timeout} if row.kind == Kind.APPROVAL else {"default": row.default}
+        rule = f"on_timeout {row.on_timeout}" if row.kind == Kind.APPROVAL else "default"
+        self.record(row, Event.TIMED_OUT, DEADLINE, decided, status=Status.TIMED_OUT, allowed_by=rule)
+
+    def respond(
+        self,
+        row: HumanRequest,
+        actor: Actor,
+        *,
+        verdict: str = "",
+        answer: Any = None,
+        arguments: dict[str, Any] | None = None,
+        comment: str,
+    ) -> None:
+        """Keep what this actor said."""
+        self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
+        self._note_vote(row.pk, actor.user_id, verdict)
+        self._responses.append(
+            {
+                "request_id": row.pk,
+                "actor_id": actor.user_id,
+                "verdict": verdict,
+                "answer": answer,
+                "arguments": arguments,
+                "comment": comment,
+                "channel": actor.channel.value,
+                "given_at": self.now,
+            }
+        )
+
+    def record(
+        self,
+        row: HumanRequest,
+        event: Event,
+        actor: Actor,
+        content: dict[str, Any],
+        *,
+        facts: Mapping[str, Any] | None = None,
+        status: Status = Status.PENDING,
+        allowed_by: str = "",
+        on_behalf_of_id: int | None = None,
+    ) -> None:
+        """Put an entry on the request's trail; `status` is what it closed the request as, if it did.
+
+        `content` is what was shown or said, and may be removed one day; `facts` stay in the entry itself.
+        """
+        person = self._person(actor)
+        self._drafts.append(
+            Draft(
+                request=row,
+                event=event,
+                actor=actor,
+                content={**content, "actor": person.username if person else None},
+                policy=chain.policy_of(row),
+                facts=facts or {},
+                outcome="" if status is Status.PENDING else status.value,
+                allowed_by=allowed_by,
+                on_behalf_of_id=on_behalf_of_id,
+            )
+        )
+
+    def write(self) -> None:
+        """Everything the commands came to, in a number of statements that does not grow with theirs."""
+        self._record_the_stuck()
+        drafts = chain.within_limits(self._drafts, self.now)
+        links = chain.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
+        touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
+        closed, others = touched & self.closed, touched - self.closed
+        with together():
+            bulk.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
+            closing = self._saving(closed, still=Status.PENDING.value)
+            changing = self._saving(others)
+            self._end_assignments(closed)
+            self._write_assignments()
+            bulk.insert(Response, self._responses)
+            chain.append(links)
+            self.removals.write()
+        if closing() + changing() != len(touched):
+            raise RuntimeError("a locked request changed under its lock")
+        self.callbacks = [
+            callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
+        ]
+
+    def _record_the_stuck(self) -> None:
+        """Of those in question: fewer people may decide it than must, and the trail does not say so yet."""
+        rows = {pk: row for pk, row in self._in_question.items() if row.status == Status.PENDING}
+        if not rows:
+            return
+        unread = [row for pk, row in rows.items() if pk not in self.audiences]
+        audiences = {**self.audiences, **permissions.audiences(unread)}
+        able = permissions.deciders_of({pk: audiences[pk] for pk in rows})
+        short = {pk for pk, number in able.items() if number < rows[pk].required}
+        for pk in short & self._approved_by_program(short):
+            able[pk] += 1
+        told = chain.stuck([pk for pk in short if pk not in self._reassigned])
+        for pk in short - told:
+            if able[pk] < rows[pk].required:
+                said = {"required": rows[pk].required, "able": able[pk]}
+                self.record(rows[pk], Event.STUCK, RULE, said, allowed_by=RULE.channel.value)
+
+    def _approved_by_program(self, request_ids: Collection[UUID]) -> set[UUID]:
+        if not request_ids:
+            return set()
+        given = Response.objects.filter(request_id__in=request_ids, actor=None, verdict=Verdict.APPROVE)
+        new = {pk for pk in request_ids if None in self._approved_by[pk]}
+        return new | set(given.values_list("request_id", flat=True))
+
+    def _saving(self, ids: set[UUID], still: str | None = None) -> Callable[[], int]:
+        rows = [vars(self.rows[pk]) for pk in ids]
+        return bulk.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
+
+    def _end_assignments(self, closed: set[UUID]) -> None:
+        """What is closed waits for nobody; nothing to do where it is known that nobody was named."""
+        named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
+        if named:
+            for model in (UserAssignment, GroupAssignment):
+                bulk.end(model, named)
+
+    def _write_assignments(self) -> None:
+        renamed = set(self._named) - self._opened
+        if renamed:
+            UserAssignment.writing.filter(request_id__in=renamed).delete()
+            GroupAssignment.writing.filter(request_id__in=renamed).delete()
+        users, groups = [], []
+        for pk, one in self._named.items():
+            of_it = {"request_id": pk, "pending": pk not in self.closed}
+            users += [{**of_it, "user_id": user_id} for user_id in one.user_ids]
+            groups += [{**of_it, "group_id": group_id} for group_id in one.group_ids]
+        bulk.insert(UserAssignment, users)
+        bulk.insert(GroupAssignment, groups)
+
+    def _concerned(self, commands: Sequence[Command], *kinds: type[Command]) -> set[UUID]:
+        """The rows that commands of these kinds name."""
+        found = (self.find(command.request_id) for command in commands if isinstance(command, kinds))
+        return {row.pk for row in found if row is not None}
+
+    def _user(self, person: permissions.Person) -> Any:
+        """One and the same for all that this person decides here."""
+        if person.id not in self._users:
+            self._users[person.id] = _as_user(person)
+        return self._users[person.id]
+
+    def _person(self, actor: Actor) -> permissions.Person | None:
+        return None if actor.user_id is None else self.people.get(actor.user_id)
+
+
+def _key(keyed: Keyed) -> tuple[str, str]:
+    return keyed.key_scope, keyed.key
+
+
+def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], HumanRequest]:
+    by_round = sorted(rows, key=lambda row: row.round)
+    return {(row.key_scope, row.key): row for row in by_round if row.key}
+
+
+@cache
+def _username_field() -> str:
+    return str(get_user_model().USERNAME_FIELD)
+
+
+def _as_user(person: permissions.Person) -> Any:
+    return get_user_model()(pk=person.id, **{_username_field(): person.username})

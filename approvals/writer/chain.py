@@ -1,0 +1,287 @@
+"""The trail: entries chained per request, appended inside the caller's transaction.
+
+Each entry's hash is the SHA-256 of its canonical text (RFC 8785), which names the hash before it; the request
+row, locked by whoever appends, holds the head, so concurrency costs nothing and can't fork a chain. What was
+shown and said is kept beside the entry, which holds only its salted hash: it can be purged, not rewritten.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count
+
+from approvals.database import bulk
+from approvals.domain.commands import Actor
+from approvals.domain.payloads import canonical, canonical_plain, digest
+from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
+
+FORMAT = 4
+REFUSALS_PER_MINUTE = 5
+
+# What a removal was about, in its facts: all that a request asked and came to, or one person's words.
+REQUEST = "request"
+PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry that is about to be written; `content` is what the actor was shown or said.
+
+    `policy` is what decides about the request at that moment, see `policy_of`. `facts` are what else this
+    event makes certain for ever, such as `facts_of_asking`: names are ASCII, and numbers whole.
+    """
+
+    request: HumanRequest
+    event: Event
+    actor: Actor
+    content: dict[str, Any]
+    policy: dict[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    allowed_by: str = ""
+    on_behalf_of_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An entry of a chain with the content that it vouches for, ready to be written."""
+
+    entry: dict[str, Any]
+    content: dict[str, Any]
+
+
+def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
+    """Chain the drafts in order and move their requests' heads, in memory.
+
+    The caller holds the requests' row locks and saves the heads. `now` is the database's clock.
+    """
+    host_now = as_text(datetime.now(UTC))
+    return [_linked(draft, now, host_now) for draft in drafts]
+
+
+def append(links: Sequence[Link]) -> None:
+    """Write the entries and their contents, in the caller's transaction: two statements for any number."""
+    bulk.insert(AuditEntry, [link.entry for link in links])
+    bulk.insert_beside(
+        ShownContent,
+        [link.content for link in links],
+        link="entry",
+        other=AuditEntry,
+        by=("request", "sequence"),
+    )
+
+
+def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
+    """The drafts without those refusals that are more than a minute may add to one request by one actor.
+
+    A refused actor who keeps trying must not be able to grow the trail without bound.
+    """
+    drafts = list(drafts)
+    refused = {draft.request.pk for draft in drafts if draft.event is Event.REFUSED}
+    if not refused:
+        return drafts
+    counts = Counter[tuple[UUID, int | None]]()
+    recent = AuditEntry.objects.filter(
+        request_id__in=refused, event=Event.REFUSED, recorded_at__gte=now - timedelta(minutes=1)
+    )
+    for request_id, actor_id, number in recent.values_list("request_id", "actor_id").annotate(
+        number=Count("pk")
+    ):
+        counts[request_id, actor_id] = number
+    return [draft for draft in drafts if draft.event is not Event.REFUSED or _counted(counts, draft)]
+
+
+def viewers(request_ids: Collection[UUID]) -> set[tuple[UUID, int | None]]:
+    """Who has already been recorded as having looked at which of these requests."""
+    if not request_ids:
+        return set()
+    viewed = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.VIEWED)
+    return set(viewed.values_list("request_id", "actor_id"))
+
+
+def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these requests have had their deadline replaced."""
+    if not request_ids:
+        return set()
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.RESCHEDULED)
+    return set(entries.values_list("request_id", flat=True))
+
+
+def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
+    """Who was the last to hand on which of these requests."""
+    if not request_ids:
+        return {}
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
+    return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
+
+
+def stuck(request_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these requests whose trail says that they are stuck, and nothing since that others decide."""
+    if not request_ids:
+        return set()
+    told = AuditEntry.objects.filter(request_id__in=request_ids, event__in=(Event.STUCK, Event.REASSIGNED))
+    last = dict(told.order_by("sequence").values_list("request_id", "event"))
+    return {request_id for request_id, event in last.items() if event == Event.STUCK}
+
+
+def content_hash(salt: str, content: str) -> str:
+    """SHA-256 over the salt and the canonical content, as lower-case hexadecimal."""
+    return digest(f"{salt}{content}")
+
+
+def policy_of(request: HumanRequest) -> dict[str, Any]:
+    """How many must agree, whether the requester may, by when, and what happens if nobody decides."""
+    return {
+        "required": request.required,
+        "four_eyes": request.four_eyes,
+        "deadline": None if request.deadline is None else as_text(request.deadline),
+        "on_timeout": str(request.on_timeout),
+    }
+
+
+def facts_of_asking(
+    request: HumanRequest,
+    user_ids: Iterable[int],
+    group_ids: Iterable[int],
+    override: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """By what a request is found again, for whom it was asked, where it came from, who was named, and by
+    whose word, where that was not the asker's.
+
+    What may be long is there as its SHA-256. It stays when what was asked is removed.
+    """
+    return {
+        "key": request.key,
+        "key_scope": request.key_scope,
+        "round": request.round,
+        "fingerprint": request.fingerprint,
+        "requester": request.requester_id,
+        "origin": digest(canonical(request.origin)),
+        "assignees": hash_of_assignees(user_ids, group_ids),
+        **({} if override is None else {"override": dict(override)}),
+    }
+
+
+def hash_of_assignees(user_ids: Iterable[int], group_ids: Iterable[int]) -> str:
+    """The SHA-256 that entries have in place of the users and groups who were named to decide."""
+    named = {"users": sorted(set(user_ids)), "groups": sorted(set(group_ids))}
+    return digest(canonical_plain(named))
+
+
+def hash_of_rest(*, multiple: bool, callback_url: str) -> str:
+    """The SHA-256 of what a removal has left in a row of the question: that choices were several, and whose
+    address the outcome went to."""
+    return digest(canonical({"multiple": multiple, "callback_url": callback_url}))
+
+
+def canonical_entry(entry: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """Every column that identifies the entry, and what stands `beside` them, in canonical JSON (RFC 8785).
+
+    `entry` has the columns by name, as `vars` of an AuditEntry does. What has no column is taken from
+    `beside`: the host's clock, since format 3 the request's kind and policy, since format 4 the facts.
+    """
+    named = columns_of(entry) | {"host_clock": beside["host_clock"]}
+    if entry["format"] > 2:
+        named["kind"], named["policy"] = beside["kind"], beside["policy"]
+    if entry["format"] > 3:
+        named["facts"] = beside["facts"]
+    return canonical_plain(named)
+
+
+# What an entry's text has beside its columns.
+BESIDE = frozenset({"host_clock", "kind", "policy", "facts"})
+
+
+def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that identify the entry, named and written as in its text.
+
+    Format 1 knew no tokens: one that was added to such an entry later is a difference.
+    """
+    named = {
+        "format": entry["format"],
+        "request": str(entry["request_id"]),
+        "sequence": entry["sequence"],
+        "event": str(entry["event"]),
+        "outcome": entry["outcome"],
+        "actor": entry["actor_id"],
+        "on_behalf_of": entry["on_behalf_of_id"],
+        "channel": str(entry["channel"]),
+        "address": entry["address"],
+        "user_agent": entry["user_agent"],
+        "allowed_by": entry["allowed_by"],
+        "recorded_at": as_text(entry["recorded_at"]),
+        "content": entry["content_hash"],
+        "previous": entry["previous_hash"],
+    }
+    if entry["format"] > 1 or entry["token_id"] is not None:
+        named["token"] = None if entry["token_id"] is None else str(entry["token_id"])
+    return named
+
+
+def as_text(moment: datetime) -> str:
+    """A moment as entries and seals write it: UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _linked(draft: Draft, now: datetime, host_now: str) -> Link:
+    request, actor = draft.request, draft.actor
+    salt, content = secrets.token_hex(16), canonical(draft.content)
+    request.trail_length += 1
+    entry: dict[str, Any] = {
+        "request_id": request.pk,
+        "sequence": request.trail_length,
+        "event": draft.event.value,
+        "outcome": draft.outcome,
+        "actor_id": actor.user_id,
+        "on_behalf_of_id": draft.on_behalf_of_id,
+        "channel": actor.channel.value,
+        "token_id": actor.token_id,
+        "address": _address(actor.address),
+        "user_agent": _printable(actor.user_agent)[:400],
+        "allowed_by": draft.allowed_by,
+        "recorded_at": now,
+        "content_hash": content_hash(salt, content),
+        "previous_hash": request.trail_head,
+        "format": FORMAT,
+    }
+    beside = {
+        "host_clock": host_now,
+        "kind": str(request.kind),
+        "policy": draft.policy,
+        "facts": dict(draft.facts),
+    }
+    entry["canonical"] = canonical_entry(entry, beside)
+    entry["hash"] = request.trail_head = digest(entry["canonical"])
+    shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
+    return Link(entry=entry, content=shown)
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str | None) -> str | None:
+    """As both databases give it back, or the hash would not hold: without zone, IPv4 as such."""
+    try:
+        address = ipaddress.ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _printable(text: str) -> str:
+    """What a peer says of itself must not keep its deed from being recorded: PostgreSQL refuses U+0000."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
+def _counted(counts: Counter[tuple[UUID, int | None]], draft: Draft) -> bool:
+    who = (draft.request.pk, draft.actor.user_id)
+    counts[who] += 1
+    return counts[who] <= REFUSALS_PER_MINUTE

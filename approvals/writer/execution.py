@@ -1,0 +1,42 @@
+"""The one writer: opens, decides, answers, expires, withdraws and reassigns, many requests at once.
+
+A batch is one transaction: lock the rows in id order; then, in a later statement, read the database's
+clock; then test state and deadline and write. A row that had to wait for its lock is thus judged at the
+moment it was got, and a late decision can't win. The rules (`deeds`) run over rows in memory (`batch`), so
+that the number of statements does not grow with the number of commands.
+
+Nothing here raises for a refused command: a refusal is on the trail too, and raising would roll that back.
+Called by approvals.writer.queue only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from django.db import transaction
+
+from approvals.domain.commands import Command, Result
+from approvals.process import failpoints, hints
+from approvals.writer import callbacks
+from approvals.writer.batch import Batch
+from approvals.writer.rules import carry_out
+
+
+def execute(commands: Sequence[Command]) -> list[Result]:
+    """Carry out commands of any kinds in order, in one transaction; one result for each, in order.
+
+    Once it returns, accepted and refused alike are committed and the hint is on its way.
+    """
+    with transaction.atomic(durable=True):
+        batch = Batch(commands)
+        results = [carry_out(batch, command) for command in commands]
+        batch.write()
+        if batch.closed:
+            transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
+        if batch.changed:
+            transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
+        if batch.callbacks:
+            transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
+    batch.figures.tell(results)
+    return results

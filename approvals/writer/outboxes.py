@@ -1,0 +1,153 @@
+"""What all outboxes have in common: rows that wait, are claimed, tried, tried again, and end.
+
+Who is about to deliver one claims it first, which moves `due_at` to the end of the claim; a claim that was
+not given back runs out, and another process tries. All times are the database's. approvals.delivery.postman
+delivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from approvals.database import pipeline
+from approvals.database.connections import database_now
+from approvals.models import Delivery, DeliveryStatus
+
+if TYPE_CHECKING:
+    Deliveries = QuerySet[Delivery]
+
+# Longer than any attempt may take.
+CLAIM = timedelta(seconds=60)
+# Seconds from a failed attempt to the next; the last one again and again, each give or take a tenth.
+BACKOFF = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
+JITTER = 0.1
+# Receivers may ask for a longer pause than that, up to this one.
+LONGEST_RETRY_AFTER = 3600.0
+
+CHANGING = ["status", "attempts", "due_at", "claimed_until", "changed_at"]
+_random = SystemRandom()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A row that was claimed, by the database's clock."""
+
+    id: UUID
+    claimed_at: datetime
+    claimed_until: datetime
+
+    @property
+    def receiver(self) -> str:
+        """Where it goes: an outbox gives one receiver a few at a time."""
+        return ""
+
+
+D = TypeVar("D", bound=Due)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of handing something over. Delivered where there is no `error`.
+
+    `retry_after` is the pause that the receiver asks for, in seconds; `final`: another attempt is no use.
+    """
+
+    status_code: int | None = None
+    error: str = ""
+    retry_after: float | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Generic[D]):
+    """One attempt to deliver what was due, and how long it took."""
+
+    due: D
+    seconds: float
+    answer: Answer
+
+
+class Outbox(Protocol[D]):
+    """What waits to be delivered: callbacks and letters. Synchronous, on rows only."""
+
+    @property
+    def TOPIC(self) -> str:  # noqa: N802 - a module's constant
+        """The hints' topic: ids of what waits."""
+
+    @property
+    def AT_ONCE(self) -> int:  # noqa: N802
+        """How many a process has under way."""
+
+    def claim(self, limit: int, under_way: Mapping[str, int]) -> list[D]:
+        """What is due, for this caller alone. `under_way`: how many it has, by receiver."""
+
+    def record(self, attempts: Sequence[Attempt[D]]) -> None:
+        """Put attempts on record, with what follows from them."""
+
+    def next_due(self, under_way: Mapping[str, int]) -> tuple[datetime | None, datetime]:
+        """When something is due first, or a claim runs out; and the database's clock."""
+
+    def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
+        """What waits, and began to or changed at `moment` or later, with versions."""
+
+
+def claim_rows(waiting: Deliveries, found: Collection[UUID]) -> tuple[list[UUID], datetime, datetime]:
+    """Claim what of `found` nobody else has claimed meanwhile: their ids, from when and until when."""
+    with bounded_transaction():
+        # The lock is waited for in id order; what another process was first to claim is not due any more.
+        due = waiting.filter(pk__in=found, status=DeliveryStatus.WAITING, due_at__lte=database_now())
+        claimed = list(due.select_for_update().order_by("pk").values_list("pk", flat=True))
+        now = database_now()
+        until = now + CLAIM
+        updated = due.filter(pk__in=claimed).update(due_at=until, claimed_until=until)
+        if updated != len(claimed):
+            raise RuntimeError("a locked row of an outbox changed under its lock")
+    return claimed, now, until
+
+
+def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> None:
+    """End the claim: delivered, due again after a pause, or given up. Nothing, if it was overtaken."""
+    if row.claimed_until != attempt.due.claimed_until:
+        return
+    row.claimed_until, row.changed_at = None, now
+    if not attempt.answer.error:
+        row.status, row.due_at = DeliveryStatus.DELIVERED, None
+        return
+    due_at = now + timedelta(seconds=_pause(tries, attempt.answer.retry_after))
+    if attempt.answer.final or due_at > row.give_up_at:
+        row.status, row.due_at = DeliveryStatus.GIVEN_UP, None
+    else:
+        row.due_at = due_at
+
+
+def first_due(waiting: Deliveries) -> tuple[datetime | None, datetime]:
+    """When one of these is due first, or a claim of one runs out; and the database's clock."""
+    return waiting.order_by("due_at").values_list("due_at", flat=True).first(), database_now()
+
+
+def versions_since(waiting: Deliveries, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
+    """Those of these that changed at `moment` (database clock) or later."""
+    changed = waiting.filter(changed_at__gte=moment)
+    return {pk: (at, due_at) for pk, at, due_at in changed.values_list("pk", "changed_at", "due_at")}
+
+
+@contextmanager
+def bounded_transaction() -> Iterator[None]:
+    """A process that stops in the middle holds its locks, and so the post of all others, for seconds only."""
+    with transaction.atomic(durable=True):
+        pipeline.bound_the_transaction()
+        yield
+
+
+def _pause(tries: int, retry_after: float | None) -> float:
+    usual = BACKOFF[min(tries, len(BACKOFF)) - 1] * _random.uniform(1 - JITTER, 1 + JITTER)
+    return max(usual, min(retry_after or 0.0, LONGEST_RETRY_AFTER))

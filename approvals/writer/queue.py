@@ -1,0 +1,231 @@
+"""The only door to the writer: one thread a process, which writes together what queued meanwhile.
+
+While one transaction commits, commands gather; the next transaction takes them all. Alone, a command waits
+for nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop,
+and the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again
+one by one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
+The thread's connection is none of the pool's: a crowd that waits for it may hold all of those.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+from django.db import IntegrityError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from approvals.conf import approval_settings
+from approvals.database.connections import LOST, close_idle, leave_the_pool
+from approvals.domain.commands import Command, Result
+from approvals.exceptions import Busy, Unavailable
+from approvals.process import forks, telemetry
+from approvals.writer import execution
+
+logger = logging.getLogger(__name__)
+
+# A command, its future, and the span of whoever handed it over.
+_Queued = tuple[Command, "Future[Result]", Any]
+
+# So many requests are named where a batch fails.
+NAMED = 10
+
+
+class Writer:
+    """A bounded queue before one thread that writes in batches."""
+
+    def __init__(self, *, capacity: int, batch: int) -> None:
+        self._capacity = capacity
+        self._batch = batch
+        self._queue: deque[_Queued] = deque()
+        self._lock = threading.Lock()
+        self._draining = False
+        self._writing = forks.Activity()
+        self._connection: BaseDatabaseWrapper | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-writer", initializer=self._begin)
+
+    def submit_many(self, commands: Sequence[Command]) -> list[Future[Result]]:
+        """Queue the commands, in order; each future gets its own result or error.
+
+        A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
+        full, Unavailable when the process ends: then none of them was taken.
+        """
+        here = telemetry.here()
+        queued: list[_Queued] = [(command, _uncancellable(), here) for command in commands]
+        with self._lock:
+            if len(self._queue) + len(queued) > self._capacity:
+                telemetry.writer_full.inc(len(queued))
+                raise Busy("More commands are queued than may wait; try again in a moment.")
+            self._queue.extend(queued)
+            if queued and not self._draining:
+                self._begin_to_drain()
+        return [future for _, future, _ in queued]
+
+    def __len__(self) -> int:
+        """How many commands wait for the thread."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Write what is queued, then stop the thread and close its connection."""
+        self._thread.submit(_close_connection)
+        self._thread.shutdown(wait=True)
+
+    def pause(self) -> None:
+        """Have the thread rest, without a connection, until `resume`; commands are taken meanwhile."""
+        if not self._writing.pause():
+            logger.warning("forked while the writer was writing")
+        elif self._connection is not None:
+            close_idle([self._connection])
+
+    def resume(self) -> None:
+        self._writing.resume()
+
+    def _begin(self) -> None:
+        leave_the_pool()
+        self._connection = connections[connection.alias]
+
+    def _begin_to_drain(self) -> None:
+        try:
+            self._thread.submit(self._drain)
+        except RuntimeError:
+            # The interpreter ends its threads before it ends: who is still served must not wait for ever.
+            self._queue.clear()
+            raise Unavailable("This process is stopping. Nothing was recorded; try again.") from None
+        self._draining = True
+
+    def _drain(self) -> None:
+        while True:
+            with self._writing:
+                if not (batch := self._next_batch()):
+                    return
+                _write(batch)
+
+    def _next_batch(self) -> list[_Queued]:
+        with self._lock:
+            batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            self._draining = bool(batch)
+            return batch
+
+
+def submit(command: Command) -> Future[Result]:
+    """Queue one command for this process's writer."""
+    return submit_many([command])[0]
+
+
+def submit_many(commands: Sequence[Command]) -> list[Future[Result]]:
+    """Queue commands for this process's writer; see Writer.submit_many."""
+    return _writer().submit_many(commands)
+
+
+def queue_length() -> int:
+    """How many commands wait for this process's writer."""
+    return len(_writer())
+
+
+def close_writer() -> None:
+    """Write what is queued and stop the thread; the next command starts another."""
+    if _writer.cache_info().currsize:
+        _writer().close()
+        _writer.cache_clear()
+
+
+@cache
+def _writer() -> Writer:
+    settings = approval_settings()
+    writer = Writer(capacity=settings.writer_queue, batch=settings.writer_batch)
+    telemetry.queue_length.set_function(queue_length)
+    return writer
+
+
+def _pause() -> None:
+    if _writer.cache_info().currsize:
+        _writer().pause()
+
+
+def _resume() -> None:
+    if _writer.cache_info().currsize:
+        _writer().resume()
+
+
+# What was handed over in the parent, the parent writes.
+forks.register(_writer.cache_clear, pause=_pause, resume=_resume)
+
+
+def _close_connection() -> None:
+    connection.close()  # looked up here: the name means another connection in each thread
+
+
+def _uncancellable() -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _write(batch: list[_Queued]) -> None:
+    try:
+        results = _timed(batch)
+    except Exception as error:  # noqa: BLE001  the loop's outer edge: every caller gets its error
+        if len(batch) > 1 and (not isinstance(error, LOST) or _database_answers()):
+            requests = _named(batch)
+            logger.warning(
+                "batch_failed commands=%d requests=%s error=%r: one by one", len(batch), requests, error
+            )
+            for queued in batch:
+                _write([queued])
+        else:
+            _fail(batch, error)
+    else:
+        for (_, future, _), result in zip(batch, results, strict=True):
+            future.set_result(result)
+
+
+def _timed(batch: list[_Queued]) -> list[Result]:
+    links = [here for _, _, here in batch if here is not None]
+    began = perf_counter()
+    with telemetry.span("sayso.write", links, commands=len(batch)):
+        results = _executed([command for command, _, _ in batch])
+    telemetry.batch_seconds.observe(perf_counter() - began)
+    telemetry.batch_size.observe(len(batch))
+    return results
+
+
+def _executed(commands: list[Command]) -> list[Result]:
+    """Run the commands; once more where the connection turns out to be dead, as after a server's restart, or
+    where another process was first with the same key, whose request is found then."""
+    try:
+        return execution.execute(commands)
+    except LOST:
+        connection.close()
+        return execution.execute(commands)
+    except IntegrityError:
+        return execution.execute(commands)
+
+
+def _database_answers() -> bool:
+    connection.close()
+    try:
+        connection.ensure_connection()
+    except LOST:
+        return False
+    return True
+
+
+def _fail(batch: list[_Queued], error: Exception) -> None:
+    requests = _named(batch)
+    logger.error("write_failed commands=%d requests=%s error=%r", len(batch), requests, error, exc_info=error)
+    if isinstance(error, LOST):
+        error = Unavailable("The database does not answer. Nothing that is on record is lost; try again.")
+    for _, future, _ in batch:
+        future.set_exception(error)
+
+
+def _named(batch: list[_Queued]) -> str:
+    """Which requests it is about: the first of them."""
+    names = [str(command.request_id) for command, _, _ in batch[:NAMED]]
+    return ",".join(names) + ("…" if len(batch) > NAMED else "")

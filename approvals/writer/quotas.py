@@ -1,0 +1,130 @@
+"""How much one account may have pending of what it asked over HTTP: a number of requests, and their bytes.
+
+What is counted says so in its row (`counted_bytes`). What runs and Python code ask is not counted. The count
+is taken under a lock on the account, so that batches of several processes don't pass the limit together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from django.db import connection
+
+from approvals.conf import approval_settings
+from approvals.database import bulk
+from approvals.database.pipeline import ask
+from approvals.domain.commands import Command, OpenRequest, Refused
+from approvals.domain.lifecycle import Status
+from approvals.models import HumanRequest
+from approvals.queries import permissions
+from approvals.queries.permissions import Person
+
+# The first half of the number that PostgreSQL locks an account by, which nothing else here does.
+_LOCKS = 0x5351
+# As SQL's LIMIT: more than there can be.
+_EVERYTHING = 2**62
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one account has pending."""
+
+    requests: int = 0
+    bytes: int = 0
+
+
+def accounts_counted(commands: Sequence[Command]) -> set[int]:
+    """The accounts for which something is asked that counts."""
+    return {
+        one.requester_id
+        for one in commands
+        if isinstance(one, OpenRequest) and one.counted_bytes and one.requester_id is not None
+    }
+
+
+def lock_accounts(account_ids: Collection[int]) -> None:
+    """Have other processes wait to count for these accounts until this transaction has ended.
+
+    To be asked before rows are locked, always: then two batches never wait for each other.
+    """
+    if account_ids and connection.vendor == "postgresql":
+        ask(
+            "SELECT pg_advisory_xact_lock((%s::bigint << 32) | account)"
+            " FROM (SELECT unnest(%s::bigint[]) AS account ORDER BY 1) AS accounts",
+            [_LOCKS, bulk.values(account_ids)],
+        )
+
+
+def asking_usage(account_ids: Collection[int]) -> Callable[[], dict[int, Usage]]:
+    """What these accounts have pending: one statement, however many. Call the result to have it."""
+    if not account_ids:
+        return dict
+    # Nobody needs to know by how much the number is passed; without that limit, all bytes are to be summed.
+    most = approval_settings().requests_per_user
+    limit = most + 1 if most else _EVERYTHING
+    found = ask(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
+    return lambda: {pk: Usage(requests=number, bytes=size) for pk, number, size in found.rows()}
+
+
+class Quotas:
+    """What the accounts of a batch have pending, kept up to date as the batch opens and closes requests."""
+
+    def __init__(self, usage: Mapping[int, Usage], people: Mapping[int, Person]) -> None:
+        self._usage = defaultdict(Usage, usage)
+        self._people = people
+        self._settings = approval_settings()
+
+    def refuse(self, command: OpenRequest) -> Refused | None:
+        """The refusal if this would be too much for its requester."""
+        if not command.counted_bytes or command.requester_id is None or self._is_free(command.requester_id):
+            return None
+        usage, most = self._usage[command.requester_id], self._settings
+        if most.requests_per_user and usage.requests >= most.requests_per_user:
+            return _refusal(
+                f"You have {usage.requests:,} requests pending that you asked over HTTP;"
+                f" {most.requests_per_user:,} may be."
+            )
+        if most.bytes_per_user and usage.bytes + command.counted_bytes > most.bytes_per_user:
+            return _refusal(
+                f"This request has {command.counted_bytes:,} bytes, and those that you asked over HTTP and"
+                f" that are pending {usage.bytes:,}; {most.bytes_per_user:,} may be together."
+            )
+        return None
+
+    def opened(self, row: HumanRequest) -> None:
+        self._count(row, 1)
+
+    def closed(self, row: HumanRequest) -> None:
+        self._count(row, -1)
+
+    def _count(self, row: HumanRequest, number: int) -> None:
+        if row.counted_bytes and row.requester_id is not None:
+            usage = self._usage[row.requester_id]
+            usage.requests += number
+            usage.bytes += number * row.counted_bytes
+
+    def _is_free(self, account_id: int) -> bool:
+        person = self._people.get(account_id)
+        return person is not None and person.holds(permissions.ASK_WITHOUT_LIMIT)
+
+
+def _refusal(what: str) -> Refused:
+    advice = " Withdraw some, or wait until they are decided."
+    return Refused(code="quota_exceeded", detail=what + advice)
+
+
+@cache
+def _usage_statement(vendor: str) -> str:
+    accounts = "unnest(%s::bigint[])" if vendor == "postgresql" else "json_each(%s)"
+    counted = (
+        f"SELECT counted_bytes FROM {bulk.table(HumanRequest)} WHERE requester_id = accounts.value"  # noqa: S608
+        f" AND status = '{Status.PENDING.value}' AND counted_bytes > 0 LIMIT %s"
+    )
+    return (
+        f"SELECT accounts.value, (SELECT count(*) FROM ({counted}) AS counted),"  # noqa: S608
+        f" (SELECT coalesce(sum(counted_bytes), 0) FROM ({counted}) AS counted)"
+        f" FROM {accounts} AS accounts{'(value)' if vendor == 'postgresql' else ''}"
+    )

@@ -1,0 +1,159 @@
+"""What is taken away from closed requests: what their entries showed, and the same words in their rows.
+
+The entries stay, with the salted hash of what they showed; the entry that records the removal is written
+beside it, in the same transaction. A row keeps who asked and decided, when, and what it has come to.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from approvals.database import bulk
+from approvals.domain.lifecycle import REMOVED
+from approvals.domain.payloads import read_canonical
+from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
+from approvals.writer import callbacks, chain
+
+# What `blank` empties, beside what every deed may change.
+WORDS = (
+    "title",
+    "details",
+    "arguments",
+    "editable",
+    "choices",
+    "schema",
+    "default",
+    "callback_url",
+    "purged_at",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What an entry's actor was shown or said. `holds`: it is as it was hashed."""
+
+    entry_id: int
+    request_id: UUID
+    sequence: int
+    event: str
+    actor_id: int | None
+    recorded_at: datetime
+    holds: bool
+    content: dict[str, Any]
+
+    def is_old(self, moment: datetime) -> bool:
+        if self.event == Event.PURGED:
+            return bool(self.content.get("kept")) or not self.holds
+        return self.recorded_at < moment
+
+
+class Removals:
+    """What is retained of some requests, and what of it is to go. The caller holds the requests' locks."""
+
+    def __init__(self, request_ids: Collection[UUID]) -> None:
+        self._shown = _shown(request_ids)
+        self.to_be_posted = callbacks.waiting_for(request_ids) if request_ids else set()
+        self._removed: list[int] = []
+        self._purged: dict[UUID, HumanRequest] = {}
+        self._forgotten: defaultdict[int, set[UUID]] = defaultdict(set)
+
+    def shown_before(self, row: HumanRequest, moment: datetime) -> list[Shown]:
+        """What is to be purged. The record of a removal stays, unless it keeps what was asked: that is as old
+        as the request, whenever it was kept."""
+        return [one for one in self._shown[row.pk] if one.is_old(moment)]
+
+    def naming(self, row: HumanRequest, user_id: int) -> list[Shown]:
+        """What one person was shown and said: each names its actor."""
+        return [one for one in self._shown[row.pk] if one.actor_id == user_id]
+
+    def purge(self, row: HumanRequest, shown: Iterable[Shown], now: datetime) -> None:
+        self._remove(shown)
+        if row.purged_at is None:
+            self._purged[row.pk] = row
+            blank(row, now)
+
+    def forget(self, row: HumanRequest, shown: Iterable[Shown], user_id: int) -> None:
+        self._remove(shown)
+        self._forgotten[user_id].add(row.pk)
+        if row.decided_by_id == user_id:
+            row.comment, row.answer = "", None
+
+    def write(self) -> None:
+        """A number of statements that does not grow with that of the requests."""
+        if self._removed:
+            bulk.remove(ShownContent, self._removed)
+        if self._purged:
+            bulk.update(HumanRequest, [vars(row) for row in self._purged.values()], WORDS)
+            said = Response.writing.filter(request_id__in=list(self._purged))
+            said.update(answer=None, arguments=None, comment="")
+            callbacks.without_paths(list(self._purged))
+        for user_id, request_ids in self._forgotten.items():
+            said = Response.writing.filter(request_id__in=request_ids, actor_id=user_id)
+            said.update(answer=None, comment="")
+
+    def _remove(self, shown: Iterable[Shown]) -> None:
+        removed = {one.entry_id: one.request_id for one in shown}
+        self._removed += removed
+        for request_id in set(removed.values()):
+            left = [one for one in self._shown[request_id] if one.entry_id not in removed]
+            self._shown[request_id] = left
+
+
+def blank(row: HumanRequest, now: datetime) -> None:
+    """Take the words out of a row; what remains says who, when, how many, and what it has come to."""
+    row.title, row.details, row.arguments, row.editable = REMOVED, "", {}, False
+    row.choices = row.schema = row.default = row.answer = row.final_arguments = None
+    row.comment, row.callback_url = "", callbacks.receiver_of(row.callback_url)
+    row.purged_at = now
+
+
+def question_in(shown: Sequence[Shown]) -> dict[str, Any]:
+    """What was asked, and as what it was finally approved, as far as these say so; without their actors."""
+    kept: dict[str, Any] = {}
+    for one in shown:
+        match one.event:
+            case Event.OPENED:
+                kept |= {name: value for name, value in one.content.items() if name != "actor"}
+            case Event.DECIDED if one.content.get("arguments") is not None:
+                kept["final_arguments"] = one.content["arguments"]
+            case Event.PURGED:
+                kept |= one.content.get("kept", {})
+    return kept
+
+
+def _shown(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]]:
+    found: defaultdict[UUID, list[Shown]] = defaultdict(list)
+    if not request_ids:
+        return found
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, shown__isnull=False).order_by("sequence")
+    columns = ("pk", "request_id", "sequence", "event", "actor_id", "recorded_at", "content_hash")
+    for pk, request_id, sequence, event, actor_id, recorded_at, hash_, salt, content in entries.values_list(
+        *columns, "shown__salt", "shown__content"
+    ):
+        found[request_id].append(
+            Shown(
+                entry_id=pk,
+                request_id=request_id,
+                sequence=sequence,
+                event=event,
+                actor_id=actor_id,
+                recorded_at=recorded_at,
+                holds=chain.content_hash(salt, content) == hash_,
+                content=_parsed(content),
+            )
+        )
+    return found
+
+
+def _parsed(content: str) -> dict[str, Any]:
+    """What was altered need not be JSON any more; it is not removed anyway."""
+    try:
+        parsed = read_canonical(content)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,0 +1,143 @@
+"""What a batch of commands finds on record: its rows, locked in id order, and everything about them, at once.
+
+The rows are read by a later statement than the one that locks them: one that had to wait for a lock would
+join what it locked then with what the other tables held when it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from approvals.database import bulk
+from approvals.database.connections import CLOCK, as_utc
+from approvals.database.pipeline import ask, bound_the_transaction, together
+from approvals.domain.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
+from approvals.domain.lifecycle import Verdict
+from approvals.models import HumanRequest, Response
+from approvals.queries import permissions
+from approvals.writer import quotas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What somebody has said to a request."""
+
+    verdict: str
+    answer: Any
+    arguments: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """`now` is the database's clock after the locks were got; `said` is by request and person; `usage` is by
+    account, of those whose openings count."""
+
+    rows: dict[UUID, HumanRequest]
+    now: datetime
+    audiences: dict[UUID, permissions.Audience]
+    people: dict[int, permissions.Person]
+    said: dict[tuple[UUID, int | None], Said]
+    usage: dict[int, quotas.Usage]
+
+
+def read(commands: Sequence[Command]) -> Findings:
+    """Lock the rows that the commands concern, until the transaction ends, and read all that they need."""
+    ids = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)} | _ids_of_keys(
+        commands
+    )
+    user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
+    asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
+    counted = quotas.accounts_counted(commands)
+    votes = any(isinstance(command, Decide | Answer) for command in commands)
+    with together():
+        bound_the_transaction()
+        quotas.lock_accounts(counted)
+        locked = _asking_locks(ids)
+        rows = bulk.read(HumanRequest, ids)
+        clock = ask(CLOCK[connection.vendor])
+        assignments = permissions.asking_assignments(ids) if asked_by_people else dict
+        people = permissions.asking_persons(user_ids | counted)
+        usage = quotas.asking_usage(counted)
+        said = _asking_what_was_said(ids) if votes else dict
+        held = locked()
+        found = [row for row in rows() if row.pk in held]
+        findings = Findings(
+            rows={row.pk: row for row in found},
+            now=as_utc(clock.rows()[0][0]),
+            audiences=permissions.audiences_of(found, assignments()) if asked_by_people else {},
+            people=people(),
+            said=said(),
+            usage=usage(),
+        )
+    _name_deciders(found)
+    return _with_voters(findings)
+
+
+def _with_voters(findings: Findings) -> Findings:
+    """With those, too, whose earlier votes are to be counted: whether they count, depends on them now."""
+    voters = {
+        actor_id
+        for (request_id, actor_id), said in findings.said.items()
+        if actor_id is not None and said.verdict == Verdict.APPROVE and findings.rows[request_id].required > 1
+    }
+    if not voters:
+        return findings
+    return replace(
+        findings,
+        people={**findings.people, **permissions.persons(voters - findings.people.keys())},
+        audiences=findings.audiences or permissions.audiences(list(findings.rows.values())),
+    )
+
+
+def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
+    """Those of the rows that are there. SQLite has locked everything when the transaction began."""
+    if connection.vendor != "postgresql":
+        return lambda: ids
+    found = ask(
+        f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')} ORDER BY id FOR UPDATE",  # noqa: S608
+        [bulk.values(ids)],
+    )
+    return lambda: {id_ for (id_,) in found.rows()}
+
+
+def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
+    found = ask(
+        f"SELECT request_id, actor_id, verdict, answer, arguments FROM {bulk.table(Response)}"  # noqa: S608
+        f" WHERE {bulk.among('request_id')}",
+        [bulk.values(ids)],
+    )
+    return lambda: {
+        (bulk.as_uuid(request_id), actor_id): Said(
+            verdict=verdict, answer=bulk.as_json(answer), arguments=bulk.as_json(arguments)
+        )
+        for request_id, actor_id, verdict, answer, arguments in found.rows()
+    }
+
+
+def _name_deciders(rows: Collection[HumanRequest]) -> None:
+    """Refusals tell who was first."""
+    decided = [row for row in rows if row.decided_by_id is not None]
+    deciders = get_user_model()._default_manager.in_bulk({row.decided_by_id for row in decided})
+    for row in decided:
+        row.decided_by = deciders[row.decided_by_id]
+
+
+def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
+    keys = {(one.key_scope, one.key) for one in commands if isinstance(one, OpenRequest) and one.key}
+    keys |= {
+        (one.request_id.key_scope, one.request_id.key)
+        for one in commands
+        if isinstance(one.request_id, Keyed)
+    }
+    if not keys:
+        return set()
+    scopes, names = {scope for scope, _ in keys}, {name for _, name in keys}
+    found = HumanRequest.objects.filter(key_scope__in=scopes, key__in=names)
+    return {pk for pk, *key in found.values_list("pk", "key_scope", "key") if tuple(key) in keys}

@@ -1,0 +1,106 @@
+"""Who decides what a run asks: whom its call names; else whom an administrator has set for the orchestration;
+else whom it was registered with; else the run's owner. Looked up whenever something is opened.
+
+What does not come from the call is no part of its question: an open request keeps its deciders, and a replay
+is compared by neither (see approvals.domain.questions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+
+from approvals.domain.questions import REVIEWERS
+from approvals.exceptions import InvalidRequest
+from approvals.writer.chain import as_text
+from orchestration.catalog import Kind, find_orchestration
+from orchestration.models import DecidersOverride
+
+
+class _Owner:
+    """Stands for the run's owner, or, where it has none, for REVIEWERS."""
+
+    def __repr__(self) -> str:
+        return "OWNER"
+
+
+OWNER: Any = _Owner()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownName:
+    """A name that is nobody's, or that both a user and a group have. `index` is its place."""
+
+    index: int
+    name: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {self.rule}"
+
+
+def settled(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's terms with who decides now. InvalidRequest where a name is nobody's.
+
+    The terms lack `assignees` where the call names nobody, and have `named_four_eyes` where it does not say
+    whether the requester may decide.
+    """
+    names_nobody, says_nothing = "assignees" not in terms, "named_four_eyes" in terms
+    if not (names_nobody or says_nothing):
+        return dict(terms)
+    code, override = find_orchestration(*kind), DecidersOverride.objects.filter(orchestration=kind[0]).first()
+    by_override = names_nobody and override is not None and override.names_somebody
+    names = override.names if override is not None and by_override else code.deciders
+    now = dict(terms)
+    if says_nothing:
+        eyes = None if override is None else override.four_eyes
+        by_override = by_override or eyes is not None
+        now["four_eyes"] = code.four_eyes if eyes is None else eyes
+    if names_nobody:
+        # The owner can't be the second pair of eyes.
+        default = REVIEWERS if owner is None or (says_nothing and now["four_eyes"]) else [owner]
+        now["assignees"] = default if names is None else _assignees(names, kind[0])
+    if override is not None and by_override:
+        now["override"] = {
+            "orchestration": kind[0],
+            "by": override.changed_by_id,
+            "at": as_text(override.changed_at),
+        }
+    return now
+
+
+def _assignees(names: Any, orchestration: str) -> Any:
+    if names is REVIEWERS:
+        return REVIEWERS
+    users, groups, unknown = people_with(names)
+    for one in unknown:
+        field = f"deciders[{one.index}]"
+        raise InvalidRequest(f"{field} of orchestration {orchestration!r}: {one}.", field=field)
+    return [*users, *(Group(pk=pk) for pk in groups)]
+
+
+def people_with(names: Sequence[str]) -> tuple[list[int], list[int], list[UnknownName]]:
+    """The ids of the active users and of the groups with these names, and the names of neither or both."""
+    people = get_user_model()
+    users = people._default_manager.filter(is_active=True, **{f"{people.USERNAME_FIELD}__in": names})
+    user_ids = dict(users.values_list(people.USERNAME_FIELD, "pk"))
+    group_ids = dict(Group.objects.filter(name__in=names).values_list("name", "pk"))
+    unknown = [
+        UnknownName(
+            index=index,
+            name=name,
+            rule="is both a user and a group" if name in user_ids else "is no active user and no group",
+        )
+        for index, name in enumerate(names)
+        if (name in user_ids) == (name in group_ids)
+    ]
+    return list(user_ids.values()), list(group_ids.values()), unknown
+
+
+def overrides() -> Collection[DecidersOverride]:
+    """All that administrators have set."""
+    return list(DecidersOverride.objects.order_by("orchestration"))

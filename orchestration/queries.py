@@ -1,0 +1,326 @@
+"""Reads of runs: what a user may see, for pages and terminals; what changed; what waits for an executor.
+
+Synchronous ORM code; coroutines cross over by approvals.database.connections.in_database.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models.functions import Now
+
+from approvals.queries import moment_on_the_wire
+from orchestration import catalog
+from orchestration.exceptions import UnknownRun
+from orchestration.models import FINISHED, OPEN, Message, Process, Run, RunStatus, StepRecord, StepStatus
+
+if TYPE_CHECKING:
+    Runs = QuerySet[Run]
+
+SEE_ALL = "orchestration.view_run"
+CHANGE_ALL = "orchestration.change_run"
+START = "orchestration.add_run"
+# Characters of an id without its hyphens.
+LONGEST_ID = 32
+
+# What a summary leaves out.
+LARGE_IN_RUN = frozenset({"input", "plan", "result", "error", "waiting_for"})
+
+# Nobody executes the run: it was never owned, or by a process that gave up or lost its lease.
+UNOWNED = Q(status__in=OPEN) & (
+    Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
+)
+
+
+_LIVING = Q(released_at__isnull=True, expires_at__gt=Now())
+
+
+def known() -> Q:
+    """The condition that this process knows the run's orchestration, in its version."""
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for name, version in catalog.registered():
+        names[version].append(name)
+    condition = Q(pk__in=[])
+    for version, those in names.items():
+        condition |= Q(version=version, orchestration__in=those)
+    return condition
+
+
+def unknown_kinds() -> dict[catalog.Kind, int]:
+    """Orchestrations that this process does not know, with how many of their runs have not ended."""
+    runs = Run.objects.filter(status__in=OPEN).exclude(known()).order_by()
+    counted = runs.values_list("orchestration", "version").annotate(Count("pk"))
+    return {(name, version): number for name, version, number in counted}
+
+
+# What people see
+
+
+def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit: int = 200) -> list[Run]:
+    """The newest runs that this user may see; `search` looks into title, orchestration, owner and id."""
+    runs = _visible_to(user_id)
+    if status:
+        runs = runs.filter(status=status)
+    if search:
+        runs = runs.filter(_found(search.strip()))
+    return list(_shown(runs).order_by("-created_at", "id")[:limit])
+
+
+def listed_runs(
+    user_id: int,
+    *,
+    status: str | None = None,
+    orchestration: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    behind: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Run]:
+    """What the user may see, newest first. `since` is the first moment of creation, `until` the first that is
+    too late; `behind`: the moment and the id of the run that these follow."""
+    runs = _visible_to(user_id)
+    given = {
+        "status": status,
+        "orchestration": orchestration,
+        "created_at__gte": since,
+        "created_at__lt": until,
+    }
+    runs = runs.filter(**{name: value for name, value in given.items() if value is not None})
+    if behind is not None:
+        at, run_id = behind
+        runs = runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id))
+    return list(_shown(runs).order_by("-created_at", "-id")[:limit])
+
+
+def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
+    """The run. UnknownRun where there is none or this user may not see it; with `own` also where it is
+    somebody else's."""
+    runs = _visible_to(user_id).filter(pk=as_id(run_id))
+    run = _shown(runs.filter(owner_id=user_id) if own else runs).first()
+    if run is None:
+        raise unknown(run_id)
+    return run
+
+
+def run_by_id(run_id: UUID | str) -> Run:
+    """The run, whoever asks: for code that acts for the installation itself."""
+    run = _shown(Run.objects.all()).filter(pk=as_id(run_id)).first()
+    if run is None:
+        raise unknown(run_id)
+    return run
+
+
+def runs_by_id(run_ids: Collection[UUID]) -> list[Run]:
+    return list(_shown(Run.objects.filter(pk__in=run_ids)))
+
+
+def visible_run_ids(user_ids: Collection[int], run_ids: Collection[UUID]) -> dict[int, set[UUID]]:
+    """Which of these runs each of these users may see now: three queries, however many of either."""
+    owners = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "owner_id"))
+    users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
+    see_all = set(users.filter(_holds(SEE_ALL)).values_list("pk", flat=True))
+    return {
+        user_id: {run_id for run_id, owner in owners.items() if owner == user_id or user_id in see_all}
+        for user_id in users.values_list("pk", flat=True)
+    }
+
+
+def may_change(user_id: int, run: Run) -> bool:
+    """May this user cancel or resume the run? Its owner, and who holds the permission."""
+    user = _active(user_id)
+    return user is not None and (run.owner_id == user_id or user.has_perm(CHANGE_ALL))
+
+
+def may_start(user_id: int) -> bool:
+    user = _active(user_id)
+    return user is not None and user.has_perm(START)
+
+
+def run_on_the_wire(run: Run) -> dict[str, Any]:
+    """The run as pages, sockets and programs get it.
+
+    `waiting_for` has ids alone: not everyone who may see the run may see what it asked of others.
+    """
+    return {
+        "id": str(run.pk),
+        "orchestration": run.orchestration,
+        "version": run.version,
+        "title": run.title,
+        "owner": None if run.owner is None else run.owner.get_username(),
+        "status": run.status,
+        "reason": run.reason,
+        "input": run.input,
+        "plan": run.plan,
+        "result": run.result,
+        "resumed_by": None if run.resumed_by is None else run.resumed_by.get_username(),
+        "resumed_at": moment_on_the_wire(run.resumed_at),
+        "cancelled_by": None if run.cancelled_by is None else run.cancelled_by.get_username(),
+        "error": run.error,
+        "waiting_for": [str(step.request_id) for step in _open_steps(run)],
+        "created_at": moment_on_the_wire(run.created_at),
+        "started_at": moment_on_the_wire(run.started_at),
+        "finished_at": moment_on_the_wire(run.finished_at),
+    }
+
+
+def run_summary_on_the_wire(run: Run) -> dict[str, Any]:
+    """A run that is too large for where it goes, without what may be large of it."""
+    kept = {name: value for name, value in run_on_the_wire(run).items() if name not in LARGE_IN_RUN}
+    return kept | {"summary": True}
+
+
+def messages_of(run: Run | UUID, after: int = 0) -> list[Message]:
+    """What was said, in order, from the first message whose id is greater than `after`."""
+    run_id = run.pk if isinstance(run, Run) else run
+    return list(Message.objects.filter(run_id=run_id, id__gt=after).order_by("id"))
+
+
+def steps_of(run: Run) -> list[StepRecord]:
+    return list(StepRecord.objects.filter(run=run).order_by("id"))
+
+
+def request_ids_of(run_id: UUID) -> list[UUID]:
+    """What the run asked people, in the order in which it asked."""
+    asked = StepRecord.objects.filter(run_id=run_id, request_id__isnull=False).order_by("id")
+    return [request_id for request_id in asked.values_list("request_id", flat=True) if request_id]
+
+
+# What changed, what there is to do
+
+
+def runs_changed_since(moment: datetime) -> dict[UUID, tuple[datetime, str]]:
+    """Runs that changed at `moment` (database clock) or later, with their versions."""
+    changed = Run.objects.filter(changed_at__gte=moment)
+    return {pk: (at, status) for pk, at, status in changed.values_list("pk", "changed_at", "status")}
+
+
+def open_by_status() -> dict[str, int]:
+    """How many runs have not ended."""
+    found = dict(Run.objects.filter(status__in=OPEN).order_by().values_list("status").annotate(Count("pk")))
+    return {status.value: found.get(status.value, 0) for status in OPEN}
+
+
+def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the runs that somebody wants to end."""
+    return list(
+        Run.objects.filter(pk__in=run_ids, status__in=OPEN, cancel_requested_at__isnull=False).values_list(
+            "pk", flat=True
+        )
+    )
+
+
+def written_by_others(epochs: Mapping[UUID, int]) -> list[UUID]:
+    """Those of the runs that have ended, or begun another epoch than the one given."""
+    current = Run.objects.filter(pk__in=epochs.keys(), status__in=OPEN).values_list("pk", "epoch")
+    mine = {run_id for run_id, epoch in current if epoch == epochs[run_id]}
+    return [run_id for run_id in epochs if run_id not in mine]
+
+
+def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
+    """Ended runs (of these) that may have left requests open."""
+    runs = Run.objects.filter(leaves_requests=True, status__in=FINISHED)
+    return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
+
+
+def executed_by(run_id: UUID) -> Process | None:
+    """The living process that owns the run while it is open; none where a worker of the job queue has it."""
+    return Process.objects.filter(_LIVING, runs__pk=run_id, runs__status__in=OPEN).first()
+
+
+def somebody_serves() -> bool:
+    """Whether a living process takes up runs that nobody executes."""
+    return Process.objects.filter(_LIVING, serves=True).exists()
+
+
+def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int) -> list[UUID]:
+    """Runs (of these) that this process knows and nobody executes, in the order of their ids, from the first
+    one past `after`."""
+    runs = Run.objects.filter(UNOWNED, known())
+    if run_ids is not None:
+        runs = runs.filter(pk__in=run_ids)
+    if after is not None:
+        runs = runs.filter(pk__gt=after)
+    return list(runs.order_by("pk").values_list("pk", flat=True)[:limit])
+
+
+def not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
+    """Open runs that this process owns and is not executing: it was interrupted while it took them."""
+    own = Run.objects.filter(status__in=OPEN, process_id=process_id)
+    if own.count() <= len(executing):  # as ever; so thousands that wait cost one number
+        return []
+    return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
+
+
+def find_id(user_id: int, text: str) -> UUID:
+    """The run of this id, or the only one that the user sees whose id begins so. UnknownRun where there is
+    none, or more than one."""
+    if len(text) >= LONGEST_ID or not text.strip("-"):
+        return as_id(text)
+    found = _visible_to(user_id).filter(pk__startswith=text.lower()).values_list("pk", flat=True)
+    match list(found[:2]):
+        case [run_id]:
+            return run_id
+        case []:
+            raise unknown(text)
+        case _:
+            raise UnknownRun(f"The ids of several runs begin with {text!r}: write more of it.")
+
+
+def as_id(run_id: UUID | str) -> UUID:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    except ValueError:
+        raise unknown(run_id) from None
+
+
+def unknown(run_id: object) -> UnknownRun:
+    return UnknownRun(f"There is no run {str(run_id)[:100]!r}.")
+
+
+def _visible_to(user_id: int) -> Runs:
+    user = _active(user_id)
+    if user is None:
+        return Run.objects.none()
+    return Run.objects.all() if user.has_perm(SEE_ALL) else Run.objects.filter(owner_id=user_id)
+
+
+def _active(user_id: int) -> Any:
+    return get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+
+
+def _holds(permission: str) -> Q:
+    """Users who have this permission: by themselves, by a group, or because they have all."""
+    app, _, codename = permission.partition(".")
+    held = Permission.objects.filter(content_type__app_label=app, codename=codename)
+    return Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
+
+
+def _found(search: str) -> Q:
+    username = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
+    found = Q(orchestration__icontains=search) | Q(title__icontains=search) | Q(**{username: search})
+    try:
+        return found | Q(pk=UUID(search))
+    except ValueError:
+        return found
+
+
+def _shown(runs: Runs) -> Runs:
+    asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
+    return runs.select_related("owner", "cancelled_by", "resumed_by").prefetch_related(
+        Prefetch("steps", asked, to_attr="open_steps")
+    )
+
+
+def _open_steps(run: Run) -> list[StepRecord]:
+    if run.status in {RunStatus.RUNNING, RunStatus.WAITING}:
+        loaded = getattr(run, "open_steps", None)
+        asked = run.steps.filter(status=StepStatus.OPEN).order_by("id")
+        return list(asked if loaded is None else loaded)
+    return []

@@ -1,0 +1,246 @@
+"""Execute a run that this process owns: from the top, against its record, to one recorded end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from approvals import deciding
+from approvals import queries as approvals_selectors
+from approvals.database.connections import in_database
+from approvals.domain.lifecycle import Outcome
+from approvals.domain.payloads import checked_json
+from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
+from approvals.process import telemetry
+from orchestration.catalog import containment, find_orchestration
+from orchestration.catalog.containment import Caught, Raised, catch
+from orchestration.exceptions import (
+    Cancelled,
+    Fenced,
+    OrchestrationError,
+    Rejected,
+    TimedOut,
+    plain_words,
+)
+from orchestration.models import FINISHED, REASON_LIMIT, RunStatus
+from orchestration.runs import journal
+from orchestration.runs.journal import Claimed, Ending, Ownership
+from orchestration.runs.questions import LAST_QUESTION
+from orchestration.runs.run import Means, Run
+
+log = logging.getLogger(__name__)
+
+# Seconds that a run may take to end after it was cancelled, or let go: more than its last question takes.
+ENOUGH = LAST_QUESTION + 1
+
+CANCELLATION = Ending(status=RunStatus.CANCELLED, reason="cancelled")
+
+
+class Execution:
+    """One run in one process, for one epoch."""
+
+    def __init__(self, claimed: Claimed, means: Means) -> None:
+        self._claimed = claimed
+        self._owned = claimed.ownership
+        self._means = means
+        self._running: asyncio.Task[Caught[Ending]] | None = None
+        self._enough: asyncio.Future[None] | None = None
+        self._run: Run | None = None
+        self._cancelled = claimed.run.cancel_requested_at is not None
+        self._left = False
+
+    @property
+    def run_id(self) -> UUID:
+        return self._owned.run_id
+
+    @property
+    def epoch(self) -> int:
+        return self._owned.epoch
+
+    @property
+    def executing(self) -> Ownership | None:
+        """Its ownership, where the record has it that something of the run executes."""
+        return self._owned if self._run is None or self._run.record.executing else None
+
+    async def execute(self) -> None:
+        """Return when the end is on record, or when the run turns out to be somebody else's.
+
+        Cancelled where this process lets go of it.
+        """
+        row = self._claimed.run
+        with (
+            telemetry.executing.track_inprogress(),
+            telemetry.bound(run=self.run_id),
+            telemetry.span(
+                "sayso.run", run=self.run_id, orchestration=row.orchestration, epoch=self._owned.epoch
+            ) as span,
+        ):
+            await self._executed(span)
+
+    async def _executed(self, span: telemetry.Span) -> None:
+        try:
+            ending = await self._to_the_end()
+            await self._record(ending)
+        except Fenced:
+            if self._left:
+                raise asyncio.CancelledError from None
+            log.warning("run left to its new owner run=%s epoch=%s", self.run_id, self._owned.epoch)
+            return
+        span.note(status=ending.status)
+        telemetry.runs_ended.labels(ending.status).inc()
+        log.info("run ended run=%s status=%s reason=%s", self.run_id, ending.status, ending.reason)
+        await in_database(withdraw_requests, self.run_id)
+
+    def cancel(self) -> None:
+        """End the run where it is: all that its code calls is refused, and the end does not wait long for it.
+
+        Too late where its end is being recorded; once is enough.
+        """
+        if self._cancelled:
+            return
+        self._cancelled = True
+        if self._run is not None:
+            self._run.record.cancel(Cancelled(f"Run {self.run_id} is cancelled."))
+        if self._running is not None:
+            self._running.cancel()
+            asyncio.get_running_loop().call_later(ENOUGH, self._wait_no_more)
+
+    def _wait_no_more(self) -> None:
+        if self._enough is not None and not self._enough.done():
+            self._enough.set_result(None)
+
+    def let_go(self) -> None:
+        """Record nothing any more: what cleans up on the way out would stand where the run goes on later."""
+        if self._run is not None:
+            self._run.record.cancel(Fenced(f"Run {self.run_id} is left to its next owner."))
+
+    def drain(self) -> None:
+        """Let go of the run as soon as no step of it is under way, which may be at once; none begins now."""
+        if self._run is None:
+            self._left = True
+        else:
+            self._run.under_way.no_more(self._leave)
+
+    def _leave(self) -> None:
+        self._left = True
+        self.let_go()
+        # In a moment: a task that cancels itself is only told when it waits next, which may be never.
+        asyncio.get_running_loop().call_soon(self._stop)
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _to_the_end(self) -> Ending:
+        if self._left:
+            raise Fenced(f"Run {self.run_id} is left to its next owner.")
+        if self._cancelled:
+            return CANCELLATION
+        run = self._run = Run(self._claimed, self._means)
+        run.record.executed_by(asyncio.current_task())
+        caught = await self._caught(run)
+        over = run.replay.over
+        if self._cancelled or isinstance(over, Cancelled):
+            return CANCELLATION
+        if isinstance(over, Fenced):
+            raise over
+        if over is not None:
+            return _ending_of(over)
+        if isinstance(caught, Raised):
+            log.info("run failed run=%s", self.run_id, exc_info=caught.error)
+            return _ending_of(caught.error)
+        return caught.value
+
+    async def _caught(self, run: Run) -> Caught[Ending]:
+        """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
+        itself, or this process lets go of the run."""
+        loop = asyncio.get_running_loop()
+        containment.contain_tasks(loop)
+        self._running = running = loop.create_task(catch(self._called(run)))
+        self._enough = loop.create_future()
+        either: list[asyncio.Future[Any]] = [running, self._enough]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.wait([running], timeout=ENOUGH)
+            raise
+        finally:
+            self._running = None
+            if not running.done():
+                log.error("run goes on without leave run=%s task=%r", self.run_id, running)
+                _stubborn.add(running)
+                running.add_done_callback(_stubborn.discard)
+        if not running.done() or running.cancelled():
+            return Raised(asyncio.CancelledError())
+        return running.result()
+
+    async def _called(self, run: Run) -> Ending:
+        containment.enter_run()
+        await run.take_up(self._claimed)
+        orchestration = find_orchestration(run.orchestration, run.version)
+        arguments = orchestration.arguments(self._claimed.run.input)
+        result = await orchestration.function(run, **arguments)
+        try:
+            return Ending(status=RunStatus.COMPLETED, result=checked_json(result, "result", stable=False))
+        except InvalidRequest as error:
+            return _failure("invalid", f"The run's result is not JSON: {error.detail}")
+
+    async def _record(self, ending: Ending) -> None:
+        await journal.on_record(journal.ended, self._owned, ending)
+
+
+def withdraw_requests(run_id: UUID) -> None:
+    """Take back what a run that has ended, or is cancelled, still asks. Repeating this is harmless."""
+    run = journal.run_that_asks_no_more(run_id)
+    if run is None:
+        return  # it was resumed meanwhile, and waits for what it asks
+    actor, reason = journal.who_ended(run)
+    for request in approvals_selectors.open_requests_of(str(run_id)):
+        with suppress(AlreadyDecided, TooLate):
+            deciding.withdraw(actor, request.pk, reason, by_origin=True)
+    if run.status in FINISHED:
+        journal.tidied(run_id)
+
+
+def _ending_of(error: BaseException) -> Ending:
+    leaves = list(_leaves(error)) or [error]
+    if all(isinstance(leaf, Rejected) for leaf in leaves):
+        return Ending(status=RunStatus.REJECTED, reason=_reason(leaves[0]), error=plain_words(error))
+    if isinstance(leaves[0], asyncio.CancelledError):
+        return _failure("cancelled_itself", "The orchestration was cancelled from within.")
+    return _failure(_reason(leaves[0]), plain_words(error))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, as a TaskGroup raises them."""
+    groups = [error]
+    while groups:
+        error = groups.pop()
+        if isinstance(error, BaseExceptionGroup):
+            groups += reversed(error.exceptions)
+        else:
+            yield error
+
+
+def _reason(error: BaseException) -> str:
+    """Its code, if it has one that can be recorded: errors may be of classes of the run's own."""
+    outcome = getattr(error, "outcome", None)
+    if isinstance(error, Rejected | TimedOut) and isinstance(outcome, Outcome) and outcome.timed_out:
+        return TimedOut.code
+    code = (
+        getattr(type(error), "code", None) if isinstance(error, OrchestrationError | ApprovalError) else None
+    )
+    return code if isinstance(code, str) and 0 < len(code) <= REASON_LIMIT else "error"
+
+
+def _failure(reason: str, text: str) -> Ending:
+    return Ending(status=RunStatus.FAILED, reason=reason, error=text)
+
+
+# The code of runs that ended without it; held, because nothing else may hold its tasks.
+_stubborn: set[asyncio.Task[Caught[Ending]]] = set()

@@ -1,0 +1,74 @@
+"""Runs as the origins of requests: which orchestration asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import CharField, Exists, F, Func, OuterRef, QuerySet, Subquery, UUIDField
+
+from approvals.queries.origins import Resolver
+from orchestration.catalog import orchestrations
+from orchestration.models import Run
+
+KIND = "run"
+
+
+class AsRunId(Func):
+    """Text as an id; NULL where it is none: whoever asks over the API may have written anything."""
+
+    output_field = UUIDField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+        sql, params = compiler.compile(self.source_expressions[0])
+        # CASE decides before the cast is made.
+        return f"CASE WHEN {sql} ~ '{pattern}' THEN {sql}::uuid END", (*params, *params)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        """SQLite keeps ids without hyphens."""
+        sql, params = compiler.compile(self.source_expressions[0])
+        return f"REPLACE({sql}, '-', '')", params
+
+
+class AsOriginId(Func):
+    """An id as requests have it."""
+
+    output_field = CharField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        sql, params = compiler.compile(self.source_expressions[0])
+        return f"{sql}::text", params
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        sql, params = compiler.compile(self.source_expressions[0])
+        places = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+        return "||'-'||".join(f"substr({sql}, {start}, {length})" for start, length in places), params * 5
+
+
+def resolver() -> Resolver:
+    return Resolver(word="orchestration", names=_names, name=_name, named=_named, there=_there, table=_table)
+
+
+def _names() -> list[str]:
+    return sorted(orchestrations())
+
+
+def _name() -> Subquery:
+    return Subquery(_runs().values("orchestration")[:1], output_field=CharField())
+
+
+def _named(name: str) -> Exists:
+    return Exists(_runs().filter(orchestration=name))
+
+
+def _there() -> Exists:
+    return Exists(_runs())
+
+
+def _table() -> QuerySet[Run, Any]:
+    return Run.objects.values(origin=AsOriginId("id"), name=F("orchestration"))
+
+
+def _runs() -> QuerySet[Run]:
+    """The run that asked a request, inside a query over requests."""
+    return Run.objects.filter(pk=AsRunId(OuterRef("origin_id")))

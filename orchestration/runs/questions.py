@@ -1,0 +1,185 @@
+"""What one run asks people: each question is on record, and waited for until it is closed.
+
+A wait that is cancelled while its run goes on, as by `asyncio.wait_for`, withdraws its question, unless that
+is to be kept open. That it was cancelled is on record, too: a replay must not be given an outcome that the
+run never saw, so it waits there for as long, to be cancelled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from approvals import deciding, gate, queries
+from approvals.database.connections import LOST, in_database
+from approvals.domain.lifecycle import Outcome
+from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
+from orchestration.exceptions import ReplayMismatch
+from orchestration.models import Run, StepStatus
+from orchestration.runs import journal
+from orchestration.runs.journal import Call
+from orchestration.runs.recording import Recorder
+
+log = logging.getLogger(__name__)
+
+# Seconds that a cancelled run may take to finish asking.
+LAST_QUESTION = 5.0
+
+# Asks under the given key, and returns the request's id.
+Ask: TypeAlias = Callable[..., Awaitable[str]]
+
+
+class Questions:
+    """Those of one execution of a run, as its row was when that began."""
+
+    def __init__(self, run: Run, record: Recorder) -> None:
+        self._run_id = run.pk
+        self._record = record
+        self._replay = record.replay
+        # A resumed run asks anew what was closed when it ended.
+        self._asked_since = run.resumed_at
+        # Runs that were resumed before that moment was recorded tell their rounds apart by the key.
+        self._key_suffix = f"/{run.resumed}" if run.resumed and run.resumed_at is None else ""
+
+    async def outcome(self, call: Call, ask: Ask, *, keep_open: bool = False) -> Outcome:
+        """The outcome on record; else ask, or attach to what is asked already, and wait for it."""
+        if self._replay.was_cancelled(call):
+            await self._until_cancelled_again(call)
+        recorded = await self._record.replayed(call)
+        if recorded is not None:
+            return _outcome_from(recorded.result)
+        try:
+            return _outcome_from(await self._answered(call, ask))
+        except asyncio.CancelledError:
+            if self._record.goes_on:
+                await self._leave(call, keep_open=keep_open)
+            raise
+
+    async def _answered(self, call: Call, ask: Ask) -> Any:
+        with self._record.waiting():
+            request_id = await self._attached(call, ask)
+            outcome = await gate.wait_for_outcome(request_id)
+        result = _outcome_as_json(outcome)
+        await self._record.write(journal.answered, call, request_id, result, self._record.going_on())
+        self._replay.remember(call, StepStatus.DONE, result=result)
+        return result
+
+    async def _attached(self, call: Call, ask: Ask) -> UUID:
+        """The request that this call waits for: the one on record, or a new one."""
+        recorded = self._replay.of(call)
+        if recorded is None or recorded.status != StepStatus.OPEN or recorded.request_id is None:
+            return await self._noted(call, UUID(await self._opened(call, ask)))
+        await self._record.note_waiting()
+        return recorded.request_id
+
+    async def _opened(self, call: Call, ask: Ask) -> str:
+        try:
+            return await _patiently(partial(ask, key=self._key(call), asked_since=self._asked_since))
+        except KeyConflict as conflict:
+            others = f", with other {', '.join(conflict.differs)}" if conflict.differs else ""
+            self._replay.end(
+                ReplayMismatch(f"At {call.key!r} the run had asked something else before{others}.")
+            )
+
+    async def _noted(self, call: Call, request_id: UUID) -> UUID:
+        try:
+            await self._record.write_wait(journal.asked, call, request_id, self._record.going_on())
+        except asyncio.CancelledError:
+            # The run's new owner finds this request by its key; but if the run has ended, nobody does.
+            if self._replay.over is not None:
+                run = await in_database(journal.run_that_asks_no_more, self._run_id)
+                if run is not None:
+                    actor, reason = journal.who_ended(run)
+                    with suppress(ApprovalError):
+                        await deciding.awithdraw(actor, request_id, reason, by_origin=True)
+            raise
+        self._replay.remember(call, StepStatus.OPEN, request_id=request_id)
+        return request_id
+
+    def _key(self, call: Call) -> str:
+        """What was withdrawn because its wait was cancelled is asked anew, under another key."""
+        again = self._replay.cancelled_waits(call)
+        return call.key + self._key_suffix + (f"/again/{again}" if again else "")
+
+    # Waits that are cancelled
+
+    async def _leave(self, call: Call, *, keep_open: bool) -> None:
+        """Record that the wait was cancelled, then withdraw what it was for: the other way round, a process
+        that died in between would leave a withdrawal that the run had never met."""
+        request_id = await self._request_of(call)
+        status = StepStatus.OPEN if keep_open and request_id else StepStatus.GIVEN_UP
+        waits = self._replay.begun(call)
+        await self._record.write(
+            journal.wait_cancelled, call, status, waits, self._record.going_on(), request_id=request_id
+        )
+        self._replay.remember(call, status, request_id=request_id, cancelled_waits=waits)
+        if status == StepStatus.GIVEN_UP:
+            await _withdraw(request_id)
+
+    async def _request_of(self, call: Call) -> UUID | None:
+        """What it waited for; where it was just being asked, it may be open without being noted."""
+        recorded = self._replay.of(call)
+        if recorded is not None and recorded.status == StepStatus.OPEN:
+            return recorded.request_id
+        request = await in_database(queries.request_of_key, f"run:{self._run_id}", self._key(call))
+        return None if request is None else request.pk
+
+    async def _until_cancelled_again(self, call: Call) -> None:
+        """As the record has it, the run saw no outcome here."""
+        recorded = self._replay.of(call)
+        try:
+            await self._record.wait_until_cancelled_again(call)
+        except asyncio.CancelledError:
+            # The process may have died before it did this.
+            if recorded and recorded.status == StepStatus.GIVEN_UP and self._record.goes_on:
+                await _withdraw(recorded.request_id)
+            raise
+
+
+async def _withdraw(request_id: UUID | None) -> None:
+    """Unless it is closed, or that can't be recorded now: what a run leaves is taken back when it ends."""
+    if request_id is not None:
+        with suppress(ApprovalError):
+            await gate.withdraw(request_id, "The run does not wait for it any more.")
+
+
+async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
+    """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
+    attempt = 0
+    while True:
+        try:
+            return await _to_the_end(ask())
+        except (Busy, Unavailable, *LOST) as error:
+            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
+            attempt += 1
+            log.warning("request not opened retry_in=%s error=%s", pause, error)
+            await asyncio.sleep(pause)
+
+
+async def _to_the_end(asking: Awaitable[str]) -> str:
+    """Ask even if cancelled: the request will be on record, and whoever takes it back must find it."""
+    asked = asyncio.ensure_future(asking)
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        await asyncio.wait([asked], timeout=LAST_QUESTION)
+        raise
+
+
+def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    at = outcome.decided_at
+    return asdict(outcome) | {"decided_at": None if at is None else at.isoformat()}
+
+
+def _outcome_from(value: Mapping[str, Any]) -> Outcome:
+    """A copy: what the run does to its arguments is not on record."""
+    at = value["decided_at"]
+    return Outcome(**{**deepcopy(value), "decided_at": None if at is None else datetime.fromisoformat(at)})

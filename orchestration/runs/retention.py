@@ -1,0 +1,110 @@
+"""What may not be kept of ended runs: what went in and came out, what was said, what people answered.
+
+A run keeps whose it was, when, what it came to, and its steps by kind, key and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from approvals.domain.lifecycle import REMOVED
+from orchestration.models import FINISHED, OPEN, Message, Run, StepRecord
+
+if TYPE_CHECKING:
+    Runs = QuerySet[Run]
+
+# One transaction each.
+SET = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    runs: int = 0
+    steps: int = 0
+    messages: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            runs=self.runs + other.runs,
+            steps=self.steps + other.steps,
+            messages=self.messages + other.messages,
+        )
+
+
+def still_open(run_ids: Collection[str]) -> set[str]:
+    """Which of these runs have not ended: what they asked is read again when they are taken up again."""
+    ids = {run_id: UUID(run_id) for run_id in run_ids if _is_id(run_id)}
+    found = set(Run.objects.filter(pk__in=ids.values(), status__in=OPEN).values_list("pk", flat=True))
+    return {run_id for run_id, pk in ids.items() if pk in found}
+
+
+def purge_runs(before: datetime) -> Iterator[Counts]:
+    """Purge the runs that ended before that moment, a set at a time."""
+    while found := list(_due(before).order_by("pk").values_list("pk", flat=True)[:SET]):
+        yield _purge(found)
+
+
+def purgeable_runs(before: datetime) -> Counts:
+    """What `purge_runs` would take away."""
+    runs = _due(before)
+    return Counts(
+        runs=runs.count(),
+        steps=StepRecord.objects.filter(run__in=runs).count(),
+        messages=Message.objects.filter(run__in=runs).count(),
+    )
+
+
+def forget_in_steps(request_ids: Collection[UUID], name_instead: str) -> int:
+    """Take the name and the words of whoever closed these requests out of ended runs; in how many steps."""
+    steps = StepRecord.objects.filter(request_id__in=request_ids, run__status__in=FINISHED)
+    changed = []
+    for step in steps:
+        if isinstance(step.result, dict) and step.result.get("decided_by") not in (None, name_instead):
+            step.result |= {"decided_by": name_instead, "comment": "", "answer": None}
+            changed.append(step)
+    StepRecord.objects.bulk_update(changed, ["result"], batch_size=SET)
+    return len(changed)
+
+
+def open_runs_of(user_id: int) -> list[UUID]:
+    """Runs of this person that have not ended."""
+    runs = Run.objects.filter(owner_id=user_id, status__in=OPEN).order_by("pk")
+    return list(runs.values_list("pk", flat=True))
+
+
+def _due(before: datetime) -> Runs:
+    return Run.objects.filter(
+        status__in=FINISHED, finished_at__lt=before, leaves_requests=False, purged_at__isnull=True
+    )
+
+
+def _purge(run_ids: Collection[UUID]) -> Counts:
+    with transaction.atomic(durable=True):
+        # A run that was taken up again meanwhile is not ended any more.
+        rows = Run.objects.filter(pk__in=run_ids, status__in=FINISHED, purged_at__isnull=True)
+        locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+        steps = StepRecord.objects.filter(run_id__in=locked)
+        steps.filter(request_id__isnull=False).update(name=REMOVED)
+        purged_steps = steps.update(result=None, error="")
+        messages, _ = Message.objects.filter(run_id__in=locked).delete()
+        runs = Run.objects.filter(pk__in=locked)
+        purged = runs.update(
+            title=REMOVED, input={}, result=None, error="", plan=[], cancelled_from={}, purged_at=Now()
+        )
+    return Counts(runs=purged, steps=purged_steps, messages=messages)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""A run that sleeps: until when is on record, so a restart costs nothing and prolongs nothing.
+
+As with questions, a sleep that is cancelled while its run goes on is on record as that: a replay sleeps there
+for as long, to be cancelled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from orchestration.models import StepStatus
+from orchestration.runs import journal
+from orchestration.runs.journal import Call
+from orchestration.runs.recording import Recorder
+from orchestration.runs.wakeups import Wakeups
+
+
+class Sleeps:
+    """Those of one execution of a run."""
+
+    def __init__(self, record: Recorder, wakeups: Wakeups) -> None:
+        self._record = record
+        self._replay = record.replay
+        self._wakeups = wakeups
+
+    async def sleep(self, call: Call, until: datetime | float) -> None:
+        """Return at this moment, or after so many seconds; of what is on record, the rest."""
+        if self._replay.was_cancelled(call):
+            await self._record.wait_until_cancelled_again(call)
+        if await self._record.replayed(call) is not None:
+            return
+        try:
+            with self._record.waiting():
+                await self._wakeups.until(await self._end(call, until))
+            await self._record.write(journal.woke, call, self._record.going_on())
+            self._replay.remember(call, StepStatus.DONE)
+        except asyncio.CancelledError:
+            if self._record.goes_on:
+                await self._leave(call)
+            raise
+
+    async def _end(self, call: Call, until: datetime | float) -> datetime:
+        recorded = self._replay.of(call)
+        end = None if recorded is None else recorded.due_at
+        if recorded is not None and recorded.status == StepStatus.SLEEPING and end is not None:
+            await self._record.note_waiting()
+            return end
+        end = await self._record.write_wait(journal.fell_asleep, call, end or until, self._record.going_on())
+        self._replay.remember(call, StepStatus.SLEEPING, due_at=end)
+        return end
+
+    async def _leave(self, call: Call) -> None:
+        waits = self._replay.begun(call)
+        await self._record.write(
+            journal.wait_cancelled, call, StepStatus.GIVEN_UP, waits, self._record.going_on()
+        )
+        self._replay.remember(call, StepStatus.GIVEN_UP, cancelled_waits=waits)

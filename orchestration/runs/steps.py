@@ -1,0 +1,145 @@
+"""The steps of one run: each is recorded as started before its function is called, and with its result after.
+
+Once its result is on record it is never called again. A process that dies between the two leaves a step of
+which nobody knows whether it had its effect: it is called again if it says that it may be, else a person is
+asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.db import close_old_connections
+
+from approvals.domain.lifecycle import Outcome
+from approvals.domain.payloads import checked_json
+from approvals.process import failpoints, telemetry
+from orchestration.catalog import containment
+from orchestration.catalog.containment import Caught, Raised, catch
+from orchestration.catalog.repetition import Repetition, pause_after
+from orchestration.exceptions import StepFailed, plain_words
+from orchestration.models import StepStatus
+from orchestration.runs import interruptions, journal
+from orchestration.runs.interruptions import Way
+from orchestration.runs.journal import Call
+from orchestration.runs.recording import Recorder
+
+log = logging.getLogger(__name__)
+
+# Has a person say how to go on with an interrupted step.
+AskAbout: TypeAlias = Callable[[Call, "partial[Any]"], Awaitable[Outcome]]
+
+
+class Steps:
+    """Performs them, synchronous functions in `threads`."""
+
+    def __init__(self, run_id: UUID, record: Recorder, threads: Executor, ask_about: AskAbout) -> None:
+        self._run_id = run_id
+        self._record = record
+        self._replay = record.replay
+        self._threads = threads
+        self._ask_about = ask_about
+
+    async def perform(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
+        """The step's result: what is on record of it, or will be when this returns. StepFailed likewise."""
+        if (recorded := await self._record.replayed(call)) is None:
+            try:
+                await self._go_on(call, deed, terms)
+            finally:
+                self._record.settle()
+            recorded = self._record.finished(call)
+        assert recorded is not None  # noqa: S101 - whatever came of it has been recorded
+        if recorded.status == StepStatus.FAILED:
+            raise StepFailed(recorded.error)
+        # A copy: what the run does to it is not on record.
+        return deepcopy(recorded.result)
+
+    async def _go_on(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+        begun = self._replay.of(call)
+        if begun is not None and begun.status == StepStatus.STARTED:
+            await self._go_on_after_interruption(call, deed, terms)
+        else:
+            await self._attempt(call, deed, terms)
+
+    async def _attempt(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+        """Call the function until it succeeds or has failed as often as it may."""
+        while True:
+            await self._record.under_way.admitted()
+            with self._record.under_way.one():
+                await self._record.write(journal.step_started, call, self._record.going_on())
+                self._replay.remember(call, StepStatus.STARTED)
+                caught = await catch(self._result(call, deed))
+                if not isinstance(caught, Raised):
+                    failpoints.reach("step-performed")
+                    await self._note_result(call, caught.value)
+                    return
+                await self._note_failure(call, caught.error, last=not terms.attempts_left(call.attempt))
+            await asyncio.sleep(pause_after(call.attempt))
+            call = replace(call, attempt=call.attempt + 1)
+
+    async def _result(self, call: Call, deed: partial[Any]) -> Any:
+        with telemetry.span(
+            "sayso.step", run=self._run_id, step=call.key, name=call.name, attempt=call.attempt
+        ):
+            if inspect.iscoroutinefunction(deed):
+                return await deed()
+            # With its context: its log lines carry the run's id, its spans are parts of ours.
+            in_thread = partial(copy_context().run, _in_thread, deed)
+            caught = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+            if isinstance(caught, Raised):
+                raise caught.error
+            return await caught.value if inspect.isawaitable(caught.value) else caught.value
+
+    async def _note_failure(self, call: Call, error: BaseException, *, last: bool) -> None:
+        """Record what was raised; StepFailed if the step is not tried again."""
+        log.info(
+            "step failed run=%s step=%s attempt=%s", self._run_id, call.key, call.attempt, exc_info=error
+        )
+        times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
+        text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
+        if not last:
+            await self._record.write(journal.step_to_retry, call, text)
+            self._replay.remember(call, StepStatus.RETRYING)
+            return
+        await self._record.write(journal.step_failed, call, text)
+        self._replay.remember(call, StepStatus.FAILED, error=text)
+        raise StepFailed(text) from error
+
+    async def _note_result(self, call: Call, result: Any) -> None:
+        try:
+            result = checked_json(result, "result", stable=False)
+        except Exception as error:  # noqa: BLE001 - values of classes of its own may raise anything
+            # Another attempt would have the effect again, and hardly a better result.
+            await self._note_failure(call, error, last=True)
+        await self._record.write(journal.step_done, call, result)
+        self._replay.remember(call, StepStatus.DONE, result=result)
+
+    async def _go_on_after_interruption(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+        """Go on with a step that was begun before, and of which nobody knows how far it came."""
+        if terms.needs_no_person(call.attempt - 1):
+            log.warning("interrupted step repeated run=%s step=%s", self._run_id, call.key)
+            await self._attempt(call, deed, terms)
+            return
+        outcome = await self._ask_about(call, deed)
+        if interruptions.way_of(outcome) is Way.AGAIN:
+            await self._attempt(call, deed, terms)
+        else:
+            await self._note_result(call, interruptions.result_of(outcome))
+
+
+def _in_thread(deed: Callable[[], Any]) -> Caught[Any]:
+    close_old_connections()
+    try:
+        return containment.call(deed)
+    finally:
+        close_old_connections()

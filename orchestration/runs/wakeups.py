@@ -1,0 +1,109 @@
+"""Wake sleeping runs at moments of the database's clock: one heap and one timer, however many sleep.
+
+asyncio sleeps on a clock that stops while the machine is suspended, and hosts' clocks differ: nobody is woken
+before the database says that it is time, and it is asked again before long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+from django.db import Error as DatabaseError
+
+from approvals.database.connections import database_now, in_database
+from approvals.waiting.outages import Outage, keep_running
+
+LONGEST_SLEEP = 15.0
+# Seconds between two looks where the timer was a little early.
+SHORTEST_SLEEP = 0.001
+
+
+async def _ask_the_database() -> datetime:
+    return await in_database(database_now)
+
+
+@dataclass(order=True, slots=True)
+class _Sleeper:
+    moment: datetime
+    number: int
+    woken: asyncio.Future[None] = field(compare=False)
+    held: bool = field(default=True, compare=False)
+    gone: bool = field(default=False, compare=False)
+
+
+class Wakeups:
+    """Belongs to one event loop. Has a task of its own from the first sleep on, until `close`."""
+
+    def __init__(self, clock: Callable[[], Awaitable[datetime]] = _ask_the_database) -> None:
+        self._clock = clock
+        self._sleepers: list[_Sleeper] = []
+        self._gone = 0
+        self._numbers = count()
+        self._earlier = asyncio.Event()
+        self._database = Outage("database", DatabaseError)
+        self._keeping: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many sleep."""
+        return len(self._sleepers) - self._gone
+
+    async def until(self, moment: datetime) -> None:
+        """Return once the database's clock has come to `moment`."""
+        sleeper = _Sleeper(moment, next(self._numbers), asyncio.get_running_loop().create_future())
+        heappush(self._sleepers, sleeper)
+        if self._sleepers[0] is sleeper:
+            self._earlier.set()
+        if self._keeping is None:
+            keeping = keep_running("wake-ups", self._keep)
+            self._keeping = asyncio.create_task(keeping, context=contextvars.Context())
+        try:
+            await sleeper.woken
+        finally:
+            if sleeper.held:
+                self._let_go(sleeper)
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._pause(await self._wake_the_due() if self._sleepers else None)
+
+    async def _wake_the_due(self) -> float | None:
+        """Seconds until it is worth looking again; None: until somebody sleeps."""
+        with self._database.noticed():
+            now = await self._clock()
+        while self._sleepers and (self._sleepers[0].moment <= now or self._sleepers[0].gone):
+            sleeper = heappop(self._sleepers)
+            sleeper.held = False
+            self._gone -= sleeper.gone
+            if not sleeper.woken.done():
+                sleeper.woken.set_result(None)
+        if not self._sleepers:
+            return None
+        left = (self._sleepers[0].moment - now).total_seconds()
+        return max(min(left, LONGEST_SLEEP), SHORTEST_SLEEP)
+
+    async def _pause(self, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._earlier.wait()
+        self._earlier.clear()
+
+    def _let_go(self, sleeper: _Sleeper) -> None:
+        """Who sleeps no more stays in the heap, unless those are the most."""
+        sleeper.gone = True
+        self._gone += 1
+        if 2 * self._gone > len(self._sleepers):
+            self._sleepers = [each for each in self._sleepers if not each.gone]
+            heapify(self._sleepers)
+            self._gone = 0

@@ -1,0 +1,141 @@
+"""Statements that go together: in order, each with its own answer, and nothing of them after an error."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DataError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from approvals.database.connections import database_now
+from approvals.database.pipeline import ask, together
+from approvals.models import HumanRequest
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+TWICE = "SELECT 2 * CAST(%s AS integer)"
+TEXT = "SELECT CAST(%s AS text), CAST(%s AS text)"
+
+
+def test_each_answer_is_its_statement_s_own() -> None:
+    with transaction.atomic(), together():
+        answers = [ask(TWICE, [number]) for number in range(5)]
+        none = ask("SELECT 1 WHERE 1 = 0")
+        words = ask(TEXT, ["a 'quoted' $1; %s", None])
+    assert [answer.rows() for answer in answers] == [[(2 * number,)] for number in range(5)]
+    assert none.rows() == []
+    assert words.rows() == [("a 'quoted' $1; %s", None)]
+
+
+def test_an_answer_that_is_needed_before_the_end_is_there() -> None:
+    with transaction.atomic(), together():
+        first = ask(TWICE, [1])
+        ((two,),) = first.rows()
+        second = ask(TWICE, [two])
+    assert second.rows() == [(4,)]
+
+
+def test_what_goes_together_within_what_goes_together_keeps_its_order() -> None:
+    factories.approval("As it was")
+    rename = "UPDATE approvals_humanrequest SET title = %s"
+    with transaction.atomic(), together():
+        ask(rename, ["First"])
+        with together():
+            ask(rename, ["Second"])
+    assert HumanRequest.objects.get().title == "Second"
+
+
+def test_alone_a_statement_is_carried_out_at_once() -> None:
+    assert ask(TWICE, [21]).rows() == [(42,)]
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_what_goes_together_is_one_message() -> None:
+    with transaction.atomic():
+        ask(TWICE, [0])
+        with CaptureQueriesContext(connection) as messages, together():
+            for number in range(10):
+                ask(TWICE, [number])
+    assert len(messages) == 1
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_a_statement_is_planned_once_a_connection() -> None:
+    """PostgreSQL counts how often each prepared statement was used."""
+    numbers = "SELECT CAST(%s AS bigint) + 0"
+    for number in range(10):
+        ask(numbers, [number])
+    used = ask(
+        "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement LIKE %s",
+        ["%AS bigint) + 0"],
+    )
+    assert used.rows() == [(10,)]
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_a_new_connection_plans_anew() -> None:
+    assert ask(TWICE, [1]).rows() == [(2,)]
+    connection.close()
+    assert ask(TWICE, [2]).rows() == [(4,)]
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_behind_a_pooler_it_does_without_plans_of_its_own() -> None:
+    connection.ensure_connection()
+    usual = connection.connection.prepare_threshold
+    connection.connection.prepare_threshold = None
+    try:
+        with CaptureQueriesContext(connection) as messages:
+            assert ask(TWICE, [3]).rows() == [(6,)]
+    finally:
+        connection.connection.prepare_threshold = usual
+    assert "EXECUTE" not in str(messages.captured_queries)
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_after_an_error_nothing_more_is_carried_out_and_the_next_message_is_fine() -> None:
+    """Neither what was asked after the failing statement, nor what came before it stays."""
+    insert = "UPDATE approvals_humanrequest SET title = %s WHERE id = %s"
+    request_id = factories.approval("As it was")
+    with pytest.raises(DataError):
+        failing(insert, request_id)
+    assert HumanRequest.objects.get(pk=request_id).title == "As it was"
+    assert ask(TWICE, [5]).rows() == [(10,)]
+
+
+def failing(statement: str, request_id: str) -> None:
+    with transaction.atomic(), together():
+        ask(statement, ["Changed", request_id])
+        ask(statement, ["x" * 300, request_id])
+        ask(statement, ["Changed again", request_id])
+
+
+def test_what_raises_while_asking_sends_nothing() -> None:
+    request_id = factories.approval("As it was")
+    with pytest.raises(KeyError):
+        interrupted(request_id)
+    assert HumanRequest.objects.get(pk=request_id).title == "As it was"
+
+
+def interrupted(request_id: str) -> None:
+    with transaction.atomic(), together():
+        ask("UPDATE approvals_humanrequest SET title = %s WHERE id = %s", ["Changed", request_id])
+        raise KeyError
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_the_clock_of_a_message_goes_on_between_its_statements() -> None:
+    """A clock read after a lock that was waited for must not say when the message was sent."""
+    with transaction.atomic(), together():
+        before = ask("SELECT clock_timestamp()")
+        ask("SELECT pg_sleep(0.01)")
+        after = ask("SELECT clock_timestamp()")
+    assert after.rows()[0][0] > before.rows()[0][0]
+    assert database_now() > after.rows()[0][0]
+
+
+def test_how_many_rows_were_changed_is_known() -> None:
+    request_id = factories.approval()
+    change = "UPDATE approvals_humanrequest SET comment = 'c' WHERE title = %s"
+    assert ask(change, ["nobody's"]).count() == 0
+    assert ask(change, [HumanRequest.objects.get(pk=request_id).title]).count() == 1

@@ -1,0 +1,216 @@
+"""Every column of every table of this app is vouched for by the trail or a seal, or listed with its reason.
+
+Each value is changed past the database's protection, and verification must name it. So a new column fails
+here until an entry vouches for it, or somebody says why none needs to.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.apps import apps
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, models
+from django.db.models import Field
+
+from approvals import deciding
+from approvals.database.connections import database_now
+from approvals.database.fields import JSONText
+from approvals.domain.commands import Channel, Expire, Purge
+from approvals.trail import seals, verification
+from approvals.trail.verification import FaultKind
+from approvals.web.edge import tokens
+from approvals.writer import queue
+from tests import factories as make
+from tests.tampering import as_a_superuser_might
+
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+
+Model = type[models.Model]
+
+_NUMBERED = "the database's own number of this row, which nothing refers to"
+_LOOKED_FOR = "says when to look again; what is then found is vouched for"
+_TOKEN = "who may act is asked of this table; under which token somebody did, the entries say"
+_LETTER = "an email on its way, which nothing is decided by"
+_POSTING = "how an outcome is posted; which outcome that is, is read from its request"
+
+UNVOUCHED: Mapping[str, str] = {
+    "HumanRequest.changed_at": _LOOKED_FOR,
+    "HumanRequest.counted_bytes": "limits what else its requester may ask; no outcome follows from it",
+    "UserAssignment.id": _NUMBERED,
+    "GroupAssignment.id": _NUMBERED,
+    "Response.id": _NUMBERED,
+    "ApiToken.user": _TOKEN,
+    "ApiToken.name": _TOKEN,
+    "ApiToken.prefix": _TOKEN,
+    "ApiToken.secret_hash": _TOKEN,
+    "ApiToken.scopes": _TOKEN,
+    "ApiToken.created_at": _TOKEN,
+    "ApiToken.expires_at": _TOKEN,
+    "ApiToken.last_used_at": _TOKEN,
+    "ApiToken.revoked_at": _TOKEN,
+    "ApiToken.revoked_by": _TOKEN,
+    "ApiToken.id": _TOKEN,
+    "Callback.id": _POSTING,
+    "Callback.request": _POSTING,
+    "Callback.url": _POSTING,
+    "Callback.status": _POSTING,
+    "Callback.attempts": _POSTING,
+    "Callback.created_at": _POSTING,
+    "Callback.due_at": _POSTING,
+    "Callback.give_up_at": _POSTING,
+    "Callback.claimed_until": _POSTING,
+    "Callback.changed_at": _POSTING,
+    "Letter.id": _LETTER,
+    "Letter.user": _LETTER,
+    "Letter.kind": _LETTER,
+    "Letter.error": _LETTER,
+    "Letter.status": _LETTER,
+    "Letter.attempts": _LETTER,
+    "Letter.created_at": _LETTER,
+    "Letter.due_at": _LETTER,
+    "Letter.give_up_at": _LETTER,
+    "Letter.claimed_until": _LETTER,
+    "Letter.changed_at": _LETTER,
+    "CallbackAttempt.id": _POSTING,
+    "CallbackAttempt.callback": _POSTING,
+    "CallbackAttempt.number": _POSTING,
+    "CallbackAttempt.ended_at": _POSTING,
+    "CallbackAttempt.seconds": _POSTING,
+    "CallbackAttempt.status_code": _POSTING,
+    "CallbackAttempt.error": _POSTING,
+}
+
+# What the database itself lets nobody change alone.
+FIXED: Mapping[str, str] = {"HumanRequest.kind": "a constraint binds it to what a timeout decides"}
+
+
+def columns() -> dict[str, tuple[Model, Any]]:
+    """By name, of every table of the app."""
+    tables = apps.get_app_config("approvals").get_models()
+    return {
+        f"{model.__name__}.{field.name}": (model, field)
+        for model in tables
+        if not model._meta.proxy
+        for field in model._meta.concrete_fields
+    }
+
+
+VOUCHED = sorted(columns().keys() - UNVOUCHED.keys())
+
+
+def test_what_is_listed_is_there() -> None:
+    """No reason outlives its column."""
+    assert UNVOUCHED.keys() <= columns().keys()
+
+
+@pytest.fixture
+def record(as_keeper: None) -> None:
+    """Something in every table: asked, answered, edited, handed on, timed out, purged; and sealed."""
+    ada, grace, group = make.reviewer("ada"), make.reviewer("grace"), make.group("finance")
+    token, _ = tokens.issue(ada.pk, "deploy", ["decide"])
+    origin = {"kind": "job", "id": "7", "url": ""}
+    edited = make.approval(
+        arguments={"order": 812}, editable=True, key="refund-812", origin=origin, timeout=600, requester=grace
+    )
+    deciding.record_view(make.actor(ada), edited)
+    by_token = make.actor(ada, Channel.API, token_id=token.pk)
+    deciding.decide(by_token, edited, "approve", arguments={"order": 813}, comment="fine")
+    make.approval(
+        assignees=[ada, group], required=1, four_eyes=True, requester=grace, actor=make.actor(grace)
+    )
+    handed_on = make.clarification(choices=["one", "two"], multiple=True, assignees=[ada])
+    deciding.reassign(make.actor(ada), handed_on, users=[grace.pk], groups=[group.pk])
+    deciding.answer(make.actor(grace), handed_on, ["two"], comment="both?")
+    late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
+    queue.submit(Expire(request_id=uuid.UUID(late))).result()
+    purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)
+    deciding.decide(make.actor(grace), purged, "reject", comment="never")
+    keeper = make.actor(make.user(groups=(Group.objects.get(name="administrator"),)))
+    later = database_now() + datetime.timedelta(seconds=1)
+    queue.submit(Purge(request_id=uuid.UUID(purged), actor=keeper, before=later)).result()
+    for _ in range(2):
+        seals.make(Ed25519PrivateKey.generate())
+        make.approval("Under the next seal, or none")
+    assert verification.verify().first == ()
+
+
+@pytest.mark.parametrize("table", sorted({name.partition(".")[0] for name in VOUCHED}))
+@pytest.mark.usefixtures("record")
+def test_a_change_is_named(table: str) -> None:
+    """In every column of every row that there is, to every value that the database takes there."""
+    for name in VOUCHED:
+        if name.startswith(f"{table}."):
+            changes_are_named(name, *columns()[name])
+
+
+def changes_are_named(name: str, model: Model, field: Any) -> None:
+    rows = list(model.writing.values_list("pk", field.attname))  # type: ignore[attr-defined]
+    assert rows, f"nothing is on record in {model.__name__}"
+    taken, unnoticed = 0, []
+    with as_a_superuser_might():
+        for pk, value in rows:
+            for other in others(field, value):
+                if not written(model, pk, field, other):
+                    continue
+                taken += 1
+                if not names_something():
+                    unnoticed.append((pk, value, other))
+                written(model, other if field.primary_key else pk, field, value)
+    assert unnoticed == [], name
+    assert (taken > 0) == (name not in FIXED), f"the database took {taken} other values of {name}"
+    assert verification.verify().holds, name
+
+
+def names_something() -> bool:
+    """The triggers are away, which is no news here."""
+    return bool(verification.verify().counts.keys() - {FaultKind.TRIGGERS})
+
+
+def written(model: Any, pk: Any, field: Any, value: Any) -> bool:
+    """Whether the database took it: constraints refuse what contradicts the row itself."""
+    try:
+        model.writing.filter(pk=pk).update(**{field.attname: value})
+    except IntegrityError:
+        return False
+    return True
+
+
+def others(field: Any, value: Any) -> Iterator[Any]:
+    """Values of this column's type that this one is not."""
+    if field.null and value is not None:
+        yield None
+    if field.is_relation:
+        model = field.related_model
+        yield from model._base_manager.exclude(pk=value).values_list("pk", flat=True)
+        return
+    if field.choices:
+        yield from (choice for choice, _ in field.choices if choice != value)
+        return
+    yield _other(field, value)
+
+
+def _other(field: Field[Any, Any], value: Any) -> Any:
+    match field:
+        case models.BooleanField():
+            return not value
+        case models.IntegerField():
+            return 1_000 if value is None else value + 1_000
+        case models.DateTimeField():
+            return (value or database_now()) + datetime.timedelta(seconds=1)
+        case models.UUIDField():
+            return uuid.uuid4()
+        case models.GenericIPAddressField():
+            return "192.0.2.99"
+        case JSONText():
+            return [value]
+        case models.CharField() | models.TextField() if value:
+            return ("1" if value[0] != "1" else "2") + value[1:]
+        case models.CharField() | models.TextField():
+            return "x"
+    raise NotImplementedError(f"say what else a {type(field).__name__} may hold")

@@ -1,0 +1,684 @@
+"""The pages: they show what one may see, decide by plain forms, and say what is on record when that fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from approvals import deciding, gate, queries
+from approvals.database.connections import database_now
+from approvals.domain.commands import Actor
+from approvals.domain.lifecycle import Outcome
+from approvals.exceptions import Busy
+from approvals.queries import inboxes
+from approvals.templatetags import sayso
+from approvals.web.pages import filters
+from tests import factories as make
+from tests.marks import both_databases
+from tests.submissions import Page, post
+
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+
+REFUND = {"amount": "12.00", "to": "ACME"}
+AMOUNT = {"type": "object", "properties": {"amount": {"type": "string", "pattern": "^[0-9.]+$"}}}
+
+
+@pytest.fixture
+def ravi() -> User:
+    return make.user("ravi")
+
+
+@pytest.fixture
+def client(ravi: User) -> Client:
+    return client_of(ravi)
+
+
+def client_of(person: User, **options: Any) -> Client:
+    client = Client(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.7", **options)
+    client.force_login(person)
+    return client
+
+
+def page(request: str) -> str:
+    return f"/requests/{request}/"
+
+
+def text(response: Any, status: int = 200) -> str:
+    """What a reader sees."""
+    assert response.status_code == status, response
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def titles(response: Any) -> list[str]:
+    return re.findall(r'class="title">([^<]+)<', response.content.decode())
+
+
+def events(request: str) -> list[tuple[str, str | None]]:
+    return [(entry.event, entry.actor) for entry in trail(request)]
+
+
+def trail(request: str) -> list[queries.TimelineEntry]:
+    return queries.history(queries.requests_by_id([request])[0])
+
+
+def outcome(request: str) -> Outcome:
+    return gate.outcome(request)
+
+
+class TestWho:
+    @pytest.mark.parametrize(
+        "path", ["/", "/rows/", "/requests/01890a5d-ac96-774b-bcce-b302099a8057/", "/runs/"]
+    )
+    def test_pages_are_for_people_who_are_logged_in(self, path: str) -> None:
+        response = Client().get(path)
+        assert response.status_code == 302
+        assert response["Location"] == f"/accounts/login/?next={path}"
+
+    @both_databases
+    def test_what_may_not_be_seen_is_as_unknown_as_what_does_not_exist(self, client: Client) -> None:
+        """Reading, deciding, withdrawing and the raw arguments alike."""
+        foreign = make.approval("Secret", assignees=[make.user()])
+        for request in (foreign, str(uuid4())):
+            for answered in (
+                client.get(page(request)),
+                client.post(page(request), {"decision": "approve"}),
+                client.post(page(request) + "withdraw/"),
+                client.get(page(request) + "arguments.json"),
+            ):
+                assert "Secret" not in text(answered, 404)
+        assert client.get("/requests/1/").status_code == 404
+        assert events(foreign) == [("opened", None)]
+
+    def test_nobody_decides_without_the_token_of_a_page(self, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        strict = client_of(ravi, enforce_csrf_checks=True)
+        assert "Nothing was recorded" in text(strict.post(page(request), {"decision": "approve"}), 403)
+        assert outcome(request).status == "pending"
+
+    def test_reading_decides_nothing(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        client.get(page(request), {"decision": "approve"})
+        assert client.get(page(request) + "withdraw/").status_code == 405
+        assert outcome(request).status == "pending"
+
+    def test_pages_are_not_cached_and_carry_a_strict_policy(self, client: Client) -> None:
+        response = client.get("/")
+        assert "no-store" in response["Cache-Control"]
+        assert "unsafe" not in response["Content-Security-Policy"]
+
+    @pytest.mark.parametrize("path", ["/", "request", "/accounts/password/", "/nowhere/"])
+    def test_pages_have_nothing_inline(self, client: Client, ravi: User, path: str) -> None:
+        request = make.approval(assignees=[ravi], details="<b onclick=x>!</b>", editable=True)
+        html = client.get(page(request) if path == "request" else path).content.decode()
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=\"|javascript:|<script(?![^>]*\ssrc=)", html)
+
+
+class TestInbox:
+    @both_databases
+    def test_what_is_due_first_comes_first_then_what_waits_longest(self, client: Client, ravi: User) -> None:
+        make.clarification("Old", assignees=[ravi], timeout=None)
+        make.approval("Later", assignees=[ravi], timeout=900)
+        make.approval("Sooner", assignees=[ravi], timeout=600)
+        make.approval("New", assignees=[ravi], timeout=None)
+        make.approval("Foreign", assignees=[make.user()])
+        assert titles(client.get("/")) == ["Sooner", "Later", "Old", "New"]
+
+    @both_databases
+    @pytest.mark.parametrize(
+        ("query", "shown"),
+        [
+            ("", {"Pay", "Which centre?", "Asked by me"}),
+            ("?show=mine", {"Pay", "Which centre?"}),
+            ("?kind=approval", {"Pay", "Asked by me"}),
+            ("?kind=clarification&show=mine", {"Which centre?"}),
+            ("?soon=1", {"Pay"}),
+            ("?q=centre", {"Which centre?"}),
+            ("?q=nothing+like+it", set()),
+            ("?kind=nonsense&limit=x&show=%00&q=%00", {"Pay", "Which centre?", "Asked by me"}),
+        ],
+    )
+    def test_filters_live_in_the_address(
+        self, client: Client, ravi: User, query: str, shown: set[str]
+    ) -> None:
+        """Whatever makes no sense in it is as if it were not there."""
+        make.approval("Pay", assignees=[ravi], timeout=60)
+        make.clarification("Which centre?", assignees=[ravi], timeout=None)
+        make.approval("Asked by me", requester=ravi, assignees=[make.user()], timeout=None)
+        assert set(titles(client.get(f"/{query}"))) == shown
+        assert set(titles(client.get(f"/rows/{query}"))) == shown
+
+    def test_an_empty_inbox_says_so_kindly_and_when_the_last_request_was(
+        self, client: Client, ravi: User
+    ) -> None:
+        assert "Nothing waits for you." in text(client.get("/"))
+        request = make.approval("Pay", assignees=[ravi])
+        deciding.decide(make.actor(ravi), request, "approve")
+        assert "The last request closed just now : Pay" in text(client.get("/"))
+
+    def test_a_long_list_is_shown_in_parts(self, client: Client, ravi: User) -> None:
+        for number in range(51):
+            make.approval(f"Number {number}", assignees=[ravi])
+        first = client.get("/?kind=approval")
+        assert len(titles(first)) == 50
+        assert "?kind=approval&amp;limit=200" in first.content.decode()
+        assert len(titles(client.get("/?kind=approval&limit=200"))) == 51
+
+    def test_no_more_is_offered_than_a_page_shows(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(filters, "LONGEST_PAGE", 50)
+        for number in range(51):
+            make.approval(f"Number {number}", assignees=[ravi])
+        for path in ("/", "/rows/"):
+            html = client.get(path).content.decode()
+            assert "Show more" not in html
+            assert "These are the first 50. Search to find others." in html
+
+    def test_the_server_counts_whatever_is_shown(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            make.approval(f"Number {number}", assignees=[ravi])
+        make.approval("Asked", requester=ravi, assignees=[make.user()])
+        for path in ("/", "/?q=nothing", "/?show=mine"):
+            html = client.get(path).content.decode()
+            assert "<title>(3) Inbox" in html
+            assert "All I may see (4)" in html
+            assert "For me (3)" in html
+        counts = '<data class="mine">3</data> <data class="seen">4</data>'
+        assert counts in client.get("/rows/?q=nothing").content.decode()
+        for module in (inboxes, sayso):
+            monkeypatch.setattr(module, "COUNTED", 3)
+        assert "For me (2+)" in client.get("/").content.decode()
+
+    def test_what_is_open_stays_in_the_list_unless_it_is_filtered(self, client: Client, ravi: User) -> None:
+        for number in range(60):
+            make.approval(f"Number {number}", assignees=[ravi])
+        beyond, foreign = make.approval("Beyond", assignees=[ravi]), make.approval(assignees=[make.user()])
+        assert titles(client.get(page(beyond)))[50:] == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond}))[50:] == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond, "id": beyond})) == ["Beyond"]
+        assert titles(client.get("/rows/", {"open": beyond, "q": "nothing"})) == []
+        for nothing in (foreign, "nonsense", str(uuid4())):
+            assert len(titles(client.get("/rows/", {"open": nothing}))) == 50
+        deciding.decide(make.actor(ravi), beyond, "approve")
+        assert titles(client.get(page(beyond))).count("Beyond") == 1
+
+    def test_what_arrived_since_the_page_was_loaded_is_part_of_its_list(
+        self, client: Client, ravi: User
+    ) -> None:
+        for number in range(60):
+            make.approval(f"Number {number}", assignees=[ravi])
+        assert len(titles(client.get("/rows/?shown=57"))) == 57
+        assert len(titles(client.get("/rows/?shown=nonsense"))) == 50
+
+    def test_an_inbox_takes_the_same_queries_however_long_it_is(self, client: Client, ravi: User) -> None:
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get("/").status_code == 200
+            return len(captured)
+
+        make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
+        few = queries()
+        for _ in range(15):
+            make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
+        assert queries() == few
+
+    @both_databases
+    def test_rows_by_id_are_those_that_fit_and_those_that_closed(self, client: Client, ravi: User) -> None:
+        """What a live page asks for when it hears of changes; nothing that it may not see."""
+        waits = make.approval("Waits", assignees=[ravi])
+        other_kind = make.clarification("Other kind", assignees=[ravi])
+        closed = make.approval("Closed", assignees=[ravi])
+        foreign = make.approval("Foreign", assignees=[make.user()])
+        deciding.decide(make.actor(ravi), closed, "reject")
+        deciding.withdraw(Actor.program(), foreign)
+        query = {"kind": "approval", "id": [waits, other_kind, closed, foreign, str(uuid4())]}
+        response = client.get("/rows/", query)
+        assert titles(response) == ["Waits", "Closed"]
+        assert "Rejected by ravi" in text(response)
+        assert text(client.get("/rows/?id=nonsense"), 404)
+
+    def test_a_title_in_disguise_is_shown_as_it_is(self, client: Client, ravi: User) -> None:
+        make.approval("Pay <b>Bank\u202eelgnA</b>", assignees=[ravi])
+        html = client.get("/").content.decode()
+        assert "\u202e" not in html
+        assert "Pay &lt;b&gt;Bank" in html
+
+
+class TestRequest:
+    @both_databases
+    def test_it_says_what_who_when_and_what_if_nobody_does(self, client: Client, ravi: User) -> None:
+        olga = make.user("olga")
+        request = make.approval(
+            "Rotate the key",
+            details="Only **once** a year.",
+            arguments={"key": "release", "hosts": ["a", "b"]},
+            requester=olga,
+            assignees=[ravi, make.user("nina"), make.group("Security", make.user("sam"))],
+            required=2,
+            four_eyes=True,
+            timeout=600,
+        )
+        response = client.get(page(request))
+        shown = text(response)
+        for words in (
+            "Rotate the key",
+            "olga",
+            "nina, ravi, the group Security",
+            "olga, who asked, may not",
+            "0 of 2 so far",
+            "min",
+            "It counts as rejected when the time is up.",
+            "key release hosts a b",
+            "Raw JSON",
+            "Asked for olga",
+            "Seen by ravi",
+        ):
+            assert words in shown
+        assert "<strong>once</strong>" in response.content.decode()
+
+    def test_a_part_of_our_own_page_gets_the_request_alone(self, client: Client, ravi: User) -> None:
+        request = make.approval("Pay", assignees=[ravi])
+        html = client.get(page(request), headers={"HX-Target": "detail"}).content.decode()
+        assert "<html" not in html
+        assert "Pay" in html
+
+    def test_a_view_is_on_record_once_with_where_it_came_from(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(3):
+            client.get(page(request))
+        assert events(request) == [("opened", None), ("viewed", "ravi")]
+        viewed = trail(request)[-1]
+        assert (viewed.channel, viewed.address, viewed.user_agent) == ("page", "192.0.2.7", "Firefox")
+
+    def test_a_page_takes_the_same_queries_however_long_its_history_is(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(assignees=[ravi])
+        client.get(page(request))
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get(page(request)).status_code == 200
+            return len(captured)
+
+        few = queries()
+        for _ in range(8):
+            deciding.reassign(make.actor(ravi), request, [ravi.pk, make.user().pk])
+        assert queries() == few
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sayso-Unasked": "true", "HX-Target": "detail"},
+            {"Sec-Purpose": "prefetch"},
+            {"Sec-Purpose": "prefetch;prerender"},
+            {"Purpose": "prefetch"},
+        ],
+    )
+    def test_what_nobody_has_asked_to_see_is_not_seen(
+        self, client: Client, ravi: User, headers: dict[str, str]
+    ) -> None:
+        request = make.approval(assignees=[ravi])
+        assert client.get(page(request), headers=headers).status_code == 200
+        assert client.head(page(request)).status_code == 200
+        assert events(request) == [("opened", None)]
+
+    def test_what_has_stood_before_somebodys_eyes_is_seen_once(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(2):
+            response = client.post(f"{page(request)}viewed/")
+            assert (response.status_code, response["Location"]) == (303, page(request))
+        assert events(request) == [("opened", None), ("viewed", "ravi")]
+        foreign = make.approval(assignees=[make.user()])
+        assert client.post(f"{page(foreign)}viewed/").status_code == 404
+        assert client.get(f"{page(request)}viewed/").status_code == 405
+        assert Client().post(f"{page(request)}viewed/").status_code == 302
+
+    def test_a_page_is_shown_even_if_the_view_can_not_be_recorded(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*args: object) -> None:
+            raise Busy("Too much to do.")
+
+        request = make.approval("Pay", assignees=[ravi])
+        monkeypatch.setattr(deciding, "record_view", busy)
+        assert "Pay" in text(client.get(page(request)))
+
+    def test_long_arguments_are_one_click_away(self, client: Client, ravi: User) -> None:
+        long = {"text": "x" * 20_000}
+        request = make.approval(assignees=[ravi], arguments=long)
+        assert f"{page(request)}arguments.json" in client.get(page(request)).content.decode()
+        assert client.get(page(request) + "arguments.json").json() == long
+
+    def test_who_only_may_see_gets_no_form(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        html = client_of(ravi).get(page(request)).content.decode()
+        assert "it is for others to decide" in html
+        assert 'name="decision"' not in html
+
+
+class TestDeciding:
+    @both_databases
+    def test_an_approval_is_on_record_and_the_browser_sent_to_it(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        response = client.post(page(request) + "?show=mine", {"decision": "approve", "comment": "Fine."})
+        assert (response.status_code, response["Location"]) == (303, page(request) + "?show=mine")
+        assert outcome(request).approved
+        decided = trail(request)[-1]
+        assert (decided.event, decided.channel, decided.address) == ("decided", "page", "192.0.2.7")
+        shown = text(client.get(page(request)))
+        assert "Approved by ravi" in shown
+        assert "Fine." in shown
+
+    def test_a_rejection_takes_its_reason_along(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments={"amount": "1"})
+        client.post(page(request), {"decision": "reject", "comment": "Not on\r\na Friday."})
+        assert outcome(request).status == "rejected"
+        assert outcome(request).comment == "Not on\na Friday."
+
+    def test_the_same_decision_twice_is_the_same_page(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        for _ in range(2):
+            assert client.post(page(request), {"decision": "approve"}).status_code == 303
+        assert events(request) == [("opened", None), ("decided", "ravi")]
+
+    def test_edited_arguments_are_shown_as_a_difference_before_they_count(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments=REFUND)
+        edit = {"decision": "approve", "edits": "1", "arguments.amount": "9.00"}
+        review = client.post(page(request), edit)
+        assert "amount 12.00 9.00" in text(review)
+        assert outcome(request).status == "pending"
+        fingerprint = re.search(r'name="reviewed" value="(\w+)"', review.content.decode())
+        assert fingerprint
+        assert client.post(page(request), {**edit, "reviewed": fingerprint[1]}).status_code == 303
+        assert outcome(request).arguments == {"amount": "9.00", "to": "ACME"}
+        assert "Approved with these changes" in text(client.get(page(request)))
+
+    def test_a_secret_header_is_shown_nowhere_and_survives_an_edit(self, client: Client, ravi: User) -> None:
+        """What is executed, and hashed, is the real one. On the page it has a mask, which stands for it."""
+        headers = {"Authorization": "Bearer hunter2", "X-Kind": "test"}
+        arguments = {"steps": [{"arguments": {"headers": headers, "url": "https://example.org/"}}]}
+        request = make.approval(assignees=[ravi], editable=True, arguments=arguments)
+        before = client.get(page(request)).content.decode()
+        form = Page(before, "arguments").controls
+        (box,) = (control for control in form if control["name"] == "arguments")
+        edit = {"decision": "approve", "edits": "1", "arguments": box["value"].replace("test", "trial")}
+        review = client.post(page(request), edit)
+        fingerprint = re.search(r'name="reviewed" value="(\w+)"', review.content.decode())
+        assert fingerprint
+        assert client.post(page(request), {**edit, "reviewed": fingerprint[1]}).status_code == 303
+        headers["X-Kind"] = "trial"
+        assert outcome(request).arguments == arguments
+        after = client.get(page(request)).content.decode()
+        raw = client.get(f"{page(request)}arguments.json").content.decode()
+        for html in (before, review.content.decode(), after, raw):
+            assert "hunter2" not in html
+            assert "•••" in html
+
+    def test_edits_that_break_their_rule_are_shown_on_their_field(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], editable=AMOUNT, arguments={"amount": "12.00"})
+        response = client.post(
+            page(request), {"decision": "approve", "edits": "1", "arguments.amount": "lots"}
+        )
+        html = response.content.decode()
+        assert response.status_code == 422
+        assert 'id="id_arguments--amount_error"' in html
+        assert 'value="lots"' in html
+        assert outcome(request).status == "pending"
+
+    def test_what_is_no_decision_is_refused(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        assert "Select a valid choice" in text(client.post(page(request), {"decision": "maybe"}), 422)
+
+    def test_two_approvals_are_counted_and_a_vote_is_not_asked_for_twice(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        shown = text(client_of(ravi).get(page(request)))
+        assert "1 of 2 so far" in shown
+        assert "You have approved this. It needs 1 more approval." in shown
+        client_of(nina).post(page(request), {"decision": "approve"})
+        assert outcome(request).approved
+
+    def test_a_vote_that_does_not_count_and_a_quorum_that_is_impossible_are_named(self, ravi: User) -> None:
+        nina, omar = make.user("nina"), make.user("omar")
+        request = make.approval(assignees=[ravi, nina, omar], required=2, requester=ravi)
+        client_of(nina).post(page(request), {"decision": "approve"})
+        User.objects.filter(pk=nina.pk).update(is_active=False)
+        shown = text(client_of(ravi).get(page(request)))
+        assert "0 of 2 so far" in shown
+        assert "Not counted: the approval of nina, who may not decide this any more." in shown
+        assert "Too few" not in shown
+        User.objects.filter(pk=omar.pk).update(is_active=False)
+        shown = text(client_of(ravi).get(page(request)))
+        sentence = "Too few may decide this: 2 must, and only 1 may"
+        assert shown.count(sentence) == 2, "beside the facts, and in the history"
+        assert f"{sentence}. Reassign or withdraw it." in shown
+
+    def test_whose_approvals_counted_is_in_the_history(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        for person in (nina, ravi):
+            client_of(person).post(page(request), {"decision": "approve"})
+        assert "Approved by ravi; the approvals of ravi and nina count" in text(
+            client_of(ravi).get(page(request))
+        )
+
+    def test_a_vote_that_can_close_it_may_be_repeated(self, ravi: User) -> None:
+        nina = make.user("nina")
+        request = make.approval(assignees=[ravi, nina], required=2)
+        client_of(nina).post(page(request), {"decision": "approve"})
+        User.objects.filter(pk=nina.pk).update(is_active=False)
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        assert "You have approved this" in text(client_of(ravi).get(page(request)))
+        User.objects.filter(pk=nina.pk).update(is_active=True)
+        assert 'value="approve"' in client_of(ravi).get(page(request)).content.decode()
+        client_of(ravi).post(page(request), {"decision": "approve"})
+        assert outcome(request).approved
+
+    def test_who_may_see_but_not_decide_is_refused_on_record(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        response = client_of(ravi).post(page(request), {"decision": "approve"})
+        assert "What you sent was not recorded." in text(response, 403)
+        assert trail(request)[-1].event == "refused"
+        assert outcome(request).status == "pending"
+
+    def test_a_lost_race_shows_who_decided_and_what(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi, nina := make.user("nina")])
+        deciding.decide(make.actor(nina), request, "reject", comment="Too much.")
+        shown = text(client.post(page(request), {"decision": "approve"}), 409)
+        assert "It was already rejected by nina. What you sent was not recorded." in shown
+        assert "Too much." in shown
+        assert trail(request)[-1].event == "refused"
+
+    def test_too_late_is_too_late(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi], timeout=0.01)
+        while database_now() < (queries.requests_by_id([request])[0].deadline or database_now()):
+            pass
+        shown = text(client.post(page(request), {"decision": "reject", "comment": "No"}), 409)
+        assert "The deadline has passed. What you sent was not recorded." in shown
+        assert "Timed out, rejected by default" in shown
+
+    def test_when_too_much_is_queued_what_was_typed_is_kept(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*args: object, **terms: object) -> None:
+            raise Busy("Too much to do; try again.")
+
+        request = make.approval(assignees=[ravi])
+        monkeypatch.setattr(deciding, "decide", busy)
+        response = client.post(page(request), {"decision": "reject", "comment": "My reason"})
+        assert response["Retry-After"]
+        assert "My reason" in text(response, 503)
+
+    def test_the_requester_takes_a_question_back(self, ravi: User) -> None:
+        request = make.approval(requester=ravi, assignees=[make.user()])
+        client = client_of(ravi)
+        assert "Withdraw this request" in text(client.get(page(request)))
+        assert client.post(page(request) + "withdraw/", {"reason": "Solved."}).status_code == 303
+        assert outcome(request).withdrawn
+        assert "Solved." in text(client.get(page(request)))
+
+    def test_others_do_not_take_it_back(self, client: Client, ravi: User) -> None:
+        request = make.approval(requester=make.user(), assignees=[ravi])
+        assert client.post(page(request) + "withdraw/").status_code == 403
+        assert outcome(request).status == "pending"
+
+
+class TestAnswering:
+    @pytest.mark.parametrize(
+        ("terms", "data", "answer"),
+        [
+            ({"choices": ["A", "B"]}, {"answer": "B"}, "B"),
+            ({"choices": ["A", "B"], "multiple": True}, {"answer": ["B", "A"]}, ["A", "B"]),
+            ({"choices": ["A", "B"], "multiple": True}, {}, []),
+            ({}, {"answer": "Tomorrow.\r\nPerhaps."}, "Tomorrow.\nPerhaps."),
+            ({"schema": AMOUNT}, {"answer.amount": "12"}, {"amount": "12"}),
+            ({"schema": {"type": "array"}}, {"answer": "[1, 2]"}, [1, 2]),
+        ],
+    )
+    def test_each_kind_of_answer(
+        self, client: Client, ravi: User, terms: Any, data: dict[str, Any], answer: Any
+    ) -> None:
+        request = make.clarification(assignees=[ravi], **terms)
+        assert client.get(page(request)).status_code == 200
+        assert client.post(page(request), data).status_code == 303
+        assert (outcome(request).status, outcome(request).answer) == ("answered", answer)
+        assert "Answered by ravi" in text(client.get(page(request)))
+
+    @pytest.mark.parametrize(
+        ("terms", "data", "field"),
+        [
+            ({"choices": ["A", "B"]}, {"answer": "C"}, "answer"),
+            ({}, {"answer": ""}, "answer"),
+            ({"schema": AMOUNT}, {"answer.amount": "lots"}, "answer--amount"),
+            ({"schema": {"type": "array", "maxItems": 1}}, {"answer": "[1, 2]"}, "answer"),
+            ({"schema": {"type": "array"}}, {"answer": "[1,"}, "answer"),
+        ],
+    )
+    def test_an_answer_that_does_not_fit_is_refused_on_its_field(
+        self, client: Client, ravi: User, terms: Any, data: dict[str, Any], field: str
+    ) -> None:
+        request = make.clarification(assignees=[ravi], **terms)
+        response = client.post(page(request), data)
+        assert response.status_code == 422
+        assert re.search(rf'id="id_{field}_error"|<fieldset[^>]*aria-invalid', response.content.decode())
+        assert outcome(request).status == "pending"
+
+    def test_labels_are_picked_and_values_are_answered(self, client: Client, ravi: User) -> None:
+        """The page and its history show both."""
+        choices = {"eu": "Europe", "af": "Africa"}
+        request = make.clarification(assignees=[ravi], choices=choices, default="af", timeout=600)
+        shown = text(client.get(page(request)))
+        assert "Europe Africa" in shown
+        assert "This answer is taken when the time is up: Africa (af)" in shown
+        assert client.post(page(request), {"answer": "Europe"}).status_code == 422
+        assert client.post(page(request), {"answer": "eu"}).status_code == 303
+        assert outcome(request).answer == "eu"
+        assert text(client.get(page(request))).count("Europe (eu)") == 2
+
+    def test_a_row_is_added_and_removed_without_a_script(self, client: Client, ravi: User) -> None:
+        """What was typed stays; nothing is recorded, and nothing is said to be wrong, before it is sent."""
+        line = {
+            "type": "object",
+            "properties": {"sku": {"type": "string"}, "urgent": {"type": "boolean", "default": True}},
+            "required": ["sku"],
+        }
+        schema = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+        request = make.clarification(assignees=[ravi], schema=schema)
+        form = Page(client.get(page(request)).text, "comment")
+        response = post(client, page(request), form.press("more", "answer.lines"))
+        assert response.status_code == 200
+        form = Page(response.text, "comment").fill("answer.lines[0].sku", "A")
+        form = Page(post(client, page(request), form.press("more", "answer.lines")).text, "comment")
+        form.fill("answer.lines[1].sku", "B")
+        response = post(client, page(request), form.press("less", "answer.lines[0]"))
+        assert 'class="errors"' not in response.text
+        assert outcome(request).status == "pending"
+        assert post(client, page(request), Page(response.text, "comment").sent()).status_code == 303
+        assert outcome(request).answer == {"lines": [{"sku": "B", "urgent": True}]}
+
+    def test_an_error_names_the_label_once(self, client: Client, ravi: User) -> None:
+        """On the field at fault, in the row where it is, though rows were removed before it."""
+        line = {
+            "type": "object",
+            "properties": {"sku": {"title": "Article", "type": "string", "minLength": 3}},
+            "required": ["sku"],
+        }
+        schema = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+        request = make.clarification(assignees=[ravi], schema=schema)
+        data = {"answer.lines": ["3", "7"], "answer.lines[3].sku": "ABC", "answer.lines[7].sku": "A"}
+        response = client.post(page(request), data)
+        assert response.status_code == 422
+        (error,) = re.findall(r'<ul class="errors" id="([^"]+)" role="alert"><li>([^<]+)</li>', response.text)
+        assert error == (
+            "id_answer--lines-5b-7-5d---sku_error",
+            "Article must have at least 3 characters.",
+        )
+
+    def test_the_default_is_named_before_the_time_is_up(self, client: Client, ravi: User) -> None:
+        request = make.clarification(assignees=[ravi], choices=["A", "B"], default="B", timeout=600)
+        assert "This answer is taken when the time is up: B" in text(client.get(page(request)))
+
+
+class TestAccounts:
+    def test_logging_in_leads_to_the_page_that_was_wanted(self, ravi: User) -> None:
+        ravi.set_password("a long secret")
+        ravi.save()
+        data = {"username": "ravi", "password": "a long secret", "next": "/runs/"}
+        response = Client().post("/accounts/login/", data)
+        assert response["Location"] == "/runs/"
+
+    def test_a_wrong_password_says_so(self, ravi: User) -> None:
+        response = Client().post("/accounts/login/", {"username": "ravi", "password": "wrong"})
+        assert "Please enter a correct username and password" in text(response)
+
+    def test_logging_in_never_leads_away(self, ravi: User) -> None:
+        ravi.set_password("a long secret")
+        ravi.save()
+        data = {"username": "ravi", "password": "a long secret", "next": "https://evil.example/"}
+        assert Client().post("/accounts/login/", data)["Location"] == "/"
+
+    def test_logging_out_ends_the_session(self, client: Client) -> None:
+        assert client.post("/accounts/logout/")["Location"] == "/accounts/login/"
+        assert client.get("/").status_code == 302
+
+    @pytest.mark.parametrize(
+        "path", ["password/", "password/changed/", "reset/", "reset/sent/", "reset/done/"]
+    )
+    def test_pages_about_passwords_are_our_own(self, client: Client, path: str) -> None:
+        response = client.get(f"/accounts/{path}")
+        assert "approvals/sayso.css" in response.content.decode()
+        assert response.status_code == 200
+
+
+def test_a_first_page_is_light(client: Client, ravi: User) -> None:
+    """What a browser loads until an inbox of ten requests is there, the first one opened: under 100 KB."""
+    requests = [make.approval(f"Number {number}", assignees=[ravi], timeout=600) for number in range(10)]
+    opened = client.get(page(requests[0]), headers={"HX-Target": "detail"})
+    pages = len(client.get("/").content) + len(opened.content)
+    assert size(client, "approvals/sayso.css") < 20 * 1024
+    assert pages + sum(size(client, name) for name in loaded()) < 100 * 1024
+
+
+def loaded() -> list[str]:
+    scripts = ("announce", "clock", "fragments", "inbox", "keys", "sayso", "socket")
+    ours = ["sayso.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
+    return ["django_htmx/htmx-2.min.js", *(f"approvals/{name}" for name in ours)]
+
+
+def size(client: Client, name: str) -> int:
+    response: Any = client.get(f"/static/{name}")
+    assert response.status_code == 200, name
+    return len(b"".join(response.streaming_content))

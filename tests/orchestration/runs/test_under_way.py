@@ -1,0 +1,43 @@
+"""Steps under way, and how no further one begins where a process stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+from orchestration.runs.under_way import StepsUnderWay
+
+
+async def test_nothing_under_way_is_over_at_once() -> None:
+    steps, over = StepsUnderWay(), asyncio.Event()
+    await steps.admitted()
+    steps.no_more(over.set)
+    assert over.is_set()
+
+
+async def test_it_is_over_with_the_last_step_that_was_under_way() -> None:
+    """However many there are at the same time."""
+    steps, over = StepsUnderWay(), asyncio.Event()
+    with steps.one():
+        with steps.one():
+            steps.no_more(over.set)
+        assert not over.is_set()
+    assert over.is_set()
+
+
+async def test_a_further_step_does_not_begin() -> None:
+    """It waits to be cancelled: an error would end what is under way beside it."""
+    steps = StepsUnderWay()
+
+    async def further() -> str:
+        await steps.admitted()
+        return "begun"
+
+    with steps.one():
+        steps.no_more(lambda: None)
+        step_of_others = asyncio.get_running_loop().create_task(further(), context=contextvars.Context())
+        await asyncio.sleep(0)
+        assert not step_of_others.done()
+        assert await further() == "begun", "within a step under way: without it that could not end"
+    step_of_others.cancel()
+    await asyncio.wait([step_of_others])
