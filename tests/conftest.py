@@ -30,7 +30,7 @@ from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server
 from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, SqliteDatabase, Stack
 
-pytest_plugins = ["tests.selection"]
+pytest_plugins = ["tests.sharing", "tests.selection"]
 
 D = TypeVar("D", bound=Database)
 

@@ -1,35 +1,29 @@
-"""Which tests a run has, how they are shared out, and what it says at its end. A plugin of pytest.
+"""Which tests a run has, and what it says at its end. A plugin of pytest.
 
 `pytest` alone runs everything but what is marked `processes`: tests that start servers, workers, commands or
 browsers. `pytest -m processes` runs those. Files that are named run whole, one test after another.
 
-Whole runs are shared out among workers, three for two processors, each with servers of its own. The tests of
-a file on one stack stay together. A test marked `alone` measures, and runs while no other does.
+Whole runs are shared out among workers, three or four for two processors, each with servers of its own; how,
+says tests/sharing.py.
 
 `SAYSO_TEST_STACK=sqlite-memory` leaves out what needs another stack: neither PostgreSQL nor Redis is started.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import prepared
+from tests.sharing import stack_of
 from tests.stacks import STACKS, WITH_WORKERS
 
 REST = "not processes"
 # Who asks for one of these starts a process of ours.
 PROCESS_FIXTURES = {"manage", "serve", "chromium"}
 
-LOCKS = pytest.StashKey[Path]()
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -37,25 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = {}
     if not _is_worker(config):
         _wanted_stack()
-        config.stash[LOCKS] = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
     if _is_whole(config) and not config.option.markexpr:
         config.option.markexpr = REST
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if locks := config.stash.get(LOCKS, None):
-        shutil.rmtree(locks, ignore_errors=True)
-
-
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """None where files are named, or where all would share one Redis. Tests wait a third of their time."""
-    shared = "REDIS_URL" in os.environ
-    return len(os.sched_getaffinity(0)) * 3 // 2 if _is_whole(config) and not shared else 0
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    node.workerinput["locks"] = str(node.config.stash[LOCKS])
+    """None where files are named, or where all would share one Redis. Tests wait a third of their time, those
+    with processes half of it."""
+    if not _is_whole(config) or "REDIS_URL" in os.environ:
+        return 0
+    processors = len(os.sched_getaffinity(0))
+    return processors * 3 // 2 if config.option.markexpr == REST else processors * 2
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,7 +49,7 @@ def pytest_testnodedown(node: Any) -> None:
     node.config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
-# --- Choosing and sharing out ---
+# --- Choosing ---
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,7 +67,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("processes")
         if "chromium" in names:
             item.add_marker("browser")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{stack_of(item)}"))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -103,40 +88,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     prepared.unmarked_test = None if item.get_closest_marker("processes") else item.nodeid
 
 
-def stack_of(item: pytest.Item) -> str | None:
-    """The stack it runs on; None if it uses none."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("stack") if callspec else None
-
-
 def _stack_order(item: pytest.Item) -> int:
     """Unit tests first, then stack by stack, so that a stack is taken up once."""
     return (None, *STACKS, WITH_WORKERS).index(stack_of(item))
-
-
-# --- Alone ---
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Outside of the test's own time limit: waiting for the others' tests is not its fault."""
-    with _turn(item):
-        return (yield)
-
-
-@contextmanager
-def _turn(item: pytest.Item) -> Iterator[None]:
-    """Tests of several workers run side by side; one that is marked `alone` while the others wait."""
-    locks = getattr(item.config, "workerinput", {}).get("locks")
-    if locks is None:
-        yield
-        return
-    alone = item.get_closest_marker("alone") is not None
-    with Path(locks, "turn").open("w") as turn:
-        with Path(locks, "gate").open("w") as gate:  # nobody overtakes the one that waits to be alone
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
 
 
 # --- The end ---

@@ -51,6 +51,11 @@ ANEW = (
     ("orchestration/agents/test_agents.py", "", "some program for an agent to run, with nothing of ours"),
     ("orchestration/agents/test_program.py", "", "some program for an agent to run, with nothing of ours"),
     ("processes.py", "manage_anew", "for those above"),
+    (
+        "test_sharing.py",
+        "test_files_stay_together_and_who_measures_is_alone",
+        "pytest itself, with files of its own",
+    ),
     ("test_stacks.py", "test_a_process_that_ends_early_says_what_it_printed", "with nothing of ours"),
 )
 
