@@ -16,7 +16,7 @@ from typing import Self
 
 from tests.patience import patience
 from tests.prepared import Fork
-from tests.processes import PROJECT, ProcessEnded
+from tests.processes import PROJECT, ProcessEnded, told_at_once
 
 INTERRUPT, END_OF_INPUT = "\x03", "\x04"
 
@@ -34,7 +34,7 @@ class Terminal:
         with Path(output or os.devnull).open("wb") as redirected:
             self._child = Fork(
                 [str(PROJECT / "manage.py"), *map(str, arguments)],
-                environment={**environment, "TERM": "xterm-256color"},
+                environment={**told_at_once(environment), "TERM": "xterm-256color"},
                 directory=PROJECT,
                 streams=(terminal, redirected.fileno() if output else terminal, terminal),
                 terminal=True,
