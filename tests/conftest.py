@@ -111,6 +111,15 @@ class Servers:
         return server
 
     @cached_property
+    def breakable_postgres(self) -> tuple[PostgresServer, PostgresDatabase]:
+        server = PostgresServer()
+        server.start()
+        self._ending.callback(server.remove)
+        database = self._migrated(PostgresDatabase(server, "private"))
+        self._ending.callback(server.mend)  # before the database is removed
+        return server, database
+
+    @cached_property
     def sqlite_database(self) -> SqliteDatabase:
         return self._migrated(SqliteDatabase())
 
@@ -214,13 +223,14 @@ def private_redis(stack: Stack) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def private_postgres(stack: Stack) -> Iterator[PostgresServer]:
-    """A PostgreSQL of this test's own, under the stack: to stop, start, freeze, or rid of sessions."""
-    with PostgresServer() as server:
-        database = PostgresDatabase(server, "private")
-        in_process.migrate(database)
-        with _private(stack, database=database):
-            yield server
+def private_postgres(stack: Stack, servers: Servers) -> Iterator[PostgresServer]:
+    """A PostgreSQL under the stack that is this test's alone, for now: to stop, start, freeze, or rid of
+    sessions. The next test that breaks one mends it, when the processes of this one have ended."""
+    server, database = servers.breakable_postgres
+    server.mend()
+    database.clean()
+    with _private(stack, database=database):
+        yield server
 
 
 @contextmanager

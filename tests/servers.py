@@ -66,6 +66,14 @@ class PostgresServer(Breakable, servers.PostgresServer):
         "autovacuum_naptime": "1h",
     }
 
+    def mend(self) -> None:
+        """Have it run as if nobody had ever used it, but for what its databases hold."""
+        if self.running:
+            self.thaw()
+        else:
+            self.start()
+        self.flush()
+
     def flush(self) -> None:
         """End every client's session, as a failover would."""
         with psycopg.connect(self.url, autocommit=True) as connection:
