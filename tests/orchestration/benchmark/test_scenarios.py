@@ -34,6 +34,7 @@ def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path
 
 @pytest.mark.processes
 @pytest.mark.timeout(300)
+@pytest.mark.stacks("postgresql-redis")
 @pytest.mark.parametrize("name", TOGETHER)
 def test_a_small_run_in_two_processes_passes_its_own_check(
     stack: Stack, manage: Manage, tmp_path: Path, name: str
