@@ -21,7 +21,7 @@ from tests import factories as make
 from tests.approvals.management.test_audit_commands import Receiver
 from tests.conftest import Manage
 from tests.marks import both_databases
-from tests.processes import PROJECT
+from tests.processes import PROJECT, run_manage
 from tests.stacks import Stack
 from tests.tampering import but_untried
 from tests.terminals import Terminal
@@ -66,6 +66,20 @@ class Auditor:
         assert done.returncode == 0, (commands, done.stdout, done.stderr)
         return done.stdout
 
+    def manages(self, *arguments: str | Path, **more: str) -> str:
+        """A command without a shell, in a fork: where it is not the page's commands that are tested."""
+        done = run_manage(*arguments, environment=self.environment | more)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def seals(self) -> None:
+        self.manages("audit_seal", SAYSO_SEAL_KEY=str(self.directory / "seal.pem"))
+
+    def exports(self) -> list[str]:
+        """The lines of an export of everything, which is at trail.jsonl."""
+        self.manages("audit_export", "--out", self.directory / "trail.jsonl")
+        return (self.directory / "trail.jsonl").read_text().splitlines(keepends=True)
+
     def verifies(self, *lines: str) -> bool:
         """What the program says of a file of these lines."""
         (self.directory / "other.jsonl").write_text("".join(lines))
@@ -90,6 +104,15 @@ def auditor(stack: Stack, tmp_path: Path) -> Auditor:
 def sealed(auditor: Auditor) -> Auditor:
     for commands in blocks("sh", "sealing"):
         auditor.succeeds(commands)
+    return auditor
+
+
+@pytest.fixture
+def sealed_at_once(auditor: Auditor) -> Auditor:
+    """The same in forks."""
+    public = auditor.manages("audit_seal", "--new-key", auditor.directory / "seal.pem")
+    (auditor.directory / "seal.pub").write_text(public)
+    auditor.seals()
     return auditor
 
 
@@ -130,10 +153,10 @@ def test_a_seal_is_posted_as_the_page_shows(sealed: Auditor, receiver: Receiver)
     assert json.loads(body)["hash"] == Seal.objects.get().hash
 
 
-def test_the_program_refuses_whatever_was_altered(sealed: Auditor) -> None:
+def test_the_program_refuses_whatever_was_altered(sealed_at_once: Auditor) -> None:
     """A line changed, taken out, doubled; the end cut off; the end made anew over a changed chain."""
-    sealed.succeeds("python manage.py audit_export --out trail.jsonl")
-    lines = (sealed.directory / "trail.jsonl").read_text().splitlines(keepends=True)
+    sealed = sealed_at_once
+    lines = sealed.exports()
     assert sealed.verifies(*lines)
     assert not sealed.verifies(*lines[:-1])
     assert not sealed.verifies(*lines[:3], *lines[4:])
@@ -150,14 +173,14 @@ def test_the_program_refuses_whatever_was_altered(sealed: Auditor) -> None:
         assert not sealed.verifies(*damaged, made_anew(damaged, lines[-1]))
 
 
-def test_the_program_knows_which_seal_an_entry_is_under(sealed: Auditor) -> None:
+def test_the_program_knows_which_seal_an_entry_is_under(sealed_at_once: Auditor) -> None:
     """Under each of several, and under none yet: what is left out or put elsewhere is missed by its seal."""
+    sealed = sealed_at_once
     for number in range(3):
         make.approval(f"Refund {number}")
-        sealed.succeeds(blocks("sh", "sealing")[0].splitlines()[-1], SAYSO_SEAL_KEY="seal.pem")
+        sealed.seals()
     make.approval("Under none yet")
-    sealed.succeeds("python manage.py audit_export --out trail.jsonl")
-    *lines, end = (sealed.directory / "trail.jsonl").read_text().splitlines(keepends=True)
+    *lines, end = sealed.exports()
     assert (
         sealed.run("python verify.py trail.jsonl seal.pub").stdout
         == "6 chains and 4 seals hold; complete: True\n"
