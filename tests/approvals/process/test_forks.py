@@ -21,7 +21,8 @@ from orchestration.engines import leases
 from orchestration.models import Process as Executor
 from tests import factories as make
 from tests.approvals.process.forking import CHILDREN, WRITES
-from tests.processes import Process, ProcessEnded, free_port
+from tests.marks import both_databases
+from tests.processes import Process, ProcessEnded, free_port, told_at_once
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.processes
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.processes
 @contextmanager
 def program(stack: Stack, *arguments: str) -> Iterator[Process]:
     command = [sys.executable, "-m", "tests.approvals.process.forking", *arguments]
-    with Process(command, environment=stack.environment, name=arguments[0]) as process:
+    with Process(command, environment=told_at_once(stack.environment), name=arguments[0]) as process:
         yield process
 
 
@@ -41,7 +42,7 @@ def said(stack: Stack, *arguments: str) -> Any:
 
 
 @pytest.mark.django_db
-@pytest.mark.every_stack
+@both_databases
 def test_children_of_multiprocessing_ask_wait_and_decide(stack: Stack) -> None:
     """Forked while the parent's writer, database threads, waiting room and a wait were there; no connection
     to SQLite came along. The parent's wait ends, and it asks again."""
@@ -53,7 +54,7 @@ def test_children_of_multiprocessing_ask_wait_and_decide(stack: Stack) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.every_stack
+@both_databases
 def test_what_was_handed_over_is_written_once_by_the_parent(stack: Stack) -> None:
     report = said(stack, "writes")
     assert report["statuses"] == [0] * (WRITES // 100)
@@ -84,7 +85,7 @@ def test_a_child_is_no_sign_of_life_of_its_parent(stack: Stack) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.every_stack
+@both_databases
 def test_workers_of_a_pre_forking_server_hold_answers_until_somebody_decides(stack: Stack) -> None:
     """The server asked before it forked; each of its workers takes requests, waits and wakes."""
     rita = make.reviewer("rita")
