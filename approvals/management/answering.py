@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from approvals.domain.schemas import Choices, labelled
+from approvals.domain.schemas import Choices, labels_of
 from approvals.management.json_option import json_from
 
 _SIMPLE_TYPES = {"string", "integer", "number", "boolean"}
@@ -30,7 +30,7 @@ def answer_from(text: str, request: Mapping[str, Any]) -> Any:
     if request["schema"] is not None:
         return _structured(text, request["schema"])
     if request["choices"] is not None:
-        values = {label: value for value, label in labelled(request["choices"]).items()}
+        values = {label: value for value, label in labels_of(request["choices"]).items()}
         text = values.get(text, text) if text not in values.values() else text
         return _several(text) if request["multiple"] else text
     return text
@@ -38,7 +38,7 @@ def answer_from(text: str, request: Mapping[str, Any]) -> Any:
 
 def numbers(choices: Choices) -> list[str]:
     """What to type for each choice; never what could be the text or the label of another one."""
-    options = labelled(choices)
+    options = labels_of(choices)
     texts = [*options, *options.values()]
     numeric = any(text.strip().lstrip("#").isdigit() for text in texts)
     return [f"#{number}" if numeric else str(number) for number in range(1, len(options) + 1)]
@@ -47,7 +47,7 @@ def numbers(choices: Choices) -> list[str]:
 def typed_choices(text: str, offered: Choices) -> list[str]:
     """The choices named by number, range of numbers, `all`, `none`, the exact text of one, or its label; or
     ValueError."""
-    options = labelled(offered)
+    options = labels_of(offered)
     choices = list(options)
     if text in options:
         return [text]

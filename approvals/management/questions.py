@@ -9,7 +9,7 @@ from approvals import deciding
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.domain.masking import HiddenHeaders, hide_headers
-from approvals.domain.schemas import Choices, labelled
+from approvals.domain.schemas import Choices, labels_of
 from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
 from approvals.management.answering import (
     flat_properties,
@@ -111,7 +111,7 @@ class Questions:
         return await self._text()
 
     async def _choice(self, choices: Choices, *, several: bool) -> Any:
-        offered = labelled(choices).values()
+        offered = labels_of(choices).values()
         self._screen.table(("", ""), list(zip(numbers(choices), offered, strict=True)))
         question = "Numbers, such as 1,3-5, or all, or none:" if several else "Number:"
         while True:

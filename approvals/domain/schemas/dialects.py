@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from urllib.parse import urljoin
 
 from jsonschema import validators
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # it has no annotations
@@ -25,12 +26,10 @@ _VALIDATORS: dict[str, Any] = {
     "http://json-schema.org/draft-04/schema": validators.Draft4Validator,
 }
 
-_ABOUT_THE_DOCUMENT = {"$schema", "$id", "$vocabulary", "$dynamicAnchor", "$recursiveAnchor"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One draft: the library's validator, what its metaschema describes, and how it names a document."""
+    """One draft: the library's validator, the metaschema with its keywords, and how a document is named."""
 
     uri: str
     validator: Any = field(compare=False)
@@ -40,7 +39,7 @@ class Dialect:
 
 
 def dialect_of(schema: dict[str, Any]) -> Dialect:
-    """The draft that `$schema` names, else the latest."""
+    """Return the draft that `$schema` names, else the latest."""
     uri = schema.get("$schema", LATEST)
     if not isinstance(uri, str) or uri.removesuffix("#") not in _VALIDATORS:
         known = ", ".join(_VALIDATORS)
@@ -50,42 +49,42 @@ def dialect_of(schema: dict[str, Any]) -> Dialect:
 
 @cache
 def _dialect(uri: str) -> Dialect:
-    metaschema = _in_one_document(uri)
+    metaschema = _bundle(uri)
+    parts = [metaschema, *metaschema.get("$defs", {}).values()]
     return Dialect(
         uri=uri,
         validator=_VALIDATORS[uri],
         metaschema=metaschema,
-        keywords=frozenset(_described_by(metaschema)),
+        keywords=frozenset(keyword for part in parts for keyword in part.get("properties", {})),
         id_keyword="id" if uri.endswith("draft-04/schema") else "$id",
     )
 
 
-def _in_one_document(uri: str) -> dict[str, Any]:
+def _bundle(uri: str) -> dict[str, Any]:
+    """Return a draft's metaschema, with the other files that it consists of as its `$defs`."""
     main = REGISTRY.contents(uri)
-    parts = [part["$ref"] for part in main.get("allOf", [])]
-    document: dict[str, Any] = _rewritten(main, "#")
-    if parts:
-        document["$defs"] = {_name(part): _part(uri, part) for part in parts}
+    document: dict[str, Any] = _rewrite(main, "#")
+    if files := [part["$ref"] for part in main.get("allOf", [])]:
+        document["$defs"] = {
+            _name(file): _rewrite(REGISTRY.contents(urljoin(uri, file)), f"#/$defs/{_name(file)}")
+            for file in files
+        }
     return document
 
 
-def _part(uri: str, reference: str) -> dict[str, Any]:
-    contents = REGISTRY.contents(uri.removesuffix("schema") + reference)
-    part = _rewritten(contents, f"#/$defs/{_name(reference)}")
-    return {key: value for key, value in part.items() if key not in _ABOUT_THE_DOCUMENT}
-
-
-def _rewritten(value: Any, home: str) -> Any:
-    """With every reference as a pointer into the one document; `home` is where the file itself went."""
+def _rewrite(value: Any, home: str) -> Any:
+    """Make every reference a pointer into the one document, where the file is found at `home`."""
     if isinstance(value, list):
-        return [_rewritten(child, home) for child in value]
+        return [_rewrite(child, home) for child in value]
     if not isinstance(value, dict):
         return value
-    rewritten = {key: _rewritten(child, home) for key, child in value.items()}
-    for keyword in ("$dynamicRef", "$recursiveRef"):
-        if isinstance(rewritten.get(keyword), str):
+    rewritten = {key: _rewrite(child, home) for key, child in value.items()}
+    for keyword in ("$schema", "$id", "$dynamicRef", "$recursiveRef"):
+        # As a property's name it is beside a schema, not a text.
+        if isinstance(value.get(keyword), str):
             del rewritten[keyword]
-            rewritten["$ref"] = "#"
+            if keyword.endswith("Ref"):
+                rewritten["$ref"] = "#"
     if isinstance(value.get("$ref"), str):
         rewritten["$ref"] = _pointer(value["$ref"], home)
     return rewritten
@@ -96,10 +95,5 @@ def _pointer(reference: str, home: str) -> str:
     return (f"#/$defs/{_name(file)}" if file else home) + fragment
 
 
-def _name(reference: str) -> str:
-    return reference.rpartition("/")[2]
-
-
-def _described_by(metaschema: dict[str, Any]) -> set[str]:
-    parts = [metaschema, *metaschema.get("$defs", {}).values()]
-    return {keyword for part in parts for keyword in part.get("properties", {})}
+def _name(file: str) -> str:
+    return file.rpartition("/")[2]

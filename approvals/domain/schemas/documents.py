@@ -1,8 +1,8 @@
-"""A schema, read once: its subschemas, where its references lead, its patterns, and how far it unfolds.
+"""Read a schema once: its subschemas, where its references lead, its patterns, and how many apply at once.
 
-What could make an evaluation run away is refused here, while somebody who can mend it is looking: references
+Refused here, at the call that brings the schema, is what would make every evaluation run away: references
 that leave the document or lead back to themselves, patterns that only a backtracking engine runs, subschemas
-that multiply. What depends on the value as well is bounded by the evaluation's own budget.
+that multiply. Work that depends on the value, too, is bounded by the evaluation's budget.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from approvals.domain.payloads import FlawError
 from approvals.domain.schemas.dialects import Dialect
 from approvals.domain.schemas.patterns import Pattern
-from approvals.domain.schemas.terse import Object, terse
+from approvals.domain.schemas.values import Object, prepare
 
 BYTES_LIMIT = 65_536
 DEPTH_LIMIT = 32
@@ -68,64 +68,60 @@ class Document:
     patterns: Mapping[str, Pattern]
 
 
-def read(schema: dict[str, Any], dialect: Dialect) -> Document:
-    """Raises FlawError at the first spot that is not supported; the metaschema has not been asked yet."""
+def read_document(schema: dict[str, Any], dialect: Dialect) -> Document:
+    """Read a schema for evaluation, before or after it is checked against the metaschema.
+
+    Raises FlawError at the first spot that is not supported.
+    """
     about = {"$schema", dialect.id_keyword}
     # With them the library would look for a validator and a base URI of its own.
-    root = terse({key: value for key, value in schema.items() if key not in about})
+    root = prepare({key: value for key, value in schema.items() if key not in about})
     subschemas: dict[Location, Any] = {}
     for location, subschema in _walk(root, (), dialect.keywords):
         subschemas[location] = subschema
-        _leave_out_unknown(subschema, dialect)
         if len(subschemas) > SUBSCHEMAS_LIMIT:
             raise FlawError(f"has more than {SUBSCHEMAS_LIMIT:,} subschemas")
-        _check_supported(subschema, location, dialect)
-    _spell_out_false(root, subschemas)
+        if isinstance(subschema, dict):
+            _remove_unknown(subschema, dialect)
+            _check_supported(subschema, location, dialect)
+    _replace_false(root, subschemas)
     return Document(
         dialect=dialect,
         root=root,
         subschemas=subschemas,
         targets=_targets(subschemas),
-        patterns=_patterns(subschemas),
+        patterns=_compile_patterns(subschemas),
     )
 
 
 def check_work(document: Document) -> None:
-    """Refuses a schema whose subschemas multiply, or lead back to themselves, on one and the same value."""
-    unfolding = _Unfolding(document)
+    """Refuse a schema whose subschemas multiply, or lead back to themselves, on one and the same value."""
+    sizes: dict[int, int] = {}
     for location, subschema in document.subschemas.items():
-        unfolding.size(subschema, location, 1)
+        _unfolded_size(document, subschema, location, 1, sizes)
 
 
-def same_value(schema: Any, targets: Mapping[str, Any]) -> Iterator[Any]:
-    """The subschemas that apply to the value itself, references included."""
+def _unfolded_size(
+    document: Document, schema: Any, location: Location, depth: int, sizes: dict[int, int]
+) -> int:
+    """Count the subschemas that apply to one value, each as often as it would be evaluated.
+
+    `sizes` has the counts that are known already, by the subschema's identity.
+    """
+    if id(schema) in sizes:
+        return sizes[id(schema)]
+    if depth > CHAIN_LIMIT:
+        raise FlawError(f"leads back to itself, or through more than {CHAIN_LIMIT} subschemas", location)
     if not isinstance(schema, dict):
-        return
+        return 1
+    inner = [child for _, child in _children(schema, SAME_VALUE)]
     if isinstance(reference := schema.get("$ref"), str):
-        yield targets[reference]
-    for _, child in _children(schema, SAME_VALUE):
-        yield child
-
-
-class _Unfolding:
-    """How many subschemas apply to one value, counting each as often as it would be evaluated."""
-
-    def __init__(self, document: Document) -> None:
-        self._targets = document.targets
-        self._sizes: dict[int, int] = {}
-
-    def size(self, schema: Any, location: Location, depth: int) -> int:
-        if id(schema) in self._sizes:
-            return self._sizes[id(schema)]
-        if depth > CHAIN_LIMIT:
-            raise FlawError(f"leads back to itself, or through more than {CHAIN_LIMIT} subschemas", location)
-        inner = (self.size(child, location, depth + 1) for child in same_value(schema, self._targets))
-        size = 1 + sum(inner)
-        if size > UNFOLDED_LIMIT:
-            raise FlawError(f"unfolds to more than {UNFOLDED_LIMIT:,} subschemas for one value", location)
-        if isinstance(schema, dict):
-            self._sizes[id(schema)] = size
-        return size
+        inner.insert(0, document.targets[reference])
+    size = 1 + sum(_unfolded_size(document, child, location, depth + 1, sizes) for child in inner)
+    if size > UNFOLDED_LIMIT:
+        raise FlawError(f"unfolds to more than {UNFOLDED_LIMIT:,} subschemas for one value", location)
+    sizes[id(schema)] = size
+    return size
 
 
 def _walk(schema: Any, location: Location, keywords: frozenset[str]) -> Iterator[tuple[Location, Any]]:
@@ -136,7 +132,7 @@ def _walk(schema: Any, location: Location, keywords: frozenset[str]) -> Iterator
 
 
 def _children(schema: dict[str, Any], keywords: frozenset[str]) -> Iterator[tuple[Location, Any]]:
-    """Subschemas, wherever one can be; what else is found there is the metaschema's business."""
+    """Yield the subschemas under some keywords. Whatever else stands there, the metaschema refuses."""
     for keyword, value in schema.items():
         if keyword not in keywords:
             continue
@@ -152,25 +148,22 @@ def _is_schema(value: Any) -> bool:
     return isinstance(value, dict | bool)
 
 
-def _spell_out_false(root: Object, subschemas: dict[Location, Any]) -> None:
-    """The library does not say where a plain `false` struck; a `not` that nothing fits means the same."""
+def _replace_false(root: Object, subschemas: dict[Location, Any]) -> None:
+    """Write each `false` as a `not` that nothing fits, for the library doesn't say where a `false` failed."""
     for location in [location for location, subschema in subschemas.items() if subschema is False]:
         container: Any = root
         for step in location[:-1]:
             container = container[step]
-        container[location[-1]] = subschemas[location] = terse({"not": {}})
+        container[location[-1]] = subschemas[location] = prepare({"not": {}})
 
 
-def _leave_out_unknown(schema: Any, dialect: Dialect) -> None:
-    """Whatever says nothing would be looked at again for each value."""
-    if isinstance(schema, dict):
-        for keyword in schema.keys() - dialect.keywords - dialect.validator.VALIDATORS.keys():
-            del schema[keyword]
+def _remove_unknown(schema: dict[str, Any], dialect: Dialect) -> None:
+    """Remove keywords that say nothing: each would be looked at again for each value."""
+    for keyword in schema.keys() - dialect.keywords - dialect.validator.VALIDATORS.keys():
+        del schema[keyword]
 
 
-def _check_supported(schema: Any, location: Location, dialect: Dialect) -> None:
-    if not isinstance(schema, dict):
-        return
+def _check_supported(schema: dict[str, Any], location: Location, dialect: Dialect) -> None:
     for keyword in NOT_SUPPORTED:
         if keyword in schema and keyword in dialect.validator.VALIDATORS:
             raise FlawError("is not supported: use $ref", (*location, keyword))
@@ -180,6 +173,7 @@ def _check_supported(schema: Any, location: Location, dialect: Dialect) -> None:
 
 
 def _targets(subschemas: Mapping[Location, Any]) -> dict[str, Any]:
+    """Return the subschema that each reference leads to."""
     by_pointer = {tuple(map(str, location)): subschema for location, subschema in subschemas.items()}
     targets: dict[str, Any] = {}
     for location, subschema in subschemas.items():
@@ -193,14 +187,14 @@ def _targets(subschemas: Mapping[Location, Any]) -> dict[str, Any]:
 
 
 def _steps(reference: object) -> tuple[str, ...] | None:
-    """A JSON pointer in a URI fragment (RFC 6901); None for anything else, a name or another document."""
+    """Split a JSON pointer in a URI fragment (RFC 6901). None for a name or another document."""
     if not isinstance(reference, str) or (reference != "#" and not reference.startswith("#/")):
         return None
     steps = unquote(reference[1:]).split("/")[1:]
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps)
 
 
-def _patterns(subschemas: Mapping[Location, Any]) -> dict[str, Pattern]:
+def _compile_patterns(subschemas: Mapping[Location, Any]) -> dict[str, Pattern]:
     patterns: dict[str, Pattern] = {}
     for location, text in _pattern_texts(subschemas):
         if text in patterns:

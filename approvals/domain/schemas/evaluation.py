@@ -1,4 +1,4 @@
-"""Does a value fit a schema? The `jsonschema` library, with its traps taken out.
+"""Check a value against a schema: the `jsonschema` library, with bounds on its work.
 
 The library searches patterns with `re`, compares every pair of entries for `uniqueItems`, collects every
 failure of every alternative, looks references up in a registry, and lets a small schema multiply its work on
@@ -23,8 +23,8 @@ from approvals.domain.payloads import FlawError, canonical
 from approvals.domain.schemas.dialects import Dialect
 from approvals.domain.schemas.documents import Document
 from approvals.domain.schemas.formats import FORMATS
-from approvals.domain.schemas.terse import terse, weight
-from approvals.domain.schemas.words import brief
+from approvals.domain.schemas.messages import abbreviate
+from approvals.domain.schemas.values import prepare, weight
 
 BUDGET = 800_000
 """Steps that one evaluation may take. Each takes about a microsecond at most, so that the most expensive one
@@ -34,7 +34,7 @@ KEYWORD = 2
 DESCENT = 5
 """Applying a subschema to a value, beside what its keywords cost."""
 FAILURE = 6
-"""Telling that an alternative does not fit, and as much again for each level that it is told through."""
+"""Reporting that an alternative does not fit, and as much again for each level that passes it on."""
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
@@ -47,6 +47,7 @@ class Work:
     spent: int = 0
 
     def spend(self, steps: int) -> None:
+        """Count steps before they are taken. Raises FlawError where they would exceed the budget."""
         self.spent += steps
         if self.spent > self.budget:
             raise FlawError(
@@ -55,20 +56,23 @@ class Work:
 
 
 def first_error(document: Document, value: Any, work: Work | None = None) -> ValidationError | None:
-    """The first failure in the schema's own order; FlawError where finding it takes too much `work`."""
-    checker = _checker(document.dialect)(document.root, format_checker=FORMATS, registry=Registry())
-    running = _running.set(_Evaluation(document=document, work=work or Work()))
+    """Return the first failure in the schema's own order, None where the value fits.
+
+    Raises FlawError where finding out takes more than `work` allows, or more nesting than the stack holds.
+    """
+    validator = _validator_of(document.dialect)(document.root, format_checker=FORMATS, registry=Registry())
+    current = _current.set(_Evaluation(document=document, work=work or Work()))
     try:
-        return next(checker.iter_errors(terse(value)), None)
+        return next(validator.iter_errors(prepare(value)), None)
     except RecursionError:
         raise FlawError("is nested too deeply to be checked against the schema") from None
     finally:
-        _running.reset(running)
+        _current.reset(current)
 
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One value being checked."""
+    """The check of one value."""
 
     document: Document
     work: Work
@@ -77,34 +81,32 @@ class _Evaluation:
         self.work.spend(steps)
 
     def finds(self, pattern: str, text: str) -> bool:
+        """Tell whether a pattern of the schema matches somewhere in the text."""
         compiled = self.document.patterns[pattern]
         self.spend(compiled.price(text))
         return compiled.found_in(text)
 
-    def target(self, reference: str) -> Any:
-        return self.document.targets[reference]
-
 
 # Keyword functions get the library's validator, which cannot carry anything of ours.
-_running: ContextVar[_Evaluation] = ContextVar("running")
+_current: ContextVar[_Evaluation] = ContextVar("current")
 
 
 @cache
-def _checker(dialect: Dialect) -> Any:
+def _validator_of(dialect: Dialect) -> Any:
     library: Mapping[str, Keyword] = dialect.validator.VALIDATORS
     keywords = {name: _OWN.get(name, function) for name, function in library.items()}
-    paid = {name: _paid(name, function) for name, function in keywords.items()}
-    return validators.extend(dialect.validator, paid)  # type: ignore[no-untyped-call]  # as the stubs have it
+    priced = {name: _with_price(name, function) for name, function in keywords.items()}
+    return validators.extend(dialect.validator, priced)  # type: ignore[no-untyped-call]  # as the stubs have it
 
 
-def _paid(name: str, function: Keyword) -> Keyword:
+def _with_price(name: str, function: Keyword) -> Keyword:
     price = _PRICES.get(name)
 
-    def paid(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        _running.get().spend(KEYWORD + (price(value, instance) if price else 0))
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
+        _current.get().spend(KEYWORD + (price(value, instance) if price else 0))
         return function(validator, value, instance, schema)
 
-    return paid
+    return check
 
 
 # --- What keywords cost, beside the call, and beside what their subschemas pay themselves ---
@@ -123,7 +125,7 @@ def _each_entry(_: Any, instance: Any) -> int:
 
 
 def _each_named(value: Any, instance: Any) -> int:
-    """All names are looked for, and the subschemas of those that are there applied."""
+    """Count a look for each name, and a descent for each that is there."""
     return _size(value) + DESCENT * min(_size(value), _size(instance))
 
 
@@ -147,11 +149,11 @@ _PRICES: dict[str, Callable[[Any, Any], int]] = {
 
 
 def _ref(validator: Any, reference: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    yield from validator.descend(instance, _running.get().target(reference))
+    yield from validator.descend(instance, _current.get().document.targets[reference])
 
 
 def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not _running.get().finds(pattern, instance):
+    if isinstance(instance, str) and not _current.get().finds(pattern, instance):
         yield ValidationError("does not match")
 
 
@@ -162,7 +164,7 @@ def _pattern_properties(
         return
     for pattern, rule in rules.items():
         for name, value in instance.items():
-            if _running.get().finds(pattern, name):
+            if _current.get().finds(pattern, name):
                 yield from validator.descend(value, rule, path=name)
 
 
@@ -172,7 +174,7 @@ def _additional_properties(
     if not isinstance(instance, dict):
         return
     for name, value in instance.items():
-        if not _is_described(name, schema):
+        if not _describes(schema, name):
             yield from validator.descend(value, rule, path=name)
 
 
@@ -180,12 +182,12 @@ def _property_names(validator: Any, rule: Any, instance: Any, _: Any) -> Iterato
     if not isinstance(instance, dict):
         return
     for name in instance:
-        if _failure(validator, name, rule) is not None:
+        if _first_failure(validator, name, rule) is not None:
             yield ValidationError("has a name that is not allowed", path=[name])
 
 
 def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
-    """On the numbers as they are written: 19.99 is a multiple of 0.01, though not in binary."""
+    """Compare the numbers as they are written: 19.99 is a multiple of 0.01, though not in binary."""
     if isinstance(instance, bool) or not isinstance(instance, int | float):
         return
     if Fraction(str(instance)) % Fraction(str(step)):
@@ -195,7 +197,7 @@ def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[Valida
 def _dependencies(
     validator: Any, dependencies: dict[str, Any], instance: Any, _: Any
 ) -> Iterator[ValidationError]:
-    """Names that must come along, or, in the earlier drafts, schemas."""
+    """Require other names beside a name, or, in the earlier drafts, apply a schema where it is there."""
     if not isinstance(instance, dict):
         return
     for name, needed in dependencies.items():
@@ -206,11 +208,11 @@ def _dependencies(
             continue
         for companion in needed:
             if companion not in instance:
-                yield ValidationError(f"is missing: {brief(name)} needs it", path=[companion])
+                yield ValidationError(f"is missing: {abbreviate(name)} needs it", path=[companion])
 
 
 def _unique_items(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
-    """Equal JSON has equal canonical texts, so a set finds what comparing all pairs would."""
+    """Compare canonical texts, in which equal JSON is equal: a set finds what comparing all pairs would."""
     if wanted and isinstance(instance, list) and len({canonical(one) for one in instance}) < len(instance):
         yield ValidationError("has equal entries")
 
@@ -218,7 +220,7 @@ def _unique_items(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[Vali
 def _any_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
     failures = []
     for branch in branches:
-        failure = _failure(validator, instance, branch)
+        failure = _first_failure(validator, instance, branch)
         if failure is None:
             return
         failures.append(failure)
@@ -229,7 +231,7 @@ def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Itera
     fitting = 0
     failures = []
     for branch in branches:
-        failure = _failure(validator, instance, branch)
+        failure = _first_failure(validator, instance, branch)
         if failure is not None:
             failures.append(failure)
             continue
@@ -241,26 +243,88 @@ def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Itera
         yield ValidationError("fits none of the alternatives", context=failures)
 
 
-def _unevaluated_properties(
-    validator: Any, rule: Any, instance: Any, schema: Any
-) -> Iterator[ValidationError]:
-    if not isinstance(instance, dict):
-        return
-    others = {keyword: value for keyword, value in schema.items() if keyword != "unevaluatedProperties"}
-    evaluated = _evaluated(validator, instance, others, _evaluated_names)
-    for name, value in instance.items():
-        if name not in evaluated:
-            yield from validator.descend(value, rule, path=name)
+def _first_failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
+    failure: ValidationError | None = next(validator.descend(instance, schema), None)
+    if failure is not None:
+        _current.get().spend(FAILURE * (1 + len(failure.relative_schema_path)))
+    return failure
 
 
-def _unevaluated_items(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not isinstance(instance, list):
-        return
-    others = {keyword: value for keyword, value in schema.items() if keyword != "unevaluatedItems"}
-    evaluated = _evaluated(validator, instance, others, _evaluated_indexes)
-    for index, value in enumerate(instance):
-        if index not in evaluated:
-            yield from validator.descend(value, rule, path=index)
+def _describes(schema: dict[str, Any], name: str) -> bool:
+    """Tell whether the schema itself, without its parts, says anything about a property of this name."""
+    return name in schema.get("properties", ()) or any(
+        _current.get().finds(pattern, name) for pattern in schema.get("patternProperties", ())
+    )
+
+
+# --- What has been evaluated, for `unevaluatedProperties` and `unevaluatedItems` ---
+
+_Directly = Callable[[Any, Any, dict[str, Any]], set[Any]]
+
+
+def _unevaluated(keyword: str, kind: type[Any], directly: _Directly) -> Keyword:
+    def check(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if not isinstance(instance, kind):
+            return
+        others = {other: value for other, value in schema.items() if other != keyword}
+        evaluated = _evaluated(validator, instance, others, directly)
+        for part in instance if kind is dict else range(len(instance)):
+            if part not in evaluated:
+                yield from validator.descend(instance[part], rule, path=part)
+
+    return check
+
+
+def _evaluated(validator: Any, instance: Any, schema: Any, directly: _Directly) -> set[Any]:
+    """Return the names or indexes that the schema describes, or a subschema of it that the value fits."""
+    if not isinstance(schema, dict):
+        return set()
+    _current.get().spend(1 + len(instance))
+    evaluated = directly(validator, instance, schema)
+    for subschema in _fitting_parts(validator, instance, schema):
+        evaluated |= _evaluated(validator, instance, subschema, directly)
+    return evaluated
+
+
+def _fitting_parts(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:
+    """Yield the subschemas that apply to the same value and that it fits."""
+    if "$ref" in schema:
+        yield _current.get().document.targets[schema["$ref"]]
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for branch in schema.get(keyword, ()):
+            if _first_failure(validator, instance, branch) is None:
+                yield branch
+    for name, dependent in schema.get("dependentSchemas", {}).items():
+        if isinstance(instance, dict) and name in instance:
+            yield dependent
+    if "if" in schema:
+        if _first_failure(validator, instance, schema["if"]) is None:
+            yield schema["if"]
+            yield schema.get("then", True)
+        else:
+            yield schema.get("else", True)
+
+
+def _evaluated_names(_: Any, instance: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    if "additionalProperties" in schema or "unevaluatedProperties" in schema:
+        return set(instance)
+    return {name for name in instance if _describes(schema, name)}
+
+
+def _evaluated_indexes(validator: Any, instance: list[Any], schema: dict[str, Any]) -> set[int]:
+    items = schema.get("items")
+    if "unevaluatedItems" in schema or isinstance(items, dict | bool):
+        return set(range(len(instance)))
+    if isinstance(items, list):
+        return set(range(len(instance) if "additionalItems" in schema else len(items)))
+    evaluated = set(range(len(schema.get("prefixItems", ()))))
+    if "contains" in schema and "prefixItems" in validator.VALIDATORS:
+        evaluated |= {
+            index
+            for index, one in enumerate(instance)
+            if _first_failure(validator, one, schema["contains"]) is None
+        }
+    return evaluated
 
 
 _OWN: dict[str, Keyword] = {
@@ -275,76 +339,6 @@ _OWN: dict[str, Keyword] = {
     "uniqueItems": _unique_items,
     "anyOf": _any_of,
     "oneOf": _one_of,
-    "unevaluatedProperties": _unevaluated_properties,
-    "unevaluatedItems": _unevaluated_items,
+    "unevaluatedProperties": _unevaluated("unevaluatedProperties", dict, _evaluated_names),
+    "unevaluatedItems": _unevaluated("unevaluatedItems", list, _evaluated_indexes),
 }
-
-
-def _failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
-    failure: ValidationError | None = next(validator.descend(instance, schema), None)
-    if failure is not None:
-        _running.get().spend(FAILURE * (1 + len(failure.relative_schema_path)))
-    return failure
-
-
-def _is_described(name: str, schema: dict[str, Any]) -> bool:
-    """Does the schema itself say anything about a property of this name?"""
-    return name in schema.get("properties", ()) or any(
-        _running.get().finds(pattern, name) for pattern in schema.get("patternProperties", ())
-    )
-
-
-# --- What has been evaluated, for `unevaluatedProperties` and `unevaluatedItems` ---
-
-_Directly = Callable[[Any, Any, dict[str, Any]], set[Any]]
-
-
-def _evaluated(validator: Any, instance: Any, schema: Any, directly: _Directly) -> set[Any]:
-    """Names or indexes that the schema, and those of its subschemas that the value fits, speak about."""
-    if not isinstance(schema, dict):
-        return set()
-    _running.get().spend(1 + len(instance))
-    evaluated = directly(validator, instance, schema)
-    for subschema in _in_force(validator, instance, schema):
-        evaluated |= _evaluated(validator, instance, subschema, directly)
-    return evaluated
-
-
-def _in_force(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:
-    if "$ref" in schema:
-        yield _running.get().target(schema["$ref"])
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for branch in schema.get(keyword, ()):
-            if _failure(validator, instance, branch) is None:
-                yield branch
-    for name, dependent in schema.get("dependentSchemas", {}).items():
-        if isinstance(instance, dict) and name in instance:
-            yield dependent
-    if "if" in schema:
-        if _failure(validator, instance, schema["if"]) is None:
-            yield schema["if"]
-            yield schema.get("then", True)
-        else:
-            yield schema.get("else", True)
-
-
-def _evaluated_names(_: Any, instance: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    if "additionalProperties" in schema or "unevaluatedProperties" in schema:
-        return set(instance)
-    return {name for name in instance if _is_described(name, schema)}
-
-
-def _evaluated_indexes(validator: Any, instance: list[Any], schema: dict[str, Any]) -> set[int]:
-    items = schema.get("items")
-    if "unevaluatedItems" in schema or isinstance(items, dict | bool):
-        return set(range(len(instance)))
-    if isinstance(items, list):
-        return set(range(len(instance) if "additionalItems" in schema else len(items)))
-    evaluated = set(range(len(schema.get("prefixItems", ()))))
-    if "contains" in schema and "prefixItems" in validator.VALIDATORS:
-        evaluated |= {
-            index
-            for index, one in enumerate(instance)
-            if _failure(validator, one, schema["contains"]) is None
-        }
-    return evaluated

@@ -1,4 +1,4 @@
-"""The formats that are asserted, each by a check that is linear in the text; others are annotations."""
+"""Check the formats that are asserted, in time linear in the text; others are annotations."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _RFC3339_DATE_TIME = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}({_ZONE})"
 
 @FORMATS.checks("date-time", raises=ValueError)
 def is_date_time(value: object) -> bool:
+    """Tell whether a text is a date and time as RFC 3339 has it, with or without seconds."""
     if not isinstance(value, str):
         return True
     text = str.__str__(value).upper()
@@ -28,6 +29,7 @@ def is_date_time(value: object) -> bool:
 
 @FORMATS.checks("time", raises=ValueError)
 def is_time(value: object) -> bool:
+    """Tell whether a text is a time of day, with or without seconds and offset."""
     if not isinstance(value, str):
         return True
     text = str.__str__(value).upper()
@@ -36,6 +38,7 @@ def is_time(value: object) -> bool:
 
 @FORMATS.checks("email")
 def is_email(value: object) -> bool:
+    """Tell whether a text is something before and after an `@`, without white space."""
     if not isinstance(value, str):
         return True
     local, _, domain = value.rpartition("@")
@@ -44,6 +47,7 @@ def is_email(value: object) -> bool:
 
 @FORMATS.checks("uri", raises=ValueError)
 def is_uri(value: object) -> bool:
+    """Tell whether a text is an absolute URI: a scheme, and a host or path."""
     if not isinstance(value, str):
         return True
     parts = urlsplit(value)

@@ -1,4 +1,4 @@
-"""Patterns that strangers write, run by RE2: linear in the text, whatever the pattern; never by `re`."""
+"""Search texts for the patterns of schemas with RE2, in time linear in the text whatever the pattern."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from typing import Any
 import re2
 
 from approvals.domain.payloads import FlawError
-from approvals.domain.schemas.linear import linear
+from approvals.domain.schemas.translation import translate
 
 MEMORY_LIMIT = 2**21
 """Bytes for one pattern's program and automaton."""
 
 SEARCH = 3
-STEPS_PER_UNIT = 150
-"""RE2 takes at most text length x program size steps; so many of them take a unit, see `evaluation`."""
+MOVES_PER_STEP = 150
+"""RE2 moves at most text length x program size times; so many moves are a step of `evaluation`."""
 
 
 class Pattern:
-    """One compiled pattern; `found_in` searches, as JSON Schema wants, and is not anchored."""
+    """One compiled pattern. Raises FlawError where it can't run in linear time.
+
+    `size` counts RE2's instructions.
+    """
 
     def __init__(self, text: str) -> None:
-        rewritten = linear(text)
-        self._wanted = [_compiled(part) for part in rewritten.wanted]
-        self._unwanted = [_compiled(part) for part in rewritten.unwanted]
+        searches = translate(text)
+        self._wanted = [_compile(part) for part in searches.wanted]
+        self._unwanted = [_compile(part) for part in searches.unwanted]
         parts = [*self._wanted, *self._unwanted]
         self.size: int = sum(max(part.programsize, part.reverseprogramsize) for part in parts)
 
     def price(self, text: str) -> int:
-        return SEARCH + len(text) * self.size // STEPS_PER_UNIT
+        """Return how many steps of an evaluation a search of the text takes at most."""
+        return SEARCH + len(text) * self.size // MOVES_PER_STEP
 
     def found_in(self, text: str) -> bool:
+        """Tell whether the pattern matches anywhere in the text."""
         found = all(part.search(text) is not None for part in self._wanted)
         return found and not any(part.search(text) is not None for part in self._unwanted)
 
 
-def _compiled(text: str) -> Any:
+def _compile(text: str) -> Any:
     try:
         return re2.compile(text, _options())
     except re2.error as error:

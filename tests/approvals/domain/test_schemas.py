@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from approvals.domain.payloads import FlawError
-from approvals.domain.schemas import check_against, check_choice, check_choices, check_schema, labelled
+from approvals.domain.schemas import check_against, check_choice, check_choices, check_schema, labels_of
 from approvals.domain.schemas.dialects import dialect_of
 from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, PATTERNS_LIMIT, SUBSCHEMAS_LIMIT
-from approvals.domain.schemas.evaluation import _OWN, Work, _checker, first_error
-from approvals.domain.schemas.fitting import _document
-from approvals.domain.schemas.terse import terse
+from approvals.domain.schemas.evaluation import _OWN, Work, _validator_of, first_error
+from approvals.domain.schemas.validation import _read_and_check
+from approvals.domain.schemas.values import prepare
 from approvals.exceptions import InvalidAnswer, InvalidRequest
 from tests.effort import effort
 
@@ -83,8 +83,8 @@ def test_choices_may_have_labels() -> None:
     assert list(check_choices(choices, False).items()) == [("eu", "Europe"), ("af", "Africa")]  # type: ignore[union-attr]
     assert check_choice(choices, False, "af") == "af"
     assert check_choice(choices, True, ["af", "eu"]) == ["eu", "af"]
-    assert labelled(choices) == choices
-    assert labelled(["eu"]) == {"eu": "eu"}
+    assert labels_of(choices) == choices
+    assert labels_of(["eu"]) == {"eu": "eu"}
     with pytest.raises(InvalidAnswer):
         check_choice(choices, False, "Europe")
 
@@ -560,7 +560,7 @@ def test_no_keyword_of_the_library_searches_by_itself(draft: str) -> None:
     for name in dialect.validator.VALIDATORS.keys() - unused:
         source = inspect.getsource(dialect.validator.VALIDATORS[name])
         assert not [trap for trap in ("re.", "find_", "uniq(", "_validate_reference") if trap in source], name
-    assert _checker(dialect).VALIDATORS.keys() == dialect.validator.VALIDATORS.keys()
+    assert _validator_of(dialect).VALIDATORS.keys() == dialect.validator.VALIDATORS.keys()
 
 
 @every_draft
@@ -642,10 +642,10 @@ def test_work_that_multiplies_with_the_answer_ends_with_its_budget(
 @pytest.mark.parametrize(("schema", "answer"), RUNAWAYS + LABORIOUS)
 def test_a_step_is_about_as_much_work_whatever_it_is_for(schema: dict[str, Any], answer: Any) -> None:
     """Counted in calls of functions, which are the same on every machine."""
-    document = _document(json.dumps(schema))
+    document = _read_and_check(json.dumps(schema))
     few = answer[:1_000] if isinstance(answer, list) else dict(list(answer.items())[:1_000])
     work = Work(budget=50_000)
-    calls = calls_of(lambda: first_error(document, few, work)) - calls_of(lambda: terse(few))
+    calls = calls_of(lambda: first_error(document, few, work)) - calls_of(lambda: prepare(few))
     assert calls < 10 * work.spent
 
 
@@ -669,7 +669,7 @@ def calls_of(action: Callable[[], object]) -> int:
 def test_what_says_nothing_costs_nothing() -> None:
     """Unknown keywords of a subschema are not looked at again for each value."""
     schema = {"items": {f"x{n}": 1 for n in range(4_000)}}
-    document = _document(json.dumps(schema))
+    document = _read_and_check(json.dumps(schema))
     answer = [0] * 1_000
     assert calls_of(lambda: first_error(document, answer)) < 50 * len(answer)
 

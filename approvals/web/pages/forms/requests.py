@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 
 from approvals.domain.lifecycle import Verdict
 from approvals.domain.masking import HiddenHeaders
-from approvals.domain.schemas import check_against, labelled
+from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
 from approvals.web.pages.differences import ABSENT, Change, changes
 from approvals.web.pages.forms.fields import OptionField, TextField, TicksField, as_json
@@ -196,7 +196,7 @@ def _answer_field(request: Answerable) -> forms.Field:
     label = "Your answer"
     if request.choices is None:
         return TextField(label=label, widget=forms.Textarea(attrs={"rows": 4}))
-    options = [Option(value=value, label=text) for value, text in labelled(request.choices).items()]
+    options = [Option(value=value, label=text) for value, text in labels_of(request.choices).items()]
     if not request.multiple:
         return OptionField(options, label=label, few=12)
     return TicksField(options, label=label, help_text="Choose any number, or none.", required=False)

@@ -1,4 +1,4 @@
-"""Is it a schema that Sayso takes, and does a value fit it?"""
+"""Check schemas, and check values against them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 from approvals.domain.payloads import FlawError, checked_json
 from approvals.domain.schemas.dialects import Dialect, dialect_of
-from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, Document, check_work, read
+from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, Document, check_work, read_document
 from approvals.domain.schemas.evaluation import first_error
-from approvals.domain.schemas.words import flaw_in
+from approvals.domain.schemas.messages import flaw_of
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
 
 
 def check_schema(schema: object, field: str = "schema", *, stable: bool = True) -> dict[str, Any]:
-    """A detached copy of a JSON Schema whose every use is safe and bounded.
+    """Return a detached copy of a JSON Schema that is safe to use, whatever the values.
 
     2020-12 unless `$schema` names another known draft. It must be valid against that draft's metaschema, at
-    most 64 KiB and 32 levels deep, with patterns that RE2 can run and references to its own parts only.
-    `stable` is that of `checked_json`.
+    most 64 KiB and 32 levels deep, with patterns that RE2 can run and references to its own parts only; else
+    InvalidRequest names the spot. `stable` is that of `checked_json`.
     """
     checked = checked_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT, stable=stable)
     if not isinstance(checked, dict):
         raise FlawError("must be a JSON Schema, which is an object").as_error(field, InvalidRequest)
     try:
-        _document(json.dumps(checked))
+        _read_and_check(json.dumps(checked))
     except FlawError as flaw:
         raise flaw.as_error(field, InvalidRequest) from None
     return checked
@@ -39,36 +39,36 @@ def check_against(
     *,
     stable: bool = True,
 ) -> Any:
-    """A detached copy of a value that fits the schema; `error` names the first spot that does not.
+    """Return a detached copy of a value that fits the schema; else `error` names the first spot at fault.
 
     Raises InvalidRequest where the schema itself would not pass `check_schema`; its own numbers need not be
     stable, for it may be on record from before they had to be. `stable` is about the value.
     """
-    document = _document(json.dumps(check_schema(schema, stable=False)))
+    document = _read_and_check(json.dumps(check_schema(schema, stable=False)))
     checked = checked_json(value, field, stable=stable, error=error)
     try:
         failure = first_error(document, checked)
         if failure is not None:
-            raise flaw_in(failure)
+            raise flaw_of(failure)
     except FlawError as flaw:
         raise flaw.as_error(field, error) from None
     return checked
 
 
 @lru_cache(maxsize=32)
-def _document(text: str) -> Document:
-    """The same schema comes again with each answer; reading it is most of the work."""
+def _read_and_check(text: str) -> Document:
+    """Return the schema ready for evaluation. Cached: the same schema comes again with each answer."""
     schema = json.loads(text)
     dialect = dialect_of(schema)
-    document = read(schema, dialect)
+    document = read_document(schema, dialect)
     failure = first_error(_metaschema(dialect), schema)
     if failure is not None:
-        raise flaw_in(failure)
+        raise flaw_of(failure)
     check_work(document)
     return document
 
 
 @cache
 def _metaschema(dialect: Dialect) -> Document:
-    """What makes a schema valid is a schema too, and is evaluated under the same bounds."""
-    return read(dialect.metaschema, dialect)
+    """Return the draft's metaschema: a schema too, evaluated under the same bounds."""
+    return read_document(dialect.metaschema, dialect)

@@ -1,4 +1,4 @@
-"""What breaks a schema's rule, in words for people: where, and what is expected there."""
+"""Say in words for people which rule of a schema a value breaks, and where."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _FORMATS = {
 }
 
 
-def flaw_in(error: ValidationError) -> FlawError:
-    """The most telling part of a failure as path and rule, cut to a readable length."""
+def flaw_of(error: ValidationError) -> FlawError:
+    """Return the path and the rule of a failure's most telling part, cut to a readable length."""
     error = _most_telling(error)
     path = list(error.absolute_path)
     if error.validator == "required":
@@ -44,14 +44,14 @@ def flaw_in(error: ValidationError) -> FlawError:
     return FlawError(_cut(_rule(error), RULE_LIMIT), path)
 
 
-def brief(value: Any) -> str:
-    """A value as JSON, short enough for a sentence."""
+def abbreviate(value: Any) -> str:
+    """Write a value as JSON, short enough for a sentence."""
     text = _cut(value, VALUE_LIMIT) if isinstance(value, str) else value
     return _cut(json.dumps(text, ensure_ascii=False), VALUE_LIMIT + 3)
 
 
 def _most_telling(error: ValidationError) -> ValidationError:
-    """Of several alternatives that failed, the one that came closest, where there is exactly one."""
+    """Return the failure of the alternative that came closest, where there is exactly one, else the whole."""
     while error.context:
         deepest = max(len(branch.relative_path) for branch in error.context)
         closest = [branch for branch in error.context if len(branch.relative_path) == deepest]
@@ -64,6 +64,7 @@ def _most_telling(error: ValidationError) -> ValidationError:
 
 
 def _rule(error: ValidationError) -> str:
+    """Say what is expected. Keywords that are not listed below bring a sentence of their own."""
     words = _RULES.get(str(error.validator))
     return words(error.validator_value, error) if words else error.message
 
@@ -74,11 +75,11 @@ def _type(expected: Any, _: ValidationError) -> str:
 
 
 def _enum(expected: Any, _: ValidationError) -> str:
-    return f"must be one of {', '.join(brief(value) for value in expected[:20])}"
+    return f"must be one of {', '.join(abbreviate(value) for value in expected[:20])}"
 
 
 def _bound(words: str, exclusive_words: str, exclusive: str) -> Callable[[Any, ValidationError], str]:
-    """Up to draft 4 a bound is made exclusive by a flag beside it."""
+    """Word a bound that, up to draft 4, a flag beside it makes exclusive."""
 
     def rule(limit: Any, error: ValidationError) -> str:
         strict = isinstance(error.schema, dict) and error.schema.get(exclusive) is True
@@ -101,14 +102,10 @@ def _alternatives(_: Any, error: ValidationError) -> str:
     return " or ".join(dict.fromkeys(_rule(branch) for branch in error.context))
 
 
-def _own(_: Any, error: ValidationError) -> str:
-    return error.message
-
-
 _RULES: dict[str, Callable[[Any, ValidationError], str]] = {
     "type": _type,
     "enum": _enum,
-    "const": lambda expected, _: f"must be {brief(expected)}",
+    "const": lambda expected, _: f"must be {abbreviate(expected)}",
     "required": lambda _, __: "is missing",
     "format": lambda name, _: f"must be {_FORMATS.get(name, name)}",
     "pattern": lambda pattern, _: f"must match the pattern {_cut(pattern, 120)}",
@@ -130,9 +127,6 @@ _RULES: dict[str, Callable[[Any, ValidationError], str]] = {
     "items": lambda _, __: "has more entries than are allowed",
     "additionalItems": lambda _, __: "has more entries than are allowed",
     "not": lambda excluded, _: "is a value that is ruled out" if excluded else "is not allowed here",
-    "dependentRequired": _own,
-    "dependencies": _own,
-    "propertyNames": _own,
     "anyOf": _alternatives,
     "oneOf": _alternatives,
 }
@@ -141,8 +135,7 @@ _RULES: dict[str, Callable[[Any, ValidationError], str]] = {
 def _missing(error: ValidationError) -> str:
     names: Any = error.validator_value
     present: Any = error.instance
-    missing: str = next(name for name in names if name not in present)
-    return missing
+    return next(str(name) for name in names if name not in present)
 
 
 def _either(names: list[str]) -> str:

@@ -1,9 +1,9 @@
-"""Patterns that need more than RE2 has, rewritten for it without changing what they match.
+r"""Translate patterns that need more than RE2 has, without changing what they match.
 
 JSON Schema writes patterns as JavaScript does. What producers of schemas use of that, and RE2 lacks:
 - look-ahead right after `^` is one more pattern that the same text must match, or must not;
 - pydantic's Decimal (to 2.13) and zod's durations look ahead further in: they are known by their text;
-- `\\u20AC`, and the Unicode properties of emoji.
+- `\u20AC`, and the Unicode properties of emoji.
 """
 
 from __future__ import annotations
@@ -42,43 +42,39 @@ _TOKEN = re.compile(r"\\p\{\w+}|\\u\{([0-9A-Fa-f]+)}|\\u([0-9A-Fa-f]{4})|\\.|\(\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
-    """A text matches where RE2 finds all of `wanted` in it and none of `unwanted`."""
+class Searches:
+    """What RE2 searches instead of a pattern: all of `wanted` must be found, and none of `unwanted`."""
 
     wanted: tuple[str, ...]
     unwanted: tuple[str, ...] = ()
 
 
-def linear(pattern: str) -> Linear:
-    """The pattern as RE2 takes it; unchanged where nothing of it is known to need a change."""
+def translate(pattern: str) -> Searches:
+    """Return the pattern as RE2 takes it; unchanged where nothing of it is known to need a change."""
     tokens = list(_tokens(pattern))
-    wanted: list[str] = []
-    unwanted: list[str] = []
-    rest = tokens[1:] if tokens[:1] == ["^"] else []
-    if not _has_alternatives(rest):
-        while rest and rest[0] in _LOOK:
-            length = _length_of_group(rest)
-            if not length or (rest[length:] and rest[length] in _REPEATS):
-                break
-            inner = "".join(rest[1 : length - 1])
-            (wanted if _LOOK[rest[0]] else unwanted).append(f"^(?:{inner})")
-            rest = rest[length:]
-    if not wanted and not unwanted:
-        known = _known("".join(rest)) if rest else None
-        return known or Linear(wanted=("".join(tokens),))
-    body = _known("".join(rest)) or Linear(wanted=(f"^{''.join(rest)}",))
-    return Linear(wanted=(*wanted, *body.wanted), unwanted=(*unwanted, *body.unwanted))
+    if tokens[:1] != ["^"]:
+        return Searches(wanted=("".join(tokens),))
+    rest = tokens[1:]
+    found: dict[bool, list[str]] = {True: [], False: []}
+    while rest and rest[0] in _LOOK and not _has_alternatives(rest):
+        length = _length_of_group(rest)
+        if not length or (rest[length:] and rest[length] in _REPEATS):
+            break
+        found[_LOOK[rest[0]]].append(f"^(?:{''.join(rest[1 : length - 1])})")
+        rest = rest[length:]
+    body = _known("".join(rest)) or Searches(wanted=(f"^{''.join(rest)}",))
+    return Searches(wanted=(*found[True], *body.wanted), unwanted=(*found[False], *body.unwanted))
 
 
-def _known(body: str) -> Linear | None:
-    """What stands behind `^` in patterns that are known as a whole."""
+def _known(body: str) -> Searches | None:
+    """Translate what stands behind `^` where it is known as a whole."""
     if body == _DURATION:
-        return Linear(wanted=(_LINEAR_DURATION,), unwanted=("^P$|T$",))
+        return Searches(wanted=(_LINEAR_DURATION,), unwanted=("^P$|T$",))
     if decimal := _DECIMAL.fullmatch(body):
         whole, both, places = decimal.groups()
         behind = "*" if places is None else f"{{0,{places}}}"
         before = "*" if places is None else f"{{0,{whole}}}"
-        return Linear(
+        return Searches(
             wanted=(
                 rf"^[+-]?0*(?:\d{{0,{whole}}}|\d{before}\.\d{behind}0*)$",
                 rf"^[+-]?0*(?:\d*|[\d.]{{1,{both}}}0*)$",
@@ -88,7 +84,7 @@ def _known(body: str) -> Linear | None:
 
 
 def _tokens(pattern: str) -> Iterator[str]:
-    """The pattern's smallest parts, with what is JavaScript's own in RE2's words; a class is one part."""
+    """Yield the pattern's smallest parts in RE2's spelling; a class is one part."""
     within = ""
     for match in _TOKEN.finditer(pattern):
         part = match.group()
@@ -111,24 +107,24 @@ def _tokens(pattern: str) -> Iterator[str]:
 
 
 def _has_alternatives(tokens: list[str]) -> bool:
-    """Whether a `|` stands outside of every group."""
+    """Tell whether a `|` stands outside of every group."""
     depth = 0
     for part in tokens:
-        depth += _opened(part)
+        depth += _change_of_depth(part)
         if part == "|" and depth == 0:
             return True
     return False
 
 
-def _opened(part: str) -> int:
+def _change_of_depth(part: str) -> int:
     return (part == "(" or part in _LOOK) - (part == ")")
 
 
 def _length_of_group(tokens: list[str]) -> int:
-    """How many parts the group takes that the first one opens; 0 where nothing closes it."""
+    """Count the parts of the group that the first one opens; 0 where nothing closes it."""
     depth = 0
     for index, part in enumerate(tokens):
-        depth += _opened(part)
+        depth += _change_of_depth(part)
         if depth == 0:
             return index + 1
     return 0

@@ -1,18 +1,20 @@
-"""JSON whose `repr` is short: the library writes whole values into each error's message, needed or not.
+"""JSON values with a short `repr`, for the library writes whole values into each error's message.
 
-Lists and dicts also carry their `weight`: how much work it is to compare them, in units of `evaluation`.
+Lists and dicts also carry their `weight`: how much work it is to compare them, in steps of `evaluation`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-CHARACTERS_PER_UNIT = 100
+CHARACTERS_PER_STEP = 100
 CONTAINER = 4
-"""What comparing a list or an object takes, beside comparing what is in it."""
+"""Steps to compare a list or an object, beside those for what is in it."""
 
 
 class Text(str):
+    """A text whose `repr` is short."""
+
     __slots__ = ()
 
     def __repr__(self) -> str:
@@ -20,6 +22,8 @@ class Text(str):
 
 
 class Array(list[Any]):
+    """A list whose `repr` is short."""
+
     __slots__ = ("weight",)
     weight: int
 
@@ -28,6 +32,8 @@ class Array(list[Any]):
 
 
 class Object(dict[str, Any]):
+    """An object whose `repr` is short."""
+
     __slots__ = ("weight",)
     weight: int
 
@@ -35,20 +41,21 @@ class Object(dict[str, Any]):
         return "<object>"
 
 
-def terse(value: Any) -> Any:
-    """A copy of plain JSON, which is at most as deep as `checked_json` allows."""
+def prepare(value: Any) -> Any:
+    """Return a copy of plain JSON, at most as deep as `checked_json` allows, made of the classes above."""
     if isinstance(value, dict):
-        members = Object((key, terse(child)) for key, child in value.items())
+        members = Object((key, prepare(child)) for key, child in value.items())
         members.weight = CONTAINER + sum(weight(key) + weight(child) for key, child in members.items())
         return members
     if isinstance(value, list):
-        entries = Array(terse(child) for child in value)
+        entries = Array(prepare(child) for child in value)
         entries.weight = CONTAINER + sum(weight(child) for child in entries)
         return entries
     return Text(value) if isinstance(value, str) else value
 
 
 def weight(value: Any) -> int:
+    """Return the steps that comparing a prepared value takes."""
     if isinstance(value, Array | Object):
         return value.weight
-    return 1 + len(value) // CHARACTERS_PER_UNIT if isinstance(value, str) else 1
+    return 1 + len(value) // CHARACTERS_PER_STEP if isinstance(value, str) else 1
