@@ -666,6 +666,24 @@ def calls_of(action: Callable[[], object]) -> int:
     return calls
 
 
+def test_one_wrong_leaf_of_a_recursive_union_is_found_in_few_steps() -> None:
+    """Alternatives that a constant tells apart end there, however many of them could be tried in all."""
+    child = {"$ref": "#/$defs/node"}
+    nodes = [
+        {"required": ["kind"], "properties": {"kind": {"const": kind}, "left": child, "right": child}}
+        for kind in "abcdefgh"
+    ]
+    document = _read_and_check(json.dumps({**child, "$defs": {"node": {"anyOf": nodes}}}))
+    good: dict[str, Any] = {"kind": "h"}
+    bad: dict[str, Any] = {"kind": "z"}
+    for _ in range(5):
+        good, bad = {"kind": "h", "left": good, "right": good}, {"kind": "h", "left": good, "right": bad}
+    work = Work()
+    assert first_error(document, good, work) is None
+    assert first_error(document, bad, work) is not None
+    assert work.spent < 60_000
+
+
 def test_what_says_nothing_costs_nothing() -> None:
     """Unknown keywords of a subschema are not looked at again for each value."""
     schema = {"items": {f"x{n}": 1 for n in range(4_000)}}
