@@ -114,7 +114,7 @@ def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
     """What the installation keeps, the database and keys among it, is for its own account."""
     folder = Path(settings.VAR)
-    found = list(islice(files.seen_by_others(folder), _NAMED_AT_MOST + 1))
+    found = list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1))
     if not found:
         return []
     named = ", ".join(str(path) for path in found[:_NAMED_AT_MOST])
@@ -207,7 +207,7 @@ def check_networks(
 ) -> Iterator[checks.CheckMessage]:
     """The error `invalid` for what is no network, the warning `everything` for the network that is all."""
     for text in entries:
-        network = targets.network_from(text)
+        network = targets.parse_network(text)
         if network is None:
             yield checks.Error(
                 f"{setting}: {text!r} is no network.",

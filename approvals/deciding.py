@@ -339,7 +339,7 @@ def _reassign_command(
 ) -> Reassign:
     pk = queries.as_id(request_id)
     for request in queries.requests_by_id([pk]):
-        if actor.user_id is None or queries.may(actor.user_id, request).reassign:
+        if actor.user_id is None or queries.rights_of(actor.user_id, request).reassign:
             return _reassigning(actor, request, users, groups)
     # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
     # not told to who may not name any.
@@ -356,7 +356,7 @@ def _reassigning(
     if request.status == Status.PENDING:
         before = permissions.audiences([request])[request.pk]
         _check_named(users, groups, before)
-        check_deciders(before.reassigned(actor.user_id, user_ids, group_ids), request.required)
+        check_deciders(before.with_assignees(actor.user_id, user_ids, group_ids), request.required)
     return Reassign(request_id=request.pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
 
 
@@ -399,7 +399,7 @@ def check_deciders(audience: permissions.Audience, required: int) -> None:
     four_eyes = audience.four_eyes
     if required == 1 and not four_eyes and not audience.assigned:
         return
-    possible = permissions.deciders(audience)
+    possible = permissions.count_deciders(audience)
     if possible >= required:
         return
     if four_eyes and possible == 0:

@@ -24,7 +24,7 @@ from approvals.database.connections import (
 )
 from approvals.database.fields import new_id
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
-from approvals.delivery.webhooks.targets import checked_callback_url
+from approvals.delivery.webhooks.targets import check_callback_url
 from approvals.domain import questions
 from approvals.domain.commands import Accepted, Actor, Channel, OpenRequest
 from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
@@ -181,7 +181,7 @@ def outcome(request_id: UUID | str) -> Outcome:
     found = queries.outcomes([queries.as_id(request_id)])
     for known in found.values():
         return known
-    raise queries.unknown(request_id)
+    raise queries.unknown_request(request_id)
 
 
 async def aoutcome(request_id: UUID | str) -> Outcome:
@@ -362,7 +362,7 @@ def _command(
     timeout = seconds(timeout, "timeout", none_allowed=True, zero_allowed=False)
     key = checked_text("" if key is None else key, "key", max_length=KEY_LIMIT)
     origin = _checked_origin(origin)
-    callback_url = checked_callback_url(callback_url)
+    callback_url = check_callback_url(callback_url)
     assignees = _checked_assignees(assignees)
     requester_id = None if requester is None else user_ids_of([requester], "requester")[0]
     groups = [assignee for assignee in assignees if isinstance(assignee, Group)]

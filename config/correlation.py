@@ -28,7 +28,7 @@ class Correlated:
             await self._application(scope, receive, send)
             return
         request_id = _named_by_proxy(scope) or secrets.token_hex(8)
-        with telemetry.bound(request_id=request_id), telemetry.continued(scope["headers"]):
+        with telemetry.bind_ids(request_id=request_id), telemetry.continue_trace(scope["headers"]):
             await self._application(scope, receive, _telling(request_id, send))
 
 

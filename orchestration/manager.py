@@ -153,7 +153,7 @@ class OrchestrationManager:
         """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
         run_id = queries.as_id(run_id)
         room = waiting_room()
-        room.topic_source(journal.TOPIC, queries.runs_changed_since)
+        room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
         room.ensure_running()
         watcher = _Watcher(run_id)
         room.follow(journal.TOPIC, watcher)

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
-from approvals.delivery.mail import Mailing
+from approvals.delivery.mail import MailCarrier
 from approvals.delivery.postman import Postman
-from approvals.delivery.webhooks.posting import Posting
+from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.process import forks, telemetry
 from approvals.waiting.room import WaitingRoom, waiting_room
 from approvals.writer import callbacks, letters
@@ -75,7 +75,7 @@ class Runtime:
 
     async def start(self) -> None:
         room = waiting_room()
-        room.topic_source(journal.TOPIC, queries.runs_changed_since)
+        room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
         await room.start()
         for postman in self._postmen:
             await postman.start()
@@ -102,7 +102,7 @@ class Runtime:
 
 
 def _postmen(room: WaitingRoom) -> list[Postman[Any]]:
-    return [Postman(room, callbacks, Posting()), Postman(room, letters, Mailing())]
+    return [Postman(room, callbacks, WebhookCarrier()), Postman(room, letters, MailCarrier())]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:

@@ -55,7 +55,7 @@ class Choice:
         given = request.GET
         choice = cls(given.get("since", ""), given.get("until", ""), given.get("by") or By.DAY.value)
         try:
-            choice.period = Period.named(choice.since.strip(), choice.until.strip(), now)
+            choice.period = Period.parse(choice.since.strip(), choice.until.strip(), now)
         except BadPeriod as error:
             choice.errors[error.field] = f"This {error}."
         if choice.by not in set(By):
@@ -85,7 +85,7 @@ def report_view(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "How decisions flow",
         "choice": choice,
-        "parts": documents.parts(),
+        "parts": documents.grouping_choices(),
         "lengths": [(days, choice.query(since=_days_ago(now, days), until="")) for days in LENGTHS],
     }
     if choice.period is None or choice.errors:
@@ -98,7 +98,7 @@ def report_view(request: HttpRequest) -> HttpResponse:
         named = f'attachment; filename="{documents.file_name(found, wanted)}"'
         return HttpResponse(render(found), content_type=content_type, headers={"Content-Disposition": named})
     context["files"] = [(name, choice.query(format=name)) for name in documents.FORMATS]
-    context["shown"] = presentation.shown(found, Rows() if request.user.has_perm(SEE_ALL) else None)
+    context["shown"] = presentation.present(found, Rows() if request.user.has_perm(SEE_ALL) else None)
     return TemplateResponse(request, "admin/approvals/report.html", context)
 
 

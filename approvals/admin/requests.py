@@ -127,7 +127,7 @@ class RequestAdmin(ListAdmin):
     def _deeds(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[Deed]:
         if asked.status != Status.PENDING:
             return []
-        rights = queries.may(user_id_of(request), asked)
+        rights = queries.rights_of(user_id_of(request), asked)
         deeds = self.deciding_deeds(asked) if rights.decide and not voted else []
         if rights.reassign:
             deeds.append(Deed(label="Reassign…", address=self._url("reassign", asked.pk)))
@@ -149,7 +149,7 @@ class RequestAdmin(ListAdmin):
         asked = self.seen(request, request_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            may = queries.may(user_id_of(request), asked).withdraw
+            may = queries.rights_of(user_id_of(request), asked).withdraw
             return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
         actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
         return self._done(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
@@ -158,7 +158,7 @@ class RequestAdmin(ListAdmin):
         """GET asks who is to decide instead; POST hands the request on."""
         asked = self.seen(request, request_id)
         form = ReassignForm(asked, request.POST or None)
-        may = queries.may(user_id_of(request), asked).reassign
+        may = queries.rights_of(user_id_of(request), asked).reassign
         if request.method != "POST" or not form.is_valid():
             return self._confirm_one(request, asked, form, "Reassign", may=may)
         actor = actor_of_http(request, Channel.ADMIN)

@@ -172,8 +172,8 @@ class AuditEntryAdmin(ListAdmin):
             "request_url": page_of(entry.request),
             "token_url": entry.token and token_url(request, entry.token),
             "shown": shown,
-            "said": queries.object_of(shown.content) if shown else None,
-            "policy": policy_in_words((queries.object_of(entry.canonical) or {}).get("policy")),
+            "said": queries.parse_object(shown.content) if shown else None,
+            "policy": policy_in_words((queries.parse_object(entry.canonical) or {}).get("policy")),
             "faults": verification.verify_request(entry.request_id),
             "others": _beside(entry),
         }

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import connection, models
 
 from approvals.database.fields import JSONText
-from approvals.database.pipeline import ask, ask_for_each
+from approvals.database.pipeline import execute, execute_for_each
 
 M = TypeVar("M", bound=models.Model)
 
@@ -72,7 +72,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
     columns = _columns(model, connection.vendor)
     names = ", ".join(column.name for column in columns)
     key = column(model, "pk")
-    found = ask(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
+    found = execute(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
     attributes = [column.attribute for column in columns]
 
     def rows() -> list[M]:
@@ -88,15 +88,15 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
     """Add the rows; ids that the database gives out are not among their values."""
     if rows:
-        columns = _columns(model, connection.vendor, without=_counted(model))
+        columns = _columns(model, connection.vendor, without=_generated_key(model))
         names, table_ = _names(columns), table(model)
         if connection.vendor == "postgresql":
-            ask(
+            execute(
                 f"INSERT INTO {table_} ({names}) SELECT {_new(columns)} FROM {_records(columns)}",  # noqa: S608
                 [_document(columns, rows)],
             )
         else:
-            ask_for_each(
+            execute_for_each(
                 f"INSERT INTO {table_} ({names}) VALUES ({_places(columns)})",  # noqa: S608
                 _tuples(columns, rows),
             )
@@ -126,14 +126,14 @@ def insert_beside(
         same = [f"other.{column.name} = new.c{at}" for at, column in enumerate(known, len(own))]
         # Said once more as a list: so the index is used, however long the planner takes the document for.
         same.append(among(f"other.{known[0].name}"))
-        ask(
+        execute(
             f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) SELECT {_new(own)}, other.{key}"  # noqa: S608
             f" FROM {_records(columns)} JOIN {table(other)} other ON {' AND '.join(same)}",
             [_document(columns, rows), values(row[known[0].attribute] for row in rows)],
         )
     else:
         natural = " AND ".join(f"{column.name} = %s" for column in known)
-        ask_for_each(
+        execute_for_each(
             f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) VALUES ({_places(own)},"  # noqa: S608
             f" (SELECT {key} FROM {table(other)} WHERE {natural}))",
             _tuples((*own, *known), rows),
@@ -154,13 +154,13 @@ def update(
     limit = [] if still is None else [still]
     if connection.vendor == "postgresql":
         assignments = ", ".join(f"{column.name} = new.c{at}" for at, column in enumerate(changing, 1))
-        return ask(
+        return execute(
             f"UPDATE {table(model)} AS old SET {assignments} FROM {_records(columns)}"  # noqa: S608
             f" WHERE old.{key.name} = new.c0 AND {among(f'old.{key.name}')}{condition}",
             [_document(columns, rows), values(row[key.attribute] for row in rows), *limit],
         ).count
     assignments = ", ".join(f"{column.name} = %s" for column in changing)
-    return ask_for_each(
+    return execute_for_each(
         f"UPDATE {table(model)} AS old SET {assignments} WHERE old.{key.name} = %s{condition}",  # noqa: S608
         _tuples((*changing, key), rows, *limit),
     ).count
@@ -168,12 +168,12 @@ def update(
 
 def remove(model: type[models.Model], ids: Iterable[Any]) -> None:
     """Delete the rows with these ids."""
-    ask(f"DELETE FROM {table(model)} WHERE {among(column(model, 'pk'))}", [values(ids)])  # noqa: S608
+    execute(f"DELETE FROM {table(model)} WHERE {among(column(model, 'pk'))}", [values(ids)])  # noqa: S608
 
 
-def end(model: type[models.Model], request_ids: Iterable[Any]) -> None:
+def end_assignments(model: type[models.Model], request_ids: Iterable[Any]) -> None:
     """Have the rows that belong to these requests pending no more."""
-    ask(
+    execute(
         f"UPDATE {table(model)} SET pending = %s WHERE {among('request_id')}",  # noqa: S608
         [False, values(request_ids)],
     )
@@ -188,14 +188,14 @@ def _columns(
     without: str | None = None,
 ) -> tuple[_Column, ...]:
     named = [model._meta.get_field(name) for name in only] if only else model._meta.concrete_fields
-    return tuple(_described(field, vendor) for field in named if field.name != without)
+    return tuple(_describe(field, vendor) for field in named if field.name != without)
 
 
 def _key(model: type[models.Model]) -> Any:
     return model._meta.pk
 
 
-def _counted(model: type[models.Model]) -> str | None:
+def _generated_key(model: type[models.Model]) -> str | None:
     """The name of its primary key, if the database gives that out."""
     return _key(model).name if isinstance(_key(model), models.AutoField) else None
 
@@ -204,7 +204,7 @@ def _names(columns: Iterable[_Column]) -> str:
     return ", ".join(column.name for column in columns)
 
 
-def _described(field: Any, vendor: str) -> _Column:
+def _describe(field: Any, vendor: str) -> _Column:
     kind: str = field.cast_db_type(connection)
     return _Column(
         attribute=field.attname,

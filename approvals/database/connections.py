@@ -76,7 +76,7 @@ def count_time() -> Iterator[Used]:
         _used.reset(token)
 
 
-def _counted(used: Used, call: Callable[[], T]) -> T:
+def _call_timed(used: Used, call: Callable[[], T]) -> T:
     started = thread_time()
     try:
         return call()
@@ -94,7 +94,7 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     """
     call = partial(_with_living_connection, partial(function, *args, **kwargs))
     if used := _used.get():
-        call = partial(_counted, used, call)
+        call = partial(_call_timed, used, call)
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
 

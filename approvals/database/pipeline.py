@@ -102,7 +102,7 @@ def together() -> Iterator[None]:
         _here.message = None
 
 
-def ask(statement: str, parameters: Sequence[Any] = ()) -> Answer:
+def execute(statement: str, parameters: Sequence[Any] = ()) -> Answer:
     """Carry out a statement whose text is always the same; only its parameters (%s) differ."""
     if _here.message is not None:
         return _here.message.ask(statement, parameters)
@@ -112,7 +112,7 @@ def ask(statement: str, parameters: Sequence[Any] = ()) -> Answer:
     return answer
 
 
-def ask_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
+def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
     """Carry out a statement once for each of these parameters (SQLite)."""
     answer = Answer(_Message())
     with connection.cursor() as cursor:
@@ -121,13 +121,13 @@ def ask_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
     return answer
 
 
-def bound_the_transaction() -> None:
+def limit_transaction_time() -> None:
     """Have PostgreSQL end this transaction rather than let it, or whoever waits for its locks, take long.
 
     All together shorter than the overlap of the re-check: what a transaction stamped is found by it.
     """
     if connection.vendor == "postgresql":
-        ask(
+        execute(
             "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),"
             " set_config('idle_in_transaction_session_timeout', '5s', true)"
         )
@@ -156,11 +156,13 @@ def _prepare(known: dict[str, str], statements: Sequence[str]) -> None:
         return
     names = {statement: f"sayso_{next(_numbers)}" for statement in statements}
     with connection.cursor() as cursor:
-        cursor.execute(";".join(f"PREPARE {name} AS {_numbered(one)}" for one, name in names.items()))
+        cursor.execute(
+            ";".join(f"PREPARE {name} AS {_number_parameters(one)}" for one, name in names.items())
+        )
     known.update(names)
 
 
-def _numbered(statement: str) -> str:
+def _number_parameters(statement: str) -> str:
     first, *others = statement.split("%s")
     return first + "".join(f"${number}{rest}" for number, rest in enumerate(others, 1))
 

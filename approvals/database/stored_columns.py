@@ -46,7 +46,7 @@ def kept(rows: QuerySet[Any], kinds: Mapping[str, Kind], *order: str) -> Iterato
     return found
 
 
-def read(kinds: Mapping[str, Kind], values: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
+def convert(kinds: Mapping[str, Kind], values: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
     """What the columns say, and the names of those that say nothing of their kind: they have a Misfit."""
     found, misfits = {}, []
     for (name, kind), value in zip(kinds.items(), values, strict=True):
@@ -58,13 +58,13 @@ def read(kinds: Mapping[str, Kind], values: Sequence[Any]) -> tuple[dict[str, An
     return found, misfits
 
 
-def place(request: Any) -> str:
+def sort_key(request: Any) -> str:
     """Where the id of a request comes in the order of the database, whatever it is."""
     return request.hex if isinstance(request, UUID) else str(request)
 
 
 @contextmanager
-def any_text() -> Iterator[None]:
+def replace_invalid_text() -> Iterator[None]:
     """Read texts that are not UTF-8, too, as such that nobody has written; SQLite would stop at them."""
     if connection.vendor != "sqlite":
         yield
@@ -112,7 +112,7 @@ def moment(value: Any) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def parsed(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     return json.loads(text(value))
 
 

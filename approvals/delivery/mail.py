@@ -19,7 +19,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from approvals.conf import approval_settings
 from approvals.delivery import links
-from approvals.waiting.outages import described
+from approvals.waiting.outages import describe
 from approvals.writer import letters
 from approvals.writer.letters import Due
 from approvals.writer.outboxes import Answer
@@ -45,7 +45,7 @@ def send(message: EmailMessage) -> None:
     sending.result()
 
 
-class Mailing:
+class MailCarrier:
     """Sends letters, on threads of its own: a mail server that hangs keeps nobody else from theirs."""
 
     def __init__(self) -> None:
@@ -100,4 +100,4 @@ def _refusal(error: Exception) -> Answer:
         # Of the letter itself a final refusal is final; what is wrong with log-in or sender can be mended.
         final = isinstance(error, smtplib.SMTPDataError) and code >= 500
         return Answer(status_code=code, error=f"The mail server answered {code}.", final=final)
-    return Answer(error=described(error))
+    return Answer(error=describe(error))

@@ -22,7 +22,7 @@ from django.db import Error as DatabaseError
 from approvals.database.connections import in_database
 from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.room import WaitingRoom
-from approvals.waiting.timer import Alarm
+from approvals.waiting.timer import Timer
 from approvals.writer.outboxes import Answer, Attempt, Due, Outbox
 
 # asyncio's clock stops while the machine is suspended.
@@ -57,14 +57,14 @@ class Postman(Generic[D]):
         self._room = room
         self._outbox = outbox
         self._carrier = carrier
-        self._alarm = Alarm(asyncio.get_running_loop())
+        self._alarm = Timer(asyncio.get_running_loop())
         self._database = Outage(f"database of {outbox.TOPIC}", DatabaseError)
         self._under_way: dict[asyncio.Task[None], D] = {}
         self._made: list[Attempt[D]] = []
         self._living: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._room.topic_source(self._outbox.TOPIC, self._outbox.changed_since)
+        self._room.set_topic_source(self._outbox.TOPIC, self._outbox.changed_since)
         self._room.follow(self._outbox.TOPIC, self)
         self._living = asyncio.create_task(self._live(), context=Context())
 
@@ -77,10 +77,10 @@ class Postman(Generic[D]):
         self._carrier.close()
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        self._alarm.ring()
+        self._alarm.wake()
 
     async def look_everywhere(self) -> None:
-        self._alarm.ring()
+        self._alarm.wake()
 
     async def _live(self) -> None:
         try:
@@ -94,7 +94,7 @@ class Postman(Generic[D]):
 
     async def _round(self) -> float:
         """Record what was made, begin what is due. Returns the seconds until it is worth asking again."""
-        with self._database.noticed():
+        with self._database.watch():
             await self._record()
             free = self._outbox.AT_ONCE - len(self._under_way) - len(self._made)
             if free <= 0:
@@ -120,11 +120,11 @@ class Postman(Generic[D]):
     def _begin(self, due: D) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver(due), context=Context())
         self._under_way[task] = due
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._forget_task)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        self._alarm.ring()
+        self._alarm.wake()
 
     async def _deliver(self, due: D) -> None:
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ def name_after(user_id: int) -> str:
 def end_access(user_id: int, by_user_id: int | None) -> int:
     """Deactivate the account, which ends its sessions, too, and its tokens; returns how many of these."""
     with transaction.atomic():
-        user = _locked(user_id)
+        user = _lock(user_id)
         user.is_active = user.is_staff = user.is_superuser = False
         user.set_unusable_password()
         user.save()
@@ -34,7 +34,7 @@ def end_access(user_id: int, by_user_id: int | None) -> int:
 def take_name(user_id: int) -> None:
     """Let nothing in the account, or in the admin's log about it, tell whose it was."""
     with transaction.atomic():
-        user = _locked(user_id)
+        user = _lock(user_id)
         user.username = name_after(user_id)
         user.first_name = user.last_name = user.email = ""
         user.save()
@@ -43,6 +43,6 @@ def take_name(user_id: int) -> None:
         about.update(object_repr=user.username, change_message="")
 
 
-def _locked(user_id: int) -> User:
+def _lock(user_id: int) -> User:
     user: User = get_user_model()._default_manager.select_for_update().get(pk=user_id)
     return user

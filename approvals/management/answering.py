@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from approvals.domain.schemas import Choices, labels_of
-from approvals.management.json_option import json_from
+from approvals.management.json_option import parse_json
 
 _SIMPLE_TYPES = {"string", "integer", "number", "boolean"}
 _SIMPLE_KEYWORDS = {
@@ -25,18 +25,18 @@ _TRUE = {"y", "yes", "true"}
 _FALSE = {"n", "no", "false"}
 
 
-def answer_from(text: str, request: Mapping[str, Any]) -> Any:
+def parse_answer(text: str, request: Mapping[str, Any]) -> Any:
     """The answer in one text, as commands take it."""
     if request["schema"] is not None:
-        return _structured(text, request["schema"])
+        return _parse_structured(text, request["schema"])
     if request["choices"] is not None:
         values = {label: value for value, label in labels_of(request["choices"]).items()}
         text = values.get(text, text) if text not in values.values() else text
-        return _several(text) if request["multiple"] else text
+        return _parse_several(text) if request["multiple"] else text
     return text
 
 
-def numbers(choices: Choices) -> list[str]:
+def choice_numbers(choices: Choices) -> list[str]:
     """What to type for each choice; never what could be the text or the label of another one."""
     options = labels_of(choices)
     texts = [*options, *options.values()]
@@ -44,7 +44,7 @@ def numbers(choices: Choices) -> list[str]:
     return [f"#{number}" if numeric else str(number) for number in range(1, len(options) + 1)]
 
 
-def typed_choices(text: str, offered: Choices) -> list[str]:
+def parse_choices(text: str, offered: Choices) -> list[str]:
     """The choices named by number, range of numbers, `all`, `none`, the exact text of one, or its label; or
     ValueError."""
     options = labels_of(offered)
@@ -55,7 +55,7 @@ def typed_choices(text: str, offered: Choices) -> list[str]:
         return exact
     if text.lower() in {"all", "none"}:
         return list(choices) if text.lower() == "all" else []
-    places = {number: place for place, number in enumerate(numbers(offered))}
+    places = {number: place for place, number in enumerate(choice_numbers(offered))}
     picked: set[int] = set()
     for part in text.replace(",", " ").split():
         first, _, last = part.partition("-")
@@ -88,11 +88,11 @@ def options_of(rule: Mapping[str, Any]) -> list[str] | None:
     return options if texts else None
 
 
-def typed_property(text: str, rule: Mapping[str, Any]) -> Any:
+def parse_property(text: str, rule: Mapping[str, Any]) -> Any:
     """One property's value as its rule's type has it; or ValueError."""
     match rule.get("type"):
         case None:
-            return _any_json(text)
+            return _parse_json(text)
         case "string":
             return text
         case "boolean":
@@ -100,30 +100,30 @@ def typed_property(text: str, rule: Mapping[str, Any]) -> Any:
                 raise ValueError("Type yes or no.")
             return text.lower() in _TRUE
         case kind:
-            return _number(text, str(kind))
+            return _parse_number(text, str(kind))
 
 
-def _any_json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError('Type JSON: 812, true, "a text", {"name": 1}.') from None
 
 
-def _number(text: str, kind: str) -> int | float:
+def _parse_number(text: str, kind: str) -> int | float:
     try:
         return int(text) if kind == "integer" else float(text)
     except ValueError:
         raise ValueError(f"Type {'a whole number' if kind == 'integer' else 'a number'}.") from None
 
 
-def _structured(text: str, schema: Any) -> Any:
+def _parse_structured(text: str, schema: Any) -> Any:
     if isinstance(schema, Mapping) and schema.get("type") == "string" and not text.startswith(("@", '"')):
         return text
-    return json_from(text, "TEXT")
+    return parse_json(text, "TEXT")
 
 
-def _several(text: str) -> list[Any]:
+def _parse_several(text: str) -> list[Any]:
     """A JSON array, or else one choice."""
     try:
         value = json.loads(text)

@@ -27,18 +27,18 @@ def is_embedded() -> bool:
 
 def require_tables() -> None:
     """`Refused` where the database does not answer, or lacks migrations."""
-    if _unapplied():
+    if _count_unapplied():
         raise Refused("The database is not up to date. Run `manage.py migrate` first.")
 
 
 def prepare_tables() -> None:
     """Apply what migrations are missing. Commands that start together do so one after the other."""
-    if _unapplied():
-        with _alone():
+    if _count_unapplied():
+        with _migration_lock():
             call_command("migrate", interactive=False, verbosity=0)
 
 
-def _unapplied() -> int:
+def _count_unapplied() -> int:
     try:
         executor = MigrationExecutor(connection)
         return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
@@ -48,7 +48,7 @@ def _unapplied() -> int:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _migration_lock() -> Iterator[None]:
     if is_embedded():
         with os.fdopen(open_private(Path(settings.VAR) / "migrate.lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

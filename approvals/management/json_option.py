@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 from approvals.management.screen import Misuse
 
 
-def json_from(text: str, name: str) -> Any:
+def parse_json(text: str, name: str) -> Any:
     """The value of option `name`; `Misuse` says where the JSON is broken, or which file is missing."""
     source = "in the command line"
     if text.startswith("@"):
         source = f"in {text[1:]}"
-        text = _content(text[1:], name)
+        text = _read_file(text[1:], name)
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise Misuse(
             f"{name} is not JSON: {error.msg}, line {error.lineno}, column {error.colno} {source}."
@@ -25,14 +25,14 @@ def json_from(text: str, name: str) -> Any:
         raise Misuse(f"{name} is not JSON: {error}") from error
 
 
-def json_object_from(text: str, name: str) -> dict[str, Any]:
-    value = json_from(text, name)
+def parse_json_object(text: str, name: str) -> dict[str, Any]:
+    value = parse_json(text, name)
     if not isinstance(value, dict):
         raise Misuse(f'{name} must be a JSON object, such as {{"directory": "/tmp"}}.')
     return value
 
 
-def _content(path: str, name: str) -> str:
+def _read_file(path: str, name: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -41,5 +41,5 @@ def _content(path: str, name: str) -> str:
         raise Misuse(f"{name}: {path!r} is not UTF-8 text.") from error
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number.")

@@ -29,7 +29,7 @@ class Keyboard:
         """Drop what was typed so far: nobody answers a question before it was shown."""
         termios.tcflush(self._descriptor, termios.TCIFLUSH)
 
-    async def line(self) -> str | None:
+    async def read_line(self) -> str | None:
         """The next line, without its end; None at the end of input (Ctrl-D)."""
         loop = asyncio.get_running_loop()
         typed: asyncio.Future[bytes] = loop.create_future()

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from approvals.management.screen import Misuse
 
 
-def period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+def parse_period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """From the first moment on and before the second; a day as `until` still belongs to it."""
     begin, end = _moment(since, "--since"), _moment(until, "--until", end=True)
     if begin and end and begin >= end:

@@ -28,7 +28,7 @@ def add_as_option(parser: ArgumentParser) -> None:
 def acting_person(username: str | None) -> User:
     """The active account that acts; `Misuse` names the choices where it isn't clear."""
     if username is not None:
-        return _named(username)
+        return _find_person(username)
     person = default_person()
     if person is None:
         raise Misuse(f"Say who acts with --as USER. {_choices()}")
@@ -61,7 +61,7 @@ def actor_in_terminal(person: User, command: str) -> Actor:
     return Actor(user_id=person.pk, channel=Channel.COMMAND, user_agent=f"manage.py {command}")
 
 
-def _named(username: str) -> User:
+def _find_person(username: str) -> User:
     person = _accounts().filter(username=username).first()
     if person is None:
         raise Misuse(f"There is no account {username!r}. {_choices()}")

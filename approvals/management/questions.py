@@ -12,13 +12,13 @@ from approvals.domain.masking import HiddenHeaders, hide_headers
 from approvals.domain.schemas import Choices, labels_of
 from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
 from approvals.management.answering import (
+    choice_numbers,
     flat_properties,
-    numbers,
     options_of,
-    typed_choices,
-    typed_property,
+    parse_choices,
+    parse_property,
 )
-from approvals.management.json_option import json_from, json_object_from
+from approvals.management.json_option import parse_json, parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
 from approvals.management.wording import facts, refusal
@@ -46,7 +46,7 @@ class Questions:
         self._keyboard = keyboard
         self._actor = actor
 
-    async def put(self, request: Mapping[str, Any]) -> Outcome | None:
+    async def ask(self, request: Mapping[str, Any]) -> Outcome | None:
         """Show the request and stay with it until a decision is on record, here or elsewhere.
 
         None where it was left for later; EndOfInput where nobody types any more.
@@ -55,7 +55,7 @@ class Questions:
         self._keyboard.forget()
         while True:
             try:
-                return await self._decided(request)
+                return await self._decide_or_answer(request)
             except Later:
                 self._screen.say("Left for later: the request stays open.", style="dim")
                 return None
@@ -70,53 +70,53 @@ class Questions:
         word = "Approve?" if request["kind"] == Kind.APPROVAL else "Question"
         self._screen.fields(facts(request), title=f"{word} {request['title']}", style="cyan")
 
-    async def _decided(self, request: Mapping[str, Any]) -> Outcome:
+    async def _decide_or_answer(self, request: Mapping[str, Any]) -> Outcome:
         if request["kind"] == Kind.CLARIFICATION:
-            return await deciding.aanswer(self._actor, request["id"], await self._answer(request))
-        return await self._verdict(request)
+            return await deciding.aanswer(self._actor, request["id"], await self._ask_answer(request))
+        return await self._ask_verdict(request)
 
-    async def _verdict(self, request: Mapping[str, Any]) -> Outcome:
+    async def _ask_verdict(self, request: Mapping[str, Any]) -> Outcome:
         editable = request["editable"] is not False
         while True:
-            typed = (await self._line(f"[a]pprove, [r]eject{', [e]dit' * editable}, [l]ater:")).lower()
+            typed = (await self._ask_line(f"[a]pprove, [r]eject{', [e]dit' * editable}, [l]ater:")).lower()
             if typed in _YES:
                 return await self._decide(request, Verdict.APPROVE)
             if typed in _NO:
-                reason = await self._line("Why? (Enter for no reason)")
+                reason = await self._ask_line("Why? (Enter for no reason)")
                 return await self._decide(request, Verdict.REJECT, comment=reason)
             if typed in _EDIT and editable:
-                return await self._edited(request)
+                return await self._ask_edit(request)
             if typed in _LATER:
                 raise Later
 
-    async def _edited(self, request: Mapping[str, Any]) -> Outcome:
+    async def _ask_edit(self, request: Mapping[str, Any]) -> Outcome:
         """Arguments typed anew, shown once more before they are approved."""
         hidden = HiddenHeaders(request["arguments"])
         self._screen.say(f"Now: {as_text(hidden.value)}", style="dim")
-        typed = json_object_from(await self._line("Arguments as JSON (or @file):"), "The arguments")
+        typed = parse_json_object(await self._ask_line("Arguments as JSON (or @file):"), "The arguments")
         edited = hidden.restored(typed)
         self._screen.fields(hide_headers(edited), title="As edited", style="yellow")
-        if (await self._line("Approve these? [y]es, [n]o:")).lower() not in _YES:
-            return await self._verdict(request)
+        if (await self._ask_line("Approve these? [y]es, [n]o:")).lower() not in _YES:
+            return await self._ask_verdict(request)
         return await self._decide(request, Verdict.APPROVE, arguments=edited)
 
     async def _decide(self, request: Mapping[str, Any], verdict: Verdict, **said: Any) -> Outcome:
         return await deciding.adecide(self._actor, request["id"], verdict, **said)
 
-    async def _answer(self, request: Mapping[str, Any]) -> Any:
+    async def _ask_answer(self, request: Mapping[str, Any]) -> Any:
         if request["choices"] is not None:
-            return await self._choice(request["choices"], several=request["multiple"])
+            return await self._ask_choice(request["choices"], several=request["multiple"])
         if request["schema"] is not None:
-            return await self._structure(request["schema"])
-        return await self._text()
+            return await self._ask_structure(request["schema"])
+        return await self._ask_text()
 
-    async def _choice(self, choices: Choices, *, several: bool) -> Any:
+    async def _ask_choice(self, choices: Choices, *, several: bool) -> Any:
         offered = labels_of(choices).values()
-        self._screen.table(("", ""), list(zip(numbers(choices), offered, strict=True)))
+        self._screen.table(("", ""), list(zip(choice_numbers(choices), offered, strict=True)))
         question = "Numbers, such as 1,3-5, or all, or none:" if several else "Number:"
         while True:
             try:
-                picked = typed_choices(await self._line(question), choices)
+                picked = parse_choices(await self._ask_line(question), choices)
             except ValueError as error:
                 self._screen.say(str(error), style="red")
                 continue
@@ -126,48 +126,48 @@ class Questions:
                 return picked[0]
             self._screen.say("Pick exactly one.", style="red")
 
-    async def _structure(self, schema: Any) -> Any:
+    async def _ask_structure(self, schema: Any) -> Any:
         """Property by property where the form is flat; otherwise as JSON."""
         properties = flat_properties(schema)
         if properties is None:
-            return json_from(await self._line("Answer as JSON (or @file):"), "The answer")
+            return parse_json(await self._ask_line("Answer as JSON (or @file):"), "The answer")
         answer = {}
         for name, rule in properties.items():
             required = name in schema.get("required", ())
-            value = await self._property(name, rule, required=required)
+            value = await self._ask_property(name, rule, required=required)
             if value is not None:
                 answer[name] = value
         return answer
 
-    async def _property(self, name: str, rule: Mapping[str, Any], *, required: bool) -> Any:
+    async def _ask_property(self, name: str, rule: Mapping[str, Any], *, required: bool) -> Any:
         options = options_of(rule)
         if options and required:
             self._screen.say(f"{rule.get('title') or name}:")
-            return await self._choice(options, several=False)
+            return await self._ask_choice(options, several=False)
         hint = {"boolean": ", yes or no", None: ", as JSON"}.get(rule.get("type"), "")
         hint += "" if required else " (Enter to leave out)"
         while True:
-            typed = await self._line(f"{rule.get('title') or name}{hint}:")
+            typed = await self._ask_line(f"{rule.get('title') or name}{hint}:")
             if not typed and not required:
                 return None
             try:
-                return typed_property(typed, rule)
+                return parse_property(typed, rule)
             except ValueError as error:
                 self._screen.say(str(error), style="red")
 
-    async def _text(self) -> str:
-        typed = await self._line("Answer:")
+    async def _ask_text(self) -> str:
+        typed = await self._ask_line("Answer:")
         while not typed:
-            if (await self._line("Send an empty answer? [y]es, [n]o:")).lower() in _YES:
+            if (await self._ask_line("Send an empty answer? [y]es, [n]o:")).lower() in _YES:
                 break
-            typed = await self._line("Answer:")
+            typed = await self._ask_line("Answer:")
         return typed
 
-    async def _line(self, question: str) -> str:
+    async def _ask_line(self, question: str) -> str:
         self._screen.prompt(question)
         answered = False
         try:
-            typed = await self._keyboard.line()
+            typed = await self._keyboard.read_line()
             answered = typed is not None
         finally:
             if not answered:

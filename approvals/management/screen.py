@@ -116,7 +116,7 @@ def as_text(value: Any) -> str:
 
 def visible(text: str) -> str:
     """`text` with everything that acts on a terminal, or reorders what is read, written out."""
-    return "".join(_shown(character) for character in text)
+    return "".join(_escape(character) for character in text)
 
 
 def one_line(text: str) -> str:
@@ -124,7 +124,7 @@ def one_line(text: str) -> str:
     return visible(text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n"))
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character in _KEPT or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
         return character
     code = ord(character)

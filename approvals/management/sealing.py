@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from approvals.conf import approval_settings
 from approvals.delivery.webhooks.messages import USER_AGENT, Message
-from approvals.delivery.webhooks.posting import Posting
+from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
 from approvals.management.screen import Misuse, Refused
@@ -18,7 +18,7 @@ from approvals.trail import seals
 from approvals.trail.seals import SealRecord, copies, keys
 
 
-def signing_key(option: str | None) -> Ed25519PrivateKey:
+def load_signing_key(option: str | None) -> Ed25519PrivateKey:
     """The private key of --key or SAYSO_SEAL_KEY."""
     named = option or approval_settings().seal_key
     if not named:
@@ -27,26 +27,26 @@ def signing_key(option: str | None) -> Ed25519PrivateKey:
             " `manage.py audit_seal --new-key FILE`."
         )
     try:
-        return keys.private_key(Path(named))
+        return keys.load_private_key(Path(named))
     except keys.UnusableKey as error:
         raise Misuse(str(error)) from error
 
 
-def trusted_keys(options: Sequence[str]) -> frozenset[str]:
+def load_trusted_keys(options: Sequence[str]) -> frozenset[str]:
     """The public keys of --public-key, or else that of SAYSO_SEAL_KEY where it may be read here."""
     try:
         if options:
-            return frozenset(keys.public_key(Path(option)) for option in options)
+            return frozenset(keys.load_public_key(Path(option)) for option in options)
     except keys.UnusableKey as error:
         raise Misuse(str(error)) from error
     own = approval_settings().seal_key
     try:
-        return frozenset({keys.public_key(Path(own))} if own else ())
+        return frozenset({keys.load_public_key(Path(own))} if own else ())
     except keys.UnusableKey:
         return frozenset()
 
 
-def kept_elsewhere(option: str | None) -> dict[int, SealRecord]:
+def read_copies(option: str | None) -> dict[int, SealRecord]:
     """The seals of --seals, by number."""
     if option is None:
         return {}
@@ -56,13 +56,13 @@ def kept_elsewhere(option: str | None) -> dict[int, SealRecord]:
         raise Misuse(str(error)) from error
 
 
-def check_out(option: str) -> Path:
+def check_copies_path(option: str) -> Path:
     """Where copies may be kept, before anything is sealed."""
     path = Path(option)
     if not path.parent.is_dir():
         raise Misuse(f"There is no directory {str(path.parent)!r}.")
     if path.exists():
-        kept_elsewhere(option)
+        read_copies(option)
     return path
 
 
@@ -74,10 +74,10 @@ def check_url(option: str) -> str:
     return option
 
 
-def keep(path: Path) -> int:
+def update_copies(path: Path) -> int:
     """Append to this file the seals it has not; how many."""
     recorded = (
-        seals.parsed(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.recorded()
+        seals.parse(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.read_seals()
     )
     try:
         return copies.bring_up_to_date(path, recorded)
@@ -92,7 +92,7 @@ def keep(path: Path) -> int:
 def send(url: str, seal: SealRecord) -> None:
     """Post the seal, by the rules that outcomes are posted by."""
     headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept": "*/*"}
-    posting = Posting()
+    posting = WebhookCarrier()
     try:
         body = f"{seals.as_line(seal)}\n".encode()
         answer = asyncio.run(posting.post(url, Message(headers=headers, body=body)))

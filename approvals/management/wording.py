@@ -64,7 +64,7 @@ def deadline(request: Mapping[str, Any]) -> str:
 def if_nobody_decides(request: Mapping[str, Any]) -> str:
     if request["kind"] == Kind.APPROVAL:
         return "approved" if request["on_timeout"] == "approve" else "rejected"
-    return "no answer" if request["default"] is None else f"the answer {_quoted(request['default'])}"
+    return "no answer" if request["default"] is None else f"the answer {_quote(request['default'])}"
 
 
 def time_left(deadline: str | None, now: datetime) -> tuple[str, bool]:
@@ -104,7 +104,7 @@ def outcome_sentence(outcome: Outcome) -> str:
         case Status.ANSWERED:
             return f"Answered{by}{at}: {as_text(outcome.answer)}"
         case Status.TIMED_OUT:
-            return f"Timed out{at}; {_decided_by_time(outcome)}."
+            return f"Timed out{at}; {_timeout_effect(outcome)}."
         case status:
             return f"{status.value.capitalize()}{by}{at}{said}"
 
@@ -117,7 +117,7 @@ def refusal(error: ApprovalError) -> Refused:
 
 
 @contextmanager
-def told_as_refusal() -> Iterator[None]:
+def raise_as_refusal() -> Iterator[None]:
     """What Sayso refuses becomes the command's error."""
     try:
         yield
@@ -125,11 +125,11 @@ def told_as_refusal() -> Iterator[None]:
         raise refusal(error) from error
 
 
-def _decided_by_time(outcome: Outcome) -> str:
+def _timeout_effect(outcome: Outcome) -> str:
     if outcome.kind == Kind.APPROVAL:
         return "this counts as approved" if outcome.approved else "this counts as rejected"
-    return "there is no answer" if outcome.answer is None else f"the answer is {_quoted(outcome.answer)}"
+    return "there is no answer" if outcome.answer is None else f"the answer is {_quote(outcome.answer)}"
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: Any) -> str:
     return repr(value) if isinstance(value, str) else as_text(value)

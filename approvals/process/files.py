@@ -18,7 +18,7 @@ STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
+def write_whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
     """A new text file (UTF-8, line ends as written) that takes this path once all of it is on the disk.
 
     Whatever goes wrong inside, or if the process is told to stop, what was there before is still there, and
@@ -28,7 +28,7 @@ def whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
     if path.exists() and not path.is_file():
         raise FileExistsError(EEXIST, "Something else than a file is there")
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
-    with _stopped_by_an_error():
+    with _raise_when_stopped():
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -52,7 +52,7 @@ def make_private_folder(path: Path) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def seen_by_others(folder: Path) -> Iterator[Path]:
+def find_exposed(folder: Path) -> Iterator[Path]:
     """The folder and what is below it, each where other accounts have any right to it. Follows no link."""
     pending = [folder]
     while pending:
@@ -68,7 +68,7 @@ def seen_by_others(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _stopped_by_an_error() -> Iterator[None]:
+def _raise_when_stopped() -> Iterator[None]:
     """Being told to stop is an error like any other, where it would end the process without a word.
 
     Who handles or ignores a signal (nohup) goes on to; other threads than the main one are not told.

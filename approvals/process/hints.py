@@ -99,14 +99,14 @@ def _forget() -> None:
 forks.register(_forget)
 
 
-def messages(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:
+def hints_for(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:
     """As many hints as it takes to name these ids."""
     rest = iter(ids)
     while some := tuple(islice(rest, IDS_A_MESSAGE)):
         yield Hint(topic=topic, ids=some, sender=sender)
 
 
-def own_layer() -> Any:
+def make_layer() -> Any:
     """A channel layer for hints alone, so that renewing its connections disturbs no socket."""
     return channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
 
@@ -119,12 +119,12 @@ async def deliver(layer: Any, hint: Hint) -> None:
 
 def _send_from_here(topic: str, ids: Sequence[UUID]) -> None:
     """Send from a thread with a loop of its own: neither a caller's loop nor a hung socket matters then."""
-    layer = own_layer()
+    layer = make_layer()
     if isinstance(layer, InMemoryChannelLayer):
         return  # It does not leave this process, and nobody here listens.
     thread = Thread(target=_deliver_all, args=(layer, topic, ids), name="sayso-hint", daemon=True)
     thread.start()
-    if not _on_a_loop():
+    if not _is_on_a_loop():
         # Not beyond the limit, even where closing the connection or resolving the name hangs.
         thread.join(approval_settings().hint_timeout)
 
@@ -140,11 +140,11 @@ def _deliver_all(layer: Any, topic: str, ids: Sequence[UUID]) -> None:
 
 async def _deliver_within_limit(layer: Any, topic: str, ids: Sequence[UUID]) -> None:
     async with asyncio.timeout(approval_settings().hint_timeout):
-        for hint in messages(topic, ids, secrets.token_hex(8)):
+        for hint in hints_for(topic, ids, secrets.token_hex(8)):
             await layer.group_send(GROUP, hint.to_wire())
 
 
-def _on_a_loop() -> bool:
+def _is_on_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -73,12 +73,12 @@ unknown_runs = Gauge(
 runs_ended = _counter("sayso_runs_ended_total", "Runs whose end this process recorded.", "status")
 
 
-def _nothing_is_open() -> None:
+def _reset_gauges() -> None:
     sockets.set(0)
     executing.set(0)
 
 
-forks.register(_nothing_is_open)
+forks.register(_reset_gauges)
 
 # Known beforehand: there, and zero, before the first of them.
 for effect in ("approve", "reject", "default"):
@@ -88,17 +88,17 @@ for fate in ("sent", "dropped"):
 
 
 @cache
-def of_this_process() -> CollectorRegistry:
+def process_registry() -> CollectorRegistry:
     """All of these numbers, and what the process itself takes: CPU, memory, open files."""
     ProcessCollector(registry=REGISTRY)
     PlatformCollector(registry=REGISTRY)
     return REGISTRY
 
 
-def show(host: str, port: int) -> Callable[[], None]:
+def serve_metrics(host: str, port: int) -> Callable[[], None]:
     """Show them at `/metrics` to whoever reaches this address, from a thread of its own, until the returned
     function is called: for processes that serve nothing else. OSError where nobody can listen there."""
-    server, thread = start_http_server(port, host, of_this_process())
+    server, thread = start_http_server(port, host, process_registry())
 
     def stop() -> None:
         server.shutdown()
@@ -108,7 +108,7 @@ def show(host: str, port: int) -> Callable[[], None]:
     return stop
 
 
-def counted(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
+def add_counts(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
     """Add numbers by their labels."""
     for labels, number in numbers.items():
         counter.labels(*labels).inc(number)
@@ -117,7 +117,7 @@ def counted(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
 # Ids
 
 
-def bound(**ids: object) -> AbstractContextManager[None]:
+def bind_ids(**ids: object) -> AbstractContextManager[None]:
     """Have the log lines of this task, and of what it starts meanwhile, carry these ids."""
     return bound_contextvars(**{name: str(each) for name, each in ids.items()})
 
@@ -142,7 +142,7 @@ class Span:
         """What is known by now."""
 
 
-class _Recorded(Span):
+class _OpenTelemetrySpan(Span):
     """A span that OpenTelemetry takes. Of an error it tells the class alone: texts may hold secrets."""
 
     __slots__ = ("_current", "_span")
@@ -178,10 +178,10 @@ class _Recorded(Span):
 
 def span(name: str, /, links: Iterable[Any] = (), **attributes: object) -> Span:
     """Around something that takes time. `links`: the spans, from `here`, that it is done for."""
-    return _SILENT if _tracer is None else _Recorded(name, attributes, links)
+    return _SILENT if _tracer is None else _OpenTelemetrySpan(name, attributes, links)
 
 
-def here() -> Any:
+def current_span() -> Any:
     """The span that is going on in this task or thread, for others to link to; None where there is none."""
     if _tracer is None:
         return None
@@ -192,7 +192,7 @@ def here() -> Any:
 
 
 @contextmanager
-def continued(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
+def continue_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
     """Have spans be part of the trace that a caller's headers name."""
     if _tracer is None:
         yield
@@ -221,10 +221,10 @@ def start_tracing(exporters: Sequence[str]) -> None:
     if not isinstance(provider := trace.get_tracer_provider(), TracerProvider):
         provider = _provider(exporters)
         trace.set_tracer_provider(provider)
-    trace_by(provider)
+    set_tracer_provider(provider)
 
 
-def trace_by(provider: Any) -> None:
+def set_tracer_provider(provider: Any) -> None:
     """Have spans go to this OpenTelemetry provider; None: nowhere."""
     global _tracer  # noqa: PLW0603 - the process's own, as OpenTelemetry's provider is
     _tracer = None if provider is None else provider.get_tracer("sayso")

@@ -3,35 +3,35 @@
 Synchronous ORM code; coroutines cross over by approvals.database.connections.in_database.
 """
 
-from approvals.queries.inboxes import COUNTED, OVERDUE_SOON, Waiting, inbox, waiting_for
+from approvals.queries.inboxes import COUNTED, OVERDUE_SOON, Waiting, count_waiting, inbox
 from approvals.queries.people import (
     Rights,
     TimelineEntry,
     history,
     last_closed_for,
-    listed,
-    may,
-    object_of,
+    list_requests,
+    parse_object,
     request_for,
+    rights_of,
     visible_ids,
     visible_to,
 )
 from approvals.queries.processes import (
-    Look,
+    RequestState,
     changed_since,
-    look,
+    count_on_record,
+    missing_ids,
     next_deadline,
-    not_on_record,
-    on_record,
     open_requests_of,
     outcomes,
     overdue,
     request_of_key,
+    request_states,
     requests_by_id,
     requests_of_keys,
     seconds_left,
 )
-from approvals.queries.requests import as_id, unknown, with_people
+from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.shapes import (
     LARGE_IN_REQUEST,
     moment_on_the_wire,
@@ -42,31 +42,29 @@ from approvals.queries.shapes import (
     summary_on_the_wire,
 )
 from approvals.queries.standings import Standing, standing
-from approvals.queries.weights import fill
+from approvals.queries.weights import load_large
 
 __all__ = [
     "COUNTED",
     "LARGE_IN_REQUEST",
     "OVERDUE_SOON",
-    "Look",
+    "RequestState",
     "Rights",
     "Standing",
     "TimelineEntry",
     "Waiting",
     "as_id",
     "changed_since",
-    "fill",
+    "count_on_record",
+    "count_waiting",
     "history",
     "inbox",
     "last_closed_for",
-    "listed",
-    "look",
-    "may",
+    "list_requests",
+    "load_large",
+    "missing_ids",
     "moment_on_the_wire",
     "next_deadline",
-    "not_on_record",
-    "object_of",
-    "on_record",
     "on_the_wire",
     "open_requests_of",
     "outcome_of",
@@ -74,16 +72,18 @@ __all__ = [
     "outcome_summary_on_the_wire",
     "outcomes",
     "overdue",
+    "parse_object",
     "request_for",
     "request_of_key",
+    "request_states",
     "requests_by_id",
     "requests_of_keys",
+    "rights_of",
     "seconds_left",
     "standing",
     "summary_on_the_wire",
-    "unknown",
+    "unknown_request",
     "visible_ids",
     "visible_to",
-    "waiting_for",
     "with_people",
 ]

@@ -71,18 +71,18 @@ class Waiting:
     mine: int
 
 
-def waiting_for(user_id: int) -> Waiting:
+def count_waiting(user_id: int) -> Waiting:
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return Waiting(seen=0, mine=0)
     in_charge = _parts_in_charge(person, pending=True)
-    return Waiting(seen=_count(_all_seen(person, in_charge)), mine=_count(_but_barred(person, in_charge)))
+    return Waiting(seen=_count(_all_seen(person, in_charge)), mine=_count(_without_barred(person, in_charge)))
 
 
 def _count(parts: Iterable[Requests]) -> int:
     """How many pending requests these parts hold together, COUNTED at most. In no order: any will do."""
     some = [part.filter(status=Status.PENDING).order_by().values_list("pk")[:COUNTED] for part in parts]
-    return min(len({pk for (pk,) in _together(some)}), COUNTED)
+    return min(len({pk for (pk,) in _union(some)}), COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,17 +120,17 @@ def _first_of(
     assignments there are. Of conditions joined by OR it would look at every row, and sort.
     """
     firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
-    ranks = {row[-1]: order.rank(row) for row in _together(firsts)}
+    ranks = {row[-1]: order.rank(row) for row in _union(firsts)}
     first = sorted(ranks, key=ranks.__getitem__)[:limit]
     if not first:
         return []
     # Still wanted: some may have been decided meanwhile.
     found = HumanRequest.objects.filter(wanted, pk__in=first)
-    rows = {row.pk: row for row in with_people(weights.light(found) if light else found)}
+    rows = {row.pk: row for row in with_people(weights.defer_large(found) if light else found)}
     return [rows[pk] for pk in first if pk in rows]
 
 
-def _together(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
     """The rows of all: of one question, where the database takes it (SQLite does not)."""
     if len(firsts) > 1 and connection.features.supports_slicing_ordering_in_compound:
         rows: Iterable[tuple[Any, ...]] = firsts[0].union(*firsts[1:], all=True)
@@ -147,7 +147,7 @@ def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
 
 def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
     """What this person may decide, as `decidable_by` says."""
-    return _but_barred(person, _parts_in_charge(person, pending=pending))
+    return _without_barred(person, _parts_in_charge(person, pending=pending))
 
 
 def _all_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
@@ -156,13 +156,13 @@ def _all_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Req
     return [HumanRequest.objects.filter(requester_id=person.id), *in_charge]
 
 
-def _but_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
+def _without_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
     """Without those that need four eyes, of which this person is no second pair."""
     return [part.exclude(barred(person)) for part in in_charge]
 
 
 def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    named = _assigned_now(person) if pending else None
+    named = _assigned_pending(person) if pending else None
     if named is None:
         by_name = Exists(user_assignments().filter(user_id=person.id))
         by_group = Exists(group_assignments().filter(group_id__in=person.group_ids))
@@ -174,7 +174,7 @@ def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Reque
     return parts
 
 
-def _assigned_now(person: permissions.Person) -> list[UUID] | None:
+def _assigned_pending(person: permissions.Person) -> list[UUID] | None:
     """What is pending and assigned to this person, by name or by group; None: too much to be named.
 
     Asked beforehand, because the database would not guess how little it is, and rather look at all that is
@@ -183,5 +183,5 @@ def _assigned_now(person: permissions.Person) -> list[UUID] | None:
     by_name = UserAssignment.objects.filter(pending=True, user_id=person.id)
     by_group = GroupAssignment.objects.filter(pending=True, group_id__in=person.group_ids)
     found = [rows.values_list("request_id")[:FEW_ASSIGNED] for rows in (by_name, by_group)]
-    ids = {request_id for (request_id,) in _together(found)}
+    ids = {request_id for (request_id,) in _union(found)}
     return None if len(ids) >= FEW_ASSIGNED else list(ids)

@@ -13,7 +13,7 @@ from approvals.models import HumanRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class PendingCounts:
     """`pending` by kind; ages in seconds, on the database's clock."""
 
     pending: Mapping[str, int]
@@ -22,14 +22,14 @@ class Census:
     most_overdue: float
 
 
-def census() -> Census:
+def count_pending() -> PendingCounts:
     pending = HumanRequest.objects.filter(status=Status.PENDING).order_by()
     by_kind = dict(pending.values_list("kind").annotate(Count("pk")))
     opened = pending.order_by("opened_at", "id").values_list("opened_at", flat=True).first()
     now = database_now()
     overdue = pending.filter(deadline__lte=now)
     due = overdue.order_by("deadline", "id").values_list("deadline", flat=True).first()
-    return Census(
+    return PendingCounts(
         pending={kind.value: by_kind.get(kind.value, 0) for kind in Kind},
         oldest=(now - opened).total_seconds() if opened else 0.0,
         overdue=overdue.count(),

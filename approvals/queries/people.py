@@ -21,7 +21,7 @@ from approvals.queries.requests import (
     assigned_to,
     decidable_by,
     group_assignments,
-    unknown,
+    unknown_request,
     user_assignments,
     with_people,
 )
@@ -90,12 +90,12 @@ def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> H
     """The request, with its people. UnknownRequest where there is none or this user may not see it; `own`: or
     where somebody else has asked it."""
     for request in with_people(HumanRequest.objects.filter(pk=as_id(request_id))):
-        if may(user_id, request).see and (request.requester_id == user_id or not own):
+        if rights_of(user_id, request).see and (request.requester_id == user_id or not own):
             return request
-    raise unknown(request_id)
+    raise unknown_request(request_id)
 
 
-def listed(
+def list_requests(
     user_id: int,
     *,
     status: str | None = None,
@@ -127,10 +127,10 @@ def listed(
     if behind:
         at, request_id = behind
         requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
-    newest = requests.annotate(weight=weights.OF_WHAT_WAS_ASKED).order_by("-opened_at", "-id")
+    newest = requests.annotate(weight=weights.QUESTION_BYTES).order_by("-opened_at", "-id")
     sizes = list(newest.values_list("pk", "weight")[: limit + 1])
     ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
-    asked = weights.without_outcome(HumanRequest.objects.filter(pk__in=ids))
+    asked = weights.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
     rows = {row.pk: row for row in with_people(asked)}
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
 
@@ -140,7 +140,7 @@ def last_closed_for(user_id: int) -> HumanRequest | None:
     return visible_to(user_id).exclude(status=Status.PENDING).order_by("-closed_at", "-id").first()
 
 
-def may(user_id: int, request: HumanRequest) -> Rights:
+def rights_of(user_id: int, request: HumanRequest) -> Rights:
     person = permissions.persons([user_id]).get(user_id)
     if person is None:
         return Rights()
@@ -176,14 +176,14 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
         .annotate(said=_SAID)
         .order_by("sequence")
     )
-    texts = [object_of(entry.canonical) or {} for entry in entries]
+    texts = [parse_object(entry.canonical) or {} for entry in entries]
     names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
-    overriding = {by for text in texts if (by := _overriding(text)) is not None}
+    overriding = {by for text in texts if (by := _overrider(text)) is not None}
     names |= _names_of(overriding - names.keys())
     return [_timeline_entry(entry, text, names) for entry, text in zip(entries, texts, strict=True)]
 
 
-def _overriding(text: Mapping[str, Any]) -> int | None:
+def _overrider(text: Mapping[str, Any]) -> int | None:
     """The number of the account by whose word others decide, if an entry's text names one."""
     try:
         return int(text["facts"]["override"]["by"])
@@ -216,7 +216,7 @@ _SAID = Case(
 
 
 def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | None, str]) -> TimelineEntry:
-    content = None if entry.said is None else object_of(entry.said)
+    content = None if entry.said is None else parse_object(entry.said)
     return TimelineEntry(
         id=entry.pk,
         sequence=entry.sequence,
@@ -233,12 +233,12 @@ def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | No
         token=entry.token.name if entry.token else None,
         on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
         policy=text.get("policy"),
-        overridden_by=None if (by := _overriding(text)) is None else names.get(by, f"account {by}"),
+        overridden_by=None if (by := _overrider(text)) is None else names.get(by, f"account {by}"),
         counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
     )
 
 
-def object_of(text: str) -> dict[str, Any] | None:
+def parse_object(text: str) -> dict[str, Any] | None:
     """What verification will name must not keep people from seeing the rest."""
     try:
         value = read_canonical(text)

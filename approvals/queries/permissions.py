@@ -22,7 +22,7 @@ from django.db import connection
 from django.db.models import Q
 
 from approvals.database import bulk
-from approvals.database.pipeline import ask
+from approvals.database.pipeline import execute
 from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
 
 K = TypeVar("K")
@@ -70,7 +70,9 @@ class Audience:
         """Who may not decide, whatever else allows it."""
         return self.reassigned_by | {self.requester_id} if self.four_eyes else frozenset()
 
-    def reassigned(self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]) -> Audience:
+    def with_assignees(
+        self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]
+    ) -> Audience:
         """Whom the request concerns once somebody (None: a program) has named these to decide it."""
         return replace(
             self,
@@ -136,31 +138,31 @@ def purges_by(person: Person, audience: Audience) -> str | None:
 
 def persons(user_ids: Iterable[int]) -> dict[int, Person]:
     """These users as they are now: one query, however many."""
-    return asking_persons(user_ids)()
+    return ask_for_persons(user_ids)()
 
 
-def asking_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
+def ask_for_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
     """As `persons`, asked now and read when the result is called."""
     wanted = set(user_ids)
     if not wanted:
         return dict
-    found = ask(_persons_statement(connection.vendor), [bulk.values(wanted)] * 4)
-    return lambda: _persons(found.rows())
+    found = execute(_persons_statement(connection.vendor), [bulk.values(wanted)] * 4)
+    return lambda: _build_persons(found.rows())
 
 
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
     """Whom these requests concern: one query, however many, and another where four eyes are asked for."""
     if not requests:
         return {}
-    return audiences_of(requests, asking_assignments([request.pk for request in requests])())
+    return build_audiences(requests, ask_for_assignments([request.pk for request in requests])())
 
 
-def asking_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
+def ask_for_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
     """Who is named to decide these requests, for `audiences_of`; call the result to have it."""
-    return ask(_assignments_statement(connection.vendor), [bulk.values(request_ids)] * 2).rows
+    return execute(_assignments_statement(connection.vendor), [bulk.values(request_ids)] * 2).rows
 
 
-def audiences_of(
+def build_audiences(
     requests: Collection[HumanRequest], assignments: Iterable[tuple[Any, ...]]
 ) -> dict[UUID, Audience]:
     """Whom these requests concern, given who is named to decide them. Reads who has reassigned those that
@@ -172,7 +174,7 @@ def audiences_of(
             users[bulk.as_uuid(request_id)].add(user_id)
         else:
             groups[bulk.as_uuid(request_id)].add(group_id)
-    reassigned_by = _reassigned_by([request.pk for request in requests if request.four_eyes])
+    reassigned_by = _reassigners([request.pk for request in requests if request.four_eyes])
     return {
         request.pk: Audience(
             requester_id=request.requester_id,
@@ -185,7 +187,7 @@ def audiences_of(
     }
 
 
-def _reassigned_by(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
+def _reassigners(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
     """The people who have reassigned these requests, as their trails say; programs are not among them."""
     found: defaultdict[UUID, set[int]] = defaultdict(set)
     if request_ids:
@@ -195,18 +197,18 @@ def _reassigned_by(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]
     return found
 
 
-def deciders(audience: Audience) -> int:
+def count_deciders(audience: Audience) -> int:
     """How many active people may decide this now."""
-    return deciders_of({None: audience})[None]
+    return count_deciders_of_each({None: audience})[None]
 
 
-def deciders_of(audiences: Mapping[K, Audience]) -> dict[K, int]:
+def count_deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, int]:
     """How many active people may decide each of these now: a constant number of queries."""
     named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
     groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
-    active = _active(Q(pk__in=named)) if named else frozenset()
-    members = _members(groups)
-    holders = _holders() if not all(audience.assigned for audience in audiences.values()) else frozenset()
+    active = _active_ids(Q(pk__in=named)) if named else frozenset()
+    members = _member_ids(groups)
+    holders = _holder_ids() if not all(audience.assigned for audience in audiences.values()) else frozenset()
     return {
         key: len(
             (active & audience.user_ids).union(*(members[group_id] for group_id in audience.group_ids))
@@ -218,12 +220,12 @@ def deciders_of(audiences: Mapping[K, Audience]) -> dict[K, int]:
     }
 
 
-def _active(which: Q) -> frozenset[int]:
+def _active_ids(which: Q) -> frozenset[int]:
     people = get_user_model()._default_manager.filter(which, is_active=True)
     return frozenset(people.values_list("pk", flat=True))
 
 
-def _members(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
+def _member_ids(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
     found: defaultdict[int, set[int]] = defaultdict(set)
     if group_ids:
         people = get_user_model()._default_manager.filter(is_active=True, groups__in=group_ids)
@@ -232,9 +234,9 @@ def _members(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
     return found
 
 
-def _holders() -> frozenset[int]:
+def _holder_ids() -> frozenset[int]:
     held = Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")
-    return _active(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
+    return _active_ids(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
 
 
 def _is_assigned(person: Person, audience: Audience) -> bool:
@@ -242,7 +244,7 @@ def _is_assigned(person: Person, audience: Audience) -> bool:
     return person.active and named
 
 
-def _persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
+def _build_persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
     people: dict[int, tuple[str, bool, bool]] = {}
     groups: defaultdict[int, set[int]] = defaultdict(set)
     held: defaultdict[int, set[str]] = defaultdict(set)

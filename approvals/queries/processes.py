@@ -14,7 +14,7 @@ from django.db import connection
 
 from approvals.database import bulk
 from approvals.database.connections import database_now
-from approvals.database.pipeline import ask
+from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
 from approvals.queries import weights
@@ -23,7 +23,7 @@ from approvals.queries.shapes import recorded_outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class RequestState:
     """One request as its row has it: enough to wake who waits for it."""
 
     request_id: UUID
@@ -34,16 +34,16 @@ class Look:
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
     """Those of these requests that there are; `light`: without what may be large, as `weights.light` says."""
     found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
-    return list(with_people(weights.light(found) if light else found))
+    return list(with_people(weights.defer_large(found) if light else found))
 
 
-def look(ids: Collection[UUID], *, only_closed: bool = False) -> list[Look]:
+def request_states(ids: Collection[UUID], *, only_closed: bool = False) -> list[RequestState]:
     """What has come of these requests, or of those that are closed; ids without a row are left out."""
-    statement = _look_statement(connection.vendor, only_closed=only_closed)
-    return [_look(row) for row in ask(statement, [bulk.values(ids)]).rows()]
+    statement = _states_statement(connection.vendor, only_closed=only_closed)
+    return [_build_state(row) for row in execute(statement, [bulk.values(ids)]).rows()]
 
 
-def on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
+def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
     """How many of these requests there are, and the earliest deadline of those that are pending.
 
     As little as can be read of requests that nothing has happened to: with many waits, that is most of them.
@@ -52,18 +52,18 @@ def on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
         f"SELECT count(*), min(CASE WHEN status = %s THEN deadline END) FROM {bulk.table(HumanRequest)}"  # noqa: S608
         f" WHERE {bulk.among('id')}"
     )
-    ((number, earliest),) = ask(statement, [Status.PENDING.value, bulk.values(ids)]).rows()
+    ((number, earliest),) = execute(statement, [Status.PENDING.value, bulk.values(ids)]).rows()
     return number, bulk.as_moment(earliest)
 
 
-def not_on_record(ids: Collection[UUID]) -> set[UUID]:
+def missing_ids(ids: Collection[UUID]) -> set[UUID]:
     """Those of these ids that are no request's."""
     statement = f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')}"  # noqa: S608  our own
-    return set(ids) - {bulk.as_uuid(pk) for (pk,) in ask(statement, [bulk.values(ids)]).rows()}
+    return set(ids) - {bulk.as_uuid(pk) for (pk,) in execute(statement, [bulk.values(ids)]).rows()}
 
 
 def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
-    return {seen.request_id: seen.outcome for seen in look(ids)}
+    return {seen.request_id: seen.outcome for seen in request_states(ids)}
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
@@ -90,7 +90,7 @@ def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanReques
     `light`: without what may be large, as `weights.light` says.
     """
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
-    asked = with_people((weights.light(rows) if light else rows).order_by("opened_at", "id"))
+    asked = with_people((weights.defer_large(rows) if light else rows).order_by("opened_at", "id"))
     return [row for row in asked if row.origin.get("kind") == "run"]
 
 
@@ -117,7 +117,7 @@ def seconds_left(request_id: UUID) -> float | None:
 
 
 @cache
-def _look_statement(vendor: str, *, only_closed: bool) -> str:
+def _states_statement(vendor: str, *, only_closed: bool) -> str:
     """Whoever waits is woken by this: not one column more than it takes."""
     user = get_user_model()
     name, key = bulk.column(user, user.USERNAME_FIELD), bulk.column(user, "pk")
@@ -129,7 +129,7 @@ def _look_statement(vendor: str, *, only_closed: bool) -> str:
     )
 
 
-def _look(row: tuple[Any, ...]) -> Look:
+def _build_state(row: tuple[Any, ...]) -> RequestState:
     """What a row of that statement says."""
     pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at, deadline = row
     request_id = bulk.as_uuid(pk)
@@ -144,4 +144,4 @@ def _look(row: tuple[Any, ...]) -> Look:
         decided_by=decided_by,
         closed_at=bulk.as_moment(closed_at),
     )
-    return Look(request_id=request_id, outcome=outcome, deadline=bulk.as_moment(deadline))
+    return RequestState(request_id=request_id, outcome=outcome, deadline=bulk.as_moment(deadline))

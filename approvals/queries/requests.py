@@ -27,10 +27,10 @@ def as_id(request_id: UUID | str) -> UUID:
     try:
         return request_id if isinstance(request_id, UUID) else UUID(str(request_id))
     except ValueError:
-        raise unknown(request_id) from None
+        raise unknown_request(request_id) from None
 
 
-def unknown(request_id: UUID | str) -> UnknownRequest:
+def unknown_request(request_id: UUID | str) -> UnknownRequest:
     return UnknownRequest(
         f"There is no request {str(request_id)[:100]!r}, or you may not see it.", field="request_id"
     )

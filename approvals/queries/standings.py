@@ -42,5 +42,5 @@ def standing(request: HumanRequest) -> Standing:
         required=request.required,
         counted=len(approvers) - len(void),
         void=tuple(sorted(void)),
-        able=permissions.deciders(audience) + (None in approvers),
+        able=permissions.count_deciders(audience) + (None in approvers),
     )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from approvals.queries.requests import Requests
 
 # The columns that may be large: of the question, and of what it came to.
-ASKED = ("details", "arguments", "editable", "choices", "schema", "default")
-CAME_TO = ("final_arguments", "answer", "comment")
+QUESTION_COLUMNS = ("details", "arguments", "editable", "choices", "schema", "default")
+OUTCOME_COLUMNS = ("final_arguments", "answer", "comment")
 
 
 class Octets(Func):
@@ -29,36 +29,38 @@ class Octets(Func):
 
 
 # The bytes of what was asked, as far as it may be large.
-OF_WHAT_WAS_ASKED = sum((Coalesce(Octets(column), 0) for column in ASKED[1:]), Octets(ASKED[0]))
-_OUTCOME_WEIGHT = (
+QUESTION_BYTES = sum(
+    (Coalesce(Octets(column), 0) for column in QUESTION_COLUMNS[1:]), Octets(QUESTION_COLUMNS[0])
+)
+_OUTCOME_BYTES = (
     Coalesce(Octets("final_arguments"), Octets("arguments"))
     + Coalesce(Octets("answer"), 0)
     + Octets("comment")
 )
 
 
-def light(requests: Requests) -> Requests:
+def defer_large(requests: Requests) -> Requests:
     """The same requests without the columns that may be large; `weight` is the bytes of what was asked."""
-    return requests.defer(*ASKED, *CAME_TO).annotate(weight=OF_WHAT_WAS_ASKED)
+    return requests.defer(*QUESTION_COLUMNS, *OUTCOME_COLUMNS).annotate(weight=QUESTION_BYTES)
 
 
-def without_outcome(requests: Requests) -> Requests:
+def defer_outcome(requests: Requests) -> Requests:
     """The same requests without the columns of what they came to."""
-    return requests.defer(*CAME_TO)
+    return requests.defer(*OUTCOME_COLUMNS)
 
 
-def fill(rows: Collection[Any], limit: int) -> None:
+def load_large(rows: Collection[Any], limit: int) -> None:
     """Read what `light` has left out of these rows, in one query: what was asked where that is no more than
     `limit` bytes, what it came to where that is no more. `asked_whole` and `outcome_whole` say which were; of
     what was not read the columns are None."""
     if not rows:
         return
     asked, outcome = Q(weight__lte=limit), Q(outcome_weight__lte=limit)
-    conditions = dict.fromkeys(ASKED, asked) | dict.fromkeys(CAME_TO, outcome)
+    conditions = dict.fromkeys(QUESTION_COLUMNS, asked) | dict.fromkeys(OUTCOME_COLUMNS, outcome)
     conditions["arguments"] = asked | outcome
     columns = [Case(When(condition, then=F(column))) for column, condition in conditions.items()]
     requests = HumanRequest.objects.filter(pk__in=[row.pk for row in rows])
-    weighed = requests.annotate(weight=OF_WHAT_WAS_ASKED, outcome_weight=_OUTCOME_WEIGHT)
+    weighed = requests.annotate(weight=QUESTION_BYTES, outcome_weight=_OUTCOME_BYTES)
     found = {pk: values for pk, *values in weighed.values_list("pk", "weight", "outcome_weight", *columns)}
     for row in rows:
         weight, outcome_weight, *values = found[row.pk]

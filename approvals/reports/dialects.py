@@ -54,7 +54,7 @@ class Dialect(Protocol):
 class PostgreSQL:
     def begin(self) -> None:
         """The times of a million requests are sorted in memory: on disk that takes half as long again."""
-        fetched("SELECT set_config('work_mem', '64MB', true)", ())
+        fetch("SELECT set_config('work_mem', '64MB', true)", ())
 
     def seconds(self, column: str, since: datetime) -> str:
         return f"(date_part('epoch', {column}) - {since.timestamp()!r})"
@@ -66,7 +66,7 @@ class PostgreSQL:
         sets = "(part), ()" if of_all else "(part)"
         counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in ENDS)
         shares = ", ".join(str(percent / 100) for percent in PERCENTILES.values())
-        found = fetched(
+        found = fetch(
             f"SELECT GROUPING(part), part, {counts}, percentile_cont(ARRAY[{shares}])"  # noqa: S608
             f" WITHIN GROUP (ORDER BY seconds) FILTER (WHERE status IN ({_DECIDED}))"
             f" FROM (SELECT {part} AS part, status, date_part('epoch', closed_at - opened_at) AS seconds"
@@ -95,7 +95,7 @@ class SQLite:
 
     def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
         made: defaultdict[Any, Counter[str]] = defaultdict(Counter)
-        for each, status, count in fetched(
+        for each, status, count in fetch(
             f"SELECT {part}, status, count(*) FROM ({facts}) facts GROUP BY 1, 2",  # noqa: S608
             params,
         ):
@@ -112,7 +112,7 @@ class SQLite:
             f"{_whole('closed_at')} - {_whole('opened_at')} + ({_rest('closed_at')} - {_rest('opened_at')})"
         )
         values = ", ".join(_two_values(percent) for percent in PERCENTILES.values())
-        found = fetched(
+        found = fetch(
             f"WITH timed AS (SELECT {part} AS part, {seconds} AS seconds FROM ({facts}) facts"  # noqa: S608
             f" WHERE status IN ({_DECIDED})),"
             " ranked AS (SELECT part, seconds,"
@@ -128,7 +128,7 @@ def dialect() -> Dialect:
     return PostgreSQL() if connection.vendor == "postgresql" else SQLite()
 
 
-def fetched(statement: str, params: Params) -> list[tuple[Any, ...]]:
+def fetch(statement: str, params: Params) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())

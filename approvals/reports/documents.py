@@ -18,7 +18,7 @@ from approvals.reports import presentation, words
 from approvals.reports.figures import Figures, Report
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
-from approvals.trail.exports.formats import BYTE_ORDER_MARK, guarded
+from approvals.trail.exports.formats import BYTE_ORDER_MARK, escape_formulas
 
 STYLE = "approvals/report.css"
 
@@ -55,7 +55,7 @@ def as_html(report: Report) -> str:
         raise FileNotFoundError(STYLE)
     # A file has no policy to fit, and it is our own: no text in it ends the element.
     element = SafeString(f"<style>{Path(style).read_text()}</style>")
-    context = {"style": element, "shown": presentation.shown(report)}
+    context = {"style": element, "shown": presentation.present(report)}
     return render_to_string("reports/file.html", context)
 
 
@@ -75,7 +75,7 @@ def _csv_rows(report: Report) -> Iterator[list[Any]]:
 def _cells(by: str, name: str, period: Period, figures: Figures) -> list[Any]:
     times = _period(period)
     values = _figures(figures).values()
-    return [by, guarded(name), *times.values(), *("" if value is None else value for value in values)]
+    return [by, escape_formulas(name), *times.values(), *("" if value is None else value for value in values)]
 
 
 def _figures(figures: Figures) -> dict[str, float | None]:
@@ -95,6 +95,6 @@ def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option 
     return f"report-by-{report.by}-{report.period.since:%Y-%m-%d}-{last}.{format}"
 
 
-def parts() -> list[tuple[str, str]]:
+def grouping_choices() -> list[tuple[str, str]]:
     """What a report can be grouped by, and what people call it."""
     return [(by.value, words.BY[by]) for by in By]

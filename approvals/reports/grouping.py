@@ -50,7 +50,7 @@ class Parts:
         label_of = dict(self.labels.filter(pk__in=[part for part in figures if part is not None]))
         return {label_of.get(part): counted for part, counted in figures.items()}
 
-    def named(self, facts: str, params: list[Any]) -> tuple[str, list[Any]]:
+    def add_names(self, facts: str, params: list[Any]) -> tuple[str, list[Any]]:
         """The query with the names of parts in its column `part`; NULL where a request belongs to none.
 
         One join for all rows: to look each row's name up takes ten times as long.
@@ -62,7 +62,7 @@ class Parts:
         return f"SELECT asked.*, named.name AS part FROM {joined}", [*params, *more]  # noqa: S608  our own
 
 
-def grouping(by: By) -> Parts:
+def parts_of(by: By) -> Parts:
     """A request that is assigned to several groups belongs to several parts."""
     match by:
         case By.KIND:

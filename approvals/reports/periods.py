@@ -27,7 +27,7 @@ class Period:
     until: datetime
 
     @classmethod
-    def named(cls, since: str, until: str, now: datetime) -> Period:
+    def parse(cls, since: str, until: str, now: datetime) -> Period:
         """As a person names it: ISO 8601 dates and moments; a date as `until` is a day within it.
 
         Left out, the period ends now and is thirty days long, the first and the last included. What has not

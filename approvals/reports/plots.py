@@ -144,7 +144,7 @@ def _plot(report: Report, sketch: Sketch) -> Plot:
         name=sketch.name,
         title=sketch.title,
         summary=summary,
-        svg=_cleaned(drawn, f"{sketch.title}. {summary}", sketch.series),
+        svg=_clean(drawn, f"{sketch.title}. {summary}", sketch.series),
         series=sketch.series,
         rows=list(zip(names, slots, strict=True)),
     )
@@ -163,7 +163,7 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
     low, high = min(there) / 1.2, max(there) * 1.2
     while len(ticks := [time for time in _TIMES if low <= time <= high]) < 2:
         low, high = low / 1.5, high * 1.5
-    chart = drawing().Line(
+    chart = load_pygal().Line(
         **options, logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
     )
     every = -(-len(ticks) // 7)
@@ -178,11 +178,11 @@ def _at_least(seconds: float | None) -> float | None:
 
 def _bars(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
     axis = _whole(figures, series, stacked=True)
-    return _with(drawing().StackedBar(**options, **axis), _counts(figures, series))
+    return _with(load_pygal().StackedBar(**options, **axis), _counts(figures, series))
 
 
 def _line_of_counts(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    return _with(drawing().Line(**options, **_whole(figures, series)), _counts(figures, series))
+    return _with(load_pygal().Line(**options, **_whole(figures, series)), _counts(figures, series))
 
 
 def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, list[Any]]:
@@ -230,11 +230,11 @@ def _options(width: int) -> Options:
         "show_minor_x_labels": False,
         "truncate_label": -1,
         "dots_size": 3,
-        "style": drawing().style.Style(label_font_size=15, major_label_font_size=15),
+        "style": load_pygal().style.Style(label_font_size=15, major_label_font_size=15),
     }
 
 
-def drawing() -> Any:
+def load_pygal() -> Any:
     """pygal, imported when something is drawn: most processes draw nothing."""
     import pygal
 
@@ -246,7 +246,7 @@ def drawing() -> Any:
 # What is left of pygal's drawing
 
 
-def _cleaned(root: ET.Element, told: str, series: Sequence[Series]) -> str:
+def _clean(root: ET.Element, told: str, series: Sequence[Series]) -> str:
     ET.register_namespace("", SVG)
     for parent in list(root.iter()):
         for child in list(parent):

@@ -54,7 +54,7 @@ Table = Sequence[tuple[str, Sequence[Cell]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Presentation:
     """What the templates in `templates/reports` are given as `shown`."""
 
     report: Report
@@ -70,9 +70,9 @@ class Shown:
     total: Sequence[Cell]
 
 
-def shown(report: Report, links: Links | None = None) -> Shown:
+def present(report: Report, links: Links | None = None) -> Presentation:
     columns = words.columns(report.by)
-    return Shown(
+    return Presentation(
         report=report,
         period=words.period(report.period),
         made_at=words.moment(report.made_at),
@@ -151,4 +151,4 @@ def _week(report: Report, links: Links | None) -> Iterator[tuple[str, list[Hour]
 
 
 def as_context(report: Report, links: Links | None = None) -> dict[str, Any]:
-    return {"shown": shown(report, links)}
+    return {"shown": present(report, links)}

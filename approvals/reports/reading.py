@@ -16,9 +16,9 @@ from django.db.models import Q, QuerySet
 from approvals.database.connections import database_now, snapshot
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
-from approvals.reports.dialects import ALL, Closings, Times, dialect, fetched
+from approvals.reports.dialects import ALL, Closings, Times, dialect, fetch
 from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row, Slot
-from approvals.reports.grouping import By, Parts, grouping
+from approvals.reports.grouping import By, Parts, parts_of
 from approvals.reports.periods import DAY, Period
 from approvals.reports.timelines import Backlog, Stay, Timeline, backlogs
 
@@ -37,8 +37,8 @@ def report(period: Period, by: By = By.DAY) -> Report:
     with snapshot():
         dialect().begin()
         made_at = database_now()
-        timeline = Timeline.of(_worth_telling(period), by_day=by is By.DAY)
-        hours = _opened_by_hour(timeline)
+        timeline = Timeline.of(_shorten(period), by_day=by is By.DAY)
+        hours = _count_opened_by_hour(timeline)
         total, slots = _slots(timeline, hours)
         return Report(
             made_at=made_at,
@@ -52,7 +52,7 @@ def report(period: Period, by: By = By.DAY) -> Report:
         )
 
 
-def _worth_telling(period: Period) -> Period:
+def _shorten(period: Period) -> Period:
     if period.length <= A_YEAR:
         return period
     first = HumanRequest.objects.order_by("opened_at", "id").values_list("opened_at", flat=True).first()
@@ -64,11 +64,11 @@ def _worth_telling(period: Period) -> Period:
 # Along the time
 
 
-def _opened_by_hour(timeline: Timeline) -> dict[int, int]:
+def _count_opened_by_hour(timeline: Timeline) -> dict[int, int]:
     """How many were opened in each hour since the timeline's origin."""
     hour = dialect().slot("opened_at", timeline.origin, HOUR)
-    facts, params = _sql([_opened(timeline.period).values("opened_at")])
-    return dict(fetched(f"SELECT {hour}, count(*) FROM ({facts}) facts GROUP BY 1", params))  # noqa: S608
+    facts, params = _sql([_requests_opened(timeline.period).values("opened_at")])
+    return dict(fetch(f"SELECT {hour}, count(*) FROM ({facts}) facts GROUP BY 1", params))  # noqa: S608
 
 
 def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[Slot]]:
@@ -77,7 +77,7 @@ def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[
     opened: Counter[int] = Counter()
     for hour, count in hours.items():
         opened[hour * HOUR // timeline.seconds] += count
-    facts, params = _sql([_closed(timeline.period).values(*COLUMNS)])
+    facts, params = _sql([_requests_closed(timeline.period).values(*COLUMNS)])
     closed = dialect().closings(slot, facts, params, of_all=True)
     left = list(backlogs(timeline, _stays(timeline)))
     total = _figures(opened.total(), closed.get(ALL), left[-1])
@@ -94,9 +94,9 @@ def _stays(timeline: Timeline) -> Iterator[Stay]:
     closed = words.slot("closed_at", timeline.origin, timeline.seconds)
     facts, params = _sql(
         rows.values("opened_at", "closed_at", before=Q(opened_at__lt=period.since), still=_open_after(period))
-        for rows in _open_at(period.since, until=period.until)
+        for rows in _requests_open_at(period.since, until=period.until)
     )
-    found = fetched(
+    found = fetch(
         "SELECT opened, closed, count(*), min(seconds), sum(seconds) FROM ("  # noqa: S608  our own names
         f"SELECT CASE WHEN before THEN -1 ELSE {opened} END AS opened,"
         f" CASE WHEN NOT still THEN {closed} END AS closed,"
@@ -128,7 +128,7 @@ def _week(origin: datetime, hours: Mapping[int, int]) -> list[list[int]]:
 
 def _rows(period: Period, by: By) -> list[Row]:
     """The most first; what belongs to no part comes last."""
-    parts = grouping(by)
+    parts = parts_of(by)
     figures = _of_approvers(period, parts) if by is By.APPROVER else _of_parts(period, parts)
     rows = [Row(name=name, period=period, figures=each) for name, each in parts.label(figures).items()]
     return sorted(rows, key=lambda row: (row.name is None, -_size(row.figures), row.name or ""))
@@ -140,37 +140,40 @@ def _size(figures: Figures) -> int:
 
 def _of_approvers(period: Period, parts: Parts) -> dict[Any, Figures]:
     """What people, and programs (no name), have decided: nothing else is anybody's."""
-    decided = _closings(_closed(period).filter(status__in=DECIDED), parts)
+    decided = _closings(_requests_closed(period).filter(status__in=DECIDED), parts)
     return {
         name: Figures(**_decisions(each.ends), **_percentiles(each.times)) for name, each in decided.items()
     }
 
 
 def _of_parts(period: Period, parts: Parts) -> dict[Any, Figures]:
-    opened = _opened_by_part(period, parts)
-    closed = _closings(_closed(period), parts)
-    left = _left_open(period, parts)
+    opened = _count_opened_by_part(period, parts)
+    closed = _closings(_requests_closed(period), parts)
+    left = _count_left_open(period, parts)
     return {
         name: _figures(opened.get(name, 0), closed.get(name), left.get(name, Backlog()))
         for name in {*opened, *closed, *left}
     }
 
 
-def _opened_by_part(period: Period, parts: Parts) -> dict[Any, int]:
-    facts, params = parts.named(*_sql([_opened(period).values(**parts.alias)]))
-    return dict(fetched(f"SELECT part, count(*) FROM ({facts}) facts GROUP BY part", params))  # noqa: S608
+def _count_opened_by_part(period: Period, parts: Parts) -> dict[Any, int]:
+    facts, params = parts.add_names(*_sql([_requests_opened(period).values(**parts.alias)]))
+    return dict(fetch(f"SELECT part, count(*) FROM ({facts}) facts GROUP BY part", params))  # noqa: S608
 
 
 def _closings(requests: Requests, parts: Parts) -> dict[Any, Closings]:
-    facts, params = parts.named(*_sql([requests.values(*COLUMNS, **parts.alias)]))
+    facts, params = parts.add_names(*_sql([requests.values(*COLUMNS, **parts.alias)]))
     return dialect().closings("part", facts, params, of_all=False)
 
 
-def _left_open(period: Period, parts: Parts) -> dict[Any, Backlog]:
+def _count_left_open(period: Period, parts: Parts) -> dict[Any, Backlog]:
     since_until = dialect().seconds("opened_at", period.until)
-    asked = [rows.values("opened_at", **parts.alias) for rows in _open_at(period.until, until=period.until)]
-    facts, params = parts.named(*_sql(asked))
-    found = fetched(
+    asked = [
+        rows.values("opened_at", **parts.alias)
+        for rows in _requests_open_at(period.until, until=period.until)
+    ]
+    facts, params = parts.add_names(*_sql(asked))
+    found = fetch(
         f"SELECT part, count(*), min({since_until}), avg({since_until})"  # noqa: S608
         f" FROM ({facts}) facts GROUP BY part",
         params,
@@ -181,20 +184,20 @@ def _left_open(period: Period, parts: Parts) -> dict[Any, Backlog]:
 # Which requests
 
 
-def _opened(period: Period) -> Requests:
+def _requests_opened(period: Period) -> Requests:
     return HumanRequest.objects.filter(opened_at__gte=period.since, opened_at__lt=period.until)
 
 
-def _closed(period: Period) -> Requests:
+def _requests_closed(period: Period) -> Requests:
     closed = HumanRequest.objects.filter(closed_at__gte=period.since, closed_at__lt=period.until)
     return closed.filter(changed_at__gte=period.since)
 
 
 def _decided(period: Period) -> Requests:
-    return _closed(period).filter(status__in=DECIDED)
+    return _requests_closed(period).filter(status__in=DECIDED)
 
 
-def _open_at(moment: datetime, *, until: datetime) -> list[Requests]:
+def _requests_open_at(moment: datetime, *, until: datetime) -> list[Requests]:
     """Opened before `until`, and not closed before the moment: in two parts with an index each."""
     opened = HumanRequest.objects.filter(opened_at__lt=until)
     closed_later = opened.filter(changed_at__gte=moment, closed_at__gte=moment)

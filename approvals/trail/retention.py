@@ -77,10 +77,10 @@ def purge(actor: Actor, before: datetime, *, sparing: Sparing) -> Iterator[Remov
             for pk, origin in rows
             if not origin or origin not in spared
         ]
-        yield _carried_out(commands, len(rows))
+        yield _carry_out(commands, len(rows))
 
 
-def purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
+def count_purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
     """What `purge` would take away, a set at a time."""
     for rows in _in_sets(_due(before)):
         spared = set(sparing([origin for _, origin in rows if origin]))
@@ -94,7 +94,7 @@ def purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
         )
 
 
-def due(before: datetime) -> int:
+def count_due(before: datetime) -> int:
     """How many requests `purge` would look at."""
     return _due(before).count()
 
@@ -106,10 +106,10 @@ def forget(actor: Actor, user_id: int) -> Iterator[Removed]:
     """
     for rows in _in_sets(_naming(user_id)):
         commands = [Forget(request_id=pk, actor=actor, user_id=user_id) for pk, _ in rows]
-        yield _carried_out(commands, len(rows))
+        yield _carry_out(commands, len(rows))
 
 
-def forgettable(user_id: int) -> Counts:
+def count_forgettable(user_id: int) -> Counts:
     """What `forget` would take away."""
     return Counts(
         requests=_naming(user_id).count(),
@@ -118,7 +118,7 @@ def forgettable(user_id: int) -> Counts:
     )
 
 
-def closed_by(user_id: int) -> Iterator[list[UUID]]:
+def requests_closed_by(user_id: int) -> Iterator[list[UUID]]:
     """The requests that this person has decided, answered or withdrawn, a set at a time."""
     rows = HumanRequest.objects.filter(decided_by_id=user_id).order_by("pk").values_list("pk", flat=True)
     found = list(rows[:SET])
@@ -127,7 +127,7 @@ def closed_by(user_id: int) -> Iterator[list[UUID]]:
         found = list(rows.filter(pk__gt=found[-1])[:SET])
 
 
-def allowed_by_database() -> bool:
+def is_allowed_by_database() -> bool:
     """Whether the role that this process has on PostgreSQL may remove contents; see docs/deployment.md."""
     if connection.vendor != "postgresql":
         return True
@@ -185,7 +185,7 @@ def _in_sets(requests: Requests) -> Iterator[list[tuple[UUID, str]]]:
         found = list(rows.filter(pk__gt=found[-1][0])[:SET])
 
 
-def _carried_out(commands: Sequence[Purge | Forget], looked_at: int) -> Removed:
+def _carry_out(commands: Sequence[Purge | Forget], looked_at: int) -> Removed:
     results = [future.result() for future in queue.submit_many(commands)]
     done = needed = 0
     altered: list[UUID] = []

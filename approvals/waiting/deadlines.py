@@ -20,7 +20,7 @@ from approvals.database.connections import in_database
 from approvals.domain.commands import Accepted, Expire, Result
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Outage
-from approvals.waiting.timer import Alarm
+from approvals.waiting.timer import Timer
 from approvals.writer import queue
 
 # So many are read at once; of these, so many are handed to the writer at once, and the next while it writes:
@@ -50,7 +50,7 @@ class DeadlineKeeper:
         self._database = database
         self._loop = loop
         self._passed = passed
-        self._alarm = Alarm(loop)
+        self._alarm = Timer(loop)
         self._earliest: datetime | None = None
         self._kept: datetime | None = None
         self._news: asyncio.TimerHandle | None = None
@@ -61,25 +61,25 @@ class DeadlineKeeper:
         """Some pending request has this deadline: don't sleep beyond it."""
         if self._earliest is None or deadline < self._earliest:
             self._earliest = deadline
-            self._alarm.ring()
+            self._alarm.wake()
 
-    def news(self) -> None:
+    def note_changes(self) -> None:
         """Requests opened or changed somewhere: ask the database before long whether one is due earlier."""
         if self._news is None:
             self._loop.call_soon_threadsafe(self._ask_before_long)
 
     async def run(self) -> None:
         while True:
-            pause = await self.keep()
+            pause = await self.record_due()
             self.kept_at = monotonic()
             await self._alarm.sleep(pause)
 
-    async def keep(self) -> float:
+    async def record_due(self) -> float:
         """Have recorded what is due. Returns the seconds until it is worth asking again."""
         # What is considered while the database answers may be missing from its answer: let that ring.
         considered, self._earliest = self._earliest, None
         self._kept = min((each for each in (self._kept, considered) if each is not None), default=None)
-        with self._database.noticed():
+        with self._database.watch():
             earliest, now = await in_database(queries.next_deadline)
         overdue = earliest is not None and earliest <= now
         recorded = not overdue or await self._record_timeouts()
@@ -97,7 +97,7 @@ class DeadlineKeeper:
     async def _record_timeouts(self) -> bool:
         """False where this process recorded nothing: another is at it, or trying at once would not help."""
         while True:
-            with self._database.noticed():
+            with self._database.watch():
                 due = await in_database(queries.overdue, AT_ONCE)
             if not due:
                 return True
@@ -114,7 +114,7 @@ class DeadlineKeeper:
 
     def _ask_for_news(self) -> None:
         self._news = None
-        self._alarm.ring()
+        self._alarm.wake()
 
 
 async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:

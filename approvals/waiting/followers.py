@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Protocol
 from uuid import UUID
 
-from approvals.waiting.gathering import Gathering
+from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import keep_running
 
 IDS_A_LOOK = 1000
@@ -56,12 +56,12 @@ class Followers:
         with self._lock:
             for following in self._followings:
                 if following.topic == topic:
-                    following.places.bring(ids)
+                    following.places.put(ids)
 
     def tell_everywhere(self) -> None:
         with self._lock:
             for following in self._followings:
-                following.places.bring([EVERYWHERE])
+                following.places.put([EVERYWHERE])
 
     async def run(self) -> None:
         """Serve the followers until cancelled."""
@@ -97,13 +97,13 @@ class _Following:
     def __init__(self, topic: str, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
         self.topic = topic
         self.follower = follower
-        self.places: Gathering[UUID | None] = Gathering(loop)
+        self.places: SetQueue[UUID | None] = SetQueue(loop)
         self._ended = False
 
     def end(self) -> None:
         """No further look; one that is under way is not interrupted."""
         self._ended = True
-        self.places.bring([EVERYWHERE])
+        self.places.put([EVERYWHERE])
 
     async def run(self) -> None:
         while True:
@@ -113,7 +113,7 @@ class _Following:
             try:
                 await self._look(places)
             except BaseException:
-                self.places.bring([EVERYWHERE])
+                self.places.put([EVERYWHERE])
                 raise
 
     async def _look(self, places: list[UUID | None]) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class Gathering(Generic[K]):
+class SetQueue(Generic[K]):
     """`bring` from any thread, `take` by one task of `loop`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -28,7 +28,7 @@ class Gathering(Generic[K]):
     def __len__(self) -> int:
         return len(self._things)
 
-    def bring(self, things: Iterable[K]) -> None:
+    def put(self, things: Iterable[K]) -> None:
         with self._lock:
             self._things.update(dict.fromkeys(things))
             if self._rung or not self._things:

@@ -19,8 +19,8 @@ from uuid import UUID
 from approvals.conf import approval_settings
 from approvals.process import hints, telemetry
 from approvals.process.hints import Hint
-from approvals.waiting.gathering import Gathering
-from approvals.waiting.outages import Outage, described
+from approvals.waiting.gathering import SetQueue
+from approvals.waiting.outages import Outage, describe
 
 T = TypeVar("T")
 
@@ -52,9 +52,9 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until something fails; then raise Away."""
-        layer = hints.own_layer()
+        layer = hints.make_layer()
         try:
-            with self._outage.noticed():
+            with self._outage.watch():
                 channel = await _within_limit(_subscribe(layer))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._receive(layer, channel))
@@ -81,7 +81,7 @@ class Listener:
 
     async def _prove_hearing(self, layer: Any, channel: str) -> None:
         await self._hear_myself(layer)
-        self._outage.over()
+        self._outage.end()
         if self._began:
             telemetry.reconnects.inc()
         self._began = True
@@ -104,14 +104,14 @@ class Sender:
 
     def __init__(self, sender: str, loop: asyncio.AbstractEventLoop) -> None:
         self._sender = sender
-        self._outgoing: Gathering[tuple[str, UUID]] = Gathering(loop)
+        self._outgoing: SetQueue[tuple[str, UUID]] = SetQueue(loop)
         self._dropped = 0
 
-    def hand(self, topic: str, ids: Sequence[UUID]) -> None:
-        self._outgoing.bring((topic, each) for each in ids)
+    def put(self, topic: str, ids: Sequence[UUID]) -> None:
+        self._outgoing.put((topic, each) for each in ids)
 
     async def run(self) -> None:
-        layer = hints.own_layer()
+        layer = hints.make_layer()
         try:
             while True:
                 await self._send(layer, await self._outgoing.take(hints.IDS_A_MESSAGE))
@@ -126,7 +126,7 @@ class Sender:
             by_topic.setdefault(topic, []).append(each)
         try:
             for topic, ids in by_topic.items():
-                for hint in hints.messages(topic, ids, self._sender):
+                for hint in hints.hints_for(topic, ids, self._sender):
                     await hints.deliver(layer, hint)
         except Exception as error:  # noqa: BLE001  Layers raise what they like.
             # Sending the rest would take as long again for each message, and the re-check finds it anyway.
@@ -134,15 +134,15 @@ class Sender:
             await _close(layer)
         else:
             telemetry.hints.labels("sent").inc(len(outgoing))
-            self._sent()
+            self._note_sent()
 
     def _drop(self, number: int, error: Exception) -> None:
         telemetry.hints.labels("dropped").inc(number)
         if not self._dropped:
-            log.warning("hints dropped ids=%d error=%s; more until it is back", number, described(error))
+            log.warning("hints dropped ids=%d error=%s; more until it is back", number, describe(error))
         self._dropped += number
 
-    def _sent(self) -> None:
+    def _note_sent(self) -> None:
         if self._dropped:
             log.info("hints sent again dropped=%d", self._dropped)
         self._dropped = 0
@@ -162,7 +162,7 @@ async def _close(layer: Any) -> None:
     if late:
         flushing.cancel()
     elif error := flushing.exception():
-        log.debug("closing a channel layer failed error=%s", described(error))
+        log.debug("closing a channel layer failed error=%s", describe(error))
 
 
 async def _within_limit(awaitable: Awaitable[T]) -> T:

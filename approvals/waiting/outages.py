@@ -31,18 +31,18 @@ class Outage:
         self._away = False
 
     @contextmanager
-    def noticed(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Turn the errors that are signs of an outage into Away; without one, it is over."""
         try:
             yield
         except self._signs as error:
             if not self._away:
                 self._away = True
-                log.warning("%s away error=%s; trying until it is back", self._what, described(error))
+                log.warning("%s away error=%s; trying until it is back", self._what, describe(error))
             raise Away(self._what) from error
-        self.over()
+        self.end()
 
-    def over(self) -> None:
+    def end(self) -> None:
         """It answers."""
         if self._away:
             self._away = False
@@ -67,7 +67,7 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
             while not attempt.done():
                 attempt.cancel()
                 await asyncio.wait([attempt], timeout=SWALLOWED)
-        if _succeeded(name, attempt):
+        if _has_succeeded(name, attempt):
             return
         if loop.time() - started > LONGEST_PAUSE:
             pause = FIRST_PAUSE
@@ -75,7 +75,7 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
+def _has_succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
     if attempt.cancelled():
         log.error("%s was cancelled by nobody; starting it again", name)
         return False
@@ -85,7 +85,7 @@ def _succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
     return error is None
 
 
-def described(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """An error in one line, without secrets. Not its `repr`: some say less than their text, and a timeout has
     no text."""
     while isinstance(error, BaseExceptionGroup):

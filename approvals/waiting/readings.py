@@ -11,7 +11,7 @@ from uuid import UUID
 from approvals import queries
 from approvals.database.connections import in_database
 from approvals.domain.lifecycle import Outcome
-from approvals.waiting.gathering import Gathering
+from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry
 
@@ -20,7 +20,7 @@ CHUNK = 1000
 Waiters: TypeAlias = Registry[Outcome | None]
 
 
-class Looks:
+class OutcomeReader:
     """Reads rows and wakes who waits for them: with the recorded outcome, or with None for a missing row.
 
     `ask` from any thread, the rest on the room's loop. Pending requests' deadlines go to `consider`.
@@ -36,11 +36,11 @@ class Looks:
         self._waiters = waiters
         self._database = database
         self._consider = consider
-        self._asked: Gathering[UUID] = Gathering(loop)
+        self._asked: SetQueue[UUID] = SetQueue(loop)
 
     def ask(self, ids: Iterable[UUID]) -> None:
         """Look soon at those of `ids` that are waited for."""
-        self._asked.bring(self._waiters.waited(ids))
+        self._asked.put(self._waiters.waited_for(ids))
 
     async def run(self) -> None:
         while True:
@@ -53,15 +53,15 @@ class Looks:
 
     async def look(self, ids: Sequence[UUID]) -> None:
         """Look at those of `ids` that are waited for, now, with one query."""
-        waited = self._waiters.waited(ids)
+        waited = self._waiters.waited_for(ids)
         if waited:
-            with self._database.noticed():
+            with self._database.watch():
                 await in_database(self._read_and_wake, waited)
 
     async def look_since(self, moment: datetime) -> None:
         """Look at what changed at `moment` (database clock) or later, if anybody waits."""
         if len(self._waiters):
-            with self._database.noticed():
+            with self._database.watch():
                 changed = await in_database(queries.changed_since, moment)
             self.ask(changed)
 
@@ -73,14 +73,14 @@ class Looks:
 
     def _read_and_wake(self, ids: Sequence[UUID]) -> None:
         # Wakes from the database thread: by way of the room's loop each outcome would make one hop more.
-        closed = {each.request_id: each.outcome for each in queries.look(ids, only_closed=True)}
+        closed = {each.request_id: each.outcome for each in queries.request_states(ids, only_closed=True)}
         self._waiters.wake(closed)
         if rest := [each for each in ids if each not in closed]:
             self._consider_pending(rest)
 
     def _consider_pending(self, ids: Sequence[UUID]) -> None:
-        on_record, earliest = queries.on_record(ids)
+        on_record, earliest = queries.count_on_record(ids)
         if on_record < len(ids):
-            self._waiters.wake(dict.fromkeys(queries.not_on_record(ids)))
+            self._waiters.wake(dict.fromkeys(queries.missing_ids(ids)))
         if earliest is not None:
             self._consider(earliest)

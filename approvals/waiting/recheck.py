@@ -19,7 +19,7 @@ from uuid import UUID
 from approvals.conf import approval_settings
 from approvals.database.connections import database_now, in_database
 from approvals.waiting.outages import Outage
-from approvals.waiting.timer import Alarm
+from approvals.waiting.timer import Timer
 
 USUAL_REACH = timedelta(seconds=5)
 
@@ -43,7 +43,7 @@ class Recheck:
         self._database = database
         self._found = found
         self._hears = hears
-        self._alarm = Alarm(loop)
+        self._alarm = Timer(loop)
         self._seen: dict[str, _Seen] = {}
 
     async def run(self) -> None:
@@ -51,13 +51,13 @@ class Recheck:
             await self.check()
             await self._alarm.sleep(self._interval())
 
-    def soon(self) -> None:
+    def check_soon(self) -> None:
         """Check now, whenever the next check is due."""
-        self._alarm.ring()
+        self._alarm.wake()
 
     async def check(self) -> None:
         for topic, source in list(self._sources.items()):
-            with self._database.noticed():
+            with self._database.watch():
                 self._seen[topic], ids = await in_database(_ask, source, self._seen.get(topic))
             if ids:
                 self._found(topic, ids)

@@ -57,7 +57,7 @@ class Registry(Generic[T]):
                 self._forget(loop)
             return list(self._waiters)
 
-    def waited(self, ids: Iterable[UUID]) -> list[UUID]:
+    def waited_for(self, ids: Iterable[UUID]) -> list[UUID]:
         """Those of `ids` that somebody waits for."""
         return [request_id for request_id in ids if request_id in self._waiters]
 

@@ -28,7 +28,7 @@ from approvals.waiting.followers import Follower, Followers
 from approvals.waiting.readings import Waiters
 from approvals.waiting.recheck import Source
 from approvals.waiting.registry import Registry
-from approvals.waiting.supervisor import REQUESTS, Duty, Health
+from approvals.waiting.supervisor import REQUESTS, Health, Supervisor
 
 LAST_LOOK = 2.0
 STOPPING = 10.0
@@ -42,7 +42,7 @@ class WaitingRoom:
         self._waiters: Waiters = Registry()
         self._followers = Followers()
         self._sources: dict[str, Source] = {REQUESTS: queries.changed_since}
-        self._duty: Duty | None = None
+        self._duty: Supervisor | None = None
 
     def __len__(self) -> int:
         """How many waits there are."""
@@ -73,7 +73,7 @@ class WaitingRoom:
         patience = seconds(patience, "patience", none_allowed=True)
         with telemetry.span("sayso.wait", request=request_id) as span:
             began = monotonic()
-            duty = self._on_duty()
+            duty = self._ensure_supervisor()
             waiter = self._waiters.register(request_id, patience)
             try:
                 duty.looks.ask([request_id])
@@ -83,7 +83,7 @@ class WaitingRoom:
             finally:
                 self._waiters.deregister(request_id, waiter)
             if outcome is None:
-                raise queries.unknown(request_id)
+                raise queries.unknown_request(request_id)
             _measure(outcome, monotonic() - began)
             span.note(outcome=outcome.status)
             return outcome
@@ -95,7 +95,7 @@ class WaitingRoom:
     def unfollow(self, topic: str, follower: Follower) -> None:
         self._followers.unfollow(topic, follower)
 
-    def topic_source(self, topic: str, changed_since: Source) -> None:
+    def set_topic_source(self, topic: str, changed_since: Source) -> None:
         """How the re-check finds what changed of this topic: ids, given a moment of the database's clock."""
         self._sources[topic] = changed_since
 
@@ -110,7 +110,7 @@ class WaitingRoom:
             await self.stop()
         with self._lock:
             if not self.running:
-                self._duty = self._new_duty(loop)
+                self._duty = self._new_supervisor(loop)
                 self._duty.begin()
 
     async def stop(self) -> None:
@@ -122,7 +122,7 @@ class WaitingRoom:
 
     def ensure_running(self) -> None:
         """Have the room run: where nobody started it, in a daemon thread with a loop of its own."""
-        self._on_duty()
+        self._ensure_supervisor()
 
     def close(self) -> None:
         """As `stop`, from synchronous code. A loop that does not run any more is not waited for."""
@@ -131,20 +131,20 @@ class WaitingRoom:
             duty.end().result(STOPPING)
         self._forget(duty)
 
-    def _on_duty(self) -> Duty:
+    def _ensure_supervisor(self) -> Supervisor:
         duty = self._duty
         if duty is not None and duty.alive:
             return duty
         with self._lock:
             if self._duty is None or not self._duty.alive:
-                self._duty = self._new_duty(asyncio.new_event_loop())
+                self._duty = self._new_supervisor(asyncio.new_event_loop())
                 self._duty.begin_in_thread()
             return self._duty
 
-    def _new_duty(self, loop: asyncio.AbstractEventLoop) -> Duty:
-        return Duty(loop, self._waiters, self._followers, self._sources)
+    def _new_supervisor(self, loop: asyncio.AbstractEventLoop) -> Supervisor:
+        return Supervisor(loop, self._waiters, self._followers, self._sources)
 
-    def _forget(self, duty: Duty | None) -> None:
+    def _forget(self, duty: Supervisor | None) -> None:
         with self._lock:
             if self._duty is duty:
                 self._duty = None
@@ -199,7 +199,7 @@ async def _last_look(request_id: UUID) -> Outcome | None:
     outcome: Outcome | None = None
     try:
         async with asyncio.timeout(LAST_LOOK):
-            looks = await in_database(queries.look, [request_id])
+            looks = await in_database(queries.request_states, [request_id])
     except (TimeoutError, DatabaseError):
         pass
     else:

@@ -20,9 +20,9 @@ from approvals.waiting.deadlines import DeadlineKeeper
 from approvals.waiting.followers import Followers
 from approvals.waiting.listener import Listener, Sender
 from approvals.waiting.outages import Outage, keep_running
-from approvals.waiting.readings import Looks, Waiters
+from approvals.waiting.readings import OutcomeReader, Waiters
 from approvals.waiting.recheck import Recheck, Source
-from approvals.waiting.timer import Alarm
+from approvals.waiting.timer import Timer
 
 REQUESTS = "requests"
 
@@ -36,7 +36,7 @@ class Health:
     kept_at: float | None = None
 
 
-class Duty:
+class Supervisor:
     """One stretch of a room's work, from `begin` to `end`; a room that starts again gets another."""
 
     def __init__(
@@ -50,13 +50,13 @@ class Duty:
         nonce = secrets.token_hex(8)
         self.loop = loop
         self._keeper = DeadlineKeeper(database, loop, self._deadline_passed)
-        self.looks = Looks(waiters, database, self._keeper.consider, loop)
+        self.looks = OutcomeReader(waiters, database, self._keeper.consider, loop)
         self._followers = followers
         self._sender = Sender(nonce, loop)
-        self._everywhere = Alarm(loop)
-        self._recheck = Recheck(sources, database, self._changed, self._hears, loop)
+        self._everywhere = Timer(loop)
+        self._recheck = Recheck(sources, database, self._take_hint, self._hears, loop)
         self._listener = Listener(
-            nonce, self._changed, lost=self._recheck.soon, renewed=self._everywhere.ring
+            nonce, self._take_hint, lost=self._recheck.check_soon, renewed=self._everywhere.wake
         )
         self._end = asyncio.Event()
         self._ending = False
@@ -88,7 +88,7 @@ class Duty:
     def abandon(self) -> None:
         """Take no more hints, whatever has become of the loop."""
         self._ending = True
-        hints.detach(self._changed_here)
+        hints.detach(self._pass_on)
 
     def _hears(self) -> bool:
         return self._listener.heard_at is not None
@@ -96,14 +96,14 @@ class Duty:
     async def _deadline_passed(self, deadline: datetime) -> None:
         await self.looks.look_since(deadline)
 
-    def _changed_here(self, topic: str, ids: Sequence[UUID]) -> None:
-        self._changed(topic, ids)
-        self._sender.hand(topic, ids)
+    def _pass_on(self, topic: str, ids: Sequence[UUID]) -> None:
+        self._take_hint(topic, ids)
+        self._sender.put(topic, ids)
 
-    def _changed(self, topic: str, ids: Sequence[UUID]) -> None:
+    def _take_hint(self, topic: str, ids: Sequence[UUID]) -> None:
         if topic == REQUESTS:
             self.looks.ask(ids)
-            self._keeper.news()
+            self._keeper.note_changes()
         self._followers.tell(topic, ids)
 
     def _work_in_thread(self) -> None:
@@ -130,7 +130,7 @@ class Duty:
             "sender": self._sender.run,
         }
         # Taken before the first look, so that no change falls between the two.
-        hints.attach(self._changed_here)
+        hints.attach(self._pass_on)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(keep_running(name, work)) for name, work in works.items()]
@@ -138,7 +138,7 @@ class Duty:
                 for task in tasks:
                     task.cancel()
         finally:
-            hints.detach(self._changed_here)
+            hints.detach(self._pass_on)
 
     async def _look_everywhere(self) -> None:
         """When the room starts, after anything that may have lost hints, and now and then."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 
-class Alarm:
+class Timer:
     """`sleep` in one task of `loop`, `ring` from any thread; a ring while it is awake ends the next sleep."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._rung = asyncio.Event()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self._loop.call_soon_threadsafe(self._rung.set)
 
     async def sleep(self, seconds: float) -> None:

@@ -101,13 +101,13 @@ class Batch:
         self.quotas.opened(row)
         asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
         self._named[row.pk] = command
-        self.audiences[row.pk] = asked.reassigned(None, command.user_ids, command.group_ids)
+        self.audiences[row.pk] = asked.with_assignees(None, command.user_ids, command.group_ids)
         self.change(row)
 
     def reassign(self, row: HumanRequest, command: Reassign) -> None:
         before, by = self.audiences[row.pk], command.actor.user_id
         self._named[row.pk] = command
-        self.audiences[row.pk] = before.reassigned(by, command.user_ids, command.group_ids)
+        self.audiences[row.pk] = before.with_assignees(by, command.user_ids, command.group_ids)
         self.question(row)
         self.handed_on[row.pk] = command.actor.user_id
         self._reassigned.add(row.pk)
@@ -246,7 +246,7 @@ class Batch:
             return
         unread = [row for pk, row in rows.items() if pk not in self.audiences]
         audiences = {**self.audiences, **permissions.audiences(unread)}
-        able = permissions.deciders_of({pk: audiences[pk] for pk in rows})
+        able = permissions.count_deciders_of_each({pk: audiences[pk] for pk in rows})
         short = {pk for pk, number in able.items() if number < rows[pk].required}
         for pk in short & self._approved_by_program(short):
             able[pk] += 1
@@ -272,7 +272,7 @@ class Batch:
         named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
         if named:
             for model in (UserAssignment, GroupAssignment):
-                bulk.end(model, named)
+                bulk.end_assignments(model, named)
 
     def _write_assignments(self) -> None:
         renamed = set(self._named) - self._opened

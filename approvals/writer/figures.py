@@ -36,12 +36,12 @@ class Figures:
 
     def tell(self, results: Iterable[Result]) -> None:
         """It has happened."""
-        telemetry.counted(telemetry.opened, self._opened)
-        telemetry.counted(telemetry.decisions, self._closed)
-        telemetry.counted(telemetry.timeouts, self._timeouts)
+        telemetry.add_counts(telemetry.opened, self._opened)
+        telemetry.add_counts(telemetry.decisions, self._closed)
+        telemetry.add_counts(telemetry.timeouts, self._timeouts)
         refused: Counter[tuple[str, ...]] = Counter(
             (result.code,) for result in results if isinstance(result, Refused)
         )
-        telemetry.counted(telemetry.refusals, refused)
+        telemetry.add_counts(telemetry.refusals, refused)
         for seconds in self._lateness:
             telemetry.lateness.observe(seconds)

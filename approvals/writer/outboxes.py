@@ -144,7 +144,7 @@ def versions_since(waiting: Deliveries, moment: datetime) -> dict[UUID, tuple[da
 def bounded_transaction() -> Iterator[None]:
     """A process that stops in the middle holds its locks, and so the post of all others, for seconds only."""
     with transaction.atomic(durable=True):
-        pipeline.bound_the_transaction()
+        pipeline.limit_transaction_time()
         yield
 
 

@@ -56,7 +56,7 @@ class Writer:
         A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
         full, Unavailable when the process ends: then none of them was taken.
         """
-        here = telemetry.here()
+        here = telemetry.current_span()
         queued: list[_Queued] = [(command, _uncancellable(), here) for command in commands]
         with self._lock:
             if len(self._queue) + len(queued) > self._capacity:

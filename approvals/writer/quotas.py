@@ -15,7 +15,7 @@ from django.db import connection
 
 from approvals.conf import approval_settings
 from approvals.database import bulk
-from approvals.database.pipeline import ask
+from approvals.database.pipeline import execute
 from approvals.domain.commands import Command, OpenRequest, Refused
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
@@ -51,7 +51,7 @@ def lock_accounts(account_ids: Collection[int]) -> None:
     To be asked before rows are locked, always: then two batches never wait for each other.
     """
     if account_ids and connection.vendor == "postgresql":
-        ask(
+        execute(
             "SELECT pg_advisory_xact_lock((%s::bigint << 32) | account)"
             " FROM (SELECT unnest(%s::bigint[]) AS account ORDER BY 1) AS accounts",
             [_LOCKS, bulk.values(account_ids)],
@@ -65,7 +65,7 @@ def asking_usage(account_ids: Collection[int]) -> Callable[[], dict[int, Usage]]
     # Nobody needs to know by how much the number is passed; without that limit, all bytes are to be summed.
     most = approval_settings().requests_per_user
     limit = most + 1 if most else _EVERYTHING
-    found = ask(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
+    found = execute(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
     return lambda: {pk: Usage(requests=number, bytes=size) for pk, number, size in found.rows()}
 
 

@@ -17,7 +17,7 @@ from django.db import connection
 
 from approvals.database import bulk
 from approvals.database.connections import CLOCK, as_utc
-from approvals.database.pipeline import ask, bound_the_transaction, together
+from approvals.database.pipeline import execute, limit_transaction_time, together
 from approvals.domain.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
@@ -57,13 +57,13 @@ def read(commands: Sequence[Command]) -> Findings:
     counted = quotas.accounts_counted(commands)
     votes = any(isinstance(command, Decide | Answer) for command in commands)
     with together():
-        bound_the_transaction()
+        limit_transaction_time()
         quotas.lock_accounts(counted)
         locked = _asking_locks(ids)
         rows = bulk.read(HumanRequest, ids)
-        clock = ask(CLOCK[connection.vendor])
-        assignments = permissions.asking_assignments(ids) if asked_by_people else dict
-        people = permissions.asking_persons(user_ids | counted)
+        clock = execute(CLOCK[connection.vendor])
+        assignments = permissions.ask_for_assignments(ids) if asked_by_people else dict
+        people = permissions.ask_for_persons(user_ids | counted)
         usage = quotas.asking_usage(counted)
         said = _asking_what_was_said(ids) if votes else dict
         held = locked()
@@ -71,7 +71,7 @@ def read(commands: Sequence[Command]) -> Findings:
         findings = Findings(
             rows={row.pk: row for row in found},
             now=as_utc(clock.rows()[0][0]),
-            audiences=permissions.audiences_of(found, assignments()) if asked_by_people else {},
+            audiences=permissions.build_audiences(found, assignments()) if asked_by_people else {},
             people=people(),
             said=said(),
             usage=usage(),
@@ -100,7 +100,7 @@ def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
     """Those of the rows that are there. SQLite has locked everything when the transaction began."""
     if connection.vendor != "postgresql":
         return lambda: ids
-    found = ask(
+    found = execute(
         f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')} ORDER BY id FOR UPDATE",  # noqa: S608
         [bulk.values(ids)],
     )
@@ -108,7 +108,7 @@ def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
 
 
 def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
-    found = ask(
+    found = execute(
         f"SELECT request_id, actor_id, verdict, answer, arguments FROM {bulk.table(Response)}"  # noqa: S608
         f" WHERE {bulk.among('request_id')}",
         [bulk.values(ids)],

@@ -196,7 +196,7 @@ def _through_the_layer() -> None:
 
 
 async def _send_to_nobody() -> None:
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     async with asyncio.timeout(PATIENCE):
         await layer.group_send("sayso.health", {"type": "sayso.nothing"})
 

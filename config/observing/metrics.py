@@ -26,7 +26,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from approvals.process import forks, telemetry
-from approvals.queries.pending_counts import Census, census
+from approvals.queries.pending_counts import PendingCounts, count_pending
 from approvals.web.edge.credentials import shown_secret
 from config.observing.probe import Probe
 from orchestration import queries as runs
@@ -86,7 +86,7 @@ def _is_loopback(address: str) -> bool:
 class _Stored:
     """What the database says."""
 
-    requests: Census
+    requests: PendingCounts
     runs: Mapping[str, int]
     jobs: Mapping[str, int] | None
 
@@ -108,7 +108,7 @@ forks.register(_probe.cache_clear)
 
 def _ask() -> _Stored:
     try:
-        return _Stored(requests=census(), runs=runs.open_by_status(), jobs=_jobs())
+        return _Stored(requests=count_pending(), runs=runs.open_by_status(), jobs=_jobs())
     finally:
         connections.close_all()  # this thread's
 
@@ -123,7 +123,7 @@ def _jobs() -> Mapping[str, int] | None:
 
 def _registry(stored: _Stored | None) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Numbers(telemetry.of_this_process().collect))
+    registry.register(_Numbers(telemetry.process_registry().collect))
     registry.register(_Numbers(lambda: _of_the_database(stored)))
     return registry
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from approvals.waiting.outages import described
+from approvals.waiting.outages import describe
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Trouble:
             if type(error) is self._kind:
                 return
             self._kind = type(error)
-        log.warning("%s failed error=%s", self._what, described(error))
+        log.warning("%s failed error=%s", self._what, describe(error))
 
     def over(self) -> None:
         with self._lock:

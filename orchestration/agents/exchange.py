@@ -72,7 +72,7 @@ def target_of(url: str, reach: Reach) -> Target:
 def _redirected(target: Target, location: str) -> Target:
     following = target.url.join(location)
     if target.url.scheme == "https" and following.scheme != "https":
-        raise target.reach.refused("is redirected from https to http, which is not followed")
+        raise target.reach.refusal("is redirected from https to http, which is not followed")
     try:
         return target_of(str(following), target.reach)
     except InvalidRequest as refusal:

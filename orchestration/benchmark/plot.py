@@ -11,7 +11,7 @@ from math import ceil, floor, log10
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from approvals.reports.plots import drawing
+from approvals.reports.plots import load_pygal
 from orchestration.benchmark.report import Chart
 from orchestration.benchmark.words import number
 
@@ -48,7 +48,7 @@ def _height(chart: Chart) -> int:
 
 
 def _drawn(chart: Chart, height: int) -> bytes:
-    pygal = drawing()
+    pygal = load_pygal()
     kinds = {"lines": pygal.Line, "bars": pygal.Bar, "stacked": pygal.HorizontalStackedBar}
     across = chart.kind == "stacked"
     picture = kinds[chart.kind](
@@ -95,7 +95,7 @@ def _unless_tiny(value: float | None) -> str:
 
 
 def _style() -> Any:
-    return drawing().style.Style(
+    return load_pygal().style.Style(
         background="#ffffff",
         plot_background="#ffffff",
         foreground="#222222",

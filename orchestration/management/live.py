@@ -97,7 +97,7 @@ class Live:
 
     async def _ask(self, questions: Questions, request: Mapping[str, Any]) -> None:
         try:
-            outcome = await questions.put(request)
+            outcome = await questions.ask(request)
         except EndOfInput:
             self._questions = None
             for waiting in self._open.values():
@@ -126,7 +126,7 @@ class Live:
             request = queries.request_for(self._user_id, request_id)
         except ApprovalError:
             return False
-        return queries.may(self._user_id, request).decide
+        return queries.rights_of(self._user_id, request).decide
 
     def _point_to(self, request: Mapping[str, Any]) -> None:
         """Say where it can be decided: on the page, or from another terminal."""

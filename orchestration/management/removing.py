@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 def require_right(person: User) -> None:
     """`Refused` where this person, or this process's role in the database, may not take anything away."""
-    if not retention.allowed_by_database():
+    if not retention.is_allowed_by_database():
         raise Refused(
             "not_permitted: this process's role in the database may not remove what is on record. Use the"
             " DATABASE_URL of the role that may; see docs/deployment.md."

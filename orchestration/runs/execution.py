@@ -74,7 +74,7 @@ class Execution:
         row = self._claimed.run
         with (
             telemetry.executing.track_inprogress(),
-            telemetry.bound(run=self.run_id),
+            telemetry.bind_ids(run=self.run_id),
             telemetry.span(
                 "sayso.run", run=self.run_id, orchestration=row.orchestration, epoch=self._owned.epoch
             ) as span,

@@ -24,7 +24,7 @@ from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
 
 from approvals.database.connections import LOST, database_now, in_database
-from approvals.database.pipeline import bound_the_transaction
+from approvals.database.pipeline import limit_transaction_time
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.payloads import canonical
 from approvals.process import hints
@@ -518,7 +518,7 @@ def _as_before(step: dict[str, Any]) -> dict[str, Any]:
 def short_transaction(*, durable: bool = False) -> Iterator[None]:
     """One that PostgreSQL ends within seconds where this process does not: others can have the rows then."""
     with transaction.atomic(durable=durable):
-        bound_the_transaction()
+        limit_transaction_time()
         yield
 
 

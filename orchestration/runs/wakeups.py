@@ -80,7 +80,7 @@ class Wakeups:
 
     async def _wake_the_due(self) -> float | None:
         """Seconds until it is worth looking again; None: until somebody sleeps."""
-        with self._database.noticed():
+        with self._database.watch():
             now = await self._clock()
         while self._sleepers and (self._sleepers[0].moment <= now or self._sleepers[0].gone):
             sleeper = heappop(self._sleepers)

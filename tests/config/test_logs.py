@@ -98,7 +98,7 @@ class TestFields:
 
     @pytest.mark.parametrize("form", ["json", "text"])
     def test_a_line_carries_the_ids_of_its_task(self, form: str) -> None:
-        with telemetry.bound(run="01a2", request_id="77"):
+        with telemetry.bind_ids(run="01a2", request_id="77"):
             line = line_of(form, "oh")
         assert "01a2" in line
         assert "77" in line

@@ -143,7 +143,7 @@ async def test_flushall_and_every_subscription_ended(
 
 async def test_five_hundred_hints_at_once(installation: Installation, stack: Stack) -> None:
     """Fault 3: more than a channel may hold, of which the decisions' own are few; and a crowd decides."""
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     async with waits(installation, CROWD) as (asked, bob):
         async with asyncio.TaskGroup() as crowd:
             for number in range(500):

@@ -175,7 +175,7 @@ async def test_an_auditor_finds_verifies_and_exports_and_decides_nothing(
     async with page.expect_download() as download:
         await page.get_by_role("button", name="Export").click()
     await (await download.value).save_as(tmp_path / "trail.jsonl")
-    with exports.opened(tmp_path / "trail.jsonl") as export:
+    with exports.open_export(tmp_path / "trail.jsonl") as export:
         assert sum(isinstance(record, exports.EntryRecord) for record in export.records()) >= 4
 
 

@@ -68,7 +68,7 @@ class Connections:
     async def _trust(self) -> ssl.SSLContext:
         if self._tls is not None:
             return self._tls
-        return await asyncio.to_thread(_trusted)
+        return await asyncio.to_thread(_default_tls)
 
 
 async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.Request]) -> httpx.Response:
@@ -80,7 +80,7 @@ async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.R
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _default_tls() -> ssl.SSLContext:
     """What browsers trust, and what this computer does: perhaps an authority of its owner's."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()

@@ -53,7 +53,7 @@ def message_of(due: Due) -> Message:
 def secrets_of(user_id: int | None) -> list[str]:
     """What this user's messages are signed with, the current secret first; None: the installation's own."""
     name = "installation" if user_id is None else f"user:{user_id}"
-    return [_derived(name, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    return [_derive_secret(name, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
 def _headers(due: Due, body: str) -> dict[str, str]:
@@ -74,6 +74,6 @@ def _signatures(user_id: int | None, name: str, moment: datetime, body: str) -> 
     return " ".join(Webhook(secret).sign(name, moment, body) for secret in secrets_of(user_id))
 
 
-def _derived(name: str, key: str | bytes) -> str:
+def _derive_secret(name: str, key: str | bytes) -> str:
     digest = salted_hmac(_SALT, name, secret=key, algorithm="sha256").digest()
     return f"whsec_{base64.b64encode(digest).decode()}"

@@ -15,7 +15,7 @@ from approvals.delivery.webhooks.connections import Connections
 from approvals.delivery.webhooks.messages import Message, message_of
 from approvals.delivery.webhooks.targets import Resolve, Target, check_target
 from approvals.exceptions import InvalidRequest
-from approvals.waiting.outages import described
+from approvals.waiting.outages import describe
 from approvals.writer.callbacks import Due
 from approvals.writer.outboxes import Answer
 
@@ -30,7 +30,7 @@ GONE = 410
 FOLLOWED = {307, 308}
 
 
-class Posting:
+class WebhookCarrier:
     """The carrier of callbacks."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Posting:
         except InvalidRequest as refusal:
             return Answer(error=refusal.detail)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            return Answer(error=described(error))
+            return Answer(error=describe(error))
 
     def close(self) -> None:
         self._connections.close()
@@ -81,7 +81,7 @@ class Posting:
         ) as response:
             answer = _answer(response)
             await _hear_out(response)
-        return answer, _followed(response)
+        return answer, _redirect_of(response)
 
 
 def _receiver(url: httpx.URL) -> str:
@@ -95,7 +95,7 @@ def _answer(response: httpx.Response) -> Answer:
         return Answer(status_code=status)
     if status == GONE:
         return Answer(status_code=status, error="The receiver wants no more (410 Gone).", final=True)
-    if _followed(response) is not None:
+    if _redirect_of(response) is not None:
         return Answer(status_code=status)
     if 300 <= status < 400:
         error = f"A redirect by status {status} is not followed; 307 and 308 are, if they say where to."
@@ -107,7 +107,7 @@ def _answer(response: httpx.Response) -> Answer:
     )
 
 
-def _followed(response: httpx.Response) -> str | None:
+def _redirect_of(response: httpx.Response) -> str | None:
     """Where an answer redirects to, if that is followed."""
     return response.headers.get("location") or None if response.status_code in FOLLOWED else None
 

@@ -73,7 +73,7 @@ class Reach:
     networks: Sequence[str] | None
     """Those that may be reached although they are not public; None: any."""
 
-    def refused(self, rule: str) -> InvalidRequest:
+    def refusal(self, rule: str) -> InvalidRequest:
         return InvalidRequest(f"{self.field} {rule}.", field=self.field)
 
 
@@ -102,7 +102,7 @@ class Target:
         return self.url.copy_with(host=str(address))
 
 
-def checked_callback_url(value: object) -> str:
+def check_callback_url(value: object) -> str:
     """The URL itself, if outcomes may be posted there. InvalidRequest names the rule; "" is none."""
     text = checked_text(value, "callback_url", max_length=URL_LIMIT, one_line=True)
     if text:
@@ -110,7 +110,7 @@ def checked_callback_url(value: object) -> str:
     return text
 
 
-def callbacks() -> Reach:
+def callback_reach() -> Reach:
     """Where outcomes may be posted."""
     configured = approval_settings()
     return Reach(
@@ -126,22 +126,22 @@ def check_target(text: str, reach: Reach | None = None) -> Target:
 
     `reach` omitted: that of outcomes.
     """
-    reach = reach or callbacks()
+    reach = reach or callback_reach()
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise reach.refused(f"is no URL: {error}") from error
+        raise reach.refusal(f"is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise reach.refused("must begin with https:// or http:// and name a host")
+        raise reach.refusal("must begin with https:// or http:// and name a host")
     if url.userinfo or url.fragment:
-        raise reach.refused("must have no user, password or fragment")
+        raise reach.refusal("must have no user, password or fragment")
     if url.port is not None and not 1 <= url.port <= 65_535:
-        raise reach.refused("must have a port between 1 and 65535")
-    host = normal_host(url.raw_host.decode("ascii"))
+        raise reach.refusal("must have a port between 1 and 65535")
+    host = normalize_host(url.raw_host.decode("ascii"))
     if host is None:
-        raise reach.refused("must name its host by a name, or by an address in the usual spelling")
+        raise reach.refusal("must name its host by a name, or by an address in the usual spelling")
     if reach.hosts is not None and not any(_matches(pattern, host) for pattern in reach.hosts):
-        raise reach.refused(
+        raise reach.refusal(
             f"has a host that is none of those the installation allows ({reach.setting}_HOSTS)"
         )
     target = Target(reach=reach, url=url, host=host, address=_as_address(host))
@@ -170,9 +170,9 @@ def check_address(address: Address, reach: Reach) -> None:
     """InvalidRequest unless the address is public or in one of the networks."""
     if reach.networks is None or is_public(address):
         return
-    allowed = (network_from(each) for each in reach.networks)
+    allowed = (parse_network(each) for each in reach.networks)
     if not any(network and address in network for network in allowed):
-        raise reach.refused(
+        raise reach.refusal(
             f"has an address that is not public, and not allowed either ({reach.setting}_NETWORKS)"
         )
 
@@ -191,7 +191,7 @@ def is_public(address: Address) -> bool:
     return address in _UNICAST
 
 
-def network_from(text: str) -> Network | None:
+def parse_network(text: str) -> Network | None:
     """None for what is no network: it allows nothing, and `manage.py check` names it."""
     try:
         return ip_network(text)
@@ -199,7 +199,7 @@ def network_from(text: str) -> Network | None:
         return None
 
 
-def normal_host(host: str) -> str | None:
+def normalize_host(host: str) -> str | None:
     """The one spelling of a host name or address; None for what is neither."""
     host = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
     if not host.isascii():
@@ -217,7 +217,7 @@ def normal_host(host: str) -> str | None:
 
 def is_pattern(text: str) -> bool:
     """Whether this can stand in a list of hosts: a host, or `*.` and a name."""
-    host = normal_host(text.removeprefix("*."))
+    host = normalize_host(text.removeprefix("*."))
     return host is not None and not (text.startswith("*.") and _as_address(host) is not None)
 
 
@@ -229,13 +229,13 @@ class Resolver:
 
     async def __call__(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _resolved, host, port)
+        return await loop.run_in_executor(self._threads, _resolve, host, port)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _resolved(host: str, port: int) -> list[str]:
+def _resolve(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [str(address[0]) for *_, address in found]
 
@@ -244,7 +244,7 @@ def _matches(pattern: str, host: str) -> bool:
     """`*.example.org` stands for every host below example.org."""
     if not is_pattern(pattern):
         return False
-    named = normal_host(pattern.removeprefix("*."))
+    named = normalize_host(pattern.removeprefix("*."))
     return host.endswith(f".{named}") if pattern.startswith("*.") else host == named
 
 

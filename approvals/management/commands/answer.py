@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from approvals import deciding, queries
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import ApprovalError, UnknownRequest
-from approvals.management.answering import answer_from
+from approvals.management.answering import parse_answer
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Screen
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             outcome = deciding.answer(
                 actor_in_terminal(person, "answer"),
                 options["id"],
-                _answer(person.pk, options["id"], options["text"]),
+                _parse_answer(person.pk, options["id"], options["text"]),
                 comment=options["comment"],
             )
         except ApprovalError as error:
@@ -49,10 +49,10 @@ class Command(BaseCommand):
             screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
 
 
-def _answer(user_id: int, request_id: str, text: str) -> Any:
+def _parse_answer(user_id: int, request_id: str, text: str) -> Any:
     """What was typed, in the request's own shape. What may not be seen is for the writer to refuse."""
     try:
         request = queries.request_for(user_id, request_id)
     except UnknownRequest:
         return text
-    return answer_from(text, queries.on_the_wire(request))
+    return parse_answer(text, queries.on_the_wire(request))

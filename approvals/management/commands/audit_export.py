@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand
 
 from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
-from approvals.management.moments import period
+from approvals.management.moments import parse_period
 from approvals.management.screen import Misuse, Refused
-from approvals.process.files import whole
+from approvals.process.files import write_whole
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", metavar="FILE", help="default: standard output")
 
     def handle(self, *, format: str, out: str | None, **options: Any) -> None:  # noqa: A002
-        since, until = period(options["since"], options["until"])
+        since, until = parse_period(options["since"], options["until"])
         path = None if out is None else Path(out)
         if path is not None and not path.parent.is_dir():
             raise Misuse(f"There is no directory {str(path.parent)!r}.")
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         filters = Filters(
             since=since,
             until=until,
-            actor=_user_id(options["actor"]),
+            actor=_find_user_id(options["actor"]),
             kind=options["kind"],
             run=options["run"],
         )
@@ -66,13 +66,13 @@ class Command(BaseCommand):
 
 def _write(path: Path, lines: Iterable[str]) -> None:
     try:
-        with whole(path) as file:
+        with write_whole(path) as file:
             file.writelines(lines)
     except OSError as error:
         raise Misuse(f"{path} can't be written: {error.strerror}.") from error
 
 
-def _user_id(named: str | None) -> int | None:
+def _find_user_id(named: str | None) -> int | None:
     if named is None:
         return None
     accounts = get_user_model()._default_manager

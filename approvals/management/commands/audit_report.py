@@ -13,7 +13,7 @@ from rich.text import Text
 from approvals.database.connections import database_now
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Screen
-from approvals.process.files import whole
+from approvals.process.files import write_whole
 from approvals.reports import BadPeriod, By, Period, Report, documents, report, words
 
 TABLE = "table"
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             raise Misuse(f"--out: a file needs a --format: {', '.join(documents.FORMATS)}.")
         require_tables()
         try:
-            period = Period.named(options["since"], options["until"], database_now())
+            period = Period.parse(options["since"], options["until"], database_now())
         except BadPeriod as error:
             raise Misuse(f"--{error.field} {error}.") from error
         found = report(period, By(by))
@@ -78,7 +78,7 @@ def _rows(found: Report, columns: Sequence[words.Column]) -> list[list[str]]:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with whole(path) as file:
+        with write_whole(path) as file:
             file.write(text)
     except OSError as error:
         raise Misuse(f"--out: {path} can't be written: {error.strerror}.") from error

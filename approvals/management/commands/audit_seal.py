@@ -43,8 +43,8 @@ class Command(BaseCommand):
             if key or out or url:
                 raise Misuse("--new-key goes alone.")
             return self._make_key(Path(new_key), screen)
-        signing = sealing.signing_key(key)
-        path = None if out is None else sealing.check_out(out)
+        signing = sealing.load_signing_key(key)
+        path = None if out is None else sealing.check_copies_path(out)
         target = None if url is None else sealing.check_url(url)
         require_tables()
         try:
@@ -52,13 +52,13 @@ class Command(BaseCommand):
             made = seals.make(signing)
         except NotSealed as error:
             raise Refused(str(error)) from error
-        self.stdout.write(_told(made, before))
+        self.stdout.write(_result_sentence(made, before))
         if made and before and made.key != before.key:
             screen.say(
                 "It was signed with another key than the seal before: give auditors the new public key."
             )
         if path:
-            self.stdout.write(f"{sealing.keep(path)} added to {path}.")
+            self.stdout.write(f"{sealing.update_copies(path)} added to {path}.")
         newest = made or before
         if target and newest:
             sealing.send(target, newest)
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         self.stdout.write(public.rstrip())
 
 
-def _told(made: SealRecord | None, before: SealRecord | None) -> str:
+def _result_sentence(made: SealRecord | None, before: SealRecord | None) -> str:
     if made:
         return (
             f"Seal {made.number}: {made.entries} entries, {made.first} to {made.last}; {made.chains} requests"

@@ -51,8 +51,8 @@ class Command(BaseCommand):
         self, *, export: str | None, seals: str | None, public_keys: list[str], json: bool, **options: Any
     ) -> None:
         known: dict[str, Any] = {
-            "trusted": sealing.trusted_keys(public_keys),
-            "copies": sealing.kept_elsewhere(seals),
+            "trusted": sealing.load_trusted_keys(public_keys),
+            "copies": sealing.read_copies(seals),
             # Of who was given the key when the seals began. That a key is set here does not say that.
             "must_be_sealed": bool(public_keys),
         }

@@ -11,7 +11,7 @@ from approvals import deciding, queries
 from approvals.domain.lifecycle import Status, Verdict
 from approvals.exceptions import ApprovalError
 from approvals.management.installation import require_tables
-from approvals.management.json_option import json_object_from
+from approvals.management.json_option import parse_json_object
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Screen
 from approvals.management.wording import STATUS_STYLES, outcome_sentence, refusal
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 options["id"],
                 options["verdict"],
                 comment=options["comment"],
-                arguments=None if changed is None else json_object_from(changed, "--arguments"),
+                arguments=None if changed is None else parse_json_object(changed, "--arguments"),
             )
         except ApprovalError as error:
             raise refusal(error) from error

@@ -7,7 +7,7 @@ cut short or changed is told from one that is whole.
 from __future__ import annotations
 
 from approvals.trail.exports.formats import FORMATS, request_of
-from approvals.trail.exports.reading import Export, NotAnExport, opened
+from approvals.trail.exports.reading import Export, NotAnExport, open_export
 from approvals.trail.exports.records import End, EntryRecord, Header, NoRecord, Record
 from approvals.trail.exports.selecting import Filters
 from approvals.trail.exports.writing import lines
@@ -23,6 +23,6 @@ __all__ = [
     "NotAnExport",
     "Record",
     "lines",
-    "opened",
+    "open_export",
     "request_of",
 ]

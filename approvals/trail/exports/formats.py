@@ -132,7 +132,7 @@ class Csv:
         return self._mark + _row(self._columns)
 
     def line(self, record: Record) -> str:
-        cells = _without_semicolons(self._cells(record))
+        cells = _escape_semicolons(self._cells(record))
         return _row([cells.get(column, "") for column in self._columns])
 
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
@@ -154,10 +154,10 @@ class Csv:
         if len(cells) != len(self._columns):
             raise NoRecord(f"It has {len(cells)} cells in place of {len(self._columns)}.")
         found = dict(zip(self._columns, cells, strict=True))
-        record = _parsed(_with_semicolons(found), self._format)
+        record = _parse(_restore_semicolons(found), self._format)
         if isinstance(record, Header) and record.format != self._format:
             raise NoRecord("Its columns are those of another format.")
-        expected = _without_semicolons(self._cells(record))
+        expected = _escape_semicolons(self._cells(record))
         for column in self._columns:
             if found[column] != expected.get(column, ""):
                 raise NoRecord(f"The column {column} is not what the canonical text and the content say.")
@@ -173,20 +173,20 @@ class Csv:
         return {"record": fields.pop("record"), "canonical": canonical(fields)}
 
     def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
-        named, content = _object(record.canonical), self._content_of(record)
+        named, content = _parse_object(record.canonical), self._content_of(record)
         if named.get("request") != self._request:
             self._request, self._title = named.get("request"), ""
         if named.get("event") in ("opened", "purged"):
             self._title = _title_in(content) or self._title
-        cells = {name: guarded(_shown(named.get(name))) for name in _NAMED}
+        cells = {name: escape_formulas(_text_of(named.get(name))) for name in _NAMED}
         return cells | {
             "record": "entry",
             "id": str(record.id),
-            "title": guarded(self._title),
-            "actor_name": guarded(_shown(content.get("actor"))),
-            "verdict": guarded(_shown(content.get("verdict"))),
-            "comment": guarded(_shown(content.get("comment", content.get("reason")))),
-            "answer": guarded(_shown(content.get("answer"))),
+            "title": escape_formulas(self._title),
+            "actor_name": escape_formulas(_text_of(content.get("actor"))),
+            "verdict": escape_formulas(_text_of(content.get("verdict"))),
+            "comment": escape_formulas(_text_of(content.get("comment", content.get("reason")))),
+            "answer": escape_formulas(_text_of(content.get("answer"))),
             "canonical": record.canonical,
             "hash": record.hash,
             "salt": record.salt or "",
@@ -197,13 +197,13 @@ class Csv:
     def _content_of(self, record: EntryRecord) -> dict[str, Any]:
         """Format 1 took numbers that are written as large integers for such, which have no canonical form."""
         text = record.content or "{}"
-        return _object(text) if self._format == 1 else _object(text, read_canonical)
+        return _parse_object(text) if self._format == 1 else _parse_object(text, read_canonical)
 
 
 FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv": Csv}
 
 
-def guarded(text: str) -> str:
+def escape_formulas(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula, nor any part of it."""
     within = _BEHIND_A_SEPARATOR.sub(r"\1'", text)
     return f"'{within}" if within.startswith(FORMULAS) else within
@@ -211,33 +211,33 @@ def guarded(text: str) -> str:
 
 def request_of(record: EntryRecord) -> tuple[UUID, int]:
     """Whose entry it is, and its place in the chain; NoRecord where the text does not say."""
-    named = _object(record.canonical)
+    named = _parse_object(record.canonical)
     try:
         return UUID(named["request"]), int(named["sequence"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise NoRecord("Its text is none of an entry.") from error
 
 
-def _without_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+def _escape_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
     """With JSON that says the same, where it would begin a formula behind a semicolon."""
     return {**cells, **{name: _SEMICOLON.sub(r"\\u003b", cells[name]) for name in _JSON if name in cells}}
 
 
-def _with_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
+def _restore_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
     return {
         **cells,
         **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON if name in cells},
     }
 
 
-def _parsed(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
+def _parse(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
     if cells["record"] in ("export", "end"):
-        return from_fields({"record": cells["record"], **_object(cells["canonical"])}, format)
+        return from_fields({"record": cells["record"], **_parse_object(cells["canonical"])}, format)
     fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
     for name in ("salt", "content"):
         fields[name] = cells[name] or None
     if cells.get("columns"):
-        fields["columns"] = _object(cells["columns"])
+        fields["columns"] = _parse_object(cells["columns"])
     return from_fields(fields, format)
 
 
@@ -251,21 +251,21 @@ def _number(cell: str) -> int | None:
 def _title_in(content: Mapping[str, Any]) -> str:
     """What was asked; a removal may have kept it of a content that it took away."""
     kept = content.get("kept")
-    return _shown((kept if isinstance(kept, dict) else content).get("title"))
+    return _text_of((kept if isinstance(kept, dict) else content).get("title"))
 
 
 def _row(cells: Iterable[str]) -> str:
-    return ",".join(map(_quoted, cells)) + "\n"
+    return ",".join(map(_quote, cells)) + "\n"
 
 
-def _quoted(cell: str) -> str:
+def _quote(cell: str) -> str:
     """As RFC 4180 has it; not every version of the csv module quotes a carriage return."""
     if _QUOTED.isdisjoint(cell):
         return cell
     return '"' + cell.replace('"', '""') + '"'
 
 
-def _object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any]:
+def _parse_object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any]:
     try:
         value = read(text)
     except (ValueError, RecursionError):
@@ -273,7 +273,7 @@ def _object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any
     return value if isinstance(value, dict) else {}
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     try:

@@ -91,7 +91,7 @@ class Export:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Export]:
+def open_export(path: Path) -> Iterator[Export]:
     """The file at this path; NotAnExport where it can't be read."""
     try:
         with path.open("rb") as file:

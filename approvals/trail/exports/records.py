@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from approvals.domain.payloads import canonical
-from approvals.trail.seals import NoSeal, SealRecord, parsed
+from approvals.trail.seals import NoSeal, SealRecord, parse
 
 # Since format 2 entries have their columns. Files of format 1 are still read.
 FORMAT = 2
@@ -116,7 +116,7 @@ def from_fields(fields: Any, format: int = FORMAT) -> Record:  # noqa: A002  as 
                     filters=_canonical_object(fields["filters"]),
                 )
             case "seal":
-                return parsed(
+                return parse(
                     _text(fields["canonical"]),
                     hash_=_text(fields["hash"]),
                     signature=_text(fields["signature"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals.database.stored_columns import ENTRY, kept, read
+from approvals.database.stored_columns import ENTRY, convert, kept
 from approvals.domain.payloads import LARGEST_INTEGER
 from approvals.models import AuditEntry, HumanRequest
 from approvals.trail import seals
@@ -42,8 +42,8 @@ class Filters:
 
 def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
     """All entries of the requests that these filters choose, with the request's id, chain by chain."""
-    for values in kept(_chosen(filters), ENTRY, "request_id", "sequence", "pk"):
-        columns, misfits = read(ENTRY, values)
+    for values in kept(_select(filters), ENTRY, "request_id", "sequence", "pk"):
+        columns, misfits = convert(ENTRY, values)
         salt, content = columns["shown__salt"], columns["shown__content"]
         yield (
             values[0],
@@ -53,28 +53,28 @@ def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
                 hash=str(columns["hash"]),
                 salt=None if salt is None else str(salt),
                 content=None if content is None else str(content),
-                columns=_written(columns, misfits),
+                columns=_format_columns(columns, misfits),
             ),
         )
 
 
-def _written(columns: Mapping[str, Any], misfits: Sequence[str]) -> Mapping[str, Any]:
+def _format_columns(columns: Mapping[str, Any], misfits: Sequence[str]) -> Mapping[str, Any]:
     """As the entry's text has them; those of no use, alone and as text: the text of no entry has such."""
     numbers = {name: value for name, value in columns.items() if isinstance(value, int)}
     useless = [*misfits, *(name for name, value in numbers.items() if abs(value) > LARGEST_INTEGER)]
     return {name: str(columns[name]) for name in useless} if useless else columns_of(columns)
 
 
-def recorded_seals() -> Iterator[SealRecord]:
+def read_seals() -> Iterator[SealRecord]:
     """All seals; one whose text is none is left out, and verification misses it."""
-    for row in seals.recorded():
+    for row in seals.read_seals():
         try:
-            yield seals.parsed(row.canonical, hash_=row.hash, signature=row.signature)
+            yield seals.parse(row.canonical, hash_=row.hash, signature=row.signature)
         except NoSeal:
             continue
 
 
-def _chosen(filters: Filters) -> QuerySet[Any]:
+def _select(filters: Filters) -> QuerySet[Any]:
     chosen = AuditEntry.objects.all()
     among: dict[str, Any] = {}
     if filters.since:

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Generator, Iterator
 
 from approvals.database.connections import database_now, snapshot
-from approvals.database.stored_columns import any_text
+from approvals.database.stored_columns import replace_invalid_text
 from approvals.trail.exports.formats import FORMATS
 from approvals.trail.exports.records import End, Header, Record
-from approvals.trail.exports.selecting import Filters, entries, recorded_seals
+from approvals.trail.exports.selecting import Filters, entries, read_seals
 from approvals.writer.chain import as_text
 
 
@@ -25,7 +25,7 @@ def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]
         digest.update(text.encode())
         return text
 
-    with snapshot(), any_text():
+    with snapshot(), replace_invalid_text():
         before = writer.before()
         if before:
             yield noted(before)
@@ -43,7 +43,7 @@ class _Count:
 
 def _records(filters: Filters, count: _Count) -> Iterator[Record]:
     yield Header(made_at=as_text(database_now()), complete=filters.none, filters=filters.as_fields())
-    for seal in recorded_seals():
+    for seal in read_seals():
         count.seals += 1
         yield seal
     chain = None

@@ -5,8 +5,8 @@ Each covers all entries since the one before it, and that one's hash; so the new
 
 from __future__ import annotations
 
-from approvals.trail.seals.making import NotSealed, last_seal, make, recorded, settled
-from approvals.trail.seals.records import Digest, NoSeal, SealRecord, as_line, fault, from_line, parsed
+from approvals.trail.seals.making import NotSealed, last_seal, make, read_seals, wait_until_settled
+from approvals.trail.seals.records import Digest, NoSeal, SealRecord, as_line, find_fault, from_line, parse
 
 __all__ = [
     "Digest",
@@ -14,11 +14,11 @@ __all__ = [
     "NotSealed",
     "SealRecord",
     "as_line",
-    "fault",
+    "find_fault",
     "from_line",
     "last_seal",
     "make",
-    "parsed",
-    "recorded",
-    "settled",
+    "parse",
+    "read_seals",
+    "wait_until_settled",
 ]

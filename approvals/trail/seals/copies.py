@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from approvals.process.files import whole
+from approvals.process.files import write_whole
 from approvals.trail.seals.records import NoSeal, SealRecord, as_line, from_line
 
 
@@ -19,7 +19,7 @@ class OtherSeals(Exception):
 
 def read(path: Path) -> list[SealRecord]:
     """The seals in this file, in its order."""
-    return list(_read(path))
+    return list(_read_lines(path))
 
 
 def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
@@ -38,12 +38,12 @@ def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
     if not found and last:
         raise OtherSeals(f"Seal {last.number} in {path} is not the one on record.")
     if new:
-        with whole(path, mode=0o666) as file:
+        with write_whole(path, mode=0o666) as file:
             file.writelines(f"{as_line(seal)}\n" for seal in (*kept, *new))
     return len(new)
 
 
-def _read(path: Path) -> Iterator[SealRecord]:
+def _read_lines(path: Path) -> Iterator[SealRecord]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):

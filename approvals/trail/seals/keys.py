@@ -46,9 +46,9 @@ def new_key(path: Path) -> str:
     return public_text(key.public_key())
 
 
-def private_key(path: Path) -> Ed25519PrivateKey:
+def load_private_key(path: Path) -> Ed25519PrivateKey:
     """The key in this PEM file."""
-    content = _content(path)
+    content = _read(path)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
@@ -60,11 +60,11 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def public_key(path: Path) -> str:
+def load_public_key(path: Path) -> str:
     """The public key in this PEM file, or that of the private key in it, as seals write it."""
-    content = _content(path)
+    content = _read(path)
     if b"PRIVATE KEY" in content:
-        return as_hex(private_key(path).public_key())
+        return as_hex(load_private_key(path).public_key())
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
@@ -93,7 +93,7 @@ def has_signed(key: str, signature: str, text: str) -> bool:
     return True
 
 
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT)

@@ -21,7 +21,7 @@ from django.db.models import Max, QuerySet
 from approvals.conf import approval_settings
 from approvals.database.connections import database_now, snapshot
 from approvals.models import AuditEntry, Seal
-from approvals.trail.seals.records import Digest, NoSeal, SealRecord, parsed, signed
+from approvals.trail.seals.records import Digest, NoSeal, SealRecord, parse, sign
 
 CHUNK = 5_000
 # Seconds between two looks at who still writes.
@@ -41,15 +41,15 @@ class NotSealed(Exception):
 def make(key: Ed25519PrivateKey) -> SealRecord | None:
     """Seal all entries since the last seal that nothing can come between; None where there are none."""
     before = last_seal()
-    until = settled(approval_settings().recheck_overlap)
+    until = wait_until_settled(approval_settings().recheck_overlap)
     digest = Digest()
     with snapshot():
-        for entry_id, sequence, entry_hash in _unsealed(before, until):
+        for entry_id, sequence, entry_hash in _unsealed_entries(before, until):
             digest.add(entry_id, sequence, entry_hash)
         sealed_at = database_now()
     if not digest.entries:
         return None
-    made = signed(key, before, until, digest, sealed_at=sealed_at, host_clock=datetime.now(UTC))
+    made = sign(key, before, until, digest, sealed_at=sealed_at, host_clock=datetime.now(UTC))
     try:
         with transaction.atomic():
             Seal.writing.bulk_create([_row(made)])
@@ -64,18 +64,18 @@ def last_seal() -> SealRecord | None:
     if row is None:
         return None
     try:
-        return parsed(row.canonical, hash_=row.hash, signature=row.signature)
+        return parse(row.canonical, hash_=row.hash, signature=row.signature)
     except NoSeal:
         raise NotSealed(f"The text of seal {row.number} is no seal any more: see audit_verify.") from None
 
 
-def recorded() -> Iterator[Seal]:
+def read_seals() -> Iterator[Seal]:
     """All seals on record, by number."""
     rows: QuerySet[Seal] = Seal.objects.order_by("number")
     return rows.iterator(CHUNK)
 
 
-def settled(patience: float) -> int:
+def wait_until_settled(patience: float) -> int:
     """The highest id below which no entry can appear any more, as far as can be told now; nought: none.
 
     NotSealed where somebody's transaction has not ended within `patience`, in seconds.
@@ -102,7 +102,7 @@ def _writing() -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def _unsealed(before: SealRecord | None, until: int) -> Iterator[tuple[int, int, str]]:
+def _unsealed_entries(before: SealRecord | None, until: int) -> Iterator[tuple[int, int, str]]:
     entries = AuditEntry.objects.filter(pk__gt=before.last if before else 0, pk__lte=until)
     in_order = entries.order_by("request_id", "sequence").values_list("pk", "sequence", "hash")
     return in_order.iterator(CHUNK)

@@ -61,7 +61,7 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def signed(
+def sign(
     key: Ed25519PrivateKey,
     before: SealRecord | None,
     last: int,
@@ -86,12 +86,12 @@ def signed(
             "key": as_hex(key.public_key()),
         }
     )
-    return parsed(
+    return parse(
         text, hash_=hashlib.sha256(text.encode()).hexdigest(), signature=key.sign(text.encode()).hex()
     )
 
 
-def parsed(text: str, *, hash_: str, signature: str) -> SealRecord:
+def parse(text: str, *, hash_: str, signature: str) -> SealRecord:
     """The seal that this text is; whether it is a good one, `fault` tells."""
     try:
         for each in (text, hash_, signature):
@@ -116,7 +116,7 @@ def parsed(text: str, *, hash_: str, signature: str) -> SealRecord:
         raise NoSeal("This is no seal.") from error
 
 
-def fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[str] = frozenset()) -> str:
+def find_fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[str] = frozenset()) -> str:
     """What is wrong with a seal that follows `before`; "" where nothing is.
 
     `trusted` are the public keys that it may be signed with; none: the one that it names itself.
@@ -147,7 +147,7 @@ def from_line(line: str) -> SealRecord:
         said = json.loads(line)
         if said["record"] != "seal":
             raise NoSeal("This is no seal.")
-        return parsed(str(said["canonical"]), hash_=str(said["hash"]), signature=str(said["signature"]))
+        return parse(str(said["canonical"]), hash_=str(said["hash"]), signature=str(said["signature"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NoSeal("This is no seal.") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from approvals.database.connections import snapshot
-from approvals.database.stored_columns import any_text
+from approvals.database.stored_columns import replace_invalid_text
 from approvals.trail.verification.faults import Fault, FaultKind, Report
 from approvals.trail.verification.files import verify_export
 from approvals.trail.verification.installation import Progress, verify
@@ -23,5 +23,5 @@ def verify_request(request_id: UUID) -> list[Fault]:
 
     Only `verify` holds entries against the seals, which tell whether a whole chain was made anew.
     """
-    with snapshot(), any_text():
+    with snapshot(), replace_invalid_text():
         return list(Checker().check(request_id))

@@ -40,7 +40,7 @@ class Chain:
 
     def follow(self, entry: Entry) -> tuple[Mapping[str, Any], Fault | None]:
         """What the entry says, and the first thing wrong with it."""
-        named = _parsed(entry.canonical)
+        named = _parse(entry.canonical)
         expected = self.sequence + 1
         kind, detail = self._fault(entry, named)
         self.sequence, self.head = max(self.sequence, entry.sequence), entry.hash
@@ -61,15 +61,15 @@ class Chain:
             detail = "The last entry is not the one that the request knows."
             yield self.fault(FaultKind.CHANGED_ENTRY, detail, self.sequence)
 
-    def formless(self, entry: Entry) -> Fault:
+    def malformed_content(self, entry: Entry) -> Fault:
         detail = "What was shown or said is not in the form in which it is written."
         return self.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence, entry.line)
 
-    def disagreeing(self, entry: Entry) -> Fault:
+    def disagreeing_columns(self, entry: Entry) -> Fault:
         detail = "Its columns disagree with the text that was hashed."
         return self.fault(FaultKind.CHANGED_ENTRY, detail, entry.sequence, entry.line)
 
-    def unexplained(self, sequence: int, line: int | None = None) -> Fault:
+    def unexplained_removal(self, sequence: int, line: int | None = None) -> Fault:
         detail = "What was shown or said is gone, and no removal is on record since that names it."
         return self.fault(FaultKind.CHANGED_ENTRY, detail, sequence, line)
 
@@ -108,7 +108,7 @@ def _contradiction(entry: Entry, named: Mapping[str, Any]) -> str:
     return ""
 
 
-def _parsed(text: str) -> Mapping[str, Any]:
+def _parse(text: str) -> Mapping[str, Any]:
     try:
         named = json.loads(text)
     except (ValueError, RecursionError):

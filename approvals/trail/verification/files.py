@@ -41,9 +41,9 @@ def verify_export(
     `progress` is told how many bytes have been read, and how many there are.
     """
     findings = Findings()
-    with exports.opened(path) as export:
+    with exports.open_export(path) as export:
         file = _File(export, Sealed(trusted), copies)
-        findings.add(file.faults(_told(export, path, progress)))
+        findings.add(file.faults(_report_progress(export, path, progress)))
         findings.add(file.sealed.absence() if must_be_sealed else ())
     return Report(
         entries=file.entries,
@@ -73,7 +73,7 @@ class _File:
     def faults(self, records: Iterator[exports.Record | NoRecord]) -> Iterator[Fault]:
         for record in records:
             if self._end is not None:
-                yield self._altered("There is more after the end.")
+                yield self._fault_here("There is more after the end.")
                 break
             yield from self._take(record)
         yield from self._at_the_end()
@@ -81,13 +81,13 @@ class _File:
     def _take(self, record: exports.Record | NoRecord) -> Iterator[Fault]:
         match record:
             case NoRecord():
-                yield self._altered(str(record))
+                yield self._fault_here(str(record))
             case Header():
                 yield from self._take_header(record)
             case SealRecord():
                 self._seals += 1
                 if self.entries:
-                    yield self._altered("A seal comes after entries.")
+                    yield self._fault_here("A seal comes after entries.")
                 else:
                     copy = self._copies.pop(record.number, None)
                     found = self.sealed.take_seals([record], {copy.number: copy} if copy else None)
@@ -96,14 +96,14 @@ class _File:
                 yield from self._take_entry(record)
             case End():
                 self._end = record
-                yield from self._ended(record)
+                yield from self._check_end(record)
 
     def _take_header(self, header: Header) -> Iterator[Fault]:
         if self._export.line > 2:
-            yield self._altered("There is another beginning.")
+            yield self._fault_here("There is another beginning.")
         if header.complete == bool(header.filters):
             said = "complete, and names filters" if header.complete else "not complete, and names no filter"
-            yield self._altered(f"It says that it is {said}.")
+            yield self._fault_here(f"It says that it is {said}.")
         self.complete = self.complete and header.complete
 
     def _take_entry(self, record: EntryRecord) -> Iterator[Fault]:
@@ -111,7 +111,7 @@ class _File:
         try:
             request_id, sequence = exports.request_of(record)
         except NoRecord as error:
-            yield self._altered(str(error))
+            yield self._fault_here(str(error))
             return
         if self._chain is None or self._chain.request_id != request_id:
             yield from self._begin(request_id)
@@ -130,18 +130,18 @@ class _File:
         )
         named, fault = chain.follow(entry)
         if fault is None and not _agree(record.columns, named):
-            fault = chain.disagreeing(entry)
+            fault = chain.disagreeing_columns(entry)
         if record.content is None:
             self._emptied[sequence] = self._export.line
         if fault:
             yield fault
         elif not chain.broken and not self._story.take(named, record.content):
-            yield chain.formless(entry)
+            yield chain.malformed_content(entry)
 
     def _begin(self, request_id: UUID) -> Iterator[Fault]:
         yield from self._close_chain()
         if self._chain is not None and request_id < self._chain.request_id:
-            yield self._altered("It is not in its place: chains come in the order of their requests' ids.")
+            yield self._fault_here("It is not in its place: chains come in the order of their requests' ids.")
         self._chain, self._story, self._emptied = Chain(request_id), Story(), {}
         self.chains += 1
 
@@ -150,16 +150,18 @@ class _File:
             return
         if self._story.unexplained and not self._chain.broken:
             first = min(self._story.unexplained)
-            yield self._chain.unexplained(first, self._emptied[first])
+            yield self._chain.unexplained_removal(first, self._emptied[first])
         self._missing += self._chain.missing
         self._missing_beginnings += not self._chain.begun
 
-    def _ended(self, end: End) -> Iterator[Fault]:
+    def _check_end(self, end: End) -> Iterator[Fault]:
         if end.sha256 != self._export.sha256:
-            yield self._altered("The lines before are not those that were written: their SHA-256 is another.")
+            yield self._fault_here(
+                "The lines before are not those that were written: their SHA-256 is another."
+            )
         counted = (self.entries, self.chains, self._seals)
         if (end.entries, end.chains, end.seals) != counted:
-            yield self._altered(
+            yield self._fault_here(
                 f"There were {end.entries} entries, {end.chains} chains and {end.seals} seals; there are"
                 f" {counted[0]}, {counted[1]} and {counted[2]}."
             )
@@ -167,14 +169,14 @@ class _File:
     def _at_the_end(self) -> Iterator[Fault]:
         yield from self._close_chain()
         if self._end is None:
-            yield self._altered("The end is missing: it is cut short after the line before.")
+            yield self._fault_here("The end is missing: it is cut short after the line before.")
         for number in sorted(self._copies):
             detail = f"Seal {number}: It was kept elsewhere and is not in this file."
             yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail)
         if self.complete:
             yield from self.sealed.faults(missing=self._missing, missing_beginnings=self._missing_beginnings)
 
-    def _altered(self, detail: str) -> Fault:
+    def _fault_here(self, detail: str) -> Fault:
         return Fault(kind=FaultKind.EXPORT, detail=detail, line=self._export.line)
 
 
@@ -187,7 +189,9 @@ def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
         return False
 
 
-def _told(export: Export, path: Path, progress: Progress | None) -> Iterator[exports.Record | NoRecord]:
+def _report_progress(
+    export: Export, path: Path, progress: Progress | None
+) -> Iterator[exports.Record | NoRecord]:
     total = path.stat().st_size if progress else 0
     for number, record in enumerate(export.records(), 1):
         yield record

@@ -11,7 +11,7 @@ from django.db import connection
 
 from approvals.database import triggers
 from approvals.database.connections import snapshot
-from approvals.database.stored_columns import Kind, any_text, kept, moment, number, read, text
+from approvals.database.stored_columns import Kind, convert, kept, moment, number, replace_invalid_text, text
 from approvals.models import AuditEntry, Seal
 from approvals.trail import seals
 from approvals.trail.seals import NoSeal, SealRecord
@@ -62,11 +62,11 @@ def verify(
     `must_be_sealed`: whoever asks knows that there are seals.
     """
     findings, sealed = Findings(), Sealed(trusted)
-    findings.add(_triggers())
-    refusing, untried = _tried()
+    findings.add(_compare_triggers())
+    refusing, untried = _try_triggers()
     findings.add(refusing)
-    with snapshot(), any_text():
-        findings.add(_seals(sealed, copies))
+    with snapshot(), replace_invalid_text():
+        findings.add(_check_seals(sealed, copies))
         findings.add(sealed.absence() if must_be_sealed else ())
         total = AuditEntry.objects.count() if progress else 0
         checker = Checker(_each(sealed, progress, total))
@@ -90,13 +90,13 @@ def remarks(sealed: Sealed, trusted: frozenset[str]) -> tuple[str, ...]:
     return () if trusted else (UNKNOWN_KEY,)
 
 
-def _triggers() -> Iterator[Fault]:
+def _compare_triggers() -> Iterator[Fault]:
     if faults := triggers.faults(connection):
         detail = f"{', '.join(faults)}: nothing in the database keeps entries from being changed."
         yield Fault(kind=FaultKind.TRIGGERS, detail=detail)
 
 
-def _tried() -> tuple[list[Fault], tuple[str, ...]]:
+def _try_triggers() -> tuple[list[Fault], tuple[str, ...]]:
     """What a change that was tried has shown; a remark where none could be."""
     try:
         tables = triggers.try_changes(connection)
@@ -106,18 +106,18 @@ def _tried() -> tuple[list[Fault], tuple[str, ...]]:
     return [Fault(kind=FaultKind.TRIGGERS, detail=detail.format(table)) for table in tables], ()
 
 
-def _seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[Fault]:
+def _check_seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Iterator[Fault]:
     unreadable: list[Fault] = []
-    yield from sealed.take_seals(_recorded(unreadable), copies)
+    yield from sealed.take_seals(_read_seals(unreadable), copies)
     yield from unreadable
 
 
-def _recorded(unreadable: list[Fault]) -> Iterator[SealRecord]:
+def _read_seals(unreadable: list[Fault]) -> Iterator[SealRecord]:
     for values in kept(Seal.objects.all(), _SEAL, "number"):
-        columns, _ = read(_SEAL, values)
+        columns, _ = convert(_SEAL, values)
         signed, hash_, signature = (str(columns[name]) for name in ("canonical", "hash", "signature"))
         try:
-            seal = seals.parsed(signed, hash_=hash_, signature=signature)
+            seal = seals.parse(signed, hash_=hash_, signature=signature)
         except NoSeal:
             detail = f"Seal {columns['number']}: Its text is no seal."
             unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))

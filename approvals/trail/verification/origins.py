@@ -9,23 +9,23 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.database.stored_columns import Kind, as_id, kept, parsed, read
+from approvals.database.stored_columns import Kind, as_id, convert, json_value, kept
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.queries.origins import Resolver, resolvers
 from approvals.trail.verification.faults import Fault, FaultKind
 
-_ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": parsed}
+_ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": json_value}
 
 
-def gone(request_id: UUID | None = None) -> Iterator[Fault]:
+def find_missing(request_id: UUID | None = None) -> Iterator[Fault]:
     """A fault for each pending request (or this one) whose origin is of a known kind, and not there."""
     pending = HumanRequest.objects.filter(status=Status.PENDING)
     if request_id is not None:
         pending = pending.filter(pk=request_id)
     for kind, resolver in resolvers().items():
         for values in kept(_without(pending, kind, resolver), _ORIGIN, "pk"):
-            row, misfits = read(_ORIGIN, values)
+            row, misfits = convert(_ORIGIN, values)
             # What is not in its form is named by the comparison with the trail.
             if not misfits and _is_of(kind, row["origin"]):
                 detail = f"It is pending, and what asked it, {kind} {row['origin'].get('id')}, is not there."

@@ -14,12 +14,12 @@ from approvals.database.stored_columns import (
     NO_FORM,
     Kind,
     as_id,
+    convert,
+    json_value,
     kept,
     moment,
     number,
-    parsed,
-    place,
-    read,
+    sort_key,
     text,
     truth,
 )
@@ -65,17 +65,17 @@ _ROW: Mapping[str, Kind] = {
     "trail_head": text,
     "title": text,
     "details": text,
-    "arguments": parsed,
-    "editable": parsed,
-    "choices": parsed,
+    "arguments": json_value,
+    "editable": json_value,
+    "choices": json_value,
     "multiple": truth,
-    "schema": parsed,
-    "default": parsed,
-    "origin": parsed,
+    "schema": json_value,
+    "default": json_value,
+    "origin": json_value,
     "origin_id": text,
     "callback_url": text,
-    "answer": parsed,
-    "final_arguments": parsed,
+    "answer": json_value,
+    "final_arguments": json_value,
     "comment": text,
     "purged_at": moment,
 }
@@ -85,8 +85,8 @@ _RESPONSE: Mapping[str, Kind] = {
     "verdict": text,
     "given_at": moment,
     "channel": text,
-    "answer": parsed,
-    "arguments": parsed,
+    "answer": json_value,
+    "arguments": json_value,
     "comment": text,
 }
 _USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number, "pending": truth}
@@ -123,13 +123,13 @@ class Checker:
         groups = _Beside(kept(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
         for values in kept(requests, _ROW, "pk"):
             at = values[0]
-            row, misfits = read(_ROW, values)
-            responses = _responses(said.of(at))
-            request = _Found(row, misfits, responses, *_assigned(users.of(at), groups.of(at)))
+            row, misfits = convert(_ROW, values)
+            responses = _read_responses(said.of(at))
+            request = _Found(row, misfits, responses, *_read_assigned(users.of(at), groups.of(at)))
             yield from self._with_chain(request, at, chains)
         for other, entries in chains.up_to(None):
             yield from self._without_row(other, entries)
-        yield from origins.gone(request_id)
+        yield from origins.find_missing(request_id)
 
     def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
         """This request, and entries before its own that belong to none."""
@@ -149,7 +149,7 @@ class Checker:
     def _with_row(self, request: _Found, entries: Iterable[Values]) -> Iterator[Fault]:
         row = request.row
         chain, story = Chain(row["id"]), Story()
-        yield from self._followed(chain, entries, story)
+        yield from self._follow(chain, entries, story)
         length = chain.sequence if "trail_length" in request.misfits else row["trail_length"]
         if not chain.sequence:
             self.missing += length
@@ -162,30 +162,30 @@ class Checker:
         self.missing += chain.missing - missing
         # What follows from a broken chain is not worth comparing.
         if not chain.broken:
-            yield from _compared(chain, request, story)
+            yield from _compare(chain, request, story)
 
     def _without_row(self, of: Any, entries: Iterable[Values]) -> Iterator[Fault]:
         try:
             chain = Chain(as_id(of))
         except NO_FORM:
-            yield from self._nowhere(entries)
+            yield from self._without_request(entries)
             return
-        yield from self._followed(chain, entries, Story())
+        yield from self._follow(chain, entries, Story())
         yield chain.fault(FaultKind.ROW, "Its entries are there, the request is not.")
 
-    def _nowhere(self, entries: Iterable[Values]) -> Iterator[Fault]:
+    def _without_request(self, entries: Iterable[Values]) -> Iterator[Fault]:
         """Its own chain misses such an entry, and counts it as missing."""
         for values in entries:
-            columns, _ = read(ENTRY, values)
+            columns, _ = convert(ENTRY, values)
             self.entries += 1
             detail = (
                 f"The entry with the id {columns['id']} is of the request {columns['request_id']}: of none."
             )
             yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
 
-    def _followed(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
+    def _follow(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
         for values in entries:
-            columns, misfits = read(ENTRY, values)
+            columns, misfits = convert(ENTRY, values)
             self.entries += 1
             if "sequence" in misfits:
                 detail = (
@@ -193,16 +193,16 @@ class Checker:
                 )
                 yield chain.fault(FaultKind.CHANGED_ENTRY, detail)
                 continue
-            entry = _entry(columns)
+            entry = _build_entry(columns)
             if self._each:
                 self._each(entry)
             named, fault = chain.follow(entry)
             if fault is None and not _agree(columns, named):
-                fault = chain.disagreeing(entry)
+                fault = chain.disagreeing_columns(entry)
             if fault:
                 yield fault
             elif not chain.broken and not story.take(named, entry.content):
-                yield chain.formless(entry)
+                yield chain.malformed_content(entry)
         self.chains += bool(chain.sequence)
         self.missing += chain.missing
         self.missing_beginnings += bool(chain.sequence) and not chain.begun
@@ -220,7 +220,7 @@ class _Beside:
 
     def up_to(self, at: Any | None) -> Iterator[tuple[Any, Iterator[Values]]]:
         """All that come before this request, and its own; None: all the rest."""
-        while (head := self._look()) is not None and (at is None or place(head[0]) <= place(at)):
+        while (head := self._look()) is not None and (at is None or sort_key(head[0]) <= sort_key(at)):
             self._head = None
             yield head
 
@@ -237,10 +237,10 @@ class _Beside:
         return self._head
 
 
-def _compared(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
+def _compare(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
     """A request against its chain, which holds."""
     if story.unexplained:
-        yield chain.unexplained(min(story.unexplained))
+        yield chain.unexplained_removal(min(story.unexplained))
     for name in request.misfits:
         yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
     for detail in () if request.misfits else _disagreements(request, story):
@@ -257,7 +257,7 @@ def _disagreements(request: _Found, story: Story) -> list[str]:
     return found
 
 
-def _entry(columns: Mapping[str, Any]) -> Entry:
+def _build_entry(columns: Mapping[str, Any]) -> Entry:
     """What is no text is one that nobody has hashed."""
     salt, content = columns["shown__salt"], columns["shown__content"]
     return Entry(
@@ -279,10 +279,10 @@ def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
         return False
 
 
-def _responses(rows: Iterable[Values]) -> dict[Response, Words]:
+def _read_responses(rows: Iterable[Values]) -> dict[Response, Words]:
     found = {}
     for values in rows:
-        said, _ = read(_RESPONSE, values)
+        said, _ = convert(_RESPONSE, values)
         at = as_text(said["given_at"]) if isinstance(said["given_at"], datetime) else str(said["given_at"])
         response = Response(
             actor=said["actor_id"], verdict=said["verdict"], given_at=at, channel=said["channel"]
@@ -291,10 +291,10 @@ def _responses(rows: Iterable[Values]) -> dict[Response, Words]:
     return found
 
 
-def _assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[Assigned, frozenset[Any]]:
+def _read_assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[Assigned, frozenset[Any]]:
     """Who is named, and what the rows that name them say of whether they wait."""
-    by_user = [read(_USER, values)[0] for values in users]
-    by_group = [read(_GROUP, values)[0] for values in groups]
+    by_user = [convert(_USER, values)[0] for values in users]
+    by_group = [convert(_GROUP, values)[0] for values in groups]
     named = Assigned(
         users=frozenset(each["user_id"] for each in by_user),
         groups=frozenset(each["group_id"] for each in by_group),

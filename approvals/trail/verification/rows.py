@@ -176,7 +176,7 @@ class Story:
             given_at=named["recorded_at"],
             channel=named["channel"],
         )
-        self.responses[response] = None if content is None else _words_in(event, content)
+        self.responses[response] = None if content is None else _read_words(event, content)
 
     def _has_said(self, actor: int | None) -> bool:
         """Who repeats a vote gives no other: it has closed the request because others count again by now."""
@@ -186,9 +186,9 @@ class Story:
         match event:
             case Event.OPENED | Event.REASSIGNED:
                 self.handed_on = event == Event.REASSIGNED
-                self.assigned = None if content is None else _assigned_in(content)
+                self.assigned = None if content is None else _read_assigned(content)
             case Event.PURGED if content and "users" in content.get("kept", {}) and not self.handed_on:
-                self.assigned = _assigned_in(content["kept"])
+                self.assigned = _read_assigned(content["kept"])
 
     def _take_words(self, event: str, outcome: str, content: dict[str, Any] | None) -> None:
         if content is None:
@@ -220,10 +220,10 @@ class Story:
 
 def disagreements(row: Row, responses: Responses, assigned: Assigned, story: Story) -> Iterator[str]:
     """What the row, and what belongs to it, say otherwise than its trail, one sentence each."""
-    for name, expected in _expected(story).items():
+    for name, expected in _expected_columns(story).items():
         if row[name] != expected:
-            yield f"The row says {name} {_shown(row[name])}, the trail {_shown(expected)}."
-    if story.opened and story.asked is None and not _asked_by(row["requester_id"], story.opened):
+            yield f"The row says {name} {_text_of(row[name])}, the trail {_text_of(expected)}."
+    if story.opened and story.asked is None and not _is_asked_by(row["requester_id"], story.opened):
         yield f"The row says requester {row['requester_id']}, whom the trail does not name."
     if story.bent_at is not None:
         yield f"Entry {story.bent_at} was made under another policy than that before it."
@@ -231,9 +231,9 @@ def disagreements(row: Row, responses: Responses, assigned: Assigned, story: Sto
     yield from _about_removal(row, story)
     yield from _about_responses(responses, story)
     if story.assigned is not None and assigned != story.assigned:
-        yield f"Named to decide are {_named(assigned)}, on the trail {_named(story.assigned)}."
+        yield f"Named to decide are {_join_names(assigned)}, on the trail {_join_names(story.assigned)}."
     elif story.assignees not in (None, chain.hash_of_assignees(*assigned)):
-        yield f"Named to decide are {_named(assigned)}, on the trail others."
+        yield f"Named to decide are {_join_names(assigned)}, on the trail others."
     yield from _about_words(row, story)
 
 
@@ -243,14 +243,14 @@ def _about_origin(row: Row, story: Story) -> Iterator[str]:
     if asked and digest(canonical(row["origin"])) != asked:
         yield "The origin of the row is not the one that it was asked with."
     elif row["origin_id"] != row["origin"].get("id", "")[:ORIGIN_ID_LIMIT]:
-        yield f"The row says origin_id {_shown(row['origin_id'])}, which does not follow from its origin."
+        yield f"The row says origin_id {_text_of(row['origin_id'])}, which does not follow from its origin."
 
 
 def _about_removal(row: Row, story: Story) -> Iterator[str]:
     at = row["purged_at"] and as_text(row["purged_at"])
     if at != story.purged_at and at not in story.perhaps_purged:
         expected = story.purged_at and _moment(story.purged_at)
-        yield f"The row says purged_at {_shown(row['purged_at'])}, the trail {_shown(expected)}."
+        yield f"The row says purged_at {_text_of(row['purged_at'])}, the trail {_text_of(expected)}."
     rest = chain.hash_of_rest(multiple=row["multiple"], callback_url=row["callback_url"])
     if story.rest not in (None, rest):
         yield "What was left of the question when it was removed is not what the row says."
@@ -292,13 +292,13 @@ def _whose(response: Response) -> str:
     return "a program" if response.actor is None else str(response.actor)
 
 
-def _words_in(event: str, content: Mapping[str, Any]) -> Words:
+def _read_words(event: str, content: Mapping[str, Any]) -> Words:
     if event == Event.DECIDED:
         return Words(answer=None, arguments=content["arguments"], comment=content["comment"])
     return Words(answer=content["answer"], arguments=None, comment=content["comment"])
 
 
-def _assigned_in(content: Mapping[str, Any]) -> Assigned:
+def _read_assigned(content: Mapping[str, Any]) -> Assigned:
     return Assigned(users=frozenset(content["users"]), groups=frozenset(content["groups"]))
 
 
@@ -311,7 +311,7 @@ def _scope(named: Mapping[str, Any], removed: Mapping[str, Any] | None) -> str |
     return chain.REQUEST if "before" in removed else chain.PERSON
 
 
-def _named(assigned: Assigned) -> str:
+def _join_names(assigned: Assigned) -> str:
     users = [f"user {number}" for number in sorted(assigned.users)]
     groups = [f"group {number}" for number in sorted(assigned.groups)]
     return ", ".join(users + groups) or "none"
@@ -327,7 +327,7 @@ def _is_bent(named: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return (named["kind"], now) != (before["kind"], then)
 
 
-def _expected(story: Story) -> dict[str, Any]:
+def _expected_columns(story: Story) -> dict[str, Any]:
     closed = story.closed
     expected: dict[str, Any] = {
         "status": closed["outcome"] if closed else Status.PENDING.value,
@@ -352,7 +352,7 @@ def _expected(story: Story) -> dict[str, Any]:
     return expected
 
 
-def _asked_by(requester: int | None, opened: Mapping[str, Any]) -> bool:
+def _is_asked_by(requester: int | None, opened: Mapping[str, Any]) -> bool:
     """Who acts on nobody's behalf asks for himself, or for nobody in particular."""
     if opened["on_behalf_of"] is not None:
         return bool(requester == opened["on_behalf_of"])
@@ -363,5 +363,5 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     return as_text(value) if isinstance(value, datetime) else repr(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
-from approvals.trail.seals import Digest, SealRecord, fault
+from approvals.trail.seals import Digest, SealRecord, find_fault
 from approvals.trail.verification.faults import Fault, FaultKind
 
 NONE_LEFT = "There is not one seal, though the key that they are signed with was given: all of them are gone."
@@ -36,14 +36,14 @@ class Sealed:
         """What is wrong with the seals themselves. `copies` are what others kept of them, by number."""
         left = dict(copies or {})
         for seal in seals:
-            if detail := fault(seal, self._before, self._trusted):
-                yield _rewritten(seal.number, detail)
+            if detail := find_fault(seal, self._before, self._trusted):
+                yield _rewritten_seal(seal.number, detail)
             copy = left.pop(seal.number, None)
             if copy is not None and (copy.hash, copy.canonical) != (seal.hash, seal.canonical):
-                yield _rewritten(seal.number, "The copy that was kept elsewhere is another.")
+                yield _rewritten_seal(seal.number, "The copy that was kept elsewhere is another.")
             self._take(seal)
         for number in sorted(left):
-            yield _rewritten(number, "It was kept elsewhere and is not on record.")
+            yield _rewritten_seal(number, "It was kept elsewhere and is not on record.")
 
     def absence(self) -> Iterator[Fault]:
         """That there are no seals, where there must be some: they have been taken, by then."""
@@ -92,5 +92,5 @@ class Sealed:
         self._found.append(Digest())
 
 
-def _rewritten(number: int, detail: str) -> Fault:
+def _rewritten_seal(number: int, detail: str) -> Fault:
     return Fault(kind=FaultKind.REWRITTEN_SEAL, detail=f"Seal {number}: {detail}")

@@ -98,7 +98,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
     """
     caller = caller_of(request, Scope.READ)
     place = place_of(filters.cursor)
-    rows, more = queries.listed(
+    rows, more = queries.list_requests(
         caller.user_id,
         status=filters.status,
         kind=filters.kind,

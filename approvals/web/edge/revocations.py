@@ -26,7 +26,7 @@ REMEMBERED = 10_000
 
 def follow_revocations(room: WaitingRoom, follower: Follower) -> None:
     """Tell `follower` the ids of tokens that were revoked, until `room.unfollow(tokens.TOPIC, …)`."""
-    room.topic_source(tokens.TOPIC, tokens.revoked_since)
+    room.set_topic_source(tokens.TOPIC, tokens.revoked_since)
     room.follow(tokens.TOPIC, follower)
 
 
@@ -63,7 +63,7 @@ class Revocations:
             self._remembered[token_id] = None
         for token_id in list(self._remembered)[: max(0, len(self._remembered) - REMEMBERED)]:
             del self._remembered[token_id]
-        await self._check(self._watched.waited(ids))
+        await self._check(self._watched.waited_for(ids))
 
     async def look_everywhere(self) -> None:
         await self._check(self._watched.ids())
@@ -71,7 +71,7 @@ class Revocations:
     async def _check(self, token_ids: Collection[UUID]) -> None:
         if not token_ids:
             return
-        with self._database.noticed():
+        with self._database.watch():
             holding = await in_database(tokens.owners, token_ids)
         self._watched.wake({token_id: None for token_id in token_ids if token_id not in holding})
 

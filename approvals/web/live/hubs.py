@@ -178,7 +178,7 @@ class Hub(ABC, Generic[S]):
 
     async def _do_next(self) -> bool:
         """Do one bounded piece of work; False: there was none."""
-        with self._database.noticed():
+        with self._database.watch():
             if seats := _taken(self._doubtful, CHECKS_AT_ONCE):
                 await self._check(seats)
             elif ids := _taken(self._hinted, HINTS_AT_ONCE):

@@ -203,7 +203,7 @@ def _entry(row: Any) -> Entry:
 
 
 def _items(rows: Collection[Any]) -> dict[UUID, Item]:
-    queries.fill(rows, LARGE)
+    queries.load_large(rows, LARGE)
     return {row.pk: _item(row) for row in rows}
 
 

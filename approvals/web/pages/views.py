@@ -192,7 +192,7 @@ def _shown(
     shown = RequestPage(
         asked=asked,
         username=request.user.get_username(),
-        rights=queries.may(user_id(request), asked),
+        rights=queries.rights_of(user_id(request), asked),
         trail=queries.history(asked) if trail is None else trail,
         form=form,
         notice=notice,
@@ -230,7 +230,7 @@ def _tells_how_it_stands(asked: Any, trail: list[queries.TimelineEntry]) -> bool
 
 
 def _is_open_to(request: HttpRequest, asked: Any) -> bool:
-    return asked.status == Status.PENDING and queries.may(user_id(request), asked).decide
+    return asked.status == Status.PENDING and queries.rights_of(user_id(request), asked).decide
 
 
 def _opened(request: HttpRequest) -> Any | None:
@@ -247,7 +247,7 @@ def _list(request: HttpRequest, opened: Any | None = None, at_least: int = 0) ->
     if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
         found = sorted([*found, opened], key=order)
     last_closed = None if found else queries.last_closed_for(user_id(request))
-    waiting = queries.waiting_for(user_id(request))
+    waiting = queries.count_waiting(user_id(request))
     return _around(request) | {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
 
 

@@ -50,7 +50,7 @@ class WaitingSide(ComparedWaiter):
         await super().begin()
         self._hearing: asyncio.Task[None] | None = None
         if settings.REDIS_URL:
-            layer = hints.own_layer()
+            layer = hints.make_layer()
             name = await layer.new_channel()
             await layer.group_add(raw.channel(), name)
             self._hearing = asyncio.create_task(self._hear(layer, name))
@@ -72,7 +72,7 @@ class DecidingSide(Decider):
 
     async def begin(self) -> None:
         await super().begin()
-        self._layer = hints.own_layer()
+        self._layer = hints.make_layer()
         self._connections: asyncio.Queue[psycopg.AsyncConnection[Any]] = asyncio.Queue()
         self._ending = AsyncExitStack()
         if connection.vendor == "postgresql":

@@ -19,7 +19,7 @@ from approvals.conf import approval_settings
 from approvals.domain.lifecycle import Outcome
 from approvals.gate import wait_for_outcome
 from approvals.waiting.outages import Outage
-from approvals.waiting.readings import Looks
+from approvals.waiting.readings import OutcomeReader
 from approvals.waiting.registry import Registry
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark.crowd import PAUSE, Crowd, Decider, Waits
@@ -152,7 +152,9 @@ class Scales(Role):
         """Seconds of CPU time that a full re-read takes with so many waits."""
         waiters: Registry[Outcome | None] = Registry()
         registered = [(UUID(id_), waiters.register(UUID(id_))) for id_ in ids]
-        looks = Looks(waiters, Outage("database", DatabaseError), lambda _: None, asyncio.get_running_loop())
+        looks = OutcomeReader(
+            waiters, Outage("database", DatabaseError), lambda _: None, asyncio.get_running_loop()
+        )
         started = process_time()
         await looks.look_everywhere()
         took = process_time() - started

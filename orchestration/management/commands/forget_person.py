@@ -15,7 +15,7 @@ from approvals.management import accounts
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, Refused, Screen
-from approvals.management.wording import told_as_refusal
+from approvals.management.wording import raise_as_refusal
 from approvals.trail import retention
 from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_right
 from orchestration.runs import retention as runs
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         if operator.pk == forgotten.pk:
             raise Misuse("Nobody can remove their own account: say who does, with --as USER.")
         require_right(operator)
-        counts = retention.forgettable(forgotten.pk)
+        counts = retention.count_forgettable(forgotten.pk)
         if dry_run:
             screen.say("Nothing was removed. There are:")
             found = (
@@ -61,14 +61,14 @@ class Command(BaseCommand):
         actor = actor_in_terminal(operator, "forget_person")
         with (
             progress(screen, "Requests", counts.requests, shown=self.stderr.isatty()) as advance,
-            told_as_refusal(),
+            raise_as_refusal(),
         ):
             for removed in retention.forget(actor, forgotten.pk):
                 advance(removed.looked_at)
                 done += removed.done
                 needed += removed.needed
                 altered += removed.altered
-            for request_ids in retention.closed_by(forgotten.pk):
+            for request_ids in retention.requests_closed_by(forgotten.pk):
                 runs.forget_in_steps(request_ids, name)
         refuse_if_altered(altered)
         if needed:

@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand
 from approvals.database.connections import in_database
 from approvals.delivery import links
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
-from approvals.management.json_option import json_object_from
+from approvals.management.json_option import parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
@@ -104,7 +104,7 @@ def _prepare(
     name: str, given: str | None, username: str | None, progress: Screen
 ) -> tuple[User, dict[str, Any]]:
     """Whose run it will be, and its checked input."""
-    checked = json_object_from(given or "{}", "--input")
+    checked = parse_json_object(given or "{}", "--input")
     try:
         find_orchestration(name).checked(checked)
     except InvalidInput as error:

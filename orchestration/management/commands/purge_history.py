@@ -15,7 +15,7 @@ from approvals.domain.commands import Actor
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, Screen
-from approvals.management.wording import moment, told_as_refusal
+from approvals.management.wording import moment, raise_as_refusal
 from approvals.trail import retention as requests
 from orchestration.management.removing import progress, refuse_if_altered, require_right
 from orchestration.runs import retention as runs
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         before = database_now() - timedelta(days=days)
         person = acting_person(username)
         require_right(person)
-        with progress(screen, "Requests", requests.due(before), shown=self.stderr.isatty()) as advance:
+        with progress(screen, "Requests", requests.count_due(before), shown=self.stderr.isatty()) as advance:
             if dry_run:
                 _counted(screen, before, advance)
                 return
@@ -64,7 +64,7 @@ def _days(text: str) -> int:
 
 def _counted(screen: Screen, before: datetime, advance: Any) -> None:
     requests_, contents, responses = 0, 0, 0
-    for counts in requests.purgeable(before, sparing=runs.still_open):
+    for counts in requests.count_purgeable(before, sparing=runs.still_open):
         advance(counts.looked_at)
         requests_ += counts.requests
         contents += counts.contents
@@ -87,7 +87,7 @@ def _counted(screen: Screen, before: datetime, advance: Any) -> None:
 def _purged(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
     """Purge; the requests that were left as they are because they were altered."""
     done, altered = 0, list[UUID]()
-    with told_as_refusal():
+    with raise_as_refusal():
         for removed in requests.purge(actor, before, sparing=runs.still_open):
             advance(removed.looked_at)
             done += removed.done

@@ -72,7 +72,7 @@ def _shown(address: tuple[str, int] | None) -> Iterator[None]:
         yield
         return
     try:
-        stop = telemetry.show(*address)
+        stop = telemetry.serve_metrics(*address)
     except OSError as error:
         raise Refused(f"Cannot listen on {address[0]}:{address[1]}: {error.strerror or error}.") from error
     try:

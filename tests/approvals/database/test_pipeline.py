@@ -7,7 +7,7 @@ from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from approvals.database.connections import database_now
-from approvals.database.pipeline import ask, together
+from approvals.database.pipeline import execute, together
 from approvals.models import HumanRequest
 from tests import factories
 
@@ -19,9 +19,9 @@ TEXT = "SELECT CAST(%s AS text), CAST(%s AS text)"
 
 def test_each_answer_is_its_statement_s_own() -> None:
     with transaction.atomic(), together():
-        answers = [ask(TWICE, [number]) for number in range(5)]
-        none = ask("SELECT 1 WHERE 1 = 0")
-        words = ask(TEXT, ["a 'quoted' $1; %s", None])
+        answers = [execute(TWICE, [number]) for number in range(5)]
+        none = execute("SELECT 1 WHERE 1 = 0")
+        words = execute(TEXT, ["a 'quoted' $1; %s", None])
     assert [answer.rows() for answer in answers] == [[(2 * number,)] for number in range(5)]
     assert none.rows() == []
     assert words.rows() == [("a 'quoted' $1; %s", None)]
@@ -29,9 +29,9 @@ def test_each_answer_is_its_statement_s_own() -> None:
 
 def test_an_answer_that_is_needed_before_the_end_is_there() -> None:
     with transaction.atomic(), together():
-        first = ask(TWICE, [1])
+        first = execute(TWICE, [1])
         ((two,),) = first.rows()
-        second = ask(TWICE, [two])
+        second = execute(TWICE, [two])
     assert second.rows() == [(4,)]
 
 
@@ -39,23 +39,23 @@ def test_what_goes_together_within_what_goes_together_keeps_its_order() -> None:
     factories.approval("As it was")
     rename = "UPDATE approvals_humanrequest SET title = %s"
     with transaction.atomic(), together():
-        ask(rename, ["First"])
+        execute(rename, ["First"])
         with together():
-            ask(rename, ["Second"])
+            execute(rename, ["Second"])
     assert HumanRequest.objects.get().title == "Second"
 
 
 def test_alone_a_statement_is_carried_out_at_once() -> None:
-    assert ask(TWICE, [21]).rows() == [(42,)]
+    assert execute(TWICE, [21]).rows() == [(42,)]
 
 
 @pytest.mark.stacks("postgresql-redis")
 def test_what_goes_together_is_one_message() -> None:
     with transaction.atomic():
-        ask(TWICE, [0])
+        execute(TWICE, [0])
         with CaptureQueriesContext(connection) as messages, together():
             for number in range(10):
-                ask(TWICE, [number])
+                execute(TWICE, [number])
     assert len(messages) == 1
 
 
@@ -64,8 +64,8 @@ def test_a_statement_is_planned_once_a_connection() -> None:
     """PostgreSQL counts how often each prepared statement was used."""
     numbers = "SELECT CAST(%s AS bigint) + 0"
     for number in range(10):
-        ask(numbers, [number])
-    used = ask(
+        execute(numbers, [number])
+    used = execute(
         "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement LIKE %s",
         ["%AS bigint) + 0"],
     )
@@ -74,9 +74,9 @@ def test_a_statement_is_planned_once_a_connection() -> None:
 
 @pytest.mark.stacks("postgresql-redis")
 def test_a_new_connection_plans_anew() -> None:
-    assert ask(TWICE, [1]).rows() == [(2,)]
+    assert execute(TWICE, [1]).rows() == [(2,)]
     connection.close()
-    assert ask(TWICE, [2]).rows() == [(4,)]
+    assert execute(TWICE, [2]).rows() == [(4,)]
 
 
 @pytest.mark.stacks("postgresql-redis")
@@ -86,7 +86,7 @@ def test_behind_a_pooler_it_does_without_plans_of_its_own() -> None:
     connection.connection.prepare_threshold = None
     try:
         with CaptureQueriesContext(connection) as messages:
-            assert ask(TWICE, [3]).rows() == [(6,)]
+            assert execute(TWICE, [3]).rows() == [(6,)]
     finally:
         connection.connection.prepare_threshold = usual
     assert "EXECUTE" not in str(messages.captured_queries)
@@ -100,14 +100,14 @@ def test_after_an_error_nothing_more_is_carried_out_and_the_next_message_is_fine
     with pytest.raises(DataError):
         failing(insert, request_id)
     assert HumanRequest.objects.get(pk=request_id).title == "As it was"
-    assert ask(TWICE, [5]).rows() == [(10,)]
+    assert execute(TWICE, [5]).rows() == [(10,)]
 
 
 def failing(statement: str, request_id: str) -> None:
     with transaction.atomic(), together():
-        ask(statement, ["Changed", request_id])
-        ask(statement, ["x" * 300, request_id])
-        ask(statement, ["Changed again", request_id])
+        execute(statement, ["Changed", request_id])
+        execute(statement, ["x" * 300, request_id])
+        execute(statement, ["Changed again", request_id])
 
 
 def test_what_raises_while_asking_sends_nothing() -> None:
@@ -119,7 +119,7 @@ def test_what_raises_while_asking_sends_nothing() -> None:
 
 def interrupted(request_id: str) -> None:
     with transaction.atomic(), together():
-        ask("UPDATE approvals_humanrequest SET title = %s WHERE id = %s", ["Changed", request_id])
+        execute("UPDATE approvals_humanrequest SET title = %s WHERE id = %s", ["Changed", request_id])
         raise KeyError
 
 
@@ -127,9 +127,9 @@ def interrupted(request_id: str) -> None:
 def test_the_clock_of_a_message_goes_on_between_its_statements() -> None:
     """A clock read after a lock that was waited for must not say when the message was sent."""
     with transaction.atomic(), together():
-        before = ask("SELECT clock_timestamp()")
-        ask("SELECT pg_sleep(0.01)")
-        after = ask("SELECT clock_timestamp()")
+        before = execute("SELECT clock_timestamp()")
+        execute("SELECT pg_sleep(0.01)")
+        after = execute("SELECT clock_timestamp()")
     assert after.rows()[0][0] > before.rows()[0][0]
     assert database_now() > after.rows()[0][0]
 
@@ -137,5 +137,5 @@ def test_the_clock_of_a_message_goes_on_between_its_statements() -> None:
 def test_how_many_rows_were_changed_is_known() -> None:
     request_id = factories.approval()
     change = "UPDATE approvals_humanrequest SET comment = 'c' WHERE title = %s"
-    assert ask(change, ["nobody's"]).count() == 0
-    assert ask(change, [HumanRequest.objects.get(pk=request_id).title]).count() == 1
+    assert execute(change, ["nobody's"]).count() == 0
+    assert execute(change, [HumanRequest.objects.get(pk=request_id).title]).count() == 1

@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from approvals.database.connections import database_now, in_database
-from approvals.delivery.mail import Mailing
+from approvals.delivery.mail import MailCarrier
 from approvals.delivery.postman import Postman
 from approvals.models import Letter
 from approvals.process import hints
@@ -48,7 +48,7 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 async def postman(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    postman = Postman(room, letters, Mailing())
+    postman = Postman(room, letters, MailCarrier())
     await postman.start()
     yield
     await postman.stop()

@@ -22,7 +22,7 @@ from approvals.database.connections import in_database
 from approvals.delivery import postman as module
 from approvals.delivery.postman import IDLE, LONGEST_SLEEP, Carrier, Postman
 from approvals.delivery.webhooks.messages import Message, secrets_of
-from approvals.delivery.webhooks.posting import Posting
+from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.domain.commands import Actor
 from approvals.models import Callback, CallbackAttempt
 from approvals.process import hints
@@ -60,7 +60,7 @@ async def start(room: WaitingRoom) -> AsyncIterator[Start]:
     async with AsyncExitStack() as running:
 
         async def begin(posting: Carrier[Due] | None = None) -> Postman[Due]:
-            postman = Postman(room, callbacks, posting or Posting())
+            postman = Postman(room, callbacks, posting or WebhookCarrier())
             return await running.enter_async_context(_running(postman))
 
         yield begin
@@ -88,7 +88,7 @@ class Counting:
         self.posted: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
-        self._posting = Posting()
+        self._posting = WebhookCarrier()
 
     async def deliver(self, due: Due) -> Answer:
         self.at_once += 1
@@ -171,7 +171,7 @@ class TestDelivering:
 
     @pytest.mark.one_stack
     async def test_a_receiver_that_hangs_gets_it_later(self, start: Start, hook: Receiver) -> None:
-        await start(Posting(timeout=0.1))
+        await start(WebhookCarrier(timeout=0.1))
         (callback_id,) = await aclosed(f"{hook.url}/hang")
         row = await settled(callback_id, "waiting", 1)
         (attempt,) = await in_database(attempts, row)
@@ -214,7 +214,7 @@ class TestDelivering:
             return ["93.184.216.34", "127.0.0.1"]
 
         settings.SAYSO_CALLBACK_NETWORKS = []
-        await start(Posting(resolve=private))
+        await start(WebhookCarrier(resolve=private))
         (callback_id,) = await aclosed(f"http://hooks.example.org:{hook.port}/")
         row = await settled(callback_id, "waiting", 1)
         (attempt,) = await in_database(attempts, row)
@@ -335,7 +335,7 @@ class TestTrouble:
         """The answer came while it was away: it is on record afterwards, and nothing is posted twice."""
         answered = asyncio.Event()
 
-        class Slow(Posting):
+        class Slow(WebhookCarrier):
             async def post(self, url: str, message: Message) -> Answer:
                 answer = await super().post(url, message)
                 await answered.wait()
@@ -356,7 +356,7 @@ class TestTrouble:
     async def test_a_mistake_of_our_own_fails_one_attempt_only(
         self, start: Start, hook: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
-        class Mistaken(Posting):
+        class Mistaken(WebhookCarrier):
             async def post(self, url: str, message: Message) -> Answer:
                 if url.endswith("/bad"):
                     raise KeyError("unheard of")
@@ -425,7 +425,7 @@ class TestItsDay:
     async def test_it_sleeps_until_the_earliest_is_due_and_never_long(
         self, stack: object, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        postman = Postman(waiting_room(), callbacks, Posting())
+        postman = Postman(waiting_room(), callbacks, WebhookCarrier())
         assert await postman._round() == IDLE
         await aclosed(hook.url)
         (due,) = await in_database(callbacks.claim, 10)
@@ -439,7 +439,7 @@ class TestItsDay:
         self, room: WaitingRoom, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "LAST_POSTS", 0.05)
-        postman = Postman(room, callbacks, Posting())
+        postman = Postman(room, callbacks, WebhookCarrier())
         await postman.start()
         (callback_id,) = await aclosed(f"{hook.url}/hang")
         await came(hook)
@@ -453,7 +453,7 @@ class TestItsDay:
     ) -> None:
         posted, go_on = asyncio.Event(), asyncio.Event()
 
-        class Slow(Posting):
+        class Slow(WebhookCarrier):
             async def post(self, url: str, message: Message) -> Answer:
                 posted.set()
                 await go_on.wait()

@@ -20,7 +20,7 @@ from django.core.management.base import CommandError
 from pytest_django import Settings
 
 from approvals.models import AuditEntry, HumanRequest, Seal
-from approvals.process.files import whole
+from approvals.process.files import write_whole
 from tests import factories as make
 from tests.approvals.trail.test_verification import approved, change_entry
 from tests.conftest import Manage
@@ -395,7 +395,7 @@ class TestExport:
         file = tmp_path / "trail"
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            with whole(file) as opened:
+            with write_whole(file) as opened:
                 os.kill(os.getpid(), signal.SIGHUP)
                 opened.write("all of it")
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -424,7 +424,7 @@ audit_export._write(Path({file!r}), lines())
 
 
 def write(file: Path, *lines: str) -> None:
-    with whole(file) as opened:
+    with write_whole(file) as opened:
         opened.writelines(lines)
 
 

@@ -18,12 +18,12 @@ from approvals import gate, queries
 from approvals.domain.lifecycle import Outcome, Status
 from approvals.management import people
 from approvals.management.answering import (
-    answer_from,
+    choice_numbers,
     flat_properties,
-    numbers,
     options_of,
-    typed_choices,
-    typed_property,
+    parse_answer,
+    parse_choices,
+    parse_property,
 )
 from approvals.management.screen import Misuse, Refused, one_line, visible
 from approvals.management.wording import duration, outcome_sentence
@@ -324,26 +324,26 @@ class TestTypedAnswers:
         ],
     )
     def test_choices_are_typed_by_number_or_text(self, typed: str, picked: list[str]) -> None:
-        assert typed_choices(typed, self.CHOICES) == picked
+        assert parse_choices(typed, self.CHOICES) == picked
 
     @pytest.mark.parametrize("typed", ["", "0", "4", "1-9", "2-1", "iso", "1;2"])
     def test_what_names_no_choice_picks_none(self, typed: str) -> None:
         with pytest.raises(ValueError, match=r"choice|list"):
-            typed_choices(typed, self.CHOICES)
+            parse_choices(typed, self.CHOICES)
 
     def test_a_number_never_stands_for_another_number(self) -> None:
         """Where choices are numbers themselves, their numbers differ from all of them."""
-        assert numbers(["3", "2", "1"]) == ["#1", "#2", "#3"]
-        assert typed_choices("3", ["3", "2", "1"]) == ["3"]
-        assert typed_choices("#3", ["3", "2", "1"]) == ["1"]
+        assert choice_numbers(["3", "2", "1"]) == ["#1", "#2", "#3"]
+        assert parse_choices("3", ["3", "2", "1"]) == ["3"]
+        assert parse_choices("#3", ["3", "2", "1"]) == ["1"]
 
     def test_labels_are_offered_and_values_picked(self) -> None:
         regions = {"eu": "Europe", "7": "Africa"}
-        assert numbers(regions) == ["#1", "#2"]
-        picked = [typed_choices(one, regions) for one in ("#1", "Africa", "eu", "7")]
+        assert choice_numbers(regions) == ["#1", "#2"]
+        picked = [parse_choices(one, regions) for one in ("#1", "Africa", "eu", "7")]
         assert picked == [["eu"], ["7"], ["eu"], ["7"]]
         asked = {"schema": None, "choices": regions, "multiple": False}
-        assert [answer_from(one, asked) for one in ("Europe", "eu", "Asia")] == ["eu", "eu", "Asia"]
+        assert [parse_answer(one, asked) for one in ("Europe", "eu", "Asia")] == ["eu", "eu", "Asia"]
 
     def test_flat_forms_are_asked_field_by_field(self) -> None:
         flat = {"type": "object", "properties": {"count": {"type": "integer"}, "sure": {"type": "boolean"}}}
@@ -356,9 +356,9 @@ class TestTypedAnswers:
         rule = {"title": "Result"}
         schema = {"type": "object", "properties": {"result": rule}}
         assert flat_properties(schema) == {"result": rule}
-        assert typed_property('{"paid": [812]}', rule) == {"paid": [812]}
+        assert parse_property('{"paid": [812]}', rule) == {"paid": [812]}
         with pytest.raises(ValueError, match="Type JSON"):
-            typed_property("paid", rule)
+            parse_property("paid", rule)
 
     def test_a_field_of_some_texts_is_picked_from_a_list(self) -> None:
         assert options_of({"type": "string", "enum": ["again", "stop"]}) == ["again", "stop"]
@@ -370,12 +370,12 @@ class TestTypedAnswers:
         [("3", "integer", 3), ("1.5", "number", 1.5), ("yes", "boolean", True), ("no", "boolean", False)],
     )
     def test_fields_have_their_schemas_type(self, typed: str, kind: str, value: object) -> None:
-        assert typed_property(typed, {"type": kind}) == value
+        assert parse_property(typed, {"type": kind}) == value
 
     @pytest.mark.parametrize("kind", ["integer", "number", "boolean"])
     def test_what_does_not_fit_is_asked_again(self, kind: str) -> None:
         with pytest.raises(ValueError, match="Type"):
-            typed_property("perhaps", {"type": kind})
+            parse_property("perhaps", {"type": kind})
 
 
 @pytest.mark.one_stack

@@ -58,7 +58,7 @@ def test_what_is_not_exactly_a_hint_is_refused(message: object) -> None:
 
 def test_a_message_names_a_thousand_ids_at_most() -> None:
     ids = [uuid4() for _ in range(2 * IDS_A_MESSAGE + 1)]
-    messages = list(hints.messages("requests", ids, "me"))
+    messages = list(hints.hints_for("requests", ids, "me"))
     assert [len(each.ids) for each in messages] == [IDS_A_MESSAGE, IDS_A_MESSAGE, 1]
     assert [each_id for each in messages for each_id in each.ids] == ids
 

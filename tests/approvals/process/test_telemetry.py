@@ -49,9 +49,9 @@ class Spans:
 @pytest.fixture
 def spans() -> Iterator[Spans]:
     spans = Spans()
-    telemetry.trace_by(spans.provider)
+    telemetry.set_tracer_provider(spans.provider)
     yield spans
-    telemetry.trace_by(None)
+    telemetry.set_tracer_provider(None)
     spans.provider.shutdown()
 
 
@@ -157,7 +157,7 @@ class TestWaiting:
 class TestTracing:
     def test_a_callers_trace_is_continued(self, spans: Spans) -> None:
         headers = [(b"traceparent", f"00-{PARENT}-b7ad6b7169203331-01".encode())]
-        with telemetry.continued(headers), telemetry.span("inside"):
+        with telemetry.continue_trace(headers), telemetry.span("inside"):
             pass
         with telemetry.span("outside"):
             pass
@@ -168,7 +168,7 @@ class TestTracing:
         with telemetry.span("one", request=1) as first, telemetry.span("two") as second:
             first.note(outcome="approved")
         assert first is second
-        assert telemetry.here() is None
+        assert telemetry.current_span() is None
 
     @pytest.mark.processes
     def test_nothing_of_opentelemetry_is_loaded_then(self) -> None:

@@ -77,7 +77,7 @@ class TestInbox:
     def test_of_what_is_mine_is_what_i_may_decide(self, people: list[User], limit: int) -> None:
         for person in people:
             pending = HumanRequest.objects.filter(status="pending")
-            mine = [row for row in pending if queries.may(person.pk, row).decide]
+            mine = [row for row in pending if queries.rights_of(person.pk, row).decide]
             expected = sorted(mine, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
             assert queries.inbox(person.pk, mine=True, limit=limit) == expected[:limit]
 
@@ -90,7 +90,7 @@ def test_what_waits_is_counted_up_to_a_bound(
     """Each once, however many reasons there are to see it."""
     monkeypatch.setattr(inboxes, "COUNTED", most)
     for person in people:
-        waiting = queries.waiting_for(person.pk)
+        waiting = queries.count_waiting(person.pk)
         assert waiting.seen == min(len(queries.inbox(person.pk)), most)
         assert waiting.mine == min(len(queries.inbox(person.pk, mine=True)), most)
 
@@ -98,7 +98,7 @@ def test_what_waits_is_counted_up_to_a_bound(
 def test_for_whom_is_not_active_nothing_waits() -> None:
     gone = make.reviewer(is_active=False)
     make.approval()
-    assert queries.waiting_for(gone.pk) == queries.Waiting(seen=0, mine=0)
+    assert queries.count_waiting(gone.pk) == queries.Waiting(seen=0, mine=0)
 
 
 def test_assignments_are_pending_as_long_as_their_request() -> None:

@@ -66,7 +66,7 @@ def test_auditors_and_administrators_see_every_request(people: dict[str, User]) 
 def test_administrators_alone_withdraw_and_hand_on_what_others_asked(people: dict[str, User]) -> None:
     for role, person in people.items():
         request_id = make.approval(assignees=[make.user()])
-        rights = queries.may(person.pk, HumanRequest.objects.get(pk=request_id))
+        rights = queries.rights_of(person.pk, HumanRequest.objects.get(pk=request_id))
         assert (rights.withdraw, rights.reassign) == ((role == "administrator"),) * 2, role
 
 
@@ -93,9 +93,9 @@ class TestWhatAnAdministratorCanDo:
         request_id = make.approval(assignees=[make.user()], four_eyes=True)
         deciding.reassign(make.actor(kim), request_id, [kim.username, "ann"])
         row = HumanRequest.objects.get(pk=request_id)
-        assert not queries.may(kim.pk, row).decide
+        assert not queries.rights_of(kim.pk, row).decide
         assert row not in queries.inbox(kim.pk, mine=True)
-        assert queries.listed(kim.pk, mine=True, limit=9) == ([], False)
+        assert queries.list_requests(kim.pk, mine=True, limit=9) == ([], False)
         with pytest.raises(NotPermitted):
             deciding.decide(make.actor(kim), request_id, "approve")
         assert decides(ann, request_id)

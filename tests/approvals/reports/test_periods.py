@@ -30,7 +30,7 @@ def test_a_period_ends_now_at_the_latest_and_a_last_day_belongs_to_it(
     since: str, until: str, begins: str, ends: str
 ) -> None:
     """Left out, it is the last thirty days, today included."""
-    assert Period.named(since, until, NOW) == Period(since=moment(begins), until=moment(ends))
+    assert Period.parse(since, until, NOW) == Period(since=moment(begins), until=moment(ends))
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_a_period_ends_now_at_the_latest_and_a_last_day_belongs_to_it(
 )
 def test_an_impossible_period_is_refused_by_name(since: str, until: str, field: str | None) -> None:
     if field is None:
-        assert Period.named(since, until, NOW).until <= NOW
+        assert Period.parse(since, until, NOW).until <= NOW
         return
     with pytest.raises(BadPeriod) as refused:
-        Period.named(since, until, NOW)
+        Period.parse(since, until, NOW)
     assert refused.value.field == field
     assert "must be" in str(refused.value)
 
 
 def test_thirty_days_begin_at_midnight() -> None:
-    period = Period.named("", "", NOW)
+    period = Period.parse("", "", NOW)
     assert period.length < timedelta(days=30)
     assert period.since.hour == 0

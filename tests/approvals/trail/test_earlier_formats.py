@@ -24,7 +24,7 @@ from tests.approvals.trail import earlier
 from tests.journeys.test_auditor import blocks
 from tests.tampering import as_a_superuser_might
 
-TRUSTED = frozenset({keys.public_key(earlier.KEY)})
+TRUSTED = frozenset({keys.load_public_key(earlier.KEY)})
 
 
 @pytest.fixture

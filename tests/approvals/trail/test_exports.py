@@ -22,7 +22,7 @@ from approvals.domain.payloads import canonical, digest
 from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
 from approvals.trail import exports, seals, verification
 from approvals.trail.exports import EntryRecord, Filters, NotAnExport, formats
-from approvals.trail.exports.formats import Csv, guarded
+from approvals.trail.exports.formats import Csv, escape_formulas
 from approvals.trail.seals import keys
 from approvals.trail.verification import FaultKind, Report
 from approvals.writer import chain
@@ -296,7 +296,7 @@ class TestColumns:
 
 
 def read(file: Path) -> list[exports.Record | exports.NoRecord]:
-    with exports.opened(file) as opened:
+    with exports.open_export(file) as opened:
         return list(opened.records())
 
 
@@ -457,7 +457,7 @@ class TestSpreadsheets:
 
     @pytest.mark.parametrize("text", ["", "fine", "1-1", "'quoted", "x; y", "(X11; Linux)", "two\nlines"])
     def test_what_is_no_formula_is_left_alone(self, text: str) -> None:
-        assert guarded(text) == text
+        assert escape_formulas(text) == text
 
     @both_databases
     def test_people_read_who_did_what_without_parsing_anything(self, file: Path) -> None:

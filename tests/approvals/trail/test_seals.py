@@ -148,7 +148,7 @@ class TestHorizon:
             slow.insert()
             approved()
             with pytest.raises(NotSealed, match="not ended"):
-                seals.settled(0.0)
+                seals.wait_until_settled(0.0)
             slow.rollback()
         assert not Seal.objects.exists()
 
@@ -355,7 +355,7 @@ def delete_whole_request(request_id: UUID) -> None:
 
 
 def on_record() -> list[SealRecord]:
-    return [seals.parsed(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.recorded()]
+    return [seals.parse(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.read_seals()]
 
 
 @pytest.mark.django_db
@@ -397,8 +397,8 @@ class TestKeys:
         public = keys.new_key(path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         (tmp_path / "seal.pub").write_text(public)
-        assert keys.public_key(tmp_path / "seal.pub") == keys.public_key(path)
-        assert keys.public_key(path) == keys.as_hex(keys.private_key(path).public_key())
+        assert keys.load_public_key(tmp_path / "seal.pub") == keys.load_public_key(path)
+        assert keys.load_public_key(path) == keys.as_hex(keys.load_private_key(path).public_key())
 
     def test_no_key_is_written_over_another_file(self, tmp_path: Path) -> None:
         path = tmp_path / "seal.pem"
@@ -425,6 +425,6 @@ class TestKeys:
                     KEY.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"secret"))
                 )
         with pytest.raises(keys.UnusableKey, match=r"seal\.pem"):
-            keys.private_key(path)
+            keys.load_private_key(path)
         with pytest.raises(keys.UnusableKey, match=r"seal\.pem"):
-            keys.public_key(path)
+            keys.load_public_key(path)

@@ -27,9 +27,9 @@ async def room(stack: Stack) -> AsyncIterator[WaitingRoom]:
 @pytest.fixture
 async def other_process(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """The channel layer as another process has it. In memory there is only one; then it is shared."""
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     if stack.layer == "memory":
-        monkeypatch.setattr(hints, "own_layer", lambda: layer)
+        monkeypatch.setattr(hints, "make_layer", lambda: layer)
     yield layer
     await layer.flush()
 

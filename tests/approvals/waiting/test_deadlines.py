@@ -56,18 +56,18 @@ async def opened(*timeouts: float | None) -> list[str]:
 
 async def test_without_deadlines_it_asks_now_and_then(keeper: DeadlineKeeper) -> None:
     await opened(None)
-    assert await keeper.keep() == LONGEST_SLEEP
+    assert await keeper.record_due() == LONGEST_SLEEP
 
 
 async def test_it_sleeps_until_the_earliest_deadline(keeper: DeadlineKeeper) -> None:
     await opened(500, 9, 12)
-    assert 0 < await keeper.keep() <= 9
+    assert 0 < await keeper.record_due() <= 9
 
 
 async def test_it_never_sleeps_long(keeper: DeadlineKeeper) -> None:
     """The clock it sleeps by stops while the machine is suspended."""
     await opened(5000)
-    assert await keeper.keep() == LONGEST_SLEEP
+    assert await keeper.record_due() == LONGEST_SLEEP
 
 
 async def test_what_is_due_is_recorded_with_the_requests_own_default(keeper: DeadlineKeeper) -> None:
@@ -75,7 +75,7 @@ async def test_what_is_due_is_recorded_with_the_requests_own_default(keeper: Dea
     answer = await in_database(make.clarification, timeout=0.01, default="none")
     pending = await in_database(make.approval, timeout=500)
     await due(approve, answer)
-    assert await keeper.keep() == 0.0
+    assert await keeper.record_due() == 0.0
     approved = await gate.aoutcome(approve)
     assert (approved.status, approved.approved) == ("timed_out", True)
     assert (await gate.aoutcome(answer)).answer == "none"
@@ -96,7 +96,7 @@ async def test_many_that_are_due_are_recorded_in_sets(
     ids = await opened(*[0.01] * 25)
     await due(*ids)
     monkeypatch.setattr(queue, "submit_many", remembering)
-    await keeper.keep()
+    await keeper.record_due()
     assert sets == [10, 10, 5]
     assert await in_database(queries.overdue, 100) == []
 
@@ -116,7 +116,7 @@ async def test_of_many_only_two_sets_are_under_way(
     ids = await opened(*[0.01] * 35)
     await due(*ids)
     monkeypatch.setattr(queue, "submit_many", queued)
-    keeping = asyncio.create_task(keeper.keep())
+    keeping = asyncio.create_task(keeper.record_due())
     await until(lambda: len(under_way) == 20)
     for recorded_of_first, queued_then in ((10, 30), (20, 35)):
         for future in under_way[recorded_of_first - 10 : recorded_of_first]:
@@ -131,7 +131,7 @@ async def test_several_keepers_record_a_timeout_once(keeper: DeadlineKeeper) -> 
     other = a_keeper(Passed())
     ids = await opened(*[0.01] * 20)
     await due(*ids)
-    await asyncio.gather(keeper.keep(), other.keep())
+    await asyncio.gather(keeper.record_due(), other.record_due())
     closing = AuditEntry.objects.exclude(outcome="")
     assert await in_database(closing.count) == 20
 
@@ -145,7 +145,7 @@ async def test_when_nothing_can_be_recorded_it_does_not_try_at_once(
     (request_id,) = await opened(0.01)
     await due(request_id)
     monkeypatch.setattr(queue, "submit_many", busy)
-    assert await keeper.keep() == AFTER_NOTHING
+    assert await keeper.record_due() == AFTER_NOTHING
     assert "timeouts not recorded due=1" in caplog.text
 
 
@@ -154,7 +154,7 @@ async def test_an_earlier_deadline_wakes_it(keeper: DeadlineKeeper) -> None:
     async with running(keeper.run):
         await until(lambda: keeper._earliest)
         (request_id,) = await opened(0.3)
-        (look,) = await in_database(queries.look, [UUID(request_id)])
+        (look,) = await in_database(queries.request_states, [UUID(request_id)])
         assert look.deadline
         keeper.consider(look.deadline)
         await recorded(request_id)
@@ -183,7 +183,7 @@ async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed
         answer = original()
         if not new:
             new.append(make.approval(timeout=0.3))
-            (look,) = queries.look([UUID(new[0])])
+            (look,) = queries.request_states([UUID(new[0])])
             assert look.deadline
             keeper.consider(look.deadline)
         return answer
@@ -203,7 +203,7 @@ async def test_news_of_other_requests_make_it_ask_before_long(
         await asyncio.sleep(0)
         (request_id,) = await opened(0.3)
         for _ in range(100):
-            keeper.news()
+            keeper.note_changes()
         await recorded(request_id)
 
 
@@ -214,7 +214,7 @@ async def test_a_decision_in_time_is_not_touched(keeper: DeadlineKeeper) -> None
     soon = decided.decided_at + timedelta(milliseconds=1)
     await in_database(HumanRequest.writing.filter(pk=request_id).update, deadline=soon)
     await due(request_id)
-    await keeper.keep()
+    await keeper.record_due()
     assert await gate.aoutcome(request_id) == decided
 
 
@@ -225,12 +225,12 @@ async def test_what_another_process_recorded_is_looked_at_when_its_deadline_has_
     request_id, later = await opened(0.3, 500)
     deadline = await deadline_of(request_id)
     keeper.consider(deadline)
-    await keeper.keep()
+    await keeper.record_due()
     assert passed.told == []
     await due(request_id)
     await recorded_by_another(request_id)
-    await keeper.keep()
-    await keeper.keep()
+    await keeper.record_due()
+    await keeper.record_due()
     assert passed.told == [deadline]
     assert not (await gate.aoutcome(later)).closed
 
@@ -251,7 +251,7 @@ async def test_what_another_process_records_at_that_moment_is_looked_at_once_it_
         return ids
 
     monkeypatch.setattr(queries, "overdue", first)
-    await keeper.keep()
+    await keeper.record_due()
     assert (await gate.aoutcome(request_id)).closed
     assert passed.told == [deadline]
 
@@ -266,9 +266,9 @@ async def test_what_nobody_could_record_is_looked_at_when_another_has(
     await due(request_id)
     with monkeypatch.context() as patched:
         patched.setattr(queue, "submit_many", busy)
-        await keeper.keep()
+        await keeper.record_due()
     await recorded_by_another(request_id)
-    await keeper.keep()
+    await keeper.record_due()
     assert passed.told == [await deadline_of(request_id)]
 
 
@@ -285,14 +285,14 @@ async def test_an_outage_does_not_make_it_forget_a_deadline(
     with monkeypatch.context() as patched:
         patched.setattr(queries, "next_deadline", away)
         with pytest.raises(Away):
-            await keeper.keep()
+            await keeper.record_due()
     await recorded_by_another(request_id)
-    await keeper.keep()
+    await keeper.record_due()
     assert passed.told == [deadline]
 
 
 async def deadline_of(request_id: str) -> datetime:
-    (look,) = await in_database(queries.look, [UUID(request_id)])
+    (look,) = await in_database(queries.request_states, [UUID(request_id)])
     assert look.deadline
     return look.deadline
 
@@ -303,7 +303,7 @@ async def recorded_by_another(request_id: str) -> None:
 
 async def due(*ids: str) -> None:
     """Return when the deadlines of these requests have passed, on the database's clock."""
-    looks = await in_database(queries.look, [UUID(each) for each in ids])
+    looks = await in_database(queries.request_states, [UUID(each) for each in ids])
     last = max(look.deadline for look in looks if look.deadline)
     while await in_database(database_now) < last:
         pass

@@ -7,34 +7,34 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from approvals.waiting.gathering import Gathering
-from approvals.waiting.timer import Alarm
+from approvals.waiting.gathering import SetQueue
+from approvals.waiting.timer import Timer
 
 
 async def test_things_are_taken_once_and_in_order() -> None:
-    gathering = Gathering[int](asyncio.get_running_loop())
-    gathering.bring([3, 1])
-    gathering.bring([1, 2])
+    gathering = SetQueue[int](asyncio.get_running_loop())
+    gathering.put([3, 1])
+    gathering.put([1, 2])
     assert await gathering.take(2) == [3, 1]
     assert await gathering.take(2) == [2]
     assert len(gathering) == 0
 
 
 async def test_take_waits_until_something_comes() -> None:
-    gathering = Gathering[int](asyncio.get_running_loop())
+    gathering = SetQueue[int](asyncio.get_running_loop())
     taking = asyncio.create_task(gathering.take(10))
-    gathering.bring([])
+    gathering.put([])
     await asyncio.sleep(0)
     assert not taking.done()
-    gathering.bring([1])
+    gathering.put([1])
     assert await taking == [1]
 
 
 async def test_many_threads_bring_and_nothing_is_lost() -> None:
-    gathering = Gathering[int](asyncio.get_running_loop())
+    gathering = SetQueue[int](asyncio.get_running_loop())
     with ThreadPoolExecutor(4) as threads:
         for start in range(0, 1000, 100):
-            threads.submit(gathering.bring, range(start, start + 100))
+            threads.submit(gathering.put, range(start, start + 100))
         taken: set[int] = set()
         while len(taken) < 1000:
             taken |= set(await gathering.take(64))
@@ -43,7 +43,7 @@ async def test_many_threads_bring_and_nothing_is_lost() -> None:
 
 async def test_bringing_rings_once_until_all_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
-    gathering = Gathering[int](loop)
+    gathering = SetQueue[int](loop)
     original, rings = loop.call_soon_threadsafe, 0
 
     def counted(*args: object, **kwargs: object) -> asyncio.Handle:
@@ -53,43 +53,43 @@ async def test_bringing_rings_once_until_all_is_taken(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
     for number in range(100):
-        gathering.bring([number])
+        gathering.put([number])
     assert len(await gathering.take(100)) == 100
     assert rings == 1
 
 
 async def test_dropping_takes_everything_and_the_next_thing_still_rings() -> None:
-    gathering = Gathering[int](asyncio.get_running_loop())
-    gathering.bring([1, 2])
+    gathering = SetQueue[int](asyncio.get_running_loop())
+    gathering.put([1, 2])
     assert gathering.drop() == [1, 2]
     taking = asyncio.create_task(gathering.take(10))
     await asyncio.sleep(0)
-    gathering.bring([3])
+    gathering.put([3])
     assert await taking == [3]
 
 
 async def test_bringing_to_a_closed_loop_is_harmless() -> None:
     loop = asyncio.new_event_loop()
-    gathering = Gathering[int](loop)
+    gathering = SetQueue[int](loop)
     loop.close()
-    gathering.bring([1])
+    gathering.put([1])
     assert len(gathering) == 0
 
 
 async def test_an_alarm_ends_a_sleep_early() -> None:
     began = asyncio.get_running_loop().time()
-    alarm = Alarm(asyncio.get_running_loop())
+    alarm = Timer(asyncio.get_running_loop())
     sleeping = asyncio.create_task(alarm.sleep(3600))
     await asyncio.sleep(0)
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(alarm.ring)
+        thread.submit(alarm.wake)
     await sleeping
     assert asyncio.get_running_loop().time() - began < 3600
 
 
 async def test_a_ring_while_awake_ends_the_next_sleep_only() -> None:
-    alarm = Alarm(asyncio.get_running_loop())
-    alarm.ring()
+    alarm = Timer(asyncio.get_running_loop())
+    alarm.wake()
     await alarm.sleep(3600)
     sleeping = asyncio.create_task(alarm.sleep(3600))
     await asyncio.sleep(0)
@@ -101,5 +101,5 @@ async def test_a_ring_while_awake_ends_the_next_sleep_only() -> None:
 async def test_an_alarm_rings_by_itself_in_the_end() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await Alarm(loop).sleep(0.02)
+    await Timer(loop).sleep(0.02)
     assert loop.time() - began >= 0.019  # timers may be a tick of the clock early

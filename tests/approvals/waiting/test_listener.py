@@ -145,13 +145,13 @@ async def test_a_receiver_that_died_inside_the_layer_is_noticed(
     """The pub/sub layer never says so: only not hearing oneself does."""
     settings.SAYSO_RECHECK_INTERVAL = 0.01
     layers: list[Any] = []
-    original = hints.own_layer
+    original = hints.make_layer
 
     def remembered() -> Any:
         layers.append(original())
         return layers[-1]
 
-    monkeypatch.setattr(hints, "own_layer", remembered)
+    monkeypatch.setattr(hints, "make_layer", remembered)
     ears = Ears()
     async with running(ears.listener.run):
         await until(lambda: ears.renewals)
@@ -163,7 +163,7 @@ async def test_a_receiver_that_died_inside_the_layer_is_noticed(
 
 @pytest.mark.stacks("sqlite-redis")
 async def test_an_emptied_redis_makes_nobody_deaf(private_redis: RedisServer) -> None:
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     ears = Ears()
     async with running(ears.listener.run):
         await until(lambda: ears.renewals)
@@ -180,7 +180,7 @@ async def test_after_a_restart_of_redis_it_starts_anew_and_says_so(
 ) -> None:
     caplog.set_level(logging.INFO)
     settings.SAYSO_RECHECK_INTERVAL = 0.1
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     ears = Ears()
     async with running(ears.listener.run):
         await until(lambda: ears.renewals)
@@ -214,7 +214,7 @@ async def test_that_it_hears_nothing_it_says_once_and_before_the_next_recheck(
 @pytest.mark.stacks("sqlite-redis")
 async def test_a_frozen_redis_is_noticed_and_survived(private_redis: RedisServer, settings: Settings) -> None:
     settings.SAYSO_RECHECK_INTERVAL = 0.1
-    layer = hints.own_layer()
+    layer = hints.make_layer()
     ears = Ears()
     async with running(ears.listener.run) as work:
         await until(lambda: ears.renewals)
@@ -233,7 +233,7 @@ async def test_ids_that_gathered_leave_together(other_process: Any) -> None:
     sender = Sender("me", asyncio.get_running_loop())
     ids = [uuid4() for _ in range(1500)]
     for each in ids:
-        sender.hand("requests", [each])
+        sender.put("requests", [each])
     async with running(sender.run):
         messages = [Hint.from_wire(await other_process.receive(channel)) for _ in range(2)]
     assert [len(message.ids) for message in messages] == [1000, 500]
@@ -245,8 +245,8 @@ async def test_topics_are_kept_apart(other_process: Any) -> None:
     channel = await other_process.new_channel()
     await other_process.group_add(hints.GROUP, channel)
     sender = Sender("me", asyncio.get_running_loop())
-    sender.hand("requests", [uuid4()])
-    sender.hand("runs", [uuid4()])
+    sender.put("requests", [uuid4()])
+    sender.put("runs", [uuid4()])
     async with running(sender.run):
         messages = [Hint.from_wire(await other_process.receive(channel)) for _ in range(2)]
     assert [message.topic for message in messages] == ["requests", "runs"]
@@ -260,7 +260,7 @@ async def test_what_was_handed_over_is_sent_before_it_ends(other_process: Any) -
     request_id = uuid4()
     async with running(sender.run):
         await asyncio.sleep(0)
-        sender.hand("requests", [request_id])
+        sender.put("requests", [request_id])
     assert Hint.from_wire(await other_process.receive(channel)).ids == (request_id,)
 
 
@@ -272,15 +272,15 @@ async def test_what_can_not_be_sent_is_dropped_and_the_rest_with_it(
     sender = Sender("me", asyncio.get_running_loop())
     private_redis.freeze()
     async with running(sender.run):
-        sender.hand("requests", [uuid4() for _ in range(3000)])
+        sender.put("requests", [uuid4() for _ in range(3000)])
         await until(lambda: sender._dropped)
         assert len(sender._outgoing) == 0
         private_redis.thaw()
-        layer = hints.own_layer()
+        layer = hints.make_layer()
         channel = await layer.new_channel()
         await layer.group_add(hints.GROUP, channel)
         request_id = uuid4()
-        sender.hand("requests", [request_id])
+        sender.put("requests", [request_id])
         assert Hint.from_wire(await layer.receive(channel)).ids == (request_id,)
         await layer.flush()
     assert "hints dropped ids=3000 error=TimeoutError" in caplog.text

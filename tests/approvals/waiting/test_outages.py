@@ -21,10 +21,10 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.L
     caplog.set_level(logging.INFO)
     outage = Outage("database", OSError)
     for _ in range(3):
-        with pytest.raises(Away), outage.noticed():
+        with pytest.raises(Away), outage.watch():
             raise OSError("no route")
     for _ in range(2):
-        with outage.noticed():
+        with outage.watch():
             pass
     assert [record.getMessage() for record in caplog.records] == [
         "database away error=OSError: no route; trying until it is back",
@@ -33,7 +33,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.L
 
 
 def test_what_is_no_sign_of_an_outage_is_raised_as_it_is() -> None:
-    with pytest.raises(KeyError), Outage("database", OSError).noticed():
+    with pytest.raises(KeyError), Outage("database", OSError).watch():
         raise KeyError("a bug")
 
 

@@ -20,7 +20,7 @@ from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
 from approvals.waiting import readings
 from approvals.waiting.outages import Outage
-from approvals.waiting.readings import Looks, Waiters
+from approvals.waiting.readings import OutcomeReader, Waiters
 from approvals.waiting.registry import Registry
 from tests import factories as make
 from tests.approvals.waiting.conftest import running, until
@@ -37,7 +37,7 @@ class Waiting:
         self.waiters: Waiters = Registry()
         self.deadlines: list[datetime] = []
         loop = asyncio.get_running_loop()
-        self.looks = Looks(self.waiters, Outage("database", Error), self.deadlines.append, loop)
+        self.looks = OutcomeReader(self.waiters, Outage("database", Error), self.deadlines.append, loop)
 
     def for_(self, request_id: UUID | str) -> asyncio.Future[Outcome | None]:
         return self.waiters.register(UUID(str(request_id)))
@@ -135,16 +135,16 @@ async def test_a_look_that_failed_is_repeated_until_the_database_is_back(
 ) -> None:
     waiting = Waiting()
     failures = 2
-    original = queries.look
+    original = queries.request_states
 
-    def failing(ids: Any, **which: bool) -> list[queries.Look]:
+    def failing(ids: Any, **which: bool) -> list[queries.RequestState]:
         nonlocal failures
         if failures:
             failures -= 1
             raise OperationalError("server closed the connection")
         return original(ids, **which)
 
-    monkeypatch.setattr(queries, "look", failing)
+    monkeypatch.setattr(queries, "request_states", failing)
     waiter = waiting.for_(uuid4())
     async with running(waiting.looks.run):
         waiting.looks.ask(waiting.waiters.ids())
@@ -163,11 +163,11 @@ def number_of_queries(waiting: Waiting, ids: list[UUID]) -> int:
 def remembered(monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
     """The ids of each query that the looks make from now on."""
     asked: list[list[UUID]] = []
-    original: Callable[..., list[queries.Look]] = queries.look
+    original: Callable[..., list[queries.RequestState]] = queries.request_states
 
-    def remembering(ids: Any, **which: bool) -> list[queries.Look]:
+    def remembering(ids: Any, **which: bool) -> list[queries.RequestState]:
         asked.append(list(ids))
         return original(ids, **which)
 
-    monkeypatch.setattr(queries, "look", remembering)
+    monkeypatch.setattr(queries, "request_states", remembering)
     return asked

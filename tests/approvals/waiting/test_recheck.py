@@ -192,7 +192,7 @@ class TestInterval:
         rechecking = checking(found, requests=source)
         async with running(rechecking.run):
             await until(lambda: source.asked)
-            rechecking.soon()
+            rechecking.check_soon()
             await until(lambda: len(source.asked) == 2)
 
 

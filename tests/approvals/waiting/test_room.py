@@ -212,7 +212,7 @@ class TestLostHints:
         long_ago = await in_database(database_now) - timedelta(days=1)
         await in_database(HumanRequest.writing.filter(pk=request_id).update, changed_at=long_ago)
         assert room._duty
-        room._duty._everywhere.ring()
+        room._duty._everywhere.wake()
         assert (await task).approved
 
     async def test_a_hint_says_nothing_but_look(self, room: WaitingRoom) -> None:
@@ -388,7 +388,7 @@ class TestFollowers:
         settings.SAYSO_RECHECK_INTERVAL = 0.05
         follower, run_id = self.Follower(), uuid4()
         room = waiting_room()
-        room.topic_source("runs", lambda moment: {run_id: moment})
+        room.set_topic_source("runs", lambda moment: {run_id: moment})
         room.follow("runs", follower)
         await room.start()
         await until(lambda: run_id in follower.seen)

@@ -19,7 +19,7 @@ from approvals.domain.commands import Channel
 from approvals.exceptions import AlreadyDecided, TooLate
 from approvals.models import HumanRequest
 from approvals.process.telemetry import REGISTRY
-from approvals.queries.pending_counts import census
+from approvals.queries.pending_counts import count_pending
 from approvals.waiting.room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
@@ -131,7 +131,7 @@ class TestCounting:
         decided = factories.approval()
         HumanRequest.writing.filter(pk=overdue).update(opened_at=Now() - timedelta(seconds=100))
         deciding.decide(factories.actor(factories.reviewer()), decided, "reject")
-        found = census()
+        found = count_pending()
         assert found.pending == {"approval": 3, "clarification": 1}
         assert found.overdue == 1
         assert 50 <= found.most_overdue < 90

@@ -52,7 +52,7 @@ async def asks(run: Run) -> bool | None:
 async def worker(stack: Stack) -> AsyncIterator[Workers]:
     """Workers on the test's loop; those still there are stopped in the end."""
     room = waiting_room()
-    room.topic_source(journal.TOPIC, queries.runs_changed_since)
+    room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
     await room.start()
     begun: list[Worker] = []
 

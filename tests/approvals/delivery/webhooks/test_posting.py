@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from approvals.delivery.webhooks import posting as module
 from approvals.delivery.webhooks.messages import Message
-from approvals.delivery.webhooks.posting import REDIRECTS, Posting
+from approvals.delivery.webhooks.posting import REDIRECTS, WebhookCarrier
 from approvals.delivery.webhooks.targets import Resolve
 from approvals.writer.outboxes import Answer
 from tests.approvals.delivery.webhooks.receiver import Receiver, receiver
@@ -31,8 +31,8 @@ def resolving(*addresses: str) -> Resolve:
 
 
 @asynccontextmanager
-async def posting(**options: object) -> AsyncIterator[Posting]:
-    made = Posting(**options)  # type: ignore[arg-type]  # whatever the test is about
+async def posting(**options: object) -> AsyncIterator[WebhookCarrier]:
+    made = WebhookCarrier(**options)  # type: ignore[arg-type]  # whatever the test is about
     try:
         yield made
     finally:

@@ -12,11 +12,11 @@ from approvals import gate
 from approvals.delivery.webhooks.targets import (
     Resolve,
     addresses_of,
+    check_callback_url,
     check_target,
-    checked_callback_url,
     is_pattern,
     is_public,
-    normal_host,
+    normalize_host,
 )
 from approvals.exceptions import InvalidRequest
 
@@ -97,11 +97,11 @@ def lists(settings: Settings) -> None:
     ],
 )
 def test_allowed_hosts_in_any_spelling(url: str) -> None:
-    assert checked_callback_url(url) == url
+    assert check_callback_url(url) == url
 
 
 def test_no_url_is_no_callback() -> None:
-    assert checked_callback_url("") == ""
+    assert check_callback_url("") == ""
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_no_url_is_no_callback() -> None:
 def test_what_is_refused_when_asking(url: str, words: str) -> None:
     """Nothing has to be resolved for that; the field is named."""
     with pytest.raises(InvalidRequest, match=words) as refusal:
-        checked_callback_url(url)
+        check_callback_url(url)
     assert refusal.value.field == "callback_url"
 
 
@@ -156,7 +156,7 @@ def test_what_is_refused_when_asking(url: str, words: str) -> None:
 )
 def test_what_is_no_line_of_text_is_refused(value: object) -> None:
     with pytest.raises(InvalidRequest):
-        checked_callback_url(value)
+        check_callback_url(value)
 
 
 @pytest.mark.one_stack
@@ -169,7 +169,7 @@ def test_nothing_is_opened_that_could_not_be_posted() -> None:
 def test_without_hosts_nothing_is_allowed(settings: Settings) -> None:
     settings.SAYSO_CALLBACK_HOSTS = []
     with pytest.raises(InvalidRequest):
-        checked_callback_url("https://hooks.example.org/")
+        check_callback_url("https://hooks.example.org/")
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_addresses_may_be_listed_in_any_spelling(settings: Settings) -> None:
 
 
 def test_a_host_has_one_spelling() -> None:
-    assert normal_host("Hooks.Example.org.") == "hooks.example.org"
-    assert normal_host("BÜCHER.example") == "xn--bcher-kva.example"
-    assert normal_host("[::1]") == "::1"
-    assert normal_host("::FFFF:1.2.3.4") == "1.2.3.4"
-    assert normal_host("a" * 64 + ".org") is None
-    assert normal_host("a." * 130 + "org") is None
-    assert normal_host("\N{SNOWMAN}\N{SNOWMAN}.") is None
+    assert normalize_host("Hooks.Example.org.") == "hooks.example.org"
+    assert normalize_host("BÜCHER.example") == "xn--bcher-kva.example"
+    assert normalize_host("[::1]") == "::1"
+    assert normalize_host("::FFFF:1.2.3.4") == "1.2.3.4"
+    assert normalize_host("a" * 64 + ".org") is None
+    assert normalize_host("a." * 130 + "org") is None
+    assert normalize_host("\N{SNOWMAN}\N{SNOWMAN}.") is None
 
 
 @pytest.mark.parametrize("address", PUBLIC)
