@@ -18,11 +18,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
 from approvals import queries
-from approvals.database.connections import (
-    arefuse_inside_a_transaction,
-    in_database,
-    refuse_inside_a_transaction,
-)
+from approvals.database.threads import in_database
+from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
 from approvals.domain.commands import (
     Accepted,
     Actor,

@@ -17,12 +17,9 @@ from django.contrib.auth.models import Group
 
 from approvals import queries
 from approvals.conf import approval_settings
-from approvals.database.connections import (
-    arefuse_inside_a_transaction,
-    in_database,
-    refuse_inside_a_transaction,
-)
 from approvals.database.fields import new_id
+from approvals.database.threads import in_database
+from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
 from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
 from approvals.delivery.webhooks.targets import check_callback_url
 from approvals.domain import questions

@@ -7,7 +7,7 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from approvals.database.connections import LOST
+from approvals.database.threads import LOST
 from approvals.exceptions import Unavailable
 from approvals.web.api.edge import malformed
 from approvals.web.edge.throttling import refusal_for

@@ -125,7 +125,7 @@ TEMPLATES = [
     },
 ]
 
-# The database. One writer thread and a few readers per process; see approvals.database.connections.
+# The database. One writer thread and a few readers per process; see approvals.database.threads.
 DATABASE_THREADS = 8
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'sayso.sqlite3'}")}
 DATABASE = DATABASES["default"]

@@ -19,7 +19,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import requests_by_id, visible_ids
 from approvals.web.edge.actors import actor_of_http

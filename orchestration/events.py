@@ -20,8 +20,9 @@ from uuid import UUID
 from weakref import WeakSet
 
 from approvals import gate, queries
-from approvals.database.connections import arefuse_inside_a_transaction, in_database, in_database_now
 from approvals.database.fields import new_id
+from approvals.database.threads import in_database, in_database_now
+from approvals.database.transactions import arefuse_inside_a_transaction
 from approvals.deciding import awritten, outcome_of_result, written
 from approvals.domain import questions
 from approvals.domain.commands import (

@@ -17,7 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from approvals import queries as approvals_selectors
-from approvals.database.connections import LOST, arefuse_inside_a_transaction, in_database
+from approvals.database.threads import LOST, in_database
+from approvals.database.transactions import arefuse_inside_a_transaction
 from approvals.domain.commands import Actor
 from approvals.domain.payloads import checked_text
 from approvals.exceptions import Busy, InvalidRequest, Unavailable

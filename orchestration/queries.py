@@ -1,6 +1,6 @@
 """Reads of runs: what a user may see, for pages and terminals; what changed; what waits for an executor.
 
-Synchronous ORM code; coroutines cross over by approvals.database.connections.in_database.
+Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from channels.sessions import SessionMiddlewareStack
 from django.contrib.auth.models import User
 from django.test import Client
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.routing import websocket_urlpatterns
 from tests.patience import patience
 

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 from playwright.async_api import Page
 
 from approvals.database import triggers
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from tests import in_process
 from tests.conftest import Manage
 from tests.patience import patience

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from approvals import queries
 from approvals.admin.listing import PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import user_id_of
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import origins

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.templatetags.sayso import iso
 
 if TYPE_CHECKING:

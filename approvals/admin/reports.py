@@ -23,7 +23,7 @@ from approvals.admin.filters import Dates, InStatus, Origin, People
 from approvals.admin.listing import as_moment
 from approvals.admin.records import user_id_of
 from approvals.admin.requests import RequestAdmin
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.queries import origins, permissions

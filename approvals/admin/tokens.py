@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from approvals import queries
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import tokens
 from approvals.web.edge.marks import visible

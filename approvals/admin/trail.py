@@ -23,7 +23,7 @@ from approvals.admin.exporting import ExportForm, streamed
 from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
 from approvals.admin.records import moment_of, user_id_of
 from approvals.admin.timeline import policy_in_words
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent

@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.room import WaitingRoom
 from approvals.waiting.timer import Timer

@@ -1,6 +1,6 @@
 """Reads: what a user may see, what has come of requests, what changed, what is due, what happened.
 
-Synchronous ORM code; coroutines cross over by approvals.database.connections.in_database.
+Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
 """
 
 from approvals.queries.inboxes import COUNTED, OVERDUE_SOON, Waiting, count_waiting, inbox

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Exists, F, Q
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import permissions, weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Kind, Status
 from approvals.models import HumanRequest
 

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from approvals.database import bulk
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest

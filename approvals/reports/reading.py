@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q, QuerySet
 
-from approvals.database.connections import database_now, snapshot
+from approvals.database.clock import database_now
+from approvals.database.transactions import snapshot
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.reports.dialects import ALL, Closings, Times, dialect, fetch

@@ -16,7 +16,7 @@ from time import monotonic
 from uuid import UUID
 
 from approvals import queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Accepted, Expire, Result
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Outage

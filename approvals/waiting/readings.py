@@ -9,7 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from approvals import queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import Outage

@@ -17,7 +17,8 @@ from typing import TypeAlias
 from uuid import UUID
 
 from approvals.conf import approval_settings
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.waiting.outages import Outage
 from approvals.waiting.timer import Timer
 

@@ -19,7 +19,8 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals import queries
-from approvals.database.connections import in_database, seconds_since
+from approvals.database.clock import seconds_since
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import seconds
 from approvals.exceptions import StillPending

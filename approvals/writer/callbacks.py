@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from approvals import queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Outcome
 from approvals.models import Callback, CallbackAttempt, DeliveryStatus, HumanRequest
 from approvals.process import hints

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import DeliveryStatus, Letter, LetterKind
 from approvals.process import hints
 from approvals.writer import outboxes

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from approvals.database import pipeline
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import Delivery, DeliveryStatus
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from django.db import IntegrityError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
-from approvals.database.connections import LOST, close_idle, leave_the_pool
+from approvals.database.threads import LOST, close_idle, leave_the_pool
 from approvals.domain.commands import Command, Result
 from approvals.exceptions import Busy, Unavailable
 from approvals.process import forks, telemetry

@@ -16,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from approvals.database import bulk
-from approvals.database.connections import CLOCK, as_utc
+from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import execute, limit_transaction_time, together
 from approvals.domain.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
 from approvals.domain.lifecycle import Verdict

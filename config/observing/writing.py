@@ -14,7 +14,7 @@ from time import monotonic
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from approvals.database.connections import CLOCK
+from approvals.database.clock import CLOCK
 from config.observing.trouble import Trouble
 from orchestration.models import WriteTrial
 

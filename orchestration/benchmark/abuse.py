@@ -15,7 +15,7 @@ import httpx
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.benchmark import records

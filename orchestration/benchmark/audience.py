@@ -20,8 +20,8 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from approvals import queries
-from approvals.database.connections import in_database
 from approvals.database.fields import new_id
+from approvals.database.threads import in_database
 from approvals.deciding import outcome_of_result
 from approvals.domain.commands import Actor, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict

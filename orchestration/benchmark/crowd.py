@@ -9,7 +9,7 @@ from time import monotonic_ns, thread_time_ns
 from typing import Any
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import ApprovalError
 from approvals.gate import wait_for_outcome
 from approvals.waiting.room import waiting_room

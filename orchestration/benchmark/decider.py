@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark import raw, records, stopwatch
 from orchestration.benchmark.roles import Role

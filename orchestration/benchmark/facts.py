@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from approvals.conf import approval_settings
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.benchmark.roles import Role
 
 _OF_POSTGRES = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_connections")

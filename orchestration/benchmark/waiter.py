@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from time import monotonic_ns
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import StillPending
 from approvals.gate import wait_for_outcome
 from approvals.waiting.room import waiting_room

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 
 from approvals.database import bulk
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.fields import new_id
 from approvals.domain.lifecycle import Kind, Status
 from approvals.models import GroupAssignment, HumanRequest

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs
 from orchestration.engines.jobs import Taken

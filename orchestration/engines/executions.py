@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.policies import effects
 from orchestration.runs import journal

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import ApprovalError
 from approvals.process import hints
 from approvals.waiting.room import waiting_room

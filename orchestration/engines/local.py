@@ -7,7 +7,7 @@ from collections.abc import Collection
 from itertools import islice
 from uuid import UUID
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.engines.executions import Executions
 from orchestration.runs import journal

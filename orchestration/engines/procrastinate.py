@@ -26,7 +26,7 @@ from procrastinate.job_context import AbortReason
 from procrastinate.manager import NotificationCallback
 from procrastinate.worker import Worker as JobWorker
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Away, keep_running
 from approvals.waiting.room import waiting_room

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.process import telemetry
 from orchestration import queries
 from orchestration.catalog import Kind, in_words

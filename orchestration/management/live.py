@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from approvals import queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.delivery import links
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError

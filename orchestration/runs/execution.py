@@ -11,7 +11,7 @@ from uuid import UUID
 
 from approvals import deciding
 from approvals import queries as approvals_selectors
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import checked_json
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate

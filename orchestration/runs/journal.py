@@ -23,8 +23,9 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
 
-from approvals.database.connections import LOST, database_now, in_database
+from approvals.database.clock import database_now
 from approvals.database.pipeline import limit_transaction_time
+from approvals.database.threads import LOST, in_database
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.payloads import canonical
 from approvals.process import hints

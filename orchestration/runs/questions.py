@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import LOST, in_database
+from approvals.database.threads import LOST, in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from orchestration.exceptions import ReplayMismatch

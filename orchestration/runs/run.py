@@ -17,7 +17,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from approvals import gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.delivery import links
 from approvals.domain import questions
 from approvals.domain.lifecycle import Kind, Outcome

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
 from orchestration.runs import journal
 from orchestration.runs.journal import Ownership

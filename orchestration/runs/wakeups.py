@@ -17,7 +17,8 @@ from itertools import count
 
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.waiting.outages import Outage, keep_running
 
 LONGEST_SLEEP = 15.0

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 from uuid import UUID
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge.credentials import Credential
 from approvals.web.live.hubs import Hub, Seat
 from approvals.web.live.outbox import Outbox

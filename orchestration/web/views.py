@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import open_requests_of, visible_ids
 from approvals.web.edge.actors import actor_of_http

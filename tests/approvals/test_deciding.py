@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.fields import new_id
 from approvals.domain.commands import (
     Accepted,

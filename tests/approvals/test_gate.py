@@ -16,7 +16,8 @@ from pytest_django import Settings
 
 import orchestration
 from approvals import deciding, gate
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind
 from approvals.domain.payloads import seconds

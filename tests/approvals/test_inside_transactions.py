@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 
 from approvals import deciding, gate
-from approvals.database import connections
+from approvals.database import transactions
 from approvals.domain.commands import Actor
 from approvals.models import AuditEntry, HumanRequest
 from orchestration import OrchestrationManager
@@ -95,7 +95,7 @@ async def test_a_plain_event_loop_asks_no_other_thread(
     def hop(function: Callable[..., Any]) -> Callable[..., Any]:
         raise AssertionError("a hop to another thread")
 
-    monkeypatch.setattr(connections, "sync_to_async", hop)
+    monkeypatch.setattr(transactions, "sync_to_async", hop)
     assert (await deciding.adecide(PROGRAM, request_id, "approve")).approved
 
 

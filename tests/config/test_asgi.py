@@ -13,7 +13,8 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from approvals import deciding, gate
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import AuditEntry, HumanRequest
 from approvals.waiting.room import waiting_room
 from orchestration import OrchestrationManager

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.process import telemetry
 from config.logs import formatter
 from orchestration.manager import OrchestrationManager

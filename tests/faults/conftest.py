@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from tests import factories, processes, shared
 from tests.faults.ledger import Ledger, Report, audit

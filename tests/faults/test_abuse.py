@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from approvals import deciding
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from orchestration.models import Run
 from tests import factories

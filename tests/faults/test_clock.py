@@ -10,7 +10,8 @@ import httpx
 import pytest
 from django.db.models import Max
 
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from orchestration.models import Run
 from tests.faults.conftest import PATIENCE, Installation

@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import AuditEntry, HumanRequest, Response
 from tests import factories
 from tests.connections import ABNORMAL, closes

@@ -15,7 +15,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from tests import factories

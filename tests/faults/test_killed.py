@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from orchestration.models import Run, StepRecord
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Unanswered, pause

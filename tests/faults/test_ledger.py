@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from approvals import deciding, queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Accepted, Expire
 from approvals.writer import queue
 from orchestration.models import Run, StepRecord

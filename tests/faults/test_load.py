@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from approvals.web.edge.throttling import IN_LINE, INSIDE
 from orchestration.benchmark.sockets import PING, Socket, masked_frame, opening

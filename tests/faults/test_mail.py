@@ -8,7 +8,7 @@ from collections import Counter
 import httpx
 import pytest
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import Letter
 from approvals.web.edge.throttling import INSIDE
 from tests import factories

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from tests.faults import clients
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person, pause

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import redis
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from approvals.process import hints
 from approvals.process.hints import Hint

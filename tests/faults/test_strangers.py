@@ -16,7 +16,7 @@ from django.utils.http import urlsafe_base64_encode
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from orchestration.models import Run
 from tests import factories

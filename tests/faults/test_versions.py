@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from orchestration.models import Run
 from tests.config.observing.served import asked

@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import AuditEntry, Callback
 from approvals.trail import exports
 from approvals.web.edge import tokens

@@ -13,7 +13,7 @@ from django.contrib.sessions.models import Session
 from playwright.async_api import Browser, Locator, Page, expect
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.web.pages.times import time_left, time_since
 from tests import factories as make

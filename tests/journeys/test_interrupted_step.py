@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 import tests.faults.orchestrations  # noqa: F401 - registers what is started here
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.manager import OrchestrationManager
 from tests import factories as make
 from tests.connections import session_of

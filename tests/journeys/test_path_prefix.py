@@ -10,7 +10,7 @@ from playwright.async_api import Page, Response, expect
 from websockets.asyncio.client import connect
 
 from approvals import gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
 from tests import factories as make

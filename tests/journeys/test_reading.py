@@ -12,7 +12,7 @@ from django.utils import timezone
 from playwright.async_api import Browser, Page, expect
 
 from approvals import deciding, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import AuditEntry
 from orchestration.models import Message, Run, RunStatus, StepRecord
 from tests import factories as make

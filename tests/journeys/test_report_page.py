@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from tests import factories as make
 from tests.approvals.reports.records import Asked, put_on_record
 from tests.connections import session_of

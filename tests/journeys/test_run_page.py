@@ -17,7 +17,7 @@ from playwright.async_api import Page, expect
 from pytest_django import Settings
 
 from approvals import deciding, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.process import hints
 from approvals.web.edge.marks import visible
 from orchestration.manager import OrchestrationManager

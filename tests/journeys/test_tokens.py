@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from playwright.async_api import Page, expect
 
 from approvals import gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.models import ApiToken
 from tests import factories as make
 from tests.conftest import Manage

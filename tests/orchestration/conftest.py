@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.room import waiting_room
 from orchestration.engines import leases
 from orchestration.engines.local import LocalEngine

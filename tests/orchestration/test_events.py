@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approvals import deciding, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Command
 from approvals.domain.lifecycle import DEFAULT_ANSWER
 from approvals.exceptions import (

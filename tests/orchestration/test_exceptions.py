@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.catalog import orchestration
 from orchestration.exceptions import WORDS_LIMIT, plain_words
 from orchestration.models import Run as RunRow

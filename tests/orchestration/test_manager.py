@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.utils.timezone import now
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Channel
 from approvals.models import AuditEntry
 from approvals.queries import open_requests_of

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import Busy
 from orchestration import OrchestrationManager, Run, conf, orchestration, queries

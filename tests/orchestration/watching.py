@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.room import waiting_room
 from orchestration.engines.local import LocalEngine
 from orchestration.manager import OrchestrationManager, RunEvent

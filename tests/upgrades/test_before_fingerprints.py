@@ -18,7 +18,7 @@ from django.contrib.auth.models import Group, User
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import KeyConflict
 from approvals.models import HumanRequest
 from approvals.trail import verification

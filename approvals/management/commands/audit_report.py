@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from rich.text import Text
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Screen
 from approvals.process.files import write_whole

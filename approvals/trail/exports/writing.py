@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator
 
-from approvals.database.connections import database_now, snapshot
+from approvals.database.clock import database_now
 from approvals.database.stored_columns import replace_invalid_text
+from approvals.database.transactions import snapshot
 from approvals.trail.exports.formats import FORMATS
 from approvals.trail.exports.records import End, Header, Record
 from approvals.trail.exports.selecting import Filters, entries, read_seals

@@ -19,7 +19,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Max, QuerySet
 
 from approvals.conf import approval_settings
-from approvals.database.connections import database_now, snapshot
+from approvals.database.clock import database_now
+from approvals.database.transactions import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.trail.seals.records import Digest, NoSeal, SealRecord, parse, sign
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from approvals.database.connections import snapshot
 from approvals.database.stored_columns import replace_invalid_text
+from approvals.database.transactions import snapshot
 from approvals.trail.verification.faults import Fault, FaultKind, Report
 from approvals.trail.verification.files import verify_export
 from approvals.trail.verification.installation import Progress, verify

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from django.db import connection
 
 from approvals.database import triggers
-from approvals.database.connections import snapshot
 from approvals.database.stored_columns import Kind, convert, kept, moment, number, replace_invalid_text, text
+from approvals.database.transactions import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.trail import seals
 from approvals.trail.seals import NoSeal, SealRecord

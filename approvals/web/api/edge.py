@@ -21,7 +21,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
 from ninja.params.models import QueryModel
 
-from approvals.database.connections import LOST
+from approvals.database.threads import LOST
 from approvals.exceptions import ApprovalError
 from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.waiting.followers import Follower
 from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry

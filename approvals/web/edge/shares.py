@@ -22,7 +22,7 @@ from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
-from approvals.database.connections import count_time
+from approvals.database.threads import count_time
 from approvals.web.edge.credentials import shown_secret
 from approvals.web.edge.holding import AGAIN, HOLD
 from approvals.web.edge.limits import REMEMBERED, RateLimited

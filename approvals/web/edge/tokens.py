@@ -19,7 +19,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Case, Q, QuerySet, Value, When
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import REMOVED
 from approvals.domain.payloads import checked_text, seconds
 from approvals.exceptions import InvalidRequest

@@ -17,7 +17,7 @@ from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable

@@ -24,7 +24,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from approvals.conf import approval_settings
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.queries.permissions import Person
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.limits import RateLimited

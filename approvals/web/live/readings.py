@@ -17,7 +17,8 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 
 from approvals import queries
-from approvals.database.connections import database_now, snapshot
+from approvals.database.clock import database_now
+from approvals.database.transactions import snapshot
 from approvals.domain.lifecycle import Status
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import deciding, queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import (

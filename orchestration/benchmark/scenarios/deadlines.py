@@ -14,7 +14,8 @@ import psycopg
 from django.db import connection
 
 from approvals.conf import approval_settings
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.process import hints
 from orchestration.benchmark import raw, stopwatch
 from orchestration.benchmark.crowd import Asker, Crowd

@@ -14,7 +14,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from approvals import deciding, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import Approval, AuditEntry
 from approvals.process import hints
 from orchestration.benchmark import history, records

@@ -7,7 +7,8 @@ from datetime import timedelta
 from statistics import median
 from time import monotonic
 
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.reports import By, Period, report
 from orchestration.benchmark import history, years
 from orchestration.benchmark.machine import Needs

@@ -11,7 +11,7 @@ from typing import TypedDict
 import psycopg
 from django.db import connection
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room

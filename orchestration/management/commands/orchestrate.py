@@ -16,7 +16,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.delivery import links
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
 from approvals.management.json_option import parse_json_object

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option

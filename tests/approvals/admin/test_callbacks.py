@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from approvals import deciding
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import Callback, CallbackAttempt, DeliveryStatus
 from tests import factories as make
 from tests.marks import both_databases

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.models import ApiToken
 from approvals.web.edge import tokens

@@ -19,7 +19,8 @@ from pytest_django import Settings
 
 from approvals import deciding
 from approvals.admin.exporting import ExportForm, streamed
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import AuditEntry, HumanRequest, Seal
 from approvals.trail import exports, seals
 from approvals.web.edge import tokens

@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.pipeline import execute, together
 from approvals.models import HumanRequest
 from tests import factories

@@ -13,7 +13,8 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.delivery.mail import MailCarrier
 from approvals.delivery.postman import Postman
 from approvals.models import Letter

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.delivery import postman as module
 from approvals.delivery.postman import IDLE, LONGEST_SLEEP, Carrier, Postman
 from approvals.delivery.webhooks.messages import Message, secrets_of

@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 from structlog.contextvars import get_contextvars
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import StillPending, UnknownRequest
 from approvals.process import telemetry
 from approvals.waiting.room import waiting_room

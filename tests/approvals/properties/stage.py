@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from approvals import queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.fields import new_id
 from approvals.domain.commands import Accepted, Command, Keyed, OpenRequest, Reassign, Refused, Result
 from approvals.domain.lifecycle import Outcome, Status, Verdict, tally

@@ -19,7 +19,7 @@ from django.db import IntegrityError, models
 from django.db.models import Field
 
 from approvals import deciding
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.database.fields import JSONText
 from approvals.domain.commands import Channel, Expire, Purge
 from approvals.trail import seals, verification

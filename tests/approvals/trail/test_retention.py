@@ -20,7 +20,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import REMOVED, Status
 from approvals.exceptions import KeyConflict, NotPermitted

@@ -19,7 +19,7 @@ from django.db.models.functions import Cast
 
 from approvals import deciding
 from approvals.database import stored_columns
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor, Answer, Channel, Decide, Expire, Purge, Reschedule
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.models import (

@@ -12,7 +12,8 @@ import pytest
 from django.db import Error, OperationalError
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Expire, Refused, Result
 from approvals.exceptions import Busy
 from approvals.models import AuditEntry, HumanRequest

@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from approvals import deciding, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
 from approvals.waiting import readings

@@ -12,7 +12,8 @@ from django.db import OperationalError
 from pytest_django import Settings
 
 from approvals import queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from approvals.waiting import recheck
 from approvals.waiting.outages import Away, Outage

@@ -16,7 +16,8 @@ import pytest
 from pytest_django import Settings
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import InvalidRequest, StillPending, UnknownRequest

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from approvals import deciding
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.exceptions import TooLate
 from approvals.models import Callback, CallbackAttempt

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, transaction
 
 from approvals import deciding
 from approvals.database import triggers
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor, Channel, Expire, Forget, Purge, Reschedule
 from approvals.exceptions import ApprovalError
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent

@@ -20,7 +20,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from approvals.database import triggers
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
 from config.observing import writing

@@ -14,7 +14,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Channel
 from approvals.exceptions import AlreadyDecided, TooLate
 from approvals.models import HumanRequest

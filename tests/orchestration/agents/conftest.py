@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.catalog import find_agent, orchestration
 from orchestration.runs.run import Run
 from tests import factories

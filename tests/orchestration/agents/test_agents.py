@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group, User
 from django.core import mail
 from pytest_django import Settings
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration import queries
 from orchestration.manager import OrchestrationManager
 from orchestration.runs.interruptions import Way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import DEFAULT_ANSWER
 from orchestration.agents.proxy_agent import ProxyAgent, title_of
 from orchestration.catalog import orchestration

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pytest
 
 from approvals import deciding
-from approvals.database.connections import in_database
 from approvals.database.fields import new_id
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.waiting.room import waiting_room
 from orchestration.benchmark.crowd import Asker, Crowd, Decider, Waits

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections
 
-from approvals.database.connections import LOST
+from approvals.database.threads import LOST
 from orchestration import OrchestrationManager, Run, orchestration
 from orchestration.engines import jobs
 from orchestration.engines.jobs import Taken

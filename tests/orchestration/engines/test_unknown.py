@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.process.telemetry import REGISTRY
 from orchestration import OrchestrationManager, Run, catalog, orchestration

@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals import deciding
-from approvals.database.connections import LOST, in_database
+from approvals.database.threads import LOST, in_database
 from approvals.waiting.room import waiting_room
 from orchestration import OrchestrationManager, Run, conf, orchestration, queries
 from orchestration.engines import jobs

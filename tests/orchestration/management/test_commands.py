@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker, Settings
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
 from approvals.management import people

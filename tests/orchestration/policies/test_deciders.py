@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.payloads import read_canonical
 from approvals.exceptions import NotPermitted
 from approvals.models import AuditEntry, HumanRequest

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration import checks
 from orchestration.exceptions import InvalidInput, NotAllowed
 from orchestration.policies import effects

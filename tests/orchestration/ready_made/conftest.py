@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from tests import factories
 from tests.stacks import Stack
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration.exceptions import InvalidInput
 from orchestration.ready_made.checklist import AGAIN, SKIP, STOP
 from orchestration.runtime import Runtime

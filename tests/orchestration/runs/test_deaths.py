@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.engines.local import LocalEngine
 from orchestration.runs import journal

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import Unavailable
 from orchestration import OrchestrationManager, Rejected, Run, models, orchestration, queries

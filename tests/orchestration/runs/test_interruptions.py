@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.web.pages.forms import AnswerForm
 from orchestration import OrchestrationManager, Run, agent, models, orchestration, queries

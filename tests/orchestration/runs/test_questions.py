@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.runs import journal, recording
 from orchestration.runs.execution import Execution

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.models import HumanRequest
 from orchestration import OrchestrationManager, Rejected, Run, TimedOut, orchestration, queries

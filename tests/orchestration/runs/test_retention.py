@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from approvals import deciding
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.lifecycle import REMOVED
 from orchestration import OrchestrationManager
 from orchestration.exceptions import AlreadyFinished, KeyConflict

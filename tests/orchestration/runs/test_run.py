@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, queries
 from orchestration.catalog import repetition

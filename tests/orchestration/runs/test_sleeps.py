@@ -13,7 +13,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals import deciding
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.runtime import Runtime
 from tests import factories

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals import deciding, gate
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from orchestration import orchestration, queries
 from orchestration.models import Run, StepRecord

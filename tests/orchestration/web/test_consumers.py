@@ -13,7 +13,7 @@ from channels.routing import URLRouter
 from channels.sessions import SessionMiddlewareStack
 from django.contrib.auth.models import Permission, User
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.process import hints
 from approvals.web.live import outbox
 from approvals.web.live.inbox import inbox_hub

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from approvals import deciding, gate
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.models import Callback, CallbackAttempt
 from approvals.process import hints

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import tokens
 from tests import factories as make

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, gate
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault

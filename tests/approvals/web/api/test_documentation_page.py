@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from tests import factories as make
 from tests.connections import session_of
 from tests.processes import Server

@@ -15,7 +15,7 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.test import Client
 
 from approvals import deciding, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.exceptions import REFUSALS, Busy, Unavailable
 from approvals.models import HumanRequest
 from approvals.web.api.bodies import BODY_LIMIT

@@ -20,7 +20,8 @@ from django.urls import path
 
 from approvals import deciding, queries
 from approvals.conf import approval_settings
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import UnknownRequest
 from approvals.models import ApiToken

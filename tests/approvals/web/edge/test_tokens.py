@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.exceptions import InvalidRequest
 from approvals.models import ApiToken
 from approvals.process import hints

@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from approvals import deciding, queries
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge.shares import BURST, Share, of_accounts
 from approvals.web.live import consumers, outbox
 from approvals.web.live.consumers import ACTS_AT_ONCE, InboxConsumer

@@ -17,7 +17,8 @@ from django.db import connection as db_connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Expire
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError

@@ -12,7 +12,8 @@ from channels.routing import URLRouter
 from django.contrib.auth.models import User
 
 from approvals import queries
-from approvals.database.connections import database_now, in_database
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import credentials, tokens
 from approvals.web.live.inbox import inbox_hub

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from approvals import deciding
 from approvals.conf import approval_settings
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from tests import factories
 from tests.conftest import Serve

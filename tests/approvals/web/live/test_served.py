@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from approvals.database.connections import in_database
+from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from tests import factories
 from tests.conftest import Serve

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, gate, queries
-from approvals.database.connections import database_now
+from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import Busy

@@ -1,4 +1,4 @@
-"""The gateway from coroutines to the database: its threads keep their connections, but no dead ones."""
+"""Database threads: they keep their connections, but no dead ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from django.db import Error, connection, transaction
 from pytest_django import Settings
 
-from approvals.database import connections
-from approvals.database.connections import LOST, in_database
+from approvals.database import threads
+from approvals.database.threads import LOST, in_database
 from tests.stacks import Stack
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stacks("postgresql-redis")]
@@ -43,7 +43,7 @@ async def test_also_where_the_call_has_caught_the_error() -> None:
 async def test_a_connection_that_has_rested_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What died meanwhile fails nobody."""
     killed = await in_database(kill_own_backend)
-    monkeypatch.setattr(connections, "TRUSTED", -1.0)
+    monkeypatch.setattr(threads, "TRUSTED", -1.0)
     assert await in_database(backend) != killed
 
 

@@ -1,0 +1,63 @@
+"""Snapshots to read from, and the refusal to record inside a caller's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connection, connections, transaction
+
+_OWN_TRANSACTION = "Sayso records in a transaction of its own: call it outside of atomic blocks."
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Read everything inside as of one moment; nothing can be written.
+
+    It takes no lock that a writer needs, however long it lasts. Inside a transaction it changes nothing.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SELECT 1")  # the moment is that of the first reading
+            yield
+    else:
+        # `atomic` would take the lock that writers need.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+
+def refuse_inside_a_transaction() -> None:
+    """Raise RuntimeError if this thread is inside `atomic`.
+
+    The writer has a transaction of its own, which the caller's could neither roll back nor, on SQLite,
+    outlast.
+    """
+    if _is_in_a_transaction():
+        raise RuntimeError(_OWN_TRANSACTION)
+
+
+async def arefuse_inside_a_transaction() -> None:
+    """Raise RuntimeError if the code that runs this coroutine is inside `atomic`.
+
+    That code may be on another thread, which `async_to_sync` keeps waiting: then that thread is asked.
+    """
+    inside = _is_in_a_transaction()
+    if not inside and getattr(AsyncToSync.executors, "current", None) is not None:
+        # RuntimeError: whoever ran it does not wait for it any more.
+        with suppress(RuntimeError):
+            inside = await sync_to_async(_is_in_a_transaction)()
+    if inside:
+        raise RuntimeError(_OWN_TRANSACTION)
+
+
+def _is_in_a_transaction() -> bool:
+    return any(one.in_atomic_block for one in connections.all(initialized_only=True))

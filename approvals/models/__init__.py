@@ -1,0 +1,50 @@
+"""The rows on record: requests and responses, the trail, tokens, deliveries. Fields and constraints only.
+
+The default managers only read. The managers named `writing` are for `approvals.writer`, for seals and for
+tokens, each in the modules that write them.
+"""
+
+from approvals.models.deliveries import (
+    Callback,
+    CallbackAttempt,
+    Delivery,
+    DeliveryStatus,
+    Letter,
+    LetterKind,
+)
+from approvals.models.record import OnRecord, ReadOnlyManager, ReadOnlyQuerySet
+from approvals.models.requests import (
+    ORIGIN_ID_LIMIT,
+    Approval,
+    Clarification,
+    GroupAssignment,
+    HumanRequest,
+    Response,
+    UserAssignment,
+)
+from approvals.models.tokens import ApiToken
+from approvals.models.trail import AuditEntry, Event, Seal, ShownContent
+
+__all__ = [
+    "ORIGIN_ID_LIMIT",
+    "ApiToken",
+    "Approval",
+    "AuditEntry",
+    "Callback",
+    "CallbackAttempt",
+    "Clarification",
+    "Delivery",
+    "DeliveryStatus",
+    "Event",
+    "GroupAssignment",
+    "HumanRequest",
+    "Letter",
+    "LetterKind",
+    "OnRecord",
+    "ReadOnlyManager",
+    "ReadOnlyQuerySet",
+    "Response",
+    "Seal",
+    "ShownContent",
+    "UserAssignment",
+]

@@ -1,0 +1,46 @@
+"""The base of every row on record: everyone may read it, only the writer's managers change it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from django.db import models
+
+if TYPE_CHECKING:
+    QuerySet = models.QuerySet[Any]
+    Manager = models.Manager[Any]
+else:
+    QuerySet = models.QuerySet
+    Manager = models.Manager
+
+
+class ReadOnlyQuerySet(QuerySet):
+    """Rows of the record are written by approvals.writer.execution only."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError(f"{self.model.__name__} rows are written by approvals.writer.execution only")
+
+    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse
+    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse
+    _raw_delete = _refuse
+
+
+class ReadOnlyManager(Manager):
+    def get_queryset(self) -> QuerySet:
+        return ReadOnlyQuerySet(self.model, using=self._db)
+
+
+class OnRecord(models.Model):
+    """Base of every row on record: readable by all, saved and deleted by nobody."""
+
+    objects: ClassVar[Manager] = ReadOnlyManager()
+    writing: ClassVar[Manager] = Manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} rows are written by approvals.writer.execution only")
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} rows are never deleted")

@@ -1,0 +1,246 @@
+"""Requests to people, who is named to decide them, and what was said."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import F, Q
+
+from approvals.database.fields import JSONText, new_id
+from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
+from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
+
+# This many characters of an origin's id have a column of their own, to search by.
+ORIGIN_ID_LIMIT = 100
+
+
+class HumanRequest(OnRecord):
+    """One question to people: an approval of an exact action, or a clarification."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
+    title = models.CharField(max_length=200)
+    details = models.TextField(blank=True)
+    arguments = JSONText(default=dict)
+    editable = JSONText(default=bool)
+    choices = JSONText(null=True)
+    multiple = models.BooleanField(default=False)
+    schema = JSONText(null=True)
+    status = models.CharField(
+        max_length=16,
+        choices=[(status.value, status.value.replace("_", " ")) for status in Status],
+        default=Status.PENDING,
+    )
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="requests_made"
+    )
+    assigned_users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, through="UserAssignment", related_name="requests_assigned"
+    )
+    assigned_groups = models.ManyToManyField(
+        Group, through="GroupAssignment", related_name="requests_assigned"
+    )
+    required = models.PositiveIntegerField(default=1)
+    four_eyes = models.BooleanField(default=False)
+    key = models.CharField(max_length=200, blank=True)
+    key_scope = models.CharField(max_length=100, blank=True)
+    round = models.PositiveIntegerField(default=1)
+    opened_at = models.DateTimeField()
+    deadline = models.DateTimeField(null=True)
+    on_timeout = models.CharField(
+        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+    )
+    default = JSONText(null=True)
+    origin = JSONText(default=dict)
+    origin_id = models.CharField(max_length=ORIGIN_ID_LIMIT, blank=True)
+    # What the asker's whole question hashes to, where its `key` may not be used for any other.
+    fingerprint = models.CharField(max_length=64, blank=True)
+    # Where the outcome is posted.
+    callback_url = models.CharField(max_length=2000, blank=True)
+    # While it is pending, its bytes count against what its requester may ask over HTTP; 0: not counted.
+    counted_bytes = models.PositiveIntegerField(default=0, db_default=0)
+
+    # What it has come to.
+    closed_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField()
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="requests_decided"
+    )
+    answer = JSONText(null=True)
+    final_arguments = JSONText(null=True)
+    comment = models.TextField(blank=True)
+    approvals = models.PositiveIntegerField(default=0)
+    # When retention took away what it asked and what was said.
+    purged_at = models.DateTimeField(null=True)
+
+    # The head of this request's trail: its last entry's number and hash.
+    trail_length = models.PositiveIntegerField(default=0)
+    trail_head = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        permissions = [
+            ("decide_humanrequest", "Can decide requests that are assigned to nobody"),
+            ("ask_without_limit", "Can ask over HTTP without limit"),
+        ]
+        verbose_name = "request"
+        constraints = [
+            models.CheckConstraint(
+                name="request_status_fits_kind",
+                condition=Q(status=Status.PENDING)
+                | Q(kind=Kind.APPROVAL, status__in=sorted(LEGAL_MOVES[Kind.APPROVAL]))
+                | Q(kind=Kind.CLARIFICATION, status__in=sorted(LEGAL_MOVES[Kind.CLARIFICATION])),
+            ),
+            models.CheckConstraint(
+                name="request_closed_at_fits_status",
+                condition=Q(status=Status.PENDING, closed_at__isnull=True)
+                | Q(status__in=sorted(CLOSED), closed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="request_decided_in_time",
+                condition=~Q(status__in=[Status.APPROVED, Status.REJECTED, Status.ANSWERED])
+                | Q(deadline__isnull=True)
+                | Q(closed_at__lt=F("deadline")),
+            ),
+            models.CheckConstraint(
+                name="request_times_out_at_its_deadline",
+                condition=~Q(status=Status.TIMED_OUT)
+                | Q(deadline__isnull=False, closed_at__gte=F("deadline")),
+            ),
+            models.CheckConstraint(name="request_required_is_positive", condition=Q(required__gte=1)),
+            models.CheckConstraint(
+                name="request_on_timeout_fits_kind",
+                condition=Q(kind=Kind.APPROVAL, on_timeout__in=[Verdict.APPROVE, Verdict.REJECT])
+                | Q(kind=Kind.CLARIFICATION, on_timeout=""),
+            ),
+            models.UniqueConstraint(
+                name="request_key_once_a_round", fields=["key_scope", "key", "round"], condition=~Q(key="")
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="request_due",
+                fields=["deadline", "id"],
+                condition=Q(status=Status.PENDING, deadline__isnull=False),
+            ),
+            models.Index(
+                name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)
+            ),
+            # What is due first, of all that is pending and of all that one person has asked.
+            models.Index(
+                name="request_due_first",
+                fields=["deadline", "opened_at", "id"],
+                condition=Q(status=Status.PENDING),
+            ),
+            models.Index(
+                name="request_asked_due_first",
+                fields=["requester", "deadline", "opened_at", "id"],
+                condition=Q(status=Status.PENDING),
+            ),
+            models.Index(
+                name="request_counted",
+                fields=["requester", "counted_bytes"],
+                condition=Q(status=Status.PENDING, counted_bytes__gt=0),
+            ),
+            # Not partial: the re-check looks for requests that closed as well as for those that opened.
+            models.Index(name="request_changed", fields=["changed_at", "id"]),
+            models.Index(name="request_opened", fields=["opened_at", "id"]),
+            models.Index(name="request_of_origin", fields=["origin_id", "id"], condition=~Q(origin_id="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def assignees(self) -> list[Any]:
+        """The users and groups that are named to decide; empty: whoever has the permission."""
+        return [*self.assigned_users.all(), *self.assigned_groups.all()]
+
+
+class _OfKind(ReadOnlyManager):
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def get_queryset(self) -> QuerySet:
+        return super().get_queryset().filter(kind=self.kind)
+
+
+class Approval(HumanRequest):
+    objects: ClassVar[Manager] = _OfKind(Kind.APPROVAL)
+
+    class Meta:
+        proxy = True
+
+
+class Clarification(HumanRequest):
+    objects: ClassVar[Manager] = _OfKind(Kind.CLARIFICATION)
+
+    class Meta:
+        proxy = True
+
+
+class UserAssignment(OnRecord):
+    """A user who is named to decide a request."""
+
+    request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    # As its request is: what waits for somebody is found without all that ever did.
+    pending = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="user_assigned_once", fields=["request", "user"])]
+        indexes = [
+            models.Index(name="user_assigned_now", fields=["user", "request"], condition=Q(pending=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} decides {self.request_id}"
+
+
+class GroupAssignment(OnRecord):
+    """A group whose members are named to decide a request."""
+
+    request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
+    group = models.ForeignKey(Group, on_delete=models.PROTECT)
+    # As with users.
+    pending = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="group_assigned_once", fields=["request", "group"])]
+        indexes = [
+            models.Index(name="group_assigned_now", fields=["group", "request"], condition=Q(pending=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"group {self.group_id} decides {self.request_id}"
+
+
+class Response(OnRecord):
+    """What one person said: a vote on an approval, or the answer to a clarification."""
+
+    request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT, related_name="responses")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="responses"
+    )
+    verdict = models.CharField(
+        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+    )
+    answer = JSONText(null=True)
+    arguments = JSONText(null=True)
+    comment = models.TextField(blank=True)
+    channel = models.CharField(max_length=16)
+    given_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="response_once_a_person", fields=["request", "actor"]),
+            models.UniqueConstraint(
+                name="response_once_by_program", fields=["request"], condition=Q(actor__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor_id}: {self.verdict or 'answer'}"
