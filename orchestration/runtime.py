@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 
 from approvals.delivery.mail import MailCarrier
-from approvals.delivery.postman import Postman
+from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.process import forks, telemetry
 from approvals.waiting.room import WaitingRoom, waiting_room
@@ -101,8 +101,8 @@ class Runtime:
         await self._host.look_everywhere()
 
 
-def _postmen(room: WaitingRoom) -> list[Postman[Any]]:
-    return [Postman(room, callbacks, WebhookCarrier()), Postman(room, letters, MailCarrier())]
+def _postmen(room: WaitingRoom) -> list[OutboxWorker[Any]]:
+    return [OutboxWorker(room, callbacks, WebhookCarrier()), OutboxWorker(room, letters, MailCarrier())]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:

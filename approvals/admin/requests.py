@@ -97,7 +97,7 @@ class RequestAdmin(ListAdmin):
     def _decides_something(self, user_id: int) -> bool:
         person = permissions.persons([user_id])[user_id]
         return person.holds(permissions.DECIDE) or bool(
-            queries.inbox(user_id, kind=self.kind, mine=True, limit=1)
+            queries.list_inbox(user_id, kind=self.kind, mine=True, limit=1)
         )
 
     # One request's page

@@ -3,20 +3,9 @@
 Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
 """
 
-from approvals.queries.inboxes import COUNTED, OVERDUE_SOON, Waiting, count_waiting, inbox
-from approvals.queries.people import (
-    Rights,
-    TimelineEntry,
-    history,
-    last_closed_for,
-    list_requests,
-    parse_object,
-    request_for,
-    rights_of,
-    visible_ids,
-    visible_to,
-)
-from approvals.queries.processes import (
+from approvals.queries.inbox import COUNTED, OVERDUE_SOON, Waiting, count_waiting, list_inbox
+from approvals.queries.large_columns import load_large
+from approvals.queries.lookups import (
     RequestState,
     changed_since,
     count_on_record,
@@ -42,7 +31,18 @@ from approvals.queries.shapes import (
     summary_on_the_wire,
 )
 from approvals.queries.standings import Standing, standing
-from approvals.queries.weights import load_large
+from approvals.queries.visibility import (
+    Rights,
+    TimelineEntry,
+    history,
+    last_closed_for,
+    list_requests,
+    parse_object,
+    request_for,
+    rights_of,
+    visible_ids,
+    visible_to,
+)
 
 __all__ = [
     "COUNTED",
@@ -58,7 +58,7 @@ __all__ = [
     "count_on_record",
     "count_waiting",
     "history",
-    "inbox",
+    "list_inbox",
     "last_closed_for",
     "list_requests",
     "load_large",

@@ -3,9 +3,9 @@
 `report(period, by)` reads it from the record in one snapshot; `documents` and the admin's page show it.
 """
 
+from approvals.reports.builder import report
 from approvals.reports.figures import Figures, Report, Row, Slot
 from approvals.reports.grouping import By
 from approvals.reports.periods import BadPeriod, Period
-from approvals.reports.reading import report
 
 __all__ = ["BadPeriod", "By", "Figures", "Period", "Report", "Row", "Slot", "report"]

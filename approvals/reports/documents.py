@@ -14,7 +14,7 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from approvals.reports import presentation, words
+from approvals.reports import labels, presentation
 from approvals.reports.figures import Figures, Report
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
@@ -42,7 +42,7 @@ def as_csv(report: Report) -> str:
     text = io.StringIO(BYTE_ORDER_MARK)
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["by", "name", "since", "until", *(column.name for column in words.COLUMNS)])
+    writer.writerow(["by", "name", "since", "until", *(column.name for column in labels.COLUMNS)])
     for cells in _csv_rows(report):
         writer.writerow(cells)
     return text.getvalue()
@@ -79,7 +79,7 @@ def _cells(by: str, name: str, period: Period, figures: Figures) -> list[Any]:
 
 
 def _figures(figures: Figures) -> dict[str, float | None]:
-    return {column.name: column.value(figures) for column in words.COLUMNS}
+    return {column.name: column.value(figures) for column in labels.COLUMNS}
 
 
 def _period(period: Period) -> dict[str, str]:
@@ -91,10 +91,10 @@ def _moment(value: datetime) -> str:
 
 
 def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option is called
-    last = words.days(report.period).rpartition(" ")[2]
+    last = labels.days(report.period).rpartition(" ")[2]
     return f"report-by-{report.by}-{report.period.since:%Y-%m-%d}-{last}.{format}"
 
 
 def grouping_choices() -> list[tuple[str, str]]:
     """What a report can be grouped by, and what people call it."""
-    return [(by.value, words.BY[by]) for by in By]
+    return [(by.value, labels.BY[by]) for by in By]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from approvals.reports import words
+from approvals.reports import labels
 from approvals.reports.figures import Figures, Report, Slot
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
@@ -54,7 +54,7 @@ _PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
 class Series:
     """`look` is a class that the stylesheet knows."""
 
-    column: words.Column
+    column: labels.Column
     look: str
     name: str
 
@@ -134,7 +134,7 @@ def _plot(report: Report, sketch: Sketch) -> Plot:
     slots = report.timeline
     at, slot = ("on", "day") if report.days else ("in", "week")
     summary = sketch.summary.format(at=at, slot=slot)
-    names = [words.days(slot.period) for slot in slots]
+    names = [labels.days(slot.period) for slot in slots]
     chart = sketch.draw([slot.figures for slot in slots], sketch.series, _options(sketch.width))
     # What a shape's title says; of some the first day is written below, as far as they have room.
     chart.x_labels = names
@@ -151,7 +151,7 @@ def _plot(report: Report, sketch: Sketch) -> Plot:
 
 
 def _series(**names: str) -> list[Series]:
-    by_attribute = {column.attribute: column for column in words.COLUMNS}
+    by_attribute = {column.attribute: column for column in labels.COLUMNS}
     return [
         Series(column=by_attribute[attribute], look=attribute, name=name) for attribute, name in names.items()
     ]
@@ -164,7 +164,7 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
     while len(ticks := [time for time in _TIMES if low <= time <= high]) < 2:
         low, high = low / 1.5, high * 1.5
     chart = load_pygal().Line(
-        **options, logarithmic=True, range=(low, high), formatter=words.duration, allow_interruptions=True
+        **options, logarithmic=True, range=(low, high), formatter=labels.duration, allow_interruptions=True
     )
     every = -(-len(ticks) // 7)
     chart.y_labels = [{"label": _TIMES[time], "value": time} for time in ticks[::every]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from approvals.reports import words
+from approvals.reports import labels
 from approvals.reports.figures import Figures, Report, Row
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
@@ -65,24 +65,24 @@ class Presentation:
     plots: Sequence[tuple[Plot, Table]]
     week: Sequence[tuple[str, Sequence[Hour]]]
     hours: Sequence[int]
-    columns: Sequence[words.Column]
+    columns: Sequence[labels.Column]
     rows: Table
     total: Sequence[Cell]
 
 
 def present(report: Report, links: Links | None = None) -> Presentation:
-    columns = words.columns(report.by)
+    columns = labels.columns(report.by)
     return Presentation(
         report=report,
-        period=words.period(report.period),
-        made_at=words.moment(report.made_at),
-        by=words.BY[report.by],
+        period=labels.period(report.period),
+        made_at=labels.moment(report.made_at),
+        by=labels.BY[report.by],
         tiles=list(_tiles(report, links)),
         plots=[(plot, _behind(plot, links)) for plot in plots(report)],
         week=list(_week(report, links)),
         hours=range(24),
         columns=columns,
-        rows=[(words.part(report, row), _cells(report, row, columns, links)) for row in report.rows],
+        rows=[(labels.part(report, row), _cells(report, row, columns, links)) for row in report.rows],
         total=[_cell(column, report.total, report.period, None, links) for column in columns],
     )
 
@@ -92,7 +92,7 @@ def hour_in_words(weekday: int, hour: int) -> str:
 
 
 def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
-    total, by_name = report.total, {column.attribute: column for column in words.COLUMNS}
+    total, by_name = report.total, {column.attribute: column for column in labels.COLUMNS}
 
     def figure(name: str) -> Cell:
         return _cell(by_name[name], total, report.period, None, links)
@@ -117,13 +117,13 @@ def _behind(plot: Plot, links: Links | None) -> list[tuple[str, list[Cell]]]:
     ]
 
 
-def _cells(report: Report, row: Row, columns: Sequence[words.Column], links: Links | None) -> list[Cell]:
+def _cells(report: Report, row: Row, columns: Sequence[labels.Column], links: Links | None) -> list[Cell]:
     part = None if report.by is By.DAY else (report.by, row.name)
     return [_cell(column, row.figures, row.period, part, links) for column in columns]
 
 
 def _cell(
-    column: words.Column,
+    column: labels.Column,
     figures: Figures,
     period: Period,
     part: tuple[By, str | None] | None,

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import Protocol
 from uuid import UUID
 
-from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import keep_running
+from approvals.waiting.set_queue import SetQueue
 
 IDS_A_LOOK = 1000
 EVERYWHERE = None

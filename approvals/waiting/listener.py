@@ -19,8 +19,8 @@ from uuid import UUID
 from approvals.conf import approval_settings
 from approvals.process import hints, telemetry
 from approvals.process.hints import Hint
-from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import Outage, describe
+from approvals.waiting.set_queue import SetQueue
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from uuid import UUID
 from approvals import queries
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
-from approvals.waiting.gathering import SetQueue
 from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry
+from approvals.waiting.set_queue import SetQueue
 
 CHUNK = 1000
 

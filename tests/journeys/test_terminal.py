@@ -80,7 +80,7 @@ def left_in(files: Path) -> set[str]:
 
 def pending(kind: str) -> Any:
     """The one request of this kind that waits."""
-    (request,) = queries.inbox(User.objects.get(username="ana").pk, kind=kind)
+    (request,) = queries.list_inbox(User.objects.get(username="ana").pk, kind=kind)
     return request
 
 
@@ -242,7 +242,7 @@ class TestOrchestrating:
         screen = terminal("orchestrate", "checklist", "--input", json.dumps(given), "--as", "ana")
         shown = screen.wait_for(" approve|reject")
         assert "sam" in shown
-        (request,) = queries.inbox(ana.pk)
+        (request,) = queries.list_inbox(ana.pk)
         assert manage("decide", str(request.pk), "approve", "--as", "sam").wait() == 0
         assert screen.wait() == 0
         assert "approved by sam" in screen.text

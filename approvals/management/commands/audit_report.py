@@ -14,7 +14,7 @@ from approvals.database.clock import database_now
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Screen
 from approvals.process.files import write_whole
-from approvals.reports import BadPeriod, By, Period, Report, documents, report, words
+from approvals.reports import BadPeriod, By, Period, Report, documents, labels, report
 
 TABLE = "table"
 
@@ -57,8 +57,8 @@ class Command(BaseCommand):
 
 def _show(screen: Screen, found: Report) -> None:
     """On terminals in two tables: one would be too wide for most."""
-    columns = words.columns(found.by)
-    screen.say(words.period(found.period), style="dim")
+    columns = labels.columns(found.by)
+    screen.say(labels.period(found.period), style="dim")
     if not screen.is_terminal:
         screen.table((), [_headings(found, columns), *_rows(found, columns)])
         return
@@ -67,12 +67,14 @@ def _show(screen: Screen, found: Report) -> None:
         screen.table(_headings(found, shown), [*rows, [Text(cell, style="bold") for cell in total]])
 
 
-def _headings(found: Report, columns: Sequence[words.Column]) -> list[str]:
-    return [words.BY[found.by], *(column.heading for column in columns)]
+def _headings(found: Report, columns: Sequence[labels.Column]) -> list[str]:
+    return [labels.BY[found.by], *(column.heading for column in columns)]
 
 
-def _rows(found: Report, columns: Sequence[words.Column]) -> list[list[str]]:
-    rows = [[words.part(found, row), *(column.text(row.figures) for column in columns)] for row in found.rows]
+def _rows(found: Report, columns: Sequence[labels.Column]) -> list[list[str]]:
+    rows = [
+        [labels.part(found, row), *(column.text(row.figures) for column in columns)] for row in found.rows
+    ]
     return [*rows, ["All requests", *(column.text(found.total) for column in columns)]]
 
 

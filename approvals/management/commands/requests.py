@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *, status: str, json: bool, username: str | None, **options: Any) -> None:
         require_tables()
         person = acting_person(username)
-        rows = queries.inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
+        rows = queries.list_inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
         requests = [queries.on_the_wire(row) for row in rows]
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if json:

@@ -7,10 +7,10 @@ cut short or changed is told from one that is whole.
 from __future__ import annotations
 
 from approvals.trail.exports.formats import FORMATS, request_of
-from approvals.trail.exports.reading import Export, NotAnExport, open_export
+from approvals.trail.exports.reader import Export, NotAnExport, open_export
 from approvals.trail.exports.records import End, EntryRecord, Header, NoRecord, Record
-from approvals.trail.exports.selecting import Filters
-from approvals.trail.exports.writing import lines
+from approvals.trail.exports.selection import Filters
+from approvals.trail.exports.writer import lines
 
 __all__ = [
     "FORMATS",

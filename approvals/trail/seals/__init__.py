@@ -5,8 +5,8 @@ Each covers all entries since the one before it, and that one's hash; so the new
 
 from __future__ import annotations
 
-from approvals.trail.seals.making import NotSealed, last_seal, make, read_seals, wait_until_settled
 from approvals.trail.seals.records import Digest, NoSeal, SealRecord, as_line, find_fault, from_line, parse
+from approvals.trail.seals.sealing import NotSealed, last_seal, make, read_seals, wait_until_settled
 
 __all__ = [
     "Digest",

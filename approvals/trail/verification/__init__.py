@@ -10,10 +10,10 @@ from uuid import UUID
 
 from approvals.database.stored_columns import replace_invalid_text
 from approvals.database.transactions import snapshot
+from approvals.trail.verification.checker import Checker
 from approvals.trail.verification.faults import Fault, FaultKind, Report
 from approvals.trail.verification.files import verify_export
 from approvals.trail.verification.installation import Progress, verify
-from approvals.trail.verification.records import Checker
 
 __all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export", "verify_request"]
 

@@ -173,7 +173,7 @@ def _inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
 def _inbox(scope: Scope, present: Attendance) -> Inbox:
     user_id, origin_id = scope
     if origin_id is None:
-        rows = queries.inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
+        rows = queries.list_inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
     else:
         rows = _visible(queries.open_requests_of(origin_id, light=True), present.people[user_id])
         rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]

@@ -64,7 +64,7 @@ class Filters:
     def rows(self, user_id: int, at_least: int = 0) -> tuple[list[Any], bool]:
         """The requests to show, `at_least` so many if there are, and whether there are more."""
         most = max(self.limit, min(at_least, LONGEST_PAGE))
-        rows = queries.inbox(
+        rows = queries.list_inbox(
             user_id,
             kind=self.kind or None,
             mine=self.mine,

@@ -74,8 +74,8 @@ class Keeper(Role):
         decisions, told = await self._decide()
         cast = self._cast
         reads: dict[str, Callable[[], Any]] = {
-            "inbox, reviewer": lambda: queries.inbox(cast.reviewer, limit=PAGE),
-            "inbox, plain user": lambda: queries.inbox(cast.plain, limit=PAGE),
+            "inbox, reviewer": lambda: queries.list_inbox(cast.reviewer, limit=PAGE),
+            "inbox, plain user": lambda: queries.list_inbox(cast.plain, limit=PAGE),
             "admin, requests": lambda: _listed(Approval, cast.auditor),
             "admin, entries": lambda: _listed(AuditEntry, cast.auditor),
             "re-check": lambda: queries.changed_since(since),
@@ -90,8 +90,8 @@ class Keeper(Role):
     async def seen(self) -> dict[str, int]:
         """How many rows the two inboxes and the two lists have to show."""
         return {
-            "inbox, reviewer": len(await in_database(queries.inbox, self._cast.reviewer, limit=PAGE)),
-            "inbox, plain user": len(await in_database(queries.inbox, self._cast.plain, limit=PAGE)),
+            "inbox, reviewer": len(await in_database(queries.list_inbox, self._cast.reviewer, limit=PAGE)),
+            "inbox, plain user": len(await in_database(queries.list_inbox, self._cast.plain, limit=PAGE)),
             "admin, requests": len(await in_database(_listed, Approval, self._cast.auditor)),
             "admin, entries": len(await in_database(_listed, AuditEntry, self._cast.auditor)),
         }

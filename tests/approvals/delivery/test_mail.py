@@ -16,7 +16,7 @@ from pytest_django import Settings
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.delivery.mail import MailCarrier
-from approvals.delivery.postman import Postman
+from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.models import Letter
 from approvals.process import hints
 from approvals.waiting.room import waiting_room
@@ -49,7 +49,7 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 async def postman(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    postman = Postman(room, letters, MailCarrier())
+    postman = OutboxWorker(room, letters, MailCarrier())
     await postman.start()
     yield
     await postman.stop()

@@ -18,7 +18,7 @@ from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import inboxes
+from approvals.queries import list_inbox
 from approvals.writer import queue
 from tests import factories as make
 
@@ -56,7 +56,7 @@ def requests(people: list[User]) -> None:
 
 @pytest.fixture(params=[1, 500], ids=["much is assigned", "little is assigned"])
 def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inboxes, "FEW_ASSIGNED", request.param)
+    monkeypatch.setattr(list_inbox, "FEW_ASSIGNED", request.param)
 
 
 @pytest.mark.usefixtures("requests", "assigned")
@@ -66,20 +66,20 @@ class TestInbox:
         for person in people:
             visible = queries.visible_to(person.pk).filter(status="pending")
             expected = sorted(visible, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
-            assert queries.inbox(person.pk, limit=limit) == expected[:limit]
+            assert queries.list_inbox(person.pk, limit=limit) == expected[:limit]
 
     def test_holds_what_is_closed_too_if_asked_for(self, people: list[User], limit: int) -> None:
         for person in people:
             visible = queries.visible_to(person.pk)
             expected = sorted(visible.order_by("-id"), key=lambda row: row.closed_at or NEVER, reverse=True)
-            assert queries.inbox(person.pk, status=None, limit=limit) == expected[:limit]
+            assert queries.list_inbox(person.pk, status=None, limit=limit) == expected[:limit]
 
     def test_of_what_is_mine_is_what_i_may_decide(self, people: list[User], limit: int) -> None:
         for person in people:
             pending = HumanRequest.objects.filter(status="pending")
             mine = [row for row in pending if queries.rights_of(person.pk, row).decide]
             expected = sorted(mine, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
-            assert queries.inbox(person.pk, mine=True, limit=limit) == expected[:limit]
+            assert queries.list_inbox(person.pk, mine=True, limit=limit) == expected[:limit]
 
 
 @pytest.mark.usefixtures("requests", "assigned")
@@ -88,11 +88,11 @@ def test_what_waits_is_counted_up_to_a_bound(
     people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each once, however many reasons there are to see it."""
-    monkeypatch.setattr(inboxes, "COUNTED", most)
+    monkeypatch.setattr(list_inbox, "COUNTED", most)
     for person in people:
         waiting = queries.count_waiting(person.pk)
-        assert waiting.seen == min(len(queries.inbox(person.pk)), most)
-        assert waiting.mine == min(len(queries.inbox(person.pk, mine=True)), most)
+        assert waiting.seen == min(len(queries.list_inbox(person.pk)), most)
+        assert waiting.mine == min(len(queries.list_inbox(person.pk, mine=True)), most)
 
 
 def test_for_whom_is_not_active_nothing_waits() -> None:
@@ -117,7 +117,7 @@ def test_assignments_are_pending_as_long_as_their_request() -> None:
     assert len(rows) == 11
     assert {str(row.request_id) for row in rows if row.pending} == {pending, again}
     assert {row.request.status == Status.PENDING for row in rows if row.pending} == {True}
-    assert [row.pk for row in queries.inbox(ravi.pk)] == [queries.as_id(id_) for id_ in (pending, again)]
+    assert [row.pk for row in queries.list_inbox(ravi.pk)] == [queries.as_id(id_) for id_ in (pending, again)]
     assert group.requests_assigned.count() == 5
 
 

@@ -94,7 +94,7 @@ class TestWhatAnAdministratorCanDo:
         deciding.reassign(make.actor(kim), request_id, [kim.username, "ann"])
         row = HumanRequest.objects.get(pk=request_id)
         assert not queries.rights_of(kim.pk, row).decide
-        assert row not in queries.inbox(kim.pk, mine=True)
+        assert row not in queries.list_inbox(kim.pk, mine=True)
         assert queries.list_requests(kim.pk, mine=True, limit=9) == ([], False)
         with pytest.raises(NotPermitted):
             deciding.decide(make.actor(kim), request_id, "approve")

@@ -22,7 +22,8 @@ from django.db import DatabaseError, connection, transaction
 
 from approvals.models import AuditEntry, HumanRequest, Response, Seal, ShownContent
 from approvals.trail import seals, verification
-from approvals.trail.seals import NotSealed, SealRecord, copies, keys, making
+from approvals.trail.seals import NotSealed, SealRecord, copies, keys
+from approvals.trail.seals import sealing as module
 from approvals.trail.verification import FaultKind
 from tests import factories as make
 from tests.approvals.trail.test_verification import (
@@ -185,7 +186,7 @@ def waited_for(monkeypatch: pytest.MonkeyPatch) -> Event:
         waiting.set()
         sleep(seconds)
 
-    monkeypatch.setattr(making, "sleep", waits)
+    monkeypatch.setattr(module, "sleep", waits)
     return waiting
 
 

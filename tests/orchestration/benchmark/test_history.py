@@ -88,4 +88,4 @@ def test_the_reviewer_may_decide_what_is_handed_to_her() -> None:
 
 
 def _ids(user_id: int) -> set[UUID]:
-    return {request.pk for request in queries.inbox(user_id)}
+    return {request.pk for request in queries.list_inbox(user_id)}

@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from approvals import deciding, queries
 from approvals.exceptions import InvalidRequest
 from approvals.models import HumanRequest
-from approvals.queries import people
+from approvals.queries import visibility
 from approvals.web.api.paging import Place, following, place_of
 from tests import factories as make
 from tests.approvals.web.api.program import ROOT, Program, fields_at_fault
@@ -113,7 +113,7 @@ class TestList:
         self, program: Program, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Two hundred requests of a megabyte each must not be one answer."""
-        monkeypatch.setattr(people, "LISTED_BYTES", 2_500)
+        monkeypatch.setattr(visibility, "LISTED_BYTES", 2_500)
         made = [make.approval(arguments={"note": "x" * size}) for size in (1_000, 9_000, 1_000, 1_000, 10)]
         first = program.get("/requests", limit=5)
         assert ids(first) == made[::-1][:3]

@@ -17,7 +17,7 @@ from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import Busy
-from approvals.queries import inboxes
+from approvals.queries import inbox
 from approvals.templatetags import sayso
 from approvals.web.pages import filters
 from tests import factories as make
@@ -194,7 +194,7 @@ class TestInbox:
             assert "For me (3)" in html
         counts = '<data class="mine">3</data> <data class="seen">4</data>'
         assert counts in client.get("/rows/?q=nothing").content.decode()
-        for module in (inboxes, sayso):
+        for module in (inbox, sayso):
             monkeypatch.setattr(module, "COUNTED", 3)
         assert "For me (2+)" in client.get("/").content.decode()
 

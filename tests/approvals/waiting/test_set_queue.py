@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from approvals.waiting.gathering import SetQueue
+from approvals.waiting.set_queue import SetQueue
 from approvals.waiting.timer import Timer
 
 

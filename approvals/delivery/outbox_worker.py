@@ -50,7 +50,7 @@ class Carrier(Protocol[D_contra]):
         """Let go of what it keeps between attempts."""
 
 
-class Postman(Generic[D]):
+class OutboxWorker(Generic[D]):
     """One process's part in emptying one outbox, on the loop where it is made. Follows the outbox's topic."""
 
     def __init__(self, room: WaitingRoom, outbox: Outbox[D], carrier: Carrier[D]) -> None:

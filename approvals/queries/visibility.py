@@ -15,7 +15,7 @@ from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import read_canonical
 from approvals.models import AuditEntry, Event, HumanRequest
-from approvals.queries import permissions, weights
+from approvals.queries import large_columns, permissions
 from approvals.queries.requests import (
     as_id,
     assigned_to,
@@ -127,10 +127,10 @@ def list_requests(
     if behind:
         at, request_id = behind
         requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
-    newest = requests.annotate(weight=weights.QUESTION_BYTES).order_by("-opened_at", "-id")
+    newest = requests.annotate(weight=large_columns.QUESTION_BYTES).order_by("-opened_at", "-id")
     sizes = list(newest.values_list("pk", "weight")[: limit + 1])
     ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
-    asked = weights.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
+    asked = large_columns.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
     rows = {row.pk: row for row in with_people(asked)}
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
 
@@ -179,7 +179,7 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
     texts = [parse_object(entry.canonical) or {} for entry in entries]
     names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
     overriding = {by for text in texts if (by := _overrider(text)) is not None}
-    names |= _names_of(overriding - names.keys())
+    names |= _usernames_of(overriding - names.keys())
     return [_timeline_entry(entry, text, names) for entry, text in zip(entries, texts, strict=True)]
 
 
@@ -191,7 +191,7 @@ def _overrider(text: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _names_of(user_ids: Collection[int]) -> dict[int | None, str]:
+def _usernames_of(user_ids: Collection[int]) -> dict[int | None, str]:
     people = get_user_model()
     found = people._default_manager.filter(pk__in=user_ids) if user_ids else people._default_manager.none()
     return dict(found.values_list("pk", people.USERNAME_FIELD))

@@ -17,7 +17,7 @@ from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
-from approvals.queries import weights
+from approvals.queries import large_columns
 from approvals.queries.requests import as_id, with_people
 from approvals.queries.shapes import recorded_outcome
 
@@ -32,9 +32,9 @@ class RequestState:
 
 
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
-    """Those of these requests that there are; `light`: without what may be large, as `weights.light` says."""
+    """Those of these requests that there are; `light`: without what may be large, as `large_columns.light` says."""
     found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
-    return list(with_people(weights.defer_large(found) if light else found))
+    return list(with_people(large_columns.defer_large(found) if light else found))
 
 
 def request_states(ids: Collection[UUID], *, only_closed: bool = False) -> list[RequestState]:
@@ -87,10 +87,10 @@ def overdue(limit: int) -> list[UUID]:
 def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
     """The pending requests that this run has asked; not those of others that name its id as their origin.
 
-    `light`: without what may be large, as `weights.light` says.
+    `light`: without what may be large, as `large_columns.light` says.
     """
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
-    asked = with_people((weights.defer_large(rows) if light else rows).order_by("opened_at", "id"))
+    asked = with_people((large_columns.defer_large(rows) if light else rows).order_by("opened_at", "id"))
     return [row for row in asked if row.origin.get("kind") == "run"]
 
 

@@ -15,7 +15,7 @@ from django.db.models import Exists, F, Q
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import permissions, weights
+from approvals.queries import large_columns, permissions
 from approvals.queries.requests import barred, group_assignments, user_assignments, with_people
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ FEW_ASSIGNED = 500
 COUNTED = 1_000
 
 
-def inbox(
+def list_inbox(
     user_id: int,
     *,
     status: str | None = Status.PENDING,
@@ -43,7 +43,7 @@ def inbox(
     """What the user may see, what is due first coming first, then by age; `mine`: named to decide it.
 
     `status` None is every state; requests that are closed come last closed first. `light`: without what may
-    be large of each, as `weights.light` says.
+    be large of each, as `large_columns.light` says.
     """
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
@@ -126,7 +126,7 @@ def _first_of(
         return []
     # Still wanted: some may have been decided meanwhile.
     found = HumanRequest.objects.filter(wanted, pk__in=first)
-    rows = {row.pk: row for row in with_people(weights.defer_large(found) if light else found)}
+    rows = {row.pk: row for row in with_people(large_columns.defer_large(found) if light else found)}
     return [rows[pk] for pk in first if pk in rows]
 
 

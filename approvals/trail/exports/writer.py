@@ -10,7 +10,7 @@ from approvals.database.stored_columns import replace_invalid_text
 from approvals.database.transactions import snapshot
 from approvals.trail.exports.formats import FORMATS
 from approvals.trail.exports.records import End, Header, Record
-from approvals.trail.exports.selecting import Filters, entries, read_seals
+from approvals.trail.exports.selection import Filters, entries, read_seals
 from approvals.writer.chain import as_text
 
 

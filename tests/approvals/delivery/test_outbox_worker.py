@@ -1,4 +1,4 @@
-"""The postman: every outcome arrives, soon, however receivers, databases and processes behave."""
+"""The outbox worker: every outcome arrives, soon, however receivers, databases and processes behave."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from standardwebhooks import Webhook
 
 from approvals import deciding
 from approvals.database.threads import in_database
-from approvals.delivery import postman as module
-from approvals.delivery.postman import IDLE, LONGEST_SLEEP, Carrier, Postman
+from approvals.delivery import outbox_worker as module
+from approvals.delivery.outbox_worker import IDLE, LONGEST_SLEEP, Carrier, OutboxWorker
 from approvals.delivery.webhooks.messages import Message, secrets_of
 from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.domain.commands import Actor
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db
 # Several times as many as may be under way.
 MANY = 100
 
-Start = Callable[..., Awaitable[Postman[Due]]]
+Start = Callable[..., Awaitable[OutboxWorker[Due]]]
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ async def room(stack: object) -> AsyncIterator[WaitingRoom]:
 
 @pytest.fixture
 async def start(room: WaitingRoom) -> AsyncIterator[Start]:
-    """Start a postman, by default one that really posts; stopped at the end."""
+    """Start a worker, by default one that really posts; stopped at the end."""
     async with AsyncExitStack() as running:
 
-        async def begin(posting: Carrier[Due] | None = None) -> Postman[Due]:
-            postman = Postman(room, callbacks, posting or WebhookCarrier())
-            return await running.enter_async_context(_running(postman))
+        async def begin(posting: Carrier[Due] | None = None) -> OutboxWorker[Due]:
+            worker = OutboxWorker(room, callbacks, posting or WebhookCarrier())
+            return await running.enter_async_context(_running(worker))
 
         yield begin
 
@@ -73,12 +73,12 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def _running(postman: Postman[Due]) -> AsyncIterator[Postman[Due]]:
-    await postman.start()
+async def _running(worker: OutboxWorker[Due]) -> AsyncIterator[OutboxWorker[Due]]:
+    await worker.start()
     try:
-        yield postman
+        yield worker
     finally:
-        await postman.stop()
+        await worker.stop()
 
 
 class Counting:
@@ -243,7 +243,7 @@ class TestNeverBeforeTheCommit:
     async def test_what_is_not_committed_yet_is_not_posted(
         self, start: Start, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The decision is written, its transaction still open: the postman finds nothing."""
+        """The decision is written, its transaction still open: the worker finds nothing."""
         written, commit = threading.Event(), threading.Event()
         enqueue = callbacks.enqueue
 
@@ -253,14 +253,14 @@ class TestNeverBeforeTheCommit:
             assert commit.wait(patience())
             return found
 
-        postman = await start()
+        worker = await start()
         request_id = await in_database(make.approval, callback_url=f"{hook.url}/told")
         monkeypatch.setattr(callbacks, "enqueue", slow)
         withdrawal = asyncio.create_task(deciding.awithdraw(Actor.program(), request_id))
         assert await asyncio.to_thread(written.wait, patience())
         for _ in range(3):
-            await postman.look_everywhere()
-            assert await in_database(postman._claim, AT_ONCE, Counter()) == ([], IDLE)
+            await worker.look_everywhere()
+            assert await in_database(worker._claim, AT_ONCE, Counter()) == ([], IDLE)
         assert hook.posted == []
         commit.set()
         await withdrawal
@@ -425,25 +425,25 @@ class TestItsDay:
     async def test_it_sleeps_until_the_earliest_is_due_and_never_long(
         self, stack: object, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        postman = Postman(waiting_room(), callbacks, WebhookCarrier())
-        assert await postman._round() == IDLE
+        worker = OutboxWorker(waiting_room(), callbacks, WebhookCarrier())
+        assert await worker._round() == IDLE
         await aclosed(hook.url)
         (due,) = await in_database(callbacks.claim, 10)
-        assert await postman._round() == LONGEST_SLEEP
+        assert await worker._round() == LONGEST_SLEEP
         monkeypatch.setattr(outboxes, "BACKOFF", (5.0,))
         await in_database(callbacks.record, [Attempt(due=due, seconds=0.1, answer=Answer(error="no"))])
-        assert 3 < await postman._round() <= 5.5
-        await postman.stop()
+        assert 3 < await worker._round() <= 5.5
+        await worker.stop()
 
     async def test_stopped_it_leaves_the_rest_to_others_with_a_word_on_each(
         self, room: WaitingRoom, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "LAST_POSTS", 0.05)
-        postman = Postman(room, callbacks, WebhookCarrier())
-        await postman.start()
+        worker = OutboxWorker(room, callbacks, WebhookCarrier())
+        await worker.start()
         (callback_id,) = await aclosed(f"{hook.url}/hang")
         await came(hook)
-        await postman.stop()
+        await worker.stop()
         row = await settled(callback_id, "waiting", 1)
         (attempt,) = await in_database(attempts, row)
         assert attempt.error == "The server stopped before there was an answer."
@@ -459,11 +459,11 @@ class TestItsDay:
                 await go_on.wait()
                 return await super().post(url, message)
 
-        postman = Postman(room, callbacks, Slow())
-        await postman.start()
+        worker = OutboxWorker(room, callbacks, Slow())
+        await worker.start()
         (callback_id,) = await aclosed(hook.url)
         await posted.wait()
-        stopping = asyncio.create_task(postman.stop())
+        stopping = asyncio.create_task(worker.stop())
         await asyncio.sleep(0)
         go_on.set()
         await stopping
