@@ -32,7 +32,7 @@ class RequestState:
 
 
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
-    """Those of these requests that there are; `light`: without what may be large, as `large_columns.light` says."""
+    """The existing requests with these ids; with `light` without the columns that may be large."""
     found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
     return list(with_people(large_columns.defer_large(found) if light else found))
 

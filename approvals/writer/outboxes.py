@@ -1,8 +1,8 @@
 """What all outboxes have in common: rows that wait, are claimed, tried, tried again, and end.
 
 Who is about to deliver one claims it first, which moves `due_at` to the end of the claim; a claim that was
-not given back runs out, and another process tries. All times are the database's. approvals.delivery.outbox_worker
-delivers.
+not given back runs out, and another process tries. All times are the database's.
+approvals.delivery.outbox_worker delivers.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import list_inbox
+from approvals.queries import inbox
 from approvals.writer import queue
 from tests import factories as make
 
@@ -56,7 +56,7 @@ def requests(people: list[User]) -> None:
 
 @pytest.fixture(params=[1, 500], ids=["much is assigned", "little is assigned"])
 def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(list_inbox, "FEW_ASSIGNED", request.param)
+    monkeypatch.setattr(inbox, "FEW_ASSIGNED", request.param)
 
 
 @pytest.mark.usefixtures("requests", "assigned")
@@ -88,7 +88,7 @@ def test_what_waits_is_counted_up_to_a_bound(
     people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each once, however many reasons there are to see it."""
-    monkeypatch.setattr(list_inbox, "COUNTED", most)
+    monkeypatch.setattr(inbox, "COUNTED", most)
     for person in people:
         waiting = queries.count_waiting(person.pk)
         assert waiting.seen == min(len(queries.list_inbox(person.pk)), most)
