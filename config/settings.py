@@ -278,7 +278,7 @@ SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
 # The job queue is ours alone: nothing of it is looked for in the installed apps.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 # What steps of the built-in agents and `disk_cleanup` may reach in a server or worker. Nothing unless you say
-# so; see orchestration/policies/effects.py.
+# so; see orchestration/policies/allowlists.py.
 # Programs that the agent `command` may run, by name or absolute path.
 SAYSO_COMMANDS: list[str] = []
 # Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although

@@ -19,8 +19,8 @@ from approvals.domain.questions import REVIEWERS
 from orchestration.catalog import find_orchestration, in_words, not_imported, registered
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.models import DecidersOverride
+from orchestration.policies.allowlists import ACCOUNTS
 from orchestration.policies.deciders import overrides, people_with
-from orchestration.policies.effects import ACCOUNTS
 
 ENGINES = (LOCAL, PROCRASTINATE)
 

@@ -108,7 +108,7 @@ def _postmen(room: WaitingRoom) -> list[OutboxWorker[Any]]:
 def _host(*, serves: bool, concurrency: int) -> Host:
     engine = orchestration_settings().engine
     if engine == LOCAL:
-        from orchestration.engines.leased import Leased
+        from orchestration.engines.local_process import Leased
 
         return Leased(serves=serves)
     if engine == PROCRASTINATE:

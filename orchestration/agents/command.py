@@ -18,9 +18,9 @@ from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
 from orchestration.exceptions import InvalidInput, StepFailed
-from orchestration.policies import effects
+from orchestration.policies import allowlists
+from orchestration.runs.messages import Speech
 from orchestration.runs.run import Run
-from orchestration.runs.speech import Speech
 
 OUTPUT_LIMIT = 65_536
 
@@ -67,7 +67,7 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 def check_allowed(asked: Command) -> None:
     """Raises InvalidInput for a program that is not on the list, or not here, and for a missing directory."""
-    effects.check_program(asked.program)
+    allowlists.check_program(asked.program)
     _path(asked.program)
     if asked.directory is not None and not (
         asked.directory.startswith("/") and Path(asked.directory).is_dir()

@@ -14,7 +14,7 @@ from approvals.delivery import mail
 from orchestration.agents.arguments import Arguments, check_action, checked_by
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runs.run import Run
 
 
@@ -47,7 +47,7 @@ def read(action: str, arguments: dict[str, Any]) -> Letter:
 
 
 def check_here(action: str, arguments: dict[str, Any]) -> None:
-    effects.check_recipients(read(action, arguments).to)
+    allowlists.check_recipients(read(action, arguments).to)
 
 
 @agent("email", description="Sends an email, after approval of its recipients and text.")
@@ -68,5 +68,5 @@ async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 
 def _send(letter: dict[str, Any]) -> None:
-    effects.check_recipients(letter["to"])
+    allowlists.check_recipients(letter["to"])
     mail.send(EmailMessage(letter["subject"], letter["body"], letter["from"], letter["to"]))

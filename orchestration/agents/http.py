@@ -17,7 +17,7 @@ from orchestration.agents.exchange import Exchange, exchange, target_of
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
 from orchestration.exceptions import NotAllowed, StepFailed
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runs.run import Run
 
 SAFE_METHODS = ("GET", "HEAD")
@@ -71,7 +71,7 @@ def read(action: str, arguments: dict[str, Any]) -> Request:
 def check_here(action: str, arguments: dict[str, Any]) -> None:
     """Raises InvalidInput for what may not be requested, as far as can be told without resolving its host."""
     with _refused():
-        target_of(read(action, arguments).url, effects.http_reach())
+        target_of(read(action, arguments).url, allowlists.http_reach())
 
 
 @agent(
@@ -125,7 +125,9 @@ def _exchange(method: str, asked: Request) -> Exchange:
 
 async def _exchanged(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:
     with _refused():
-        answer = await exchange(Exchange(**request), reach=effects.http_reach(), seconds=seconds, limit=limit)
+        answer = await exchange(
+            Exchange(**request), reach=allowlists.http_reach(), seconds=seconds, limit=limit
+        )
     return asdict(answer)
 
 

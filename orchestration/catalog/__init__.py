@@ -28,8 +28,8 @@ from approvals.domain.payloads import checked_json
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.process import forks
-from orchestration.catalog.containment import call_for_anybody
-from orchestration.catalog.repetition import Repetition
+from orchestration.catalog.isolation import call_for_anybody
+from orchestration.catalog.retries import Repetition
 from orchestration.catalog.signatures import check_agent, check_orchestration, home
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration, plain_words
 from orchestration.plans import InvalidPlan

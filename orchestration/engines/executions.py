@@ -12,12 +12,12 @@ from django.db import Error as DatabaseError
 
 from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
+from orchestration.runs.idle import Settler
 from orchestration.runs.journal import Claimed
 from orchestration.runs.run import Means
-from orchestration.runs.settling import Settler
 from orchestration.runs.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Executions:
 
     def __init__(self) -> None:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
-        self._context = effects.clean_context()
+        self._context = allowlists.clean_context()
         self._means = Means(
             ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step"),
             Wakeups(),

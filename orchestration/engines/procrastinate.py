@@ -37,7 +37,7 @@ from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import TASK, Taken
-from orchestration.engines.unknown import Unknown
+from orchestration.engines.unknown_orchestrations import Unknown
 from orchestration.runs import journal
 from orchestration.runs.execution import withdraw_requests
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from orchestration.catalog import orchestration
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.ready_made.disk import (
     Directory,
     File,
@@ -29,7 +29,7 @@ OPTION_LIMIT = 200
 
 def check_directory(given: Mapping[str, Any]) -> None:
     require_absolute(given["directory"])
-    if effects.judged_at_start():
+    if allowlists.judged_at_start():
         _allowed(given["directory"])
 
 
@@ -93,15 +93,15 @@ def _found(directory: str, limit: int, minimum: int, stopped: threading.Event) -
 
 def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     place = Directory(**directory)
-    effects.check_directory(exact(place.path))
+    allowlists.check_directory(exact(place.path))
     return asdict(remove(place, File(**file)))
 
 
 def _allowed(path: str) -> Directory:
     """First whether it is allowed, by the lists of this process: what is not, is not looked at."""
-    effects.check_directory(path)
+    allowlists.check_directory(path)
     place = directory_at(path)
-    effects.check_directory(exact(place.path))  # a link may have been put there meanwhile
+    allowlists.check_directory(exact(place.path))  # a link may have been put there meanwhile
     return place
 
 

@@ -11,8 +11,8 @@ from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agents, orchestration
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
+from orchestration.policies.allowlists import judged_at_start
 from orchestration.policies.deciders import OWNER
-from orchestration.policies.effects import judged_at_start
 from orchestration.ready_made.approval_manager import (
     HumanApprovalManager,
     check_steps,

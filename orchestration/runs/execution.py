@@ -16,8 +16,8 @@ from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import checked_json
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
 from approvals.process import telemetry
-from orchestration.catalog import containment, find_orchestration
-from orchestration.catalog.containment import Caught, Raised, catch
+from orchestration.catalog import find_orchestration, isolation
+from orchestration.catalog.isolation import Caught, Raised, catch
 from orchestration.exceptions import (
     Cancelled,
     Fenced,
@@ -159,7 +159,7 @@ class Execution:
         """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
         itself, or this process lets go of the run."""
         loop = asyncio.get_running_loop()
-        containment.contain_tasks(loop)
+        isolation.contain_tasks(loop)
         self._running = running = loop.create_task(catch(self._called(run)))
         self._enough = loop.create_future()
         either: list[asyncio.Future[Any]] = [running, self._enough]
@@ -180,7 +180,7 @@ class Execution:
         return running.result()
 
     async def _called(self, run: Run) -> Ending:
-        containment.enter_run()
+        isolation.enter_run()
         await run.take_up(self._claimed)
         orchestration = find_orchestration(run.orchestration, run.version)
         arguments = orchestration.arguments(self._claimed.run.input)

@@ -26,7 +26,7 @@ from orchestration.exceptions import ReplayMismatch
 from orchestration.models import Run, StepStatus
 from orchestration.runs import journal
 from orchestration.runs.journal import Call
-from orchestration.runs.recording import Recorder
+from orchestration.runs.recorder import Recorder
 
 log = logging.getLogger(__name__)
 

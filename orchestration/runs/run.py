@@ -26,19 +26,19 @@ from approvals.domain.payloads import seconds as checked_seconds
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
-from orchestration.catalog.repetition import repetition
+from orchestration.catalog.retries import repetition
 from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
 from orchestration.models import StepStatus
 from orchestration.plans import OVER, StepState
 from orchestration.policies.deciders import OWNER, settled
 from orchestration.runs import interruptions, journal
+from orchestration.runs.idle import Settler
 from orchestration.runs.interruptions import Way
 from orchestration.runs.journal import Call, Claimed
+from orchestration.runs.messages import Speech
 from orchestration.runs.questions import Ask, Questions
-from orchestration.runs.recording import Recorder
-from orchestration.runs.settling import Settler
+from orchestration.runs.recorder import Recorder
 from orchestration.runs.sleeps import Sleeps
-from orchestration.runs.speech import Speech
 from orchestration.runs.steps import Steps
 from orchestration.runs.wakeups import Wakeups
 

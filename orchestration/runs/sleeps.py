@@ -12,7 +12,7 @@ from datetime import datetime
 from orchestration.models import StepStatus
 from orchestration.runs import journal
 from orchestration.runs.journal import Call
-from orchestration.runs.recording import Recorder
+from orchestration.runs.recorder import Recorder
 from orchestration.runs.wakeups import Wakeups
 
 

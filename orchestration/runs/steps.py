@@ -24,15 +24,15 @@ from django.db import close_old_connections
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import checked_json
 from approvals.process import failpoints, telemetry
-from orchestration.catalog import containment
-from orchestration.catalog.containment import Caught, Raised, catch
-from orchestration.catalog.repetition import Repetition, pause_after
+from orchestration.catalog import isolation
+from orchestration.catalog.isolation import Caught, Raised, catch
+from orchestration.catalog.retries import Repetition, pause_after
 from orchestration.exceptions import StepFailed, plain_words
 from orchestration.models import StepStatus
 from orchestration.runs import interruptions, journal
 from orchestration.runs.interruptions import Way
 from orchestration.runs.journal import Call
-from orchestration.runs.recording import Recorder
+from orchestration.runs.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,6 @@ class Steps:
 def _in_thread(deed: Callable[[], Any]) -> Caught[Any]:
     close_old_connections()
     try:
-        return containment.call(deed)
+        return isolation.call(deed)
     finally:
         close_old_connections()

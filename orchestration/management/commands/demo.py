@@ -11,15 +11,15 @@ from django.core.management.base import BaseCommand
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen
-from orchestration.management.leaving import leave
-from orchestration.management.server import add_address_options, require_free, serve
-from orchestration.management.showroom import (
+from orchestration.management.demo_data import (
     DemoPerson,
     allow_samples,
     demo_people,
     require_embedded,
     start_samples,
 )
+from orchestration.management.process_exit import leave
+from orchestration.management.server import add_address_options, require_free, serve
 
 # Seconds. Whoever looks around should not have to hurry.
 PATIENCE = 7_200.0

@@ -17,7 +17,7 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.management.wording import raise_as_refusal
 from approvals.trail import retention
-from orchestration.management.removing import NAMED_AT_MOST, progress, refuse_if_altered, require_right
+from orchestration.management.removal import NAMED_AT_MOST, progress, refuse_if_altered, require_right
 from orchestration.runs import retention as runs
 
 

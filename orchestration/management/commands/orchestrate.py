@@ -29,14 +29,14 @@ from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
 from orchestration.management.interrupts import Interrupts
-from orchestration.management.leaving import leave, leave_at_once
-from orchestration.management.live import Live
-from orchestration.management.ownership import owner_of_run
+from orchestration.management.live_view import Live
+from orchestration.management.process_exit import leave, leave_at_once
 from orchestration.management.refusals import told_as_refusal
-from orchestration.management.succession import who_goes_on
+from orchestration.management.run_owner import owner_of_run
+from orchestration.management.takeover import who_goes_on
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LET_GO, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
@@ -86,8 +86,8 @@ class Command(BaseCommand):
         elif name is None:
             raise Misuse("Say which orchestration: orchestrate NAME; or which run: orchestrate --attach ID.")
         else:
-            lists = effects.unlimited()
-            with effects.unlimited():  # whether a server may do it, the server says
+            lists = allowlists.unlimited()
+            with allowlists.unlimited():  # whether a server may do it, the server says
                 person, given = _prepare(name, given, username, progress)
                 if detach:
                     _leave_to_a_server(name, given, person, result, progress)
@@ -147,7 +147,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
             await runtime.take_up(run.pk)
         return run.pk
 
-    return person, begin, effects.unlimited() if run.owner_id == person.pk else nullcontext()
+    return person, begin, allowlists.unlimited() if run.owner_id == person.pk else nullcontext()
 
 
 async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | LetGo | None:

@@ -17,7 +17,7 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Screen
 from approvals.management.wording import moment, raise_as_refusal
 from approvals.trail import retention as requests
-from orchestration.management.removing import progress, refuse_if_altered, require_right
+from orchestration.management.removal import progress, refuse_if_altered, require_right
 from orchestration.runs import retention as runs
 
 LONGEST = 36_500

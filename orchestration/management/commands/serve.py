@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen
-from orchestration.management.leaving import leave
+from orchestration.management.process_exit import leave
 from orchestration.management.server import add_address_options, names_are_missing, require_free, serve
 
 

@@ -15,7 +15,7 @@ from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.process import telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
-from orchestration.management.leaving import leave
+from orchestration.management.process_exit import leave
 from orchestration.runtime import start_runtime, stop_runtime
 
 MOST = 100_000

@@ -28,16 +28,16 @@ from approvals.management.screen import Misuse, Refused, Screen
 from orchestration import catalog, checks
 from orchestration.engines import leases
 from orchestration.exceptions import NotAllowed
-from orchestration.management import ownership, showroom
+from orchestration.management import demo_data, run_owner
 from orchestration.management.commands.orchestrate import _exit_status, _join
 from orchestration.management.interrupts import Interrupts
-from orchestration.management.live import Live
-from orchestration.management.ownership import owner_of_run
+from orchestration.management.live_view import Live
+from orchestration.management.run_owner import owner_of_run
 from orchestration.management.server import require_free
-from orchestration.management.succession import who_goes_on
+from orchestration.management.takeover import who_goes_on
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.models import Run
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runs import journal
 from tests import factories as make
 
@@ -167,7 +167,7 @@ class TestOwners:
     def on_this_computer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever runs the tests is called ana."""
         monkeypatch.setattr(people, "computer_user", lambda: "ana")
-        monkeypatch.setattr(ownership, "computer_user", lambda: "ana")
+        monkeypatch.setattr(run_owner, "computer_user", lambda: "ana")
 
     def test_the_first_owner_is_made(self, screen: Screen, output: io.StringIO) -> None:
         """An account of no special rights, which can sign in nowhere before it has a password."""
@@ -261,7 +261,7 @@ class TestShowroom:
         settings.VAR = tmp_path
 
     def test_the_reviewer_may_look_and_decide_but_not_administer(self) -> None:
-        showroom.demo_people()
+        demo_data.demo_people()
         owner, reviewer = (User.objects.get(username=name) for name in ("owner", "reviewer"))
         assert not owner.is_staff
         assert (reviewer.is_staff, reviewer.is_superuser) == (True, False)
@@ -269,7 +269,7 @@ class TestShowroom:
         assert not reviewer.has_perm("auth.change_user")
 
     def test_passwords_are_new_each_time_and_the_last_one_holds(self) -> None:
-        first, second = (showroom.demo_people() for _ in range(2))
+        first, second = (demo_data.demo_people() for _ in range(2))
         owner = User.objects.get(username="owner")
         assert owner.check_password(second[0].password)
         assert not owner.check_password(first[0].password)
@@ -280,14 +280,14 @@ class TestShowroom:
         """For accounts may be written to in any case."""
         settings.SAYSO_CLEANUP_DIRECTORIES, settings.SAYSO_EMAIL_RECIPIENTS = [], []
         make.user("eva", email="eva@example.com")
-        showroom.allow_samples()
-        effects.check_directory(str(tmp_path / "demo" / "files"))
-        effects.check_recipients(["everybody@example.org", "eva@example.com"])
+        demo_data.allow_samples()
+        allowlists.check_directory(str(tmp_path / "demo" / "files"))
+        allowlists.check_recipients(["everybody@example.org", "eva@example.com"])
         for refused in (
-            partial(effects.check_directory, str(tmp_path / "demo")),
-            partial(effects.check_recipients, ["somebody@example.org"]),
-            partial(effects.check_program, "sh"),
-            partial(check_target, "http://localhost/", effects.http_reach()),
+            partial(allowlists.check_directory, str(tmp_path / "demo")),
+            partial(allowlists.check_recipients, ["somebody@example.org"]),
+            partial(allowlists.check_program, "sh"),
+            partial(check_target, "http://localhost/", allowlists.http_reach()),
         ):
             with pytest.raises((NotAllowed, InvalidRequest)):
                 refused()
@@ -295,20 +295,20 @@ class TestShowroom:
     def test_somebody_elses_account_is_left_alone(self) -> None:
         make.user("owner", password="her own")
         with pytest.raises(Refused, match="'owner'"):
-            showroom.demo_people()
+            demo_data.demo_people()
         assert User.objects.get(username="owner").check_password("her own")
-        assert not Group.objects.filter(name__in=[showroom.DEMO, showroom.REVIEWERS]).exists()
+        assert not Group.objects.filter(name__in=[demo_data.DEMO, demo_data.REVIEWERS]).exists()
 
     def test_samples_that_wait_are_not_started_again_and_ended_ones_are(self, tmp_path: Path) -> None:
-        showroom.demo_people()
+        demo_data.demo_people()
         for _ in range(2):
-            showroom.start_samples()
+            demo_data.start_samples()
         assert Run.objects.count() == 3
         Run.objects.filter(orchestration="disk_cleanup").update(
             status="cancelled", finished_at=Run.objects.latest("created_at").created_at
         )
         (tmp_path / "demo/files/notes/ideas.txt").unlink()
-        showroom.start_samples()
+        demo_data.start_samples()
         assert sorted(Run.objects.values_list("key", flat=True)) == [
             "demo-checklist-1",
             "demo-disk_cleanup-1",
@@ -326,12 +326,12 @@ def test_who_looks_at_a_strangers_run_does_not_do_for_them_what_they_may_not(
 ) -> None:
     """Attached to one's own run, this terminal needs no list; somebody else's keeps to the settings."""
     make.user("boss", may=("view_run", "change_run"))
-    with effects.unlimited():
+    with allowlists.unlimited():
         given = {"directory": str(tmp_path)}
         run_id = OrchestrationManager().start("disk_cleanup", given, make.user("ana"))
     _, _, lists = _join(str(run_id), person)
     with lists, pytest.raises(NotAllowed) if limited else nullcontext():
-        effects.check_directory(str(tmp_path))
+        allowlists.check_directory(str(tmp_path))
 
 
 @pytest.mark.django_db

@@ -26,9 +26,9 @@ from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
+from orchestration.runs.idle import Settler
 from orchestration.runs.journal import Ownership
 from orchestration.runs.run import Means
-from orchestration.runs.settling import Settler
 from orchestration.runs.wakeups import Wakeups
 from orchestration.runtime import Runtime
 from tests import factories

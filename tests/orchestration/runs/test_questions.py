@@ -14,10 +14,10 @@ from django.contrib.auth.models import User
 from approvals import deciding, gate
 from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
-from orchestration.runs import journal, recording
+from orchestration.runs import journal, recorder
 from orchestration.runs.execution import Execution
+from orchestration.runs.idle import Settler
 from orchestration.runs.run import Means
-from orchestration.runs.settling import Settler
 from orchestration.runs.wakeups import Wakeups
 from orchestration.runtime import Runtime
 from tests import factories
@@ -172,7 +172,7 @@ async def test_a_wait_that_is_not_cancelled_again_goes_on(
     process: Processes, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The code has changed: rather than wait for ever, the run asks anew."""
-    monkeypatch.setattr(recording, "MARGIN", 0.0)
+    monkeypatch.setattr(recorder, "MARGIN", 0.0)
     lives = Counter[str]()
 
     @orchestration("questions_patient")

@@ -15,7 +15,7 @@ from approvals import deciding, gate
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, queries
-from orchestration.catalog import repetition
+from orchestration.catalog import retries
 from orchestration.exceptions import NeedsKey
 from orchestration.runtime import Runtime
 from tests import factories
@@ -196,7 +196,7 @@ async def test_a_failed_step_can_be_handled(runtime: Runtime) -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are tried again without a pause."""
-    monkeypatch.setattr(repetition, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.0)
 
 
 async def test_a_step_is_tried_again_as_often_as_it_says(runtime: Runtime, at_once: None) -> None:

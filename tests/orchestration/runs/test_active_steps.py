@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 
-from orchestration.runs.under_way import StepsUnderWay
+from orchestration.runs.active_steps import StepsUnderWay
 
 
 async def test_nothing_under_way_is_over_at_once() -> None:

@@ -12,10 +12,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from orchestration.exceptions import Fenced
 from orchestration.models import RunStatus
 from orchestration.runs import journal
+from orchestration.runs.active_steps import StepsUnderWay
+from orchestration.runs.idle import Settler
 from orchestration.runs.journal import Call, Claimed, Ownership
 from orchestration.runs.replay import NO_TIME, Recorded, Replay
-from orchestration.runs.settling import Settler
-from orchestration.runs.under_way import StepsUnderWay
 
 log = logging.getLogger(__name__)
 

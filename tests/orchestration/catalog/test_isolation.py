@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies
 
 from approvals.exceptions import ApprovalError
-from orchestration.catalog.containment import (
+from orchestration.catalog.isolation import (
     Exited,
     Raised,
     Returned,

@@ -26,7 +26,7 @@ from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, until_recorded
 from tests.stacks import WITH_WORKERS, Stack
 
-LOGGER = "orchestration.engines.unknown"
+LOGGER = "orchestration.engines.unknown_orchestrations"
 
 
 @orchestration("unknown_asks")

@@ -8,8 +8,8 @@ import pytest
 
 from approvals.exceptions import InvalidRequest
 from orchestration.catalog import agent, find_agent
-from orchestration.catalog import repetition as module
-from orchestration.catalog.repetition import Repetition, pause_after, repetition
+from orchestration.catalog import retries as module
+from orchestration.catalog.retries import Repetition, pause_after, repetition
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from approvals.database.threads import in_database
 from orchestration import checks
 from orchestration.exceptions import InvalidInput, NotAllowed
-from orchestration.policies import effects
+from orchestration.policies import allowlists
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
 from tests.effort import effort
@@ -80,7 +80,7 @@ class TestTheProcessThatExecutes:
         self, stack: Stack, owner: User, file: Path
     ) -> None:
         """The terminal listed the files without any; it lets go, and a server is to remove them."""
-        with effects.unlimited():
+        with allowlists.unlimited():
             run = await begin(await terminal(), "disk_cleanup", owner, directory=str(file.parent))
             await run.answer(["file — 10 bytes"], PICK)
             await run.asked("Remove 1 file, 10 bytes")
@@ -99,7 +99,7 @@ class TestTheProcessThatExecutes:
         self, stack: Stack, owner: User, file: Path
     ) -> None:
         """In its threads and tasks alike; what is started after it is limited again."""
-        with effects.unlimited():
+        with allowlists.unlimited():
             run = await begin(await terminal(), "disk_cleanup", owner, directory=str(file.parent))
         await run.answer(["file — 10 bytes"], PICK)
         await run.approve()
@@ -108,7 +108,7 @@ class TestTheProcessThatExecutes:
 
         assert (finished["status"], exists(file)) == ("completed", False)
         with pytest.raises(NotAllowed):
-            effects.check_directory(str(file.parent))
+            allowlists.check_directory(str(file.parent))
 
     async def test_a_plan_is_refused_again_where_its_approver_has_edited_it(
         self, runtime: Runtime, owner: User, settings: Settings
@@ -165,7 +165,7 @@ class TestDirectories:
 
 def _is_allowed(path: str) -> bool:
     try:
-        effects.check_directory(path)
+        allowlists.check_directory(path)
     except NotAllowed:
         return False
     return True
@@ -185,27 +185,27 @@ class TestRecipients:
         factories.user("eva", email="Eva@Example.org")
         factories.user("gone", email="gone@example.org", is_active=False)
         factories.user("none")
-        effects.check_recipients(["eva@example.org", "EVA@EXAMPLE.ORG"])
+        allowlists.check_recipients(["eva@example.org", "EVA@EXAMPLE.ORG"])
         for address in ("gone@example.org", "eva@example.com", "eva@example.org.evil.example", ""):
             with pytest.raises(NotAllowed, match="SAYSO_EMAIL_RECIPIENTS") as refused:
-                effects.check_recipients(["eva@example.org", address])
+                allowlists.check_recipients(["eva@example.org", address])
             assert refused.value.field == "arguments.to[1]"
 
     def test_a_list_replaces_them_unless_it_names_them(self, settings: Settings) -> None:
         factories.user("eva", email="eva@example.org")
         settings.SAYSO_EMAIL_RECIPIENTS = ["ops@example.com", "*@Lists.example.com"]
-        effects.check_recipients(["OPS@example.com", "all@lists.example.com"])
+        allowlists.check_recipients(["OPS@example.com", "all@lists.example.com"])
         with pytest.raises(NotAllowed):
-            effects.check_recipients(["eva@example.org"])
+            allowlists.check_recipients(["eva@example.org"])
         settings.SAYSO_EMAIL_RECIPIENTS = ["ops@example.com", "accounts"]
-        effects.check_recipients(["ops@example.com", "eva@example.org"])
+        allowlists.check_recipients(["ops@example.com", "eva@example.org"])
 
     @pytest.mark.parametrize("look_alike", ["\u212aate@example.org", "ka\u017fe@example.org"])
     def test_letters_that_become_others_in_lower_case_are_other_mailboxes(self, look_alike: str) -> None:
         factories.user("kate", email="kate@example.org")
         factories.user("kase", email="kase@example.org")
         with pytest.raises(NotAllowed):
-            effects.check_recipients([look_alike])
+            allowlists.check_recipients([look_alike])
 
     async def test_whoever_lost_the_account_meanwhile_is_not_written_to(
         self, runtime: Runtime, owner: User

@@ -20,7 +20,7 @@ from approvals.process.files import make_private_folder, open_private
 from orchestration import queries
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
-from orchestration.policies.effects import ACCOUNTS, unlimited
+from orchestration.policies.allowlists import ACCOUNTS, unlimited
 from orchestration.ready_made.disk import DEMO_FILES
 
 OWNER, REVIEWER = "owner", "reviewer"

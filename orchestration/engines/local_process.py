@@ -27,7 +27,7 @@ from orchestration.conf import orchestration_settings
 from orchestration.engines import leases
 from orchestration.engines.leases import Lease
 from orchestration.engines.local import LocalEngine
-from orchestration.engines.unknown import Unknown
+from orchestration.engines.unknown_orchestrations import Unknown
 from orchestration.runs import journal
 from orchestration.runs.execution import withdraw_requests
 
