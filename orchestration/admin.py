@@ -25,13 +25,13 @@ from approvals.queries import requests_by_id, visible_ids
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.marks import visible
 from orchestration import queries
-from orchestration.catalog import orchestrations, registered
+from orchestration.catalog import orchestrations, registered_kinds
 from orchestration.conf import PROCRASTINATE
 from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
-from orchestration.policies.deciders import people_with
-from orchestration.runs.resumption import in_words, is_resumable
+from orchestration.policies.deciders import find_people
+from orchestration.runs.resumption import describe_resumption, is_resumable
 from orchestration.web.plan import plan_in_words
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RunAdmin(ListAdmin):
             "title": str(row),
             "run": run,
             "may_resume": is_resumable(run) and queries.may_change(user_id_of(request), run),
-            "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered(),
+            "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered_kinds(),
             "reason": run.reason.replace("_", " "),
             "plan": plan_in_words(run.plan),
             "steps": steps,
@@ -149,7 +149,7 @@ class RunAdmin(ListAdmin):
                 manager.resume(actor, run_id)
                 messages.success(request, format_html("{}: resumed", visible(run.title)))
                 return back
-            resumption = in_words(manager.resumption(actor, run_id))
+            resumption = describe_resumption(manager.resumption(actor, run_id))
         except NotPermitted as error:
             raise PermissionDenied(error.detail) from None
         except AlreadyFinished as error:
@@ -193,7 +193,7 @@ class NamesOnLines(forms.CharField):
 
     def clean(self, value: Any) -> list[str]:
         names = [line.strip() for line in super().clean(value).splitlines() if line.strip()]
-        if unknown := people_with(names)[2]:
+        if unknown := find_people(names)[2]:
             raise ValidationError([f"{one}." for one in unknown])
         return list(dict.fromkeys(names))
 

@@ -16,11 +16,11 @@ from django.db import connection
 
 from approvals.checks import check_hosts, check_networks
 from approvals.domain.questions import REVIEWERS
-from orchestration.catalog import find_orchestration, in_words, not_imported, registered
+from orchestration.catalog import find_orchestration, kind_name, not_imported, registered_kinds
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.models import DecidersOverride
 from orchestration.policies.allowlists import ACCOUNTS
-from orchestration.policies.deciders import overrides, people_with
+from orchestration.policies.deciders import find_people, overrides
 
 ENGINES = (LOCAL, PROCRASTINATE)
 
@@ -88,7 +88,7 @@ def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
 @checks.register(deploy=True)
 def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
     """What can't be imported registers nothing."""
-    registered()
+    registered_kinds()
     return [
         checks.Error(
             f"{module} could not be imported: {error}",
@@ -104,7 +104,7 @@ def check_deciders(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
     """Deciders must be there: a run that asks for others fails. A warning, for people come and go."""
     if "default" not in (databases or ()) or DecidersOverride._meta.db_table not in _tables():
         return []
-    named = [(in_words(kind), find_orchestration(*kind).deciders) for kind in sorted(registered())]
+    named = [(kind_name(kind), find_orchestration(*kind).deciders) for kind in sorted(registered_kinds())]
     named += [(f"{one}, as set in the admin", one.names) for one in overrides()]
     return [
         checks.Warning(
@@ -114,7 +114,7 @@ def check_deciders(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
         )
         for what, names in named
         if names and names is not REVIEWERS
-        for one in people_with(names)[2]
+        for one in find_people(names)[2]
     ]
 
 

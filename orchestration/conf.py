@@ -51,15 +51,15 @@ def orchestration_settings() -> OrchestrationSettings:
         heartbeat=lease / 6,
         heartbeat_lost=lease * 2 / 3,
         trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
-        commands=_listed("COMMANDS"),
-        http_hosts=_listed("HTTP_HOSTS"),
-        http_networks=_listed("HTTP_NETWORKS"),
-        cleanup_directories=_listed("CLEANUP_DIRECTORIES"),
-        email_recipients=_listed("EMAIL_RECIPIENTS"),
+        commands=_list_setting("COMMANDS"),
+        http_hosts=_list_setting("HTTP_HOSTS"),
+        http_networks=_list_setting("HTTP_NETWORKS"),
+        cleanup_directories=_list_setting("CLEANUP_DIRECTORIES"),
+        email_recipients=_list_setting("EMAIL_RECIPIENTS"),
     )
 
 
-def _listed(name: str) -> tuple[str, ...]:
+def _list_setting(name: str) -> tuple[str, ...]:
     """`SAYSO_NAME` where the settings have it, else what `SAYSO = {"NAME": […]}` says; else nothing."""
     values: Sequence[str] = getattr(settings, f"SAYSO_{name}", getattr(settings, "SAYSO", {}).get(name, ()))
     return tuple(values)

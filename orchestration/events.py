@@ -65,18 +65,18 @@ class OrchestrationConfig:
     default_timeout: float | timedelta = 300.0
 
     def __init__(self) -> None:
-        self._approvals = _Events(Kind.APPROVAL)
-        self._clarifications = _Events(Kind.CLARIFICATION)
-        self.approvals: MutableMapping[str, bool | None] = _View(
+        self._approvals = EventRecords(Kind.APPROVAL)
+        self._clarifications = EventRecords(Kind.CLARIFICATION)
+        self.approvals: MutableMapping[str, bool | None] = EventMapping(
             self._approvals,
-            _approved,
+            _approval_of,
             ask=self.set_approval_pending,
             decide=self.set_approval_result,
             forget=self.cleanup_approval,
         )
-        self.clarifications: MutableMapping[str, str | None] = _View(
+        self.clarifications: MutableMapping[str, str | None] = EventMapping(
             self._clarifications,
-            _text,
+            _answer_of,
             ask=self.set_clarification_pending,
             decide=self.set_clarification_result,
             forget=self.cleanup_clarification,
@@ -87,22 +87,24 @@ class OrchestrationConfig:
 
         `approvals[plan_id] = None` does the same.
         """
-        self._approvals.hand(plan_id, [self._approvals.opening(plan_id, self.default_timeout, anew=True)])
+        self._approvals.submit(
+            plan_id, [self._approvals.open_command(plan_id, self.default_timeout, anew=True)]
+        )
 
     async def aset_approval_pending(self, plan_id: str) -> None:
-        opening = self._approvals.opening(plan_id, self.default_timeout, anew=True)
-        await self._approvals.written(plan_id, [opening])
+        opening = self._approvals.open_command(plan_id, self.default_timeout, anew=True)
+        await self._approvals.awrite(plan_id, [opening])
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
         """Decide the plan, as the program; also before anybody waits, or asked.
 
         `approvals[plan_id] = True` (or False) does the same.
         """
-        self._approvals.hand(plan_id, self._approval(plan_id, approved))
+        self._approvals.submit(plan_id, self._approval(plan_id, approved))
 
     async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
         """As `set_approval_result`; raises AlreadyDecided or TooLate with what is on record."""
-        await self._approvals.written(plan_id, self._approval(plan_id, approved))
+        await self._approvals.awrite(plan_id, self._approval(plan_id, approved))
 
     async def wait_for_approval(self, plan_id: str, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109
         """Wait for the decision; False where it is no, withdrawn, or the deadline passed.
@@ -111,30 +113,30 @@ class OrchestrationConfig:
         later one's is over before the deadline, that call raises StillPending then, and the plan stays open.
         KeyError for a plan that nobody asked about.
         """
-        return _approved(await self._approvals.outcome(plan_id, timeout)) is True
+        return _approval_of(await self._approvals.outcome(plan_id, timeout)) is True
 
     def set_clarification_pending(self, request_id: str) -> None:
         """Ask for a clarification, for `default_timeout` seconds; a closed one is asked anew.
 
         `clarifications[request_id] = None` does the same.
         """
-        opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
-        self._clarifications.hand(request_id, [opening])
+        opening = self._clarifications.open_command(request_id, self.default_timeout, anew=True)
+        self._clarifications.submit(request_id, [opening])
 
     async def aset_clarification_pending(self, request_id: str) -> None:
-        opening = self._clarifications.opening(request_id, self.default_timeout, anew=True)
-        await self._clarifications.written(request_id, [opening])
+        opening = self._clarifications.open_command(request_id, self.default_timeout, anew=True)
+        await self._clarifications.awrite(request_id, [opening])
 
     def set_clarification_result(self, request_id: str, answer: str) -> None:
         """Answer, as the program; also before anybody waits, or asked. An empty answer is an answer.
 
         `clarifications[request_id] = answer` does the same.
         """
-        self._clarifications.hand(request_id, self._answer(request_id, answer))
+        self._clarifications.submit(request_id, self._answer(request_id, answer))
 
     async def aset_clarification_result(self, request_id: str, answer: str) -> None:
         """As `set_clarification_result`; raises AlreadyDecided or TooLate with what is on record."""
-        await self._clarifications.written(request_id, self._answer(request_id, answer))
+        await self._clarifications.awrite(request_id, self._answer(request_id, answer))
 
     async def wait_for_clarification(self, request_id: str, timeout: float | timedelta | None = None) -> str:  # noqa: ASYNC109
         """Wait for the answer; the default text where the deadline passed.
@@ -154,7 +156,7 @@ class OrchestrationConfig:
         from one that was rejected. KeyError for an id that nobody asked about.
         """
         for events in (self._clarifications, self._approvals):
-            events.settle(request_id)
+            events.wait_for_writes(request_id)
             with suppress(KeyError):
                 return in_database_now(events.read, request_id)
         raise KeyError(request_id)
@@ -178,22 +180,22 @@ class OrchestrationConfig:
         if not isinstance(approved, bool):  # the text "no" is true, too
             raise InvalidAnswer("approved is true or false.", field="approved")
         verdict = Verdict.APPROVE if approved else Verdict.REJECT
-        named = self._approvals.named(plan_id)
+        named = self._approvals.key_of(plan_id)
         return [
-            self._approvals.opening(plan_id, self.default_timeout),
+            self._approvals.open_command(plan_id, self.default_timeout),
             Decide(request_id=named, actor=Actor.program(), verdict=verdict),
         ]
 
     def _answer(self, request_id: str, answer: str) -> list[Command]:
         answer = checked_text(answer, "answer", error=InvalidAnswer)
-        named = self._clarifications.named(request_id)
+        named = self._clarifications.key_of(request_id)
         return [
-            self._clarifications.opening(request_id, self.default_timeout),
+            self._clarifications.open_command(request_id, self.default_timeout),
             Answer(request_id=named, actor=Actor.program(), answer=answer),
         ]
 
 
-class _Events:
+class EventRecords:
     """The ids of one kind: commands for them, and the writes that are under way in this process."""
 
     def __init__(self, kind: Kind) -> None:
@@ -208,12 +210,12 @@ class _Events:
         self._lock = threading.Lock()
         self._writes: defaultdict[str, list[Future[Result]]] = defaultdict(list)
 
-    def named(self, event_id: str) -> Keyed:
+    def key_of(self, event_id: str) -> Keyed:
         return Keyed(key_scope=self.scope, key=event_id)
 
-    def opening(self, event_id: str, timeout: float | timedelta, *, anew: bool = False) -> OpenRequest:
+    def open_command(self, event_id: str, timeout: float | timedelta, *, anew: bool = False) -> OpenRequest:
         """Ask, or find what was asked; `anew` asks again where that is closed."""
-        self._checked(event_id)
+        self._check_id(event_id)
         words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
         title = f"{words} {event_id}"[:TITLE_LIMIT]
         return OpenRequest(
@@ -230,23 +232,23 @@ class _Events:
             new_round=anew,
         )
 
-    def hand(self, event_id: str, commands: list[Command]) -> None:
+    def submit(self, event_id: str, commands: list[Command]) -> None:
         """Have them written: at once outside of event loops, else soon, whatever becomes of the loop."""
         self.show(event_id)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             for command in commands:
-                self._write(event_id, command)
+                self._write_now(event_id, command)
             return
         with self._lock:
             writes = queue.submit_many(commands)
             # What failed before and was now said again is of no interest any more.
             self._writes[event_id] = [write for write in self._writes[event_id] if not write.done()] + writes
         for write in writes:
-            write.add_done_callback(partial(self._finished, event_id))
+            write.add_done_callback(partial(self._on_write_done, event_id))
 
-    async def written(self, event_id: str, commands: list[Command]) -> None:
+    async def awrite(self, event_id: str, commands: list[Command]) -> None:
         await arefuse_inside_a_transaction()
         self.show(event_id)
         for write in queue.submit_many(commands):
@@ -256,7 +258,7 @@ class _Events:
         """What the row comes to, once everything that was handed over for it is on record."""
         given = seconds(timeout, "timeout", none_allowed=True)
         await arefuse_inside_a_transaction()
-        await self._recorded(event_id)
+        await self._await_writes(event_id)
         outcome = await in_database(self.read, event_id)
         if given is not None and not outcome.closed:
             command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=given)
@@ -269,7 +271,7 @@ class _Events:
     def read(self, event_id: str) -> Outcome:
         """What is on record now; KeyError where nothing is."""
         try:
-            row = queries.request_of_key(self.scope, self._checked(event_id))
+            row = queries.request_of_key(self.scope, self._check_id(event_id))
         except InvalidRequest:  # no setter would have taken such an id
             row = None
         if row is None:
@@ -298,24 +300,24 @@ class _Events:
     def _is_hidden(self, event_id: str, request_id: UUID) -> bool:
         return self._hidden.get(event_id) == request_id
 
-    def settle(self, event_id: str | None = None) -> None:
+    def wait_for_writes(self, event_id: str | None = None) -> None:
         """Return when everything that was handed over for this id, or for all, is on record."""
-        for write in self._under_way(event_id):
+        for write in self._pending_writes(event_id):
             write.exception()
 
     def forget(self, event_id: str) -> None:
         with self._lock:
             self._writes.pop(event_id, None)
 
-    def _write(self, event_id: str, command: Command) -> None:
+    def _write_now(self, event_id: str, command: Command) -> None:
         try:
             written(command)
         except (AlreadyDecided, TooLate) as refused:
             self._log_refusal(event_id, refused.code)
 
-    async def _recorded(self, event_id: str) -> None:
+    async def _await_writes(self, event_id: str) -> None:
         """Await the record. What failed is raised by every wait that it kept waiting, and by one at least."""
-        writes = self._under_way(event_id)
+        writes = self._pending_writes(event_id)
         try:
             for write in writes:
                 await asyncio.wrap_future(write)
@@ -323,17 +325,17 @@ class _Events:
             self._drop(event_id, writes)
             raise
 
-    def _checked(self, event_id: str) -> str:
+    def _check_id(self, event_id: str) -> str:
         field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
         return checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
 
-    def _under_way(self, event_id: str | None) -> list[Future[Result]]:
+    def _pending_writes(self, event_id: str | None) -> list[Future[Result]]:
         with self._lock:
             if event_id is None:
                 return [write for writes in self._writes.values() for write in writes]
             return list(self._writes.get(event_id, ()))
 
-    def _finished(self, event_id: str, write: Future[Result]) -> None:
+    def _on_write_done(self, event_id: str, write: Future[Result]) -> None:
         """Forget what is on record; keep what failed for the wait that will ask."""
         if write.exception() is not None:
             return
@@ -353,7 +355,7 @@ class _Events:
         logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, code)
 
 
-class _View(MutableMapping[str, V | None], Generic[V]):
+class EventMapping(MutableMapping[str, V | None], Generic[V]):
     """A dictionary over the rows: what is on record, whichever process put it there.
 
     Inside an event loop a read keeps that loop waiting for the database; waits are the better way there.
@@ -361,7 +363,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
 
     def __init__(
         self,
-        events: _Events,
+        events: EventRecords,
         value: Callable[[Outcome], V | None],
         *,
         ask: Callable[[str], None],
@@ -375,7 +377,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
         self._forget = forget
 
     def __getitem__(self, event_id: str) -> V | None:
-        self._events.settle(event_id)
+        self._events.wait_for_writes(event_id)
         return self._value(in_database_now(self._events.visible, event_id))
 
     def __setitem__(self, event_id: str, value: V | None) -> None:
@@ -387,7 +389,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
 
     def __delitem__(self, event_id: str) -> None:
         """Forget the id, and hide it until it is set again; KeyError where it is not there."""
-        self._events.settle(event_id)
+        self._events.wait_for_writes(event_id)
         self._hide({event_id: UUID(in_database_now(self._events.visible, event_id).request_id)})
 
     def __iter__(self) -> Iterator[str]:
@@ -420,7 +422,7 @@ class _View(MutableMapping[str, V | None], Generic[V]):
         self._hide(self._all())
 
     def _all(self) -> dict[str, UUID]:
-        self._events.settle()
+        self._events.wait_for_writes()
         return in_database_now(self._events.all_visible)
 
     def _hide(self, ids: Mapping[str, UUID]) -> None:
@@ -435,15 +437,15 @@ def _patience(request_id: str, timeout: float) -> float | None:
     return timeout if left is None or timeout < left else None
 
 
-def _approved(outcome: Outcome) -> bool | None:
+def _approval_of(outcome: Outcome) -> bool | None:
     return outcome.approved
 
 
-def _text(outcome: Outcome) -> str | None:
+def _answer_of(outcome: Outcome) -> str | None:
     return None if outcome.answer is None else str(outcome.answer)
 
 
-_all: WeakSet[_Events] = WeakSet()
+_all: WeakSet[EventRecords] = WeakSet()
 
 
 def _forget() -> None:

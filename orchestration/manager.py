@@ -108,7 +108,7 @@ class OrchestrationManager:
 
         A run that is open is only brought to the servers' attention. Raises AlreadyFinished.
         """
-        run = _run_to_change(actor, run_id)
+        run = _find_changeable_run(actor, run_id)
         if run.status in OPEN:
             hints.send(journal.TOPIC, [run.pk])
             return
@@ -120,7 +120,7 @@ class OrchestrationManager:
 
     def resumption(self, actor: Actor, run_id: UUID | str) -> Resumption:
         """What `resume` would ask and do anew, for those who may resume the run. Raises AlreadyFinished."""
-        run = _run_to_change(actor, run_id)
+        run = _find_changeable_run(actor, run_id)
         if run.status in OPEN:
             return resumption_of("", [])
         _check_resumable(run)
@@ -135,7 +135,7 @@ class OrchestrationManager:
 
         Its process stops it, wherever that is; where none does, it has ended when this returns.
         """
-        run = _run_to_change(actor, run_id)
+        run = _find_changeable_run(actor, run_id)
         if run.status not in OPEN:
             return False
         journal.request_cancel(run.pk, actor)
@@ -152,25 +152,25 @@ class OrchestrationManager:
 
     async def watch(self, run_id: UUID | str) -> AsyncGenerator[RunEvent]:
         """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
-        run_id = queries.as_id(run_id)
+        run_id = queries.parse_run_id(run_id)
         room = waiting_room()
         room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
         room.ensure_running()
         watcher = _Watcher(run_id)
         room.follow(journal.TOPIC, watcher)
         try:
-            seen = _Seen(run_id)
+            seen = _Progress(run_id)
             while not seen.finished:
                 seen, events = await _read_when_possible(seen)
                 for event in events:
                     yield event
                 if not seen.finished:
-                    await watcher.changed()
+                    await watcher.wait_for_change()
         finally:
             room.unfollow(journal.TOPIC, watcher)
 
 
-async def _read_when_possible(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
+async def _read_when_possible(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
     """What is new since, and who has been told it. Waits while the database is away."""
     attempt = 0
     while True:
@@ -183,7 +183,7 @@ async def _read_when_possible(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
             await asyncio.sleep(pause)
 
 
-def _read(seen: _Seen) -> tuple[_Seen, list[RunEvent]]:
+def _read(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
     """On a copy: an error in the midst must not leave behind that something was told."""
     told = deepcopy(seen)
     return told, told.news()
@@ -197,7 +197,7 @@ class _Watcher:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
-    async def changed(self) -> None:
+    async def wait_for_change(self) -> None:
         await self._event.wait()
         self._event.clear()
 
@@ -210,7 +210,7 @@ class _Watcher:
         self._loop.call_soon_threadsafe(self._event.set)
 
 
-class _Seen:
+class _Progress:
     """What a watcher has been told; `news` reads the rest."""
 
     def __init__(self, run_id: UUID) -> None:
@@ -285,7 +285,7 @@ def _queue(
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
     # An input that is on record was accepted, whatever the rules about numbers are now.
-    given = orchestration.checked(given, stable=not journal.has_key(owner_id, key))
+    given = orchestration.check_input(given, stable=not journal.has_key(owner_id, key))
     return journal.open_run(
         orchestration=name,
         version=orchestration.version,
@@ -305,7 +305,7 @@ def _check_resumable(run: Run) -> None:
         raise AlreadyFinished("The run's content has been removed: there is nothing to go on from.")
 
 
-def _run_to_change(actor: Actor, run_id: UUID | str) -> Run:
+def _find_changeable_run(actor: Actor, run_id: UUID | str) -> Run:
     """The run, if the actor may change it; this installation's own code may."""
     if actor.user_id is None:
         return queries.run_by_id(run_id)

@@ -42,10 +42,10 @@ UNOWNED = Q(status__in=OPEN) & (
 _LIVING = Q(released_at__isnull=True, expires_at__gt=Now())
 
 
-def known() -> Q:
+def is_known() -> Q:
     """The condition that this process knows the run's orchestration, in its version."""
     names: defaultdict[int, list[str]] = defaultdict(list)
-    for name, version in catalog.registered():
+    for name, version in catalog.registered_kinds():
         names[version].append(name)
     condition = Q(pk__in=[])
     for version, those in names.items():
@@ -55,7 +55,7 @@ def known() -> Q:
 
 def unknown_kinds() -> dict[catalog.Kind, int]:
     """Orchestrations that this process does not know, with how many of their runs have not ended."""
-    runs = Run.objects.filter(status__in=OPEN).exclude(known()).order_by()
+    runs = Run.objects.filter(status__in=OPEN).exclude(is_known()).order_by()
     counted = runs.values_list("orchestration", "version").annotate(Count("pk"))
     return {(name, version): number for name, version, number in counted}
 
@@ -69,11 +69,11 @@ def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit
     if status:
         runs = runs.filter(status=status)
     if search:
-        runs = runs.filter(_found(search.strip()))
-    return list(_shown(runs).order_by("-created_at", "id")[:limit])
+        runs = runs.filter(_search_condition(search.strip()))
+    return list(_with_details(runs).order_by("-created_at", "id")[:limit])
 
 
-def listed_runs(
+def list_runs(
     user_id: int,
     *,
     status: str | None = None,
@@ -96,29 +96,29 @@ def listed_runs(
     if behind is not None:
         at, run_id = behind
         runs = runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id))
-    return list(_shown(runs).order_by("-created_at", "-id")[:limit])
+    return list(_with_details(runs).order_by("-created_at", "-id")[:limit])
 
 
 def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
     """The run. UnknownRun where there is none or this user may not see it; with `own` also where it is
     somebody else's."""
-    runs = _visible_to(user_id).filter(pk=as_id(run_id))
-    run = _shown(runs.filter(owner_id=user_id) if own else runs).first()
+    runs = _visible_to(user_id).filter(pk=parse_run_id(run_id))
+    run = _with_details(runs.filter(owner_id=user_id) if own else runs).first()
     if run is None:
-        raise unknown(run_id)
+        raise unknown_run(run_id)
     return run
 
 
 def run_by_id(run_id: UUID | str) -> Run:
     """The run, whoever asks: for code that acts for the installation itself."""
-    run = _shown(Run.objects.all()).filter(pk=as_id(run_id)).first()
+    run = _with_details(Run.objects.all()).filter(pk=parse_run_id(run_id)).first()
     if run is None:
-        raise unknown(run_id)
+        raise unknown_run(run_id)
     return run
 
 
 def runs_by_id(run_ids: Collection[UUID]) -> list[Run]:
-    return list(_shown(Run.objects.filter(pk__in=run_ids)))
+    return list(_with_details(Run.objects.filter(pk__in=run_ids)))
 
 
 def visible_run_ids(user_ids: Collection[int], run_ids: Collection[UUID]) -> dict[int, set[UUID]]:
@@ -207,7 +207,7 @@ def open_by_status() -> dict[str, int]:
     return {status.value: found.get(status.value, 0) for status in OPEN}
 
 
-def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
+def runs_to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
     """Those of the runs that somebody wants to end."""
     return list(
         Run.objects.filter(pk__in=run_ids, status__in=OPEN, cancel_requested_at__isnull=False).values_list(
@@ -216,33 +216,35 @@ def to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
     )
 
 
-def written_by_others(epochs: Mapping[UUID, int]) -> list[UUID]:
+def runs_taken_over(epochs: Mapping[UUID, int]) -> list[UUID]:
     """Those of the runs that have ended, or begun another epoch than the one given."""
     current = Run.objects.filter(pk__in=epochs.keys(), status__in=OPEN).values_list("pk", "epoch")
     mine = {run_id for run_id, epoch in current if epoch == epochs[run_id]}
     return [run_id for run_id in epochs if run_id not in mine]
 
 
-def untidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
+def runs_to_tidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
     """Ended runs (of these) that may have left requests open."""
     runs = Run.objects.filter(leaves_requests=True, status__in=FINISHED)
     return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
 
 
-def executed_by(run_id: UUID) -> Process | None:
+def executing_process(run_id: UUID) -> Process | None:
     """The living process that owns the run while it is open; none where a worker of the job queue has it."""
     return Process.objects.filter(_LIVING, runs__pk=run_id, runs__status__in=OPEN).first()
 
 
-def somebody_serves() -> bool:
+def has_live_server() -> bool:
     """Whether a living process takes up runs that nobody executes."""
     return Process.objects.filter(_LIVING, serves=True).exists()
 
 
-def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int) -> list[UUID]:
+def unowned_runs(
+    run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int
+) -> list[UUID]:
     """Runs (of these) that this process knows and nobody executes, in the order of their ids, from the first
     one past `after`."""
-    runs = Run.objects.filter(UNOWNED, known())
+    runs = Run.objects.filter(UNOWNED, is_known())
     if run_ids is not None:
         runs = runs.filter(pk__in=run_ids)
     if after is not None:
@@ -250,7 +252,7 @@ def unowned(run_ids: Collection[UUID] | None = None, *, after: UUID | None = Non
     return list(runs.order_by("pk").values_list("pk", flat=True)[:limit])
 
 
-def not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
+def runs_not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
     """Open runs that this process owns and is not executing: it was interrupted while it took them."""
     own = Run.objects.filter(status__in=OPEN, process_id=process_id)
     if own.count() <= len(executing):  # as ever; so thousands that wait cost one number
@@ -258,29 +260,29 @@ def not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
     return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
 
 
-def find_id(user_id: int, text: str) -> UUID:
+def find_run_id(user_id: int, text: str) -> UUID:
     """The run of this id, or the only one that the user sees whose id begins so. UnknownRun where there is
     none, or more than one."""
     if len(text) >= LONGEST_ID or not text.strip("-"):
-        return as_id(text)
+        return parse_run_id(text)
     found = _visible_to(user_id).filter(pk__startswith=text.lower()).values_list("pk", flat=True)
     match list(found[:2]):
         case [run_id]:
             return run_id
         case []:
-            raise unknown(text)
+            raise unknown_run(text)
         case _:
             raise UnknownRun(f"The ids of several runs begin with {text!r}: write more of it.")
 
 
-def as_id(run_id: UUID | str) -> UUID:
+def parse_run_id(run_id: UUID | str) -> UUID:
     try:
         return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
     except ValueError:
-        raise unknown(run_id) from None
+        raise unknown_run(run_id) from None
 
 
-def unknown(run_id: object) -> UnknownRun:
+def unknown_run(run_id: object) -> UnknownRun:
     return UnknownRun(f"There is no run {str(run_id)[:100]!r}.")
 
 
@@ -302,7 +304,7 @@ def _holds(permission: str) -> Q:
     return Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
 
 
-def _found(search: str) -> Q:
+def _search_condition(search: str) -> Q:
     username = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
     found = Q(orchestration__icontains=search) | Q(title__icontains=search) | Q(**{username: search})
     try:
@@ -311,7 +313,7 @@ def _found(search: str) -> Q:
         return found
 
 
-def _shown(runs: Runs) -> Runs:
+def _with_details(runs: Runs) -> Runs:
     asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
     return runs.select_related("owner", "cancelled_by", "resumed_by").prefetch_related(
         Prefetch("steps", asked, to_attr="open_steps")

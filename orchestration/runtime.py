@@ -108,9 +108,9 @@ def _postmen(room: WaitingRoom) -> list[OutboxWorker[Any]]:
 def _host(*, serves: bool, concurrency: int) -> Host:
     engine = orchestration_settings().engine
     if engine == LOCAL:
-        from orchestration.engines.local_process import Leased
+        from orchestration.engines.local_process import LocalProcess
 
-        return Leased(serves=serves)
+        return LocalProcess(serves=serves)
     if engine == PROCRASTINATE:
         from orchestration.engines.procrastinate import Dispatcher, Worker
 

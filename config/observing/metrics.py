@@ -118,7 +118,7 @@ def _jobs() -> Mapping[str, int] | None:
         return None
     from orchestration.engines import jobs
 
-    return jobs.by_status()
+    return jobs.counts_by_status()
 
 
 def _registry(stored: _Stored | None) -> CollectorRegistry:

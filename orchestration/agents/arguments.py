@@ -40,7 +40,7 @@ def check_action(action: str, *known: str) -> None:
         )
 
 
-def checked_by(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
+def check_with(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
     """Say what an agent can know about a step before it is done: `check(action, arguments)`.
 
     It raises InvalidInput, whose field is such as `arguments.url`. So does `here`, for what can't be done by

@@ -14,12 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orchestration.agents.arguments import Arguments, check_action, checked_by
+from orchestration.agents.arguments import Arguments, check_action, check_with
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
 from orchestration.exceptions import InvalidInput, StepFailed
 from orchestration.policies import allowlists
-from orchestration.runs.messages import Speech
+from orchestration.runs.messages import MessageWriter
 from orchestration.runs.run import Run
 
 OUTPUT_LIMIT = 65_536
@@ -46,7 +46,7 @@ def read(action: str, arguments: dict[str, Any]) -> Command:
 
 
 @agent("command", description="Runs a program of this machine, without a shell and within limits.")
-@checked_by(read, here=check_here)
+@check_with(read, here=check_here)
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
 
@@ -88,7 +88,7 @@ def _path(program: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - it is going to run in another directory
 
 
-async def _run(speak: Speech, given: dict[str, Any]) -> dict[str, Any]:
+async def _run(speak: MessageWriter, given: dict[str, Any]) -> dict[str, Any]:
     asked = Command(**given)
     check_allowed(asked)
     async with _directory(asked) as directory:

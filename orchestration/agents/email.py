@@ -11,7 +11,7 @@ from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
 from approvals.delivery import mail
-from orchestration.agents.arguments import Arguments, check_action, checked_by
+from orchestration.agents.arguments import Arguments, check_action, check_with
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
 from orchestration.policies import allowlists
@@ -51,7 +51,7 @@ def check_here(action: str, arguments: dict[str, Any]) -> None:
 
 
 @agent("email", description="Sends an email, after approval of its recipients and text.")
-@checked_by(read, here=check_here)
+@check_with(read, here=check_here)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Send a plain text email from the installation's own address, to recipients that
     `SAYSO_EMAIL_RECIPIENTS` allows. It is never sent again unasked.

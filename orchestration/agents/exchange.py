@@ -60,7 +60,7 @@ async def exchange(
                         text=await _text(response, limit),
                         location=response.headers.get("location", ""),
                     )
-            target = _redirected(target, response.headers["location"])
+            target = _follow_redirect(target, response.headers["location"])
     raise httpx.TooManyRedirects(f"There were more than {REDIRECTS} redirects.")
 
 
@@ -69,7 +69,7 @@ def target_of(url: str, reach: Reach) -> Target:
     return check_target(url.partition("#")[0], reach)
 
 
-def _redirected(target: Target, location: str) -> Target:
+def _follow_redirect(target: Target, location: str) -> Target:
     following = target.url.join(location)
     if target.url.scheme == "https" and following.scheme != "https":
         raise target.reach.refusal("is redirected from https to http, which is not followed")
@@ -97,11 +97,11 @@ async def _text(response: httpx.Response, limit: int) -> str:
         body += part
         if len(body) > limit:
             break
-    kept = _decoded(bytes(body[:limit]), response.encoding or "utf-8")
+    kept = _decode(bytes(body[:limit]), response.encoding or "utf-8")
     return kept if len(body) <= limit else f"{kept}\n[… the rest is left out …]"
 
 
-def _decoded(body: bytes, encoding: str) -> str:
+def _decode(body: bytes, encoding: str) -> str:
     try:
         text = body.decode(encoding, errors="replace")
     except (LookupError, UnicodeError):  # Python knows encodings that are not of text

@@ -12,7 +12,7 @@ import httpx
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from approvals.exceptions import InvalidRequest
-from orchestration.agents.arguments import Arguments, check_action, checked_by
+from orchestration.agents.arguments import Arguments, check_action, check_with
 from orchestration.agents.exchange import Exchange, exchange, target_of
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
@@ -70,14 +70,14 @@ def read(action: str, arguments: dict[str, Any]) -> Request:
 
 def check_here(action: str, arguments: dict[str, Any]) -> None:
     """Raises InvalidInput for what may not be requested, as far as can be told without resolving its host."""
-    with _refused():
+    with _refuse_as_not_allowed():
         target_of(read(action, arguments).url, allowlists.http_reach())
 
 
 @agent(
     "http", description="Makes an HTTP request. Anything but GET and HEAD asks for approval of that request."
 )
-@checked_by(read, here=check_here)
+@check_with(read, here=check_here)
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
 
@@ -94,7 +94,7 @@ async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
         await run.approve(title_of(f"{action} {asked.url}"), arguments=asdict(request))
     answer = await run.step(
         action,
-        _exchanged,
+        _send,
         asdict(request),
         asked.timeout,
         asked.answer_limit,
@@ -123,8 +123,8 @@ def _exchange(method: str, asked: Request) -> Exchange:
     )
 
 
-async def _exchanged(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:
-    with _refused():
+async def _send(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:
+    with _refuse_as_not_allowed():
         answer = await exchange(
             Exchange(**request), reach=allowlists.http_reach(), seconds=seconds, limit=limit
         )
@@ -132,7 +132,7 @@ async def _exchanged(request: dict[str, Any], seconds: float, limit: int) -> dic
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
+def _refuse_as_not_allowed() -> Iterator[None]:
     """What is out of reach, in the words of orchestrations."""
     try:
         yield

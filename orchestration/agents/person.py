@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from approvals.gate import OMITTED
-from orchestration.agents.arguments import Arguments, checked_by
+from orchestration.agents.arguments import Arguments, check_with
 from orchestration.agents.proxy_agent import ProxyAgent, people_named
 from orchestration.catalog import agent
 from orchestration.runs.run import Run
@@ -31,7 +31,7 @@ def read(action: str, arguments: dict[str, Any]) -> Question:
 @agent(
     "person", description="Asks a person a question; the action is the question, the answer is the result."
 )
-@checked_by(read)
+@check_with(read)
 async def person(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Ask, wait, and bring back the answer.
 

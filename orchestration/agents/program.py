@@ -44,19 +44,19 @@ async def run_program(
     the last half of `output_limit` bytes are kept; `hear` is given the same text piece by piece, as it comes.
     When the program ends, its time is up or the caller is cancelled, its whole process group is killed.
     """
-    kept = _Kept(limit=output_limit)
+    kept = _KeptOutput(limit=output_limit)
     async with _pipe() as (reader, writing):
-        process = await _started(path, arguments, directory, writing)
+        process = await _start(path, arguments, directory, writing)
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(_listen(reader, kept, hear))
-            status = await _ended(process, seconds)
+            status = await _wait_or_kill(process, seconds)
             await asyncio.wait({listening}, timeout=LAST_WORDS)
             listening.cancel()
     await hear(kept.rest())
     return Finished(status=status, output=kept.text)
 
 
-async def _started(path: str, arguments: Sequence[str], directory: str, output: int) -> Process:
+async def _start(path: str, arguments: Sequence[str], directory: str, output: int) -> Process:
     try:
         return await asyncio.create_subprocess_exec(
             path,
@@ -72,7 +72,7 @@ async def _started(path: str, arguments: Sequence[str], directory: str, output: 
         os.close(output)
 
 
-async def _ended(process: Process, seconds: float) -> int | None:
+async def _wait_or_kill(process: Process, seconds: float) -> int | None:
     try:
         async with asyncio.timeout(seconds):
             return await process.wait()
@@ -84,7 +84,7 @@ async def _ended(process: Process, seconds: float) -> int | None:
         await process.wait()
 
 
-async def _listen(reader: StreamReader, kept: _Kept, hear: Callable[[str], Awaitable[None]]) -> None:
+async def _listen(reader: StreamReader, kept: _KeptOutput, hear: Callable[[str], Awaitable[None]]) -> None:
     while output := await reader.read(CHUNK):
         if text := kept.add(output):
             await hear(text)
@@ -114,7 +114,7 @@ def _environment(directory: str) -> dict[str, str]:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Kept:
+class _KeptOutput:
     """The first and the last half of what was said, `limit` bytes in all, as text."""
 
     limit: int

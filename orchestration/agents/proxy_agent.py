@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from approvals.domain.lifecycle import DEFAULT_ANSWER
 from approvals.gate import OMITTED, TITLE_LIMIT
 from orchestration.exceptions import InvalidInput, TimedOut
-from orchestration.policies.deciders import people_with
+from orchestration.policies.deciders import find_people
 from orchestration.runs.run import Run
 
 
@@ -92,7 +92,7 @@ async def people_named(run: Run, names: list[str] | None, field: str) -> list[An
 
 
 def _ids(names: list[str], field: str) -> dict[str, list[int]]:
-    users, groups, unknown = people_with(names)
+    users, groups, unknown = find_people(names)
     for one in unknown:
         where = f"{field}[{one.index}]"
         raise InvalidInput(f"{where}: {one}.", field=where)

@@ -29,8 +29,8 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.process import forks
 from orchestration.catalog.isolation import call_for_anybody
-from orchestration.catalog.retries import Repetition
-from orchestration.catalog.signatures import check_agent, check_orchestration, home
+from orchestration.catalog.retries import RetryPolicy
+from orchestration.catalog.signatures import check_agent, check_orchestration, full_name
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration, plain_words
 from orchestration.plans import InvalidPlan
 
@@ -66,7 +66,7 @@ class Orchestration:
     deciders: Any = None
     four_eyes: bool = False
 
-    def checked(self, value: object, *, stable: bool = True) -> dict[str, Any]:
+    def check_input(self, value: object, *, stable: bool = True) -> dict[str, Any]:
         """The input as it will be recorded; InvalidInput names the field and the known names.
 
         `stable` is that of `checked_json`: what is on record may have numbers that are no longer accepted.
@@ -138,10 +138,10 @@ class RegisteredAgent:
     name: str
     description: str
     function: Function = field(repr=False)
-    repetition: Repetition = field(default_factory=Repetition)
+    repetition: RetryPolicy = field(default_factory=RetryPolicy)
 
     async def __call__(self, run: Any, action: str, arguments: dict[str, Any]) -> Any:
-        with self.repetition.by_default():
+        with self.repetition.as_default():
             return await self.function(run, action, arguments)
 
 
@@ -166,7 +166,7 @@ def orchestration(
     it, where the call does not say otherwise; without `deciders` any reviewer may then. Names are looked up
     when something is asked. Administrators may override both in the admin.
     """
-    names = _checked_deciders(deciders)
+    names = _check_deciders(deciders)
     if not isinstance(four_eyes, bool):
         raise TypeError(f"four_eyes: True or False, not {four_eyes!r}")
 
@@ -197,7 +197,7 @@ def agent(
 
     `retries` and `idempotent` are what its steps say where they say nothing themselves: see `Run.step`.
     """
-    repetition = Repetition(retries=retries, idempotent=idempotent)
+    repetition = RetryPolicy(retries=retries, idempotent=idempotent)
 
     def register(function: F) -> F:
         _check_name(name)
@@ -220,7 +220,7 @@ def orchestrations() -> Mapping[str, Orchestration]:
     return {name: entry for (name, _), entry in sorted(_orchestrations.items())}
 
 
-def registered() -> Collection[Kind]:
+def registered_kinds() -> Collection[Kind]:
     """Every version of every orchestration that this process knows: what it may execute."""
     _discover()
     return tuple(_orchestrations)
@@ -231,7 +231,7 @@ def not_imported() -> Mapping[str, str]:
     return dict(_broken)
 
 
-def in_words(kind: Kind) -> str:
+def kind_name(kind: Kind) -> str:
     """The name, with the version unless it is the first."""
     name, version = kind
     return name if version == 1 else f"{name}, version {version}"
@@ -320,8 +320,8 @@ def _restore(entries: dict[Key, Entry], earlier: Mapping[Key, Entry]) -> None:
 
 def _put(entries: dict[Key, Entry], key: Key, entry: Entry) -> None:
     earlier = entries.get(key)
-    if earlier is not None and home(earlier.function) != home(entry.function):
-        raise ValueError(f"{key!r} is already registered, by {home(earlier.function)}")
+    if earlier is not None and full_name(earlier.function) != full_name(entry.function):
+        raise ValueError(f"{key!r} is already registered, by {full_name(earlier.function)}")
     entries[key] = entry
 
 
@@ -335,7 +335,7 @@ def _check_version(version: int) -> None:
         raise ValueError(f"version: a whole number from 1 to {LATEST_VERSION:,}, not {version!r}")
 
 
-def _checked_deciders(deciders: Any) -> Any:
+def _check_deciders(deciders: Any) -> Any:
     if deciders is None or deciders is REVIEWERS:
         return deciders
     names = () if isinstance(deciders, str) or not isinstance(deciders, Collection) else tuple(deciders)

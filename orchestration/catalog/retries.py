@@ -19,7 +19,7 @@ LONGEST_PAUSE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repetition:
+class RetryPolicy:
     """`retries`: further attempts after the first. `idempotent`: doing it twice is as good as once."""
 
     retries: int = 0
@@ -34,12 +34,12 @@ class Repetition:
     def attempts_left(self, made: int) -> bool:
         return made <= self.retries
 
-    def needs_no_person(self, made: int) -> bool:
+    def may_restart(self, made: int) -> bool:
         """After `made` attempts, the last of them interrupted: may the step begin again, unasked?"""
         return self.idempotent or self.attempts_left(made)
 
     @contextmanager
-    def by_default(self) -> Iterator[None]:
+    def as_default(self) -> Iterator[None]:
         """Here, and in what is called from here, this is for steps that say nothing of their own."""
         token = _default.set(self)
         try:
@@ -48,10 +48,10 @@ class Repetition:
             _default.reset(token)
 
 
-def repetition(retries: int | None, idempotent: bool | None) -> Repetition:
+def retry_policy(retries: int | None, idempotent: bool | None) -> RetryPolicy:
     """As given; where it is not, as said by whoever the step belongs to. InvalidRequest names the field."""
-    default = _default.get() or Repetition()
-    return Repetition(
+    default = _default.get() or RetryPolicy()
+    return RetryPolicy(
         retries=default.retries if retries is None else retries,
         idempotent=default.idempotent if idempotent is None else idempotent,
     )
@@ -62,4 +62,4 @@ def pause_after(attempts: int) -> float:
     return float(min(FIRST_PAUSE * 2 ** min(attempts - 1, 20), LONGEST_PAUSE))
 
 
-_default: ContextVar[Repetition | None] = ContextVar("sayso_repetition", default=None)
+_default: ContextVar[RetryPolicy | None] = ContextVar("sayso_repetition", default=None)

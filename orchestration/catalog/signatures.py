@@ -15,17 +15,19 @@ def check_orchestration(function: Callable[..., Any]) -> None:
     _check_coroutine(function)
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
-        raise TypeError(f"{home(function)} needs a first parameter for its Run: `async def f(run, *, …)`")
+        raise TypeError(
+            f"{full_name(function)} needs a first parameter for its Run: `async def f(run, *, …)`"
+        )
     for one in parameters[1:]:
         if one.kind is Parameter.POSITIONAL_ONLY:
             raise TypeError(
-                f"{home(function)}: the parameter {one.name!r} is positional-only, but input is given by"
+                f"{full_name(function)}: the parameter {one.name!r} is positional-only, but input is given by"
                 " name; put it behind the `/`"
             )
         if one.kind is Parameter.VAR_KEYWORD and not _takes_anything(one.annotation):
             raise TypeError(
-                f"{home(function)}: `**{one.name}` has a type, but what it takes is not checked; name the"
-                f" parameters that have one, or write `**{one.name}: Any`"
+                f"{full_name(function)}: `**{one.name}` has a type, but what it takes is not checked; name"
+                f" the parameters that have one, or write `**{one.name}: Any`"
             )
 
 
@@ -35,17 +37,19 @@ def check_agent(function: Callable[..., Any]) -> None:
     try:
         inspect.signature(function).bind(None, "", {})
     except TypeError as error:
-        raise TypeError(f"{home(function)} must be `async def f(run, action, arguments)`: {error}") from None
+        raise TypeError(
+            f"{full_name(function)} must be `async def f(run, action, arguments)`: {error}"
+        ) from None
 
 
-def home(function: Callable[..., Any]) -> str:
+def full_name(function: Callable[..., Any]) -> str:
     """The function's full name, for texts."""
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
 def _check_coroutine(function: Callable[..., Any]) -> None:
     if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{home(function)} must be `async def`")
+        raise TypeError(f"{full_name(function)} must be `async def`")
 
 
 def _takes_anything(annotation: object) -> bool:

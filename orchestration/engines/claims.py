@@ -45,14 +45,14 @@ class Claims:
 
     def _begin(self) -> None:
         self._claiming = asyncio.create_task(self._claim(), context=contextvars.Context())
-        self._claiming.add_done_callback(self._ended)
+        self._claiming.add_done_callback(self._on_claiming_done)
 
     async def _claim(self) -> None:
         while batch := self._next():
             self._batch = batch
             await self._claim_batch(batch)
 
-    def _ended(self, claiming: asyncio.Task[None]) -> None:
+    def _on_claiming_done(self, claiming: asyncio.Task[None]) -> None:
         """Go on with what has come since; where claiming was cancelled, leave nobody waiting for it."""
         self._claiming = None
         if claiming.cancelled():

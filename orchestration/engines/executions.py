@@ -15,7 +15,7 @@ from orchestration.conf import orchestration_settings
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle import Settler
+from orchestration.runs.idle import IdleMarker
 from orchestration.runs.journal import Claimed
 from orchestration.runs.run import Means
 from orchestration.runs.wakeups import Wakeups
@@ -37,7 +37,7 @@ class Executions:
         self._means = Means(
             ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step"),
             Wakeups(),
-            Settler(),
+            IdleMarker(),
         )
 
     @property
@@ -60,7 +60,7 @@ class Executions:
         # A clean context: what started the run (a request, a socket) is none of its business.
         task = asyncio.create_task(execution.execute(), context=self._context.copy())
         self._executing[execution.run_id] = (execution, task)
-        task.add_done_callback(lambda _: self._ended(execution, task))
+        task.add_done_callback(lambda _: self._on_task_done(execution, task))
         return task
 
     def cancel(self, run_ids: Collection[UUID]) -> None:
@@ -104,7 +104,7 @@ class Executions:
         if owned := [each.executing for each in executions if each.executing is not None]:
             try:
                 async with asyncio.timeout(GIVING_BACK):
-                    await in_database(journal.settle, owned)
+                    await in_database(journal.mark_idle, owned)
             except (TimeoutError, DatabaseError) as error:
                 log.warning("runs not given back runs=%d error=%r", len(owned), error)
 
@@ -113,7 +113,7 @@ class Executions:
         self._means.threads.shutdown(wait=False, cancel_futures=True)
         self._means.wakeups.close()
 
-    def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, execution: Execution, task: asyncio.Task[None]) -> None:
         if self._executing.get(execution.run_id, (None,))[0] is execution:
             del self._executing[execution.run_id]
         if not task.cancelled() and (error := task.exception()):

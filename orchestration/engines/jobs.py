@@ -22,7 +22,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateW
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
-from orchestration.catalog import Kind, registered
+from orchestration.catalog import Kind, registered_kinds
 from orchestration.conf import orchestration_settings
 from orchestration.models import Run
 from orchestration.queries import UNOWNED
@@ -53,7 +53,7 @@ def queue_of(kind: Kind) -> str:
 
 def queues() -> list[str]:
     """Those from which this process may take jobs: of what it knows."""
-    return [QUEUE, *map(queue_of, registered())]
+    return [QUEUE, *map(queue_of, registered_kinds())]
 
 
 def defer(run_ids: Collection[UUID]) -> None:
@@ -102,7 +102,7 @@ def claim(taken: Mapping[UUID, Taken]) -> list[Claimed]:
         return journal.claim([run_id for run_id, job in taken.items() if job in held], None)
 
 
-def defer_the_jobless() -> list[UUID]:
+def defer_runs_without_job() -> list[UUID]:
     """Give a job to each open run that has none, as after a change of engine; returns those runs.
 
     Runs of a living process of the local engine are left alone.
@@ -114,7 +114,7 @@ def defer_the_jobless() -> list[UUID]:
     return jobless
 
 
-def taken_by(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
+def jobs_of_worker(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
     """The jobs that this worker has taken; none, where these are not more than so many."""
     taken = ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", task_name=TASK)
     if taken.count() <= more_than:  # as ever; so thousands that wait cost one number
@@ -122,7 +122,7 @@ def taken_by(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
     return frozenset(taken.values_list("pk", flat=True))
 
 
-def by_status() -> dict[str, int]:
+def counts_by_status() -> dict[str, int]:
     """How many runs wait for a worker, and how many one has."""
     jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, task_name=TASK).order_by()
     found = dict(jobs.values_list("status").annotate(Count("pk")))
@@ -135,7 +135,7 @@ def gather_statistics() -> None:
     A table that fills sooner than autovacuum comes round is searched as if it were empty: a second a job. By
     a function of its owner's, because nobody else may gather them.
     """
-    if waiting() >= LONG:
+    if waiting_count() >= LONG:
         with connection.cursor() as cursor:
             cursor.execute("SELECT sayso_gather_statistics()")
 
@@ -153,12 +153,12 @@ def is_silent(worker_id: int, seconds: float) -> bool:
     return not heard.exists()
 
 
-def somebody_works() -> bool:
+def has_live_worker() -> bool:
     """Whether some worker is taken for alive."""
     lost = timedelta(seconds=orchestration_settings().heartbeat_lost)
     return ProcrastinateWorker.objects.filter(last_heartbeat__gt=Now() - lost).exists()
 
 
-def waiting() -> int:
+def waiting_count() -> int:
     """How many runs wait for a worker."""
     return ProcrastinateJob.objects.filter(status="todo", task_name=TASK).count()

@@ -42,7 +42,7 @@ def take(*, serves: bool = True) -> Lease:
     """Begin to be alive; renew it in time. `serves`: the process takes up what nobody executes."""
     process_id = new_id()
     # The sign first: a process without one might be taken for dead by its own machine.
-    lease = Lease(process_id, _raise_sign(process_id))
+    lease = Lease(process_id, _create_lock_file(process_id))
     try:
         Process.objects.create(
             id=process_id,
@@ -52,7 +52,7 @@ def take(*, serves: bool = True) -> Lease:
             serves=serves,
         )
     except BaseException:
-        _lower_sign(lease)
+        _remove_lock_file(lease)
         raise
     return lease
 
@@ -65,11 +65,11 @@ def renew(lease: Lease) -> bool:
 
 def release(lease: Lease) -> None:
     """Give it back at once, so that others can go on with what this process leaves."""
-    _lower_sign(lease)
+    _remove_lock_file(lease)
     _end(lease.process_id)
 
 
-def end_the_dead() -> None:
+def end_dead_leases() -> None:
     """End the leases of this machine's processes that died without a word."""
     for process_id, sign in _dead():
         _end(process_id)
@@ -84,57 +84,57 @@ def _duration() -> timedelta:
     return timedelta(seconds=orchestration_settings().lease)
 
 
-def _signs() -> Path:
+def _lock_folder() -> Path:
     return orchestration_settings().var / "processes"
 
 
-def _sign_of(process_id: UUID) -> Path:
-    return _signs() / str(process_id)
+def _lock_file_of(process_id: UUID) -> Path:
+    return _lock_folder() / str(process_id)
 
 
-def _raise_sign(process_id: UUID) -> int | None:
+def _create_lock_file(process_id: UUID) -> int | None:
     if fcntl is None:
         return None
-    make_private_folder(_signs())
+    make_private_folder(_lock_folder())
     # Locked under another name first: nobody may find it unlocked.
-    path = _signs() / f"{process_id}.new"
+    path = _lock_folder() / f"{process_id}.new"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    _raised.add(handle)
-    path.rename(_sign_of(process_id))
+    _open_locks.add(handle)
+    path.rename(_lock_file_of(process_id))
     return handle
 
 
-def _lower_sign(lease: Lease) -> None:
+def _remove_lock_file(lease: Lease) -> None:
     if lease.sign is not None:
-        _sign_of(lease.process_id).unlink(missing_ok=True)
-        _raised.discard(lease.sign)
+        _lock_file_of(lease.process_id).unlink(missing_ok=True)
+        _open_locks.discard(lease.sign)
         os.close(lease.sign)
 
 
 def _forget() -> None:
     """A child that held it open would be a sign of life of its parent."""
-    while _raised:
-        os.close(_raised.pop())
+    while _open_locks:
+        os.close(_open_locks.pop())
 
 
-_raised: set[int] = set()
+_open_locks: set[int] = set()
 forks.register(_forget)
 
 
 def _dead() -> Iterator[tuple[UUID, Path]]:
-    for path in _signs().glob("*") if fcntl is not None else ():
+    for path in _lock_folder().glob("*") if fcntl is not None else ():
         try:
             process_id = UUID(path.name)
         except ValueError:
             continue
-        with _locked(path) as free:
+        with _lock_if_free(path) as free:
             if free:
                 yield process_id, path
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def _lock_if_free(path: Path) -> Iterator[bool]:
     """Whether nobody holds the file; nobody can, meanwhile."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)

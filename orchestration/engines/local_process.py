@@ -27,7 +27,7 @@ from orchestration.conf import orchestration_settings
 from orchestration.engines import leases
 from orchestration.engines.leases import Lease
 from orchestration.engines.local import LocalEngine
-from orchestration.engines.unknown_orchestrations import Unknown
+from orchestration.engines.unknown_orchestrations import UnknownOrchestrations
 from orchestration.runs import journal
 from orchestration.runs.execution import withdraw_requests
 
@@ -39,14 +39,14 @@ T = TypeVar("T")
 LAST_WORDS = 5.0
 
 
-class Leased:
+class LocalProcess:
     """A local engine, and the lease it executes under. Follows the runs' topic while it lives."""
 
     def __init__(self, *, serves: bool) -> None:
         self._serves = serves
         self._wanted: frozenset[UUID] = frozenset()
         self.engine = LocalEngine()
-        self._unknown = Unknown()
+        self._unknown = UnknownOrchestrations()
         self._left: frozenset[UUID] = frozenset()
         self._ready = asyncio.Event()
         self._living: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class Leased:
         await self._cancel(self.engine.run_ids)
         await self._begin_what_is_taken()
         if self._serves:
-            await in_database(leases.end_the_dead)
+            await in_database(leases.end_dead_leases)
             await self._take_up(None)
             await self._tidy(None)
             await self._unknown.look()
@@ -100,30 +100,30 @@ class Leased:
             await self._take_up_what_is_wanted()
 
     async def _take_up_what_is_wanted(self) -> None:
-        await in_database(leases.end_the_dead)
+        await in_database(leases.end_dead_leases)
         await self._take_up(self._wanted)
 
     async def _cancel(self, run_ids: frozenset[UUID]) -> None:
         if run_ids:
-            self.engine.cancel(await in_database(queries.to_cancel, run_ids))
+            self.engine.cancel(await in_database(queries.runs_to_cancel, run_ids))
 
     async def _begin_what_is_taken(self) -> None:
         if (process_id := self.engine.process_id) is not None:
-            taken = await in_database(queries.not_begun, process_id, self.engine.run_ids)
+            taken = await in_database(queries.runs_not_begun, process_id, self.engine.run_ids)
             await self.engine.execute(taken)
 
     async def _take_up(self, among: frozenset[UUID] | None) -> None:
         batch = orchestration_settings().claim_batch
         last: UUID | None = None
         while True:
-            found = await in_database(queries.unowned, among, after=last, limit=batch)
+            found = await in_database(queries.unowned_runs, among, after=last, limit=batch)
             await self.engine.execute(found)
             if len(found) < batch:
                 return
             last = found[-1]
 
     async def _tidy(self, among: frozenset[UUID] | None) -> None:
-        for run_id in await in_database(queries.untidy, among):
+        for run_id in await in_database(queries.runs_to_tidy, among):
             await in_database(withdraw_requests, run_id)
 
     # Its life

@@ -37,7 +37,7 @@ from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import TASK, Taken
-from orchestration.engines.unknown_orchestrations import Unknown
+from orchestration.engines.unknown_orchestrations import UnknownOrchestrations
 from orchestration.runs import journal
 from orchestration.runs.execution import withdraw_requests
 
@@ -71,7 +71,7 @@ class Worker:
         self._concurrency = concurrency
         self._executions = Executions()
         self._claims = Claims()
-        self._unknown = Unknown()
+        self._unknown = UnknownOrchestrations()
         self._ready = asyncio.Event()
         self._working: JobWorker | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,7 +138,7 @@ class Worker:
             return
         try:
             async with asyncio.timeout(LAST_WORDS):
-                taken = await in_database(runs_as_jobs.taken_by, worker_id)
+                taken = await in_database(runs_as_jobs.jobs_of_worker, worker_id)
                 await in_database(runs_as_jobs.give_back, taken - set(but))
         except (TimeoutError, DatabaseError) as error:
             log.warning("jobs not given back worker=%s error=%r", worker_id, error)
@@ -146,23 +146,23 @@ class Worker:
     # What it is told
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        await self._leave_what_is_lost(ids)
+        await self._abandon_lost_runs(ids)
         await self._tidy(ids - self.run_ids)
 
     async def look_everywhere(self) -> None:
-        await self._leave_what_is_lost(self.run_ids)
-        if jobless := await in_database(runs_as_jobs.defer_the_jobless):
+        await self._abandon_lost_runs(self.run_ids)
+        if jobless := await in_database(runs_as_jobs.defer_runs_without_job):
             log.warning("runs had no job runs=%d", len(jobless))
         await self._tidy(None)
         await self._unknown.look()
 
-    async def _leave_what_is_lost(self, among: frozenset[UUID]) -> None:
+    async def _abandon_lost_runs(self, among: frozenset[UUID]) -> None:
         """Stop what others write by now, or have ended."""
         if epochs := self._executions.epochs(among):
-            self._executions.abandon(await in_database(queries.written_by_others, epochs))
+            self._executions.abandon(await in_database(queries.runs_taken_over, epochs))
 
     async def _tidy(self, among: Collection[UUID] | None) -> None:
-        for run_id in await in_database(queries.untidy, among):
+        for run_id in await in_database(queries.runs_to_tidy, among):
             await in_database(withdraw_requests, run_id)
 
     # Jobs
@@ -207,7 +207,7 @@ class Worker:
         job_id = context.job.id or 0
         self._jobs.add(job_id)
         try:
-            await self._executed(UUID(run_id), (context.job.id, context.job.worker_id))
+            await self._execute_run(UUID(run_id), (context.job.id, context.job.worker_id))
         except asyncio.CancelledError:
             if context.abort_reason() is not AbortReason.USER_REQUEST:
                 # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
@@ -216,7 +216,7 @@ class Worker:
         finally:
             self._jobs.discard(job_id)
 
-    async def _executed(self, run_id: UUID, taken: Taken) -> None:
+    async def _execute_run(self, run_id: UUID, taken: Taken) -> None:
         execution = self._executions.task_of(run_id)
         if execution is None:
             claimed = await self._claims.claim(run_id, taken)
@@ -268,7 +268,7 @@ class Worker:
         """Jobs that this worker has taken, but does not execute: the answer of the queue got lost."""
         if (worker_id := self._worker_id) is None:
             return
-        taken = await in_database(runs_as_jobs.taken_by, worker_id, more_than=len(self._jobs))
+        taken = await in_database(runs_as_jobs.jobs_of_worker, worker_id, more_than=len(self._jobs))
         suspects = taken - self._jobs
         # A job that was taken just now may not have begun: what is suspect twice is not executed.
         if forgotten := suspects & self._suspects:
@@ -293,7 +293,7 @@ class Dispatcher:
     executes = True
 
     def __init__(self) -> None:
-        self._unknown = Unknown()
+        self._unknown = UnknownOrchestrations()
         self._looking: asyncio.Task[None] | None = None
 
     @property

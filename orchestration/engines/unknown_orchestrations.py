@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from approvals.database.threads import in_database
 from approvals.process import telemetry
 from orchestration import queries
-from orchestration.catalog import Kind, in_words
+from orchestration.catalog import Kind, kind_name
 
 log = logging.getLogger(__name__)
 
 
-class Unknown:
+class UnknownOrchestrations:
     """As of the last look: each such orchestration, with how many of its runs are open."""
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Unknown:
         for (name, version), number in found.items():
             telemetry.unknown_runs.labels(name, str(version)).set(number)
         if before.keys() != found.keys():
-            _tell(found)
+            _log_change(found)
 
 
-def _tell(found: Mapping[Kind, int]) -> None:
+def _log_change(found: Mapping[Kind, int]) -> None:
     if found:
-        names = "; ".join(sorted(map(in_words, found)))
+        names = "; ".join(sorted(map(kind_name, found)))
         log.warning("runs of unknown orchestrations are left to other processes orchestrations=%s", names)
     else:
         log.info("no run is of an unknown orchestration any more")

@@ -24,7 +24,7 @@ class Interrupts:
         self._clock = clock
         self._last: float | None = None
 
-    def interrupted(self) -> None:
+    def interrupt(self) -> None:
         now, last = self._clock(), self._last
         self._last = now
         if last is not None and now - last <= AT_ONCE:
@@ -34,10 +34,10 @@ class Interrupts:
         self.first.set()
 
     @contextmanager
-    def handled(self) -> Iterator[None]:
+    def listen(self) -> Iterator[None]:
         """Ctrl-C comes here as long as this lasts. On the running loop."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self.interrupted)
+        loop.add_signal_handler(signal.SIGINT, self.interrupt)
         try:
             yield
         finally:

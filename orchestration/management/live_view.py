@@ -33,7 +33,7 @@ RUN_STYLES = {
 }
 
 
-class Live:
+class LiveView:
     """Shows what `OrchestrationManager.watch` tells. Without `questions` people decide elsewhere."""
 
     def __init__(self, screen: Screen, user_id: int, questions: Questions | None) -> None:
@@ -55,9 +55,9 @@ class Live:
             case "agent_message_chunk":
                 self._speak(event.data["agent"], event.data["text"])
             case "request_opened":
-                await self._opened(event.data["request"])
+                await self._show_opened(event.data["request"])
             case "request_closed":
-                await self._closed(event.data["request"], event.data["outcome"])
+                await self._show_closed(event.data["request"], event.data["outcome"])
             case "run_status":
                 self._show_status(event.data["run"])
 
@@ -69,7 +69,7 @@ class Live:
 
     # What people are asked
 
-    async def _opened(self, request: Mapping[str, Any]) -> None:
+    async def _show_opened(self, request: Mapping[str, Any]) -> None:
         if request["status"] != Status.PENDING:
             return
         permitted = await in_database(self._may_decide, request["id"])
@@ -79,13 +79,13 @@ class Live:
             self._open[request["id"]] = request
             self._ask_next()
 
-    async def _closed(self, request: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    async def _show_closed(self, request: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         self._open.pop(request["id"], None)
         if self._asking and self._asking[0] == request["id"]:
             await self._stop_asking()
         status = Status(outcome["status"])
         by = f" by {outcome['decided_by']}" if outcome["decided_by"] else ""
-        said = "" if outcome["answer"] is None else f": {_spoken(outcome['answer'])}"
+        said = "" if outcome["answer"] is None else f": {_answer_text(outcome['answer'])}"
         said += f" ({outcome['comment']})" if outcome["comment"] else ""
         self._screen.say(f"{STATUS_MARKS[status]}{by}: {request['title']}{said}", style=STATUS_STYLES[status])
         self._ask_next()
@@ -173,6 +173,6 @@ class Live:
         self._speech = ""
 
 
-def _spoken(answer: Any) -> str:
+def _answer_text(answer: Any) -> str:
     """An answer in passing: several choices as a list of words."""
     return ", ".join(map(as_text, answer)) if isinstance(answer, list) else as_text(answer)

@@ -15,7 +15,7 @@ from approvals.writer import queue
 LAST_WRITES = 5.0
 
 
-def leave(status: int = 0) -> NoReturn:
+def exit_process(status: int = 0) -> NoReturn:
     """End this process, with what was handed to the writer on record.
 
     A request that was inside Django holds a thread, which waits for an event loop that has stopped; so may a
@@ -24,10 +24,10 @@ def leave(status: int = 0) -> NoReturn:
     writing = threading.Thread(target=queue.close_writer, daemon=True)
     writing.start()
     writing.join(LAST_WRITES)
-    leave_at_once(status)
+    exit_at_once(status)
 
 
-def leave_at_once(status: int) -> NoReturn:
+def exit_at_once(status: int) -> NoReturn:
     """End this process without another moment for what it was doing."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

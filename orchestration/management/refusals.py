@@ -12,7 +12,7 @@ from orchestration.exceptions import OrchestrationError
 
 
 @contextmanager
-def told_as_refusal() -> Iterator[None]:
+def raise_as_refusal() -> Iterator[None]:
     """Exit status 1; the error begins with its code."""
     try:
         yield

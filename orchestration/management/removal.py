@@ -44,7 +44,7 @@ def progress(screen: Screen, word: str, total: int, *, shown: bool) -> Iterator[
             yield lambda done: bar.advance(task, done)
         except KeyboardInterrupt:
             bar.stop()
-            _interrupted(screen)
+            _stop(screen)
 
 
 def refuse_if_altered(altered: Sequence[UUID]) -> None:
@@ -57,6 +57,6 @@ def refuse_if_altered(altered: Sequence[UUID]) -> None:
         )
 
 
-def _interrupted(screen: Screen) -> NoReturn:
+def _stop(screen: Screen) -> NoReturn:
     screen.say("Stopped. What was removed is on the trail; call the command again to go on.")
     raise SystemExit(INTERRUPTED)

@@ -19,11 +19,11 @@ def owner_of_run(username: str | None, screen: Screen) -> User:
     if username is None and is_embedded() and default_person() is None:
         name = computer_user()
         if name and not get_user_model()._default_manager.filter(username=name).exists():
-            return _made(name, screen)
+            return _create_account(name, screen)
     return acting_person(username)
 
 
-def _made(name: str, screen: Screen) -> User:
+def _create_account(name: str, screen: Screen) -> User:
     person = get_user_model()._default_manager.create_user(username=name)
     screen.say(
         f"Made the account {name!r} for you. To sign in on the page: manage.py changepassword {name}",

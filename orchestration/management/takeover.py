@@ -8,14 +8,14 @@ from orchestration import queries
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 
 
-def who_goes_on(run_id: UUID) -> str:
+def describe_takeover(run_id: UUID) -> str:
     """One or two sentences for the person at the terminal, by what is on record now."""
     attach = f"manage.py orchestrate --attach {run_id}"
-    if (executor := queries.executed_by(run_id)) is not None:
+    if (executor := queries.executing_process(run_id)) is not None:
         return f"The run goes on in {executor.name}. To see it again: {attach}"
     if orchestration_settings().engine == PROCRASTINATE:
         return _by_a_worker(attach)
-    if queries.somebody_serves():
+    if queries.has_live_server():
         return f"A server goes on with the run. To see it again: {attach}"
     return f"Nobody goes on with the run until there is a server (manage.py serve), or you call: {attach}"
 
@@ -23,6 +23,6 @@ def who_goes_on(run_id: UUID) -> str:
 def _by_a_worker(attach: str) -> str:
     from orchestration.engines import jobs
 
-    if jobs.somebody_works():
+    if jobs.has_live_worker():
         return f"A worker goes on with the run. To see it again: {attach}"
     return f"Nobody goes on with the run until there is a worker: manage.py work. To see it again: {attach}"

@@ -43,7 +43,7 @@ def clean_context() -> Context:
     return context
 
 
-def judged_at_start() -> bool:
+def is_checked_at_start() -> bool:
     """Whether runs execute in processes like this one, so that a start may be refused by its lists."""
     return orchestration_settings().engine == LOCAL
 
@@ -90,11 +90,11 @@ def check_recipients(addresses: Collection[str]) -> None:
     if not _limited.get():
         return
     allowed = orchestration_settings().email_recipients or (ACCOUNTS,)
-    patterns = {_spelled(each) for each in allowed if each != ACCOUNTS}
-    others = [each for each in addresses if not _is_listed(_spelled(each), patterns)]
+    patterns = {_normalize(each) for each in allowed if each != ACCOUNTS}
+    others = [each for each in addresses if not _is_listed(_normalize(each), patterns)]
     known = _accounts(others) if others and ACCOUNTS in allowed else frozenset()
     for index, address in enumerate(addresses):
-        if address in others and _spelled(address) not in known:
+        if address in others and _normalize(address) not in known:
             raise NotAllowed(
                 f"arguments.to[{index}]: {address!r} may not be written to here: it is in no entry of"
                 " SAYSO_EMAIL_RECIPIENTS, by default the addresses of active accounts.",
@@ -117,11 +117,11 @@ def _accounts(addresses: Collection[str]) -> frozenset[str]:
     users = get_user_model()
     field = users.get_email_field_name()
     found = users._default_manager.annotate(spelled=Lower(field)).filter(
-        is_active=True, spelled__in={_spelled(each) for each in addresses}
+        is_active=True, spelled__in={_normalize(each) for each in addresses}
     )
-    return frozenset(_spelled(each) for each in found.values_list(field, flat=True) if each)
+    return frozenset(_normalize(each) for each in found.values_list(field, flat=True) if each)
 
 
-def _spelled(address: str) -> str:
+def _normalize(address: str) -> str:
     """Case makes no difference, in ASCII: other letters may become these, and be another mailbox."""
     return address.lower() if address.isascii() else address

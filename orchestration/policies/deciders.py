@@ -43,7 +43,7 @@ class UnknownName:
         return f"{self.name!r} {self.rule}"
 
 
-def settled(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_terms(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
     """A call's terms with who decides now. InvalidRequest where a name is nobody's.
 
     The terms lack `assignees` where the call names nobody, and have `named_four_eyes` where it does not say
@@ -76,14 +76,14 @@ def settled(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
 def _assignees(names: Any, orchestration: str) -> Any:
     if names is REVIEWERS:
         return REVIEWERS
-    users, groups, unknown = people_with(names)
+    users, groups, unknown = find_people(names)
     for one in unknown:
         field = f"deciders[{one.index}]"
         raise InvalidRequest(f"{field} of orchestration {orchestration!r}: {one}.", field=field)
     return [*users, *(Group(pk=pk) for pk in groups)]
 
 
-def people_with(names: Sequence[str]) -> tuple[list[int], list[int], list[UnknownName]]:
+def find_people(names: Sequence[str]) -> tuple[list[int], list[int], list[UnknownName]]:
     """The ids of the active users and of the groups with these names, and the names of neither or both."""
     people = get_user_model()
     users = people._default_manager.filter(is_active=True, **{f"{people.USERNAME_FIELD}__in": names})

@@ -56,11 +56,11 @@ class HumanApprovalManager:
 
     async def approved_plan(self, task: str, team: Team) -> Plan:
         """The plan as approved; Rejected, with the last outcome, where none is."""
-        plan = await self._made("plan", partial(self._planner.plan, task, team), team)
+        plan = await self._make_plan("plan", partial(self._planner.plan, task, team), team)
         flaw = ""
         for number in range(1, self._rounds + 1):
             try:
-                approved = await self._approved(plan, team, number, flaw)
+                approved = await self._ask_approval(plan, team, number, flaw)
             except Rejected as rejected:
                 plan, flaw = await self._other_plan(task, team, plan, number, rejected), ""
                 continue
@@ -69,7 +69,7 @@ class HumanApprovalManager:
             plan = approved
         raise InvalidInput(f"After {self._rounds} plans: {flaw}", field="steps")
 
-    async def _approved(self, plan: Plan, team: Team, number: int, flaw: str) -> Plan:
+    async def _ask_approval(self, plan: Plan, team: Team, number: int, flaw: str) -> Plan:
         await self._run.show_plan(plan.as_json()["steps"])
         outcome = await self._run.approve(
             title_of(f"Plan: {plan.task}" if number == 1 else f"Plan {number}: {plan.task}"),
@@ -91,15 +91,15 @@ class HumanApprovalManager:
         if number == self._rounds:
             raise _no_plan(f"None of {number} plans was approved", rejected) from rejected
         replan = partial(self._planner.replan, task, team, plan, feedback)
-        other = await self._made("replan", replan, team)
+        other = await self._make_plan("replan", replan, team)
         if not other.steps:
             raise _no_plan("There is no other plan", rejected) from rejected
         return other
 
-    async def _made(self, name: str, planning: Callable[[], Awaitable[Plan]], team: Team) -> Plan:
+    async def _make_plan(self, name: str, planning: Callable[[], Awaitable[Plan]], team: Team) -> Plan:
         if getattr(self._planner, "asks_people", False):
             return await planning()
-        made = await self._run.step(name, partial(_checked, planning, team), idempotent=True)
+        made = await self._run.step(name, partial(_plan_and_check, planning, team), idempotent=True)
         return plan_from(made, team) if made["steps"] else Plan(task=made["task"], steps=())
 
 
@@ -171,7 +171,7 @@ def _plan_schema(task: str, team: Team) -> dict[str, Any]:
     }
 
 
-async def _checked(planning: Callable[[], Awaitable[Plan]], team: Team) -> dict[str, Any]:
+async def _plan_and_check(planning: Callable[[], Awaitable[Plan]], team: Team) -> dict[str, Any]:
     plan = await planning()
     if plan.steps:
         plan_from(plan.as_json(), team)

@@ -72,11 +72,11 @@ async def checklist(
             four_eyes=item.four_eyes or None,
             timeout=timeout,
         )
-        notes.append(await _gone_through(run, index, item, confirm))
+        notes.append(await _confirm_item(run, index, item, confirm))
     return _report(title, items, notes)
 
 
-async def _gone_through(run: Run, index: int, item: Item, confirm: Callable[[], Awaitable[Outcome]]) -> str:
+async def _confirm_item(run: Run, index: int, item: Item, confirm: Callable[[], Awaitable[Outcome]]) -> str:
     """Ask until the item is confirmed or skipped; returns the note for the report."""
     while True:
         await run.mark_step(index, StepState.WAITING)

@@ -94,21 +94,23 @@ def directory_at(path: str) -> Directory:
     require_absolute(path)
     try:
         if Path(path).is_symlink():
-            raise _refused(f"{path!r} is a link; name the directory itself")
+            raise _invalid_directory(f"{path!r} is a link; name the directory itself")
         real = os.fsencode(Path(path).resolve(strict=True))
-        with _walked(real) as handle:
-            return Directory(path=shown(real), identity=_identity(os.fstat(handle)))
+        with _open_path(real) as handle:
+            return Directory(path=escape_path(real), identity=_identity(os.fstat(handle)))
     except NotADirectoryError:
-        raise _refused(f"{path!r} is not a directory") from None
+        raise _invalid_directory(f"{path!r} is not a directory") from None
     except OSError as error:
-        raise _refused(f"{path!r} can't be read: {error.strerror}") from error
+        raise _invalid_directory(f"{path!r} can't be read: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:  # no path at all; links that lead in a circle
-        raise _refused(f"{path!r} can't be read: {error}") from error
+        raise _invalid_directory(f"{path!r} can't be read: {error}") from error
 
 
 def require_absolute(path: str) -> None:
     if not path.startswith("/"):
-        raise _refused(f"{path!r} is not an absolute path; there is no current directory here, and no ~")
+        raise _invalid_directory(
+            f"{path!r} is not an absolute path; there is no current directory here, and no ~"
+        )
 
 
 def largest_files(
@@ -120,7 +122,7 @@ def largest_files(
     longer where one has changed just now.
     """
     search = _Search(minimum=minimum, stopped=stopped)
-    with _opened(directory) as root:
+    with _open(directory) as root:
         files = heapq.nlargest(limit, search.files(root), key=lambda seen: seen[0].size)
     _wait_until_changes_show([changed_at for _, changed_at in files])
     now = time.time_ns()
@@ -132,11 +134,11 @@ def largest_files(
 
 def remove(directory: Directory, file: File) -> Removal:
     """Remove `file` if it is still what was seen, and nothing outside the directory whatever happens."""
-    *folders, name = exact(file.path).split(b"/")
+    *folders, name = unescape_path(file.path).split(b"/")
     if {b"", b".", b".."} & {*folders, name}:
         return Removal(path=file.path, removed=False, left="it is not the name of a file in the directory")
     try:
-        with _opened(directory) as root, _opened_below(root, folders) as folder:
+        with _open(directory) as root, _open_below(root, folders) as folder:
             now = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if left := _difference(file, now):
                 return Removal(path=file.path, removed=False, left=left)
@@ -151,21 +153,21 @@ def remove(directory: Directory, file: File) -> Removal:
     return Removal(path=file.path, removed=True, freed=file.size if now.st_nlink == 1 else 0)
 
 
-def shown(path: bytes) -> str:
+def escape_path(path: bytes) -> str:
     r"""`path` as text in which every byte can be seen: what can't, and the backslash itself, becomes \xNN.
 
     >>> shown(b"draft\n\xff.txt")
     'draft\\x0a\\xff.txt'
     """
-    return HARD_TO_SEE.sub(_escaped, path.decode("utf-8", "surrogateescape"))
+    return HARD_TO_SEE.sub(_escape, path.decode("utf-8", "surrogateescape"))
 
 
-def exact(path: str) -> bytes:
+def unescape_path(path: str) -> bytes:
     """The bytes that `shown` wrote as `path`."""
     return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), path.encode())
 
 
-def readable(size: int) -> str:
+def format_size(size: int) -> str:
     """A number of bytes for people: 999 bytes, 1.2 GB."""
     if size < 1000:
         return f"{size} byte{'' if size == 1 else 's'}"
@@ -192,7 +194,7 @@ class _Search:
         while pending and not self.stopped():
             path = pending.pop()
             try:
-                with _opened_below(root, path.split(b"/") if path else []) as folder:
+                with _open_below(root, path.split(b"/") if path else []) as folder:
                     if os.fstat(folder).st_dev == device:
                         yield from self._files_in(folder, path, pending)
             except OwnFolder:
@@ -206,42 +208,42 @@ class _Search:
                 below = os.path.join(path, os.fsencode(entry.name))  # noqa: PTH118 (bytes)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(below)
-                elif entry.is_file(follow_symlinks=False) and (file := self._seen(entry, below)):
+                elif entry.is_file(follow_symlinks=False) and (file := self._file_of_entry(entry, below)):
                     yield file
 
-    def _seen(self, entry: os.DirEntry[str], path: bytes) -> tuple[File, int] | None:
+    def _file_of_entry(self, entry: os.DirEntry[str], path: bytes) -> tuple[File, int] | None:
         try:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if not self.minimum <= found.st_size <= LARGEST_SIZE:
             return None
-        return _seen(shown(path), found), found.st_ctime_ns
+        return _file_of_stat(escape_path(path), found), found.st_ctime_ns
 
 
-def _refused(rule: str) -> InvalidInput:
+def _invalid_directory(rule: str) -> InvalidInput:
     return InvalidInput(f"directory: {rule}.", field="directory")
 
 
 @contextmanager
-def _opened(directory: Directory) -> Iterator[int]:
-    with _walked(exact(directory.path)) as handle:
+def _open(directory: Directory) -> Iterator[int]:
+    with _open_path(unescape_path(directory.path)) as handle:
         if _identity(os.fstat(handle)) != directory.identity:
             raise OSError(errno.ESTALE, "another directory has taken the place of the one that was shown")
         yield handle
 
 
 @contextmanager
-def _walked(real: bytes) -> Iterator[int]:
+def _open_path(real: bytes) -> Iterator[int]:
     """The directory at this path, on which there is no link; OwnFolder for what is not to be touched."""
     *passed, last = [b"/", *filter(None, real.split(b"/"))]
     handle = os.open(b"/", PASSAGE)
     try:
         identities = [_identity(os.fstat(handle))]
         for folder in passed[1:]:
-            handle = _entered(handle, folder, PASSAGE)
+            handle = _enter(handle, folder, PASSAGE)
             identities.append(_identity(os.fstat(handle)))
-        handle = _entered(handle, last, DIRECTORY)
+        handle = _enter(handle, last, DIRECTORY)
         _require_foreign([*identities, _identity(os.fstat(handle))])
         yield handle
     finally:
@@ -249,12 +251,12 @@ def _walked(real: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def _opened_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
+def _open_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
     own = _own_folder()
     handle = os.open(b".", DIRECTORY, dir_fd=root)
     try:
         for folder in folders:
-            handle = _entered(handle, folder, DIRECTORY)
+            handle = _enter(handle, folder, DIRECTORY)
             if _identity(os.fstat(handle)) == own:
                 raise OwnFolder
         yield handle
@@ -262,7 +264,7 @@ def _opened_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
         os.close(handle)
 
 
-def _entered(above: int, folder: bytes, flags: int) -> int:
+def _enter(above: int, folder: bytes, flags: int) -> int:
     """The folder's handle, in place of that of the one above, which stays open where this fails."""
     handle = os.open(folder, flags, dir_fd=above)
     os.close(above)
@@ -289,7 +291,7 @@ def _demo_files() -> str | None:
         return None
 
 
-def _seen(path: str, found: os.stat_result) -> File:
+def _file_of_stat(path: str, found: os.stat_result) -> File:
     return File(
         path=path,
         size=found.st_size,
@@ -301,7 +303,7 @@ def _seen(path: str, found: os.stat_result) -> File:
 
 def _difference(file: File, now: os.stat_result) -> str:
     """Why this is not the file that was shown; empty where it is."""
-    seen = _seen(file.path, now)
+    seen = _file_of_stat(file.path, now)
     if not stat.S_ISREG(now.st_mode) or replace(seen, changed=file.changed) != file:
         return CHANGED
     if not file.changed:
@@ -337,7 +339,7 @@ def _identity(found: os.stat_result) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     character = match[0]
     if character.isprintable() and character not in " \\":
         return character

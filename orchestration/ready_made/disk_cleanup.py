@@ -16,11 +16,11 @@ from orchestration.ready_made.disk import (
     Directory,
     File,
     directory_at,
-    exact,
+    format_size,
     largest_files,
-    readable,
     remove,
     require_absolute,
+    unescape_path,
 )
 from orchestration.runs.run import Run
 
@@ -29,8 +29,8 @@ OPTION_LIMIT = 200
 
 def check_directory(given: Mapping[str, Any]) -> None:
     require_absolute(given["directory"])
-    if allowlists.judged_at_start():
-        _allowed(given["directory"])
+    if allowlists.is_checked_at_start():
+        _find_allowed_directory(given["directory"])
 
 
 @orchestration("disk_cleanup", check=check_directory)
@@ -63,7 +63,7 @@ async def disk_cleanup(
         return "Nothing was removed: no file was picked."
 
     files = [options[option] for option in picked]
-    size = readable(sum(file["size"] for file in files))
+    size = format_size(sum(file["size"] for file in files))
     await run.approve(
         f"Remove {_files(len(files))}, {size}",
         details="They are removed for good. A file that changes before is left.",
@@ -80,48 +80,48 @@ async def _look(directory: str, limit: int, minimum: int) -> dict[str, Any]:
     """In a thread, which stops looking when nobody waits for it any more."""
     stopped = threading.Event()
     try:
-        return await asyncio.to_thread(_found, directory, limit, minimum, stopped)
+        return await asyncio.to_thread(_find_files, directory, limit, minimum, stopped)
     finally:
         stopped.set()
 
 
-def _found(directory: str, limit: int, minimum: int, stopped: threading.Event) -> dict[str, Any]:
-    place = _allowed(directory)
+def _find_files(directory: str, limit: int, minimum: int, stopped: threading.Event) -> dict[str, Any]:
+    place = _find_allowed_directory(directory)
     found = largest_files(place, limit=limit, minimum=minimum, stopped=stopped.is_set)
     return {"directory": asdict(place), **asdict(found)}
 
 
 def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     place = Directory(**directory)
-    allowlists.check_directory(exact(place.path))
+    allowlists.check_directory(unescape_path(place.path))
     return asdict(remove(place, File(**file)))
 
 
-def _allowed(path: str) -> Directory:
+def _find_allowed_directory(path: str) -> Directory:
     """First whether it is allowed, by the lists of this process: what is not, is not looked at."""
     allowlists.check_directory(path)
     place = directory_at(path)
-    allowlists.check_directory(exact(place.path))  # a link may have been put there meanwhile
+    allowlists.check_directory(unescape_path(place.path))  # a link may have been put there meanwhile
     return place
 
 
 def _overview(found: dict[str, Any]) -> str:
-    size = readable(sum(file["size"] for file in found["files"]))
+    size = format_size(sum(file["size"] for file in found["files"]))
     text = f"Found {_files(len(found['files']))} under {found['directory']['path']}, {size}."
     return f"{text} Folders that could not be read: {found['unreadable']}." if found["unreadable"] else text
 
 
 def _option(number: int, file: File) -> str:
-    option = f"{file.path} — {readable(file.size)}"
+    option = f"{file.path} — {format_size(file.size)}"
     if len(option) <= OPTION_LIMIT:
         return option
     # No other option ends like this, so even shortened paths can't be mistaken for each other.
-    return f"{file.path[:80]}…{file.path[-80:]} — {readable(file.size)} (no. {number})"
+    return f"{file.path[:80]}…{file.path[-80:]} — {format_size(file.size)} (no. {number})"
 
 
 def _report(removals: list[dict[str, Any]]) -> str:
     removed = [removal for removal in removals if removal["removed"]]
-    freed = readable(sum(removal["freed"] for removal in removed))
+    freed = format_size(sum(removal["freed"] for removal in removed))
     lines = [f"Removed {len(removed)} of {_files(len(removals))}, freed {freed}."]
     lines += [f"Removed: {removal['path']}" for removal in removed]
     lines += [f"Left: {removal['path']}: {removal['left']}." for removal in removals if removal["left"]]

@@ -11,7 +11,7 @@ from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agents, orchestration
 from orchestration.exceptions import Rejected, plain_words
 from orchestration.plans import Agent, Plan, Planner, PlanStep, StepState, Team, plan_from
-from orchestration.policies.allowlists import judged_at_start
+from orchestration.policies.allowlists import is_checked_at_start
 from orchestration.policies.deciders import OWNER
 from orchestration.ready_made.approval_manager import (
     HumanApprovalManager,
@@ -24,7 +24,7 @@ from orchestration.runs.run import Run
 
 
 def check_plan(given: Mapping[str, Any]) -> None:
-    check_steps(plan_from(given, team := agents()), team, here=judged_at_start())
+    check_steps(plan_from(given, team := agents()), team, here=is_checked_at_start())
 
 
 class _Steps:
@@ -60,7 +60,7 @@ async def carry_out(run: Run, task: str, planner: Planner, team: Team | None = N
     """
     team = agents() if team is None else team
     approved = await HumanApprovalManager(run, planner).approved_plan(task, team)
-    results = [await _tried(run, team, approved, index) for index in range(len(approved.steps))]
+    results = [await _try_step(run, team, approved, index) for index in range(len(approved.steps))]
     return _final_answer(approved, results)
 
 
@@ -84,7 +84,7 @@ class GivenPlan:
         while True:
             steps = await self._run.ask(
                 title_of(f"Which steps instead? {task}"),
-                details=_sent_back(plan, feedback, flaw),
+                details=_replan_details(plan, feedback, flaw),
                 schema=steps_schema(fewest=0),
                 default=[],
                 assignees=OWNER,
@@ -97,10 +97,10 @@ class GivenPlan:
                 return plan_from(other, team)
 
 
-async def _tried(run: Run, team: Team, plan: Plan, index: int) -> str:
+async def _try_step(run: Run, team: Team, plan: Plan, index: int) -> str:
     """Carry out one step, and let the shown plan say how it went."""
     try:
-        result = await _carried_out(run, team[plan.steps[index].agent], plan.steps[index], index)
+        result = await _carry_out_step(run, team[plan.steps[index].agent], plan.steps[index], index)
     except Exception as error:
         ended = StepState.REJECTED if isinstance(error, Rejected) else StepState.FAILED
         await run.mark_step(index, ended, plain_words(error))
@@ -111,7 +111,7 @@ async def _tried(run: Run, team: Team, plan: Plan, index: int) -> str:
     return result
 
 
-async def _carried_out(run: Run, agent: Agent, step: PlanStep, index: int) -> str:
+async def _carry_out_step(run: Run, agent: Agent, step: PlanStep, index: int) -> str:
     if step.approval:
         await run.mark_step(index, StepState.WAITING)
         await run.approve(
@@ -123,7 +123,7 @@ async def _carried_out(run: Run, agent: Agent, step: PlanStep, index: int) -> st
     return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
 
 
-def _sent_back(plan: Plan, feedback: str, flaw: str) -> str:
+def _replan_details(plan: Plan, feedback: str, flaw: str) -> str:
     quoted = "\n".join(f"> {line}" for line in feedback.splitlines())
     steps = json.dumps(hide_headers(plan.as_json()["steps"]), ensure_ascii=False, indent=2)
     problem = f"Your last answer can't be carried out: {flaw}\n\n" if flaw else ""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 
-class StepsUnderWay:
+class ActiveSteps:
     """Counts them. Belongs to one event loop."""
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class StepsUnderWay:
     def any(self) -> bool:
         return self._number > 0
 
-    def no_more(self, then: Callable[[], None]) -> None:
+    def stop_admitting(self, then: Callable[[], None]) -> None:
         """Let no step begin from now on; `then` is called once none is under way, which may be at once."""
         self._then = then
         self._look()
 
-    async def admitted(self) -> None:
+    async def admit_step(self) -> None:
         """Return if a step may begin. Else never: whoever waits here is about to be cancelled.
 
         What a step under way does by steps of its own belongs to it, and it could not end without.
@@ -37,7 +37,7 @@ class StepsUnderWay:
             await asyncio.get_running_loop().create_future()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def track(self) -> Iterator[None]:
         self._number += 1
         token = _within_a_step.set(True)
         try:

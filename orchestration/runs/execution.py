@@ -79,9 +79,9 @@ class Execution:
                 "sayso.run", run=self.run_id, orchestration=row.orchestration, epoch=self._owned.epoch
             ) as span,
         ):
-            await self._executed(span)
+            await self._execute_and_record(span)
 
-    async def _executed(self, span: telemetry.Span) -> None:
+    async def _execute_and_record(self, span: telemetry.Span) -> None:
         try:
             ending = await self._to_the_end()
             await self._record(ending)
@@ -123,7 +123,7 @@ class Execution:
         if self._run is None:
             self._left = True
         else:
-            self._run.under_way.no_more(self._leave)
+            self._run.active_steps.stop_admitting(self._leave)
 
     def _leave(self) -> None:
         self._left = True
@@ -141,8 +141,8 @@ class Execution:
         if self._cancelled:
             return CANCELLATION
         run = self._run = Run(self._claimed, self._means)
-        run.record.executed_by(asyncio.current_task())
-        caught = await self._caught(run)
+        run.record.set_task(asyncio.current_task())
+        caught = await self._run_contained(run)
         over = run.replay.over
         if self._cancelled or isinstance(over, Cancelled):
             return CANCELLATION
@@ -155,12 +155,12 @@ class Execution:
             return _ending_of(caught.error)
         return caught.value
 
-    async def _caught(self, run: Run) -> Caught[Ending]:
+    async def _run_contained(self, run: Run) -> Caught[Ending]:
         """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
         itself, or this process lets go of the run."""
         loop = asyncio.get_running_loop()
         isolation.contain_tasks(loop)
-        self._running = running = loop.create_task(catch(self._called(run)))
+        self._running = running = loop.create_task(catch(self._call(run)))
         self._enough = loop.create_future()
         either: list[asyncio.Future[Any]] = [running, self._enough]
         try:
@@ -179,7 +179,7 @@ class Execution:
             return Raised(asyncio.CancelledError())
         return running.result()
 
-    async def _called(self, run: Run) -> Ending:
+    async def _call(self, run: Run) -> Ending:
         isolation.enter_run()
         await run.take_up(self._claimed)
         orchestration = find_orchestration(run.orchestration, run.version)
@@ -191,20 +191,20 @@ class Execution:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
 
     async def _record(self, ending: Ending) -> None:
-        await journal.on_record(journal.ended, self._owned, ending)
+        await journal.on_record(journal.record_end, self._owned, ending)
 
 
 def withdraw_requests(run_id: UUID) -> None:
     """Take back what a run that has ended, or is cancelled, still asks. Repeating this is harmless."""
-    run = journal.run_that_asks_no_more(run_id)
+    run = journal.find_ended_or_cancelled(run_id)
     if run is None:
         return  # it was resumed meanwhile, and waits for what it asks
-    actor, reason = journal.who_ended(run)
+    actor, reason = journal.withdrawal_of(run)
     for request in approvals_selectors.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
             deciding.withdraw(actor, request.pk, reason, by_origin=True)
     if run.status in FINISHED:
-        journal.tidied(run_id)
+        journal.mark_tidy(run_id)
 
 
 def _ending_of(error: BaseException) -> Ending:

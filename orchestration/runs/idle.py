@@ -22,29 +22,29 @@ from orchestration.runs.journal import Ownership
 log = logging.getLogger(__name__)
 
 
-class Settling(Protocol):
+class IdleRun(Protocol):
     """A run that may have nothing to do but to wait."""
 
     ownership: Ownership
-    settling: asyncio.Future[None] | None
+    marking: asyncio.Future[None] | None
     """While it is being noted: what is written meanwhile must come after that."""
 
     @property
-    def settles(self) -> bool:
+    def became_idle(self) -> bool:
         """Whether it only waits, and that is not on record."""
 
-    def settled(self) -> None:
+    def note_marked_idle(self) -> None:
         """That is on record now."""
 
 
-class Settler:
+class IdleMarker:
     """Belongs to one event loop. Has a task only while there is something to note."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Settling, None] = {}
+        self._waiting: dict[IdleRun, None] = {}
         self._noting: asyncio.Task[None] | None = None
 
-    def add(self, run: Settling) -> None:
+    def add(self, run: IdleRun) -> None:
         """Have it noted in a moment, if it still only waits then."""
         self._waiting[run] = None
         if self._noting is None:
@@ -56,22 +56,22 @@ class Settler:
                 some = list(islice(self._waiting, orchestration_settings().claim_batch))
                 for run in some:
                     del self._waiting[run]
-                if settled := [run for run in some if run.settles]:
-                    await self._note_some(settled)
+                if idle := [run for run in some if run.became_idle]:
+                    await self._mark(idle)
         finally:
             self._noting = None
 
-    async def _note_some(self, runs: list[Settling]) -> None:
+    async def _mark(self, runs: list[IdleRun]) -> None:
         noted = asyncio.get_running_loop().create_future()
         for run in runs:
-            run.settling = noted
+            run.marking = noted
         try:
-            await in_database(journal.settle, [run.ownership for run in runs])
+            await in_database(journal.mark_idle, [run.ownership for run in runs])
             for run in runs:
-                run.settled()
+                run.note_marked_idle()
         except DatabaseError as error:  # should their process die now, that counts once
             log.warning("waiting runs not noted runs=%d error=%s", len(runs), error)
         finally:
             noted.set_result(None)
             for run in runs:
-                run.settling = None
+                run.marking = None

@@ -32,7 +32,7 @@ from approvals.process import hints
 from orchestration.exceptions import AlreadyFinished, Cancelled, Fenced, KeyConflict, UnknownRun
 from orchestration.models import FINISHED, OPEN, Message, Run, RunStatus, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
-from orchestration.queries import UNOWNED, known
+from orchestration.queries import UNOWNED, is_known
 from orchestration.runs.resumption import RESUMABLE, resumption_of
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def open_run(
             hand_over([run.pk])
             _hint([run.pk])
     except IntegrityError:
-        return _run_of_key(orchestration, given, owner_id, key), False
+        return _find_by_key(orchestration, given, owner_id, key), False
     return run.pk, True
 
 
@@ -152,7 +152,7 @@ def has_key(owner_id: int | None, key: str) -> bool:
     return bool(key) and Run.objects.filter(key=key, owner_id=owner_id).exists()
 
 
-def _run_of_key(orchestration: str, given: dict[str, Any], owner_id: int | None, key: str) -> UUID:
+def _find_by_key(orchestration: str, given: dict[str, Any], owner_id: int | None, key: str) -> UUID:
     run = Run.objects.filter(key=key, owner_id=owner_id).exclude(key="").first()
     if run is None:
         raise UnknownRun("The run could not be recorded: its owner no longer exists.", field="owner")
@@ -176,7 +176,7 @@ def claim(run_ids: Collection[UUID], process_id: UUID | None) -> list[Claimed]:
     """
     mine = Q() if process_id is None else Q(status__in=OPEN, process_id=process_id)
     with short_transaction():
-        free = Run.objects.filter(UNOWNED | mine, known(), pk__in=run_ids)
+        free = Run.objects.filter(UNOWNED | mine, is_known(), pk__in=run_ids)
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True, of=("self",))
         taken = list(free.values_list("pk", flat=True))
@@ -213,7 +213,7 @@ def _load(run_ids: Collection[UUID]) -> list[Claimed]:
 # While it runs
 
 
-def settle(owned: Collection[Ownership]) -> None:
+def mark_idle(owned: Collection[Ownership]) -> None:
     """Note that these runs only wait, or were given back: how their process ends will not count."""
     by_epoch: dict[int, list[UUID]] = {}
     for each in owned:
@@ -224,51 +224,51 @@ def settle(owned: Collection[Ownership]) -> None:
             current.update(executing=False)
 
 
-def went_on(owned: Ownership, status: RunStatus) -> None:
+def record_status(owned: Ownership, status: RunStatus) -> None:
     with _writing(owned, status=status):
         pass
 
 
-def step_started(owned: Ownership, call: Call, status: RunStatus) -> None:
+def record_step_start(owned: Ownership, call: Call, status: RunStatus) -> None:
     with _writing(owned, news=call.attempt == 1, status=status):
-        _put(owned, call, status=StepStatus.STARTED, begun_by=_this_process())
+        _save_call(owned, call, status=StepStatus.STARTED, begun_by=_this_process())
 
 
 def _this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"[:200]
 
 
-def step_as_begun(run_id: UUID, key: str) -> StepRecord:
+def find_step(run_id: UUID, key: str) -> StepRecord:
     """What is known of a step's last attempt."""
     return StepRecord.objects.get(run_id=run_id, key=key)
 
 
-def step_done(owned: Ownership, call: Call, result: Any) -> None:
+def record_step_result(owned: Ownership, call: Call, result: Any) -> None:
     with _writing(owned, news=True, begins=False):
-        _put(owned, call, status=StepStatus.DONE, result=result)
+        _save_call(owned, call, status=StepStatus.DONE, result=result)
 
 
-def step_to_retry(owned: Ownership, call: Call, error: str) -> None:
+def record_step_retry(owned: Ownership, call: Call, error: str) -> None:
     with _writing(owned, news=True):
-        _put(owned, call, status=StepStatus.RETRYING, error=error)
+        _save_call(owned, call, status=StepStatus.RETRYING, error=error)
 
 
-def step_failed(owned: Ownership, call: Call, error: str) -> None:
+def record_step_failure(owned: Ownership, call: Call, error: str) -> None:
     with _writing(owned, news=True, begins=False):
-        _put(owned, call, status=StepStatus.FAILED, error=error)
+        _save_call(owned, call, status=StepStatus.FAILED, error=error)
 
 
-def asked(owned: Ownership, call: Call, request_id: UUID, status: RunStatus) -> None:
+def record_question(owned: Ownership, call: Call, request_id: UUID, status: RunStatus) -> None:
     with _writing(owned, news=call.kind != "interrupted", status=status):
-        _put(owned, call, status=StepStatus.OPEN, request_id=request_id)
+        _save_call(owned, call, status=StepStatus.OPEN, request_id=request_id)
 
 
-def answered(owned: Ownership, call: Call, request_id: UUID, outcome: Any, status: RunStatus) -> None:
+def record_answer(owned: Ownership, call: Call, request_id: UUID, outcome: Any, status: RunStatus) -> None:
     with _writing(owned, news=True, status=status):
-        _put(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
+        _save_call(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
 
 
-def fell_asleep(owned: Ownership, call: Call, until: datetime | float, status: RunStatus) -> datetime:
+def record_sleep(owned: Ownership, call: Call, until: datetime | float, status: RunStatus) -> datetime:
     """The run sleeps until this moment, or for so many seconds. When it ends; repeated, that stays."""
     with _writing(owned, news=True, status=status):
         asleep = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.SLEEPING)
@@ -276,16 +276,16 @@ def fell_asleep(owned: Ownership, call: Call, until: datetime | float, status: R
             if due_at is not None:
                 return due_at
         due_at = until if isinstance(until, datetime) else database_now() + timedelta(seconds=until)
-        _put(owned, call, status=StepStatus.SLEEPING, due_at=due_at)
+        _save_call(owned, call, status=StepStatus.SLEEPING, due_at=due_at)
         return due_at
 
 
-def woke(owned: Ownership, call: Call, status: RunStatus) -> None:
+def record_wakeup(owned: Ownership, call: Call, status: RunStatus) -> None:
     with _writing(owned, news=True, status=status):
-        _put(owned, call, status=StepStatus.DONE)
+        _save_call(owned, call, status=StepStatus.DONE)
 
 
-def wait_cancelled(
+def record_cancelled_wait(
     owned: Ownership,
     call: Call,
     step: StepStatus,
@@ -296,45 +296,45 @@ def wait_cancelled(
 ) -> None:
     """The run did not wait any longer, for so many times by now, and goes on."""
     with _writing(owned, news=True, status=status):
-        _put(owned, call, status=step, cancelled_waits=waits, cancelled_at=Now(), request_id=request_id)
+        _save_call(owned, call, status=step, cancelled_waits=waits, cancelled_at=Now(), request_id=request_id)
 
 
-def said(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
+def record_message(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
     with _writing(owned, news=True, status=status):
         if not _is_done(owned, call):  # a repeated write says it once
             Message.objects.create(run_id=owned.run_id, agent=agent, text=text, said_at=Now())
-            _put(owned, call, status=StepStatus.DONE)
+            _save_call(owned, call, status=StepStatus.DONE)
 
 
-def speech_begun(owned: Ownership, call: Call, agent: str, status: RunStatus) -> int:
+def begin_message(owned: Ownership, call: Call, agent: str, status: RunStatus) -> int:
     """A message that will grow; its id. What an interrupted attempt had said stays, as it stands."""
     with _writing(owned, news=call.attempt == 1, status=status):
         Message.objects.filter(run_id=owned.run_id, agent=agent, complete=False).update(complete=True)
         message = Message.objects.create(
             run_id=owned.run_id, agent=agent, text="", complete=False, said_at=Now()
         )
-        _put(owned, call, status=StepStatus.STARTED)
+        _save_call(owned, call, status=StepStatus.STARTED)
     return message.pk
 
 
-def speech_grown(owned: Ownership, message_id: int, text: str) -> None:
+def extend_message(owned: Ownership, message_id: int, text: str) -> None:
     with _writing(owned):
         Message.objects.filter(pk=message_id).update(text=text)
 
 
-def speech_ended(owned: Ownership, call: Call, message_id: int, text: str, *, whole: bool) -> None:
+def end_message(owned: Ownership, call: Call, message_id: int, text: str, *, whole: bool) -> None:
     with _writing(owned, news=whole):
         Message.objects.filter(pk=message_id).update(text=text, complete=True)
         if whole:
-            _put(owned, call, status=StepStatus.DONE, result=text)
+            _save_call(owned, call, status=StepStatus.DONE, result=text)
 
 
-def plan_shown(owned: Ownership, number: int, steps: Sequence[dict[str, Any]]) -> None:
+def record_plan(owned: Ownership, number: int, steps: Sequence[dict[str, Any]]) -> None:
     with _writing(owned, news=True, plan=list(steps), plan_round=number):
         pass
 
 
-def plan_marked(owned: Ownership, plan: Sequence[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+def record_plan_step(owned: Ownership, plan: Sequence[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     """Record where a plan's step is, with the time; returns the plan as recorded."""
     moment = database_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     step = dict(plan[index])
@@ -351,7 +351,7 @@ def plan_marked(owned: Ownership, plan: Sequence[dict[str, Any]], index: int) ->
 # The end
 
 
-def ended(owned: Ownership, ending: Ending) -> None:
+def record_end(owned: Ownership, ending: Ending) -> None:
     """Record how the run ended: once, for good."""
     with _writing(
         owned,
@@ -375,19 +375,19 @@ def has_ended(run_id: UUID) -> bool:
     return not Run.objects.filter(pk=run_id, status__in=OPEN).exists()
 
 
-def run_that_asks_no_more(run_id: UUID) -> Run | None:
+def find_ended_or_cancelled(run_id: UUID) -> Run | None:
     """The run, if it has ended or is cancelled: whatever it had asked is to be taken back."""
     run: Run | None = Run.objects.filter(pk=run_id).first()
     silent = run and (run.status in FINISHED or run.cancel_requested_at is not None)
     return run if silent else None
 
 
-def tidied(run_id: UUID) -> None:
+def mark_tidy(run_id: UUID) -> None:
     """Nothing that the ended run had asked is open any more."""
     Run.objects.filter(pk=run_id).update(leaves_requests=False)
 
 
-def who_ended(run: Run) -> tuple[Actor, str]:
+def withdrawal_of(run: Run) -> tuple[Actor, str]:
     """Who takes back what the run still asks (its canceller, else the installation), and why."""
     if run.status in FINISHED and run.status != RunStatus.CANCELLED:
         return Actor.program(), "The run has ended."
@@ -443,14 +443,14 @@ def requeue(run_id: UUID, user_id: int | None, hand_over: HandOver) -> None:
     What it still asks must have been taken back. `hand_over` is told the run, in the same transaction.
     """
     with short_transaction():
-        ended = Run.objects.filter(pk=run_id, status__in=RESUMABLE, purged_at__isnull=True)
-        run = ended.select_for_update(of=("self",)).first()
+        record_end = Run.objects.filter(pk=run_id, status__in=RESUMABLE, purged_at__isnull=True)
+        run = record_end.select_for_update(of=("self",)).first()
         if run is None:
             raise AlreadyFinished(
                 "Only a run that failed or was rejected can be resumed, and none whose content was removed."
             )
         _rewrite(run)
-        ended.update(
+        record_end.update(
             status=RunStatus.QUEUED,
             reason="",
             error="",
@@ -467,7 +467,7 @@ def requeue(run_id: UUID, user_id: int | None, hand_over: HandOver) -> None:
             finished_at=None,
             leaves_requests=False,
             changed_at=Now(),
-            plan=[_as_before(step) for step in run.plan],
+            plan=[_reset_plan_step(step) for step in run.plan],
         )
         hand_over([run_id])
         _hint([run_id])
@@ -502,7 +502,7 @@ def _wait_again(run_id: UUID) -> None:
     given_up.delete()
 
 
-def _as_before(step: dict[str, Any]) -> dict[str, Any]:
+def _reset_plan_step(step: dict[str, Any]) -> dict[str, Any]:
     """A shown step as it was before it failed. Where the run handled that, its replay says so again."""
     if step["state"] == StepState.COMPLETED:
         return step
@@ -544,7 +544,7 @@ def _writing(owned: Ownership, *, begins: bool = True, news: bool = False, **cha
         yield
 
 
-def _put(owned: Ownership, call: Call, **values: Any) -> None:
+def _save_call(owned: Ownership, call: Call, **values: Any) -> None:
     """Insert the call's record, or bring it up to date. One statement, so repeating it is harmless.
 
     What is not given stays as it is, such as the error of an earlier attempt.

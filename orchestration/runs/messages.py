@@ -9,7 +9,7 @@ from approvals.domain.payloads import checked_text
 from orchestration.conf import orchestration_settings
 
 
-class Speech:
+class MessageWriter:
     """Call it with each chunk. `write` None: nothing is written, the record has the message already."""
 
     def __init__(self, write: Callable[[str], Awaitable[None]] | None, *, text: str = "") -> None:

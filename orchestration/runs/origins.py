@@ -46,7 +46,9 @@ class AsOriginId(Func):
 
 
 def resolver() -> Resolver:
-    return Resolver(word="orchestration", names=_names, name=_name, named=_named, there=_there, table=_table)
+    return Resolver(
+        word="orchestration", names=_names, name=_name, named=_is_named, there=_there, table=_table
+    )
 
 
 def _names() -> list[str]:
@@ -57,7 +59,7 @@ def _name() -> Subquery:
     return Subquery(_runs().values("orchestration")[:1], output_field=CharField())
 
 
-def _named(name: str) -> Exists:
+def _is_named(name: str) -> Exists:
     return Exists(_runs().filter(orchestration=name))
 
 

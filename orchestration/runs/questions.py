@@ -53,51 +53,55 @@ class Questions:
         """The outcome on record; else ask, or attach to what is asked already, and wait for it."""
         if self._replay.was_cancelled(call):
             await self._until_cancelled_again(call)
-        recorded = await self._record.replayed(call)
+        recorded = await self._record.replay_call(call)
         if recorded is not None:
             return _outcome_from(recorded.result)
         try:
-            return _outcome_from(await self._answered(call, ask))
+            return _outcome_from(await self._ask_and_wait(call, ask))
         except asyncio.CancelledError:
             if self._record.goes_on:
                 await self._leave(call, keep_open=keep_open)
             raise
 
-    async def _answered(self, call: Call, ask: Ask) -> Any:
+    async def _ask_and_wait(self, call: Call, ask: Ask) -> Any:
         with self._record.waiting():
-            request_id = await self._attached(call, ask)
+            request_id = await self._request_for(call, ask)
             outcome = await gate.wait_for_outcome(request_id)
         result = _outcome_as_json(outcome)
-        await self._record.write(journal.answered, call, request_id, result, self._record.going_on())
+        await self._record.write(
+            journal.record_answer, call, request_id, result, self._record.update_status()
+        )
         self._replay.remember(call, StepStatus.DONE, result=result)
         return result
 
-    async def _attached(self, call: Call, ask: Ask) -> UUID:
+    async def _request_for(self, call: Call, ask: Ask) -> UUID:
         """The request that this call waits for: the one on record, or a new one."""
         recorded = self._replay.of(call)
         if recorded is None or recorded.status != StepStatus.OPEN or recorded.request_id is None:
-            return await self._noted(call, UUID(await self._opened(call, ask)))
-        await self._record.note_waiting()
+            return await self._record_request(call, UUID(await self._open(call, ask)))
+        await self._record.record_waiting()
         return recorded.request_id
 
-    async def _opened(self, call: Call, ask: Ask) -> str:
+    async def _open(self, call: Call, ask: Ask) -> str:
         try:
-            return await _patiently(partial(ask, key=self._key(call), asked_since=self._asked_since))
+            return await _ask_until_recorded(partial(ask, key=self._key(call), asked_since=self._asked_since))
         except KeyConflict as conflict:
             others = f", with other {', '.join(conflict.differs)}" if conflict.differs else ""
             self._replay.end(
                 ReplayMismatch(f"At {call.key!r} the run had asked something else before{others}.")
             )
 
-    async def _noted(self, call: Call, request_id: UUID) -> UUID:
+    async def _record_request(self, call: Call, request_id: UUID) -> UUID:
         try:
-            await self._record.write_wait(journal.asked, call, request_id, self._record.going_on())
+            await self._record.write_wait(
+                journal.record_question, call, request_id, self._record.update_status()
+            )
         except asyncio.CancelledError:
             # The run's new owner finds this request by its key; but if the run has ended, nobody does.
             if self._replay.over is not None:
-                run = await in_database(journal.run_that_asks_no_more, self._run_id)
+                run = await in_database(journal.find_ended_or_cancelled, self._run_id)
                 if run is not None:
-                    actor, reason = journal.who_ended(run)
+                    actor, reason = journal.withdrawal_of(run)
                     with suppress(ApprovalError):
                         await deciding.awithdraw(actor, request_id, reason, by_origin=True)
             raise
@@ -116,9 +120,14 @@ class Questions:
         that died in between would leave a withdrawal that the run had never met."""
         request_id = await self._request_of(call)
         status = StepStatus.OPEN if keep_open and request_id else StepStatus.GIVEN_UP
-        waits = self._replay.begun(call)
+        waits = self._replay.begin_count(call)
         await self._record.write(
-            journal.wait_cancelled, call, status, waits, self._record.going_on(), request_id=request_id
+            journal.record_cancelled_wait,
+            call,
+            status,
+            waits,
+            self._record.update_status(),
+            request_id=request_id,
         )
         self._replay.remember(call, status, request_id=request_id, cancelled_waits=waits)
         if status == StepStatus.GIVEN_UP:
@@ -151,12 +160,12 @@ async def _withdraw(request_id: UUID | None) -> None:
             await gate.withdraw(request_id, "The run does not wait for it any more.")
 
 
-async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
+async def _ask_until_recorded(ask: Callable[[], Awaitable[str]]) -> str:
     """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
     attempt = 0
     while True:
         try:
-            return await _to_the_end(ask())
+            return await _finish_asking(ask())
         except (Busy, Unavailable, *LOST) as error:
             pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
             attempt += 1
@@ -164,7 +173,7 @@ async def _patiently(ask: Callable[[], Awaitable[str]]) -> str:
             await asyncio.sleep(pause)
 
 
-async def _to_the_end(asking: Awaitable[str]) -> str:
+async def _finish_asking(asking: Awaitable[str]) -> str:
     """Ask even if cancelled: the request will be on record, and whoever takes it back must find it."""
     asked = asyncio.ensure_future(asking)
     try:

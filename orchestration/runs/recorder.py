@@ -12,8 +12,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from orchestration.exceptions import Fenced
 from orchestration.models import RunStatus
 from orchestration.runs import journal
-from orchestration.runs.active_steps import StepsUnderWay
-from orchestration.runs.idle import Settler
+from orchestration.runs.active_steps import ActiveSteps
+from orchestration.runs.idle import IdleMarker
 from orchestration.runs.journal import Call, Claimed, Ownership
 from orchestration.runs.replay import NO_TIME, Recorded, Replay
 
@@ -32,12 +32,12 @@ MARGIN = 10.0
 class Recorder:
     """One execution of a run, as it is recorded. Belongs to one event loop."""
 
-    def __init__(self, claimed: Claimed, settler: Settler) -> None:
+    def __init__(self, claimed: Claimed, idle_marker: IdleMarker) -> None:
         self.replay = Replay(claimed.records)
-        self.under_way = StepsUnderWay()
+        self.active_steps = ActiveSteps()
         self.ownership = claimed.ownership
-        self.settling: asyncio.Future[None] | None = None
-        self._settler = settler
+        self.marking: asyncio.Future[None] | None = None
+        self._idle_marker = idle_marker
         self._executing_on_record = True
         self._status = RunStatus(claimed.run.status)
         self._waits = 0
@@ -53,12 +53,12 @@ class Recorder:
         finally:
             self._waits -= 1
 
-    def going_on(self) -> RunStatus:
+    def update_status(self) -> RunStatus:
         """The status from now on, as the next write shall have it: waiting while anything is waited for."""
         self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
         return self._status
 
-    def executed_by(self, task: asyncio.Task[Any] | None) -> None:
+    def set_task(self, task: asyncio.Task[Any] | None) -> None:
         """The task that executes the run: where that is cancelled, this process lets go of it."""
         self._execution = task
 
@@ -68,11 +68,11 @@ class Recorder:
         leaving = self._execution is not None and self._execution.cancelling() > 0
         return self.replay.over is None and not leaving
 
-    async def note_waiting(self) -> None:
+    async def record_waiting(self) -> None:
         """Have on record that the run waits, where that needs a write of its own."""
         if self._status is not RunStatus.WAITING:
-            await self.write_wait(journal.went_on, self.going_on())
-        self.settle()
+            await self.write_wait(journal.record_status, self.update_status())
+        self.mark_when_idle()
 
     @property
     def executing(self) -> bool:
@@ -80,15 +80,15 @@ class Recorder:
         return self._executing_on_record
 
     @property
-    def settles(self) -> bool:
-        return self._executing_on_record and self._waits > 0 and not self.under_way.any
+    def became_idle(self) -> bool:
+        return self._executing_on_record and self._waits > 0 and not self.active_steps.any
 
-    def settle(self) -> None:
+    def mark_when_idle(self) -> None:
         """Have noted in a moment, if it is so by then, that the run only waits."""
-        if self.settles:
-            self._settler.add(self)
+        if self.became_idle:
+            self._idle_marker.add(self)
 
-    def settled(self) -> None:
+    def note_marked_idle(self) -> None:
         self._executing_on_record = False
 
     async def wait_until_cancelled_again(self, call: Call) -> None:
@@ -99,11 +99,11 @@ class Recorder:
         recorded = self.replay.of(call)
         longest = NO_TIME if recorded is None else recorded.waited
         with self.waiting():
-            await self.note_waiting()
+            await self.record_waiting()
             await asyncio.sleep(longest.total_seconds() + MARGIN)
         log.warning("wait not cancelled again run=%s step=%s", self.ownership.run_id, call.key)
 
-    def finished(self, call: Call) -> Recorded | None:
+    def finished_record(self, call: Call) -> Recorded | None:
         """The call as it is on record, if it is over."""
         recorded = self.replay.of(call)
         return recorded if recorded is not None and recorded.finished else None
@@ -123,10 +123,10 @@ class Recorder:
             await asyncio.sleep(pause)
             self.replay.check()
 
-    async def replayed(self, call: Call) -> Recorded | None:
+    async def replay_call(self, call: Call) -> Recorded | None:
         """The call as it is on record, if it is over. Other tasks of the run have their turn first, as they
         had when it happened: what began before this returned then, begins before it returns now."""
-        recorded = self.finished(call)
+        recorded = self.finished_record(call)
         if recorded is not None:
             await asyncio.sleep(0)
         return recorded
@@ -141,7 +141,7 @@ class Recorder:
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As `write`, for what begins a wait: from then on, unless a step is under way, nothing executes."""
-        return await self._write(self.under_way.any, write, *args, **kwargs)
+        return await self._write(self.active_steps.any, write, *args, **kwargs)
 
     async def _write(
         self,
@@ -151,8 +151,8 @@ class Recorder:
         **kwargs: P.kwargs,
     ) -> T:
         self.replay.check()
-        while self.settling is not None:
-            await asyncio.wait([self.settling])
+        while self.marking is not None:
+            await asyncio.wait([self.marking])
         try:
             owned = replace(self.ownership, executing=executing)
             result = await journal.on_record(write, owned, *args, **kwargs)

@@ -59,7 +59,7 @@ class Replay:
     """What a run has recorded so far, by key and by number."""
 
     def __init__(self, rows: Iterable[StepRecord]) -> None:
-        self._by_key = {row.key: _recorded(row) for row in rows}
+        self._by_key = {row.key: _record_of(row) for row in rows}
         self._by_position = {
             each.call.position: each for each in self._by_key.values() if each.call.position is not None
         }
@@ -86,7 +86,7 @@ class Replay:
         if key is None:
             call = self._numbered_call(kind, name, prints)
         else:
-            call = self._keyed(kind, name, key, prints)
+            call = self._keyed_call(kind, name, key, prints)
         with self._under_way(call):
             yield call
 
@@ -101,7 +101,7 @@ class Replay:
             name=outer.name,
             fingerprint=fingerprint(kind, outer.name, outer.key, number),
         )
-        with self._under_way(call := self._held_against(call, None, (call.fingerprint,))):
+        with self._under_way(call := self._match(call, None, (call.fingerprint,))):
             yield call
 
     def next_within(self, outer: Call, kind: str) -> int:
@@ -126,7 +126,7 @@ class Replay:
     def of(self, call: Call) -> Recorded | None:
         return self._by_key.get(call.key)
 
-    def begun(self, call: Call) -> int:
+    def begin_count(self, call: Call) -> int:
         """How often calls with its key have begun in this execution."""
         return self._begun[call.key]
 
@@ -137,7 +137,7 @@ class Replay:
 
     def was_cancelled(self, call: Call) -> bool:
         """Whether this call is one of those."""
-        return self.begun(call) <= self.cancelled_waits(call)
+        return self.begin_count(call) <= self.cancelled_waits(call)
 
     def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
         """Keep what was just recorded: a key that is used again finds it."""
@@ -165,7 +165,7 @@ class Replay:
             first = self._numbered
             self.end(
                 NeedsKey(
-                    f"{_words(kind, name)} began while {_words(first.kind, first.name)} was under way."
+                    f"{_describe(kind, name)} began while {_describe(first.kind, first.name)} was under way."
                     " Calls made at the same time, or within a step, each need a key of their own: key=…"
                 )
             )
@@ -178,29 +178,29 @@ class Replay:
             name=name,
             fingerprint=prints[0],
         )
-        recorded = self._by_position.get(self._position) or self._taken_from_aside(prints)
-        self._numbered = call = self._held_against(call, recorded, prints)
+        recorded = self._by_position.get(self._position) or self._take_set_aside(prints)
+        self._numbered = call = self._match(call, recorded, prints)
         return call
 
-    def _keyed(self, kind: str, name: str, key: str, prints: tuple[str, ...]) -> Call:
+    def _keyed_call(self, kind: str, name: str, key: str, prints: tuple[str, ...]) -> Call:
         checked_text(key, "key", max_length=KEY_LIMIT, required=True, one_line=True)
         if key in self._in_flight:
             self.end(NeedsKey(f"Two calls with the key {key!r} at once: each needs a key of its own."))
         call = Call(key=key, position=None, kind=kind, name=name, fingerprint=prints[0])
-        return self._held_against(call, None, prints)
+        return self._match(call, None, prints)
 
-    def _held_against(self, call: Call, recorded: Recorded | None, same: Container[str]) -> Call:
+    def _match(self, call: Call, recorded: Recorded | None, same: Container[str]) -> Call:
         """The call, counted on from its record; `same` are the fingerprints that this may have."""
         recorded = recorded or self._by_key.get(call.key)
         if recorded is None:
             return call
         if recorded.call.fingerprint not in same:
-            before = _words(recorded.call.kind, recorded.call.name)
+            before = _describe(recorded.call.kind, recorded.call.name)
             self.end(
                 ReplayMismatch(
                     f"At {recorded.call.key!r} the run had recorded {before}, and now met"
-                    f" {_words(call.kind, call.name)} or other arguments. Its code has changed, or depends on"
-                    " something that is not recorded; nothing was done twice."
+                    f" {_describe(call.kind, call.name)} or other arguments. Its code has changed, or depends"
+                    " on something that is not recorded; nothing was done twice."
                 )
             )
         return replace(
@@ -210,7 +210,7 @@ class Replay:
             attempt=recorded.call.attempt + 1,
         )
 
-    def _taken_from_aside(self, prints: Container[str]) -> Recorded | None:
+    def _take_set_aside(self, prints: Container[str]) -> Recorded | None:
         """The first step like this one that was set aside, each once."""
         for each in self._aside:
             if each.call.fingerprint in prints:
@@ -248,7 +248,7 @@ def plain(value: object) -> Any:
     return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 
-def _recorded(row: StepRecord) -> Recorded:
+def _record_of(row: StepRecord) -> Recorded:
     call = Call(
         key=row.key,
         position=row.position,
@@ -274,5 +274,5 @@ def _is_set_aside(recorded: Recorded) -> bool:
     return recorded.call.kind == "step" and recorded.call.position is None
 
 
-def _words(kind: str, name: str) -> str:
+def _describe(kind: str, name: str) -> str:
     return f"{kind} {name!r}"

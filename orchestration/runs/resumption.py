@@ -48,7 +48,7 @@ def is_resumable(run: Run) -> bool:
     return run.status in RESUMABLE and run.purged_at is None
 
 
-def in_words(resumption: Resumption) -> list[str]:
+def describe_resumption(resumption: Resumption) -> list[str]:
     """What the run does when it is resumed, a sentence each; what is recorded as done is not among it."""
     asked = [f"Asks again: {each.name} ({how_it_ended(each)})" for each in resumption.asked_anew]
     tried = [f"Tries again: step {each.name!r}, which failed" for each in resumption.tried_again]

@@ -26,16 +26,16 @@ from approvals.domain.payloads import seconds as checked_seconds
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
-from orchestration.catalog.retries import repetition
+from orchestration.catalog.retries import retry_policy
 from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
 from orchestration.models import StepStatus
 from orchestration.plans import OVER, StepState
-from orchestration.policies.deciders import OWNER, settled
+from orchestration.policies.deciders import OWNER, resolve_terms
 from orchestration.runs import interruptions, journal
-from orchestration.runs.idle import Settler
+from orchestration.runs.idle import IdleMarker
 from orchestration.runs.interruptions import Way
 from orchestration.runs.journal import Call, Claimed
-from orchestration.runs.messages import Speech
+from orchestration.runs.messages import MessageWriter
 from orchestration.runs.questions import Ask, Questions
 from orchestration.runs.recorder import Recorder
 from orchestration.runs.sleeps import Sleeps
@@ -54,7 +54,7 @@ class Means:
 
     threads: Executor
     wakeups: Wakeups
-    settler: Settler
+    idle_marker: IdleMarker
 
 
 class Run:
@@ -66,9 +66,9 @@ class Run:
         self.orchestration: str = row.orchestration
         self.version: int = row.version
         self.owner: Any = row.owner
-        self.record = Recorder(claimed, means.settler)
+        self.record = Recorder(claimed, means.idle_marker)
         self.replay = self.record.replay
-        self.under_way = self.record.under_way
+        self.active_steps = self.record.active_steps
         self._steps = Steps(self.id, self.record, means.threads, self._decision_about)
         self._sleeps = Sleeps(self.record, means.wakeups)
         self._questions = Questions(row, self.record)
@@ -117,7 +117,7 @@ class Run:
         }
         ask = partial(self._open, Kind.APPROVAL, title, terms, details)
         meaning = gate.meaning(Kind.APPROVAL, title, terms)
-        outcome = await self._asked(
+        outcome = await self._ask(
             ask, "approve", title, key, meaning, former=arguments or {}, keep_open=keep_open
         )
         if outcome.approved:
@@ -155,14 +155,14 @@ class Run:
         ask = partial(self._open, Kind.CLARIFICATION, title, terms, details)
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
         former = [terms["choices"], multiple, schema]
-        outcome = await self._asked(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
+        outcome = await self._ask(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
         if outcome.withdrawn:
             raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
         if outcome.timed_out and outcome.answer is None:
             raise TimedOut(f"{title}: nobody answered in time", outcome=outcome)
         return outcome.answer
 
-    async def _asked(
+    async def _ask(
         self,
         ask: Ask,
         kind: str,
@@ -190,7 +190,7 @@ class Run:
         """Ask those who decide now, unless this was asked before; the request's id."""
         of_this_key: dict[str, Any] = {"key": key, "asked_since": asked_since}
         try:
-            now = await in_database(settled, (self.orchestration, self.version), self.owner, terms)
+            now = await in_database(resolve_terms, (self.orchestration, self.version), self.owner, terms)
         except InvalidRequest:
             # Those whom it was asked may be gone since: it keeps its deciders.
             outcome = await in_database(gate.on_record, kind, title, {**terms, **of_this_key})
@@ -250,12 +250,14 @@ class Run:
         checked_text(text, "text", max_length=TEXT_LIMIT)
         await self.record.admit()
         with self.replay.calling("say", agent, key, text) as call:
-            if await self.record.replayed(call) is None:
-                await self.record.write(journal.said, call, agent, text, self.record.going_on())
+            if await self.record.replay_call(call) is None:
+                await self.record.write(
+                    journal.record_message, call, agent, text, self.record.update_status()
+                )
                 self.replay.remember(call, StepStatus.DONE)
 
     @asynccontextmanager
-    async def speaking(self, agent: str, *, key: str | None = None) -> AsyncIterator[Speech]:
+    async def speaking(self, agent: str, *, key: str | None = None) -> AsyncIterator[MessageWriter]:
         """Say something bit by bit: `async with run.speaking("writer") as speak: await speak("a chunk")`.
 
         Where the record already has the whole message, `speak.text` has it too, and chunks are dropped.
@@ -263,25 +265,25 @@ class Run:
         _check_speaker(agent)
         await self.record.admit()
         with self.replay.calling("speak", agent, key, None) as call:
-            recorded = await self.record.replayed(call)
+            recorded = await self.record.replay_call(call)
             if recorded is not None:
-                yield Speech(None, text=recorded.result)
+                yield MessageWriter(None, text=recorded.result)
                 return
-            message = await self.record.write(journal.speech_begun, call, agent, self.record.going_on())
+            message = await self.record.write(journal.begin_message, call, agent, self.record.update_status())
             self.replay.remember(call, StepStatus.STARTED)
 
         async def grow(text: str) -> None:
-            await self.record.write(journal.speech_grown, message, text)
+            await self.record.write(journal.extend_message, message, text)
 
         # Numbered by now, so other calls may be made while it speaks.
-        speech = Speech(grow)
+        speech = MessageWriter(grow)
         whole = False
         try:
             yield speech
             whole = True
         finally:
             await speech.close()
-            await self.record.write(journal.speech_ended, call, message, speech.text, whole=whole)
+            await self.record.write(journal.end_message, call, message, speech.text, whole=whole)
             if whole:
                 self.replay.remember(call, StepStatus.DONE, result=speech.text)
 
@@ -310,7 +312,7 @@ class Run:
         default 0 and False.
         """
         checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
-        terms = repetition(retries, idempotent)
+        terms = retry_policy(retries, idempotent)
         deed = partial(function, *args, **kwargs)
         await self.record.admit()
         with self.replay.calling("step", name, key, [args, kwargs]) as call:
@@ -323,14 +325,14 @@ class Run:
             if interruptions.way_of(outcome) is Way.STOP:
                 text = interruptions.how_it_stopped(call.name, outcome)
                 # Not as answered: whoever resumes the run is asked again.
-                await self.record.write(journal.step_failed, question, text)
+                await self.record.write(journal.record_step_failure, question, text)
                 self.replay.end(Interrupted(text))
             return outcome
 
     async def _ask_about(
         self, call: Call, deed: partial[Any], *, key: str, asked_since: datetime | None
     ) -> str:
-        begun = await in_database(journal.step_as_begun, self.id, call.key)
+        begun = await in_database(journal.find_step, self.id, call.key)
         details = interruptions.details_for(
             call.name,
             deed,
@@ -367,7 +369,7 @@ class Run:
             outcome = await self._questions.outcome(question, ask)
             if not interruptions.may_go_on(outcome):
                 text = interruptions.how_the_run_stopped(deaths, outcome)
-                await self.record.write(journal.step_failed, question, text)
+                await self.record.write(journal.record_step_failure, question, text)
                 self.replay.end(Interrupted(text))
 
     # The plan, for people to follow
@@ -384,7 +386,7 @@ class Run:
         if self._plans_shown <= self._plan_round:
             return  # a replay: this plan or a later one is shown already, and how far it got
         plan = [_plan_step(index, step) for index, step in enumerate(steps)]
-        await self.record.write(journal.plan_shown, self._plans_shown, plan)
+        await self.record.write(journal.record_plan, self._plans_shown, plan)
         self._plan, self._plan_round = plan, self._plans_shown
 
     async def mark_step(
@@ -402,7 +404,7 @@ class Run:
             "note": checked_text(note, "note", max_length=TEXT_LIMIT) or step["note"],
             "request_id": request_id or step["request_id"],
         }
-        self._plan = await self.record.write(journal.plan_marked, self._plan, index)
+        self._plan = await self.record.write(journal.record_plan_step, self._plan, index)
 
 
 def _check_speaker(agent: str) -> None:

@@ -28,12 +28,12 @@ class Sleeps:
         """Return at this moment, or after so many seconds; of what is on record, the rest."""
         if self._replay.was_cancelled(call):
             await self._record.wait_until_cancelled_again(call)
-        if await self._record.replayed(call) is not None:
+        if await self._record.replay_call(call) is not None:
             return
         try:
             with self._record.waiting():
                 await self._wakeups.until(await self._end(call, until))
-            await self._record.write(journal.woke, call, self._record.going_on())
+            await self._record.write(journal.record_wakeup, call, self._record.update_status())
             self._replay.remember(call, StepStatus.DONE)
         except asyncio.CancelledError:
             if self._record.goes_on:
@@ -44,15 +44,17 @@ class Sleeps:
         recorded = self._replay.of(call)
         end = None if recorded is None else recorded.due_at
         if recorded is not None and recorded.status == StepStatus.SLEEPING and end is not None:
-            await self._record.note_waiting()
+            await self._record.record_waiting()
             return end
-        end = await self._record.write_wait(journal.fell_asleep, call, end or until, self._record.going_on())
+        end = await self._record.write_wait(
+            journal.record_sleep, call, end or until, self._record.update_status()
+        )
         self._replay.remember(call, StepStatus.SLEEPING, due_at=end)
         return end
 
     async def _leave(self, call: Call) -> None:
-        waits = self._replay.begun(call)
+        waits = self._replay.begin_count(call)
         await self._record.write(
-            journal.wait_cancelled, call, StepStatus.GIVEN_UP, waits, self._record.going_on()
+            journal.record_cancelled_wait, call, StepStatus.GIVEN_UP, waits, self._record.update_status()
         )
         self._replay.remember(call, StepStatus.GIVEN_UP, cancelled_waits=waits)

@@ -26,7 +26,7 @@ from approvals.domain.payloads import checked_json
 from approvals.process import failpoints, telemetry
 from orchestration.catalog import isolation
 from orchestration.catalog.isolation import Caught, Raised, catch
-from orchestration.catalog.retries import Repetition, pause_after
+from orchestration.catalog.retries import RetryPolicy, pause_after
 from orchestration.exceptions import StepFailed, plain_words
 from orchestration.models import StepStatus
 from orchestration.runs import interruptions, journal
@@ -50,33 +50,33 @@ class Steps:
         self._threads = threads
         self._ask_about = ask_about
 
-    async def perform(self, call: Call, deed: partial[Any], terms: Repetition) -> Any:
+    async def perform(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> Any:
         """The step's result: what is on record of it, or will be when this returns. StepFailed likewise."""
-        if (recorded := await self._record.replayed(call)) is None:
+        if (recorded := await self._record.replay_call(call)) is None:
             try:
                 await self._go_on(call, deed, terms)
             finally:
-                self._record.settle()
-            recorded = self._record.finished(call)
+                self._record.mark_when_idle()
+            recorded = self._record.finished_record(call)
         assert recorded is not None  # noqa: S101 - whatever came of it has been recorded
         if recorded.status == StepStatus.FAILED:
             raise StepFailed(recorded.error)
         # A copy: what the run does to it is not on record.
         return deepcopy(recorded.result)
 
-    async def _go_on(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+    async def _go_on(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
         begun = self._replay.of(call)
         if begun is not None and begun.status == StepStatus.STARTED:
             await self._go_on_after_interruption(call, deed, terms)
         else:
             await self._attempt(call, deed, terms)
 
-    async def _attempt(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+    async def _attempt(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
         """Call the function until it succeeds or has failed as often as it may."""
         while True:
-            await self._record.under_way.admitted()
-            with self._record.under_way.one():
-                await self._record.write(journal.step_started, call, self._record.going_on())
+            await self._record.active_steps.admit_step()
+            with self._record.active_steps.track():
+                await self._record.write(journal.record_step_start, call, self._record.update_status())
                 self._replay.remember(call, StepStatus.STARTED)
                 caught = await catch(self._result(call, deed))
                 if not isinstance(caught, Raised):
@@ -108,10 +108,10 @@ class Steps:
         times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
         text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
         if not last:
-            await self._record.write(journal.step_to_retry, call, text)
+            await self._record.write(journal.record_step_retry, call, text)
             self._replay.remember(call, StepStatus.RETRYING)
             return
-        await self._record.write(journal.step_failed, call, text)
+        await self._record.write(journal.record_step_failure, call, text)
         self._replay.remember(call, StepStatus.FAILED, error=text)
         raise StepFailed(text) from error
 
@@ -121,12 +121,12 @@ class Steps:
         except Exception as error:  # noqa: BLE001 - values of classes of its own may raise anything
             # Another attempt would have the effect again, and hardly a better result.
             await self._note_failure(call, error, last=True)
-        await self._record.write(journal.step_done, call, result)
+        await self._record.write(journal.record_step_result, call, result)
         self._replay.remember(call, StepStatus.DONE, result=result)
 
-    async def _go_on_after_interruption(self, call: Call, deed: partial[Any], terms: Repetition) -> None:
+    async def _go_on_after_interruption(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
         """Go on with a step that was begun before, and of which nobody knows how far it came."""
-        if terms.needs_no_person(call.attempt - 1):
+        if terms.may_restart(call.attempt - 1):
             log.warning("interrupted step repeated run=%s step=%s", self._run_id, call.key)
             await self._attempt(call, deed, terms)
             return

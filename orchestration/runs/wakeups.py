@@ -68,7 +68,7 @@ class Wakeups:
             await sleeper.woken
         finally:
             if sleeper.held:
-                self._let_go(sleeper)
+                self._remove(sleeper)
 
     def close(self) -> None:
         """Wake nobody any more."""
@@ -100,7 +100,7 @@ class Wakeups:
                 await self._earlier.wait()
         self._earlier.clear()
 
-    def _let_go(self, sleeper: _Sleeper) -> None:
+    def _remove(self, sleeper: _Sleeper) -> None:
         """Who sleeps no more stays in the heap, unless those are the most."""
         sleeper.gone = True
         self._gone += 1

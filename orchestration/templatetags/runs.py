@@ -88,5 +88,5 @@ def _run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
 def _run_id(origin: Mapping[str, Any]) -> UUID | None:
     if origin.get("kind") == "run":
         with suppress(UnknownRun):  # whoever asked may have written anything
-            return queries.as_id(origin.get("id", ""))
+            return queries.parse_run_id(origin.get("id", ""))
     return None

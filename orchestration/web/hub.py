@@ -111,7 +111,7 @@ class RunHub(Hub[RunSeat]):
         seat.user_id = owner
         if seat.run_id in read.runs and seat.run_id in read.visible.get(owner, ()):
             return True
-        unknown = queries.unknown(seat.run_id)
+        unknown = queries.unknown_run(seat.run_id)
         seat.outbox.answer(encode(Error(code=unknown.code, detail=unknown.detail, field="run_id")))
         self._expel(seat, UNKNOWN_RUN)
         return False

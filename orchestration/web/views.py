@@ -30,7 +30,7 @@ from orchestration.exceptions import (
 )
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
-from orchestration.runs.resumption import in_words, is_resumable, resumption_of
+from orchestration.runs.resumption import describe_resumption, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import plan_in_words, time_taken
 
@@ -99,7 +99,7 @@ def start(request: HttpRequest) -> HttpResponse:
     """What can be started; once one is chosen, its input; once that is sent, the run's page."""
     if not queries.may_start(user_id(request)):
         raise PermissionDenied(f"Starting runs needs the permission {queries.START}.")
-    chosen = _chosen(request.GET.get("orchestration", ""))
+    chosen = _find_orchestration(request.GET.get("orchestration", ""))
     form = StartForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
     if chosen and form and form.is_bound and form.is_valid():
         try:
@@ -119,7 +119,7 @@ def start(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _chosen(name: str) -> catalog.Orchestration | None:
+def _find_orchestration(name: str) -> catalog.Orchestration | None:
     try:
         return catalog.find_orchestration(name) if name else None
     except UnknownOrchestration as error:
@@ -129,7 +129,7 @@ def _chosen(name: str) -> catalog.Orchestration | None:
 @page(UnknownRun)
 @require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _shown(request, queries.run_for(user_id(request), run_id))
+    return _render_run(request, queries.run_for(user_id(request), run_id))
 
 
 @page(UnknownRun)
@@ -144,7 +144,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     if not cancelled:
         ended = queries.run_for(user_id(request), run_id)
         notice = "It had ended before; there was nothing left to cancel."
-        return _shown(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
+        return _render_run(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
 
 
@@ -159,11 +159,11 @@ def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
         raise PermissionDenied(error.detail) from None
     except AlreadyFinished as error:
         ended = queries.run_for(user_id(request), run_id)
-        return _shown(request, ended, notice=error.detail, status=HTTPStatus.CONFLICT)
+        return _render_run(request, ended, notice=error.detail, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
 
 
-def _shown(
+def _render_run(
     request: HttpRequest, run: Run, *, notice: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> HttpResponse:
     """The run, alone where a page of ours asks for its `detail`, or in the whole page."""
@@ -183,12 +183,12 @@ def _shown(
         "said": queries.messages_of(run),
         "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
         "reason": REASONS.get(run.reason, ""),
-        "unknown": catalog.in_words((run.orchestration, run.version))
-        if is_open and (run.orchestration, run.version) not in catalog.registered()
+        "unknown": catalog.kind_name((run.orchestration, run.version))
+        if is_open and (run.orchestration, run.version) not in catalog.registered_kinds()
         else "",
         "ending": run.cancel_requested_at is not None and is_open,
         "may_cancel": is_open and run.cancel_requested_at is None and may_change,
-        "resumption": in_words(resumption_of(run.reason, queries.steps_of(run)))
+        "resumption": describe_resumption(resumption_of(run.reason, queries.steps_of(run)))
         if may_change and is_resumable(run)
         else None,
     }

@@ -26,7 +26,7 @@ from orchestration.catalog import (
     not_imported,
     orchestration,
     orchestrations,
-    registered,
+    registered_kinds,
 )
 from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
 from orchestration.plans import InvalidPlan
@@ -96,7 +96,7 @@ def test_input_arrives_as_the_types_of_the_signature() -> None:
     """JSON goes in, the signature's types come out; what was left out is left to the function's defaults."""
     given = GOOD | {"limit": "12.50", "size": "small", "where": "/tmp", "kind": "rush"}
     found = find_orchestration("catalog_order")
-    assert found.arguments(found.checked(given)) == {
+    assert found.arguments(found.check_input(given)) == {
         "customer": "ACME",
         "lines": [Line("rope")],
         "limit": Decimal("12.50"),
@@ -132,7 +132,7 @@ def test_input_arrives_as_the_types_of_the_signature() -> None:
 def test_input_that_does_not_fit_names_the_field(given: Any, field: str) -> None:
     """Missing, unknown, mistyped and unrecordable input is refused by name."""
     with pytest.raises(InvalidInput) as refused:
-        find_orchestration("catalog_order").checked(given)
+        find_orchestration("catalog_order").check_input(given)
     assert refused.value.field == field
     assert refused.value.errors[0][0] == field
 
@@ -142,7 +142,7 @@ def test_refused_input_is_told_the_known_fields() -> None:
     with pytest.raises(
         InvalidInput, match=r"Known fields: customer \(str\), lines .*, copies \(int\)"
     ) as refused:
-        find_orchestration("catalog_order").checked({"custmer": "x", "lines": []})
+        find_orchestration("catalog_order").check_input({"custmer": "x", "lines": []})
     assert dict(refused.value.errors) == {"customer": "is required", "custmer": "is not a known field"}
 
 
@@ -168,7 +168,7 @@ def test_any_name_may_be_a_field() -> None:
 
     found = find_orchestration("catalog_odd_names")
     given = {"model_config": 1, "copy": "x"}
-    assert found.arguments(found.checked(given)) == given
+    assert found.arguments(found.check_input(given)) == given
 
 
 def test_an_open_ended_signature_takes_any_field() -> None:
@@ -178,7 +178,7 @@ def test_an_open_ended_signature_takes_any_field() -> None:
     async def open_ended(run: Any, *, one: int, **rest: Any) -> None: ...
 
     found = find_orchestration("catalog_open")
-    assert found.arguments(found.checked({"one": 1, "two": [2]})) == {"one": 1, "two": [2]}
+    assert found.arguments(found.check_input({"one": 1, "two": [2]})) == {"one": 1, "two": [2]}
 
 
 def test_a_check_of_its_own_refuses_before_anything_starts() -> None:
@@ -191,7 +191,7 @@ def test_a_check_of_its_own_refuses_before_anything_starts() -> None:
     async def checked(run: Any) -> None: ...
 
     with pytest.raises(InvalidInput, match="no agent 'x'") as refused:
-        find_orchestration("catalog_checked").checked(None)
+        find_orchestration("catalog_checked").check_input(None)
     assert refused.value.field == "steps[0].agent"
 
 
@@ -207,7 +207,7 @@ def test_a_check_can_fail_and_nothing_else(error: BaseException) -> None:
 
     found = find_orchestration("catalog_check_exits")
     with ThreadPoolExecutor(1) as threads, pytest.raises(RuntimeError, match=type(error).__name__):
-        threads.submit(found.checked, None).result()
+        threads.submit(found.check_input, None).result()
 
 
 def test_a_name_belongs_to_one_function() -> None:
@@ -240,7 +240,7 @@ def test_versions_are_registered_side_by_side() -> None:
     assert orchestrations()["catalog_versions"].version == 10
     for version, function in ((1, first), (2, second), (10, tenth)):
         assert find_orchestration("catalog_versions", version).function is function
-        assert ("catalog_versions", version) in registered()
+        assert ("catalog_versions", version) in registered_kinds()
     with pytest.raises(UnknownOrchestration, match=r"no version 3 of .* Known versions: 1, 2, 10\."):
         find_orchestration("catalog_versions", 3)
     with pytest.raises(ValueError, match="already registered"):
@@ -328,7 +328,7 @@ def test_the_name_of_the_run_is_no_field() -> None:
     async def open_run(run: Any, **rest: Any) -> None: ...
 
     with pytest.raises(InvalidInput, match="run: is not a known field") as refused:
-        find_orchestration("catalog_open_run").checked({"run": 1})
+        find_orchestration("catalog_open_run").check_input({"run": 1})
     assert refused.value.field == "run"
 
 
@@ -375,7 +375,7 @@ def test_whatever_is_registered_can_be_called_with_what_is_accepted(
         return
     found = find_orchestration("catalog_any_signature")
     try:
-        arguments = found.arguments(found.checked(value))
+        arguments = found.arguments(found.check_input(value))
     except InvalidInput:
         return
     assert arguments == value

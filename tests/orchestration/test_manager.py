@@ -308,25 +308,27 @@ async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_recor
     run_id = await OrchestrationManager(engine).astart("manager_waits", owner=owner)
     owned = journal.Ownership(run_id, 1)
     step = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
-    await in_database(journal.step_started, owned, step, RunStatus.RUNNING)
+    await in_database(journal.record_step_start, owned, step, RunStatus.RUNNING)
     await in_database(journal.request_cancel, run_id, factories.actor(owner))
-    await in_database(journal.step_done, owned, step, 1)
+    await in_database(journal.record_step_result, owned, step, 1)
     after = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     begins: list[tuple[Any, ...]] = [
-        (journal.step_started, after, RunStatus.RUNNING),
-        (journal.asked, after, run_id, RunStatus.WAITING),
-        (journal.answered, after, run_id, {}, RunStatus.RUNNING),
-        (journal.said, after, "a", "x", RunStatus.RUNNING),
-        (journal.speech_begun, after, "a", RunStatus.RUNNING),
-        (journal.plan_shown, 1, []),
-        (journal.went_on, RunStatus.RUNNING),
+        (journal.record_step_start, after, RunStatus.RUNNING),
+        (journal.record_question, after, run_id, RunStatus.WAITING),
+        (journal.record_answer, after, run_id, {}, RunStatus.RUNNING),
+        (journal.record_message, after, "a", "x", RunStatus.RUNNING),
+        (journal.begin_message, after, "a", RunStatus.RUNNING),
+        (journal.record_plan, 1, []),
+        (journal.record_status, RunStatus.RUNNING),
     ]
     for write, *arguments in begins:
         with pytest.raises(Cancelled):
             await in_database(write, owned, *arguments)
     steps = await in_database(lambda: list(StepRecord.objects.values_list("key", "status")))
     assert steps == [("a#1", "done")]
-    await in_database(journal.ended, owned, journal.Ending(status=RunStatus.CANCELLED, reason="cancelled"))
+    await in_database(
+        journal.record_end, owned, journal.Ending(status=RunStatus.CANCELLED, reason="cancelled")
+    )
 
 
 async def test_a_request_on_its_way_to_the_record_is_taken_back_too(
@@ -560,7 +562,7 @@ async def test_a_resumed_run_keeps_what_it_asks(process: Processes, owner: User)
     await OrchestrationManager().aresume(factories.actor(owner), run_id)
     await engine.execute([run_id])
     request = await asked(run_id)
-    assert await in_database(queries.untidy) == []
+    assert await in_database(queries.runs_to_tidy) == []
     await in_database(withdraw_requests, run_id)
     assert (await gate.aoutcome(request["id"])).status == "pending"
     await deciding.adecide(factories.actor(owner), request["id"], "approve")

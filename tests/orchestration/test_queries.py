@@ -165,10 +165,10 @@ def test_what_nobody_executes_is_found() -> None:
     free = [run(), run(process=released), run(process=expired, status="waiting")]
     taken = [run(process=living), run(process=expired, status="completed", finished_at=now)]
     ids = sorted(each.pk for each in free)
-    assert queries.unowned(limit=9) == ids
-    assert queries.unowned(limit=1) == ids[:1]
-    assert queries.unowned(after=ids[0], limit=9) == ids[1:]
-    assert queries.unowned([each.pk for each in taken], limit=9) == []
+    assert queries.unowned_runs(limit=9) == ids
+    assert queries.unowned_runs(limit=1) == ids[:1]
+    assert queries.unowned_runs(after=ids[0], limit=9) == ids[1:]
+    assert queries.unowned_runs([each.pk for each in taken], limit=9) == []
 
 
 def test_what_changed_is_found_by_time() -> None:
@@ -187,7 +187,7 @@ def test_every_write_of_a_run_counts_as_a_change() -> None:
     owned = journal.claim([run_id], _process())[0].ownership
     assert [*queries.runs_changed_since(before)] == [run_id]
     Run.objects.update(changed_at=timezone.now() - timedelta(days=1))
-    journal.speech_grown(owned, 1, "x")
+    journal.extend_message(owned, 1, "x")
     assert [*queries.runs_changed_since(before)] == [run_id]
 
 

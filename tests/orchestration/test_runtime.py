@@ -50,7 +50,7 @@ async def test_runs_that_were_queued_before_are_taken_up_at_the_start(process: P
     """However many there are."""
     for _ in range(5):
         await in_database(OrchestrationManager().start, "runtime_quick")
-    run_ids = await in_database(queries.unowned, limit=10)
+    run_ids = await in_database(queries.unowned_runs, limit=10)
     assert len(run_ids) == 5
     await start_runtime()
     for run_id in run_ids:
@@ -183,10 +183,10 @@ async def test_what_an_ended_run_left_open_is_taken_back(
     request = await asked(run_id)
     await engine.let_go()
     owned = journal.Ownership(run_id, 1)
-    await in_database(journal.ended, owned, journal.Ending(status="failed", error="x"))  # type: ignore[arg-type]
+    await in_database(journal.record_end, owned, journal.Ending(status="failed", error="x"))  # type: ignore[arg-type]
     await runtime.look_everywhere()
     assert (await gate.wait_for_outcome(request["id"])).withdrawn
-    assert not await in_database(queries.untidy)
+    assert not await in_database(queries.runs_to_tidy)
 
 
 async def test_a_run_to_cancel_is_cancelled_by_whoever_takes_it_over(process: Processes, owner: User) -> None:
@@ -260,7 +260,7 @@ async def test_a_claim_that_fails_claims_nothing(process: Processes, monkeypatch
     with pytest.raises(OperationalError):
         await engine.execute([run_id])
     assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 0
-    assert await in_database(queries.unowned, limit=1) == [run_id]
+    assert await in_database(queries.unowned_runs, limit=1) == [run_id]
 
 
 def leave_a_run_to_tidy() -> None:

@@ -11,8 +11,8 @@ from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
 from orchestration import queries
-from orchestration.management.changing import named_run
-from orchestration.management.refusals import told_as_refusal
+from orchestration.management.changing import find_run
+from orchestration.management.refusals import raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import FINISHED, RunStatus
 
@@ -31,8 +31,8 @@ class Command(BaseCommand):
         require_tables()
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         person = acting_person(options["username"])
-        run = named_run(person, id)
-        with told_as_refusal():
+        run = find_run(person, id)
+        with raise_as_refusal():
             OrchestrationManager().cancel(actor_in_terminal(person, "cancel_run"), run.pk)
         run = queries.run_by_id(run.pk)
         if run.status in FINISHED and run.status != RunStatus.CANCELLED:

@@ -18,7 +18,7 @@ from orchestration.management.demo_data import (
     require_embedded,
     start_samples,
 )
-from orchestration.management.process_exit import leave
+from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, require_free, serve
 
 # Seconds. Whoever looks around should not have to hurry.
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         screen.say(
             "Stopped. The samples wait in the database; `manage.py demo` goes on with them.", style="dim"
         )
-        leave()
+        exit_process()
 
 
 def _announce(screen: Screen, url: str, people: Sequence[DemoPerson]) -> None:

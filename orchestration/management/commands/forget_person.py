@@ -89,14 +89,14 @@ def _require_nothing_open(user_id: int) -> None:
     if requests := retention.pending_of(user_id):
         raise Refused(
             f"still_needed: {len(requests)} pending requests were asked by, are assigned to, or voted on by"
-            f" this person: {_named(requests)}. Have them decided, handed on or withdrawn first."
+            f" this person: {_join_ids(requests)}. Have them decided, handed on or withdrawn first."
         )
     if open_runs := runs.open_runs_of(user_id):
         raise Refused(
-            f"still_needed: {len(open_runs)} runs of this person are under way: {_named(open_runs)}."
+            f"still_needed: {len(open_runs)} runs of this person are under way: {_join_ids(open_runs)}."
             " Have them end, or cancel them, first."
         )
 
 
-def _named(ids: Sequence[UUID]) -> str:
+def _join_ids(ids: Sequence[UUID]) -> str:
     return ", ".join(map(str, ids[:NAMED_AT_MOST])) + (", …" if len(ids) > NAMED_AT_MOST else "")

@@ -29,11 +29,11 @@ from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
 from orchestration.management.interrupts import Interrupts
-from orchestration.management.live_view import Live
-from orchestration.management.process_exit import leave, leave_at_once
-from orchestration.management.refusals import told_as_refusal
+from orchestration.management.live_view import LiveView
+from orchestration.management.process_exit import exit_at_once, exit_process
+from orchestration.management.refusals import raise_as_refusal
 from orchestration.management.run_owner import owner_of_run
-from orchestration.management.takeover import who_goes_on
+from orchestration.management.takeover import describe_takeover
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
 from orchestration.policies import allowlists
@@ -92,7 +92,7 @@ class Command(BaseCommand):
                 if detach:
                     _leave_to_a_server(name, given, person, result, progress)
                     return
-            begin = _starting(name, given, person)
+            begin = _starter_of(name, given, person)
         if options["verbosity"] < 2:
             logging.getLogger().setLevel(logging.WARNING)
         with lists:
@@ -106,7 +106,7 @@ def _prepare(
     """Whose run it will be, and its checked input."""
     checked = parse_json_object(given or "{}", "--input")
     try:
-        find_orchestration(name).checked(checked)
+        find_orchestration(name).check_input(checked)
     except InvalidInput as error:
         raise Misuse(error.detail) from error
     if is_embedded():
@@ -123,7 +123,7 @@ def _leave_to_a_server(
     result.text(str(run_id))
 
 
-def _starting(name: str, given: dict[str, Any], owner: User) -> Begin:
+def _starter_of(name: str, given: dict[str, Any], owner: User) -> Begin:
     async def begin(runtime: Runtime) -> UUID:
         return await runtime.manager.astart(name, given, owner)
 
@@ -138,7 +138,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
     """
     require_tables()
     person = acting_person(username)
-    with told_as_refusal():
+    with raise_as_refusal():
         run = queries.run_for(person.pk, run_id)
     goes_on_here = queries.may_change(person.pk, run) and run.orchestration in orchestrations()
 
@@ -154,23 +154,23 @@ async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any]
     """The run at its end; None where the person left before there was one."""
     keyboard = Keyboard.of(sys.stdin) if screen.is_terminal else None
     actor = actor_in_terminal(person, "orchestrate")
-    live = Live(screen, person.pk, Questions(screen, keyboard, actor) if keyboard else None)
-    interrupts = Interrupts(lambda: _say_what_happens(screen), lambda: leave_at_once(INTERRUPTED))
+    live = LiveView(screen, person.pk, Questions(screen, keyboard, actor) if keyboard else None)
+    interrupts = Interrupts(lambda: _say_what_happens(screen), lambda: exit_at_once(INTERRUPTED))
     try:
         runtime = await start_runtime(serves=False)
         await runtime.ready()
     except asyncio.CancelledError:
         await stop_runtime()
         return None
-    with interrupts.handled():
+    with interrupts.listen():
         try:
             run_id = await begin(runtime)
             screen.say(f"run: {run_id}", style="dim")
-            run = await _unless(interrupts.first, _watched(runtime.manager, str(run_id), live))
+            run = await _run_until(interrupts.first, _watch(runtime.manager, str(run_id), live))
         finally:
             await live.close()
             await stop_runtime()
-        return run if run is not None else await in_database(_let_go, run_id)
+        return run if run is not None else await in_database(_result_or_let_go, run_id)
 
 
 def _say_what_happens(screen: Screen) -> None:
@@ -182,7 +182,7 @@ def _say_what_happens(screen: Screen) -> None:
     )
 
 
-async def _unless(
+async def _run_until(
     event: asyncio.Event, awaitable: Awaitable[Mapping[str, Any] | None]
 ) -> Mapping[str, Any] | None:
     """What it comes to; None where the event is set before."""
@@ -196,15 +196,15 @@ async def _unless(
         await asyncio.wait([watching, leaving])
 
 
-def _let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
+def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
     """Unless the run has ended meanwhile."""
     run = queries.run_by_id(run_id)
     if run.status not in OPEN:
         return queries.run_on_the_wire(run)
-    return LetGo(who_goes_on(run_id))
+    return LetGo(describe_takeover(run_id))
 
 
-async def _watched(manager: OrchestrationManager, run_id: str, live: Live) -> Mapping[str, Any] | None:
+async def _watch(manager: OrchestrationManager, run_id: str, live: LiveView) -> Mapping[str, Any] | None:
     async for event in manager.watch(run_id):
         await live.show(event)
         if event.type == "run_finished":
@@ -219,7 +219,7 @@ def _end(run: Mapping[str, Any] | LetGo | None, result: Screen, progress: Screen
     if isinstance(run, LetGo):
         progress.say(run.words, style="yellow")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        leave(LET_GO)  # a step that did not end in time must not keep the terminal
+        exit_process(LET_GO)  # a step that did not end in time must not keep the terminal
     _show_end(run, result, progress)
     sys.exit(_exit_status(run))
 

@@ -45,9 +45,9 @@ class Command(BaseCommand):
         require_right(person)
         with progress(screen, "Requests", requests.count_due(before), shown=self.stderr.isatty()) as advance:
             if dry_run:
-                _counted(screen, before, advance)
+                _count(screen, before, advance)
                 return
-            altered = _purged(screen, actor_in_terminal(person, "purge_history"), before, advance)
+            altered = _purge(screen, actor_in_terminal(person, "purge_history"), before, advance)
         refuse_if_altered(altered)
 
 
@@ -62,7 +62,7 @@ def _days(text: str) -> int:
     return days
 
 
-def _counted(screen: Screen, before: datetime, advance: Any) -> None:
+def _count(screen: Screen, before: datetime, advance: Any) -> None:
     requests_, contents, responses = 0, 0, 0
     for counts in requests.count_purgeable(before, sparing=runs.still_open):
         advance(counts.looked_at)
@@ -84,7 +84,7 @@ def _counted(screen: Screen, before: datetime, advance: Any) -> None:
     )
 
 
-def _purged(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
+def _purge(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
     """Purge; the requests that were left as they are because they were altered."""
     done, altered = 0, list[UUID]()
     with raise_as_refusal():

@@ -12,11 +12,11 @@ from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
-from orchestration.management.changing import named_run
-from orchestration.management.refusals import told_as_refusal
+from orchestration.management.changing import find_run
+from orchestration.management.refusals import raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
-from orchestration.runs.resumption import in_words
+from orchestration.runs.resumption import describe_resumption
 
 
 class Command(BaseCommand):
@@ -38,9 +38,9 @@ class Command(BaseCommand):
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         person = acting_person(options["username"])
         manager, actor = OrchestrationManager(), actor_in_terminal(person, "resume_run")
-        run = named_run(person, id)
-        with told_as_refusal():
-            sentences = in_words(manager.resumption(actor, run.pk))
+        run = find_run(person, id)
+        with raise_as_refusal():
+            sentences = describe_resumption(manager.resumption(actor, run.pk))
             if run.status in OPEN:
                 screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
                 return

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen
-from orchestration.management.process_exit import leave
+from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, names_are_missing, require_free, serve
 
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         prepare_tables()
         serve(host, port, lambda url: _announce(screen, host, url))
         screen.say("Stopped.", style="dim")
-        leave()
+        exit_process()
 
 
 def _announce(screen: Screen, host: str, url: str) -> None:

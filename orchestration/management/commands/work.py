@@ -15,7 +15,7 @@ from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.process import telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
-from orchestration.management.process_exit import leave
+from orchestration.management.process_exit import exit_process
 from orchestration.runtime import start_runtime, stop_runtime
 
 MOST = 100_000
@@ -53,10 +53,10 @@ class Command(BaseCommand):
                 f" {PROCRASTINATE!r}, for these and for every worker."
             )
         require_tables()
-        with _shown(metrics):
+        with _serve_metrics(metrics):
             asyncio.run(_work(concurrency, screen))
         screen.say("Stopped.", style="dim")
-        leave()
+        exit_process()
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -67,7 +67,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _shown(address: tuple[str, int] | None) -> Iterator[None]:
+def _serve_metrics(address: tuple[str, int] | None) -> Iterator[None]:
     if address is None:
         yield
         return

@@ -42,20 +42,20 @@ def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     caller = caller_of(request, Scope.ASK)
     if not queries.may_start(caller.user_id):
         raise NotPermitted(f"Starting runs needs the permission `{queries.START}`.")
-    run_id, new = _started(caller, body)
+    run_id, new = _start(caller, body)
     return Status(HTTPStatus.CREATED if new else HTTPStatus.OK, _on_the_wire(caller, run_id))
 
 
 @router.get(
     "/runs", response=PageOfRuns, operation_id="list_runs", summary="List runs", openapi_extra=refusals()
 )
-def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
+def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     """The runs that the caller may see, newest first. Needs the scope `read`."""
     caller = caller_of(request, Scope.READ)
     if filters.orchestration is not None:
         checked_text(filters.orchestration, "orchestration", one_line=True)
     place = place_of(filters.cursor)
-    runs = queries.listed_runs(
+    runs = queries.list_runs(
         caller.user_id,
         status=filters.status,
         orchestration=filters.orchestration,
@@ -78,9 +78,9 @@ def listed(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     summary="One run",
     openapi_extra=refusals("unknown_run"),
 )
-def one(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+def get_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """Needs the scope `read`; for the caller's own runs, `ask` will do."""
-    return queries.run_on_the_wire(_seen(caller_of(request, Scope.READ, Scope.ASK), run_id))
+    return queries.run_on_the_wire(_find(caller_of(request, Scope.READ, Scope.ASK), run_id))
 
 
 @router.post(
@@ -97,7 +97,7 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     otherwise is `already_finished`.
     """
     caller = caller_of(request, Scope.ASK)
-    OrchestrationManager().cancel(actor_of(request), _seen(caller, run_id).pk)
+    OrchestrationManager().cancel(actor_of(request), _find(caller, run_id).pk)
     run = queries.run_for(caller.user_id, run_id)
     if run.status in FINISHED and run.status != RunStatus.CANCELLED:
         raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
@@ -117,7 +117,7 @@ def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     Needs the scope `ask`, and the right to resume the run. All lists are empty where it is open.
     """
     caller = caller_of(request, Scope.ASK)
-    found = OrchestrationManager().resumption(actor_of(request), _seen(caller, run_id).pk)
+    found = OrchestrationManager().resumption(actor_of(request), _find(caller, run_id).pk)
     return {
         "asked_anew": [{"title": each.name, "ended": how_it_ended(each)} for each in found.asked_anew],
         "tried_again": [{"name": each.name, "error": each.error} for each in found.tried_again],
@@ -140,11 +140,11 @@ def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     as it is. One that was completed or cancelled is `already_finished`.
     """
     caller = caller_of(request, Scope.ASK)
-    OrchestrationManager().resume(actor_of(request), _seen(caller, run_id).pk)
+    OrchestrationManager().resume(actor_of(request), _find(caller, run_id).pk)
     return _on_the_wire(caller, UUID(run_id))
 
 
-def _started(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
+def _start(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
     # Whatever is refused after these two is inside the input, or the orchestration's name.
     key = checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
     checked_json(body.input, "input", stable=not journal.has_key(caller.user_id, key))
@@ -170,7 +170,7 @@ def _sentence(path: str, message: str) -> str:
     return f"{path} {message}." if message.startswith("is ") else f"{path}: {message}"
 
 
-def _seen(caller: Caller, run_id: str) -> Run:
+def _find(caller: Caller, run_id: str) -> Run:
     """The run, if the caller may see it: any that its user sees, or without `read` just its user's own."""
     return queries.run_for(caller.user_id, run_id, own=Scope.READ not in caller.scopes)
 

@@ -73,13 +73,13 @@ def test_a_child_is_no_sign_of_life_of_its_parent(stack: Stack) -> None:
     """What the parent executed is taken over at once when it dies, though its child lives on."""
     with program(stack, "lease") as parent:
         owner = Executor.objects.get(pk=parent.output.wait_for("\n").strip())
-        leases.end_the_dead()
+        leases.end_dead_leases()
         owner.refresh_from_db()
         assert owner.released_at is None
         parent.signal(signal.SIGKILL)
         with pytest.raises(ProcessEnded):
             parent.output.wait_for("anything")
-        leases.end_the_dead()
+        leases.end_dead_leases()
         owner.refresh_from_db()
         assert owner.released_at is not None
 

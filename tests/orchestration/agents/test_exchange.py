@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from approvals.delivery.webhooks.connections import Connections
 from approvals.delivery.webhooks.targets import Reach
 from approvals.exceptions import InvalidRequest
-from orchestration.agents.exchange import Answer, Exchange, _redirected, exchange, target_of
+from orchestration.agents.exchange import Answer, Exchange, _follow_redirect, exchange, target_of
 from tests.effort import effort
 from tests.orchestration.agents.web_server import WebServer
 
@@ -163,7 +163,7 @@ class TestReach:
         """However its address is written; and none leaves TLS."""
         start = target_of("https://inside.example.org/a/b", reach("inside.example.org"))
         try:
-            target = _redirected(start, f"{scheme}{user}{host}{rest}")
+            target = _follow_redirect(start, f"{scheme}{user}{host}{rest}")
         except (InvalidRequest, httpx.InvalidURL):
             return
         assert (target.url.scheme, target.host, target.url.userinfo) == ("https", "inside.example.org", b"")

@@ -9,7 +9,7 @@ import pytest
 from approvals.exceptions import InvalidRequest
 from orchestration.catalog import agent, find_agent
 from orchestration.catalog import retries as module
-from orchestration.catalog.retries import Repetition, pause_after, repetition
+from orchestration.catalog.retries import RetryPolicy, pause_after, retry_policy
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from orchestration.catalog.retries import Repetition, pause_after, repetition
 def test_what_makes_no_sense_is_refused_by_name(terms: dict[str, Any], field: str) -> None:
     """For a step, and for an agent when it is registered."""
     with pytest.raises(InvalidRequest) as of_step:
-        repetition(**{"retries": None, "idempotent": None, **terms})
+        retry_policy(**{"retries": None, "idempotent": None, **terms})
     with pytest.raises(InvalidRequest) as of_agent:
         agent("repetition_impossible", **terms)
     assert (of_step.value.field, of_agent.value.field) == (field, field)
@@ -34,16 +34,16 @@ def test_what_makes_no_sense_is_refused_by_name(terms: dict[str, Any], field: st
 
 def test_a_step_that_says_nothing_is_done_once() -> None:
     """Not tried again after an error, not repeated unasked."""
-    terms = repetition(None, None)
-    assert terms == Repetition(retries=0, idempotent=False)
+    terms = retry_policy(None, None)
+    assert terms == RetryPolicy(retries=0, idempotent=False)
     assert not terms.attempts_left(1)
-    assert not terms.needs_no_person(1)
+    assert not terms.may_restart(1)
 
 
 def test_an_interruption_counts_as_an_attempt() -> None:
     """While attempts are left nobody is asked; for what is idempotent nobody ever is."""
-    assert [Repetition(retries=2).needs_no_person(made) for made in (1, 2, 3)] == [True, True, False]
-    assert Repetition(idempotent=True).needs_no_person(100)
+    assert [RetryPolicy(retries=2).may_restart(made) for made in (1, 2, 3)] == [True, True, False]
+    assert RetryPolicy(idempotent=True).may_restart(100)
 
 
 async def test_an_agent_speaks_for_its_steps_unless_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +52,12 @@ async def test_an_agent_speaks_for_its_steps_unless_they_do(monkeypatch: pytest.
 
     @agent("repetition_careful", description="Repeats", retries=2, idempotent=True)
     async def careful(run: Any, action: str, arguments: dict[str, Any]) -> None:
-        seen.append(repetition(None, None))
-        seen.append(repetition(0, False))
+        seen.append(retry_policy(None, None))
+        seen.append(retry_policy(0, False))
 
     await find_agent("repetition_careful")(None, "look", {})
-    assert seen == [Repetition(retries=2, idempotent=True), Repetition()]
-    assert repetition(None, None) == Repetition()
+    assert seen == [RetryPolicy(retries=2, idempotent=True), RetryPolicy()]
+    assert retry_policy(None, None) == RetryPolicy()
 
 
 def test_pauses_double_up_to_a_bound() -> None:

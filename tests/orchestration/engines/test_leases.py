@@ -53,7 +53,7 @@ def test_a_released_lease_is_lost() -> None:
 def test_the_living_are_not_buried() -> None:
     """This very process holds its sign of life."""
     lease = leases.take()
-    leases.end_the_dead()
+    leases.end_dead_leases()
     assert leases.renew(lease)
     leases.release(lease)
 
@@ -63,10 +63,10 @@ def test_a_killed_process_is_found_dead(manage: Manage) -> None:
     process = manage("shell", "-c", TAKE_AND_STAY)
     line = process.output.wait_for(lambda text: "lease " in text)
     process_id = UUID(line.split("lease ")[1].split()[0])
-    leases.end_the_dead()
+    leases.end_dead_leases()
     assert Process.objects.get(pk=process_id).released_at is None
     process.kill()
-    leases.end_the_dead()
+    leases.end_dead_leases()
     assert Process.objects.get(pk=process_id).released_at is not None
 
 

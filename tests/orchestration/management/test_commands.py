@@ -31,10 +31,10 @@ from orchestration.exceptions import NotAllowed
 from orchestration.management import demo_data, run_owner
 from orchestration.management.commands.orchestrate import _exit_status, _join
 from orchestration.management.interrupts import Interrupts
-from orchestration.management.live_view import Live
+from orchestration.management.live_view import LiveView
 from orchestration.management.run_owner import owner_of_run
 from orchestration.management.server import require_free
-from orchestration.management.takeover import who_goes_on
+from orchestration.management.takeover import describe_takeover
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.models import Run
 from orchestration.policies import allowlists
@@ -90,7 +90,7 @@ class TestInterrupts:
         clock = iter(moments)
         interrupts = Interrupts(lambda: said.append("lets go"), lambda: said.append("ends"), clock.__next__)
         for _ in moments:
-            interrupts.interrupted()
+            interrupts.interrupt()
         assert said == expected
         assert interrupts.first.is_set()
 
@@ -142,22 +142,22 @@ class TestSuccession:
         """A process that lives and owns the run; else any server; else nobody."""
         run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
         terminal = leases.take(serves=False)
-        assert "Nobody goes on with the run" in who_goes_on(run_id)
+        assert "Nobody goes on with the run" in describe_takeover(run_id)
         server = leases.take()
-        assert "A server goes on with the run." in who_goes_on(run_id)
+        assert "A server goes on with the run." in describe_takeover(run_id)
         journal.claim([run_id], terminal.process_id)
-        assert f"The run goes on in {Run.objects.get().process}." in who_goes_on(run_id)
+        assert f"The run goes on in {Run.objects.get().process}." in describe_takeover(run_id)
         for lease in (terminal, server):
             leases.release(lease)
-        assert "Nobody goes on with the run" in who_goes_on(run_id)
+        assert "Nobody goes on with the run" in describe_takeover(run_id)
 
     @pytest.mark.stacks("postgresql-redis-workers")
     def test_where_workers_execute_it_names_them(self) -> None:
         run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
-        assert "until there is a worker: manage.py work" in who_goes_on(run_id)
+        assert "until there is a worker: manage.py work" in describe_takeover(run_id)
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
-        assert "A worker goes on with the run." in who_goes_on(run_id)
+        assert "A worker goes on with the run." in describe_takeover(run_id)
 
 
 @pytest.mark.django_db
@@ -211,7 +211,7 @@ def test_a_real_database_gets_no_accounts_by_itself(screen: Screen, stack: Any) 
 class TestLive:
     async def test_chunks_are_shown_as_whole_lines(self, screen: Screen, output: io.StringIO) -> None:
         """What is left over is shown when something else happens."""
-        live = Live(screen, 1, None)
+        live = LiveView(screen, 1, None)
         for text in ("Hel", "lo\nyou", " there"):
             await live.show(RunEvent(type="agent_message_chunk", data={"agent": "bot", "text": text}))
         assert output.getvalue() == "bot: Hello\n"
@@ -219,7 +219,7 @@ class TestLive:
         assert output.getvalue() == "bot: Hello\nbot: you there\nbot: One\nbot: Two\n"
 
     async def test_only_what_changes_is_shown(self, screen: Screen, output: io.StringIO) -> None:
-        live = Live(screen, 1, None)
+        live = LiveView(screen, 1, None)
         for states in (("running", "pending"), ("completed", "running")):
             await live.show(RunEvent(type="run_status", data={"run": self.run_with(states)}))
         assert output.getvalue().splitlines() == [

@@ -21,7 +21,7 @@ from approvals.trail import verification
 from orchestration import OWNER, REVIEWERS, OrchestrationManager, Run, checks, orchestration
 from orchestration.models import DecidersOverride
 from orchestration.models import Run as RunRow
-from orchestration.policies.deciders import settled
+from orchestration.policies.deciders import resolve_terms
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.marks import both_databases
@@ -285,7 +285,7 @@ def test_the_nearest_word_holds(
         override("deciders_refund", four_eyes=admin_eyes, **words)
     terms: dict[str, Any] = {} if call is None else {"assignees": call}
     terms |= {"named_four_eyes": False} if call_eyes is None else {"four_eyes": call_eyes}
-    now = settled(("deciders_refund", 1), owner if owned else None, terms)
+    now = resolve_terms(("deciders_refund", 1), owner if owned else None, terms)
 
     inherited_eyes = code_eyes if admin_eyes is None else admin_eyes
     assert now["four_eyes"] == (inherited_eyes if call_eyes is None else call_eyes)

@@ -71,13 +71,13 @@ class TestNames:
     @given(names)
     def test_any_name_comes_back_exactly(self, name: bytes) -> None:
         """What a person sees stands for one file, byte for byte."""
-        assert disk.exact(disk.shown(name)) == name
+        assert disk.unescape_path(disk.escape_path(name)) == name
 
     @effort()
     @given(names)
     def test_any_name_can_be_read(self, name: bytes) -> None:
         """No control character, no direction mark, no lone surrogate, no space that hides."""
-        text = disk.shown(name)
+        text = disk.escape_path(name)
         assert text.isprintable()
         assert text == text.strip()
         assert "  " not in text
@@ -95,7 +95,7 @@ class TestNames:
         ],
     )
     def test_only_what_is_hard_to_see_is_escaped(self, name: bytes, text: str) -> None:
-        assert disk.shown(name) == text
+        assert disk.escape_path(name) == text
 
     @pytest.mark.parametrize(
         ("size", "text"),
@@ -110,7 +110,7 @@ class TestNames:
         ],
     )
     def test_sizes_are_readable(self, size: int, text: str) -> None:
-        assert disk.readable(size) == text
+        assert disk.format_size(size) == text
 
 
 class TestDirectory:

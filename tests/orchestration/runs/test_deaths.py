@@ -269,7 +269,7 @@ async def test_thousands_that_only_wait_are_noted_together(
 ) -> None:
     """After a restart they write nothing one by one."""
     noted: list[int] = []
-    settle = journal.settle
+    settle = journal.mark_idle
 
     def counting(owned: Any) -> None:
         noted.append(len(owned))
@@ -281,7 +281,7 @@ async def test_thousands_that_only_wait_are_noted_together(
     waiting_runs = models.Run.objects.filter(status="waiting", executing=False)
     await until_recorded(lambda: waiting_runs.count() == len(runs))
     await dies(first)
-    monkeypatch.setattr(journal, "settle", counting)
+    monkeypatch.setattr(journal, "mark_idle", counting)
     await second.execute(runs)
     for run_id in runs:
         await only_waits(run_id)

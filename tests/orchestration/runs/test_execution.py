@@ -26,7 +26,7 @@ from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle import Settler
+from orchestration.runs.idle import IdleMarker
 from orchestration.runs.journal import Ownership
 from orchestration.runs.run import Means
 from orchestration.runs.wakeups import Wakeups
@@ -685,17 +685,17 @@ async def test_every_write_of_a_former_epoch_is_refused(process: Processes) -> N
     former = Ownership(run_id, 0)
     call = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
     writes: list[tuple[Any, ...]] = [
-        (journal.went_on, models.RunStatus.RUNNING),
-        (journal.step_started, call, models.RunStatus.RUNNING),
-        (journal.step_done, call, 1),
-        (journal.step_failed, call, "x"),
-        (journal.asked, call, run_id, models.RunStatus.WAITING),
-        (journal.answered, call, run_id, {}, models.RunStatus.RUNNING),
-        (journal.said, call, "a", "x", models.RunStatus.RUNNING),
-        (journal.speech_begun, call, "a", models.RunStatus.RUNNING),
-        (journal.speech_grown, 1, "x"),
-        (journal.plan_shown, 1, []),
-        (journal.ended, journal.Ending(status=models.RunStatus.COMPLETED)),
+        (journal.record_status, models.RunStatus.RUNNING),
+        (journal.record_step_start, call, models.RunStatus.RUNNING),
+        (journal.record_step_result, call, 1),
+        (journal.record_step_failure, call, "x"),
+        (journal.record_question, call, run_id, models.RunStatus.WAITING),
+        (journal.record_answer, call, run_id, {}, models.RunStatus.RUNNING),
+        (journal.record_message, call, "a", "x", models.RunStatus.RUNNING),
+        (journal.begin_message, call, "a", models.RunStatus.RUNNING),
+        (journal.extend_message, 1, "x"),
+        (journal.record_plan, 1, []),
+        (journal.record_end, journal.Ending(status=models.RunStatus.COMPLETED)),
     ]
     for write, *arguments in writes:
         with pytest.raises(Fenced):
@@ -716,7 +716,9 @@ async def test_an_end_is_recorded_once(runtime: Runtime) -> None:
     before = await finished(run_id)
     with pytest.raises(Fenced):
         await in_database(
-            journal.ended, Ownership(run_id, 1), journal.Ending(status=models.RunStatus.FAILED, error="x")
+            journal.record_end,
+            Ownership(run_id, 1),
+            journal.Ending(status=models.RunStatus.FAILED, error="x"),
         )
     assert await finished(run_id) == before
 
@@ -733,11 +735,11 @@ async def test_repeating_a_write_is_harmless(process: Processes) -> None:
     owned = Ownership(run_id, 1)
     call = journal.Call(key="say#1", position=1, kind="say", name="a", fingerprint="")
     for _ in range(2):
-        await in_database(journal.said, owned, call, "a", "hello", models.RunStatus.RUNNING)
+        await in_database(journal.record_message, owned, call, "a", "hello", models.RunStatus.RUNNING)
     step = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     for _ in range(2):
-        await in_database(journal.step_started, owned, step, models.RunStatus.RUNNING)
-        await in_database(journal.step_done, owned, step, 1)
+        await in_database(journal.record_step_start, owned, step, models.RunStatus.RUNNING)
+        await in_database(journal.record_step_result, owned, step, 1)
     assert await in_database(models.Message.objects.count) == 1
     assert await in_database(models.StepRecord.objects.count) == 2
 
@@ -875,7 +877,7 @@ def threads() -> Iterator[Executor]:
 async def executed(run_id: UUID, threads: Executor) -> tuple[Execution, asyncio.Task[None]]:
     """The run in the hands of this process."""
     (claimed,) = await in_database(journal.claim, [run_id], None)
-    execution = Execution(claimed, Means(threads, Wakeups(), Settler()))
+    execution = Execution(claimed, Means(threads, Wakeups(), IdleMarker()))
     return execution, asyncio.create_task(execution.execute())
 
 

@@ -88,7 +88,7 @@ async def test_whoever_owns_the_run_is_asked_and_sees_exactly_what_is_known(
 ) -> None:
     """The step, its arguments, when it began and in which process; no clock decides; the run waits."""
     run_id = await interrupted(process, "interruptions_refund", owner)
-    begun = await in_database(journal.step_as_begun, run_id, "pay#1")
+    begun = await in_database(journal.find_step, run_id, "pay#1")
     await goes_on(process, run_id)
     request = await asked(run_id)
     assert request["title"] == QUESTION

@@ -24,7 +24,7 @@ from orchestration import OrchestrationManager, Rejected, Run, TimedOut, orchest
 from orchestration.exceptions import AlreadyFinished, NotPermitted, UnknownRun
 from orchestration.models import Run as RunRow
 from orchestration.models import StepRecord
-from orchestration.runs.resumption import in_words, resumption_of
+from orchestration.runs.resumption import describe_resumption, resumption_of
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -118,7 +118,9 @@ async def test_a_run_that_failed_at_a_question_asks_it_again(runtime: Runtime, o
 
     timed_out = await runtime.manager.astart("resumption_late", {"first": 0.2}, owner)
     assert (await finished(timed_out))["reason"] == "error"
-    words = in_words(await in_database(OrchestrationManager().resumption, factories.actor(owner), timed_out))
+    words = describe_resumption(
+        await in_database(OrchestrationManager().resumption, factories.actor(owner), timed_out)
+    )
     assert words == ["Asks again: Name? (timed out)"]
     await resumed(runtime, timed_out, owner)
     await finished(timed_out)
@@ -251,7 +253,7 @@ async def test_what_resuming_does_is_told_before_to_those_who_may(runtime: Runti
     await decided(owner, await asked(run_id), "reject")
     await finished(run_id)
     told = await in_database(manager.resumption, actor, run_id)
-    assert in_words(told) == ["Asks again: Refund? (rejected)"]
+    assert describe_resumption(told) == ["Asks again: Refund? (rejected)"]
     watcher = await in_database(factories.user, may=("view_run",))
     stranger = await in_database(factories.user)
     for person, refusal in ((watcher, NotPermitted), (stranger, UnknownRun)):
@@ -296,7 +298,7 @@ def test_a_step_that_was_begun_stays_on_record_and_is_named() -> None:
     stopped = record(2, "interrupted", "failed", key="step#1/interrupted/1", position=None)
     told = resumption_of("interrupted", [begun, stopped])
     assert (pks(told.unclear), pks(told.forgotten), pks(told.set_aside)) == ([1], [2], [])
-    assert "A person is asked whether it was done" in in_words(told)[0]
+    assert "A person is asked whether it was done" in describe_resumption(told)[0]
 
 
 def test_what_was_asked_about_a_step_goes_with_it() -> None:
