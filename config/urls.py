@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path
 
-from approvals.web.edge.logins import guarded, guarded_account
+from approvals.web.edge.logins import limit_account_attempts, limit_attempts
 from approvals.web.pages.passwords import PasswordReset
 from config.api import ROOT as API_ROOT
 from config.api import api
@@ -22,15 +22,19 @@ urlpatterns = [
     path("healthz/live", health.live),
     path("healthz/ready", health.ready),
     path("metrics", metrics),
-    path("admin/login/", guarded(admin.site.login)),
-    path("admin/password_change/", guarded_account(admin.site.admin_view(admin.site.password_change))),
+    path("admin/login/", limit_attempts(admin.site.login)),
+    path("admin/password_change/", limit_account_attempts(admin.site.admin_view(admin.site.password_change))),
     path("admin/", admin.site.urls),
-    path("accounts/login/", guarded(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),
+    path(
+        "accounts/login/",
+        limit_attempts(auth.LoginView.as_view(redirect_authenticated_user=True)),
+        name="login",
+    ),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
     # The admin has templates of the same names; these are the pages' own.
     path(
         "accounts/password/",
-        guarded_account(auth.PasswordChangeView.as_view(template_name="account/password_change.html")),
+        limit_account_attempts(auth.PasswordChangeView.as_view(template_name="account/password_change.html")),
         name="password_change",
     ),
     path(
@@ -40,7 +44,7 @@ urlpatterns = [
     ),
     path(
         "accounts/reset/",
-        guarded(PasswordReset.as_view(), field="email"),
+        limit_attempts(PasswordReset.as_view(), field="email"),
         name="password_reset",
     ),
     path(

@@ -123,7 +123,7 @@ def send_again(callback_id: UUID) -> bool:
     return bool(updated)
 
 
-def without_paths(request_ids: Collection[UUID]) -> None:
+def strip_paths(request_ids: Collection[UUID]) -> None:
     """Keep only which receivers these outcomes went to: the rest of an address may be a secret."""
     rows = list(Callback.writing.filter(request_id__in=request_ids))
     for row in rows:

@@ -91,7 +91,7 @@ class Removals:
             bulk.update(HumanRequest, [vars(row) for row in self._purged.values()], WORDS)
             said = Response.writing.filter(request_id__in=list(self._purged))
             said.update(answer=None, arguments=None, comment="")
-            callbacks.without_paths(list(self._purged))
+            callbacks.strip_paths(list(self._purged))
         for user_id, request_ids in self._forgotten.items():
             said = Response.writing.filter(request_id__in=request_ids, actor_id=user_id)
             said.update(answer=None, comment="")

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 
 from approvals.process import forks, telemetry
 from approvals.queries.pending_counts import PendingCounts, count_pending
-from approvals.web.edge.credentials import shown_secret
+from approvals.web.edge.credentials import bearer_secret
 from config.observing.probe import Probe
 from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
@@ -55,7 +55,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 
 async def _may_read(request: HttpRequest) -> bool:
     if settings.SAYSO_METRICS_TOKEN:
-        shown = shown_secret(request.headers.get("Authorization", ""))
+        shown = bearer_secret(request.headers.get("Authorization", ""))
         if shown and constant_time_compare(shown, settings.SAYSO_METRICS_TOKEN):
             return True
     elif _is_from_this_computer(request):

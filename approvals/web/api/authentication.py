@@ -18,7 +18,7 @@ from approvals.domain.commands import Actor
 from approvals.exceptions import InvalidRequest, NotPermitted
 from approvals.web.edge import tokens
 from approvals.web.edge.actors import actor_of_caller
-from approvals.web.edge.credentials import shown_secret
+from approvals.web.edge.credentials import bearer_secret
 from approvals.web.edge.problems import Unauthenticated
 from approvals.web.edge.throttling import spend
 from approvals.web.edge.tokens import Scope
@@ -46,7 +46,7 @@ class BearerToken(AuthBase):
     openapi_description = "A token made by `manage.py create_token`; it acts as its user, within its scopes."
 
     def __call__(self, request: HttpRequest) -> Caller | None:
-        secret = shown_secret(request.headers.get("Authorization", ""))
+        secret = bearer_secret(request.headers.get("Authorization", ""))
         if secret is None:
             return None
         bearer = tokens.bearer(secret)

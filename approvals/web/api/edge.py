@@ -27,8 +27,8 @@ from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body
 from approvals.web.api.documentation import Documentation, completed
 from approvals.web.api.validation import errors_of
-from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, refused
-from approvals.web.edge.shares import metered
+from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, problem_of
+from approvals.web.edge.shares import meter
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +119,13 @@ def _answered(view: View) -> View:
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        with metered(request):
+        with meter(request):
             try:
                 if request.method not in SAFE_METHODS:
                     read_body(request)
                 response = view(request, *args, **kwargs)
             except ApprovalError as error:
-                response = refused(error)
+                response = problem_of(error)
             except Http404:
                 response = problem("not_found", "There is nothing at this address.")
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -148,20 +148,20 @@ def _no_address(request: HttpRequest) -> HttpResponse:
 
 
 def _refused(request: HttpRequest, error: Any) -> HttpResponse:
-    return refused(error)
+    return problem_of(error)
 
 
 def _of_http(request: HttpRequest, error: Any) -> HttpResponse:
     """What ninja raises by itself: nobody is authenticated, or the parser has refused the body."""
     if isinstance(error.__cause__, ApprovalError):
-        return refused(error.__cause__)
+        return problem_of(error.__cause__)
     if isinstance(error, AuthenticationError):
-        return refused(Unauthenticated("Show a token in `Authorization: Bearer …`, or log in."))
+        return problem_of(Unauthenticated("Show a token in `Authorization: Bearer …`, or log in."))
     return _failed(request, error)
 
 
 def _of_validation(request: HttpRequest, error: Any) -> HttpResponse:
-    return refused(InvalidFields(errors_of(error)))
+    return problem_of(InvalidFields(errors_of(error)))
 
 
 def _not_found(request: HttpRequest, error: Any) -> HttpResponse:

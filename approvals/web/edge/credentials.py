@@ -26,10 +26,10 @@ def owners(credentials: Collection[Credential]) -> dict[Credential, int]:
 def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The token that these headers of a connection show; None unless they show exactly one."""
     shown = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
-    return shown_secret(shown[0]) if len(shown) == 1 else None
+    return bearer_secret(shown[0]) if len(shown) == 1 else None
 
 
-def shown_secret(authorization: str) -> str | None:
+def bearer_secret(authorization: str) -> str | None:
     """The token in this `Authorization` header; None where it is of another scheme."""
     scheme, _, secret = authorization.partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else None

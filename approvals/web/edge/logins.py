@@ -33,7 +33,7 @@ View: TypeAlias = Callable[..., HttpResponseBase]
 Counts: TypeAlias = list[tuple[Allowances, Hashable]]
 
 
-def guarded(view: View, field: str = "username") -> View:
+def limit_attempts(view: View, field: str = "username") -> View:
     """A view whose form takes a name and a password, or where to send a new one: 429 for who fails often."""
 
     @wraps(view)
@@ -53,7 +53,7 @@ def guarded(view: View, field: str = "username") -> View:
     return answered
 
 
-def guarded_account(view: View) -> View:
+def limit_account_attempts(view: View) -> View:
     """A view whose form takes the password of whoever is logged in: 429 for who fails often."""
 
     @wraps(view)

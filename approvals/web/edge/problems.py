@@ -158,7 +158,7 @@ class InvalidFields(InvalidRequest):
         super().__init__(message, field=field)
 
 
-def refused(error: Refusal) -> HttpResponse:
+def problem_of(error: Refusal) -> HttpResponse:
     """The problem that says why; and after how many seconds to ask again, where the error knows."""
     response = _response(error.code, contents_of(error))
     if retry_after := getattr(error, "retry_after", None):

@@ -23,7 +23,7 @@ from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
 from approvals.database.threads import count_time
-from approvals.web.edge.credentials import shown_secret
+from approvals.web.edge.credentials import bearer_secret
 from approvals.web.edge.holding import AGAIN, HOLD
 from approvals.web.edge.limits import REMEMBERED, RateLimited
 from approvals.web.edge.paths import own_path
@@ -50,14 +50,14 @@ class Visit:
         self.seconds = 0.0
 
 
-def visitor(request: HttpRequest, user_id: int) -> None:
+def note_visitor(request: HttpRequest, user_id: int) -> None:
     """The request is this user's."""
     if visit := getattr(request, "scope", {}).get(_VISIT):
         visit.user_id = user_id
 
 
 @contextmanager
-def metered(request: HttpRequest) -> Iterator[None]:
+def meter(request: HttpRequest) -> Iterator[None]:
     """What this thread does meanwhile is done for the request."""
     started = time.thread_time()
     try:
@@ -194,7 +194,7 @@ class Shared:
         must make nobody look like somebody new."""
         secret = None
         if own_path(scope).startswith(self._api):
-            secret = shown_secret(_joined(scope, b"authorization", ","))
+            secret = bearer_secret(_joined(scope, b"authorization", ","))
         if secret is None:
             secret = parse_cookie(_joined(scope, b"cookie", "; ")).get(settings.SESSION_COOKIE_NAME)
         return hashlib.sha256(secret.encode("utf-8", "replace")).digest() if secret else None

@@ -27,8 +27,8 @@ from approvals.web.edge.actors import address_of_scope
 from approvals.web.edge.holding import AGAIN
 from approvals.web.edge.limits import RateLimited
 from approvals.web.edge.paths import own_path
-from approvals.web.edge.problems import refused
-from approvals.web.edge.shares import visitor
+from approvals.web.edge.problems import problem_of
+from approvals.web.edge.shares import note_visitor
 from approvals.web.live.outbox import TOO_MUCH
 from approvals.web.live.protocol import encode, refusal
 
@@ -58,7 +58,7 @@ class Throttled:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._connection(scope, receive, send)
-        elif error := too_fast(scope):
+        elif error := charge_address(scope):
             await respond(refusal_for(own_path(scope), error, self._api), send)
         else:
             try:
@@ -67,7 +67,7 @@ class Throttled:
                 await respond(refusal_for(own_path(scope), error, self._api), send)
 
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if error := too_fast(scope):
+        if error := charge_address(scope):
             await turn_away(error, receive, send)
             return
         sockets, network = limits.sockets(), limits.network_of(address_of_scope(scope))
@@ -122,12 +122,12 @@ class FewAtOnce:
 
 def spend(request: HttpRequest, user_id: int) -> None:
     """Count a request of this user. RateLimited if it is one too many."""
-    visitor(request, user_id)
+    note_visitor(request, user_id)
     if AGAIN not in getattr(request, "scope", {}) and (seconds := limits.of_users().take(user_id)):
         raise RateLimited(_again("You ask too much at once", seconds), retry_after=seconds)
 
 
-def too_fast(scope: Scope) -> RateLimited | None:
+def charge_address(scope: Scope) -> RateLimited | None:
     """Why this address may not ask just now, if so; counts the request. Unknown addresses share no limit."""
     network = limits.network_of(address_of_scope(scope))
     seconds = limits.of_addresses().take(network) if network is not None else 0
@@ -138,7 +138,7 @@ def too_fast(scope: Scope) -> RateLimited | None:
 
 def refusal_for(path: str, error: ApprovalError, api: str) -> HttpResponse:
     """A problem for programs, a page for people."""
-    return refused(error) if path.startswith(api) else refusal_page(error)
+    return problem_of(error) if path.startswith(api) else refusal_page(error)
 
 
 def refusal_page(error: ApprovalError) -> HttpResponse:

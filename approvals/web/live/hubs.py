@@ -108,7 +108,7 @@ class Hub(ABC, Generic[S]):
         self._unchecked.update(dict.fromkeys(self._seats))
         self._bell.set()
 
-    def doubt(self, credentials: Collection[Credential]) -> None:
+    def check_credentials(self, credentials: Collection[Credential]) -> None:
         """Look at once at the seats that were taken with one of these."""
         self._doubtful.update((seat, None) for seat in self._seats if seat.credential in credentials)
         self._bell.set()
@@ -222,7 +222,7 @@ class _Revocations:
         self._hub = hub
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        self._hub.call(self._hub.doubt, ids)
+        self._hub.call(self._hub.check_credentials, ids)
 
     async def look_everywhere(self) -> None:
         pass

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
 from approvals.web.edge.limits import RateLimited
-from approvals.web.edge.shares import metered
+from approvals.web.edge.shares import meter
 from approvals.web.edge.throttling import refusal_page, spend
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
         def answered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:
                 spend(request, user_id(request))
-                with metered(request):
+                with meter(request):
                     return view(request, *args, **kwargs)
             except RateLimited as error:
                 return refusal_page(error)

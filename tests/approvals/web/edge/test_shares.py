@@ -36,7 +36,7 @@ class Work:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = RequestFactory().get("/")
         request.scope = scope  # type: ignore[attr-defined]
-        shares.visitor(request, scope["user"])
+        shares.note_visitor(request, scope["user"])
         visit = scope.get("sayso.visit")
         self.here += 1
         self.most = max(self.most, self.here)
@@ -267,6 +267,6 @@ def test_a_threads_own_work_is_what_counts() -> None:
     request = RequestFactory().get("/")
     visit = shares.Visit()
     request.scope = {"sayso.visit": visit}  # type: ignore[attr-defined]
-    with shares.metered(request):
+    with shares.meter(request):
         sum(range(1_000_000))
     assert visit.seconds > 0
