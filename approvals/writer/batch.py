@@ -1,4 +1,4 @@
-"""The rows that a batch of commands concerns: locked and read at once, changed in memory, written at once."""
+"""The rows of a batch of commands: locked and read together, changed in memory, written together."""
 
 from __future__ import annotations
 
@@ -52,11 +52,10 @@ CHANGING_FIELDS = (
 
 
 class Batch:
-    """What the commands found and what they make of it.
+    """The rows that the commands name, and what the rules have changed of them so far.
 
-    `rows` are locked; `now` is the database's clock after the locks were got. `changed` names the requests
-    that people or programs should look at again, `closed` those that ended,
-    `callbacks` the outcomes that are to be posted.
+    `rows` are locked; `now` is the database's clock after the locks were got. `changed` are the ids that the
+    hint will carry, `closed` the requests that ended, `callbacks` the outcomes that are to be posted.
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
@@ -81,24 +80,24 @@ class Batch:
         self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
         for (request_id, actor_id), said in self.said.items():
             self._note_vote(request_id, actor_id, said.verdict)
-        # Pending requests of which it shall be on record if too few may decide them.
+        # Pending requests that too few may be able to decide by now.
         self._in_question: dict[UUID, HumanRequest] = {}
         self._reassigned: set[UUID] = set()
 
     def find(self, reference: Reference) -> HumanRequest | None:
-        """The row that a command names, by its id or as the latest of its key."""
+        """Return the row that a command names by its id, or the latest one of its key."""
         if isinstance(reference, Keyed):
             return self.by_key.get(_key(reference))
         return self.rows.get(reference)
 
     def add(self, row: HumanRequest, command: OpenRequest) -> None:
-        """A new request, for those whom the command names."""
+        """Add a new request, assigned to those whom the command names."""
         self.rows[row.pk] = row
         if row.key:
             self.by_key[row.key_scope, row.key] = row
         self._opened.add(row.pk)
-        self.figures.opened(row)
-        self.quotas.opened(row)
+        self.figures.count_opened(row)
+        self.quotas.count_opened(row)
         asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
         self._named[row.pk] = command
         self.audiences[row.pk] = asked.with_assignees(None, command.user_ids, command.group_ids)
@@ -108,7 +107,7 @@ class Batch:
         before, by = self.audiences[row.pk], command.actor.user_id
         self._named[row.pk] = command
         self.audiences[row.pk] = before.with_assignees(by, command.user_ids, command.group_ids)
-        self.question(row)
+        self.check_stuck(row)
         self.handed_on[row.pk] = command.actor.user_id
         self._reassigned.add(row.pk)
         self.change(row)
@@ -117,14 +116,14 @@ class Batch:
         row.changed_at = self.now
         self.changed[row.pk] = None
 
-    def question(self, row: HumanRequest) -> None:
-        """Have it noted on the trail if the request can't be decided any more, for too few may."""
+    def check_stuck(self, row: HumanRequest) -> None:
+        """Have `write` record on the trail if fewer people than required may decide the request."""
         audience = self.audiences.get(row.pk)
         if row.required > 1 or row.four_eyes or (audience is not None and audience.assigned):
             self._in_question[row.pk] = row
 
     def approvals_that_count(self, row: HumanRequest) -> list[int | None]:
-        """Who has approved the request and may decide it now; None is a program, which always may."""
+        """Return who has approved the request and may decide it now; None is a program, which always may."""
         counted = [actor_id for actor_id in self._approved_by[row.pk] if self._decides(actor_id, row)]
         return sorted(counted, key=lambda actor_id: actor_id or 0)
 
@@ -139,22 +138,22 @@ class Batch:
             self._approved_by[request_id].add(actor_id)
 
     def close(self, row: HumanRequest, status: Status, actor: Actor, comment: str) -> None:
-        """Give the request its one end."""
+        """Close the request as decided by this actor. RuntimeError where its status does not allow that."""
         if not may_become(Kind(row.kind), Status(row.status), status):
             raise RuntimeError(f"a {row.kind} that is {row.status} can't become {status}")
         person = self._person(actor)
         row.status, row.closed_at, row.comment = status.value, self.now, comment
         row.decided_by = self._user(person) if person else None
         self.closed.add(row.pk)
-        self.quotas.closed(row)
-        self.figures.closed(status, actor.channel)
+        self.quotas.count_closed(row)
+        self.figures.count_closed(status, actor.channel)
         self.change(row)
 
     def time_out(self, row: HumanRequest) -> None:
-        """Record what the request itself says that its deadline decides."""
+        """Close the request as timed out, with the outcome that it names for its deadline."""
         row.answer = row.default
         self.close(row, Status.TIMED_OUT, DEADLINE, "")
-        self.figures.timed_out(row, self.now)
+        self.figures.count_timed_out(row, self.now)
         decided: dict[str, Any] = {"deadline": row.deadline.isoformat()} if row.deadline else {}
         decided |= {"on_timeout": row.on_timeout} if row.kind == Kind.APPROVAL else {"default": row.default}
         rule = f"on_timeout {row.on_timeout}" if row.kind == Kind.APPROVAL else "default"
@@ -170,7 +169,7 @@ class Batch:
         arguments: dict[str, Any] | None = None,
         comment: str,
     ) -> None:
-        """Keep what this actor said."""
+        """Record this actor's vote or answer."""
         self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
         self._note_vote(row.pk, actor.user_id, verdict)
         self._responses.append(
@@ -198,9 +197,9 @@ class Batch:
         allowed_by: str = "",
         on_behalf_of_id: int | None = None,
     ) -> None:
-        """Put an entry on the request's trail; `status` is what it closed the request as, if it did.
+        """Add an entry to the request's trail. `status`: what the entry closed the request as, if it did.
 
-        `content` is what was shown or said, and may be removed one day; `facts` stay in the entry itself.
+        `content` was shown or said, and retention may remove it later; `facts` stay in the entry itself.
         """
         person = self._person(actor)
         self._drafts.append(
@@ -218,7 +217,7 @@ class Batch:
         )
 
     def write(self) -> None:
-        """Everything the commands came to, in a number of statements that does not grow with theirs."""
+        """Write all changes, in a number of statements that does not grow with that of the commands."""
         self._record_the_stuck()
         drafts = chain.within_limits(self._drafts, self.now)
         links = chain.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
@@ -240,7 +239,7 @@ class Batch:
         ]
 
     def _record_the_stuck(self) -> None:
-        """Of those in question: fewer people may decide it than must, and the trail does not say so yet."""
+        """Record on the trail which requests too few people may decide, where it does not say so yet."""
         rows = {pk: row for pk, row in self._in_question.items() if row.status == Status.PENDING}
         if not rows:
             return
@@ -268,7 +267,7 @@ class Batch:
         return bulk.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
 
     def _end_assignments(self, closed: set[UUID]) -> None:
-        """What is closed waits for nobody; nothing to do where it is known that nobody was named."""
+        """End the assignments of closed requests; skip those that are known to have none."""
         named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
         if named:
             for model in (UserAssignment, GroupAssignment):
@@ -288,12 +287,12 @@ class Batch:
         bulk.insert(GroupAssignment, groups)
 
     def _concerned(self, commands: Sequence[Command], *kinds: type[Command]) -> set[UUID]:
-        """The rows that commands of these kinds name."""
+        """Return the ids of the rows that commands of these kinds name."""
         found = (self.find(command.request_id) for command in commands if isinstance(command, kinds))
         return {row.pk for row in found if row is not None}
 
     def _user(self, person: permissions.Person) -> Any:
-        """One and the same for all that this person decides here."""
+        """Return the user object of this person: one for all that he decides in this batch."""
         if person.id not in self._users:
             self._users[person.id] = _as_user(person)
         return self._users[person.id]

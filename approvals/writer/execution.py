@@ -1,9 +1,9 @@
-"""The one writer: opens, decides, answers, expires, withdraws and reassigns, many requests at once.
+"""The one writer: carries out a batch of commands in one transaction.
 
-A batch is one transaction: lock the rows in id order; then, in a later statement, read the database's
-clock; then test state and deadline and write. A row that had to wait for its lock is thus judged at the
-moment it was got, and a late decision can't win. The rules (`deeds`) run over rows in memory (`batch`), so
-that the number of statements does not grow with the number of commands.
+The transaction locks the rows in id order; then, in a later statement, reads the database's clock; then tests
+state and deadline, and writes. A row that had to wait for its lock is thus judged at the moment it was got,
+and a late decision can't win. The rules (approvals.writer.rules) run over rows in memory (`batch`), so that
+the number of statements does not grow with the number of commands.
 
 Nothing here raises for a refused command: a refusal is on the trail too, and raising would roll that back.
 Called by approvals.writer.queue only.
@@ -38,5 +38,5 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:
             transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
-    batch.figures.tell(results)
+    batch.figures.publish(results)
     return results

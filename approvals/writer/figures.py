@@ -1,4 +1,4 @@
-"""What a batch comes to in numbers. Told when it is committed: until then it may yet not have happened."""
+"""Counts what a batch opens, closes and refuses, and publishes it for Prometheus after the commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from approvals.process import telemetry
 
 
 class Figures:
-    """Counts what the deeds do to rows in memory."""
+    """The counts of one batch. Nothing is published before `publish`: the transaction may still fail."""
 
     __slots__ = ("_closed", "_lateness", "_opened", "_timeouts")
 
@@ -23,19 +23,19 @@ class Figures:
         self._timeouts: Counter[tuple[str, ...]] = Counter()
         self._lateness: list[float] = []
 
-    def opened(self, row: HumanRequest) -> None:
+    def count_opened(self, row: HumanRequest) -> None:
         self._opened[(row.kind,)] += 1
 
-    def closed(self, status: Status, channel: Channel) -> None:
+    def count_closed(self, status: Status, channel: Channel) -> None:
         self._closed[status.value, channel.value] += 1
 
-    def timed_out(self, row: HumanRequest, now: datetime) -> None:
+    def count_timed_out(self, row: HumanRequest, now: datetime) -> None:
         self._timeouts[(row.on_timeout or "default",)] += 1
         if row.deadline is not None:
             self._lateness.append((now - row.deadline).total_seconds())
 
-    def tell(self, results: Iterable[Result]) -> None:
-        """It has happened."""
+    def publish(self, results: Iterable[Result]) -> None:
+        """Publish the counts to Prometheus. Call after the commit."""
         telemetry.add_counts(telemetry.opened, self._opened)
         telemetry.add_counts(telemetry.decisions, self._closed)
         telemetry.add_counts(telemetry.timeouts, self._timeouts)

@@ -94,10 +94,10 @@ class Quotas:
             )
         return None
 
-    def opened(self, row: HumanRequest) -> None:
+    def count_opened(self, row: HumanRequest) -> None:
         self._count(row, 1)
 
-    def closed(self, row: HumanRequest) -> None:
+    def count_closed(self, row: HumanRequest) -> None:
         self._count(row, -1)
 
     def _count(self, row: HumanRequest, number: int) -> None:

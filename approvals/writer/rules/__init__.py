@@ -1,0 +1,55 @@
+"""What each command does to its request, in memory: a module of rules for each group of commands.
+
+Permission is tested before state, state before content. Every rule returns the outcome that is then on
+record, or the refusal; none raises for a refused command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from approvals.domain.commands import (
+    Answer,
+    Command,
+    Decide,
+    Expire,
+    Forget,
+    OpenRequest,
+    Purge,
+    Reassign,
+    Reschedule,
+    Result,
+    View,
+    Withdraw,
+)
+from approvals.models import HumanRequest
+from approvals.writer.batch import Batch
+from approvals.writer.rules.changing import reassign, reschedule, view
+from approvals.writer.rules.deciding import answer, decide
+from approvals.writer.rules.ending import expire, withdraw
+from approvals.writer.rules.opening import open_request
+from approvals.writer.rules.refusals import unknown
+from approvals.writer.rules.removing import forget, purge
+
+_RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
+    Decide: decide,
+    Answer: answer,
+    Expire: expire,
+    Withdraw: withdraw,
+    Reassign: reassign,
+    Reschedule: reschedule,
+    View: view,
+    Purge: purge,
+    Forget: forget,
+}
+
+
+def carry_out(batch: Batch, command: Command) -> Result:
+    """Apply the command to the batch's rows; return the outcome then on record, or the refusal."""
+    if isinstance(command, OpenRequest):
+        return open_request(batch, command)
+    row = batch.find(command.request_id)
+    if row is None:
+        return unknown(command.request_id)
+    return _RULES[type(command)](batch, command, row)

@@ -1,0 +1,101 @@
+"""How a vote on an approval and the answer of a clarification are taken, counted and recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approvals.domain.commands import Accepted, Answer, Decide, Refused, Result
+from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
+from approvals.domain.payloads import canonical
+from approvals.models import Event, HumanRequest
+from approvals.queries import outcome_of, permissions
+from approvals.writer.batch import Batch
+from approvals.writer.rules.refusals import check_permission, check_state, unchanged
+
+
+def decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
+    said = {"verdict": command.verdict.value, "comment": command.comment, "arguments": command.arguments}
+    allowed = check_permission(batch, command.actor, row, permissions.decides_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.kind != Kind.APPROVAL:
+        detail = "decision: a clarification is answered, not approved or rejected."
+        return Refused(code="invalid", detail=detail, field="decision")
+    earlier = batch.said.get((row.pk, command.actor.user_id))
+    if earlier and earlier.verdict == command.verdict and _is_same(earlier.arguments, command.arguments):
+        return _repeat(batch, command, row, allowed, said)
+    refused = check_state(batch, command.actor, row, said, voted=earlier is not None)
+    if refused:
+        return refused
+    # Not its truth: an empty schema lets anything be edited.
+    if command.arguments is not None and row.editable is False:
+        detail = "arguments of this request may not be edited."
+        return Refused(code="invalid", detail=detail, field="arguments")
+    _vote(batch, command, row, allowed, said)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _vote(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
+    batch.respond(
+        row, command.actor, verdict=command.verdict, arguments=command.arguments, comment=command.comment
+    )
+    if command.verdict is Verdict.APPROVE:
+        row.approvals += 1
+    if command.arguments is not None:
+        row.final_arguments = command.arguments
+        said = {**said, "asked": row.arguments}
+    _count_votes(batch, command, row, allowed_by, said)
+
+
+def _count_votes(
+    batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+) -> None:
+    """Close the request if enough votes count now, and record this vote with what it led to."""
+    counted = batch.approvals_that_count(row) if row.required > 1 else [command.actor.user_id]
+    rejected = command.verdict is Verdict.REJECT
+    status = tally([command.verdict] if rejected else [Verdict.APPROVE] * len(counted), row.required)
+    if status is Status.PENDING:
+        batch.change(row)
+        batch.check_stuck(row)
+    else:
+        batch.close(row, status, command.actor, command.comment)
+    if status is Status.APPROVED and row.required > 1:
+        said = {**said, "counted": counted}
+    batch.record(row, Event.DECIDED, command.actor, said, status=status, allowed_by=allowed_by)
+
+
+def _repeat(
+    batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+) -> Result:
+    """Do nothing, unless enough votes count now that did not before: their voters may decide again."""
+    open_still = row.status == Status.PENDING and not is_overdue(row.deadline, batch.now)
+    if not open_still or row.required == 1 or len(batch.approvals_that_count(row)) < row.required:
+        return unchanged(row)
+    _count_votes(batch, command, row, allowed_by, said)
+    return Accepted(outcome=outcome_of(row))
+
+
+def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
+    said = {"answer": command.answer, "comment": command.comment}
+    allowed = check_permission(batch, command.actor, row, permissions.decides_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.kind != Kind.CLARIFICATION:
+        detail = "answer: an approval is approved or rejected, not answered."
+        return Refused(code="invalid", detail=detail, field="answer")
+    earlier = batch.said.get((row.pk, command.actor.user_id))
+    if earlier and _is_same(earlier.answer, command.answer):
+        return unchanged(row)
+    refused = check_state(batch, command.actor, row, said)
+    if refused:
+        return refused
+    batch.respond(row, command.actor, answer=command.answer, comment=command.comment)
+    row.answer = command.answer
+    batch.close(row, Status.ANSWERED, command.actor, command.comment)
+    batch.record(row, Event.ANSWERED, command.actor, said, status=Status.ANSWERED, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether these are the same JSON; Python holds True and 1 to be equal."""
+    return canonical(one) == canonical(other)

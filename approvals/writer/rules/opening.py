@@ -1,0 +1,124 @@
+"""How a request is opened, and found again by its key.
+
+Takes the command `OpenRequest`; returns the outcome on record, or the refusal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from approvals.domain import questions
+from approvals.domain.commands import Accepted, OpenRequest, Refused, Result
+from approvals.domain.payloads import canonical, digest
+from approvals.models import ORIGIN_ID_LIMIT, Event, HumanRequest
+from approvals.queries import outcome_of
+from approvals.writer.batch import Batch
+from approvals.writer.chain import facts_of_asking
+from approvals.writer.rules.refusals import unchanged
+
+
+def open_request(batch: Batch, command: OpenRequest) -> Result:
+    known = batch.rows.get(command.request_id)
+    if known is not None:
+        return unchanged(known)
+    earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
+    if earlier is not None and not questions.is_past(earlier, command.new_round, command.asked_since):
+        return _attached(command, earlier)
+    if refused := batch.quotas.refuse(command):
+        return refused
+    row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
+    batch.add(row, command)
+    on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
+    # Every account may ask, whatever it may decide.
+    allowed = command.actor.channel.value if command.actor.user_id is None else "account"
+    batch.record(
+        row,
+        Event.OPENED,
+        command.actor,
+        _asked(command),
+        facts=facts_of_asking(row, command.user_ids, command.group_ids, command.override),
+        allowed_by=allowed,
+        on_behalf_of_id=on_behalf_of,
+    )
+    return Accepted(outcome=outcome_of(row))
+
+
+def _attached(command: OpenRequest, row: HumanRequest) -> Result:
+    if row.purged_at is not None:
+        # The recorded outcome would stand for words that nobody can compare any more.
+        detail = f"key {command.key!r} was used for a request whose content has been removed since."
+        return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
+    differs = _differences(command, row)
+    if not differs:
+        return unchanged(row)
+    detail = (
+        f"key {command.key!r} was used for another question, {row.title!r}, with other {', '.join(differs)}."
+    )
+    return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row), differs=differs)
+
+
+def _differences(command: OpenRequest, row: HumanRequest) -> tuple[str, ...]:
+    if command.fingerprint and command.fingerprint == row.fingerprint:
+        return ()
+    meaning = questions.meaning_of(command, command.named)
+    elsewhere = command.named_four_eyes is not None
+    if elsewhere:
+        meaning["four_eyes"] = command.named_four_eyes
+    beside = {name: getattr(command, name) for name in (*questions.BESIDE, "timeout")}
+    return questions.differences(
+        meaning, row, command.former_fingerprint, beside, four_eyes_elsewhere=elsewhere
+    )
+
+
+def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanRequest:
+    return HumanRequest(
+        id=command.request_id,
+        kind=command.kind.value,
+        title=command.title,
+        details=command.details,
+        arguments=command.arguments,
+        editable=command.editable,
+        choices=command.choices,
+        multiple=command.multiple,
+        schema=command.schema,
+        requester_id=command.requester_id,
+        required=command.required,
+        four_eyes=command.four_eyes,
+        key=command.key,
+        key_scope=command.key_scope,
+        round=round_number,
+        opened_at=now,
+        changed_at=now,
+        deadline=None if command.timeout is None else now + timedelta(seconds=command.timeout),
+        on_timeout=command.on_timeout.value if command.on_timeout else "",
+        default=command.default,
+        origin=command.origin,
+        origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
+        fingerprint=command.fingerprint,
+        callback_url=command.callback_url,
+        counted_bytes=command.counted_bytes,
+    )
+
+
+def _asked(command: OpenRequest) -> dict[str, Any]:
+    """What was asked, as everybody will be shown it."""
+    return {
+        "title": command.title,
+        "details": command.details,
+        "arguments": command.arguments,
+        "arguments_sha256": digest(canonical(command.arguments)),
+        "editable": command.editable,
+        "choices": command.choices,
+        "multiple": command.multiple,
+        "schema": command.schema,
+        "default": command.default,
+        "on_timeout": command.on_timeout.value if command.on_timeout else None,
+        "timeout": command.timeout,
+        "required": command.required,
+        "four_eyes": command.four_eyes,
+        "users": list(command.user_ids),
+        "groups": list(command.group_ids),
+        "origin": command.origin,
+        "callback_url": command.callback_url,
+    }
