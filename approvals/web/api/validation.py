@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ninja.errors import ValidationError
@@ -14,6 +14,7 @@ _WORDS = {
     "missing": "is required",
     "extra_forbidden": "is not a field here",
     "string_type": "must be text",
+    "string_unicode": "contains a lone surrogate, which is not Unicode text",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -44,12 +45,13 @@ def errors_of(error: ValidationError) -> list[tuple[str, str]]:
     """Each field at fault once, with its first rule."""
     found: dict[str, str] = {}
     for one in error.errors:
-        field, message = _field_error(one)
+        field, message = field_error(one)
         found.setdefault(field, message)
     return list(found.items())
 
 
-def _field_error(error: dict[str, Any]) -> tuple[str, str]:
+def field_error(error: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the field at fault and the rule that it breaks, from one of pydantic's errors."""
     source, *steps = error["loc"]
     if error["type"].startswith("union_tag"):
         return _of_tag(error)
@@ -66,7 +68,7 @@ def _told(steps: Sequence[Any], rule: str) -> tuple[str, str]:
     return field, f"{field} {rule}."
 
 
-def _of_tag(error: dict[str, Any]) -> tuple[str, str]:
+def _of_tag(error: Mapping[str, Any]) -> tuple[str, str]:
     """The field that says what the others mean."""
     context = error["ctx"]
     field = str(context["discriminator"]).strip("'")
@@ -86,6 +88,6 @@ def _without_tags(steps: Sequence[Any]) -> Sequence[Any]:
     return [steps[0], *steps[2:]] if tagged else steps
 
 
-def _rule(error: dict[str, Any]) -> str:
+def _rule(error: Mapping[str, Any]) -> str:
     rule = _WORDS.get(error["type"], "is invalid: {}")
     return rule.format(error["msg"], **error.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""The messages of a live connection: declared types, read strictly, encoded once for all who get them.
+"""The messages of a live connection: what clients may send, as the API's bodies, and what the server sends.
 
 A frame is JSON text, `{"type": …, "ref": …, "data": {…}}`. `ref` is the client's own text or number (null:
 none) and comes back in the answer. What does not fit a declared message is refused as `invalid`, with the
@@ -8,11 +8,15 @@ field at fault; what a message means is checked where it is carried out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias
+
+from pydantic import PlainValidator, ValidationError
 
 from approvals.exceptions import ApprovalError, InvalidRequest
+from approvals.web.api.schemas import AnswerBody, Body, DecisionBody
+from approvals.web.api.validation import field_error
 
 PROTOCOL = 1
 
@@ -26,7 +30,7 @@ Ref: TypeAlias = str | int | None
 
 
 class Malformed(InvalidRequest):
-    """The frame is none of the declared messages. `ref` is the client's, where it could be read."""
+    """The frame is not a declared message. `ref` is the client's, where it could be read."""
 
     def __init__(self, detail: str, *, field: str | None = None, ref: Ref = None) -> None:
         super().__init__(detail, field=field)
@@ -36,31 +40,39 @@ class Malformed(InvalidRequest):
 # What a client says
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decide:
-    request_id: str
-    decision: str
-    comment: str = ""
-    arguments: dict[str, Any] | None = None
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004 - what pydantic makes an error of
+    return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    request_id: str
-    answer: Any
-    comment: str = ""
+# Any text: what can't be an id is no malformed message, but an unknown request.
+RequestId = Annotated[str, PlainValidator(_text)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
-    pass
+class Decide(DecisionBody):
+    """Approve or reject a request."""
+
+    request_id: RequestId
+
+
+class Answer(AnswerBody):
+    """Answer a clarification."""
+
+    request_id: RequestId
+
+
+class Ping(Body):
+    """Ask for a `pong`."""
 
 
 ClientMessage: TypeAlias = Decide | Answer | Ping
 
+_MESSAGES: Mapping[str, type[ClientMessage]] = {"decide": Decide, "answer": Answer, "ping": Ping}
+
 
 def read(frame: str | None) -> tuple[Ref, ClientMessage]:
-    """The ref of a text frame, and its message. Malformed where it is none; None is a binary frame."""
+    """Return the ref of a text frame, and its message; None is a binary frame. Raises Malformed."""
     envelope = _envelope(frame)
     ref = _ref(envelope.pop("ref", None))
     try:
@@ -71,21 +83,27 @@ def read(frame: str | None) -> tuple[Ref, ClientMessage]:
 
 
 def _message(envelope: dict[str, Any]) -> ClientMessage:
-    kind = envelope.pop("type", None)
-    data = envelope.pop("data", {})
-    _refuse_unknown(envelope, "a frame")
-    if not isinstance(kind, str) or kind not in _READERS:
-        raise Malformed(f"A message's type is one of: {', '.join(_READERS)}.", field="type")
+    kind, data = envelope.pop("type", None), envelope.pop("data", {})
+    for field in envelope:
+        name = field[:REF_LIMIT]
+        raise Malformed(f"{name} is not a field here.", field=name)
+    if not isinstance(kind, str) or kind not in _MESSAGES:
+        raise Malformed(f"type must be one of: {', '.join(_MESSAGES)}.", field="type")
     if not isinstance(data, dict):
-        raise Malformed("A message's data is a JSON object.", field="data")
-    return _READERS[kind](data)
+        raise Malformed("data must be a JSON object.", field="data")
+    try:
+        return _MESSAGES[kind].model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field, detail = field_error({**first, "loc": ("data", *first["loc"])})
+        raise Malformed(detail, field=field) from None
 
 
 def _envelope(frame: str | None) -> dict[str, Any]:
     if frame is None:
-        raise Malformed("A frame is text, not binary.")
+        raise Malformed("A frame must be text, not binary.")
     if len(frame) > FRAME_LIMIT:
-        raise Malformed(f"A frame has {FRAME_LIMIT} characters at most.")
+        raise Malformed(f"A frame must have at most {FRAME_LIMIT:,} characters.")
     try:
         envelope = json.loads(frame, parse_constant=_no_number)
     except RecursionError:
@@ -93,7 +111,7 @@ def _envelope(frame: str | None) -> dict[str, Any]:
     except ValueError:
         raise Malformed("The frame is not valid JSON.") from None
     if not isinstance(envelope, dict):
-        raise Malformed('A frame is a JSON object {"type", "ref", "data"}.')
+        raise Malformed('A frame must be a JSON object {"type", "ref", "data"}.')
     return envelope
 
 
@@ -106,71 +124,14 @@ def _ref(ref: Any) -> Ref:
         return ref
     if ref is None or (isinstance(ref, int) and not isinstance(ref, bool) and abs(ref) < 2**53):
         return ref
-    raise Malformed(f"A ref is a whole number, or text of {REF_LIMIT} characters at most.", field="ref")
-
-
-def _read_decide(data: dict[str, Any]) -> Decide:
-    message = Decide(
-        request_id=_text(data, "request_id"),
-        decision=_text(data, "decision"),
-        comment=_text(data, "comment", default=""),
-        arguments=_object_or_nothing(data, "arguments"),
-    )
-    _refuse_unknown(data, "decide")
-    return message
-
-
-def _read_answer(data: dict[str, Any]) -> Answer:
-    if "answer" not in data:
-        raise Malformed("answer is required.", field="answer")
-    message = Answer(
-        request_id=_text(data, "request_id"),
-        answer=data.pop("answer"),
-        comment=_text(data, "comment", default=""),
-    )
-    _refuse_unknown(data, "answer")
-    return message
-
-
-def _read_ping(data: dict[str, Any]) -> Ping:
-    _refuse_unknown(data, "ping")
-    return Ping()
-
-
-_READERS: Mapping[str, Callable[[dict[str, Any]], ClientMessage]] = {
-    "decide": _read_decide,
-    "answer": _read_answer,
-    "ping": _read_ping,
-}
-
-
-def _text(data: dict[str, Any], field: str, default: str | None = None) -> str:
-    value = data.pop(field, default)
-    if value is None:
-        raise Malformed(f"{field} is required.", field=field)
-    if not isinstance(value, str):
-        raise Malformed(f"{field} is text.", field=field)
-    return value
-
-
-def _object_or_nothing(data: dict[str, Any], field: str) -> dict[str, Any] | None:
-    value = data.pop(field, None)
-    if value is not None and not isinstance(value, dict):
-        raise Malformed(f"{field} is a JSON object.", field=field)
-    return value
-
-
-def _refuse_unknown(rest: Mapping[str, Any], where: str) -> None:
-    for field in rest:
-        name = field[:REF_LIMIT]
-        raise Malformed(f"{where} has no field {name!r}.", field=name)
+    raise Malformed(f"ref must be a whole number, or text of at most {REF_LIMIT} characters.", field="ref")
 
 
 # What the server says
 
 
 class Json(str):
-    """Text that is JSON already: encoded once, put into many frames."""
+    """JSON text: encoded once, put into many frames."""
 
     __slots__ = ()
 
@@ -185,7 +146,7 @@ class Json(str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMessage:
-    """Base of what a server says; the fields are the frame's data."""
+    """Base of the server's messages; the fields are the frame's data."""
 
     type: ClassVar[str]
 
@@ -200,8 +161,11 @@ class Hello(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(ServerMessage):
-    """All that this connection shows now, in parts: the first replaces everything that came before it, each
-    that follows one with `more` adds to it. Events may come between them."""
+    """All requests that this connection shows now, in parts.
+
+    The first part replaces everything before it; one that follows a part with `more` adds to that. Events may
+    come between them.
+    """
 
     type: ClassVar[str] = "snapshot"
     requests: Json
@@ -245,7 +209,7 @@ class Error(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostError(Error):
-    """Somebody or something was first: the error says what is on record."""
+    """A decision that came second; `outcome` is what is on record."""
 
     outcome: Json
 
@@ -256,19 +220,16 @@ class Pong(ServerMessage):
 
 
 def encode(message: ServerMessage, ref: Ref = None) -> str:
-    """The text frame of this message."""
+    """Return the text frame of this message."""
+    values = ((field.name, getattr(message, field.name)) for field in fields(message))
     data = ",".join(
-        f"{Json.of(field.name)}:{_encoded(getattr(message, field.name))}" for field in fields(message)
+        f"{Json.of(name)}:{value if isinstance(value, Json) else Json.of(value)}" for name, value in values
     )
     return f'{{"type":"{message.type}","ref":{Json.of(ref)},"data":{{{data}}}}}'
 
 
 def refusal(error: ApprovalError, outcome: Json | None = None) -> Error:
-    """The one place where an error becomes a message."""
+    """Return the message of an error; the one place where they are made."""
     if outcome is None:
         return Error(code=error.code, detail=error.detail, field=error.field)
     return LostError(code=error.code, detail=error.detail, field=error.field, outcome=outcome)
-
-
-def _encoded(value: Any) -> Json:
-    return value if isinstance(value, Json) else Json.of(value)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from approvals.exceptions import AlreadyDecided, NotPermitted
+from approvals.web.api.schemas import DecisionBody
+from approvals.web.api.validation import field_error
 from approvals.web.live.protocol import (
     FRAME_LIMIT,
     Answer,
@@ -87,11 +90,36 @@ def test_a_ref_of_another_type_is_refused_and_not_returned(ref: Any) -> None:
         (frame(request_id="1", decision="approve", user_id=1), "user_id"),
         (frame("answer", request_id="1"), "answer"),
         (frame("answer", request_id="1", answer="a", decision="approve"), "decision"),
+        (frame(request_id="1", decision="maybe"), "decision"),
+        (frame(request_id="1", decision="approve", comment="x" * 10_001), "comment"),
+        (frame(request_id="1", decision="approve", comment="\ud800"), "comment"),
+        (frame("answer", request_id="1", answer="a", comment="x" * 10_001), "comment"),
     ],
 )
-def test_what_does_not_fit_is_refused_naming_the_field(text: str, field: str) -> None:
+def test_what_does_not_fit_is_refused_beginning_with_the_field(text: str, field: str) -> None:
     error = refused(text)
-    assert (error.field, error.ref) == (field, "7")
+    assert (error.field, error.ref, error.detail.split(" ")[0]) == (field, "7", field)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"decision": "maybe"},
+        {"decision": None},
+        {"decision": "approve", "comment": "x" * 10_001},
+        {"decision": "approve", "comment": 1},
+        {"decision": "approve", "arguments": "amount"},
+        {"decision": "approve", "verdict": "approve"},
+    ],
+)
+def test_a_socket_refuses_in_the_words_of_the_api(data: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DecisionBody.model_validate(data)
+    (fault,) = caught.value.errors()
+    field, detail = field_error({**fault, "loc": ("body", "body", *fault["loc"])})
+    error = refused(frame(request_id="1", **data))
+    assert (error.field, error.detail) == (field, detail)
 
 
 @pytest.mark.parametrize(
