@@ -20,7 +20,7 @@ from approvals.conf import approval_settings
 from approvals.database.fields import new_id
 from approvals.database.threads import in_database
 from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
-from approvals.deciding import accepted, awithdraw, awritten, check_deciders, group_ids_of, user_ids_of
+from approvals.deciding import awithdraw
 from approvals.delivery.webhooks.targets import check_callback_url
 from approvals.domain import questions
 from approvals.domain.commands import Accepted, Actor, Channel, OpenRequest
@@ -30,8 +30,10 @@ from approvals.domain.payloads import canonical, checked_json, checked_text, sec
 from approvals.domain.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
 from approvals.domain.schemas import Choices, check_against, check_choice, check_choices, check_schema
 from approvals.exceptions import InvalidRequest
+from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
 from approvals.queries.permissions import Audience
 from approvals.waiting.room import waiting_room
+from approvals.writer import queue
 
 TITLE_LIMIT = 200
 KEY_LIMIT = 200
@@ -244,13 +246,13 @@ def _opened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Accepted:
     command = _command_or_outcome(kind, title, terms)
     if isinstance(command, Outcome):
         return Accepted(outcome=command, changed=False)
-    return accepted(command)
+    return queue.write_result(command)
 
 
 async def _aopened(kind: Kind, title: str, terms: Mapping[str, Any]) -> Outcome:
     await arefuse_inside_a_transaction()
     command = await in_database(_command_or_outcome, kind, title, terms)
-    return command if isinstance(command, Outcome) else await awritten(command)
+    return command if isinstance(command, Outcome) else await queue.awrite(command)
 
 
 def _command_or_outcome(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest | Outcome:

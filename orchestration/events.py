@@ -23,7 +23,6 @@ from approvals import gate, queries
 from approvals.database.fields import new_id
 from approvals.database.threads import in_database, in_database_now
 from approvals.database.transactions import arefuse_inside_a_transaction
-from approvals.deciding import awritten, outcome_of_result, written
 from approvals.domain import questions
 from approvals.domain.commands import (
     Actor,
@@ -252,7 +251,7 @@ class EventRecords:
         await arefuse_inside_a_transaction()
         self.show(event_id)
         for write in queue.submit_many(commands):
-            outcome_of_result(await asyncio.wrap_future(write))
+            queue.outcome_of_result(await asyncio.wrap_future(write))
 
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
         """What the row comes to, once everything that was handed over for it is on record."""
@@ -262,7 +261,7 @@ class EventRecords:
         outcome = await in_database(self.read, event_id)
         if given is not None and not outcome.closed:
             command = Reschedule(request_id=UUID(outcome.request_id), actor=Actor.program(), timeout=given)
-            outcome = await awritten(command)
+            outcome = await queue.awrite(command)
         if outcome.closed:
             return outcome
         patience = None if given is None else await in_database(_patience, outcome.request_id, given)
@@ -311,7 +310,7 @@ class EventRecords:
 
     def _write_now(self, event_id: str, command: Command) -> None:
         try:
-            written(command)
+            queue.write(command)
         except (AlreadyDecided, TooLate) as refused:
             self._log_refusal(event_id, refused.code)
 

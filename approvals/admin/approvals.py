@@ -96,13 +96,11 @@ class ApprovalAdmin(RequestAdmin):
         actor = actor_of_http(request, Channel.ADMIN)
         verdict, comment = form.cleaned_data["decision"], form.cleaned_data["comment"]
         each = [
-            deciding.Decision(
-                request_id=request_id, verdict=verdict, comment=comment, arguments=form.arguments
-            )
+            deciding.make_decision(actor, request_id, verdict, comment=comment, arguments=form.arguments)
             for request_id in chosen.ids
         ]
         try:
-            return deciding.decide_each(actor, each)
+            return deciding.decide_each(each)
         except ApprovalError as error:  # no room for all of them: none is decided
             return [error] * len(each)
 

@@ -1,14 +1,15 @@
-"""The only door to the writer: one thread a process, which writes together what queued meanwhile.
+"""The only door to the writer: one thread a process, which writes in batches what was queued.
 
-While one transaction commits, commands gather; the next transaction takes them all. Alone, a command waits
-for nothing; in a crowd, hundreds share one commit. The thread is an executor's: it outlives every event loop,
+While one transaction commits, commands gather; the next transaction takes them all. A single command waits
+for nothing; under load, hundreds share one commit. The thread is an executor's: it outlives every event loop,
 and the interpreter waits for it at exit, so what was handed over is written. A batch that fails is run again
 one by one, so that one bad command never fails its neighbours. Every command may be run twice without harm.
-The thread's connection is none of the pool's: a crowd that waits for it may hold all of those.
+The thread's connection is not from the pool, all of whose connections may be held by those who wait for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
@@ -23,8 +24,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
 from approvals.database.threads import LOST, close_idle, leave_the_pool
-from approvals.domain.commands import Command, Result
-from approvals.exceptions import Busy, Unavailable
+from approvals.database.transactions import refuse_inside_a_transaction
+from approvals.domain.commands import Accepted, Command, Result
+from approvals.domain.lifecycle import Outcome
+from approvals.exceptions import REFUSALS, Busy, KeyConflict, Unavailable
 from approvals.process import forks, telemetry
 from approvals.writer import execution
 
@@ -33,7 +36,7 @@ logger = logging.getLogger(__name__)
 # A command, its future, and the span of whoever handed it over.
 _Queued = tuple[Command, "Future[Result]", Any]
 
-# So many requests are named where a batch fails.
+# How many requests the log names where a batch fails.
 NAMED = 10
 
 
@@ -53,8 +56,8 @@ class Writer:
     def submit_many(self, commands: Sequence[Command]) -> list[Future[Result]]:
         """Queue the commands, in order; each future gets its own result or error.
 
-        A future that is cancelled changes nothing: what was handed over is written. Busy when the queue is
-        full, Unavailable when the process ends: then none of them was taken.
+        Cancelling a future changes nothing: what was handed over is written. Raises Busy when the queue is
+        full, Unavailable when the process ends; then none of the commands was taken.
         """
         here = telemetry.current_span()
         queued: list[_Queued] = [(command, _uncancellable(), here) for command in commands]
@@ -68,7 +71,7 @@ class Writer:
         return [future for _, future, _ in queued]
 
     def __len__(self) -> int:
-        """How many commands wait for the thread."""
+        """Return how many commands wait for the thread."""
         return len(self._queue)
 
     def close(self) -> None:
@@ -104,7 +107,7 @@ class Writer:
             with self._writing:
                 if not (batch := self._next_batch()):
                     return
-                _write(batch)
+                _write_batch(batch)
 
     def _next_batch(self) -> list[_Queued]:
         with self._lock:
@@ -113,23 +116,47 @@ class Writer:
             return batch
 
 
+def write(command: Command) -> Outcome:
+    """Have one command written; return the outcome that is on record after the commit.
+
+    Raises the refusal, an ApprovalError; Busy, Unavailable; RuntimeError inside a transaction.
+    """
+    return write_result(command).outcome
+
+
+def write_result(command: Command) -> Accepted:
+    """Have one command written, as `write`; the result also says whether it has changed anything."""
+    refuse_inside_a_transaction()
+    return _accepted(submit(command).result())
+
+
+async def awrite(command: Command) -> Outcome:
+    """Have one command written, as `write`. Cancelling the caller does not take the command back."""
+    return outcome_of_result(await asyncio.wrap_future(submit(command)))
+
+
+def outcome_of_result(result: Result) -> Outcome:
+    """Return the outcome on record; raise a refusal."""
+    return _accepted(result).outcome
+
+
 def submit(command: Command) -> Future[Result]:
     """Queue one command for this process's writer."""
     return submit_many([command])[0]
 
 
 def submit_many(commands: Sequence[Command]) -> list[Future[Result]]:
-    """Queue commands for this process's writer; see Writer.submit_many."""
+    """Queue commands for this process's writer, as Writer.submit_many."""
     return _writer().submit_many(commands)
 
 
 def queue_length() -> int:
-    """How many commands wait for this process's writer."""
+    """Return how many commands wait for this process's writer."""
     return len(_writer())
 
 
 def close_writer() -> None:
-    """Write what is queued and stop the thread; the next command starts another."""
+    """Write what is queued, then stop the thread; the next command starts another."""
     if _writer.cache_info().currsize:
         _writer().close()
         _writer.cache_clear()
@@ -157,6 +184,13 @@ def _resume() -> None:
 forks.register(_writer.cache_clear, pause=_pause, resume=_resume)
 
 
+def _accepted(result: Result) -> Accepted:
+    if isinstance(result, Accepted):
+        return result
+    more = {"differs": result.differs} if result.code == KeyConflict.code else {}
+    raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome, **more)
+
+
 def _close_connection() -> None:
     connection.close()  # looked up here: the name means another connection in each thread
 
@@ -167,17 +201,17 @@ def _uncancellable() -> Future[Result]:
     return future
 
 
-def _write(batch: list[_Queued]) -> None:
+def _write_batch(batch: list[_Queued]) -> None:
     try:
-        results = _timed(batch)
+        results = _measure(batch)
     except Exception as error:  # noqa: BLE001  the loop's outer edge: every caller gets its error
         if len(batch) > 1 and (not isinstance(error, LOST) or _database_answers()):
-            requests = _named(batch)
+            requests = _request_ids(batch)
             logger.warning(
                 "batch_failed commands=%d requests=%s error=%r: one by one", len(batch), requests, error
             )
             for queued in batch:
-                _write([queued])
+                _write_batch([queued])
         else:
             _fail(batch, error)
     else:
@@ -185,19 +219,22 @@ def _write(batch: list[_Queued]) -> None:
             future.set_result(result)
 
 
-def _timed(batch: list[_Queued]) -> list[Result]:
+def _measure(batch: list[_Queued]) -> list[Result]:
     links = [here for _, _, here in batch if here is not None]
     began = perf_counter()
     with telemetry.span("sayso.write", links, commands=len(batch)):
-        results = _executed([command for command, _, _ in batch])
+        results = _execute([command for command, _, _ in batch])
     telemetry.batch_seconds.observe(perf_counter() - began)
     telemetry.batch_size.observe(len(batch))
     return results
 
 
-def _executed(commands: list[Command]) -> list[Result]:
-    """Run the commands; once more where the connection turns out to be dead, as after a server's restart, or
-    where another process was first with the same key, whose request is found then."""
+def _execute(commands: list[Command]) -> list[Result]:
+    """Run the commands; once more after a lost connection or a duplicate key.
+
+    The connection is lost where the server was restarted; where another process was first with the same key,
+    the second run finds its request.
+    """
     try:
         return execution.execute(commands)
     except LOST:
@@ -217,7 +254,7 @@ def _database_answers() -> bool:
 
 
 def _fail(batch: list[_Queued], error: Exception) -> None:
-    requests = _named(batch)
+    requests = _request_ids(batch)
     logger.error("write_failed commands=%d requests=%s error=%r", len(batch), requests, error, exc_info=error)
     if isinstance(error, LOST):
         error = Unavailable("The database does not answer. Nothing that is on record is lost; try again.")
@@ -225,7 +262,6 @@ def _fail(batch: list[_Queued], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _named(batch: list[_Queued]) -> str:
-    """Which requests it is about: the first of them."""
+def _request_ids(batch: list[_Queued]) -> str:
     names = [str(command.request_id) for command, _, _ in batch[:NAMED]]
     return ",".join(names) + ("…" if len(batch) > NAMED else "")

@@ -22,7 +22,6 @@ from django.utils.crypto import get_random_string
 from approvals import queries
 from approvals.database.fields import new_id
 from approvals.database.threads import in_database
-from approvals.deciding import outcome_of_result
 from approvals.domain.commands import Actor, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.waiting.room import waiting_room
@@ -189,7 +188,7 @@ class Asker(Role):
             on_timeout=Verdict.REJECT,
         )
         called = monotonic_ns()
-        outcome_of_result(await asyncio.wrap_future(queue.submit(command)))
+        queue.outcome_of_result(await asyncio.wrap_future(queue.submit(command)))
         return called, str(command.request_id)
 
 

@@ -21,7 +21,6 @@ from django.db import connection
 from psycopg import sql
 
 from approvals.database.fields import new_id
-from approvals.deciding import outcome_of_result
 from approvals.domain.commands import Actor, Channel, Command, Decide, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.writer import queue
@@ -203,4 +202,4 @@ def _opening(number: int, mix: Mix) -> OpenRequest:
 
 def _write(commands: Sequence[Command]) -> None:
     for future in queue.submit_many(commands):
-        outcome_of_result(future.result())
+        queue.outcome_of_result(future.result())

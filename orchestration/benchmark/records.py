@@ -9,7 +9,6 @@ from django.contrib.auth.models import Permission, User
 
 from approvals import queries
 from approvals.database.fields import new_id
-from approvals.deciding import outcome_of_result
 from approvals.domain.commands import Actor, Channel, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.writer import queue
@@ -36,7 +35,7 @@ def open_requests(count: int, *, timeout: float | None = _LATER) -> list[UUID]:
     for start in range(0, count, _AT_ONCE):
         commands = [_opening(id_, timeout) for id_ in ids[start : start + _AT_ONCE]]
         for future in queue.submit_many(commands):
-            outcome_of_result(future.result())
+            queue.outcome_of_result(future.result())
     return ids
 
 

@@ -37,7 +37,6 @@ ENTRIES: dict[str, Entry] = {
     "aanswer": lambda pk: deciding.aanswer(PROGRAM, pk, "4711"),
     "awithdraw": lambda pk: deciding.awithdraw(PROGRAM, pk),
     "areassign": lambda pk: deciding.areassign(PROGRAM, pk, ["ann"]),
-    "arecord_view": lambda pk: deciding.arecord_view(PROGRAM, pk),
     "aset_approval_pending": lambda _: config.aset_approval_pending("plan"),
     "aset_approval_result": lambda _: config.aset_approval_result("plan", approved=True),
     "aset_clarification_pending": lambda _: config.aset_clarification_pending("q"),

@@ -8,13 +8,13 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 
 from approvals import gate
-from approvals.deciding import group_ids_of, user_ids_of
 from approvals.domain import questions
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
+from approvals.queries.assignees import group_ids_of, user_ids_of
 from approvals.web.api.schemas import ApprovalQuestion, Assignees, ClarificationQuestion
 from approvals.web.edge.problems import InvalidFields
 

@@ -244,14 +244,15 @@ def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
     Repeating is safe. Needs the scope `decide`.
     """
     caller_of(request, Scope.DECIDE)
+    actor = actor_of(request)
     decisions = [
-        deciding.Decision(
-            request_id=one.request_id, verdict=one.decision, comment=one.comment, arguments=one.arguments
+        deciding.make_decision(
+            actor, one.request_id, one.decision, comment=one.comment, arguments=one.arguments
         )
         for one in body.decisions
     ]
-    results = zip(decisions, deciding.decide_each(actor_of(request), decisions), strict=True)
-    return _answer({"results": [_result(decision, result) for decision, result in results]})
+    results = zip(body.decisions, deciding.decide_each(decisions), strict=True)
+    return _answer({"results": [_result(one.request_id, result) for one, result in results]})
 
 
 def _seen(request: HttpRequest, request_id: str) -> Any:
@@ -281,10 +282,10 @@ def _line(line: Any) -> dict[str, Any]:
     }
 
 
-def _result(decision: deciding.Decision, result: Outcome | ApprovalError) -> dict[str, Any]:
+def _result(request_id: str, result: Outcome | ApprovalError) -> dict[str, Any]:
     if isinstance(result, ApprovalError):
-        return {"request_id": decision.request_id, "error": contents_of(result)}
-    return {"request_id": decision.request_id, "outcome": queries.outcome_on_the_wire(result)}
+        return {"request_id": request_id, "error": contents_of(result)}
+    return {"request_id": request_id, "outcome": queries.outcome_on_the_wire(result)}
 
 
 def _outcome(outcome: Outcome) -> HttpResponse:

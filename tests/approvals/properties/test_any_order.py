@@ -12,7 +12,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from approvals.deciding import accepted
 from approvals.domain.commands import (
     Answer,
     Command,
@@ -24,6 +23,7 @@ from approvals.domain.commands import (
 )
 from approvals.exceptions import ApprovalError
 from approvals.writer import queue
+from approvals.writer.queue import write_result
 from tests.approvals.properties import model, wishes
 from tests.approvals.properties.model import World
 from tests.approvals.properties.stage import Company, Stage
@@ -112,7 +112,7 @@ class Service(RuleBasedStateMachine):
 def carried_out(command: Command) -> Result:
     """As people's and programs' doors do it."""
     try:
-        return accepted(command)
+        return write_result(command)
     except ApprovalError as error:
         return Refused(code=error.code, detail=error.detail, outcome=error.outcome)
 
