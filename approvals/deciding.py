@@ -20,7 +20,7 @@ from approvals.domain.commands import (
     Accepted,
     Actor,
     Answer,
-    Decide,
+    Decision,
     Expire,
     Reassign,
     Result,
@@ -42,7 +42,7 @@ COMMENT_LIMIT = 10_000
 # The id of nobody, for names that are unknown where that must not be said.
 NOBODY = 0
 
-C = TypeVar("C", Decide, Answer)
+C = TypeVar("C", Decision, Answer)
 
 
 def decide(
@@ -89,7 +89,7 @@ def make_decision(
     *,
     comment: str = "",
     arguments: dict[str, Any] | None = None,
-) -> Decide | ApprovalError:
+) -> Decision | ApprovalError:
     """Return a decision for `decide_each`, or the error that keeps its place there."""
     try:
         return _make_decision(actor, request_id, verdict, comment, arguments)
@@ -97,7 +97,7 @@ def make_decision(
         return error
 
 
-def decide_each(decisions: Sequence[Decide | ApprovalError]) -> list[Outcome | ApprovalError]:
+def decide_each(decisions: Sequence[Decision | ApprovalError]) -> list[Outcome | ApprovalError]:
     """Write many decisions together; return the outcome or the refusal of each, in order.
 
     A constant number of queries before the writer's. Raises Busy where there is no room for all of them.
@@ -203,10 +203,10 @@ def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:
 
 def _make_decision(
     actor: Actor, request_id: UUID | str, verdict: str, comment: str, arguments: dict[str, Any] | None
-) -> Decide:
+) -> Decision:
     if verdict not in set(Verdict):
         raise InvalidRequest("decision must be 'approve' or 'reject'.", field="decision")
-    return Decide(
+    return Decision(
         request_id=queries.as_id(request_id),
         actor=actor,
         verdict=Verdict(verdict),
@@ -268,8 +268,8 @@ def _fit_each(commands: Sequence[C | ApprovalError]) -> list[C | ApprovalError]:
     return fitted
 
 
-def _has_content(command: Decide | Answer | ApprovalError) -> bool:
-    return isinstance(command, Answer) or (isinstance(command, Decide) and command.arguments is not None)
+def _has_content(command: Decision | Answer | ApprovalError) -> bool:
+    return isinstance(command, Answer) or (isinstance(command, Decision) and command.arguments is not None)
 
 
 def _requests_to_check(commands: Collection[Any]) -> dict[tuple[int | None, Any], Any]:

@@ -28,7 +28,7 @@ from approvals.domain.commands import (
     Actor,
     Answer,
     Command,
-    Decide,
+    Decision,
     Keyed,
     OpenRequest,
     Refused,
@@ -95,7 +95,7 @@ class OrchestrationConfig:
         await self._approvals.awrite(plan_id, [opening])
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
-        """Decide the plan, as the program; also before anybody waits, or asked.
+        """Decision the plan, as the program; also before anybody waits, or asked.
 
         `approvals[plan_id] = True` (or False) does the same.
         """
@@ -182,7 +182,7 @@ class OrchestrationConfig:
         named = self._approvals.key_of(plan_id)
         return [
             self._approvals.open_command(plan_id, self.default_timeout),
-            Decide(request_id=named, actor=Actor.program(), verdict=verdict),
+            Decision(request_id=named, actor=Actor.program(), verdict=verdict),
         ]
 
     def _answer(self, request_id: str, answer: str) -> list[Command]:

@@ -109,7 +109,7 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decide:
+class Decision:
     """Vote on an approval; `arguments` are the edited ones, None: as asked."""
 
     request_id: Reference
@@ -198,7 +198,7 @@ class Forget:
 
 Removal: TypeAlias = Purge | Forget
 Command: TypeAlias = (
-    OpenRequest | Decide | Answer | Expire | Withdraw | Reassign | View | Reschedule | Removal
+    OpenRequest | Decision | Answer | Expire | Withdraw | Reassign | View | Reschedule | Removal
 )
 
 

@@ -18,7 +18,7 @@ from django.db import connection
 from approvals.database import bulk
 from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import execute, limit_transaction_time, together
-from approvals.domain.commands import Answer, Command, Decide, Keyed, OpenRequest, Reassign
+from approvals.domain.commands import Answer, Command, Decision, Keyed, OpenRequest, Reassign
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
 from approvals.queries import permissions
@@ -55,7 +55,7 @@ def read(commands: Sequence[Command]) -> Findings:
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     counted = quotas.accounts_counted(commands)
-    votes = any(isinstance(command, Decide | Answer) for command in commands)
+    votes = any(isinstance(command, Decision | Answer) for command in commands)
     with together():
         limit_transaction_time()
         quotas.lock_accounts(counted)

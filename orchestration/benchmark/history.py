@@ -21,7 +21,7 @@ from django.db import connection
 from psycopg import sql
 
 from approvals.database.fields import new_id
-from approvals.domain.commands import Actor, Channel, Command, Decide, OpenRequest
+from approvals.domain.commands import Actor, Channel, Command, Decision, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.writer import queue
 from orchestration.benchmark import raw, twins
@@ -111,7 +111,7 @@ def make_history(cast: Cast, count: int) -> None:
         mixes = [_past(cast, number, draw) for number in numbers]
         opened = _open(zip(numbers, mixes, strict=True))
         decided = [
-            Decide(request_id=id_, actor=_who_decides(cast, mix), verdict=Verdict.APPROVE)
+            Decision(request_id=id_, actor=_who_decides(cast, mix), verdict=Verdict.APPROVE)
             for id_, mix in zip(opened, mixes, strict=True)
         ]
         _write(decided)

@@ -24,7 +24,7 @@ from approvals.domain.commands import (
     Answer,
     Channel,
     Command,
-    Decide,
+    Decision,
     Expire,
     OpenRequest,
     Reassign,
@@ -174,7 +174,7 @@ class TestWhoseVoteCounts:
     def test_of_votes_in_one_batch_those_count_that_may_by_then(self) -> None:
         ann, ben, cleo = make.user(), make.user(), make.user()
         request_id = UUID(make.approval(assignees=[ann, ben, cleo], required=2))
-        vote = partial(Decide, request_id=request_id, verdict=Verdict.APPROVE)
+        vote = partial(Decision, request_id=request_id, verdict=Verdict.APPROVE)
         handed_on = Reassign(request_id=request_id, actor=Actor.program(), user_ids=(ben.pk, cleo.pk))
         *_, last = execution.execute([vote(actor=make.actor(ann)), handed_on, vote(actor=make.actor(ben))])
         assert last.outcome is not None
@@ -584,8 +584,8 @@ class TestMany:
         batches: list[list[Command]] = [
             [self._opening(pk, Kind.APPROVAL, named) for pk in asked],
             [self._opening(pk, Kind.CLARIFICATION, named) for pk in questions],
-            [Decide(request_id=pk, actor=first, verdict=Verdict.APPROVE) for pk in asked],
-            [Decide(request_id=pk, actor=second, verdict=Verdict.APPROVE) for pk in asked],
+            [Decision(request_id=pk, actor=first, verdict=Verdict.APPROVE) for pk in asked],
+            [Decision(request_id=pk, actor=second, verdict=Verdict.APPROVE) for pk in asked],
             [Answer(request_id=pk, actor=first, answer="42") for pk in questions],
             [Answer(request_id=pk, actor=second, answer="43") for pk in questions],
         ]
@@ -623,7 +623,7 @@ class TestRaces:
             verdict = Verdict.APPROVE if person.pk % 2 else Verdict.REJECT
             together.wait()
             (result,) = execution.execute(
-                [Decide(request_id=row(request_id).pk, actor=make.actor(person), verdict=verdict)]
+                [Decision(request_id=row(request_id).pk, actor=make.actor(person), verdict=verdict)]
             )
             connection.close()
             return result.outcome  # type: ignore[return-value]  # every result here carries the outcome

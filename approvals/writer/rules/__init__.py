@@ -12,7 +12,7 @@ from typing import Any
 from approvals.domain.commands import (
     Answer,
     Command,
-    Decide,
+    Decision,
     Expire,
     Forget,
     OpenRequest,
@@ -33,7 +33,7 @@ from approvals.writer.rules.refusals import unknown
 from approvals.writer.rules.removing import forget, purge
 
 _RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
-    Decide: decide,
+    Decision: decide,
     Answer: answer,
     Expire: expire,
     Withdraw: withdraw,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from approvals.domain.commands import Accepted, Answer, Decide, Refused, Result
+from approvals.domain.commands import Accepted, Answer, Decision, Refused, Result
 from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
@@ -13,7 +13,7 @@ from approvals.writer.batch import Batch
 from approvals.writer.rules.refusals import check_permission, check_state, unchanged
 
 
-def decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
+def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
     said = {"verdict": command.verdict.value, "comment": command.comment, "arguments": command.arguments}
     allowed = check_permission(batch, command.actor, row, permissions.decides_by, said)
     if isinstance(allowed, Refused):
@@ -35,7 +35,7 @@ def decide(batch: Batch, command: Decide, row: HumanRequest) -> Result:
     return Accepted(outcome=outcome_of(row))
 
 
-def _vote(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
+def _vote(batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
     batch.respond(
         row, command.actor, verdict=command.verdict, arguments=command.arguments, comment=command.comment
     )
@@ -48,7 +48,7 @@ def _vote(batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, sai
 
 
 def _count_votes(
-    batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+    batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]
 ) -> None:
     """Close the request if enough votes count now, and record this vote with what it led to."""
     counted = batch.approvals_that_count(row) if row.required > 1 else [command.actor.user_id]
@@ -65,7 +65,7 @@ def _count_votes(
 
 
 def _repeat(
-    batch: Batch, command: Decide, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+    batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]
 ) -> Result:
     """Do nothing, unless enough votes count now that did not before: their voters may decide again."""
     open_still = row.status == Status.PENDING and not is_overdue(row.deadline, batch.now)

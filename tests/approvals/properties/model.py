@@ -17,7 +17,7 @@ from approvals.domain.commands import (
     Actor,
     Answer,
     Command,
-    Decide,
+    Decision,
     Expire,
     Keyed,
     OpenRequest,
@@ -191,7 +191,7 @@ def _found(world: World, reference: Reference) -> Question | None:
 
 def _judged(question: Question, command: Command) -> tuple[Question, Reply]:
     match command:
-        case Decide():
+        case Decision():
             return _decided(question, command)
         case Answer():
             return _answered(question, command)
@@ -208,7 +208,7 @@ def _judged(question: Question, command: Command) -> tuple[Question, Reply]:
     raise TypeError(f"the model knows no {command}")
 
 
-def _decided(question: Question, command: Decide) -> tuple[Question, Reply]:
+def _decided(question: Question, command: Decision) -> tuple[Question, Reply]:
     who, said = command.actor.user_id, words([command.verdict, command.arguments])
     if not _decides(question, who):
         return _not_allowed(question, command.actor)
@@ -235,7 +235,7 @@ def _decided(question: Question, command: Decide) -> tuple[Question, Reply]:
     return after, Reply(changed=True, told=after)
 
 
-def _voted_again(question: Question, command: Decide) -> tuple[Question, Reply]:
+def _voted_again(question: Question, command: Decision) -> tuple[Question, Reply]:
     """Of no effect, unless by now enough of those who have approved may decide (again)."""
     several = question.asked.required > 1 and command.verdict == "approve"
     if question.status != "pending" or question.due or not several or not _enough_count(question):

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 from approvals.domain.commands import (
     Answer,
     Command,
-    Decide,
+    Decision,
     OpenRequest,
     Reassign,
     Refused,
@@ -60,7 +60,7 @@ class Service(RuleBasedStateMachine):
         self.one_by_one(command)
 
     @rule(command=wishes.decisions())
-    def decide(self, command: Decide) -> None:
+    def decide(self, command: Decision) -> None:
         self.one_by_one(command)
 
     @rule(command=wishes.answers)

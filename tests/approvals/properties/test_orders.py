@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approvals.domain.commands import Actor, Command, Decide, OpenRequest
+from approvals.domain.commands import Actor, Command, Decision, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
 from tests.approvals.properties import wishes
 from tests.approvals.properties.model import Reply, World, judge, time_passes
@@ -20,8 +20,8 @@ QUESTION = OpenRequest(
 ASKED, _ = judge({}, QUESTION)
 
 
-def decide(who: int, verdict: Verdict) -> Decide:
-    return Decide(request_id=ID, actor=wishes.actor(who), verdict=verdict)
+def decide(who: int, verdict: Verdict) -> Decision:
+    return Decision(request_id=ID, actor=wishes.actor(who), verdict=verdict)
 
 
 def told(world: World, command: Command, began: int, ended: int) -> Deed[str]:

@@ -18,7 +18,7 @@ from approvals.domain.commands import (
     Answer,
     Channel,
     Command,
-    Decide,
+    Decision,
     Expire,
     Keyed,
     OpenRequest,
@@ -95,10 +95,10 @@ def questions(
 
 
 @st.composite
-def decisions(draw: st.DrawFn) -> Decide:
+def decisions(draw: st.DrawFn) -> Decision:
     verdict = draw(st.sampled_from([Verdict.APPROVE, Verdict.APPROVE, Verdict.APPROVE, Verdict.REJECT]))
     edited = draw(mostly([None], {"amount": 10})) if verdict is Verdict.APPROVE else None
-    return Decide(
+    return Decision(
         request_id=draw(some_approval),
         actor=draw(actors),
         verdict=verdict,

@@ -20,7 +20,7 @@ from django.db.models.functions import Cast
 from approvals import deciding
 from approvals.database import stored_columns
 from approvals.database.clock import database_now
-from approvals.domain.commands import Actor, Answer, Channel, Decide, Expire, Purge, Reschedule
+from approvals.domain.commands import Actor, Answer, Channel, Decision, Expire, Purge, Reschedule
 from approvals.domain.lifecycle import Kind, Verdict
 from approvals.models import (
     AuditEntry,
@@ -483,7 +483,7 @@ class TestNumbersFromBefore:
         assert named(request_id) == []
         deciding.record_view(make.actor(make.reviewer()), request_id)
         queue.submit(
-            Decide(
+            Decision(
                 request_id=request_id,
                 actor=make.actor(make.reviewer()),
                 verdict=Verdict.APPROVE,

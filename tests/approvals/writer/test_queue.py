@@ -18,7 +18,7 @@ from approvals.domain.commands import (
     Actor,
     Channel,
     Command,
-    Decide,
+    Decision,
     OpenRequest,
     Refused,
     Withdraw,
@@ -54,7 +54,7 @@ def test_commands_of_one_batch_are_carried_out_in_order() -> None:
     rita = make.actor(make.reviewer(), Channel.API)
     commands: list[Command] = [
         opening,
-        Decide(request_id=opening.request_id, actor=rita, verdict=Verdict.APPROVE),
+        Decision(request_id=opening.request_id, actor=rita, verdict=Verdict.APPROVE),
         Withdraw(request_id=opening.request_id, actor=Actor.program()),
     ]
     opened, decided, withdrawn = (future.result() for future in queue.submit_many(commands))
