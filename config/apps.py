@@ -5,5 +5,5 @@ from __future__ import annotations
 from django.contrib.admin.apps import AdminConfig
 
 
-class RecordConfig(AdminConfig):
-    default_site = "config.record.RecordSite"
+class AdminSiteConfig(AdminConfig):
+    default_site = "config.admin_site.SaysoAdminSite"

@@ -30,10 +30,10 @@ from approvals.web.edge.throttling import FewAtOnce, Throttled  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from config.api import ROOT as API_ROOT  # noqa: E402
-from config.carrying import CarriedOut  # noqa: E402
-from config.correlation import Correlated  # noqa: E402
+from config.disconnects import IgnoreDisconnects  # noqa: E402
 from config.origins import NoForeignPages, OwnPagesOnly, Receive, Scope, Send  # noqa: E402
 from config.proxies import Forwarded  # noqa: E402
+from config.request_ids import RequestIds  # noqa: E402
 from orchestration.conf import orchestration_settings  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
@@ -64,22 +64,22 @@ def _start_with_reactor() -> None:
         return
     # One turn later than "running": then asyncio's loop runs too.
     reactor.callWhenRunning(reactor.callLater, 0, _start)
-    reactor.addSystemEventTrigger("before", "shutdown", _stopping)
+    reactor.addSystemEventTrigger("before", "shutdown", _stop_with_reactor)
 
 
 def _start() -> None:
     task = asyncio.get_running_loop().create_task(start_runtime(), context=contextvars.Context())
     _starting.add(task)
-    task.add_done_callback(_started)
+    task.add_done_callback(_log_failed_start)
 
 
-def _started(task: asyncio.Task[Any]) -> None:
+def _log_failed_start(task: asyncio.Task[Any]) -> None:
     _starting.discard(task)
     if not task.cancelled() and (error := task.exception()):
         log.critical("runtime did not start", exc_info=error)
 
 
-def _stopping() -> Any:
+def _stop_with_reactor() -> Any:
     from twisted.internet.defer import Deferred
 
     return Deferred.fromFuture(asyncio.ensure_future(_stop()))
@@ -97,7 +97,7 @@ async def _stop() -> None:
 _starting: set[asyncio.Task[Any]] = set()
 _API = f"/{API_ROOT}"
 # Whether the process lives has nothing to do with how many wait for its database.
-_few = FewAtOnce(CarriedOut(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
+_few = FewAtOnce(IgnoreDisconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
 _django = Shared(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())
 _page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
@@ -112,4 +112,4 @@ _protocols = ProtocolTypeRouter(
         "lifespan": lifespan,
     }
 )
-application = Forwarded(Correlated(_protocols))
+application = Forwarded(RequestIds(_protocols))

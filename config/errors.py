@@ -12,7 +12,7 @@ from approvals.exceptions import Unavailable
 from approvals.web.api.edge import malformed
 from approvals.web.edge.throttling import refusal_for
 from config.api import ROOT
-from config.observing.writing import in_words
+from config.observing.write_check import describe_error
 
 _API = f"/{ROOT}"
 
@@ -28,8 +28,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """503 where the database is away or takes nothing new, which is over one day; else 500."""
     error = sys.exc_info()[1]
     if isinstance(error, LOST):
-        away = Unavailable(
-            f"The database {in_words(error, otherwise='does not answer')} just now. Try again in a moment."
-        )
+        fault = describe_error(error, otherwise="does not answer")
+        away = Unavailable(f"The database {fault} just now. Try again in a moment.")
         return refusal_for(request.path_info, away, _API)
     return defaults.server_error(request)

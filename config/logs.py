@@ -55,10 +55,10 @@ def _text(*, colors: bool) -> Processor:
 def _traceback(out: TextIO, error: ExcInfo) -> None:
     written = StringIO()
     structlog.dev.plain_traceback(written, error)
-    out.write(_masked(written.getvalue()))
+    out.write(_mask_end(written.getvalue()))
 
 
-def _masked(traceback: str) -> str:
+def _mask_end(traceback: str) -> str:
     """From its end, where the error is said, as far as is searched."""
     return mask(traceback[-LIMIT:])
 
@@ -75,12 +75,12 @@ def _with_fields(logger: WrappedLogger, method: str, line: EventDict) -> EventDi
     record, arguments = line["_record"], line.get("positional_args")
     line = _without_origin(line)
     if record.name.startswith(OURS) and isinstance(arguments, tuple):
-        words, fields = _apart(str(record.msg), iter(arguments))
+        words, fields = _split_fields(str(record.msg), iter(arguments))
         line = {**fields, **line, "event": words}
     return line
 
 
-def _apart(message: str, arguments: Iterator[Any]) -> tuple[str, dict[str, Any]]:
+def _split_fields(message: str, arguments: Iterator[Any]) -> tuple[str, dict[str, Any]]:
     fields: dict[str, Any] = {}
 
     def in_place(found: re.Match[str]) -> str:
@@ -103,7 +103,7 @@ def _without_origin(line: EventDict) -> EventDict:
 
 def _mask_traceback(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     if "exception" in line:
-        line["exception"] = _masked(str(line["exception"]))
+        line["exception"] = _mask_end(str(line["exception"]))
     return line
 
 

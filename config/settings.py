@@ -26,7 +26,7 @@ VAR = Path(env.str("SAYSO_VAR", default=str(BASE_DIR / "var")))
 VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _listed(variable: str, default: Sequence[str]) -> list[str]:
+def _list_of(variable: str, default: Sequence[str]) -> list[str]:
     """Its values, which may have spaces around their commas."""
     values: list[str] = env.list(variable, cast=str.strip, default=list(default))
     return values
@@ -63,20 +63,20 @@ def _keep_private(database: str) -> None:
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
 # Former keys: what they signed still holds, and callbacks are signed with each.
-SECRET_KEY_FALLBACKS = _listed("SAYSO_SECRET_KEY_FALLBACKS", default=[])
-ALLOWED_HOSTS = _listed("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+SECRET_KEY_FALLBACKS = _list_of("SAYSO_SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS = _list_of("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 # The address that people have for this installation, path prefix included: links in emails begin with it.
 SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
 # The path prefix below which a proxy serves this, as in https://example.com/sayso.
 FORCE_SCRIPT_NAME = _path_of(env.str("FORCE_SCRIPT_NAME", default=SAYSO_URL))
-CSRF_TRUSTED_ORIGINS = _listed("SAYSO_TRUSTED_ORIGINS", default=[])
-SAYSO_TRUSTED_PROXIES = _listed("SAYSO_TRUSTED_PROXIES", default=[])
+CSRF_TRUSTED_ORIGINS = _list_of("SAYSO_TRUSTED_ORIGINS", default=[])
+SAYSO_TRUSTED_PROXIES = _list_of("SAYSO_TRUSTED_PROXIES", default=[])
 # Uvicorn's own variable: whose claims it takes for the peer's address, before anything here sees the request.
-SAYSO_SERVER_BELIEVES = _listed("FORWARDED_ALLOW_IPS", default=[])
+SAYSO_SERVER_BELIEVES = _list_of("FORWARDED_ALLOW_IPS", default=[])
 
 INSTALLED_APPS = [
     "daphne",
-    "config.apps.RecordConfig",
+    "config.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -251,8 +251,8 @@ SAYSO_DATABASE_THREADS = DATABASE_THREADS
 SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
 # Where outcomes may be posted: hosts (`*.example.org`: any below it); networks that may be reached although
 # they are not public, such as 10.0.0.0/8. Nowhere unless you say so.
-SAYSO_CALLBACK_HOSTS = _listed("SAYSO_CALLBACK_HOSTS", default=[])
-SAYSO_CALLBACK_NETWORKS = _listed("SAYSO_CALLBACK_NETWORKS", default=[])
+SAYSO_CALLBACK_HOSTS = _list_of("SAYSO_CALLBACK_HOSTS", default=[])
+SAYSO_CALLBACK_NETWORKS = _list_of("SAYSO_CALLBACK_NETWORKS", default=[])
 # How much of a server's process one caller may take; each process counts by itself. 0: no limit.
 # A program that waits for 5,000 requests, a minute at a time, asks 83 times a second.
 SAYSO_RATE_LIMIT = env.float("SAYSO_RATE_LIMIT", default=100.0)
@@ -283,13 +283,13 @@ PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 SAYSO_COMMANDS: list[str] = []
 # Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although
 # they are not public.
-SAYSO_HTTP_HOSTS = _listed("SAYSO_HTTP_HOSTS", default=[])
-SAYSO_HTTP_NETWORKS = _listed("SAYSO_HTTP_NETWORKS", default=[])
+SAYSO_HTTP_HOSTS = _list_of("SAYSO_HTTP_HOSTS", default=[])
+SAYSO_HTTP_NETWORKS = _list_of("SAYSO_HTTP_NETWORKS", default=[])
 # Directories below which `disk_cleanup` may list and remove files.
-SAYSO_CLEANUP_DIRECTORIES = _listed("SAYSO_CLEANUP_DIRECTORIES", default=[])
+SAYSO_CLEANUP_DIRECTORIES = _list_of("SAYSO_CLEANUP_DIRECTORIES", default=[])
 # Whom the agent `email` may write to: addresses, `*@example.org`, and `accounts` for the addresses of active
 # accounts, which is the default.
-SAYSO_EMAIL_RECIPIENTS = _listed("SAYSO_EMAIL_RECIPIENTS", default=[])
+SAYSO_EMAIL_RECIPIENTS = _list_of("SAYSO_EMAIL_RECIPIENTS", default=[])
 
 # Seen from outside: see docs/observability.md.
 # Who shows it may read /metrics from anywhere; without one, programs on this computer may.

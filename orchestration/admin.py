@@ -17,8 +17,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
-from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.read_only import moment_of, user_id_of
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import requests_by_id, visible_ids
@@ -71,7 +71,7 @@ class OfOrchestration(admin.SimpleListFilter):
 
 class Owner(TypedFilter):
     title = "people"
-    fields = (Typed(name="owner", label="Owner"),)
+    fields = (TypedField(name="owner", label="Owner"),)
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
         owner = self.value("owner")
@@ -81,10 +81,10 @@ class Owner(TypedFilter):
 class Dates(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="created_from", label="Queued from", kind="date"),
-        Typed(name="created_until", label="until", kind="date"),
-        Typed(name="finished_from", label="Ended from", kind="date"),
-        Typed(name="finished_until", label="until", kind="date"),
+        TypedField(name="created_from", label="Queued from", kind="date"),
+        TypedField(name="created_until", label="until", kind="date"),
+        TypedField(name="finished_from", label="Ended from", kind="date"),
+        TypedField(name="finished_until", label="until", kind="date"),
     )
 
 

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import URLPattern, path
 
 from approvals import deciding
-from approvals.admin.choosing import Chosen, Deed
 from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.admin.selection import PageAction, Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.exceptions import ApprovalError
@@ -39,42 +39,42 @@ class ApprovalAdmin(RequestAdmin):
             *super().get_urls(),
         ]
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
+    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
         return [
-            Deed(label="Approve…", address=self._url("approve", asked.pk)),
-            Deed(label="Reject…", address=self._url("reject", asked.pk)),
+            PageAction(label="Approve…", address=self._url("approve", asked.pk)),
+            PageAction(label="Reject…", address=self._url("reject", asked.pk)),
         ]
 
     # What is ticked is named by the form. The list may have changed since, and its filters don't matter here.
 
     @admin.action(description="Approve…", permissions=["decide"])
     def approve(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, self._ticked(request), Verdict.APPROVE)
+        return self._confirm(request, self._ticked_selection(request), Verdict.APPROVE)
 
     @admin.action(description="Reject…", permissions=["decide"])
     def reject(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, self._ticked(request), Verdict.REJECT)
+        return self._confirm(request, self._ticked_selection(request), Verdict.REJECT)
 
     def approve_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
-        return self._decided_one(request, request_id, Verdict.APPROVE)
+        return self._decide_one(request, request_id, Verdict.APPROVE)
 
     def reject_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
-        return self._decided_one(request, request_id, Verdict.REJECT)
+        return self._decide_one(request, request_id, Verdict.REJECT)
 
     def decide_view(self, request: HttpRequest) -> HttpResponse:
         """GET asks for confirmation and a reason; POST decides, and tells the outcome of each request."""
         sent = request.POST if request.method == "POST" else request.GET
         verdict = Verdict.REJECT if sent.get("decision") == Verdict.REJECT else Verdict.APPROVE
-        return self._decided(request, self.chosen(request, sent.getlist("ids")), verdict, sent)
+        return self._decide(request, self.chosen(request, sent.getlist("ids")), verdict, sent)
 
-    def _decided_one(self, request: HttpRequest, request_id: UUID, verdict: Verdict) -> HttpResponse:
+    def _decide_one(self, request: HttpRequest, request_id: UUID, verdict: Verdict) -> HttpResponse:
         """Whoever may see it may try: the writer refuses, and has the refusal on record."""
         data = request.POST.copy()
         data["decision"] = verdict.value
-        return self._decided(request, self.single(request, request_id), verdict, data)
+        return self._decide(request, self.single(request, request_id), verdict, data)
 
-    def _decided(
-        self, request: HttpRequest, chosen: Chosen, verdict: Verdict, data: QueryDict
+    def _decide(
+        self, request: HttpRequest, chosen: Selection, verdict: Verdict, data: QueryDict
     ) -> HttpResponse:
         if request.method != "POST":
             return self._confirm(request, chosen, verdict)
@@ -84,14 +84,14 @@ class ApprovalAdmin(RequestAdmin):
         if form.unreviewed and chosen.open:
             form.check_arguments()
             return self._confirm(request, chosen, verdict, form)
-        results = self._written(request, chosen, form)
+        results = self._record_decisions(request, chosen, form)
         if len(results) == 1 and is_about_the_form(results[0]):
             form.refused(results[0])
             return self._confirm(request, chosen, verdict, form)
         return self.told(request, chosen.told(results))
 
-    def _written(
-        self, request: HttpRequest, chosen: Chosen, form: DecisionForm
+    def _record_decisions(
+        self, request: HttpRequest, chosen: Selection, form: DecisionForm
     ) -> list[Outcome | ApprovalError]:
         actor = actor_of_http(request, Channel.ADMIN)
         verdict, comment = form.cleaned_data["decision"], form.cleaned_data["comment"]
@@ -104,11 +104,11 @@ class ApprovalAdmin(RequestAdmin):
         except ApprovalError as error:  # no room for all of them: none is decided
             return [error] * len(each)
 
-    def _ticked(self, request: HttpRequest) -> Chosen:
+    def _ticked_selection(self, request: HttpRequest) -> Selection:
         return self.chosen(request, request.POST.getlist(ACTION_CHECKBOX_NAME))
 
     def _confirm(
-        self, request: HttpRequest, chosen: Chosen, verdict: Verdict, form: DecisionForm | None = None
+        self, request: HttpRequest, chosen: Selection, verdict: Verdict, form: DecisionForm | None = None
     ) -> HttpResponse:
         form = form or DecisionForm(chosen.form_subject)
         form.fields["comment"].label = "Reason"

@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.choosing import page_of
-from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
-from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField
+from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.selection import page_of
 from approvals.models import Callback, CallbackAttempt
 from approvals.web.edge.marks import visible
 from approvals.writer import callbacks
@@ -33,8 +33,8 @@ LATEST_SENT = 10
 class Created(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="created_from", label="Closed from", kind="date"),
-        Typed(name="created_until", label="until", kind="date"),
+        TypedField(name="created_from", label="Closed from", kind="date"),
+        TypedField(name="created_until", label="until", kind="date"),
     )
 
 

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
 from approvals import deciding
-from approvals.admin.choosing import Chosen, Deed
 from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.admin.selection import PageAction, Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome
 from approvals.exceptions import ApprovalError
@@ -38,8 +38,8 @@ class ClarificationAdmin(RequestAdmin):
             *super().get_urls(),
         ]
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
-        return [Deed(label="Answer…", address=self._url("answer", asked.pk))]
+    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
+        return [PageAction(label="Answer…", address=self._url("answer", asked.pk))]
 
     @admin.action(description="Answer…", permissions=["decide"])
     def answer(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
@@ -47,27 +47,29 @@ class ClarificationAdmin(RequestAdmin):
 
     def answer_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         """Whoever may see it may try: the writer refuses, and has the refusal on record."""
-        return self._answered(request, self.single(request, request_id))
+        return self._answer_all(request, self.single(request, request_id))
 
     def answers_view(self, request: HttpRequest) -> HttpResponse:
         """GET shows the questions; POST answers all of them, once every answer can be read."""
         sent = request.POST if request.method == "POST" else request.GET
-        return self._answered(request, self.chosen(request, sent.getlist("ids")))
+        return self._answer_all(request, self.chosen(request, sent.getlist("ids")))
 
-    def _answered(self, request: HttpRequest, chosen: Chosen) -> HttpResponse:
+    def _answer_all(self, request: HttpRequest, chosen: Selection) -> HttpResponse:
         if request.method != "POST":
             return self._confirm(request, chosen)
         forms = {asked.pk: AnswerForm(asked, request.POST, prefix=str(asked.pk)) for asked in chosen.requests}
         readable = [form.is_valid() for form in forms.values()]
         if not all(readable):
             return self._confirm(request, chosen, forms)
-        results = [self._written(request, request_id, forms.get(request_id)) for request_id in chosen.ids]
+        results = [
+            self._record_answer(request, request_id, forms.get(request_id)) for request_id in chosen.ids
+        ]
         if forms and len(results) == 1 and is_about_the_form(results[0]):
             forms[chosen.ids[0]].refused(results[0])
             return self._confirm(request, chosen, forms)
         return self.told(request, chosen.told(results))
 
-    def _written(
+    def _record_answer(
         self, request: HttpRequest, request_id: UUID, form: AnswerForm | None
     ) -> Outcome | ApprovalError:
         """What may not be seen has no form; the writer refuses it, and says so on the trail."""
@@ -79,7 +81,7 @@ class ClarificationAdmin(RequestAdmin):
             return error
 
     def _confirm(
-        self, request: HttpRequest, chosen: Chosen, forms: dict[UUID, AnswerForm] | None = None
+        self, request: HttpRequest, chosen: Selection, forms: dict[UUID, AnswerForm] | None = None
     ) -> HttpResponse:
         if forms is None:
             forms = {asked.pk: AnswerForm(asked, prefix=str(asked.pk)) for asked in chosen.open}

@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
 from approvals import queries
-from approvals.admin.listing import PeriodFilter, Typed, TypedFilter
-from approvals.admin.records import user_id_of
+from approvals.admin.change_lists import PeriodFilter, TypedField, TypedFilter
+from approvals.admin.read_only import user_id_of
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
@@ -76,10 +76,10 @@ class Due(admin.SimpleListFilter):
 class People(TypedFilter):
     title = "people"
     fields = (
-        Typed(name="requester", label="Asked by"),
-        Typed(name="assignee", label="Assigned to"),
-        Typed(name="group", label="Assigned to the group"),
-        Typed(name="decided_by", label="Decided by"),
+        TypedField(name="requester", label="Asked by"),
+        TypedField(name="assignee", label="Assigned to"),
+        TypedField(name="group", label="Assigned to the group"),
+        TypedField(name="decided_by", label="Decided by"),
     )
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
@@ -97,10 +97,10 @@ class People(TypedFilter):
 class Dates(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="opened_from", label="Asked from", kind="date"),
-        Typed(name="opened_until", label="until", kind="date"),
-        Typed(name="closed_from", label="Closed from", kind="date"),
-        Typed(name="closed_until", label="until", kind="date"),
+        TypedField(name="opened_from", label="Asked from", kind="date"),
+        TypedField(name="opened_until", label="until", kind="date"),
+        TypedField(name="closed_from", label="Closed from", kind="date"),
+        TypedField(name="closed_until", label="until", kind="date"),
     )
 
 

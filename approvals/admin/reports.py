@@ -18,11 +18,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from approvals import queries
-from approvals.admin.choosing import page_of
+from approvals.admin.change_lists import as_moment
 from approvals.admin.filters import Dates, InStatus, Origin, People
-from approvals.admin.listing import as_moment
-from approvals.admin.records import user_id_of
+from approvals.admin.read_only import user_id_of
 from approvals.admin.requests import RequestAdmin
+from approvals.admin.selection import page_of
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
@@ -98,7 +98,7 @@ def report_view(request: HttpRequest) -> HttpResponse:
         named = f'attachment; filename="{documents.file_name(found, wanted)}"'
         return HttpResponse(render(found), content_type=content_type, headers={"Content-Disposition": named})
     context["files"] = [(name, choice.query(format=name)) for name in documents.FORMATS]
-    context["shown"] = presentation.present(found, Rows() if request.user.has_perm(SEE_ALL) else None)
+    context["shown"] = presentation.present(found, RowLinks() if request.user.has_perm(SEE_ALL) else None)
     return TemplateResponse(request, "admin/approvals/report.html", context)
 
 
@@ -106,7 +106,7 @@ def _days_ago(now: datetime, days: int) -> str:
     return f"{midnight(now) - (days - 1) * DAY:%Y-%m-%d}"
 
 
-class Rows:
+class RowLinks:
     """Where the rows behind figures are listed, for who may see them all."""
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-class _Given(admin.SimpleListFilter):
+class _LinkedFilter(admin.SimpleListFilter):
     """A filter that is offered once an address has it: its values are not to be chosen from."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -154,7 +154,7 @@ class _Given(admin.SimpleListFilter):
         return [(str(value), str(value))] if value else []
 
 
-class OpenAt(_Given):
+class OpenAt(_LinkedFilter):
     title = "open at"
     parameter_name = "open_at"
 
@@ -169,32 +169,32 @@ class OpenAt(_Given):
         return queryset.filter(Q(closed_at__isnull=True) | Q(closed_at__gte=moment), opened_at__lt=moment)
 
 
-class OpenedIn(_Given):
+class OpenedIn(_LinkedFilter):
     """An hour of the week in UTC, `0-09`: Mondays from nine to ten. No index serves it: dates go with it."""
 
     title = "opened in"
     parameter_name = "opened_in"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        chosen = self._chosen()
+        chosen = self._hour_of_week()
         return [(f"{chosen[0]}-{chosen[1]:02}", presentation.hour_in_words(*chosen))] if chosen else []
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         if not self.value():
             return queryset
-        if (chosen := self._chosen()) is None:
+        if (chosen := self._hour_of_week()) is None:
             messages.error(request, f"Opened in: {self.value()!r} is no hour of the week.")
             return queryset.none()
         weekday, hour = chosen
         of_week, of_day = (extract("opened_at", tzinfo=UTC) for extract in (ExtractIsoWeekDay, ExtractHour))
         return queryset.alias(of_week=of_week, of_day=of_day).filter(of_week=weekday + 1, of_day=hour)
 
-    def _chosen(self) -> tuple[int, int] | None:
+    def _hour_of_week(self) -> tuple[int, int] | None:
         found = HOUR_OF_WEEK.fullmatch(str(self.used_parameters.get(self.parameter_name)))
         return (int(found[1]), int(found[2])) if found else None
 
 
-class Without(_Given):
+class Without(_LinkedFilter):
     title = "without"
     parameter_name = "without"
 

@@ -17,10 +17,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import deciding, queries
-from approvals.admin.choosing import Chosen, Deed, Told, page_of
+from approvals.admin.change_lists import ListAdmin
 from approvals.admin.filters import AssignedToMe, Dates, Due, InStatus, Origin, People
-from approvals.admin.listing import ListAdmin
-from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.selection import PageAction, Result, Selection, page_of
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
@@ -28,13 +28,13 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError, Busy, Unavailable
 from approvals.models import Callback, HumanRequest
 from approvals.queries import permissions
-from approvals.templatetags.sayso import icon, left, since
+from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.marks import visible
 from approvals.web.pages.differences import Change, changes
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
-from approvals.web.pages.words import outcome_in_words
+from approvals.web.pages.wording import outcome_in_words
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -117,22 +117,22 @@ class RequestAdmin(ListAdmin):
             "trail": timeline(asked, trail),
             "faults": verification.verify_request(asked.pk),
             "callback": Callback.objects.filter(request=asked).first(),
-            "deeds": self._deeds(request, asked, voted=voted),
+            "deeds": self._page_actions(request, asked, voted=voted),
         }
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[Deed]:
+    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
         """What those who may decide this request can do from its page."""
         raise NotImplementedError
 
-    def _deeds(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[Deed]:
+    def _page_actions(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[PageAction]:
         if asked.status != Status.PENDING:
             return []
         rights = queries.rights_of(user_id_of(request), asked)
         deeds = self.deciding_deeds(asked) if rights.decide and not voted else []
         if rights.reassign:
-            deeds.append(Deed(label="Reassign…", address=self._url("reassign", asked.pk)))
+            deeds.append(PageAction(label="Reassign…", address=self._url("reassign", asked.pk)))
         if rights.withdraw:
-            deeds.append(Deed(label="Withdraw…", address=self._url("withdraw", asked.pk)))
+            deeds.append(PageAction(label="Withdraw…", address=self._url("withdraw", asked.pk)))
         return deeds
 
     def _record_view(self, request: HttpRequest, asked: HumanRequest) -> None:
@@ -152,7 +152,7 @@ class RequestAdmin(ListAdmin):
             may = queries.rights_of(user_id_of(request), asked).withdraw
             return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
         actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
-        return self._done(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
+        return self._perform(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
 
     def reassign_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         """GET asks who is to decide instead; POST hands the request on."""
@@ -164,7 +164,7 @@ class RequestAdmin(ListAdmin):
         actor = actor_of_http(request, Channel.ADMIN)
         users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
         users = users if users or groups else REVIEWERS  # as the form says
-        return self._done(
+        return self._perform(
             request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), handed_on=True
         )
 
@@ -181,7 +181,7 @@ class RequestAdmin(ListAdmin):
         context = {"title": f"{act}?", "act": act, "asked": asked, "form": form, "may": may, "danger": danger}
         return self.shown(request, "admin/approvals/confirm.html", context)
 
-    def _done(
+    def _perform(
         self,
         request: HttpRequest,
         asked: HumanRequest,
@@ -197,11 +197,11 @@ class RequestAdmin(ListAdmin):
             if is_about_the_form(error):
                 form.refused(error)
                 return self._confirm_one(request, asked, form, "Reassign" if handed_on else "Withdraw")
-            return self.told(request, [Told.of(asked.pk, asked, error)])
+            return self.told(request, [Result.of(asked.pk, asked, error)])
         if handed_on:
             messages.success(request, format_html("{}: handed on", visible(asked.title)))
             return HttpResponseRedirect(self._page_or_list(request, asked))
-        return self.told(request, [Told.of(asked.pk, asked, outcome)])
+        return self.told(request, [Result.of(asked.pk, asked, outcome)])
 
     # What views of both kinds need
 
@@ -212,16 +212,16 @@ class RequestAdmin(ListAdmin):
             raise Http404(f"There is no {self.opts.verbose_name} {request_id}, or you may not see it.")
         return found
 
-    def chosen(self, request: HttpRequest, names: Sequence[str]) -> Chosen:
+    def chosen(self, request: HttpRequest, names: Sequence[str]) -> Selection:
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        return Chosen.named(user_id_of(request), self.kind, names)
+        return Selection.named(user_id_of(request), self.kind, names)
 
-    def single(self, request: HttpRequest, request_id: UUID) -> Chosen:
+    def single(self, request: HttpRequest, request_id: UUID) -> Selection:
         asked = self.seen(request, request_id)
-        return Chosen.named(user_id_of(request), self.kind, [str(asked.pk)])
+        return Selection.named(user_id_of(request), self.kind, [str(asked.pk)])
 
-    def told(self, request: HttpRequest, results: Sequence[Told]) -> HttpResponse:
+    def told(self, request: HttpRequest, results: Sequence[Result]) -> HttpResponse:
         """Say what came of each: of one on its page, of many in a table."""
         if len(results) == 1:
             (told,) = results
@@ -262,14 +262,14 @@ class RequestAdmin(ListAdmin):
 
     @admin.display(description="asked")
     def age(self, asked: Any) -> SafeString:
-        return since(asked.opened_at, asked.now)
+        return time_since(asked.opened_at, asked.now)
 
     @admin.display(description="time left")
     def ends(self, asked: Any) -> SafeString | None:
         """The time that is left, or when it was closed."""
         if asked.status != Status.PENDING:
             return format_html('<span class="quiet">closed {}</span>', moment_of(asked.closed_at))
-        return left(asked.deadline, asked.now) if asked.deadline else None
+        return time_left(asked.deadline, asked.now) if asked.deadline else None
 
 
 def is_about_the_form(result: Outcome | ApprovalError) -> TypeGuard[ApprovalError]:

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.admin.listing import ListAdmin, PeriodFilter, Typed
-from approvals.admin.records import moment_of
+from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField
+from approvals.admin.read_only import moment_of
 from approvals.models import Seal
 
 SEE = "approvals.view_seal"
@@ -19,8 +19,8 @@ SEE = "approvals.view_seal"
 class Sealed(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="sealed_from", label="From (UTC)", kind="date"),
-        Typed(name="sealed_until", label="Until (UTC)", kind="date"),
+        TypedField(name="sealed_from", label="From (UTC)", kind="date"),
+        TypedField(name="sealed_until", label="Until (UTC)", kind="date"),
     )
 
 

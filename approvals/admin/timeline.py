@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 
 from approvals.models import HumanRequest
 from approvals.queries import TimelineEntry
-from approvals.web.pages.words import Line, in_words
+from approvals.web.pages.wording import Line, entry_in_words
 
 # What events stand on a policy that somebody may ask for later; views and refusals would only repeat it.
 TELLING = {"opened", "decided", "answered", "timed_out", "rescheduled"}
@@ -19,7 +19,7 @@ BY_GROUP = "assigned group "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class TimelineItem:
     """One entry: `line` says it in words; the rest is what auditors ask about it."""
 
     line: Line
@@ -27,12 +27,12 @@ class Moment:
     policy: str
 
 
-def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[Moment]:
+def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[TimelineItem]:
     names = _group_names(trail)
     return [
-        Moment(
-            line=in_words(entry, asked.required, choices=asked.choices),
-            allowed_by=_allowed(entry.allowed_by, names),
+        TimelineItem(
+            line=entry_in_words(entry, asked.required, choices=asked.choices),
+            allowed_by=_allowed_by_words(entry.allowed_by, names),
             policy=policy_in_words(entry.policy) if entry.event in TELLING else "",
         )
         for entry in trail
@@ -50,7 +50,7 @@ def _group_names(trail: Iterable[TimelineEntry]) -> dict[str, str]:
     return {str(pk): name for pk, name in named.values_list("pk", "name")}
 
 
-def _allowed(by: str, names: Mapping[str, str]) -> str:
+def _allowed_by_words(by: str, names: Mapping[str, str]) -> str:
     name = names.get(by.removeprefix(BY_GROUP)) if by.startswith(BY_GROUP) else None
     return f"{by} ({name})" if name else by
 

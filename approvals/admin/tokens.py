@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
-from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.read_only import moment_of, user_id_of
 from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import tokens
@@ -55,7 +55,7 @@ class WithScope(admin.SimpleListFilter):
 
 class Of(TypedFilter):
     title = "people"
-    fields = (Typed(name="user", label="Acts as"),)
+    fields = (TypedField(name="user", label="Acts as"),)
 
     def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
         return queryset.filter(user__username=self.value("user")) if self.value("user") else queryset
@@ -64,8 +64,8 @@ class Of(TypedFilter):
 class Created(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="created_from", label="Created from", kind="date"),
-        Typed(name="created_until", label="until", kind="date"),
+        TypedField(name="created_from", label="Created from", kind="date"),
+        TypedField(name="created_until", label="until", kind="date"),
     )
 
 

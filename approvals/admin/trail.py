@@ -18,10 +18,10 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.choosing import page_of
-from approvals.admin.exporting import ExportForm, streamed
-from approvals.admin.listing import ListAdmin, PeriodFilter, Typed, TypedFilter
-from approvals.admin.records import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.export import ExportForm, stream
+from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.selection import page_of
 from approvals.admin.timeline import policy_in_words
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
@@ -85,10 +85,10 @@ class OfKind(admin.SimpleListFilter):
 class Who(TypedFilter):
     title = "who"
     fields = (
-        Typed(name="actor", label="Username"),
-        Typed(name="on_behalf_of", label="On behalf of"),
-        Typed(name="token", label="API token: name or id"),
-        Typed(name="address", label="Address"),
+        TypedField(name="actor", label="Username"),
+        TypedField(name="on_behalf_of", label="On behalf of"),
+        TypedField(name="token", label="API token: name or id"),
+        TypedField(name="address", label="Address"),
     )
 
     def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
@@ -109,8 +109,8 @@ class Who(TypedFilter):
 class Recorded(PeriodFilter):
     title = "dates"
     fields = (
-        Typed(name="recorded_from", label="From (UTC)", kind="date"),
-        Typed(name="recorded_until", label="Until (UTC)", kind="date"),
+        TypedField(name="recorded_from", label="From (UTC)", kind="date"),
+        TypedField(name="recorded_until", label="Until (UTC)", kind="date"),
     )
 
 
@@ -214,7 +214,7 @@ class AuditEntryAdmin(ListAdmin):
         types = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
         name = f"audit-{database_now():%Y%m%d-%H%M%S}.{format_}"
         return StreamingHttpResponse(
-            streamed(filters, format_),
+            stream(filters, format_),
             content_type=types[format_],
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

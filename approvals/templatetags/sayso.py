@@ -14,7 +14,7 @@ from approvals import queries
 from approvals.domain.lifecycle import Status
 from approvals.queries import COUNTED
 from approvals.web.edge import marks
-from approvals.web.pages import filters, times, values, words
+from approvals.web.pages import filters, json_tables, relative_times, wording
 from approvals.web.pages.markdown import render
 
 register = template.Library()
@@ -29,19 +29,19 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
-def left(deadline: datetime, now: datetime) -> SafeString:
+def time_left(deadline: datetime, now: datetime) -> SafeString:
     """A countdown that clock.js keeps going."""
-    urgent = " urgent" if times.is_urgent(deadline, now) else ""
-    return _time(deadline, f"left{urgent}", times.time_left(deadline, now))
+    urgent = " urgent" if relative_times.is_urgent(deadline, now) else ""
+    return _time(deadline, f"left{urgent}", relative_times.time_left(deadline, now))
 
 
 @register.simple_tag
-def since(moment: datetime, now: datetime) -> SafeString:
-    return _time(moment, "since", times.time_since(moment, now))
+def time_since(moment: datetime, now: datetime) -> SafeString:
+    return _time(moment, "since", relative_times.time_since(moment, now))
 
 
 @register.simple_tag
-def exactly(moment: datetime) -> SafeString:
+def exact_time(moment: datetime) -> SafeString:
     return _time(moment, "exact", f"{moment.astimezone(UTC):%-d %B %Y, %H:%M:%S} UTC")
 
 
@@ -56,13 +56,13 @@ def markdown(text: str) -> SafeString:
 
 
 @register.filter
-def shown(value: Any) -> SafeString:
-    return values.shown(value)
+def as_html(value: Any) -> SafeString:
+    return json_tables.as_html(value)
 
 
 @register.filter
-def labelled(answer: Any, choices: Any) -> Any:
-    return words.with_labels(answer, choices)
+def with_labels(answer: Any, choices: Any) -> Any:
+    return wording.with_labels(answer, choices)
 
 
 @register.filter
@@ -72,17 +72,17 @@ def visible(text: str) -> SafeString:
 
 @register.filter
 def pretty(value: Any) -> str:
-    return values.pretty(value)
+    return json_tables.pretty(value)
 
 
 @register.filter
 def kind_word(asked: Any) -> str:
-    return words.KINDS[asked.kind]
+    return wording.KINDS[asked.kind]
 
 
 @register.filter
 def outcome_words(asked: Any) -> str:
-    return words.outcome_in_words(asked)
+    return wording.outcome_in_words(asked)
 
 
 @register.simple_tag
@@ -93,21 +93,21 @@ def standing(asked: Any) -> queries.Standing | None:
 
 @register.filter
 def standing_words(standing: queries.Standing | None) -> str:
-    return "" if standing is None else words.standing_in_words(standing)
+    return "" if standing is None else wording.standing_in_words(standing)
 
 
 @register.filter
 def if_nobody_decides(asked: Any) -> str:
-    return words.if_nobody_decides(asked)
+    return wording.if_nobody_decides(asked)
 
 
 @register.filter
-def order(asked: Any) -> str:
-    return filters.order(asked)
+def sort_key(asked: Any) -> str:
+    return filters.sort_key(asked)
 
 
 @register.filter
-def counted(number: int) -> str:
+def capped_count(number: int) -> str:
     """A count of which no more is known from COUNTED on."""
     return str(number) if number < COUNTED else f"{COUNTED - 1}+"
 

@@ -27,9 +27,9 @@ from approvals.process import forks, hints
 from approvals.waiting.deadlines import LONGEST_SLEEP
 from approvals.waiting.room import waiting_room
 from approvals.waiting.supervisor import Health
-from config.observing.probe import PATIENCE, Probe
-from config.observing.trouble import Trouble
-from config.observing.writing import Writing
+from config.observing.background_check import PATIENCE, BackgroundCheck
+from config.observing.failure_log import FailureLog
+from config.observing.write_check import WriteCheck
 from orchestration import catalog
 from orchestration.runtime import running_runtime
 
@@ -63,7 +63,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
         for name, fault in faults.items()
     }
     is_ready = not any(faults.values())
-    answer = {"ready": is_ready, "checks": checks, **_not_known()}
+    answer = {"ready": is_ready, "checks": checks, **_unknown_to_this_process()}
     return JsonResponse(answer, status=200 if is_ready else 503)
 
 
@@ -71,16 +71,18 @@ class Readiness:
     """What this process's work takes. Asked from any loop."""
 
     def __init__(self) -> None:
-        self._database: Probe[Faults] = Probe("sayso-health-database", partial(_database, Writing()))
-        self._layer: Probe[None] = Probe("sayso-health-layer", _through_the_layer)
+        self._database: BackgroundCheck[Faults] = BackgroundCheck(
+            "sayso-health-database", partial(_database, WriteCheck())
+        )
+        self._layer: BackgroundCheck[None] = BackgroundCheck("sayso-health-layer", _send_through_layer)
         self._unready: frozenset[str] = frozenset()
 
     async def faults(self) -> Faults:
         """Of each check its fault, or None, within little more than two seconds."""
         database, layer = await asyncio.gather(
-            _answered(self._database.answer, _OF_THE_DATABASE), self._fault_of_layer()
+            _faults_or_unknown(self._database.answer, _OF_THE_DATABASE), self._fault_of_layer()
         )
-        faults = {**database, "channel_layer": layer, **_here()}
+        faults = {**database, "channel_layer": layer, **_faults_of_this_process()}
         self._tell_changes(frozenset(name for name, fault in faults.items() if fault))
         return faults
 
@@ -116,7 +118,7 @@ forks.register(_readiness.cache_clear)
 _OF_THE_DATABASE = ("database", "writes", "migrations", "audit_triggers", "deadlines")
 
 
-async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, ...]) -> Faults:
+async def _faults_or_unknown(answer: Callable[[], Awaitable[Faults]], names: tuple[str, ...]) -> Faults:
     try:
         return await answer()
     except TimeoutError:
@@ -128,7 +130,7 @@ async def _answered(answer: Callable[[], Awaitable[Faults]], names: tuple[str, .
     return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
 
 
-def _database(writing: Writing) -> Faults:
+def _database(writing: WriteCheck) -> Faults:
     try:
         connection.ensure_connection()
         with connection.cursor() as cursor:
@@ -136,25 +138,25 @@ def _database(writing: Writing) -> Faults:
         return {
             "database": None,
             "writes": writing.fault(),
-            "migrations": _attempted(_migrations),
-            "audit_triggers": _attempted(_triggers),
-            "deadlines": _attempted(_deadlines),
+            "migrations": _run_check(_migrations),
+            "audit_triggers": _run_check(_triggers),
+            "deadlines": _run_check(_deadlines),
         }
     finally:
         connections.close_all()  # this thread's
 
 
-def _attempted(check: Callable[[], Fault]) -> Fault:
+def _run_check(check: Callable[[], Fault]) -> Fault:
     try:
-        with _trouble_of(check.__name__.strip("_")).noticed():
+        with _log_of(check.__name__.strip("_")).noticed():
             return check()
     except DatabaseError:
         return "cannot be asked"
 
 
 @cache
-def _trouble_of(check: str) -> Trouble:
-    return Trouble(f"check {check}")
+def _log_of(check: str) -> FailureLog:
+    return FailureLog(f"check {check}")
 
 
 def _migrations() -> Fault:
@@ -191,7 +193,7 @@ def _deadlines() -> Fault:
 # The channel layer
 
 
-def _through_the_layer() -> None:
+def _send_through_layer() -> None:
     asyncio.run(_send_to_nobody())
 
 
@@ -204,7 +206,7 @@ async def _send_to_nobody() -> None:
 # What does not make it unready: other processes go on with these runs
 
 
-def _not_known() -> dict[str, object]:
+def _unknown_to_this_process() -> dict[str, object]:
     runtime = running_runtime()
     unknown = {} if runtime is None else runtime.unknown
     return {
@@ -219,18 +221,18 @@ def _not_known() -> dict[str, object]:
 # This process's own parts
 
 
-def _here() -> Faults:
+def _faults_of_this_process() -> Faults:
     health = waiting_room().health or Health()
     settings = approval_settings()
     every = settings.recheck_interval + 2 * settings.hint_timeout
     return {
-        "listener": _sign_of_life(health.heard_at, every),
-        "deadline_keeper": _sign_of_life(health.kept_at, LONGEST_SLEEP),
+        "listener": _silence(health.heard_at, every),
+        "deadline_keeper": _silence(health.kept_at, LONGEST_SLEEP),
         "engine": _engine(),
     }
 
 
-def _sign_of_life(at: float | None, every: float) -> Fault:
+def _silence(at: float | None, every: float) -> Fault:
     if at is None:
         return "does not run"
     silent = monotonic() - at

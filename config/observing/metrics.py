@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from approvals.process import forks, telemetry
 from approvals.queries.pending_counts import PendingCounts, count_pending
 from approvals.web.edge.credentials import bearer_secret
-from config.observing.probe import Probe
+from config.observing.background_check import BackgroundCheck
 from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 
@@ -99,14 +99,14 @@ async def _read() -> _Stored | None:
 
 
 @cache
-def _probe() -> Probe[_Stored]:
-    return Probe("sayso-metrics", _ask)
+def _probe() -> BackgroundCheck[_Stored]:
+    return BackgroundCheck("sayso-metrics", _read_database)
 
 
 forks.register(_probe.cache_clear)
 
 
-def _ask() -> _Stored:
+def _read_database() -> _Stored:
     try:
         return _Stored(requests=count_pending(), runs=runs.open_by_status(), jobs=_jobs())
     finally:

@@ -27,7 +27,7 @@ class StartForm(PlainForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        self.forgive_inactive()
+        self.drop_inactive_errors()
         if not self.errors:
             cleaned[INPUT] = {} if self.structure is None else self.structure.value(cleaned)
         return cleaned

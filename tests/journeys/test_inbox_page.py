@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from approvals import deciding, gate, queries
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
-from approvals.web.pages.times import time_left, time_since
+from approvals.web.pages.relative_times import time_left, time_since
 from tests import factories as make
 from tests.conftest import Serve
 from tests.connections import session_of

@@ -43,7 +43,7 @@ from approvals.web.api.wire import (
 from approvals.web.edge.holding import hold_answer
 from approvals.web.edge.problems import contents_of, refusals
 from approvals.web.edge.tokens import Scope
-from approvals.web.pages.words import in_words
+from approvals.web.pages.wording import entry_in_words
 
 router = Router(by_alias=True)
 
@@ -158,7 +158,7 @@ def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Who did what to it, when and from where. Needs the scope `read`; for your own, `ask` will do."""
     asked = _seen(request, request_id)
     requester = asked.requester.get_username() if asked.requester else None
-    lines = [in_words(entry, asked.required, requester) for entry in queries.history(asked)]
+    lines = [entry_in_words(entry, asked.required, requester) for entry in queries.history(asked)]
     return _answer({"entries": [_line(line) for line in lines]})
 
 

@@ -55,7 +55,7 @@ def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Chang
             within = _place(place, before, after, index)
             yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]", within)
     elif not _same(before, after):
-        yield Change(path=path, before=_hidden(before, place), after=_hidden(after, place))
+        yield Change(path=path, before=_hide_secrets(before, place), after=_hide_secrets(after, place))
 
 
 def _place(place: Place, before: Any, after: Any, key: str | int) -> Place:
@@ -64,7 +64,7 @@ def _place(place: Place, before: Any, after: Any, key: str | int) -> Place:
     return max(sides, key=lambda side: side.is_secret)
 
 
-def _hidden(value: Any, place: Place) -> Any:
+def _hide_secrets(value: Any, place: Place) -> Any:
     return value if value is ABSENT else hide_headers(value, place)
 
 

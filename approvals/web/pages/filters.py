@@ -34,7 +34,7 @@ class Filters:
             kind=kind if kind in set(Kind) else "",
             soon=query.get("soon") == "1",
             search=query.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH],
-            limit=min(max(number(query, "limit"), PAGE), LONGEST_PAGE),
+            limit=min(max(number_of(query, "limit"), PAGE), LONGEST_PAGE),
         )
 
     @property
@@ -87,18 +87,18 @@ class Filters:
         return f"?{encoded}" if encoded else ""
 
 
-def number(query: QueryDict, name: str) -> int:
+def number_of(query: QueryDict, name: str) -> int:
     """A number that the URL names; 0 where it names none."""
     text = query.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 6 else 0
 
 
-def order(asked: Any) -> str:
+def sort_key(asked: Any) -> str:
     """Sorts rows as the inbox does: by deadline, then by age."""
-    due = _sortable(asked.deadline) if asked.deadline else "last"
-    return f"{due} {_sortable(asked.opened_at)}"
+    due = _sortable_time(asked.deadline) if asked.deadline else "last"
+    return f"{due} {_sortable_time(asked.opened_at)}"
 
 
-def _sortable(moment: datetime) -> str:
+def _sortable_time(moment: datetime) -> str:
     """Microseconds in hexadecimal, of a length that lasts for centuries: its texts sort as times do."""
     return f"{int(moment.timestamp() * 1_000_000):014x}"

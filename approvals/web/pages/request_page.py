@@ -12,7 +12,7 @@ from approvals import queries
 from approvals.domain.lifecycle import Kind, Status, Verdict
 from approvals.web.pages.differences import Change, changes
 from approvals.web.pages.forms import AnswerForm, DecisionForm, ReasonForm
-from approvals.web.pages.words import in_words, standing_in_words
+from approvals.web.pages.wording import entry_in_words, standing_in_words
 
 ActForm: TypeAlias = DecisionForm | AnswerForm
 
@@ -67,7 +67,9 @@ class RequestPage:
             "arguments": outcome.arguments,
             "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
             "edits": _edits(asked),
-            "trail": [in_words(entry, asked.required, requester, asked.choices) for entry in self.trail],
+            "trail": [
+                entry_in_words(entry, asked.required, requester, asked.choices) for entry in self.trail
+            ],
             "withdraw_form": self._withdraw_form(),
             **(self._forms() if self.act == "decide" else {}),
         }

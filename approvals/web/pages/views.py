@@ -33,9 +33,9 @@ from approvals.exceptions import (
     UnknownRequest,
 )
 from approvals.web.edge.actors import actor_of_http
-from approvals.web.pages import values
+from approvals.web.pages import json_tables
 from approvals.web.pages.access import page, user_id, wants_detail
-from approvals.web.pages.filters import Filters, number, order
+from approvals.web.pages.filters import Filters, number_of, sort_key
 from approvals.web.pages.forms import DecisionForm, ReasonForm
 from approvals.web.pages.request_page import ActForm, Notice, RequestPage, form_for
 
@@ -58,7 +58,7 @@ STATUSES: dict[type[ApprovalError], HTTPStatus] = {
 @page(UnknownRequest)
 @require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
-    return render(request, "approvals/inbox.html", _list(request))
+    return render(request, "approvals/inbox.html", _list_context(request))
 
 
 @page(UnknownRequest)
@@ -69,11 +69,11 @@ def rows(request: HttpRequest) -> HttpResponse:
     `open` names the request that the page shows beside it: it stays in the list, wherever it stands. `shown`
     is how many rows the page has: what arrived since it was loaded is part of its list, too.
     """
-    context = _list(request, _opened(request), number(request.GET, "shown"))
+    context = _list_context(request, _request_beside(request), number_of(request.GET, "shown"))
     ids = {queries.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
     if ids:
         shown = [row for row in context["rows"] if row.pk in ids]
-        context["rows"] = shown + _closed(request, ids - {row.pk for row in shown})
+        context["rows"] = shown + _closed_rows(request, ids - {row.pk for row in shown})
     return render(request, "approvals/_list.html", context)
 
 
@@ -82,17 +82,19 @@ def rows(request: HttpRequest) -> HttpResponse:
 def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
     if request.method == "POST":
-        return _decided(request, asked, form_for(asked, request.POST))
+        return _submit_form(request, asked, form_for(asked, request.POST))
     trail = queries.history(asked)
-    if _was_asked_for(request) and not (_has_seen(request, trail) and _tells_how_it_stands(asked, trail)):
+    if _is_opened_by_person(request) and not (
+        _has_seen(request, trail) and _stuck_is_on_record(asked, trail)
+    ):
         _record_view(request, asked)
         trail = queries.history(asked)
-    return _shown(request, asked, trail=trail)
+    return _show_request(request, asked, trail=trail)
 
 
 @page(UnknownRequest)
 @require_POST
-def viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
+def record_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """A request that a page opened by itself has stood before this person's eyes."""
     asked = queries.request_for(user_id(request), request_id)
     _record_view(request, asked)
@@ -106,7 +108,7 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
     form = ReasonForm(request.POST)
     reason = form.cleaned_data["reason"] if form.is_valid() else ""
     actor = actor_of_http(request, Channel.PAGE)
-    return _written(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason))
+    return _submit(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason))
 
 
 @page(UnknownRequest)
@@ -114,21 +116,21 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The arguments alone, as JSON: for those too long to be part of the page."""
     outcome = queries.outcome_of(queries.request_for(user_id(request), request_id))
-    return HttpResponse(values.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
+    return HttpResponse(json_tables.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
 
 
-def _decided(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
+def _submit_form(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
     if form.rearranged:
-        return _shown(request, asked, form=form)
+        return _show_request(request, asked, form=form)
     if not form.is_valid():
-        return _shown(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return _show_request(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     if isinstance(form, DecisionForm):
-        if form.unreviewed and _is_open_to(request, asked):
+        if form.unreviewed and _can_decide(request, asked):
             form.check_arguments()
             status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
-            return _shown(request, asked, form=form, status=status)
-        return _written(request, asked, lambda: _decide(request, asked, form), form=form)
-    return _written(request, asked, lambda: _answer(request, asked, form), form=form)
+            return _show_request(request, asked, form=form, status=status)
+        return _submit(request, asked, lambda: _decide(request, asked, form), form=form)
+    return _submit(request, asked, lambda: _answer(request, asked, form), form=form)
 
 
 def _decide(request: HttpRequest, asked: Any, form: ActForm) -> object:
@@ -148,7 +150,7 @@ def _answer(request: HttpRequest, asked: Any, form: ActForm) -> object:
     return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
 
 
-def _written(
+def _submit(
     request: HttpRequest, asked: Any, write: Callable[[], object], *, form: ActForm | None = None
 ) -> HttpResponse:
     """Have it recorded, then send the browser to the record; or say why not, keeping what was typed."""
@@ -157,7 +159,7 @@ def _written(
     except UnknownRequest:
         raise
     except ApprovalError as error:
-        return _refused(request, asked, error, form)
+        return _show_refusal(request, asked, error, form)
     return _back_to(request, asked)
 
 
@@ -166,20 +168,22 @@ def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
     return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
 
 
-def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None) -> HttpResponse:
+def _show_refusal(
+    request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None
+) -> HttpResponse:
     status = STATUSES[type(error)]
     if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
         form.refused(error)
-        return _shown(request, asked, form=form, status=status)
+        return _show_request(request, asked, form=form, status=status)
     notice = Notice(text=f"{error.detail} What you sent was not recorded.")
     fresh = queries.request_for(user_id(request), asked.pk)
-    response = _shown(request, fresh, form=form, notice=notice, status=status)
+    response = _show_request(request, fresh, form=form, notice=notice, status=status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = "2"
     return response
 
 
-def _shown(
+def _show_request(
     request: HttpRequest,
     asked: Any,
     *,
@@ -198,12 +202,12 @@ def _shown(
         notice=notice,
     )
     alone = wants_detail(request)
-    around = _around(request) if alone else _list(request, asked)
+    around = _page_context(request) if alone else _list_context(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     return render(request, template, around | shown.context, status=status)
 
 
-def _was_asked_for(request: HttpRequest) -> bool:
+def _is_opened_by_person(request: HttpRequest) -> bool:
     """Whether a person opens this page: no script of ours by itself, and no browser that fetches ahead."""
     by_itself = "Sayso-Unasked" in request.headers
     ahead = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
@@ -223,35 +227,40 @@ def _record_view(request: HttpRequest, asked: Any) -> None:
         logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
 
 
-def _tells_how_it_stands(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
+def _stuck_is_on_record(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
     """Whether the trail says that too few may decide it, if they are too few."""
     told = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
     return asked.status != Status.PENDING or told[-1:] == ["stuck"] or not queries.standing(asked).stuck
 
 
-def _is_open_to(request: HttpRequest, asked: Any) -> bool:
+def _can_decide(request: HttpRequest, asked: Any) -> bool:
     return asked.status == Status.PENDING and queries.rights_of(user_id(request), asked).decide
 
 
-def _opened(request: HttpRequest) -> Any | None:
+def _request_beside(request: HttpRequest) -> Any | None:
     """The request that is open beside the list; None where there is none to be seen."""
     with suppress(UnknownRequest):
         return queries.request_for(user_id(request), request.GET.get("open", ""))
     return None
 
 
-def _list(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
+def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
     """What the list shows: the first that fit the filters; where nothing is filtered, also what is open."""
     filters = Filters.of(request.GET)
     found, more = filters.rows(user_id(request), at_least)
     if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
-        found = sorted([*found, opened], key=order)
+        found = sorted([*found, opened], key=sort_key)
     last_closed = None if found else queries.last_closed_for(user_id(request))
     waiting = queries.count_waiting(user_id(request))
-    return _around(request) | {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
+    return _page_context(request) | {
+        "rows": found,
+        "more": more,
+        "waiting": waiting,
+        "last_closed": last_closed,
+    }
 
 
-def _around(request: HttpRequest) -> dict[str, Any]:
+def _page_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "now": database_now(),
         "filters": Filters.of(request.GET),
@@ -260,7 +269,7 @@ def _around(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _closed(request: HttpRequest, ids: set[UUID]) -> list[Any]:
+def _closed_rows(request: HttpRequest, ids: set[UUID]) -> list[Any]:
     """Those of these requests that this user may see and that no longer wait."""
     rows = queries.requests_by_id(ids, light=True)
     closed = [row for row in rows if row.status != Status.PENDING]

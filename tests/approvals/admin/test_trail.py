@@ -18,7 +18,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from approvals import deciding
-from approvals.admin.exporting import ExportForm, streamed
+from approvals.admin.export import ExportForm, stream
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.models import AuditEntry, HumanRequest, Seal
@@ -152,7 +152,7 @@ class TestExporting:
         """The end says how many entries there are."""
         for number in range(3):
             await in_database(decided, f"Refund {number}")
-        sent = "".join([piece async for piece in streamed(exports.Filters(), "jsonl")])
+        sent = "".join([piece async for piece in stream(exports.Filters(), "jsonl")])
         records = [json.loads(line) for line in sent.splitlines()]
         assert records[-1]["entries"] == 6
 
@@ -160,7 +160,7 @@ class TestExporting:
     async def test_who_leaves_early_leaves_nothing_behind(self) -> None:
         """The thread and its transaction end: that they do, every test of ours is asked."""
         await in_database(decided)
-        pieces = streamed(exports.Filters(), "jsonl")
+        pieces = stream(exports.Filters(), "jsonl")
         assert await anext(pieces)
         await pieces.aclose()
 

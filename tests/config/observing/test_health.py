@@ -24,7 +24,7 @@ from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from approvals.waiting.room import waiting_room
-from config.observing import writing
+from config.observing import write_check
 from config.observing.health import Readiness
 from orchestration.models import Run, WriteTrial
 from orchestration.runtime import start_runtime, stop_runtime
@@ -115,7 +115,7 @@ class TestReady:
     @pytest.mark.stacks("sqlite-memory")
     async def test_a_file_that_can_not_grow_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """By what is committed: a row that fits into a page that is half empty proves nothing."""
-        monkeypatch.setattr(writing, "EVERY", 0.0)
+        monkeypatch.setattr(write_check, "EVERY", 0.0)
         readiness = Readiness()
         assert (await readiness.faults())["writes"] is None
         options = connections.settings["default"]["OPTIONS"]

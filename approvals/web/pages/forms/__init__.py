@@ -7,7 +7,7 @@ it, `structures` is the whole of them; `plain` is the base of all forms, `reques
 
 from __future__ import annotations
 
-from approvals.web.pages.forms.plain import PlainForm
-from approvals.web.pages.forms.requests import AnswerForm, DecisionForm, ReasonForm, ReassignForm
+from approvals.web.pages.forms.plain_form import PlainForm
+from approvals.web.pages.forms.request_forms import AnswerForm, DecisionForm, ReasonForm, ReassignForm
 
 __all__ = ["AnswerForm", "DecisionForm", "PlainForm", "ReasonForm", "ReassignForm"]

@@ -16,7 +16,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from approvals.web.pages.differences import ABSENT
-from approvals.web.pages.forms.rules import Option, Schema
+from approvals.web.pages.forms.schema_reader import Option, Schema
 
 FEW_OPTIONS = 5
 EMPTY: Any = ABSENT
@@ -62,7 +62,7 @@ class NumberField(forms.CharField):
         if not text:
             return ""
         try:
-            return number_in(text, whole=self.whole)
+            return parse_number(text, whole=self.whole)
         except (ValueError, OverflowError):
             kind = "a whole number" if self.whole else "a number"
             raise ValidationError(f"{self.label} must be {kind}.", code="invalid") from None
@@ -108,7 +108,7 @@ class DecimalField(forms.CharField):
         text = super().clean(value)
         if not text:
             return ABSENT
-        return number_in(text, whole=False) if _is_number(self.initial) else text
+        return parse_number(text, whole=False) if _is_number(self.initial) else text
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return ("" if initial is None else str(initial)) != str(data or "")
@@ -159,7 +159,7 @@ class OptionField(forms.TypedChoiceField):
         none: str = "None of these",
         **more: Any,
     ) -> None:
-        self.values = named(options)
+        self.values = options_by_name(options)
         choices = [(name, option.label) for name, option in self.values.items()]
         as_buttons = len(choices) <= few
         if not required:
@@ -181,7 +181,7 @@ class TicksField(forms.TypedMultipleChoiceField):
     """Any number of these JSON values, as check boxes. `values` are those ticked at first, in their order."""
 
     def __init__(self, options: Sequence[Option], *, values: Sequence[Any] = (), **more: Any) -> None:
-        self.values = named(options)
+        self.values = options_by_name(options)
         super().__init__(
             choices=[(name, option.label) for name, option in self.values.items()],
             coerce=lambda name: self.values[name].value,
@@ -200,7 +200,7 @@ class TicksField(forms.TypedMultipleChoiceField):
         return before + [one for one in picked if not _among(one, before)]
 
 
-def named(options: Sequence[Option]) -> dict[str, Option]:
+def options_by_name(options: Sequence[Option]) -> dict[str, Option]:
     """The options under the names that a form sends: their own texts, or numbers where those won't do."""
     names = [one.value if isinstance(one.value, str) else json.dumps(one.value) for one in options]
     if len(set(names)) < len(names) or "" in names:
@@ -220,7 +220,7 @@ def json_area() -> forms.Textarea:
     return forms.Textarea(attrs={"class": "json", "rows": 6, "spellcheck": "false", "autocomplete": "off"})
 
 
-def number_in(text: str, *, whole: bool) -> int | float:
+def parse_number(text: str, *, whole: bool) -> int | float:
     """The number as JSON has it; ValueError where there is none."""
     try:
         return int(text)

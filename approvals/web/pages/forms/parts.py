@@ -171,15 +171,15 @@ class Rows(Part):
         yield self.blank, False
 
     def value(self, cleaned: Cleaned) -> Any:
-        values = [row.part.value(cleaned) for row in self._meant(cleaned)]
+        values = [row.part.value(cleaned) for row in self._filled_rows(cleaned)]
         return values or self.empty
 
     def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
         yield spot, self
-        for position, row in enumerate(self._meant(cleaned)):
+        for position, row in enumerate(self._filled_rows(cleaned)):
             yield from row.part.spots(cleaned, f"{spot}[{position}]")
 
-    def _meant(self, cleaned: Cleaned) -> list[Row]:
+    def _filled_rows(self, cleaned: Cleaned) -> list[Row]:
         """The rows that are entries: empty ones are none."""
         meant = [row for row in self.rows if not row.untouched]
         return [row for row in meant if row.part.value(cleaned) is not ABSENT]

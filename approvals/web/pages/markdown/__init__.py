@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from approvals.web.pages.markdown.renderings import render
+from approvals.web.pages.markdown.cache import render
 
 __all__ = ["render"]

@@ -14,7 +14,7 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_inline import StateInline
 
 _SPENDING = "spending"
-_LOOKS_A_GLANCE_AT_THE_CLOCK = 64
+_TOKENS_BETWEEN_CLOCK_READS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Spending:
         self.tokens += 1
         if self.tokens > self.budget.tokens:
             raise SpentError
-        if self.tokens % _LOOKS_A_GLANCE_AT_THE_CLOCK == 0 and time.thread_time() > self.until:
+        if self.tokens % _TOKENS_BETWEEN_CLOCK_READS == 0 and time.thread_time() > self.until:
             raise SpentError
 
     def count_cells(self, number: int) -> None:

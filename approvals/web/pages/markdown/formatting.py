@@ -36,7 +36,7 @@ _BUDGET = Budget()
 def format_text(text: str, budget: Budget = _BUDGET) -> str:
     """The text as sanitised HTML; cells of aligned columns have the class left, center or right."""
     if len(text) > budget.characters:
-        return as_written(text, TOO_LARGE)
+        return as_plain_text(text, TOO_LARGE)
     parser = _parser()
     spending = Spending(budget)
     state = StateCore(text, parser, spending.environment)
@@ -44,12 +44,12 @@ def format_text(text: str, budget: Budget = _BUDGET) -> str:
     whole = _parse(state, spending)
     text_join(state)
     for token in state.tokens:
-        _fit_into_the_page(token)
-    html = _sanitised(parser.renderer.render(state.tokens, parser.options, state.env))
-    return html if whole else html + as_written(_rest(state), TOO_LARGE)
+        _adapt_to_page(token)
+    html = _sanitise(parser.renderer.render(state.tokens, parser.options, state.env))
+    return html if whole else html + as_plain_text(_rest(state), TOO_LARGE)
 
 
-def as_written(text: str, why: str) -> str:
+def as_plain_text(text: str, why: str) -> str:
     """The text as it is, below a line that says why."""
     return f'<p class="small muted">{escape(why)}</p><pre>{escape(text)}</pre>'
 
@@ -83,7 +83,7 @@ def _rest(state: StateCore) -> str:
     return "\n".join(state.src.split("\n")[next(ends, 0) :]).strip("\n")
 
 
-def _fit_into_the_page(token: Token) -> None:
+def _adapt_to_page(token: Token) -> None:
     if token.type in {"heading_open", "heading_close"}:
         token.tag = f"h{min(int(token.tag[1:]) + HEADINGS_BELOW, 6)}"
     style = token.attrs.pop("style", None)
@@ -94,7 +94,7 @@ def _fit_into_the_page(token: Token) -> None:
         token.children = list(images_as_links(token.children))
 
 
-def _sanitised(html: str) -> str:
+def _sanitise(html: str) -> str:
     return nh3.clean(
         html,
         tags=_TAGS,

@@ -284,7 +284,7 @@ def test_alternatives_with_titles_are_labelled_options() -> None:
 
 def test_only_the_odd_property_is_json_with_an_example_and_its_schema_beside_it() -> None:
     form = AnswerForm(asked(PYDANTIC["pydantic-2.14"]["odd"]))
-    shown = {part.html_name: part for part in form.shown_structure().parts}  # type: ignore[union-attr]
+    shown = {part.html_name: part for part in form.bound_structure().parts}  # type: ignore[union-attr]
     assert json.loads(shown["answer.pair"].skeleton) == [0, "text"]
     assert '"prefixItems"' in shown["answer.pair"].schema
     assert shown["answer.plain"].schema == ""
@@ -295,6 +295,6 @@ def test_only_the_odd_property_is_json_with_an_example_and_its_schema_beside_it(
 @pytest.mark.parametrize("producer", [*PYDANTIC.values(), *ZOD.values()], ids=[*PYDANTIC, *ZOD])
 def test_a_label_is_the_propertys_own_not_that_of_its_class(producer: dict[str, Any]) -> None:
     form = AnswerForm(asked(producer["nested"]))
-    labels = [part.label for part in form.shown_structure().parts]  # type: ignore[union-attr]
+    labels = [part.label for part in form.bound_structure().parts]  # type: ignore[union-attr]
     assert labels[0] == "Billing"
     assert "Address" not in labels

@@ -58,7 +58,7 @@ def standing_in_words(standing: Standing) -> str:
     said = []
     if standing.void:
         said.append(
-            f"Not counted: the approval of {_listed(standing.void)}, who may not decide this any more."
+            f"Not counted: the approval of {_join_names(standing.void)}, who may not decide this any more."
         )
     if standing.stuck:
         said.append(f"{too_few(standing.required, standing.able)}. Reassign or withdraw it.")
@@ -85,20 +85,24 @@ def with_labels(answer: Any, choices: Any) -> Any:
     return f"{choices[answer]} ({answer})"
 
 
-def in_words(entry: TimelineEntry, required: int, requester: str | None = None, choices: Any = None) -> Line:
+def entry_in_words(
+    entry: TimelineEntry, required: int, requester: str | None = None, choices: Any = None
+) -> Line:
     """`required`: how many approvals the request needs; `requester`: for whom a program asked."""
     said = entry.content or {}
     if entry.event == "opened" and entry.actor is None and requester:
         return Line(entry=entry, text=f"Asked for {requester}{_by_override(entry)}")
     who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
-    return Line(entry=entry, text=_sentence(entry, who, said, required), said=_said(said, choices))
+    return Line(
+        entry=entry, text=_sentence(entry, who, said, required), said=_comment_or_answer(said, choices)
+    )
 
 
 def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
     if entry.event == "decided":
-        return _decided(entry, who, said, required)
+        return _decision_in_words(entry, who, said, required)
     if entry.event == "timed_out":
-        return _timed_out(said)
+        return _timeout_in_words(said)
     if entry.event == "stuck":
         return too_few(said.get("required"), said.get("able"))
     if entry.event == "refused":
@@ -112,16 +116,16 @@ def _by_override(entry: TimelineEntry) -> str:
     return f"; who decides was set by {entry.overridden_by}" if entry.overridden_by else ""
 
 
-def _decided(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
+def _decision_in_words(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
     verdict = str(said.get("verdict", ""))
     word = _passive(verdict).capitalize() if verdict else "Decided"
     edited = ", with changes" if said.get("arguments") is not None else ""
     more = f", one of {required} that are needed" if not entry.outcome and required > 1 else ""
-    counted = f"; the approvals of {_listed(entry.counted)} count" if entry.counted else ""
+    counted = f"; the approvals of {_join_names(entry.counted)} count" if entry.counted else ""
     return f"{word} by {who}{edited}{more}{counted}"
 
 
-def _timed_out(said: dict[str, Any]) -> str:
+def _timeout_in_words(said: dict[str, Any]) -> str:
     verdict = said.get("on_timeout")
     return f"Time was up: {_passive(verdict)} by default" if verdict else "Time was up"
 
@@ -136,11 +140,11 @@ def _attempt(said: dict[str, Any]) -> str:
     return "withdraw it" if "reason" in said else "do something"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
-def _said(said: dict[str, Any], choices: Any) -> Any:
+def _comment_or_answer(said: dict[str, Any], choices: Any) -> Any:
     if "answer" in said and "code" not in said:
         return with_labels(said["answer"], choices)
     return said.get("comment") or said.get("reason") or None

@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.dateparse import parse_date
 from django.utils.text import capfirst
 
-from approvals.admin.records import RecordAdmin
+from approvals.admin.read_only import ReadOnlyAdmin
 
 if TYPE_CHECKING:
     Rows = QuerySet[Any]
@@ -40,7 +40,7 @@ class Page:
     key: Any = None
 
     @classmethod
-    def parsed(cls, text: str, key: Any) -> Page:
+    def parse(cls, text: str, key: Any) -> Page:
         """`older,<moment>,<key>` as `link` writes it; IncorrectLookupParameters where it is not."""
         which, _, row = text.partition(",")
         if which not in {OLDER, NEWER}:
@@ -70,7 +70,7 @@ class Page:
         return rows.filter(Q(**{f"{by}__{past}": self.moment}) | Q(**{f"pk__{past}": self.key}))
 
 
-class Pages(ChangeList):
+class PagedChangeList(ChangeList):
     """A change list whose pages follow each other. `links` lead to others, where there are any."""
 
     model_admin: ListAdmin
@@ -87,7 +87,7 @@ class Pages(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         by, most = self.model_admin.moment, self.list_per_page
-        page = Page.parsed(request.GET.get(PAGE_VAR, ""), self.model._meta.pk)
+        page = Page.parse(request.GET.get(PAGE_VAR, ""), self.model._meta.pk)
         found = list(page.of(self.queryset, by)[: most + 1])
         if page.which == NEWER and len(found) <= most:
             page = Page()
@@ -118,7 +118,7 @@ class Pages(ChangeList):
         return self.get_query_string({PAGE_VAR: Page.link(which, getattr(row, by), row.pk)})
 
 
-class ListAdmin(RecordAdmin):
+class ListAdmin(ReadOnlyAdmin):
     """`moment` is the column that the list is ordered by, newest first; with the key, of an index."""
 
     moment: str
@@ -149,14 +149,14 @@ class ListAdmin(RecordAdmin):
         return True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return Pages
+        return PagedChangeList
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, str]:
         return f"-{self.moment}", "-pk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class TypedField:
     """One field of a filter that is typed in. `kind` is the input's type."""
 
     name: str
@@ -168,7 +168,7 @@ class TypedFilter(admin.ListFilter):
     """A filter that people type into: names are too many to list, and moments too many to name."""
 
     template = "admin/_typed.html"
-    fields: tuple[Typed, ...]
+    fields: tuple[TypedField, ...]
 
     def __init__(
         self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any

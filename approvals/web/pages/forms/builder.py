@@ -14,12 +14,12 @@ from django import forms
 from django.core.exceptions import TooManyFieldsSent
 
 from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.forms.examples import example_of, schema_text
 from approvals.web.pages.forms.fields import JSONValueField, OptionField, TicksField, same
 from approvals.web.pages.forms.parts import NEW, Branch, Fixed, Group, Leaf, Part, Row, Rows, Variants
-from approvals.web.pages.forms.rules import OddError, Option, Rule, Rules, label_of
-from approvals.web.pages.forms.scalars import SCALARS, hint_of, scalar_field
-from approvals.web.pages.forms.sent import Sent
-from approvals.web.pages.forms.skeletons import schema_text, skeleton_of
+from approvals.web.pages.forms.scalar_fields import SCALARS, hint_of, scalar_field
+from approvals.web.pages.forms.schema_reader import NoFieldError, Option, Rule, Rules, label_of
+from approvals.web.pages.forms.submission import Submission
 
 MOST_PARTS = 400
 MOST_PARTS_ADDED = 1_500
@@ -45,7 +45,7 @@ class Place:
 class Builder:
     """One form. `sent` says which rows there are, and what is ticked; None: nothing was sent yet."""
 
-    def __init__(self, rules: Rules, sent: Sent | None) -> None:
+    def __init__(self, rules: Rules, sent: Submission | None) -> None:
         self._rules = rules
         self._sent = sent
         self._left = MOST_PARTS
@@ -54,11 +54,11 @@ class Builder:
 
     def part(self, schema: Any, place: Place, within: Rule | None = None) -> Part:
         try:
-            return self._made(self._rules.of(schema, within), place)
-        except OddError:
+            return self._build(self._rules.of(schema, within), place)
+        except NoFieldError:
             return self._json(schema, place)
 
-    def _made(self, rule: Rule, place: Place) -> Part:
+    def _build(self, rule: Rule, place: Place) -> Part:
         self._spend(1)
         if not place.given and place.start is ABSENT and not place.editing:
             place = replace(place, start=rule.default)
@@ -74,15 +74,15 @@ class Builder:
             **dict.fromkeys(SCALARS, self._scalar),
         }
         if rule.type not in makers:
-            raise OddError
+            raise NoFieldError
         return makers[rule.type](rule, place)
 
     def _spend(self, parts: int) -> None:
         if parts > self._left:
-            raise OddError
+            raise NoFieldError
         self._left -= parts
 
-    def _sent_of(self, place: Place) -> Sent | None:
+    def _submission_of(self, place: Place) -> Submission | None:
         return self._sent if self._sent is not None and self._sent.knows(place.name) else None
 
     # One value
@@ -101,7 +101,7 @@ class Builder:
                 value=shown,
                 help_text=str(about.get("description", "")),
             ),
-            skeleton=skeleton_of(self._rules, schema),
+            skeleton=example_of(self._rules, schema),
             schema=schema_text(self._rules, schema),
         )
 
@@ -118,7 +118,7 @@ class Builder:
     def _boolean(self, rule: Rule, place: Place) -> Leaf:
         start = _not_null(rule, place.start)
         if start is not ABSENT and not isinstance(start, bool):
-            raise OddError
+            raise NoFieldError
         may_be_left_out = rule.nullable or (place.editing and not place.given and not place.required)
         if may_be_left_out or place.root:
             required = place.required and not rule.nullable
@@ -132,7 +132,7 @@ class Builder:
     def _options(self, rule: Rule, options: tuple[Option, ...], place: Place) -> Part:
         start = place.start if any(one.value is None for one in options) else _not_null(rule, place.start)
         if start is not ABSENT and not any(same(one.value, start) for one in options):
-            raise OddError
+            raise NoFieldError
         if len(options) == 1 and place.required and not rule.nullable and not place.root:
             return Fixed(name=place.name, label=place.label, fixed=options[0].value)
         required = place.required and not rule.nullable
@@ -141,7 +141,7 @@ class Builder:
 
     def _nothing(self, _: Rule, place: Place) -> Fixed:
         if place.start not in (ABSENT, None):
-            raise OddError
+            raise NoFieldError
         there = place.required or place.given
         return Fixed(name=place.name, label=place.label, fixed=None if there else ABSENT)
 
@@ -152,10 +152,10 @@ class Builder:
         start = _not_null(rule, place.start)
         entries: Any = [] if start is ABSENT else start
         if not isinstance(items, dict) or "prefixItems" in rule.schema or not isinstance(entries, list):
-            raise OddError
+            raise NoFieldError
         item = self._rules.of(items, rule)
         if item.nullable:
-            raise OddError
+            raise NoFieldError
         if item.options is not None:
             return self._ticks(rule, item.options, place, entries)
         return self._rows(rule, item, place, entries)
@@ -164,7 +164,7 @@ class Builder:
         known = [next((one.value for one in options if same(one.value, value)), ABSENT) for value in start]
         distinct = {json.dumps(value, sort_keys=True) for value in start}
         if ABSENT in known or len(distinct) < len(start):
-            raise OddError
+            raise NoFieldError
         field = TicksField(options, values=start, label=place.label, required=False)
         return _leaf(rule, place, field, _empty_list(rule, place))
 
@@ -177,7 +177,7 @@ class Builder:
         label = item.title or place.label
         # These first, whatever was sent: whether there are fields for it must not depend on that.
         parts = {row_id: self._entry(item, place, row_id, label, start) for row_id in [*first, NEW]}
-        sent = self._sent_of(place)
+        sent = self._submission_of(place)
         ids = first if sent is None else sent.ids(place.name)
         rows = []
         for position, row_id in enumerate(ids):
@@ -206,7 +206,7 @@ class Builder:
             given=there,
             editing=there,
         )
-        part = self._made(item, entry)
+        part = self._build(item, entry)
         if isinstance(part, Leaf):
             part.field.required = False  # an empty row is no entry
         return part
@@ -218,7 +218,7 @@ class Builder:
             self._adding, self._left = True, self._left_for_rows
         try:
             return self._entry(item, place, row_id, label, [])
-        except OddError:
+        except NoFieldError:
             raise TooManyFieldsSent("There are more rows than a form may have.") from None
         finally:
             if kept is not None:
@@ -238,13 +238,13 @@ class Builder:
         properties = rule.properties
         start = _not_null(rule, place.start)
         if not properties or rule.conditions or not rule.required <= properties.keys():
-            raise OddError
+            raise NoFieldError
         known: Any = {} if start is ABSENT else start
         if not isinstance(known, dict) or len(properties) > self._left:
-            raise OddError
+            raise NoFieldError
         can_be_left_out = not place.root and (rule.nullable or not place.required)
         on = not can_be_left_out or start is not ABSENT
-        sent = self._sent_of(place)
+        sent = self._submission_of(place)
         if can_be_left_out and sent is not None:
             on = sent.has(place.name)
         return Group(
@@ -284,13 +284,13 @@ class Builder:
             one for one in ids if start is not ABSENT and _fits(variants[int(one)], start, self._rules)
         ]
         if start is not ABSENT and not fitting:
-            raise OddError
+            raise NoFieldError
         chosen = fitting[0] if fitting else ""
         branches = [
             Branch(id=one, label=variant.title, part=self._branch(variant, place, one, one == chosen))
             for one, variant in zip(ids, variants, strict=True)
         ]
-        sent = self._sent_of(place)
+        sent = self._submission_of(place)
         required = place.required and not rule.nullable
         choices = [(branch.id, branch.label) for branch in branches]
         chooser = forms.ChoiceField(
@@ -319,7 +319,7 @@ class Builder:
             editing=chosen,
             root=variant.type != "boolean" and not variant.options,
         )
-        return self._made(variant, inner)
+        return self._build(variant, inner)
 
 
 def _leaf(rule: Rule, place: Place, field: forms.Field, empty: Any = ABSENT) -> Leaf:
@@ -333,7 +333,7 @@ def _not_null(rule: Rule, start: Any) -> Any:
         return start
     if rule.nullable:
         return ABSENT
-    raise OddError
+    raise NoFieldError
 
 
 def _empty(rule: Rule, place: Place) -> Any:
@@ -372,6 +372,6 @@ def _may_be(schema: Any, value: Any, rules: Rules, within: Rule) -> bool:
     """False where only other values are allowed."""
     try:
         options = rules.of(schema, within).options
-    except OddError:
+    except NoFieldError:
         return True
     return options is None or any(same(option.value, value) for option in options)

@@ -14,13 +14,13 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError, TooLate
 from approvals.models import HumanRequest
 from approvals.queries import permissions
-from approvals.web.pages.words import outcome_in_words
+from approvals.web.pages.wording import outcome_in_words
 
 MOST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class PageAction:
     """Something that can be done to a request, at an address that asks for confirmation first."""
 
     label: str
@@ -28,7 +28,7 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Result:
     """What came of one deed, in words. `address` is the request's page, where it may be seen."""
 
     title: str
@@ -38,12 +38,12 @@ class Told:
     code: str = ""
 
     @classmethod
-    def of(cls, request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Told:
+    def of(cls, request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Result:
         title = str(request_id) if asked is None else asked.title
         address = "" if asked is None else page_of(asked)
         if isinstance(result, ApprovalError):
             return cls(title=title, words=_refusal(result), address=address, code=result.code)
-        return cls(title=title, words=_ended(result), address=address, status=result.status)
+        return cls(title=title, words=_outcome_words(result), address=address, status=result.status)
 
     def __str__(self) -> str:
         code = f" ({self.code})" if self.code else ""
@@ -64,7 +64,7 @@ class _Plain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Selection:
     """`ids` as sent; `requests` those of them that this person may see; `permitted` may decide."""
 
     ids: tuple[UUID, ...]
@@ -73,14 +73,14 @@ class Chosen:
     cut: bool
 
     @classmethod
-    def named(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Chosen:
+    def named(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Selection:
         """By the ids of a form; what is no id is left out."""
         ids = dict.fromkeys(one for one in map(_uuid, names) if one is not None)
         seen = queries.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
         return cls._of(user_id, list(ids), list(queries.with_people(seen)))
 
     @classmethod
-    def _of(cls, user_id: int, ids: Sequence[UUID], rows: Sequence[HumanRequest]) -> Chosen:
+    def _of(cls, user_id: int, ids: Sequence[UUID], rows: Sequence[HumanRequest]) -> Selection:
         within = ids[:MOST_AT_ONCE]
         by_id = {row.pk: row for row in rows}
         requests = tuple(by_id[request_id] for request_id in within if request_id in by_id)
@@ -114,11 +114,11 @@ class Chosen:
         """A single request may have its arguments edited; many are decided as they were asked."""
         return self.requests[0] if len(self.ids) == 1 and self.requests else _Plain()
 
-    def told(self, results: Sequence[Outcome | ApprovalError]) -> list[Told]:
+    def told(self, results: Sequence[Outcome | ApprovalError]) -> list[Result]:
         """What came of each, in the order in which they were sent."""
         asked = {one.pk: one for one in self.requests}
         each = zip(self.ids, results, strict=True)
-        return [Told.of(request_id, asked.get(request_id), result) for request_id, result in each]
+        return [Result.of(request_id, asked.get(request_id), result) for request_id, result in each]
 
     def _reason(self, asked: HumanRequest) -> str:
         return outcome_in_words(asked) if asked.status != Status.PENDING else "Others decide this"
@@ -134,11 +134,11 @@ def _uuid(text: str) -> UUID | None:
 def _refusal(error: ApprovalError) -> str:
     """With the recorded outcome, where the refusal does not tell it by itself."""
     if isinstance(error, TooLate) and error.outcome is not None:
-        return f"{error.detail} On record: {_ended(error.outcome)}."
+        return f"{error.detail} On record: {_outcome_words(error.outcome)}."
     return error.detail
 
 
-def _ended(outcome: Outcome) -> str:
+def _outcome_words(outcome: Outcome) -> str:
     if not outcome.closed:
         return "your approval is on record; more are needed"
     if outcome.timed_out and outcome.approved is not None:

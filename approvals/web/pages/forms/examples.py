@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from approvals.web.pages.forms.rules import ANNOTATIONS, OddError, Rules, Schema
+from approvals.web.pages.forms.schema_reader import ANNOTATIONS, NoFieldError, Rules, Schema
 
 DEEPEST = 4
 MOST_PROPERTIES = 30
@@ -20,10 +20,10 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def skeleton_of(rules: Rules, schema: Any) -> str:
+def example_of(rules: Rules, schema: Any) -> str:
     """An example as JSON; empty where the schema says nothing of the shape."""
     example = _example(rules, schema, DEEPEST)
-    return "" if example in (None, {}, []) else _cut(json.dumps(example, ensure_ascii=False, indent=2))
+    return "" if example in (None, {}, []) else _shorten(json.dumps(example, ensure_ascii=False, indent=2))
 
 
 def schema_text(rules: Rules, schema: Any) -> str:
@@ -33,7 +33,7 @@ def schema_text(rules: Rules, schema: Any) -> str:
     found: dict[str, Any] = {}
     _collect(rules, schema, found)
     whole = {"schema": schema, "with": found} if found else schema
-    return _cut(json.dumps(whole, ensure_ascii=False, indent=2))
+    return _shorten(json.dumps(whole, ensure_ascii=False, indent=2))
 
 
 def _example(rules: Rules, schema: Any, depth: int) -> Any:
@@ -85,9 +85,9 @@ def _collect(rules: Rules, schema: Any, found: dict[str, Any]) -> None:
 def _target(rules: Rules, reference: Any) -> Any:
     try:
         return rules.target(reference)
-    except OddError:
+    except NoFieldError:
         return True
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n…"

@@ -10,13 +10,13 @@ from django.forms.utils import ErrorDict
 
 from approvals.exceptions import ApprovalError
 from approvals.web.pages.differences import ABSENT
-from approvals.web.pages.forms.rules import Schema
-from approvals.web.pages.forms.sent import Sent, is_rearranged, is_within, rearrange
-from approvals.web.pages.forms.showing import ShownPart, as_id
-from approvals.web.pages.forms.structures import SchemaFields
+from approvals.web.pages.forms.bound_parts import BoundPart, as_id
+from approvals.web.pages.forms.schema_fields import SchemaFields
+from approvals.web.pages.forms.schema_reader import Schema
+from approvals.web.pages.forms.submission import Submission, is_rearranged, is_within, rearrange
 
 
-class NamedField(forms.BoundField):
+class SchemaBoundField(forms.BoundField):
     """A property may have any name; an id in HTML may not, and no two may be alike."""
 
     form: PlainForm
@@ -46,7 +46,7 @@ class PlainForm(forms.Form):
     says nothing of errors, for nothing was meant to be sent yet.
     """
 
-    bound_field_class = NamedField
+    bound_field_class = SchemaBoundField
     structure: SchemaFields | None = None
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -73,15 +73,15 @@ class PlainForm(forms.Form):
         """Add the fields that a JSON value needs which shall fit the schema."""
         prefix = self.prefix or ""
         new = self.new_row.removeprefix(f"{prefix}-")
-        sent = Sent(data=self.data, prefix=prefix, new=new) if self.is_bound else None
+        sent = Submission(data=self.data, prefix=prefix, new=new) if self.is_bound else None
         self.structure = SchemaFields(schema, name, current, sent=sent, label=label)
         self.fields.update(self.structure.fields)
 
-    def shown_structure(self) -> ShownPart | None:
+    def bound_structure(self) -> BoundPart | None:
         """The fields of the schema as the page shows them."""
-        return None if self.structure is None else ShownPart(self, self.structure.root)
+        return None if self.structure is None else BoundPart(self, self.structure.root)
 
-    def forgive_inactive(self) -> None:
+    def drop_inactive_errors(self) -> None:
         """Drop the errors of fields whose content says nothing."""
         for name in self.structure.inactive if self.structure else ():
             self.errors.pop(name, None)
@@ -90,17 +90,17 @@ class PlainForm(forms.Form):
         """Put a refusal on the field it names, or, where there is none, on the form."""
         rule = error.detail.removeprefix(error.field or "")
         if not error.field or rule == error.detail:
-            self.add_error(self._place(error.field or "")[0], error.detail)
+            self.add_error(self._locate(error.field or "")[0], error.detail)
         else:
             joint = ": " if rule.startswith(":") else " "
             self.add_error(*self.fault(error.field, rule.lstrip(": "), joint))
 
     def fault(self, spot: str, rule: str, joint: str = " ") -> tuple[str | None, str]:
         """Where an error about a spot of what was sent belongs, and its text, which names the label once."""
-        name, label, rest = self._place(spot)
+        name, label, rest = self._locate(spot)
         return name, f"{label}{joint}{rule}" if not rest else f"{label}: {rest.lstrip('.')} {rule}"
 
-    def _place(self, spot: str) -> tuple[str | None, str, str]:
+    def _locate(self, spot: str) -> tuple[str | None, str, str]:
         """The field for a spot, what it is called, and how the spot goes on inside of it."""
         structure = self.structure
         if structure is not None and is_within(spot, structure.name):

@@ -22,7 +22,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class RecordAdmin(ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Which rows somebody may see, is for `get_queryset` to say; what a row's page shows, for `page`."""
 
     show_full_result_count = False

@@ -15,8 +15,8 @@ from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
 from approvals.web.pages.differences import ABSENT, Change, changes
 from approvals.web.pages.forms.fields import OptionField, TextField, TicksField, as_json
-from approvals.web.pages.forms.plain import PlainForm
-from approvals.web.pages.forms.rules import Option
+from approvals.web.pages.forms.plain_form import PlainForm
+from approvals.web.pages.forms.schema_reader import Option
 
 COMMENT_LIMIT = 10_000
 # Groups that are ticked rather than picked from a list.
@@ -98,17 +98,17 @@ class DecisionForm(PlainForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        cleaned["arguments"] = self._edited(cleaned)
+        cleaned["arguments"] = self._clean_arguments(cleaned)
         return cleaned
 
-    def _edited(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _clean_arguments(self, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
         if self.structure is None:
             return None
         if not cleaned.get("edits") or cleaned.get("decision") != Verdict.APPROVE:
             for name in self.structure.fields:
                 self.errors.pop(name, None)
             return None
-        self.forgive_inactive()
+        self.drop_inactive_errors()
         if self.errors:
             return None
         value = self.structure.value(cleaned)
@@ -138,7 +138,7 @@ class AnswerForm(PlainForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        self.forgive_inactive()
+        self.drop_inactive_errors()
         if self.structure is not None and not self.errors:
             cleaned["answer"] = self.structure.value(cleaned)
         elif cleaned.get("answer") is ABSENT:

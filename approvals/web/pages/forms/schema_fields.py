@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from approvals.web.pages.differences import ABSENT
-from approvals.web.pages.forms.building import Builder, Place
+from approvals.web.pages.forms.builder import Builder, Place
 from approvals.web.pages.forms.parts import Cleaned, Part
-from approvals.web.pages.forms.rules import Rules, Schema, label_of
-from approvals.web.pages.forms.sent import Sent, is_within
+from approvals.web.pages.forms.schema_reader import Rules, Schema, label_of
+from approvals.web.pages.forms.submission import Submission, is_within
 
 
 class SchemaFields:
@@ -19,7 +19,13 @@ class SchemaFields:
     """
 
     def __init__(
-        self, schema: Schema, name: str, current: Any = ABSENT, *, sent: Sent | None = None, label: str = ""
+        self,
+        schema: Schema,
+        name: str,
+        current: Any = ABSENT,
+        *,
+        sent: Submission | None = None,
+        label: str = "",
     ) -> None:
         self.name = name
         given = current is not ABSENT

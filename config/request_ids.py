@@ -17,7 +17,7 @@ HEADER = b"x-request-id"
 _ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
-class Correlated:
+class RequestIds:
     """ASGI middleware around all that is asked from outside."""
 
     def __init__(self, application: Application) -> None:
@@ -27,12 +27,12 @@ class Correlated:
         if scope["type"] not in {"http", "websocket"}:
             await self._application(scope, receive, send)
             return
-        request_id = _named_by_proxy(scope) or secrets.token_hex(8)
+        request_id = _id_from_proxy(scope) or secrets.token_hex(8)
         with telemetry.bind_ids(request_id=request_id), telemetry.continue_trace(scope["headers"]):
-            await self._application(scope, receive, _telling(request_id, send))
+            await self._application(scope, receive, _add_header(request_id, send))
 
 
-def _named_by_proxy(scope: Scope) -> str | None:
+def _id_from_proxy(scope: Scope) -> str | None:
     peer = scope.get("client") or ("", 0)
     named: list[str] = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
     if len(named) == 1 and _ID.fullmatch(named[0]) and is_proxy(peer[0]):
@@ -40,7 +40,7 @@ def _named_by_proxy(scope: Scope) -> str | None:
     return None
 
 
-def _telling(request_id: str, send: Send) -> Send:
+def _add_header(request_id: str, send: Send) -> Send:
     async def tell(message: Scope) -> None:
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", ()), (HEADER, request_id.encode())]

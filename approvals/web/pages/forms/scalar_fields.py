@@ -12,9 +12,9 @@ from django import forms
 from approvals.domain.payloads import FlawError
 from approvals.domain.schemas.patterns import Pattern
 from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.forms.datetime_fields import MomentField
 from approvals.web.pages.forms.fields import DECIMAL, DecimalField, NumberField, TextValueField
-from approvals.web.pages.forms.moments import MomentField
-from approvals.web.pages.forms.rules import OddError, Rule
+from approvals.web.pages.forms.schema_reader import NoFieldError, Rule
 
 SCALARS = frozenset({"string", "integer", "number", "decimal"})
 INPUT_TYPES = {"date": "date", "email": "email", "uri": "url"}
@@ -52,7 +52,7 @@ def _number(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
         is_number = isinstance(start, int | float) and not isinstance(start, bool)
         is_text = rule.type == "decimal" and isinstance(start, str) and DECIMAL.fullmatch(start)
         if not (is_number or is_text) or (rule.type == "integer" and not isinstance(start, int)):
-            raise OddError
+            raise NoFieldError
         options["initial"] = start
     if rule.type == "decimal":
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
@@ -74,7 +74,7 @@ def _number_input(rule: Rule) -> forms.NumberInput:
 
 def _text(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
     if start is not ABSENT and not isinstance(start, str):
-        raise OddError
+        raise NoFieldError
     kind = _format(rule)
     if kind in {"date-time", "time"}:
         daily = kind == "time"

@@ -19,7 +19,7 @@ LONGEST_WORD = 24
 MANY_ITEMS = 12
 
 
-def shown(value: Any) -> SafeString:
+def as_html(value: Any) -> SafeString:
     """Any JSON value as HTML, without headers that carry secrets."""
     return _Page().value(hide_headers(value), 0)
 
@@ -44,12 +44,12 @@ class _Page:
         if not value:
             return format_html('<span class="muted">{}</span>', "(no entries)")
         if depth >= DEEPEST or self.left <= 0:
-            return _folded("More, as JSON", format_html("<pre>{}</pre>", visible(pretty(value))))
+            return _fold("More, as JSON", format_html("<pre>{}</pre>", visible(pretty(value))))
         return self._table(value, depth) if isinstance(value, dict) else self._list(value, depth)
 
     def _table(self, value: dict[str, Any], depth: int) -> SafeString:
         rows = [
-            (_breaking("name", key), visible(key), self.value(inner, depth + 1))
+            (_text_class("name", key), visible(key), self.value(inner, depth + 1))
             for key, inner in self._affordable(value.items())
         ]
         body = format_html_join("", '<tr><th scope="row" class="{}">{}</th><td>{}</td></tr>', rows)
@@ -60,7 +60,7 @@ class _Page:
     def _list(self, value: list[Any], depth: int) -> SafeString:
         items = [(self.value(inner, depth + 1),) for inner in self._affordable(value)]
         body = format_html("<ul>{}{}</ul>", format_html_join("", "<li>{}</li>", items), _rest(value, items))
-        return _folded(f"{len(value)} entries", body) if len(value) > MANY_ITEMS else body
+        return _fold(f"{len(value)} entries", body) if len(value) > MANY_ITEMS else body
 
     def _affordable(self, inner: Any) -> list[Any]:
         return list(inner)[: max(self.left, 1)]
@@ -69,19 +69,19 @@ class _Page:
 def _text(text: str) -> SafeString:
     if not text:
         return format_html('<span class="muted">{}</span>', "(empty text)")
-    whole = format_html('<span class="{}" dir="auto">{}</span>', _breaking("text", text), visible(text))
+    whole = format_html('<span class="{}" dir="auto">{}</span>', _text_class("text", text), visible(text))
     if len(text) <= LONG_TEXT and text.count("\n") < MANY_LINES:
         return whole
     start = text[:80].splitlines()[0] if text[:80].splitlines() else ""
-    return _folded(f"{start}… ({len(text):,} characters)", whole)
+    return _fold(f"{start}… ({len(text):,} characters)", whole)
 
 
-def _breaking(kind: str, text: str) -> str:
+def _text_class(kind: str, text: str) -> str:
     """The class of a text: only where a word is too long for a narrow screen, words may break inside."""
     return f"{kind} long" if any(len(word) > LONGEST_WORD for word in text.split()) else kind
 
 
-def _folded(summary: str, body: SafeString) -> SafeString:
+def _fold(summary: str, body: SafeString) -> SafeString:
     return format_html('<details class="fold"><summary>{}</summary>{}</details>', visible(summary), body)
 
 

@@ -30,7 +30,7 @@ NO_ZONE = ("", "No time zone")
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class TypedMoment:
     """What the two inputs hold: the local time as text, and the zone's name."""
 
     local: str
@@ -50,7 +50,7 @@ class MomentWidget(forms.MultiWidget):
         self.widgets_names = ["", "@zone"][: len(inputs)]
 
     def decompress(self, value: Any) -> list[str]:
-        parts = [value.local, value.zone] if isinstance(value, Typed) else ["", next(iter(self.zones))]
+        parts = [value.local, value.zone] if isinstance(value, TypedMoment) else ["", next(iter(self.zones))]
         return parts[: len(self.widgets)]
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class MomentField(forms.Field):
         self.daily = daily
         self.pattern = pattern
         self.value = value
-        typed = self._taken_apart(value) if isinstance(value, str) else None
+        typed = self._split(value) if isinstance(value, str) else None
         zones = [("UTC", "UTC")]
         if daily:
             zones.append(NO_ZONE)
@@ -93,7 +93,7 @@ class MomentField(forms.Field):
         """Whether the inputs can show this text and give it back."""
         found = (_TIME_OF_DAY if daily else _DAY_AND_TIME).fullmatch(value)
         try:
-            return found is not None and bool(_local(found[1], daily=daily))
+            return found is not None and bool(_parse_local(found[1], daily=daily))
         except ValueError:
             return False
 
@@ -103,52 +103,56 @@ class MomentField(forms.Field):
         if not local:
             super().clean("")
             return ABSENT
-        typed = Typed(local, str(parts[1] or "") if len(self.widget.widgets) > 1 else "")
-        return self.value if self._is_unchanged(typed) else self._composed(typed)
+        typed = TypedMoment(local, str(parts[1] or "") if len(self.widget.widgets) > 1 else "")
+        return self.value if self._is_unchanged(typed) else self._compose(typed)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """The zone alone says nothing."""
-        return str((data or [""])[0] or "") != (initial.local if isinstance(initial, Typed) else "")
+        return str((data or [""])[0] or "") != (initial.local if isinstance(initial, TypedMoment) else "")
 
-    def _taken_apart(self, value: str) -> Typed | None:
+    def _split(self, value: str) -> TypedMoment | None:
         found = (_TIME_OF_DAY if self.daily else _DAY_AND_TIME).fullmatch(value)
         if found is None:
             return None
         zone = (found[2] or "").upper()
-        return Typed(found[1].upper().replace(" ", "T"), "UTC" if zone == "Z" else zone)
+        return TypedMoment(found[1].upper().replace(" ", "T"), "UTC" if zone == "Z" else zone)
 
-    def _is_unchanged(self, typed: Typed) -> bool:
+    def _is_unchanged(self, typed: TypedMoment) -> bool:
         """Browsers leave seconds out where they are zero."""
         if self.initial is None or typed.zone != self.initial.zone:
             return False
         try:
-            return _local(typed.local, daily=self.daily) == _local(self.initial.local, daily=self.daily)
+            return _parse_local(typed.local, daily=self.daily) == _parse_local(
+                self.initial.local, daily=self.daily
+            )
         except ValueError:
             return False
 
-    def _composed(self, typed: Typed) -> str:
+    def _compose(self, typed: TypedMoment) -> str:
         try:
-            local = _local(typed.local, daily=self.daily)
+            local = _parse_local(typed.local, daily=self.daily)
         except ValueError:
             kind = "a time of day" if self.daily else "a date and time"
             raise ValidationError(f"{self.label} must be {kind}.", code="invalid") from None
-        texts = self._of_day(local, typed) if isinstance(local, time) else self._of_instant(local, typed)
+        texts = (
+            self._time_texts(local, typed) if isinstance(local, time) else self._instant_texts(local, typed)
+        )
         if self.pattern is not None:
             return next((text for text in texts if self.pattern.found_in(text)), texts[0])
         return texts[0]
 
-    def _of_day(self, local: time, typed: Typed) -> list[str]:
+    def _time_texts(self, local: time, typed: TypedMoment) -> list[str]:
         zone = "Z" if typed.zone == "UTC" else typed.zone
         if zone not in ("", "Z") and not _OFFSET.fullmatch(zone):
             raise self._unknown_zone()
-        clocks = _clocks(local)
+        clocks = _clock_texts(local)
         return [f"{clock}{zone}" for clock in clocks] + clocks
 
-    def _of_instant(self, local: datetime, typed: Typed) -> list[str]:
+    def _instant_texts(self, local: datetime, typed: TypedMoment) -> list[str]:
         if not typed.zone:
-            return [f"{local.date()}T{clock}" for clock in _clocks(local.time())]
+            return [f"{local.date()}T{clock}" for clock in _clock_texts(local.time())]
         instant, zone = self._instant(local, typed.zone)
-        return [f"{instant.date()}T{clock}{zone}" for clock in _clocks(instant.time())]
+        return [f"{instant.date()}T{clock}{zone}" for clock in _clock_texts(instant.time())]
 
     def _instant(self, local: datetime, name: str) -> tuple[datetime, str]:
         if offset := _OFFSET.fullmatch(name):
@@ -183,7 +187,7 @@ class MomentField(forms.Field):
         return ValidationError(f"{self.label} needs a time zone that is known here.", code="invalid")
 
 
-def _local(text: str, *, daily: bool) -> datetime | time:
+def _parse_local(text: str, *, daily: bool) -> datetime | time:
     if daily:
         return time.fromisoformat(text)
     moment = datetime.fromisoformat(text)
@@ -192,7 +196,7 @@ def _local(text: str, *, daily: bool) -> datetime | time:
     return moment
 
 
-def _clocks(moment: time) -> list[str]:
+def _clock_texts(moment: time) -> list[str]:
     """A time of day as text, the usual form first, and without what is zero."""
     plain = moment.strftime("%H:%M:%S")
     if moment.microsecond:

@@ -17,7 +17,7 @@ from concurrent.futures import TimeoutError as NotYet
 from functools import cache
 
 from approvals.process import forks
-from approvals.web.pages.markdown.formatting import BUSY, as_written, format_text
+from approvals.web.pages.markdown.formatting import BUSY, as_plain_text, format_text
 
 AT_ONCE = 2
 PATIENCE = 2.0
@@ -29,10 +29,10 @@ def render(text: str) -> str:
 
     From a thread, never from an event loop: it may take half a second, and may wait for PATIENCE.
     """
-    return _renderings().of(text)
+    return _cache().of(text)
 
 
-class Renderings:
+class RenderCache:
     """`kept_bytes` counts the HTML that is kept; what was looked at least recently goes first."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Renderings:
         try:
             return others.result(self._patience)
         except NotYet:
-            return as_written(text, BUSY)
+            return as_plain_text(text, BUSY)
 
     def _render(self, key: bytes, text: str, result: Future[str]) -> str:
         html = None
@@ -76,7 +76,7 @@ class Renderings:
                 finally:
                     self._places.release()
         finally:
-            shown = as_written(text, BUSY) if html is None else html
+            shown = as_plain_text(text, BUSY) if html is None else html
             with self._lock:
                 del self._under_way[key]
                 if html is not None:
@@ -93,8 +93,8 @@ class Renderings:
 
 
 @cache
-def _renderings() -> Renderings:
-    return Renderings()
+def _cache() -> RenderCache:
+    return RenderCache()
 
 
-forks.register(_renderings.cache_clear)
+forks.register(_cache.cache_clear)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from approvals.queries import TimelineEntry
-from approvals.web.pages.times import is_urgent, time_left, time_since
-from approvals.web.pages.words import if_nobody_decides, in_words, outcome_in_words
+from approvals.web.pages.relative_times import is_urgent, time_left, time_since
+from approvals.web.pages.wording import entry_in_words, if_nobody_decides, outcome_in_words
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -109,12 +109,14 @@ def test_what_happens_if_nobody_decides(fields: dict[str, Any], words: str) -> N
 )
 def test_an_entry_of_the_trail_in_words(line: TimelineEntry, text: str, said: Any) -> None:
     """Also where what was said has been purged."""
-    words = in_words(line, 2)
+    words = entry_in_words(line, 2)
     assert (words.text, words.said) == (text, said)
 
 
 def test_what_a_program_asks_it_asks_for_somebody() -> None:
-    assert in_words(entry("opened", {}, actor=None, channel="program"), 1, "olga").text == "Asked for olga"
+    assert (
+        entry_in_words(entry("opened", {}, actor=None, channel="program"), 1, "olga").text == "Asked for olga"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from concurrent.futures import wait as all_of
 
 import pytest
 
+from approvals.web.pages.markdown.cache import RenderCache
 from approvals.web.pages.markdown.formatting import BUSY
-from approvals.web.pages.markdown.renderings import Renderings
 from tests.patience import patience
 
 
@@ -38,7 +38,7 @@ class Renderer:
 
 def test_a_text_is_rendered_once_however_many_look_at_it() -> None:
     renderer = Renderer()
-    renderings = Renderings(renderer, patience=patience())
+    renderings = RenderCache(renderer, patience=patience())
     with ThreadPoolExecutor(30) as viewers:
         views = [viewers.submit(renderings.of, "a") for _ in range(30)]
         assert renderer.begun.acquire(timeout=patience())
@@ -50,7 +50,7 @@ def test_a_text_is_rendered_once_however_many_look_at_it() -> None:
 
 def test_few_are_rendered_at_once_and_the_others_wait() -> None:
     renderer = Renderer()
-    renderings = Renderings(renderer, at_once=2, patience=patience())
+    renderings = RenderCache(renderer, at_once=2, patience=patience())
     texts = [str(number) for number in range(20)]
     with ThreadPoolExecutor(20) as viewers:
         views = [viewers.submit(renderings.of, text) for text in texts]
@@ -63,7 +63,7 @@ def test_few_are_rendered_at_once_and_the_others_wait() -> None:
 def test_who_has_waited_long_enough_gets_the_text_as_written() -> None:
     """It says why, and the next who looks gets it formatted."""
     renderer = Renderer()
-    renderings = Renderings(renderer, at_once=1, patience=0.0)
+    renderings = RenderCache(renderer, at_once=1, patience=0.0)
     with ThreadPoolExecutor(1) as viewers:
         first: Future[str] = viewers.submit(renderings.of, "<a>")
         assert renderer.begun.acquire(timeout=patience())
@@ -84,7 +84,7 @@ def test_what_is_kept_is_bounded_in_bytes() -> None:
         texts.append(text)
         return text
 
-    renderings = Renderings(render_one, kept_bytes=20)
+    renderings = RenderCache(render_one, kept_bytes=20)
     for text in ["a" * 8, "ä" * 4, "a" * 8, "c" * 8, "a" * 8, "ä" * 4, "d" * 21, "d" * 21]:
         assert renderings.of(text) == text
     assert texts == ["a" * 8, "ä" * 4, "c" * 8, "ä" * 4, "d" * 21, "d" * 21]
@@ -94,7 +94,7 @@ def test_a_text_that_cannot_be_rendered_keeps_no_place_and_nobody_waiting() -> N
     def fail(text: str) -> str:
         raise RuntimeError(text)
 
-    renderings = Renderings(fail, at_once=1, patience=patience())
+    renderings = RenderCache(fail, at_once=1, patience=patience())
     for _ in range(2):
         with pytest.raises(RuntimeError):
             renderings.of("a")

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from approvals.database.clock import CLOCK
-from config.observing.trouble import Trouble
+from config.observing.failure_log import FailureLog
 from orchestration.models import WriteTrial
 
 # Seconds between two writes of this process.
@@ -36,31 +36,31 @@ _WORDS = {
 }
 
 
-class Writing:
+class WriteCheck:
     """Of one process; for one thread at a time."""
 
     def __init__(self) -> None:
-        self._trouble = Trouble("check writes")
+        self._trouble = FailureLog("check writes")
         self._tried_at = -inf
         self._fault: str | None = None
 
     def fault(self) -> str | None:
         """Why nothing can be recorded, in words; None: it can. No older than EVERY seconds."""
         if monotonic() - self._tried_at >= EVERY:
-            self._fault = self._tried()
+            self._fault = self._try_write()
             self._tried_at = monotonic()
         return self._fault
 
-    def _tried(self) -> str | None:
+    def _try_write(self) -> str | None:
         try:
             with self._trouble.noticed():
                 _write()
         except DatabaseError as error:
-            return f"the database {in_words(error, otherwise='takes nothing new')}"
+            return f"the database {describe_error(error, otherwise='takes nothing new')}"
         return None
 
 
-def in_words(error: BaseException, *, otherwise: str) -> str:
+def describe_error(error: BaseException, *, otherwise: str) -> str:
     """What is wrong with the database, where its error says so in a code that is known here."""
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""

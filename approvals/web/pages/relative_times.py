@@ -31,13 +31,13 @@ def time_since(moment: datetime, now: datetime) -> str:
     if seconds < JUST_NOW:
         return "just now"
     if seconds < HOUR:
-        return f"{max(1, _rounded(seconds / MINUTE))} min ago"
+        return f"{max(1, _round_half_up(seconds / MINUTE))} min ago"
     if seconds < DAY:
-        return f"{_rounded(seconds / HOUR)} h ago"
-    days = _rounded(seconds / DAY)
+        return f"{_round_half_up(seconds / HOUR)} h ago"
+    days = _round_half_up(seconds / DAY)
     return "yesterday" if days == 1 else f"{days} days ago"
 
 
-def _rounded(number: float) -> int:
+def _round_half_up(number: float) -> int:
     """Halves go up, as in the browser."""
     return math.floor(number + 0.5)

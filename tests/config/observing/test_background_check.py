@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from config.observing.probe import Probe
+from config.observing.background_check import BackgroundCheck
 
 
 class Looked:
@@ -37,7 +37,7 @@ def looked() -> Iterator[Looked]:
 
 async def test_many_who_ask_share_one_look(looked: Looked) -> None:
     looked.free.clear()
-    probe = Probe("probe", looked, patience=60)
+    probe = BackgroundCheck("probe", looked, patience=60)
     asking = [asyncio.create_task(probe.answer()) for _ in range(100)]
     await asyncio.sleep(0)
     looked.free.set()
@@ -45,7 +45,7 @@ async def test_many_who_ask_share_one_look(looked: Looked) -> None:
 
 
 async def test_an_answer_is_kept_for_a_moment(looked: Looked) -> None:
-    kept, fresh = Probe("kept", looked, kept=60), Probe("fresh", looked, kept=-1)
+    kept, fresh = BackgroundCheck("kept", looked, kept=60), BackgroundCheck("fresh", looked, kept=-1)
     assert [await kept.answer(), await kept.answer()] == [1, 1]
     assert [await fresh.answer(), await fresh.answer()] == [2, 3]
 
@@ -53,7 +53,7 @@ async def test_an_answer_is_kept_for_a_moment(looked: Looked) -> None:
 async def test_what_hangs_is_given_up_and_not_looked_at_again(looked: Looked) -> None:
     """Nobody who comes later waits at all; when it goes on, it has its answer."""
     looked.free.clear()
-    probe = Probe("probe", looked, patience=0.05)
+    probe = BackgroundCheck("probe", looked, patience=0.05)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             await probe.answer()
@@ -73,7 +73,7 @@ async def test_an_error_is_everybodys_answer(caplog: pytest.LogCaptureFixture) -
     def fail() -> None:
         raise LookupError("nothing there")
 
-    probe = Probe("probe", fail)
+    probe = BackgroundCheck("probe", fail)
     for _ in range(2):
         with pytest.raises(LookupError, match="nothing there"):
             await probe.answer()
@@ -96,8 +96,8 @@ async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptu
         if (error := errors.pop(0)) is not None:
             raise error
 
-    probe = Probe("probe", look, kept=-1)
-    with caplog.at_level(logging.INFO, logger="config.observing.trouble"):
+    probe = BackgroundCheck("probe", look, kept=-1)
+    with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
         while errors:
             with suppress(OSError, LookupError):
                 await probe.answer()
@@ -111,8 +111,8 @@ async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptu
 
 async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.LogCaptureFixture) -> None:
     looked.free.clear()
-    probe = Probe("probe", looked, patience=0.05)
-    with caplog.at_level(logging.INFO, logger="config.observing.trouble"):
+    probe = BackgroundCheck("probe", looked, patience=0.05)
+    with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await probe.answer()
@@ -123,7 +123,7 @@ async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.L
 
 async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) -> None:
     looked.free.clear()
-    probe = Probe("probe", looked, patience=60)
+    probe = BackgroundCheck("probe", looked, patience=60)
     first, second = asyncio.create_task(probe.answer()), asyncio.create_task(probe.answer())
     await asyncio.sleep(0)
     first.cancel()
@@ -134,5 +134,5 @@ async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) ->
 
 
 def test_loops_may_come_and_go(looked: Looked) -> None:
-    probe = Probe("probe", looked, kept=60)
+    probe = BackgroundCheck("probe", looked, kept=60)
     assert [asyncio.run(probe.answer()), asyncio.run(probe.answer())] == [1, 1]

@@ -12,7 +12,7 @@ from approvals.waiting.outages import describe
 log = logging.getLogger(__name__)
 
 
-class Trouble:
+class FailureLog:
     """Logs an error when it begins, when one of another class takes its place, and when all is well again.
 
     Called from any thread.

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path, reverse
 
 
-class RecordSite(AdminSite):
+class SaysoAdminSite(AdminSite):
     """With reports, which are of no model."""
 
     def get_urls(self) -> list[URLPattern | URLResolver]:

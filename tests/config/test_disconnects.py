@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.carrying import CarriedOut
+from config.disconnects import IgnoreDisconnects
 from config.origins import Receive, Scope, Send
 
 FIRST = {"type": "http.request", "body": b"{", "more_body": True}
@@ -40,7 +40,9 @@ async def said(method: str, *messages: MutableMapping[str, Any]) -> list[Any]:
     async def send(message: MutableMapping[str, Any]) -> None:
         """Nothing is answered."""
 
-    running = asyncio.create_task(CarriedOut(listener)({"type": "http", "method": method}, waiting.get, send))
+    running = asyncio.create_task(
+        IgnoreDisconnects(listener)({"type": "http", "method": method}, waiting.get, send)
+    )
     listening = asyncio.create_task(listener.listens.wait())
     await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
     for task in (running, listening):

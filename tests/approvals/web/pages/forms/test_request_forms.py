@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from approvals.exceptions import InvalidAnswer
 from approvals.web.pages.forms import AnswerForm, DecisionForm
-from approvals.web.pages.forms.structures import SchemaFields
+from approvals.web.pages.forms.schema_fields import SchemaFields
 from tests.submissions import Page
 
 REFUND = {"order": 812, "amount": "12.00", "note": None}
@@ -88,7 +88,7 @@ def test_whatever_is_no_decision_is_refused(decision: str) -> None:
 
 def test_arguments_that_may_not_be_edited_have_no_field() -> None:
     form = decided(approval(), arguments='{"order": 1}')
-    assert form.shown_structure() is None
+    assert form.bound_structure() is None
     assert form.arguments is None
 
 
@@ -136,7 +136,7 @@ def test_a_rejection_takes_no_edited_arguments_along() -> None:
 
 def test_a_schema_gives_a_field_for_each_property_and_keeps_the_rest() -> None:
     form = decided(approval(editable=AMOUNT), **{"arguments.amount": "9.00", "arguments.order": "812"})
-    assert [part.label for part in form.shown_structure().parts] == ["Amount", "Order"]  # type: ignore[union-attr]
+    assert [part.label for part in form.bound_structure().parts] == ["Amount", "Order"]  # type: ignore[union-attr]
     assert form.arguments == {"order": 812, "amount": "9.00", "note": None}
 
 

@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-from config.observing.trouble import Trouble
+from config.observing.failure_log import FailureLog
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ PATIENCE = 2.0
 KEPT = 1.0
 
 
-class Probe(Generic[T]):
+class BackgroundCheck(Generic[T]):
     """Asks `look`, from any loop and thread."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Probe(Generic[T]):
     ) -> None:
         self._name = name
         self._look = look
-        self._trouble = Trouble(name)
+        self._trouble = FailureLog(name)
         self._patience = patience
         self._kept = kept
         self._lock = Lock()
@@ -40,7 +40,7 @@ class Probe(Generic[T]):
 
     async def answer(self) -> T:
         """What the look returns or raises; TimeoutError where it takes longer than `patience`."""
-        answer, patience = self._asked()
+        answer, patience = self._current_answer()
         if not answer.done():
             waiting = asyncio.wrap_future(answer)
             waiting.add_done_callback(_retrieve)
@@ -51,7 +51,7 @@ class Probe(Generic[T]):
             raise error
         return answer.result()
 
-    def _asked(self) -> tuple[Future[T], float]:
+    def _current_answer(self) -> tuple[Future[T], float]:
         """The answer under way or kept, else a new one; and how long it is worth waiting for it."""
         with self._lock:
             now = monotonic()

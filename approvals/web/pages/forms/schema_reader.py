@@ -47,7 +47,7 @@ DEEPEST = 8
 MOST_READ = 5_000
 
 
-class OddError(Exception):
+class NoFieldError(Exception):
     """No form field can be made for this place: it is edited as JSON."""
 
 
@@ -131,16 +131,16 @@ class Rules:
         followed = within.followed if within else frozenset()
         depth = within.depth + 1 if within else 0
         if depth > DEEPEST:
-            raise OddError
+            raise NoFieldError
         return self._rule(schema, followed, depth)
 
     def _rule(self, schema: Any, followed: frozenset[str], depth: int) -> Rule:
-        merged, followed = self._merged(schema, followed)
+        merged, followed = self._merge(schema, followed)
         branches = merged.get("anyOf", merged.get("oneOf"))
         if isinstance(branches, list):
             outer = {key: value for key, value in merged.items() if key not in ("anyOf", "oneOf")}
             if len(merged) - len(outer) > 1:
-                raise OddError
+                raise NoFieldError
             return self._alternatives(branches, outer, followed, depth)
         return _scalar(merged, followed, depth)
 
@@ -149,7 +149,7 @@ class Rules:
         nullable = any(rule.nullable or _is_null(rule) for rule in rules)
         rules = [rule for rule in rules if not _is_null(rule)]
         if set(outer) - ANNOTATIONS - ABOUT_THE_DOCUMENT - {"type", "discriminator"} or not rules:
-            raise OddError
+            raise NoFieldError
         about = {key: value for key, value in outer.items() if key in ANNOTATIONS}
         if len(rules) == 1:
             (only,) = rules
@@ -162,14 +162,14 @@ class Rules:
             return replace(every, schema={**_decimal(*rules), **about})
         titles = [rule.title for rule in rules]
         if len(set(titles)) < len(titles) or not all(titles):
-            titles = self._told_apart(rules)
+            titles = self._titles_by_constant(rules)
         variants = [
             replace(rule, schema={**rule.schema, "title": title})
             for rule, title in zip(rules, titles, strict=True)
         ]
         return replace(every, variants=tuple(variants))
 
-    def _told_apart(self, rules: list[Rule]) -> list[str]:
+    def _titles_by_constant(self, rules: list[Rule]) -> list[str]:
         """What each variant is called after the one property that has another constant in each of them."""
         shared = set.intersection(*({*rule.properties} & rule.required for rule in rules))
         for name in sorted(shared):
@@ -177,40 +177,40 @@ class Rules:
             labels = [each[0].label for each in options if len(each) == 1]
             if len(set(labels)) == len(rules):
                 return labels
-        raise OddError
+        raise NoFieldError
 
-    def _merged(self, schema: Any, followed: frozenset[str]) -> tuple[Schema, frozenset[str]]:
+    def _merge(self, schema: Any, followed: frozenset[str]) -> tuple[Schema, frozenset[str]]:
         """The keywords of a subschema, of what it refers to, and of all that `allOf` adds."""
         self._left -= 1
         if self._left < 0:
-            raise OddError
+            raise NoFieldError
         if schema is True:
             return {}, followed
         if not isinstance(schema, dict):
-            raise OddError
+            raise NoFieldError
         own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
         parts: list[Schema] = []
         if "$ref" in schema:
             reference = schema["$ref"]
             if reference in followed:
-                raise OddError
-            target, followed = self._merged(self.target(reference), followed | {reference})
+                raise NoFieldError
+            target, followed = self._merge(self.target(reference), followed | {reference})
             parts.append(target)
         for part in schema.get("allOf", ()):
-            merged, followed = self._merged(part, followed)
+            merged, followed = self._merge(part, followed)
             parts.append(merged)
-        return reduce(_both, [*parts, own]), followed
+        return reduce(_merge_pair, [*parts, own]), followed
 
     def target(self, reference: Any) -> Any:
         if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            raise OddError
+            raise NoFieldError
         target: Any = self.root
         for step in unquote(reference[1:]).split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             try:
                 target = target[int(name)] if isinstance(target, list) else target[name]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise OddError from None
+                raise NoFieldError from None
         return target
 
 
@@ -228,7 +228,7 @@ def _scalar(schema: Schema, followed: frozenset[str], depth: int) -> Rule:
         nullable = "null" in types and len(types) > 1
         types = [one for one in types if one != "null"] if nullable else types
         if len(types) != 1:
-            raise OddError
+            raise NoFieldError
         schema = {**schema, "type": types[0]}
     rule = Rule(schema=schema, nullable=nullable, followed=followed, depth=depth)
     if "const" in schema:
@@ -258,15 +258,15 @@ def _decimal(number: Rule, text: Rule) -> Schema:
     return {**number.schema, **text.schema, "type": "decimal"}
 
 
-def _both(one: Schema, other: Schema) -> Schema:
+def _merge_pair(one: Schema, other: Schema) -> Schema:
     """Two subschemas that hold for the same value, as one, as far as a form needs to know."""
     merged = {**one, **other}
     for keyword in one.keys() & other.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT:
-        merged[keyword] = _of_both(keyword, one[keyword], other[keyword])
+        merged[keyword] = _merge_keyword(keyword, one[keyword], other[keyword])
     return merged
 
 
-def _of_both(keyword: str, one: Any, other: Any) -> Any:
+def _merge_keyword(keyword: str, one: Any, other: Any) -> Any:
     if one == other or keyword in {"pattern", "format"}:
         return one
     if keyword == "properties" and isinstance(one, dict) and isinstance(other, dict):
@@ -276,17 +276,17 @@ def _of_both(keyword: str, one: Any, other: Any) -> Any:
         return list(dict.fromkeys([*one, *other]))
     if keyword == "type" and sorted([str(one), str(other)]) == ["integer", "number"]:
         return "integer"
-    return _narrower(keyword, one, other)
+    return _narrow(keyword, one, other)
 
 
-def _narrower(keyword: str, one: Any, other: Any) -> Any:
+def _narrow(keyword: str, one: Any, other: Any) -> Any:
     if keyword.startswith(("min", "exclusiveMin")) and _numbers((one, other)):
         return max(one, other)
     if keyword.startswith(("max", "exclusiveMax")) and _numbers((one, other)):
         return min(one, other)
     if keyword == "additionalProperties" and False in (one, other):
         return False
-    raise OddError
+    raise NoFieldError
 
 
 def _numbers(values: Iterable[Any]) -> bool:

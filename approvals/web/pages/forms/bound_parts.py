@@ -11,11 +11,11 @@ from django import forms
 from approvals.web.pages.forms.parts import NEW, Branch, Group, Leaf, Part, Row, Rows, Variants
 
 if TYPE_CHECKING:
-    from approvals.web.pages.forms.plain import PlainForm
+    from approvals.web.pages.forms.plain_form import PlainForm
 
 
 @dataclass(frozen=True, slots=True)
-class ShownRow:
+class BoundRow:
     form: PlainForm
     row: Row
     of: Rows
@@ -25,8 +25,8 @@ class ShownRow:
         return self.row.id
 
     @property
-    def part(self) -> ShownPart:
-        return ShownPart(self.form, self.row.part)
+    def part(self) -> BoundPart:
+        return BoundPart(self.form, self.row.part)
 
     @property
     def address(self) -> str:
@@ -44,7 +44,7 @@ class ShownRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownBranch:
+class BoundBranch:
     form: PlainForm
     branch: Branch
     of: Variants
@@ -58,8 +58,8 @@ class ShownBranch:
         return self.branch.label
 
     @property
-    def part(self) -> ShownPart:
-        return ShownPart(self.form, self.branch.part)
+    def part(self) -> BoundPart:
+        return BoundPart(self.form, self.branch.part)
 
     @property
     def chosen(self) -> bool:
@@ -67,7 +67,7 @@ class ShownBranch:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPart:
+class BoundPart:
     form: PlainForm
     part: Part
 
@@ -105,9 +105,9 @@ class ShownPart:
         return self.part.schema if isinstance(self.part, Leaf) else ""
 
     @property
-    def parts(self) -> Iterator[ShownPart]:
+    def parts(self) -> Iterator[BoundPart]:
         inside = self.part.parts.values() if isinstance(self.part, Group) else ()
-        return (ShownPart(self.form, one) for one in inside)
+        return (BoundPart(self.form, one) for one in inside)
 
     @property
     def switched(self) -> bool:
@@ -118,15 +118,15 @@ class ShownPart:
         return not isinstance(self.part, Group) or self.part.on
 
     @property
-    def rows(self) -> list[ShownRow]:
+    def rows(self) -> list[BoundRow]:
         rows = self.part.rows if isinstance(self.part, Rows) else []
-        return [ShownRow(self.form, row, self.part) for row in rows if isinstance(self.part, Rows)]
+        return [BoundRow(self.form, row, self.part) for row in rows if isinstance(self.part, Rows)]
 
     @property
-    def blank(self) -> ShownRow | None:
+    def blank(self) -> BoundRow | None:
         if not isinstance(self.part, Rows):
             return None
-        return ShownRow(self.form, Row(id=NEW, part=self.part.blank), self.part)
+        return BoundRow(self.form, Row(id=NEW, part=self.part.blank), self.part)
 
     @property
     def most(self) -> int | None:
@@ -138,9 +138,9 @@ class ShownPart:
         return self.part.blank.label if isinstance(self.part, Rows) else ""
 
     @property
-    def branches(self) -> list[ShownBranch]:
+    def branches(self) -> list[BoundBranch]:
         branches = self.part.branches if isinstance(self.part, Variants) else []
-        return [ShownBranch(self.form, one, self.part) for one in branches if isinstance(self.part, Variants)]
+        return [BoundBranch(self.form, one, self.part) for one in branches if isinstance(self.part, Variants)]
 
     @property
     def may_be_none(self) -> bool:

@@ -19,7 +19,7 @@ Application: TypeAlias = Callable[..., Awaitable[None]]
 ONLY_READ = {"GET", "HEAD", "OPTIONS"}
 
 
-class CarriedOut:
+class IgnoreDisconnects:
     """ASGI middleware for HTTP: a client's leaving is not mentioned once it has sent all of its request."""
 
     def __init__(self, application: Application) -> None:

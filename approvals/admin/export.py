@@ -77,7 +77,7 @@ class ExportForm(PlainForm):
         )
 
 
-async def streamed(filters: Filters, format: str) -> AsyncGenerator[str, None]:  # noqa: A002  as the option is called
+async def stream(filters: Filters, format: str) -> AsyncGenerator[str, None]:  # noqa: A002  as the option is called
     """The export's lines, some at a time, read on a thread of its own: a snapshot belongs to one connection.
 
     Whoever leaves before the end, ends it. What was sent by then says of itself that it is cut short.

@@ -17,7 +17,7 @@ LONGEST_ID = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Submission:
     """`new`: the name of a row that was added just now, of which nothing was sent yet."""
 
     data: Mapping[str, Any]
