@@ -37,10 +37,6 @@ class UnknownOrchestration(InvalidInput):
     """No orchestration has this name; the detail lists those that are known."""
 
 
-class UnknownAgent(InvalidInput):
-    """No agent has this name; the detail lists those that are known."""
-
-
 class NotAllowed(InvalidInput):
     """No list of this process allows it; the detail names the setting that would."""
 

@@ -39,10 +39,6 @@ def register(kind: str, resolver: Resolver) -> None:
     _resolvers[kind] = resolver
 
 
-def resolver_of(kind: str) -> Resolver | None:
-    return _resolvers.get(kind)
-
-
 def resolvers() -> dict[str, Resolver]:
     """All, by the kind of origin that they know."""
     return dict(_resolvers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from approvals.reports import labels
 from approvals.reports.figures import Figures, Report, Row
@@ -148,7 +148,3 @@ def _week(report: Report, links: Links | None) -> Iterator[tuple[str, list[Hour]
                 for hour, (number, level) in enumerate(day)
             ],
         )
-
-
-def as_context(report: Report, links: Links | None = None) -> dict[str, Any]:
-    return {"shown": present(report, links)}

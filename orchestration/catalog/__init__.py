@@ -31,7 +31,7 @@ from approvals.process import forks
 from orchestration.catalog.isolation import call_for_anybody
 from orchestration.catalog.retries import RetryPolicy
 from orchestration.catalog.signatures import check_agent, check_orchestration, full_name
-from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration, plain_words
+from orchestration.exceptions import InvalidInput, UnknownOrchestration, plain_words
 from orchestration.plans import InvalidPlan
 
 log = logging.getLogger(__name__)
@@ -257,15 +257,6 @@ def find_orchestration(name: str, version: int | None = None) -> Orchestration:
         detail = f"There is no orchestration {name!r}. Known orchestrations: {', '.join(known) or 'none'}."
     slips = "".join(f" {module} could not be imported: {error}." for module, error in _broken.items())
     raise UnknownOrchestration(detail + slips, field="orchestration")
-
-
-def find_agent(name: str) -> RegisteredAgent:
-    known = agents()
-    if name not in known:
-        raise UnknownAgent(
-            f"There is no agent {name!r}. Known agents: {', '.join(known) or 'none'}.", field="agent"
-        )
-    return known[name]
 
 
 _orchestrations: dict[Kind, Orchestration] = {}

@@ -21,14 +21,13 @@ from orchestration import catalog, checks
 from orchestration.catalog import (
     agent,
     agents,
-    find_agent,
     find_orchestration,
     not_imported,
     orchestration,
     orchestrations,
     registered_kinds,
 )
-from orchestration.exceptions import InvalidInput, UnknownAgent, UnknownOrchestration
+from orchestration.exceptions import InvalidInput, UnknownOrchestration
 from orchestration.plans import InvalidPlan
 
 
@@ -74,13 +73,12 @@ def test_what_is_decorated_can_be_found() -> None:
     found = find_orchestration("catalog_order")
     assert (found.title, found.description) == ("Catalog order", "Orders things")
     assert orchestrations()["catalog_order"] is found
-    assert find_agent("storekeeper").description == "Hands things out."
-    assert "storekeeper" in agents()
+    assert agents()["storekeeper"].description == "Hands things out."
 
 
 async def test_an_agent_is_called_with_action_and_arguments() -> None:
     """A registered agent is an agent of plans."""
-    assert await find_agent("storekeeper")(None, "Give", {"item": "rope"}) == "Give {'item': 'rope'}"
+    assert await agents()["storekeeper"](None, "Give", {"item": "rope"}) == "Give {'item': 'rope'}"
 
 
 def test_unknown_names_list_the_known_ones() -> None:
@@ -88,8 +86,6 @@ def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UnknownOrchestration, match="catalog_order") as refused:
         find_orchestration("catalog_ordr")
     assert refused.value.field == "orchestration"
-    with pytest.raises(UnknownAgent, match="storekeeper"):
-        find_agent("nobody")
 
 
 def test_input_arrives_as_the_types_of_the_signature() -> None:

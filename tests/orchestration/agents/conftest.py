@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from approvals.database.threads import in_database
-from orchestration.catalog import find_agent, orchestration
+from orchestration.catalog import agents, orchestration
 from orchestration.runs.run import Run
 from tests import factories
 from tests.orchestration.agents.web_server import WebServer, web_server
@@ -19,7 +19,7 @@ from tests.stacks import Stack
 
 @orchestration("tests_one_agent")
 async def one_agent(run: Run, *, agent: str, action: str, arguments: dict[str, Any]) -> Any:
-    return await find_agent(agent)(run, action, arguments)
+    return await agents()[agent](run, action, arguments)
 
 
 @pytest.fixture(autouse=True)

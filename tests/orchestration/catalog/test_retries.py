@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from approvals.exceptions import InvalidRequest
-from orchestration.catalog import agent, find_agent
+from orchestration.catalog import agent, agents
 from orchestration.catalog import retries as module
 from orchestration.catalog.retries import RetryPolicy, pause_after, retry_policy
 
@@ -55,7 +55,7 @@ async def test_an_agent_speaks_for_its_steps_unless_they_do(monkeypatch: pytest.
         seen.append(retry_policy(None, None))
         seen.append(retry_policy(0, False))
 
-    await find_agent("repetition_careful")(None, "look", {})
+    await agents()["repetition_careful"](None, "look", {})
     assert seen == [RetryPolicy(retries=2, idempotent=True), RetryPolicy()]
     assert retry_policy(None, None) == RetryPolicy()
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from approvals import deciding
 from approvals.domain.commands import Actor
 from approvals.models import HumanRequest
-from approvals.queries.origins import resolver_of
+from approvals.queries.origins import resolvers
 from approvals.trail import verification
 from approvals.trail.verification import Fault, FaultKind
 from orchestration.manager import OrchestrationManager
@@ -33,8 +33,7 @@ def test_requests_are_found_and_named_by_the_orchestration_that_asked(tmp_path: 
     asked = make.approval("Asked by a run", origin={"kind": "run", "id": str(run_id), "url": "/"})
     for origin in ({}, {"kind": "job", "id": "nightly-7"}, {"kind": "run", "id": "' OR 1=1"}):
         make.approval(origin={"id": "", "kind": "", "url": "", **origin})
-    runs = resolver_of("run")
-    assert runs is not None
+    runs = resolvers()["run"]
     found = HumanRequest.objects.filter(runs.named("disk_cleanup"))
     assert [str(pk) for pk in found.values_list("pk", flat=True)] == [asked]
     assert not HumanRequest.objects.filter(runs.named("another")).exists()
@@ -76,7 +75,6 @@ def test_a_pending_request_whose_run_is_gone_is_named_by_verification() -> None:
 
 
 def test_the_orchestrations_there_are_can_be_chosen() -> None:
-    runs = resolver_of("run")
-    assert runs is not None
+    runs = resolvers()["run"]
     assert runs.word == "orchestration"
     assert "disk_cleanup" in runs.names()
