@@ -7,13 +7,8 @@ depend on the server's load whether a decision that was sent is made. So Django 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
 
-from config.origins import Receive, Scope, Send
-
-# Django says of its own more narrowly what it takes.
-Application: TypeAlias = Callable[..., Awaitable[None]]
+from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 
 # What these ask for, nobody needs any more.
 ONLY_READ = {"GET", "HEAD", "OPTIONS"}
@@ -40,7 +35,7 @@ class _UntilSent:
         self._receive = receive
         self._sent = False
 
-    async def receive(self) -> MutableMapping[str, Any]:
+    async def receive(self) -> Message:
         if self._sent:
             await asyncio.get_running_loop().create_future()
         message = await self._receive()

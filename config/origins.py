@@ -7,8 +7,6 @@ site, and on a machine with several users, another user's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from channels.security.websocket import WebsocketDenier
@@ -16,10 +14,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+from approvals.web.edge.asgi import Application, Receive, Scope, Send
 
 
 class OwnPagesOnly:

@@ -16,7 +16,7 @@ from django.urls import set_script_prefix
 
 from approvals.delivery import links
 from approvals.web.edge.actors import is_proxy
-from config.origins import Application, Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Receive, Scope, Send
 
 PROTOCOL, PREFIX = b"x-forwarded-proto", b"x-forwarded-prefix"
 _SECURE = {"http": "https", "websocket": "wss"}

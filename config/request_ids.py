@@ -11,7 +11,7 @@ import secrets
 
 from approvals.process import telemetry
 from approvals.web.edge.actors import is_proxy
-from config.origins import Application, Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 
 HEADER = b"x-request-id"
 _ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
@@ -41,7 +41,7 @@ def _id_from_proxy(scope: Scope) -> str | None:
 
 
 def _add_header(request_id: str, send: Send) -> Send:
-    async def tell(message: Scope) -> None:
+    async def tell(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", ()), (HEADER, request_id.encode())]
             message = {**message, "headers": headers}

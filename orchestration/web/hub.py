@@ -8,13 +8,13 @@ find nothing new, and a slow reader goes on where it stopped.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
 from uuid import UUID
 
 from approvals.database.threads import in_database
+from approvals.process.loops import PerLoop
 from approvals.web.edge.credentials import Credential
 from approvals.web.live.hubs import Hub, Seat
 from approvals.web.live.outbox import Outbox
@@ -37,16 +37,6 @@ UNKNOWN_RUN = 4404
 # longer one repeats.
 CHUNK = 16_384
 BEGINNING = 200
-
-_hub: RunHub | None = None
-
-
-def run_hub() -> RunHub:
-    """The process's hub, on the running event loop: a server has one."""
-    global _hub  # noqa: PLW0603
-    if _hub is None or _hub.loop is not asyncio.get_running_loop():
-        _hub = RunHub()
-    return _hub
 
 
 class RunSeat(Seat):
@@ -127,6 +117,9 @@ class RunHub(Hub[RunSeat]):
             self.refresh([seat])
         elif run.finished and not seat.finished:
             seat.finished = seat.outbox.tell(encode(RunFinished(run=run.run)))
+
+
+run_hub = PerLoop(RunHub)
 
 
 def _tell_run(seat: RunSeat, run: ReadRun) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from approvals.web.edge.asgi import Receive, Scope, Send
 from config.disconnects import IgnoreDisconnects
-from config.origins import Receive, Scope, Send
 
 FIRST = {"type": "http.request", "body": b"{", "more_body": True}
 LAST = {"type": "http.request", "body": b"}", "more_body": False}

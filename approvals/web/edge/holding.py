@@ -15,17 +15,17 @@ It stands further inside than what has an account wait for its turn: who waits t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.http import HttpRequest
 
 from approvals.conf import approval_settings
 from approvals.exceptions import StillPending, UnknownRequest
+from approvals.process.loops import PerLoop
 from approvals.waiting.room import waiting_room
+from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 from approvals.web.edge.revocations import Revocations, revocations
 
 HOLD = "sayso.hold"
@@ -34,12 +34,6 @@ AGAIN = "sayso.again"
 # In the scope of both: the task that ends when the client has gone away.
 GONE = "sayso.gone"
 PENDING = 202
-
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,22 +111,16 @@ class FewPasses:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._turns = PerLoop(lambda: asyncio.Semaphore(approval_settings().database_threads))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone: asyncio.Task[None] | None = scope.get(GONE)
         if gone is None:
             await self._application(scope, receive, send)
             return
-        async with self._turn():
+        async with self._turns():
             if not gone.done():
                 await self._application(scope, receive, send)
-
-    def _turn(self) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
-        if self._turns is None or self._turns[0] is not loop:
-            self._turns = (loop, asyncio.Semaphore(approval_settings().database_threads))
-        return self._turns[1]
 
 
 class _Question:

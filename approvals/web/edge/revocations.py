@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from uuid import UUID
 
 from django.db import Error as DatabaseError
@@ -76,14 +77,13 @@ class Revocations:
         self._watched.wake({token_id: None for token_id in token_ids if token_id not in holding})
 
 
-_followed: tuple[WaitingRoom, Revocations] | None = None
-
-
 def revocations() -> Revocations:
-    """The process's, following from the first call on."""
-    global _followed  # noqa: PLW0603 - the process's own, like its waiting room
-    room = waiting_room()
-    if _followed is None or _followed[0] is not room:
-        _followed = room, Revocations()
-        follow_revocations(*_followed)
-    return _followed[1]
+    """Return the process's revocations, which are followed from the first call on."""
+    return _followed_in(waiting_room())
+
+
+@lru_cache(maxsize=1)
+def _followed_in(room: WaitingRoom) -> Revocations:
+    revocations = Revocations()
+    follow_revocations(room, revocations)
+    return revocations

@@ -12,10 +12,10 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -23,6 +23,8 @@ from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
 from approvals.database.threads import count_time
+from approvals.process.loops import PerLoop
+from approvals.web.edge.asgi import Application, Scope
 from approvals.web.edge.credentials import bearer_secret
 from approvals.web.edge.holding import AGAIN, HOLD
 from approvals.web.edge.limits import REMEMBERED, RateLimited
@@ -35,8 +37,6 @@ REST = 2.0
 # Requests of one account that are worked on together, and that wait for their turn.
 TOGETHER, IN_LINE = 8, 1_000
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 _VISIT = "sayso.visit"
 
 
@@ -119,23 +119,19 @@ class Share:
 
 
 class Shares:
-    """Those of all accounts, and of who is not known yet; of one event loop at a time."""
+    """The shares of all accounts, and of callers who are not known yet; of one event loop at a time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._shares: OrderedDict[Hashable, Share] = OrderedDict()
+        self._shares = PerLoop[OrderedDict[Hashable, Share]](OrderedDict)
 
     def of(self, caller: Hashable) -> Share:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop = loop
-            self._shares.clear()
-        if caller not in self._shares:
-            self._shares[caller] = Share(self._clock)
-            _bound(self._shares)
-        self._shares.move_to_end(caller)
-        return self._shares[caller]
+        shares = self._shares()
+        if caller not in shares:
+            shares[caller] = Share(self._clock)
+            _bound(shares)
+        shares.move_to_end(caller)
+        return shares[caller]
 
 
 @cache

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping
-from functools import lru_cache
+from collections.abc import Collection
+from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Any, TypeAlias
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
 from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.process.loops import PerLoop
 from approvals.web.edge import limits
 from approvals.web.edge.actors import address_of_scope
+from approvals.web.edge.asgi import Application, Receive, Scope, Send
 from approvals.web.edge.holding import AGAIN
 from approvals.web.edge.limits import RateLimited
 from approvals.web.edge.paths import own_path
@@ -37,12 +38,6 @@ logger = logging.getLogger(__name__)
 # Requests inside Django: twice what the pool has connections for. And those that wait to be let in.
 INSIDE, IN_LINE = 64, 1024
 RETRY_AFTER = 2
-
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Application: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Throttled:
@@ -93,11 +88,10 @@ class FewAtOnce:
     ) -> None:
         self._application = application
         self._api = api
-        self._inside = inside
         self._most = inside + in_line
         self._spared = spared
         self._here = 0
-        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._turns = PerLoop(partial(asyncio.Semaphore, inside))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if own_path(scope) in self._spared:
@@ -108,16 +102,10 @@ class FewAtOnce:
         else:
             self._here += 1
             try:
-                async with self._turn():
+                async with self._turns():
                     await self._application(scope, receive, send)
             finally:
                 self._here -= 1
-
-    def _turn(self) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
-        if self._turns is None or self._turns[0] is not loop:
-            self._turns = (loop, asyncio.Semaphore(self._inside))
-        return self._turns[1]
 
 
 def spend(request: HttpRequest, user_id: int) -> None:

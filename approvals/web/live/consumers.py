@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar
 
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
@@ -24,6 +23,7 @@ from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
 from approvals.process import telemetry
 from approvals.web.edge import tokens
 from approvals.web.edge.actors import actor_of_scope
+from approvals.web.edge.asgi import Receive, Scope, Send
 from approvals.web.edge.credentials import Credential, owners, secret_of
 from approvals.web.edge.limits import Allowance, RateLimited, of_users
 from approvals.web.edge.shares import act_turn
@@ -32,7 +32,7 @@ from approvals.web.edge.tokens import Scope as TokenScope
 from approvals.web.live import protocol
 from approvals.web.live.hubs import UNAUTHENTICATED
 from approvals.web.live.inbox import InboxSeat, inbox_hub
-from approvals.web.live.outbox import FAILED, Outbox, Send
+from approvals.web.live.outbox import FAILED, Outbox
 from approvals.web.live.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
 from approvals.web.live.summaries import outcome_in_frame
 
@@ -56,9 +56,6 @@ FLOODING = 4429
 TRY_AGAIN_LATER = 1013
 
 AWAY = "The database does not answer."
-
-Scope: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Unauthenticated(ApprovalError):

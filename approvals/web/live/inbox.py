@@ -25,6 +25,7 @@ from uuid import UUID
 
 from approvals.conf import approval_settings
 from approvals.database.threads import in_database
+from approvals.process.loops import PerLoop
 from approvals.queries.permissions import Person
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.limits import RateLimited
@@ -53,16 +54,6 @@ from approvals.web.live.readings import (
     News,
     Place,
 )
-
-_hub: InboxHub | None = None
-
-
-def inbox_hub() -> InboxHub:
-    """The process's hub, on the running event loop: a server has one."""
-    global _hub  # noqa: PLW0603
-    if _hub is None or _hub.loop is not asyncio.get_running_loop():
-        _hub = InboxHub()
-    return _hub
 
 
 class InboxSeat(Seat):
@@ -334,6 +325,9 @@ class InboxHub(Hub[InboxSeat]):
         """Its client reads too slowly: no event until it has read what waits, then a snapshot."""
         self._remember(seat, None)
         seat.outbox.when_drained(partial(self.refresh, [seat]))
+
+
+inbox_hub = PerLoop(InboxHub)
 
 
 class _Frames:

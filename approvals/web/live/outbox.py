@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+
+from approvals.web.edge.asgi import Message, Send
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ TOO_MUCH = 4429
 # Something failed here; connecting again is right.
 FAILED = 1011
 
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 
 class Outbox:
     """Belongs to one event loop, like the connection it serves."""
@@ -39,7 +38,7 @@ class Outbox:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._queue: list[MutableMapping[str, Any]] = []
+        self._queue: list[Message] = []
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
         self._drained: list[Callable[[], None]] = []
@@ -90,7 +89,7 @@ class Outbox:
         if self._writer is None:
             self._start()
 
-    def _put(self, message: MutableMapping[str, Any]) -> None:
+    def _put(self, message: Message) -> None:
         self._queue.append(message)
         self._waiting += len(message.get("text", ""))
         if self._writer is None:
