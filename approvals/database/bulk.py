@@ -1,9 +1,9 @@
-"""Rows in sets: read, added and changed by one statement each, for any number, whose text is always the same.
+"""Read, insert, update and delete any number of rows by one statement whose text is always the same.
 
-Django puts each query together anew, writes a CASE of all rows for each column it updates, and asks every
-field of every row it adds: together that costs far more than what a decision has to do. Here statements are
-texts. PostgreSQL gets rows as one JSON document, SQLite runs one prepared statement row by row. Only for the
-writer, and for who may do what: what rows may hold, is checked before.
+Django compiles each query anew, writes a CASE over all rows for each column that it updates, and calls every
+field of every row that it inserts: that costs far more than a decision itself. Here statements are texts.
+PostgreSQL gets the rows as one JSON document, SQLite runs one prepared statement row by row. Only for the
+writer and for permissions: values are not validated here.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Row: TypeAlias = Mapping[str, Any]
 
 @cache
 def table(model: type[models.Model]) -> str:
-    """The name of its table, to put into a statement."""
+    """Return the quoted name of the model's table."""
     return connection.ops.quote_name(model._meta.db_table)
 
 
 @cache
 def column(model: type[models.Model], field: str) -> str:
-    """The name of a field's column, to put into a statement; `pk` is the primary key."""
+    """Return the quoted name of a field's column; `pk` stands for the primary key."""
     named: Any = model._meta.pk if field == "pk" else model._meta.get_field(field)
     return connection.ops.quote_name(named.column)
 
@@ -43,32 +43,32 @@ class _Column(NamedTuple):
     attribute: str
     name: str
     type: str
-    # What makes its values ones that can be written, and what undoes that; None: they are as they are.
+    # Convert a value for writing, and back; None: no conversion is needed.
     prepared: Callable[[Any], Any] | None
     restored: Callable[[Any], Any] | None
 
 
 def among(column: str) -> str:
-    """The SQL condition that a column is one of some values: one parameter, made by `values`."""
+    """Return the SQL condition that a column is one of some values; its one parameter comes from `values`."""
     if connection.vendor == "postgresql":
         return f"{column} = ANY(%s)"
     return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608  a column of our own
 
 
 def values(wanted: Iterable[UUID | int]) -> str:
-    """The parameter of `among`: ids or numbers, as an array's or a JSON document's text."""
+    """Return the parameter of `among`: the ids or numbers as the text of an array, or of JSON."""
     if connection.vendor == "postgresql":
         return f"{{{','.join([_text(each) if isinstance(each, UUID) else str(each) for each in wanted])}}}"
     return json.dumps([each.hex if isinstance(each, UUID) else each for each in wanted])
 
 
 def as_uuid(value: Any) -> UUID:
-    """An id as a cursor gives it: SQLite keeps ids as text."""
+    """Convert an id from a cursor; SQLite stores ids as text."""
     return value if isinstance(value, UUID) else UUID(value)
 
 
 def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
-    """Ask for the rows with these ids; call the result to have them, in no order."""
+    """Request the rows with these ids; call the result to get them, in no order."""
     columns = _columns(model, connection.vendor)
     names = ", ".join(column.name for column in columns)
     key = column(model, "pk")
@@ -86,7 +86,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
 
 
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
-    """Add the rows; ids that the database gives out are not among their values."""
+    """Insert the rows; leave out ids that the database generates."""
     if rows:
         columns = _columns(model, connection.vendor, without=_generated_key(model))
         names, table_ = _names(columns), table(model)
@@ -110,10 +110,10 @@ def insert_beside(
     other: type[models.Model],
     by: tuple[str, ...],
 ) -> None:
-    """Add rows that belong to rows of another table, which were given their ids by the database.
+    """Insert rows that belong to rows of another table whose ids the database has generated.
 
-    `link` is the field that holds that id; `by` names the fields that tell the other row, which are among the
-    values.
+    `link` is the field that holds that id; `by` names the fields of the other table that identify its row;
+    their values are among those of `rows`.
     """
     if not rows:
         return
@@ -124,7 +124,7 @@ def insert_beside(
     if connection.vendor == "postgresql":
         columns = (*own, *known)
         same = [f"other.{column.name} = new.c{at}" for at, column in enumerate(known, len(own))]
-        # Said once more as a list: so the index is used, however long the planner takes the document for.
+        # Repeated as a list, so that the index is used whatever length the planner assumes for the document.
         same.append(among(f"other.{known[0].name}"))
         execute(
             f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) SELECT {_new(own)}, other.{key}"  # noqa: S608
@@ -143,9 +143,9 @@ def insert_beside(
 def update(
     model: type[models.Model], rows: Sequence[Row], fields: tuple[str, ...], *, still: Any = None
 ) -> Callable[[], int]:
-    """Write these fields of the rows; call the result to have how many rows were found on record.
+    """Update these fields of the rows; call the result to get how many rows were changed.
 
-    `still` limits them to those whose first of these fields has that value on record.
+    With `still`, only rows whose first of these fields still has that value are changed.
     """
     if not rows:
         return int
@@ -172,7 +172,7 @@ def remove(model: type[models.Model], ids: Iterable[Any]) -> None:
 
 
 def end_assignments(model: type[models.Model], request_ids: Iterable[Any]) -> None:
-    """Have the rows that belong to these requests pending no more."""
+    """Set `pending` to false in the assignments of these requests."""
     execute(
         f"UPDATE {table(model)} SET pending = %s WHERE {among('request_id')}",  # noqa: S608
         [False, values(request_ids)],
@@ -196,7 +196,7 @@ def _key(model: type[models.Model]) -> Any:
 
 
 def _generated_key(model: type[models.Model]) -> str | None:
-    """The name of its primary key, if the database gives that out."""
+    """Return the name of the primary key if the database generates it."""
     return _key(model).name if isinstance(_key(model), models.AutoField) else None
 
 
@@ -216,7 +216,7 @@ def _describe(field: Any, vendor: str) -> _Column:
 
 
 def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
-    """What makes a value of this field one that goes into JSON (PostgreSQL), or to SQLite."""
+    """Return the function that converts this field's values for JSON (PostgreSQL) or for SQLite."""
     if isinstance(field, JSONText):
         return field.get_prep_value
     if isinstance(field, models.UUIDField):
@@ -227,7 +227,7 @@ def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
 
 
 def _restoration(field: Any, vendor: str) -> Callable[[Any], Any] | None:
-    """What makes a value of this field out of what a cursor gives."""
+    """Return the function that converts what a cursor returns to this field's values."""
     if isinstance(field, JSONText):
         return as_json
     if vendor == "postgresql":
@@ -238,7 +238,7 @@ def _restoration(field: Any, vendor: str) -> Callable[[Any], Any] | None:
 
 
 def as_json(value: str | None) -> Any:
-    """What a column of JSON text holds."""
+    """Parse a column of JSON text."""
     return None if value is None else json.loads(value)
 
 
@@ -247,7 +247,7 @@ def _uuid(value: str | None) -> UUID | None:
 
 
 def as_moment(value: Any) -> datetime | None:
-    """A moment as a cursor gives it: SQLite keeps UTC without saying so."""
+    """Convert a moment from a cursor; SQLite stores UTC without a time zone."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
@@ -280,7 +280,7 @@ def _moment_of_sqlite(value: datetime | None) -> str | None:
 
 
 def _by_row(columns: Sequence[_Column], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
-    """The values of each row, ready to be written."""
+    """Convert the values of each row for writing."""
     by_column = []
     for column in columns:
         attribute = column.attribute

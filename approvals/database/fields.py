@@ -1,4 +1,4 @@
-"""Model fields for what must come back exactly as it went in."""
+"""Model fields, and ids for new rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> uuid.UUID:
-    """A fresh UUIDv7 (RFC 9562): ordered by time for the index; neither a permission nor a secret."""
+    """Return a new UUIDv7 (RFC 9562): ordered by time for the index; neither a permission nor a secret."""
     return uuid7()
 
 
@@ -22,7 +22,7 @@ else:
 
 
 class JSONText(TextField):
-    """JSON kept as text: `jsonb` would turn 1e21 into an integer and -0.0 into 0.0. NULL is None."""
+    """JSON stored as text: `jsonb` would turn 1e21 into an integer and -0.0 into 0.0. NULL is None."""
 
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any

@@ -1,11 +1,10 @@
-"""Statements that go to the database together, and are planned once.
+"""Send several statements to the database in one message, and have each planned only once.
 
-PostgreSQL gets all that is asked together in one message, and keeps the plan of each statement for as long as
-the connection lives (PREPARE): the ways to and fro and the planning take longer than most statements do.
-SQLite has neither; there each is carried out when it is asked.
+PostgreSQL keeps the plan of each statement for as long as the connection lives (PREPARE): round trips and
+planning take longer than most statements do. SQLite needs neither; there each statement runs at once.
 
-A pooler that gives each transaction another connection can't have PREPARE: `prepare_threshold` None in the
-database's OPTIONS (`?prepare_threshold=none` in its URL) does without.
+PREPARE does not work with a pooler that gives each transaction another connection: switch it off with
+`prepare_threshold` None in the database's OPTIONS (`?prepare_threshold=none` in its URL).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from django.db import connection
 
 
 class Answer:
-    """What a statement has come to. Looking at it sends what is asked together, unless that has been done."""
+    """The result of a statement. Reading it sends the message that the statement is part of, if need be."""
 
     def __init__(self, message: _Message) -> None:
         self._message = message
@@ -35,19 +34,19 @@ class Answer:
         return self._rows
 
     def count(self) -> int:
-        """How many rows it found or changed."""
+        """Return how many rows the statement found or changed."""
         self._message.send()
         return self._count
 
     def take(self, cursor: Any, statement: str) -> None:
-        """Keep what the cursor has now."""
+        """Store the cursor's row count and, for a SELECT, its rows."""
         self._count = cursor.rowcount
         if statement.startswith("SELECT"):
             self._rows = cursor.fetchall()
 
 
 class _Message:
-    """Statements on their way."""
+    """Statements that are sent together."""
 
     def __init__(self) -> None:
         self._asked: list[tuple[str, Sequence[Any], Answer]] = []
@@ -58,7 +57,7 @@ class _Message:
         return answer
 
     def send(self) -> None:
-        """Have all carried out that has not been, in order, each as a statement of its own."""
+        """Run all statements that were not run yet, in order."""
         asked, self._asked = self._asked, []
         if not asked:
             return
@@ -74,7 +73,7 @@ class _Message:
 
 
 class _Here(local):
-    """The message that this thread is putting together."""
+    """The message that this thread is collecting."""
 
     message: _Message | None = None
 
@@ -86,10 +85,9 @@ _prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Send what is asked inside as one message: at the end, or when one of the answers is looked at.
+    """Send the statements executed inside as one message: at the end, or when one of the results is read.
 
-    What is done inside in other ways, by the ORM for instance, is done before it. Within another message, it
-    is part of that.
+    Other queries made inside, such as the ORM's, run before it. Nested blocks are part of the outer message.
     """
     if connection.vendor != "postgresql" or _here.message is not None:
         yield
@@ -103,7 +101,7 @@ def together() -> Iterator[None]:
 
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> Answer:
-    """Carry out a statement whose text is always the same; only its parameters (%s) differ."""
+    """Run a statement, now or with the message being collected; only its parameters (%s) may vary."""
     if _here.message is not None:
         return _here.message.ask(statement, parameters)
     message = _Message()
@@ -113,7 +111,7 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> Answer:
 
 
 def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
-    """Carry out a statement once for each of these parameters (SQLite)."""
+    """Run a statement once for each of these lists of parameters (SQLite)."""
     answer = Answer(_Message())
     with connection.cursor() as cursor:
         cursor.executemany(statement, parameters)
@@ -122,9 +120,9 @@ def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Ans
 
 
 def limit_transaction_time() -> None:
-    """Have PostgreSQL end this transaction rather than let it, or whoever waits for its locks, take long.
+    """Have PostgreSQL end this transaction if it, or a wait for its locks, takes more than a few seconds.
 
-    All together shorter than the overlap of the re-check: what a transaction stamped is found by it.
+    The limits together are shorter than the overlap of the re-check, which so finds every change.
     """
     if connection.vendor == "postgresql":
         execute(
@@ -135,8 +133,10 @@ def limit_transaction_time() -> None:
 
 @cache
 def _moments() -> Any:
-    """psycopg's own loader, which is compiled. Django puts one in Python before it, to no effect where
-    connections are in UTC, as ours are."""
+    """Return psycopg's own, compiled loader of moments.
+
+    Django's loader, in Python, makes no difference for connections in UTC, as ours are.
+    """
     return psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
 
 

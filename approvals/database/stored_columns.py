@@ -1,6 +1,7 @@
-"""Columns as they are kept. Whoever gets past this code need not write what they are for: SQLite keeps
-anything in any column, and reading it as a moment, an id or JSON would end a verification, or an export,
-with an error.
+"""Read columns exactly as they are stored, also where their values are of the wrong type.
+
+Someone who writes to the database directly can put anything into a column of SQLite. Reading that as a
+moment, an id or JSON would end a verification or an export with an error.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import F, Field, Func, QuerySet
 
-# At once, of rows, entries, and what belongs to them.
+# Rows that are read at once.
 CHUNK = 2_000
 
-# What it raises to read something as what it is not.
+# What conversions raise for a value of the wrong type.
 NO_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
-# Reads what the driver gives, or raises one of NO_FORM.
+# Converts a value from the driver, or raises one of NO_FORM.
 Kind: TypeAlias = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Something that nothing of Sayso has written, or equals."""
+    """A stored value of the wrong type; equal to no value that Sayso writes."""
 
-    kept: str
+    value: str
 
     def __str__(self) -> str:
-        return self.kept
+        return self.value
 
 
-def kept(rows: QuerySet[Any], kinds: Mapping[str, Kind], *order: str) -> Iterator[tuple[Any, ...]]:
-    """These columns of the rows, as they are kept, a piece at a time."""
+def iterate_stored(rows: QuerySet[Any], kinds: Mapping[str, Kind], *order: str) -> Iterator[tuple[Any, ...]]:
+    """Iterate over these columns of the rows, unconverted, in chunks."""
     columns = {f"kept_{name.replace('__', '_')}": _AsKept(F(name)) for name in kinds}
     found: Iterator[tuple[Any, ...]] = (
         rows.annotate(**columns).order_by(*order).values_list(*columns).iterator(CHUNK)
@@ -47,7 +48,7 @@ def kept(rows: QuerySet[Any], kinds: Mapping[str, Kind], *order: str) -> Iterato
 
 
 def convert(kinds: Mapping[str, Kind], values: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
-    """What the columns say, and the names of those that say nothing of their kind: they have a Misfit."""
+    """Convert the columns; also return the names of those of the wrong type, whose value is a Misfit."""
     found, misfits = {}, []
     for (name, kind), value in zip(kinds.items(), values, strict=True):
         try:
@@ -59,13 +60,13 @@ def convert(kinds: Mapping[str, Kind], values: Sequence[Any]) -> tuple[dict[str,
 
 
 def sort_key(request: Any) -> str:
-    """Where the id of a request comes in the order of the database, whatever it is."""
+    """Return the key by which the database orders ids of requests, also malformed ones."""
     return request.hex if isinstance(request, UUID) else str(request)
 
 
 @contextmanager
 def replace_invalid_text() -> Iterator[None]:
-    """Read texts that are not UTF-8, too, as such that nobody has written; SQLite would stop at them."""
+    """Read text that is not UTF-8 with replacement characters; SQLite would raise an error."""
     if connection.vendor != "sqlite":
         yield
         return
@@ -92,12 +93,12 @@ def text(value: Any) -> str:
 
 
 def truth(value: Any) -> bool:
-    """SQLite has nought and one."""
+    """Convert a boolean; SQLite stores it as 0 or 1."""
     return value if type(value) is bool else {0: False, 1: True}[number(value)]
 
 
 def as_id(value: Any) -> UUID:
-    """SQLite has its digits."""
+    """Convert an id; SQLite stores its hexadecimal digits."""
     found = value if isinstance(value, UUID) else UUID(text(value))
     if not isinstance(value, UUID) and found.hex != value:
         raise ValueError(value)
@@ -105,7 +106,7 @@ def as_id(value: Any) -> UUID:
 
 
 def moment(value: Any) -> datetime:
-    """SQLite has a text in UTC that does not say so."""
+    """Convert a moment; SQLite stores text in UTC without a time zone."""
     if isinstance(value, datetime):
         return value
     found = datetime.fromisoformat(text(value))
@@ -116,7 +117,7 @@ def json_value(value: Any) -> Any:
     return json.loads(text(value))
 
 
-# The columns of an entry and of what stands beside it, and the kind of each.
+# The columns of an entry and of its content, with their types.
 ENTRY: Mapping[str, Kind] = {
     "request_id": as_id,
     "id": number,
@@ -142,11 +143,11 @@ ENTRY: Mapping[str, Kind] = {
 
 
 class _AsKept(Func):
-    """A column that neither Django nor the driver converts."""
+    """A column whose values neither Django nor the driver converts."""
 
     template = "%(expressions)s"
     output_field: Field[Any, Any] = Field()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """The sign changes nothing; but only what is a column and no more has a type that is converted."""
+        """Add a plus sign: SQLite's driver converts plain columns only, not expressions."""
         return self.as_sql(compiler, connection, template="+%(expressions)s", **context)

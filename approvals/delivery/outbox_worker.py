@@ -57,7 +57,7 @@ class OutboxWorker(Generic[D]):
         self._room = room
         self._outbox = outbox
         self._carrier = carrier
-        self._alarm = Timer(asyncio.get_running_loop())
+        self._timer = Timer(asyncio.get_running_loop())
         self._database = Outage(f"database of {outbox.TOPIC}", DatabaseError)
         self._under_way: dict[asyncio.Task[None], D] = {}
         self._made: list[Attempt[D]] = []
@@ -77,10 +77,10 @@ class OutboxWorker(Generic[D]):
         self._carrier.close()
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        self._alarm.wake()
+        self._timer.wake()
 
     async def look_everywhere(self) -> None:
-        self._alarm.wake()
+        self._timer.wake()
 
     async def _live(self) -> None:
         try:
@@ -90,7 +90,7 @@ class OutboxWorker(Generic[D]):
 
     async def _work(self) -> None:
         while True:
-            await self._alarm.sleep(await self._round())
+            await self._timer.sleep(await self._round())
 
     async def _round(self) -> float:
         """Record what was made, begin what is due. Returns the seconds until it is worth asking again."""
@@ -124,7 +124,7 @@ class OutboxWorker(Generic[D]):
 
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        self._alarm.wake()
+        self._timer.wake()
 
     async def _deliver(self, due: D) -> None:
         loop = asyncio.get_running_loop()

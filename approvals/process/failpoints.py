@@ -1,7 +1,7 @@
-"""Places where a process under test dies, freezes, dawdles or fails, on demand.
+"""Places in the code where fault tests kill, stop, pause or fail a process.
 
-What happens where is the setting `SAYSO_FAILPOINTS`, a mapping of names to actions. Nothing but the settings
-of the fault tests has it: no environment of an installation can set it off.
+The setting `SAYSO_FAILPOINTS` maps names of places to actions. Only the settings of the fault tests have it:
+no environment variable of an installation can set it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class Reached(RuntimeError):
-    """What the action "raise" raises."""
+    """Raised by the action "raise"."""
 
 
 def reach(name: str) -> None:
-    """Say that execution has come to the place of this name. Without the setting this does nothing.
+    """Run the action of this place, if the setting has one.
 
     "kill" and "stop" send SIGKILL and SIGSTOP to this process, "pause:SECONDS" blocks this thread, "raise"
     raises Reached.

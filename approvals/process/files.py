@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and files that are nobody else's business."""
+"""Write files atomically, and create files and folders that only their owner may read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn, TextIO
 
-# What ends a process by default: a stop of the machine or its keeper, and a terminal that is closed.
+# Signals that end a process by default: a stop by the system, and a terminal that is closed.
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def write_whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
-    """A new text file (UTF-8, line ends as written) that takes this path once all of it is on the disk.
+    """Open a text file (UTF-8, line ends as written) that replaces `path` when all of it is on the disk.
 
-    Whatever goes wrong inside, or if the process is told to stop, what was there before is still there, and
-    nothing else is left. OSError where something else than a file is there: a device would be replaced by a
-    file.
+    On an error inside, or when the process is told to stop, the old file stays and nothing else is left.
+    OSError where `path` is something else than a file, such as a device.
     """
     if path.exists() and not path.is_file():
         raise FileExistsError(EEXIST, "Something else than a file is there")
@@ -41,19 +40,19 @@ def write_whole(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
 
 
 def open_private(path: Path) -> int:
-    """The file, open for reading and writing; made, if need be, so that no other account may read it."""
+    """Open the file for reading and writing; a new one is readable by this account only."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def make_private_folder(path: Path) -> None:
-    """Make the folder, and those above it that are missing, for this account alone."""
+    """Create the folder and its missing parents, accessible by this account only."""
     for folder in [*reversed(path.parents), path]:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def find_exposed(folder: Path) -> Iterator[Path]:
-    """The folder and what is below it, each where other accounts have any right to it. Follows no link."""
+    """Yield the paths, from this folder down, to which other accounts have access. Follows no link."""
     pending = [folder]
     while pending:
         path = pending.pop()
@@ -69,9 +68,9 @@ def find_exposed(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _raise_when_stopped() -> Iterator[None]:
-    """Being told to stop is an error like any other, where it would end the process without a word.
+    """Raise SystemExit for signals that would end the process at once, so that `finally` blocks run.
 
-    Who handles or ignores a signal (nohup) goes on to; other threads than the main one are not told.
+    Signals that are handled or ignored (nohup) stay so. Only the main thread receives signals.
     """
     mine = threading.current_thread() is threading.main_thread()
     stops = [each for each in STOPS if mine and signal.getsignal(each) is signal.SIG_DFL]

@@ -1,11 +1,11 @@
-"""What becomes of this process's parts when it forks: the child begins afresh.
+"""Make forks safe: a child process starts without its parent's threads, locks and connections.
 
-A child inherits all memory, but of the threads only the one that forked. What the others held stays locked,
-what they were to do is done by nobody, and two processes would talk on one connection. So every part that has
-threads, locks or connections says here how a child forgets it; its next use in the child makes a new one.
+A child inherits all memory, but only the thread that forked. Locks that other threads held stay locked, their
+work is done by nobody, and two processes would use one connection. So every part that has threads, locks or
+connections registers here how a child forgets it; its next use in the child makes a new one.
 
-A fork waits until what these parts write and read at that moment is done, `PATIENCE` at most. Then no lock is
-held, and no file of SQLite's is open: a child inherits what SQLite knows of its locks, but not the locks.
+A fork waits up to `PATIENCE` seconds until these parts have finished what they read or write. Then no lock is
+held and no file of SQLite is open: a child would inherit SQLite's knowledge of its locks, not the locks.
 """
 
 from __future__ import annotations
@@ -43,18 +43,20 @@ def register(
     pause: Callable[[], object] = _nothing,
     resume: Callable[[], object] = _nothing,
 ) -> None:
-    """Call `forget` in each child. Before a fork `pause` is called, in the order of registration: a part
-    registers before those that it waits for; after it, in the parent, `resume`."""
+    """Call `forget` in each child process, `pause` before a fork, and `resume` after it in the parent.
+
+    `pause` is called in the order of registration: register before the parts that yours waits for.
+    """
     _parts.append(_Part(forget=forget, pause=pause, resume=resume))
 
 
 def keep(inherited: object) -> None:
-    """Never clean this up: to end it in the child would end it for the parent, too."""
+    """Keep a reference for ever: cleaning this up in the child would end it for the parent, too."""
     _inherited.append(inherited)
 
 
 class Activity:
-    """What threads do now and then, each time `with activity:`, and what can be paused."""
+    """Work that threads do inside `with activity:`, and that can be paused."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -64,7 +66,7 @@ class Activity:
     def __enter__(self) -> None:
         me = threading.get_ident()
         with self._changed:
-            # Who is at it already is waited for, and must not wait itself.
+            # A thread that is inside already is being waited for, so it must not wait.
             self._changed.wait_for(lambda: not self._paused or me in self._threads)
             self._threads.append(me)
 
@@ -75,8 +77,10 @@ class Activity:
                 self._changed.notify_all()
 
     def pause(self, patience: float = PATIENCE) -> bool:
-        """Let nobody begin until `resume`, and wait for all other threads that are at it; False: some still
-        are, after `patience` seconds."""
+        """Let no thread enter until `resume`, and wait for the other threads inside to leave.
+
+        Return False if some are still inside after `patience` seconds.
+        """
         me = threading.get_ident()
         with self._changed:
             self._paused = True
@@ -107,7 +111,7 @@ def _in_child() -> None:
 
 
 def _attempt(step: Callable[[], object]) -> None:
-    """A fork can't be refused, and what fails in one part must not keep the others from theirs."""
+    """Call one step and log its error: a fork can't be refused, and the other parts must be prepared."""
     try:
         step()
     except Exception:

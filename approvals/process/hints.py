@@ -1,7 +1,7 @@
-"""The hint: "look again at these ids". Sent after a commit, never a verdict, never needed for correctness.
+"""Hints: messages that say which ids have changed. Sent after a commit, never needed for correctness.
 
-Where a waiting room runs in this process it takes the hint from here at once and passes it on to other
-processes by its own sender. Elsewhere the hint is sent from here, and waited for `hint_timeout` at most.
+A waiting room that runs in this process takes hints from here at once and passes them on to other processes.
+Without one the hint is sent from here, and the caller waits for `hint_timeout` at most.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _sink: Sink | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """One message on the channel layer. `sender` is a nonce: a process ignores its own hints."""
+    """One message on the channel layer. `sender` is a nonce, by which a process ignores its own hints."""
 
     topic: str
     ids: tuple[UUID, ...]
@@ -51,7 +51,7 @@ class Hint:
 
     @classmethod
     def from_wire(cls, message: object) -> Hint:
-        """ValueError for anything that is not exactly a hint."""
+        """Parse a message; ValueError for anything that is not exactly a hint."""
         match message:
             case {"type": "sayso.hint", "topic": str(topic), "ids": [*ids], "sender": str(sender), **others}:
                 if others or len(ids) > IDS_A_MESSAGE:
@@ -61,9 +61,9 @@ class Hint:
 
 
 def send(topic: str, ids: Iterable[UUID | str]) -> None:
-    """Tell every process to look again. Call it after the commit, from any thread.
+    """Tell every process which ids have changed. Call it after the commit, from any thread.
 
-    Never raises: a hint that can't be sent is logged and dropped, the re-check finds what it was about.
+    Never raises: a hint that can't be sent is logged and dropped; the re-check finds the change.
     """
     try:
         wanted = [each if isinstance(each, UUID) else UUID(each) for each in ids]
@@ -78,20 +78,20 @@ def send(topic: str, ids: Iterable[UUID | str]) -> None:
 
 
 def attach(sink: Sink) -> None:
-    """Have hints of this process go to `sink`, which must not block and must take calls from any thread."""
+    """Pass this process's hints to `sink`, which must not block and is called from any thread."""
     global _sink  # noqa: PLW0603
     _sink = sink
 
 
 def detach(sink: Sink) -> None:
-    """Send from here again, unless another sink has come since."""
+    """Stop passing hints to `sink`, unless another one has replaced it."""
     global _sink  # noqa: PLW0603
     if _sink == sink:
         _sink = None
 
 
 def _forget() -> None:
-    """The parent's sink would wake the parent's loop."""
+    """Drop the sink in a forked child: it would wake the parent's event loop."""
     global _sink  # noqa: PLW0603
     _sink = None
 
@@ -100,32 +100,32 @@ forks.register(_forget)
 
 
 def hints_for(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:
-    """As many hints as it takes to name these ids."""
+    """Split the ids into as many hints as needed."""
     rest = iter(ids)
     while some := tuple(islice(rest, IDS_A_MESSAGE)):
         yield Hint(topic=topic, ids=some, sender=sender)
 
 
 def make_layer() -> Any:
-    """A channel layer for hints alone, so that renewing its connections disturbs no socket."""
+    """Make a channel layer for hints only, so that renewing its connections disturbs no socket."""
     return channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
 
 
 async def deliver(layer: Any, hint: Hint) -> None:
-    """Put one hint on the layer, within `hint_timeout` or TimeoutError."""
+    """Send one hint; TimeoutError after `hint_timeout` seconds."""
     async with asyncio.timeout(approval_settings().hint_timeout):
         await layer.group_send(GROUP, hint.to_wire())
 
 
 def _send_from_here(topic: str, ids: Sequence[UUID]) -> None:
-    """Send from a thread with a loop of its own: neither a caller's loop nor a hung socket matters then."""
+    """Send from a thread with its own event loop, so that a hung socket blocks no caller's loop."""
     layer = make_layer()
     if isinstance(layer, InMemoryChannelLayer):
-        return  # It does not leave this process, and nobody here listens.
+        return  # it reaches this process only, where nobody listens
     thread = Thread(target=_deliver_all, args=(layer, topic, ids), name="sayso-hint", daemon=True)
     thread.start()
     if not _is_on_a_loop():
-        # Not beyond the limit, even where closing the connection or resolving the name hangs.
+        # At most this long, even where closing the connection or resolving the name hangs.
         thread.join(approval_settings().hint_timeout)
 
 

@@ -1,7 +1,7 @@
-"""What this process tells about itself: numbers for Prometheus, spans for OpenTelemetry, ids for log lines.
+"""Metrics for Prometheus, spans for OpenTelemetry, and ids in log lines.
 
-Where nobody listens it costs next to nothing. It knows neither Django nor what is counted: anything may
-import it. docs/observability.md says what each name means.
+Unused, they cost next to nothing. Nothing of Django is imported here, so any module may use it.
+docs/observability.md explains each name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from approvals.process import forks
 
 log = logging.getLogger(__name__)
 
-# Numbers
+# Metrics
 
 REGISTRY = CollectorRegistry()
 
@@ -80,7 +80,7 @@ def _reset_gauges() -> None:
 
 forks.register(_reset_gauges)
 
-# Known beforehand: there, and zero, before the first of them.
+# Labels that are known beforehand are exported with zero.
 for effect in ("approve", "reject", "default"):
     timeouts.labels(effect)
 for fate in ("sent", "dropped"):
@@ -89,15 +89,17 @@ for fate in ("sent", "dropped"):
 
 @cache
 def process_registry() -> CollectorRegistry:
-    """All of these numbers, and what the process itself takes: CPU, memory, open files."""
+    """Return all metrics, including those of the process: CPU, memory, open files."""
     ProcessCollector(registry=REGISTRY)
     PlatformCollector(registry=REGISTRY)
     return REGISTRY
 
 
 def serve_metrics(host: str, port: int) -> Callable[[], None]:
-    """Show them at `/metrics` to whoever reaches this address, from a thread of its own, until the returned
-    function is called: for processes that serve nothing else. OSError where nobody can listen there."""
+    """Serve `/metrics` from a thread until the returned function is called.
+
+    For processes that have no web server. OSError if the address can't be used.
+    """
     server, thread = start_http_server(port, host, process_registry())
 
     def stop() -> None:
@@ -109,7 +111,7 @@ def serve_metrics(host: str, port: int) -> Callable[[], None]:
 
 
 def add_counts(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
-    """Add numbers by their labels."""
+    """Add to a counter, by labels."""
     for labels, number in numbers.items():
         counter.labels(*labels).inc(number)
 
@@ -118,7 +120,7 @@ def add_counts(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None
 
 
 def bind_ids(**ids: object) -> AbstractContextManager[None]:
-    """Have the log lines of this task, and of what it starts meanwhile, carry these ids."""
+    """Put these ids into the log lines of this task, and of tasks that it starts meanwhile."""
     return bound_contextvars(**{name: str(each) for name, each in ids.items()})
 
 
@@ -126,7 +128,7 @@ def bind_ids(**ids: object) -> AbstractContextManager[None]:
 
 
 class Span:
-    """What is going on, from `with` to its end. This one tells nobody."""
+    """A span from `with` to its end. This class records nothing."""
 
     __slots__ = ()
 
@@ -139,11 +141,11 @@ class Span:
         pass
 
     def note(self, **attributes: object) -> None:
-        """What is known by now."""
+        """Add attributes to the span."""
 
 
 class _OpenTelemetrySpan(Span):
-    """A span that OpenTelemetry takes. Of an error it tells the class alone: texts may hold secrets."""
+    """A span of OpenTelemetry. Of an error it records the class only: texts may hold secrets."""
 
     __slots__ = ("_current", "_span")
 
@@ -177,12 +179,12 @@ class _OpenTelemetrySpan(Span):
 
 
 def span(name: str, /, links: Iterable[Any] = (), **attributes: object) -> Span:
-    """Around something that takes time. `links`: the spans, from `here`, that it is done for."""
+    """Open a span. `links` are spans, from `current_span`, that the work is done for."""
     return _SILENT if _tracer is None else _OpenTelemetrySpan(name, attributes, links)
 
 
 def current_span() -> Any:
-    """The span that is going on in this task or thread, for others to link to; None where there is none."""
+    """Return the current span of this task or thread, to be linked to, if there is one."""
     if _tracer is None:
         return None
     from opentelemetry.trace import get_current_span
@@ -193,7 +195,7 @@ def current_span() -> Any:
 
 @contextmanager
 def continue_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
-    """Have spans be part of the trace that a caller's headers name."""
+    """Make spans part of the trace that a caller's headers name."""
     if _tracer is None:
         yield
         return
@@ -208,8 +210,11 @@ def continue_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
 
 
 def start_tracing(exporters: Sequence[str]) -> None:
-    """Have spans taken by OpenTelemetry: by what somebody has set up already, else by its SDK with these
-    exporters. Everything else is said by the SDK's own environment, OTEL_*. Without exporters, none."""
+    """Record spans with OpenTelemetry, if there are exporters.
+
+    An existing provider is used; otherwise the SDK is set up with these exporters. All other options are the
+    SDK's environment variables, OTEL_*.
+    """
     if not exporters or _tracer is not None:
         return
     try:
@@ -225,7 +230,7 @@ def start_tracing(exporters: Sequence[str]) -> None:
 
 
 def set_tracer_provider(provider: Any) -> None:
-    """Have spans go to this OpenTelemetry provider; None: nowhere."""
+    """Send spans to this OpenTelemetry provider; None: nowhere."""
     global _tracer  # noqa: PLW0603 - the process's own, as OpenTelemetry's provider is
     _tracer = None if provider is None else provider.get_tracer("sayso")
 
@@ -248,7 +253,7 @@ def _provider(exporters: Sequence[str]) -> Any:
 
 
 def _exporter(name: str) -> EntryPoint | None:
-    """The SDK's name for the protocol that is usual, whichever of its packages is there."""
+    """Return the exporter of this name; `otlp` is whichever of its two packages is installed."""
     names = ("otlp_proto_http", "otlp_proto_grpc") if name == "otlp" else (name,)
     found = (entry_points(group="opentelemetry_traces_exporter", name=each) for each in names)
     return next((entry for entries in found for entry in entries), None)

@@ -1,8 +1,8 @@
-"""The deadline keeper: has timeouts recorded when they are due. One timer a process, whatever is pending.
+"""The deadline keeper: has timeouts recorded when they are due, with one timer a process.
 
-Every process keeps the deadlines of all pending requests, since any other may be late or dead. Whoever
-notices first has the writer record it, which tests the deadline on the database's clock. asyncio sleeps on a
-clock that stops while the machine is suspended, so the keeper never sleeps long before it asks again.
+Every process watches the deadlines of all pending requests, because any other may be late or dead. The first
+to notice one has the writer record it, which checks the deadline by the database's clock. asyncio's clock
+stops while the machine is suspended, so the keeper never sleeps long before it reads the next deadline again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from approvals.waiting.outages import Outage
 from approvals.waiting.timer import Timer
 from approvals.writer import queue
 
-# So many are read at once; of these, so many are handed to the writer at once, and the next while it writes:
-# never more than two chunks, for what people decide meanwhile queues behind them.
+# Requests that are read at once, and those handed to the writer at once. The next chunk is handed over while
+# it writes: never more than two, because people's decisions queue behind them.
 AT_ONCE = 5000
 CHUNK = 512
 LONGEST_SLEEP = 15.0
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class DeadlineKeeper:
-    """Runs on the room's loop; `consider` and `news` from any thread.
+    """Runs on the room's loop; `consider` and `note_changes` may be called from any thread.
 
-    `passed` is told the earliest of the deadlines that it kept and that have passed, once all of those are
-    recorded: where another process was first, nobody here may have heard of it.
+    `passed` is called with the earliest deadline that has passed, once all timeouts are recorded: where
+    another process recorded them, its hint may be lost.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class DeadlineKeeper:
         self._database = database
         self._loop = loop
         self._passed = passed
-        self._alarm = Timer(loop)
+        self._timer = Timer(loop)
         self._earliest: datetime | None = None
         self._kept: datetime | None = None
         self._news: asyncio.TimerHandle | None = None
         self.kept_at: float | None = None
-        """When it last knew what is due, and had that recorded (monotonic clock)."""
+        """When all timeouts were last recorded (monotonic clock)."""
 
     def consider(self, deadline: datetime) -> None:
-        """Some pending request has this deadline: don't sleep beyond it."""
+        """Wake up no later than at this deadline of a pending request."""
         if self._earliest is None or deadline < self._earliest:
             self._earliest = deadline
-            self._alarm.wake()
+            self._timer.wake()
 
     def note_changes(self) -> None:
-        """Requests opened or changed somewhere: ask the database before long whether one is due earlier."""
+        """Read the next deadline within a second, because requests have opened or changed somewhere."""
         if self._news is None:
             self._loop.call_soon_threadsafe(self._ask_before_long)
 
@@ -72,11 +72,12 @@ class DeadlineKeeper:
         while True:
             pause = await self.record_due()
             self.kept_at = monotonic()
-            await self._alarm.sleep(pause)
+            await self._timer.sleep(pause)
 
     async def record_due(self) -> float:
-        """Have recorded what is due. Returns the seconds until it is worth asking again."""
-        # What is considered while the database answers may be missing from its answer: let that ring.
+        """Have all timeouts recorded that are due; return the seconds until the next may be."""
+        # A deadline considered while the database answers may be missing from its answer: let it wake the
+        # keeper.
         considered, self._earliest = self._earliest, None
         self._kept = min((each for each in (self._kept, considered) if each is not None), default=None)
         with self._database.watch():
@@ -95,7 +96,7 @@ class DeadlineKeeper:
         return min((earliest - now).total_seconds(), LONGEST_SLEEP)
 
     async def _record_timeouts(self) -> bool:
-        """False where this process recorded nothing: another is at it, or trying at once would not help."""
+        """Return False if nothing was recorded: another process does it, or the writer refused."""
         while True:
             with self._database.watch():
                 due = await in_database(queries.overdue, AT_ONCE)
@@ -114,11 +115,11 @@ class DeadlineKeeper:
 
     def _ask_for_news(self) -> None:
         self._news = None
-        self._alarm.wake()
+        self._timer.wake()
 
 
 async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
-    """What the writer says of each. Other processes may have been first, which is as good."""
+    """Submit the timeouts and return the writer's results. Other processes may have been first."""
     results: list[Result | BaseException] = []
     under_way: list[Future[Result]] = []
     for start in range(0, len(ids), CHUNK):
@@ -133,7 +134,7 @@ async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
 
 
 async def _results(futures: Sequence[Future[Result]]) -> list[Result | BaseException]:
-    """Of the writer, which has them in order: who waits for the last first, need not wait for the others."""
+    """Await the results, the last first: the writer works in order, so the others are then done."""
     return [await _result(future) for future in reversed(futures)]
 
 

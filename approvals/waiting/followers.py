@@ -1,7 +1,7 @@
-"""Followers want to look again whenever something of a topic changed, wherever it did.
+"""Followers are told which ids of a topic have changed, in whatever process.
 
-Each has a task of its own, so that a slow one delays neither waiters nor its neighbours. What comes while it
-is busy gathers; a look that fails is made good by looking everywhere.
+Each follower has a task of its own, so that a slow one delays nobody else. Ids that come while it is busy are
+collected; after an error it is told to look everywhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERYWHERE = None
 
 
 class Follower(Protocol):
-    """Called on the room's loop, one call at a time. The same ids may come several times: be idempotent."""
+    """Is called on the room's loop, one call at a time. Ids may come several times: be idempotent."""
 
     async def look(self, ids: frozenset[UUID]) -> None: ...
 
@@ -29,7 +29,7 @@ class Follower(Protocol):
 
 
 class Followers:
-    """Everyone who follows. `follow`, `unfollow` and telling from any thread; told only while it runs."""
+    """All followers, which are called while `run` runs. Call the other methods from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -87,12 +87,12 @@ class Followers:
     def _begin(self, following: _Following) -> None:
         if self._tasks is not None:
             looking = keep_running(f"follower {following.follower!r}", following.run)
-            # A clean context: it outlives whatever brought the follower here.
+            # A clean context: the task outlives the caller of `follow`.
             self._tasks.create_task(looking, context=Context())
 
 
 class _Following:
-    """One follower of one topic, and what it has yet to look at."""
+    """One follower of one topic, and the ids that it has yet to look at."""
 
     def __init__(self, topic: str, follower: Follower, loop: asyncio.AbstractEventLoop) -> None:
         self.topic = topic
@@ -101,7 +101,7 @@ class _Following:
         self._ended = False
 
     def end(self) -> None:
-        """No further look; one that is under way is not interrupted."""
+        """Call the follower no more; a call under way is not interrupted."""
         self._ended = True
         self.places.put([EVERYWHERE])
 

@@ -1,10 +1,9 @@
-"""The channel layer's two ends: the listener hears what other processes changed, the sender tells them.
+"""The listener receives other processes' hints from the channel layer; the sender sends this process's.
 
-A hint may be lost in many ways that nobody is told of: a Redis that restarts, an emptied group, a receiver
-that died inside the layer. So the listener proves, first of all and then now and then, that it hears, by a
-message to itself. When it does not, or on any error, it starts anew on fresh connections, and as soon as it
-hears it says that everything may have been missed. It never cancels a `receive` to look at a clock: on the
-pub/sub layer that destroys the channel.
+A hint can be lost without an error: Redis restarts, the group is emptied, a receiver inside the layer dies.
+So the listener checks at its start and then regularly that it hears, by a message to itself. If it does not,
+or on any error, it starts again on new connections; once it hears, it reports that hints may have been
+missed. It never cancels a `receive` to check the time: on the pub/sub layer that destroys the channel.
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Runs on the room's loop. `heard` gets others' hints. `lost`: it hears none any more; `renewed`:
-    it hears again, and may have missed some."""
+    """Runs on the room's loop and calls `heard` with other processes' hints.
+
+    `lost` is called when it stops hearing, `renewed` when it hears (again) and may have missed some.
+    """
 
     def __init__(
         self,
@@ -48,10 +49,10 @@ class Listener:
         self._echo = asyncio.Event()
         self._began = False
         self.heard_at: float | None = None
-        """When it last heard itself (monotonic clock); None while it does not listen."""
+        """When it last heard its own message (monotonic clock); None while it does not listen."""
 
     async def run(self) -> None:
-        """Listen until something fails; then raise Away."""
+        """Listen until something fails; raises Away."""
         layer = hints.make_layer()
         try:
             with self._outage.watch():
@@ -69,7 +70,7 @@ class Listener:
         while True:
             message = await layer.receive(channel)
             if isinstance(message, dict) and message.get("sender") == self._sender:
-                self._echo.set()  # not read further: it may name many ids, which have been here
+                self._echo.set()  # our own: not parsed, it may name many ids
                 continue
             try:
                 hint = Hint.from_wire(message)
@@ -100,7 +101,7 @@ class Listener:
 
 
 class Sender:
-    """Sends this process's hints to the others, ids together that came together. `hand` from any thread."""
+    """Sends this process's hints to the others, collected into few messages. Call `put` from any thread."""
 
     def __init__(self, sender: str, loop: asyncio.AbstractEventLoop) -> None:
         self._sender = sender
@@ -129,7 +130,7 @@ class Sender:
                 for hint in hints.hints_for(topic, ids, self._sender):
                     await hints.deliver(layer, hint)
         except Exception as error:  # noqa: BLE001  Layers raise what they like.
-            # Sending the rest would take as long again for each message, and the re-check finds it anyway.
+            # Each further message would take as long, and the re-check finds the changes anyway.
             self._drop(len(outgoing) + len(self._outgoing.drop()), error)
             await _close(layer)
         else:
@@ -139,7 +140,9 @@ class Sender:
     def _drop(self, number: int, error: Exception) -> None:
         telemetry.hints.labels("dropped").inc(number)
         if not self._dropped:
-            log.warning("hints dropped ids=%d error=%s; more until it is back", number, describe(error))
+            log.warning(
+                "hints dropped ids=%d error=%s; not logged again until one is sent", number, describe(error)
+            )
         self._dropped += number
 
     def _note_sent(self) -> None:
@@ -155,8 +158,8 @@ async def _subscribe(layer: Any) -> str:
 
 
 async def _close(layer: Any) -> None:
-    """Release the layer's connections, also while a hung server would rather keep them."""
-    # In a task of its own, because the pub/sub layer swallows the cancellation of whoever flushes it.
+    """Release the layer's connections, also while the server hangs."""
+    # In a task of its own, because `flush` of the pub/sub layer swallows cancellations.
     flushing = asyncio.create_task(layer.flush())
     _, late = await asyncio.wait([flushing], timeout=approval_settings().hint_timeout)
     if late:

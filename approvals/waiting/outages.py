@@ -1,4 +1,4 @@
-"""How long-lived work meets trouble: it says so once, waits a little longer each time, and tries again."""
+"""Keep long-lived tasks running through outages: log once, pause a little longer each time, try again."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from approvals.domain.masking import mask
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-# Seconds after which a cancellation was swallowed.
+# Seconds after which a cancellation counts as swallowed.
 SWALLOWED = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Away(Exception):
-    """Something we need is away. It has been logged."""
+    """The database or the channel layer does not answer. That has been logged."""
 
 
 class Outage:
-    """Whether something we need is away: logged when it begins and when it is over, not at each try."""
+    """Logs when something that we need stops answering and when it answers again, not at each try."""
 
     def __init__(self, what: str, signs: type[Exception]) -> None:
         self._what = what
@@ -32,27 +32,29 @@ class Outage:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Turn the errors that are signs of an outage into Away; without one, it is over."""
+        """Turn errors that are signs of an outage into Away; end the outage if there is none."""
         try:
             yield
         except self._signs as error:
             if not self._away:
                 self._away = True
-                log.warning("%s away error=%s; trying until it is back", self._what, describe(error))
+                log.warning(
+                    "%s does not answer error=%s; trying again until it does", self._what, describe(error)
+                )
             raise Away(self._what) from error
         self.end()
 
     def end(self) -> None:
-        """It answers."""
+        """Note that the service answers again, and log the end of the outage."""
         if self._away:
             self._away = False
-            log.info("%s back", self._what)
+            log.info("%s answers again", self._what)
 
 
 async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `work`; when it fails, run it again after a pause that doubles from 0.1 to 5 seconds.
 
-    Each attempt is a task of its own: whether we were cancelled, or something inside, can be told apart then.
+    Each attempt is a task of its own, which tells our own cancellation from one inside.
     """
     pause = FIRST_PAUSE
     loop = asyncio.get_running_loop()
@@ -62,8 +64,8 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
         try:
             await asyncio.wait([attempt])
         finally:
-            # Again and again: the channel layer's Redis client swallows a cancellation now and then. Not at
-            # once: what the attempt does in its end shall not be cut off.
+            # Repeatedly, because the channel layer's Redis client sometimes swallows a cancellation; after a
+            # pause, so that the attempt's own clean-up is not cut off.
             while not attempt.done():
                 attempt.cancel()
                 await asyncio.wait([attempt], timeout=SWALLOWED)
@@ -77,7 +79,7 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
 
 def _has_succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
     if attempt.cancelled():
-        log.error("%s was cancelled by nobody; starting it again", name)
+        log.error("%s was cancelled from inside; starting it again", name)
         return False
     error = attempt.exception()
     if error is not None and not isinstance(error, Away):
@@ -86,8 +88,7 @@ def _has_succeeded(name: str, attempt: asyncio.Task[None]) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, without secrets. Not its `repr`: some say less than their text, and a timeout has
-    no text."""
+    """Format an error as one line of its class and text, without secrets."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return mask(f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": "))

@@ -1,4 +1,4 @@
-"""Looking at rows: ids that somebody asked about gather while a query runs; the next one reads them all."""
+"""Read outcomes for waiters: ids are collected while a query runs, and the next one reads them all."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Waiters: TypeAlias = Registry[Outcome | None]
 
 
 class OutcomeReader:
-    """Reads rows and wakes who waits for them: with the recorded outcome, or with None for a missing row.
+    """Reads rows and wakes their waiters: with the recorded outcome, or with None for a missing row.
 
-    `ask` from any thread, the rest on the room's loop. Pending requests' deadlines go to `consider`.
+    `ask` may be called from any thread, the rest on the room's loop. `consider` gets the earliest deadline of
+    the requests that are pending.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class OutcomeReader:
         self._asked: SetQueue[UUID] = SetQueue(loop)
 
     def ask(self, ids: Iterable[UUID]) -> None:
-        """Look soon at those of `ids` that are waited for."""
+        """Have those of `ids` read soon that are waited for."""
         self._asked.put(self._waiters.waited_for(ids))
 
     async def run(self) -> None:
@@ -52,27 +53,27 @@ class OutcomeReader:
                 raise
 
     async def look(self, ids: Sequence[UUID]) -> None:
-        """Look at those of `ids` that are waited for, now, with one query."""
+        """Read those of `ids` that are waited for, now, with one query."""
         waited = self._waiters.waited_for(ids)
         if waited:
             with self._database.watch():
                 await in_database(self._read_and_wake, waited)
 
     async def look_since(self, moment: datetime) -> None:
-        """Look at what changed at `moment` (database clock) or later, if anybody waits."""
+        """Have read what changed at `moment` (database clock) or later, if anybody waits."""
         if len(self._waiters):
             with self._database.watch():
                 changed = await in_database(queries.changed_since, moment)
             self.ask(changed)
 
     async def look_everywhere(self) -> None:
-        """Look at everything that is waited for. What is asked meanwhile does not queue behind this."""
+        """Read everything that is waited for. What is asked for meanwhile need not wait for this."""
         ids = self._waiters.ids()
         for start in range(0, len(ids), CHUNK):
             await self.look(ids[start : start + CHUNK])
 
     def _read_and_wake(self, ids: Sequence[UUID]) -> None:
-        # Wakes from the database thread: by way of the room's loop each outcome would make one hop more.
+        # Wakes from the database thread, which saves a hop through the room's loop.
         closed = {each.request_id: each.outcome for each in queries.request_states(ids, only_closed=True)}
         self._waiters.wake(closed)
         if rest := [each for each in ids if each not in closed]:

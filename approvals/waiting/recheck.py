@@ -1,10 +1,9 @@
-"""The re-check: what a lost hint was about is found here. One query a topic on a slow interval.
+"""The re-check finds changes whose hints were lost, by one query a topic at a slow interval.
 
-It asks for what changed since the last look, by the database's clock. A transaction that began before that
-look may commit after it, so the question reaches back: a little each time, and by the whole `recheck_overlap`
-(longer than any transaction may last) twice within each overlap. What was told in this version is not told
-again, or a storm would be read over and over while it is in reach. Whatever even that misses, the full
-re-read finds.
+It reads what has changed since the last check, by the database's clock. A transaction that began before that
+check may commit after it, so each query reaches back: usually a little, and twice within each
+`recheck_overlap` (longer than any transaction may last) by all of it. What was reported in this version is
+not reported again. Whatever the re-check misses, the full re-read finds.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ from approvals.waiting.timer import Timer
 
 USUAL_REACH = timedelta(seconds=5)
 
-# What changed at some moment or later: ids, each with something that differs after each change.
+# Given a moment, returns the ids that have changed since, each with a version that differs after each change.
 Source: TypeAlias = Callable[[datetime], Mapping[UUID, Hashable]]
 
 
 class Recheck:
-    """Asks each topic's source on the room's loop and tells `found` what changed; more often while the
-    listener does not hear (`hears`)."""
+    """Queries each topic's source on the room's loop and calls `found` with what changed.
+
+    It does so more often while the listener does not hear (`hears`).
+    """
 
     def __init__(
         self,
@@ -44,17 +45,17 @@ class Recheck:
         self._database = database
         self._found = found
         self._hears = hears
-        self._alarm = Timer(loop)
+        self._timer = Timer(loop)
         self._seen: dict[str, _Seen] = {}
 
     async def run(self) -> None:
         while True:
             await self.check()
-            await self._alarm.sleep(self._interval())
+            await self._timer.sleep(self._interval())
 
     def check_soon(self) -> None:
-        """Check now, whenever the next check is due."""
-        self._alarm.wake()
+        """Check now, without waiting for the next interval."""
+        self._timer.wake()
 
     async def check(self) -> None:
         for topic, source in list(self._sources.items()):
@@ -71,7 +72,7 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """When a topic was looked at, and when with the whole overlap (database clock); what was found since."""
+    """When a topic was checked, and when with the whole overlap (database clock); versions found since."""
 
     looked: datetime
     reached_back: datetime

@@ -1,4 +1,4 @@
-"""Who waits for which request: ids to waiters, on any number of event loops. asyncio only.
+"""The waiters of each request, on any number of event loops. asyncio only.
 
 A wait costs one future in a dictionary, nothing else: no timer, thread, connection or subscription.
 Three things keep that true while 100,000 wait.
@@ -7,8 +7,8 @@ Waking is one `call_soon_threadsafe` for each loop and batch, from whichever thr
 then resumes its waiters in slices, one slice a turn, so that a storm of outcomes never starves the sockets
 that live on the same loop.
 
-Patience (how long a caller cares to wait, which is not the request's deadline) is one heap and one timer
-for each loop, and only for the waits that name one. Entries of finished waits are swept out when they are
+Patience (how long a caller wants to wait, which is not the request's deadline) is one heap and one timer
+for each loop, and only for the waits that name one. Entries of finished waits are removed when they are
 the majority; otherwise an hour of patience would keep each finished wait for an hour.
 
 A wait that ended, however it ended, is deregistered by its own `finally`; so the length of the registry
@@ -43,7 +43,7 @@ class Registry(Generic[T]):
         self._loops: dict[asyncio.AbstractEventLoop, _LoopOfWaiters[T]] = {}
 
     def __len__(self) -> int:
-        """How many waits there are now."""
+        """Count the waits."""
         with self._lock:
             return sum(loop.waiting for loop in self._loops.values())
 
@@ -51,21 +51,21 @@ class Registry(Generic[T]):
         return request_id in self._waiters
 
     def ids(self) -> list[UUID]:
-        """What is waited for at this moment. Loops that were closed are forgotten on the way."""
+        """Return the ids that are waited for now. Closed loops are forgotten on the way."""
         with self._lock:
             for loop in [loop for loop in self._loops if loop.is_closed()]:
                 self._forget(loop)
             return list(self._waiters)
 
     def waited_for(self, ids: Iterable[UUID]) -> list[UUID]:
-        """Those of `ids` that somebody waits for."""
+        """Return those of `ids` that somebody waits for."""
         return [request_id for request_id in ids if request_id in self._waiters]
 
     def register(self, request_id: UUID, patience: float | None = None) -> Waiter[T]:
-        """A future for what `wake` will say of this id; await it, and deregister it in `finally`.
+        """Return a future of the result of this id; await it, and deregister it in `finally`.
 
-        After `patience` seconds it raises TimeoutError. Register before you look: what happens in between
-        is then not missed.
+        After `patience` seconds it raises TimeoutError. Register before you read the row, so that no change
+        in between is missed.
         """
         loop = asyncio.get_running_loop()
         waiter: Waiter[T] = loop.create_future()
@@ -84,7 +84,7 @@ class Registry(Generic[T]):
         return waiter
 
     def deregister(self, request_id: UUID, waiter: Waiter[T]) -> None:
-        """Forget the wait. Once for each `register`, on the same loop."""
+        """Forget the wait. Call it once for each `register`, on the same loop."""
         loop = waiter.get_loop()
         with self._lock:
             self._remove(request_id, waiter)
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
             here.patience.one_finished()
 
     def wake(self, results: Mapping[UUID, T]) -> None:
-        """Resume everyone who waits for one of these ids, with its result."""
+        """Resume all waiters of these ids, each with its result."""
         batches: dict[asyncio.AbstractEventLoop, list[tuple[Waiter[T], T]]] = {}
         with self._lock:
             for request_id, result in results.items():
@@ -123,7 +123,7 @@ class Registry(Generic[T]):
                 del self._waiters[request_id]
 
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Nobody on a closed loop can be woken, and nobody there will deregister."""
+        """Remove the waiters of a closed loop: they can be neither woken nor deregistered."""
         del self._loops[loop]
         for request_id, waiters in list(self._waiters.items()):
             for waiter in list(waiters) if isinstance(waiters, list) else [waiters]:
@@ -132,7 +132,7 @@ class Registry(Generic[T]):
 
 
 class _LoopOfWaiters(Generic[T]):
-    """What one event loop owes its waiters: results on their way, and the patience of some."""
+    """The waiters of one event loop: results on their way, and patience."""
 
     __slots__ = ("_due", "_loop", "_on_its_way", "patience", "waiting")
 
@@ -156,7 +156,7 @@ class _LoopOfWaiters(Generic[T]):
         return True
 
     def _resume(self) -> None:
-        # Said before the first `popleft`: what is added from now on asks for a turn of its own if need be.
+        # Before the first `popleft`: what is added from now on schedules another turn if needed.
         self._on_its_way = False
         for _ in range(min(SLICE, len(self._due))):
             waiter, result = self._due.popleft()
@@ -188,7 +188,7 @@ class _Patience:
             self._set_timer()
 
     def one_finished(self) -> None:
-        """Some wait of this loop ended, with a limit or without: sweep when most entries may be stale."""
+        """Count a finished wait, and sweep when most entries may be stale."""
         self._finished += 1
         if self._heap and self._finished > max(SWEEP_FROM, len(self._heap) // 2):
             self._finished = 0

@@ -1,9 +1,8 @@
-"""The waiting room: where this process waits for people. One a process, on one event loop.
+"""The waiting room: all waits of this process, and the tasks that serve them on one event loop.
 
 Waiters register from any loop. The room's own loop is the server's, or, where there is no server, one in a
-thread that the first wait starts. The room owns everything that waits need (see duty.py), and nothing of it
-once for each wait.
-It may start and stop any number of times; who waits meanwhile keeps waiting.
+thread that the first wait starts. The room's tasks (see `supervisor`) are shared by all waits. It may stop
+and start any number of times; waiters keep waiting.
 """
 
 from __future__ import annotations
@@ -36,48 +35,48 @@ STOPPING = 10.0
 
 
 class WaitingRoom:
-    """Everyone in this process who waits. Its methods may be called from any thread and any loop."""
+    """All waits of this process. Its methods may be called from any thread and any loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiters: Waiters = Registry()
         self._followers = Followers()
         self._sources: dict[str, Source] = {REQUESTS: queries.changed_since}
-        self._duty: Supervisor | None = None
+        self._supervisor: Supervisor | None = None
 
     def __len__(self) -> int:
-        """How many waits there are."""
+        """Count the waits."""
         return len(self._waiters)
 
     @property
     def running(self) -> bool:
-        return self._duty is not None and self._duty.alive
+        return self._supervisor is not None and self._supervisor.alive
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop on which followers are called; None while the room does not run."""
-        return self._duty.loop if self._duty is not None and self._duty.alive else None
+        """The loop on which followers are called; None while the room is stopped."""
+        return self._supervisor.loop if self._supervisor is not None and self._supervisor.alive else None
 
     @property
     def health(self) -> Health | None:
-        """How its parts are; None while it does not run."""
-        duty = self._duty
-        return duty.health if duty is not None and duty.alive else None
+        """When its parts last worked; None while the room is stopped."""
+        supervisor = self._supervisor
+        return supervisor.health if supervisor is not None and supervisor.alive else None
 
     async def wait(self, request_id: UUID | str, patience: float | timedelta | None = None) -> Outcome:
-        """Wait until the request is closed; return what its row records.
+        """Wait until the request is closed; return its recorded outcome.
 
         Raises UnknownRequest naming the id, and StillPending after `patience` seconds: the request stays
-        open. While the database is away the wait goes on, and ends when it is back.
+        open. The wait goes on through an outage of the database.
         """
         request_id = queries.as_id(request_id)
         patience = seconds(patience, "patience", none_allowed=True)
         with telemetry.span("sayso.wait", request=request_id) as span:
             began = monotonic()
-            duty = self._ensure_supervisor()
+            supervisor = self._ensure_supervisor()
             waiter = self._waiters.register(request_id, patience)
             try:
-                duty.looks.ask([request_id])
+                supervisor.reader.ask([request_id])
                 outcome = await waiter
             except TimeoutError:
                 outcome = await _last_look(request_id)
@@ -90,20 +89,20 @@ class WaitingRoom:
             return outcome
 
     def follow(self, topic: str, follower: Follower) -> None:
-        """From now on tell `follower` what changes; for this, the room must run."""
+        """Call `follower` with each change of this topic from now on, while the room runs."""
         self._followers.follow(topic, follower)
 
     def unfollow(self, topic: str, follower: Follower) -> None:
         self._followers.unfollow(topic, follower)
 
     def set_topic_source(self, topic: str, changed_since: Source) -> None:
-        """How the re-check finds what changed of this topic: ids, given a moment of the database's clock."""
+        """Set the query by which the re-check finds what has changed of this topic."""
         self._sources[topic] = changed_since
 
     async def start(self) -> None:
         """Run on the running loop until `stop`, or the loop's end. A room in its own thread moves here.
 
-        This is where a server has loaded what it runs: from the first start on, garbage collection spares it.
+        Call it when the server has loaded its code, which garbage collection leaves out from then on.
         """
         _spare_what_is_loaded()
         loop = asyncio.get_running_loop()
@@ -111,50 +110,50 @@ class WaitingRoom:
             await self.stop()
         with self._lock:
             if not self.running:
-                self._duty = self._new_supervisor(loop)
-                self._duty.begin()
+                self._supervisor = self._new_supervisor(loop)
+                self._supervisor.begin()
 
     async def stop(self) -> None:
-        """End all of the room's work. Those who wait keep waiting, until it is started again."""
-        duty = self._duty
-        if duty is not None and duty.alive:
-            await asyncio.wrap_future(duty.end())
-        self._forget(duty)
+        """Stop the room's tasks. Waiters keep waiting until it is started again."""
+        supervisor = self._supervisor
+        if supervisor is not None and supervisor.alive:
+            await asyncio.wrap_future(supervisor.end())
+        self._forget(supervisor)
 
     def ensure_running(self) -> None:
-        """Have the room run: where nobody started it, in a daemon thread with a loop of its own."""
+        """Start the room if it does not run, in a daemon thread with an event loop of its own."""
         self._ensure_supervisor()
 
     def close(self) -> None:
-        """As `stop`, from synchronous code. A loop that does not run any more is not waited for."""
-        duty = self._duty
-        if duty is not None and duty.alive and duty.loop.is_running():
-            duty.end().result(STOPPING)
-        self._forget(duty)
+        """Stop from synchronous code. A loop that does not run any more is not waited for."""
+        supervisor = self._supervisor
+        if supervisor is not None and supervisor.alive and supervisor.loop.is_running():
+            supervisor.end().result(STOPPING)
+        self._forget(supervisor)
 
     def _ensure_supervisor(self) -> Supervisor:
-        duty = self._duty
-        if duty is not None and duty.alive:
-            return duty
+        supervisor = self._supervisor
+        if supervisor is not None and supervisor.alive:
+            return supervisor
         with self._lock:
-            if self._duty is None or not self._duty.alive:
-                self._duty = self._new_supervisor(asyncio.new_event_loop())
-                self._duty.begin_in_thread()
-            return self._duty
+            if self._supervisor is None or not self._supervisor.alive:
+                self._supervisor = self._new_supervisor(asyncio.new_event_loop())
+                self._supervisor.begin_in_thread()
+            return self._supervisor
 
     def _new_supervisor(self, loop: asyncio.AbstractEventLoop) -> Supervisor:
         return Supervisor(loop, self._waiters, self._followers, self._sources)
 
-    def _forget(self, duty: Supervisor | None) -> None:
+    def _forget(self, supervisor: Supervisor | None) -> None:
         with self._lock:
-            if self._duty is duty:
-                self._duty = None
-        if duty is not None:
-            duty.abandon()
+            if self._supervisor is supervisor:
+                self._supervisor = None
+        if supervisor is not None:
+            supervisor.abandon()
 
 
 def waiting_room() -> WaitingRoom:
-    """This process's room."""
+    """Return this process's room."""
     return _room()
 
 
@@ -173,7 +172,7 @@ def _room() -> WaitingRoom:
 
 def _forget() -> None:
     if _room.cache_info().currsize:
-        forks.keep(_room())  # its loop's selector is the parent's, too
+        forks.keep(_room())  # the parent uses its loop's selector, too
         _room.cache_clear()
 
 
@@ -182,29 +181,31 @@ forks.register(_forget)
 
 @cache
 def _spare_what_is_loaded() -> None:
-    """Code and settings live as long as the process. To go through them at each full collection stops every
-    wait and socket for longer than most decisions take."""
+    """Leave loaded code out of garbage collection.
+
+    Going through it at each full collection would stop every wait and socket for longer than most decisions.
+    """
     gc.collect()
     gc.freeze()
 
 
 def _measure(outcome: Outcome, waited: float) -> None:
-    """How long its waiter took to go on; not where the request was closed before anybody waited."""
+    """Observe how long the waiter took to resume, unless the request was closed before it waited."""
     late = None if outcome.decided_at is None else seconds_since(outcome.decided_at)
     if late is not None and late < waited:
         telemetry.resumed.observe(max(late, 0.0))
 
 
 async def _last_look(request_id: UUID) -> Outcome | None:
-    """When patience is over: what the row says now, unless even that takes too long."""
+    """Read the row once more when patience is over; StillPending, also where even that takes too long."""
     outcome: Outcome | None = None
     try:
         async with asyncio.timeout(LAST_LOOK):
-            looks = await in_database(queries.request_states, [request_id])
+            states = await in_database(queries.request_states, [request_id])
     except (TimeoutError, DatabaseError):
         pass
     else:
-        if not looks or looks[0].outcome.closed:
-            return looks[0].outcome if looks else None
-        outcome = looks[0].outcome
+        if not states or states[0].outcome.closed:
+            return states[0].outcome if states else None
+        outcome = states[0].outcome
     raise StillPending(f"Request {request_id} is still pending.", outcome=outcome)

@@ -1,7 +1,6 @@
-"""Things that many threads bring and one task takes in sets. asyncio only.
+"""A queue without duplicates, filled by many threads and emptied by one task. asyncio only.
 
-What comes while the task is busy gathers, each thing once; bringing never waits and rings the loop at most
-once until the task has taken everything.
+`put` never waits, and wakes the event loop at most once until the task has taken everything.
 """
 
 from __future__ import annotations
@@ -16,48 +15,48 @@ K = TypeVar("K", bound=Hashable)
 
 
 class SetQueue(Generic[K]):
-    """`bring` from any thread, `take` by one task of `loop`."""
+    """`put` may be called from any thread, `take` by one task of `loop`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._bell = asyncio.Event()
+        self._event = asyncio.Event()
         self._lock = Lock()
-        self._things: dict[K, None] = {}
-        self._rung = False
+        self._items: dict[K, None] = {}
+        self._woken = False
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._items)
 
-    def put(self, things: Iterable[K]) -> None:
+    def put(self, items: Iterable[K]) -> None:
         with self._lock:
-            self._things.update(dict.fromkeys(things))
-            if self._rung or not self._things:
+            self._items.update(dict.fromkeys(items))
+            if self._woken or not self._items:
                 return
             try:
-                self._loop.call_soon_threadsafe(self._bell.set)
-            except RuntimeError:  # The loop was closed: nobody will take anything.
-                self._things.clear()
+                self._loop.call_soon_threadsafe(self._event.set)
+            except RuntimeError:  # the loop was closed: nobody will take anything
+                self._items.clear()
             else:
-                self._rung = True
+                self._woken = True
 
     async def take(self, most: int) -> list[K]:
-        """Wait until there is something, and take it away, in the order it came."""
+        """Wait for items, then remove and return up to `most` of them, in the order they came."""
         while True:
-            await self._bell.wait()
+            await self._event.wait()
             with self._lock:
-                taken = list(islice(self._things, most))
-                for thing in taken:
-                    del self._things[thing]
-                if not self._things:
-                    self._things = {}  # an emptied dictionary keeps the room that it once had
-                    self._bell.clear()
-                    self._rung = False
+                taken = list(islice(self._items, most))
+                for item in taken:
+                    del self._items[item]
+                if not self._items:
+                    self._items = {}  # an emptied dictionary keeps its memory
+                    self._event.clear()
+                    self._woken = False
             if taken:
                 return taken
 
     def drop(self) -> list[K]:
-        """Take away everything that has gathered, without waiting."""
+        """Remove and return all items without waiting."""
         with self._lock:
-            dropped = list(self._things)
-            self._things.clear()
+            dropped = list(self._items)
+            self._items.clear()
         return dropped

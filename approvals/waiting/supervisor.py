@@ -1,4 +1,4 @@
-"""What a waiting room does while it runs: its long-lived tasks, all on one event loop."""
+"""The supervisor runs a waiting room's long-lived tasks, all on one event loop."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ REQUESTS = "requests"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """When, by the monotonic clock, the listener last heard itself and the deadline keeper last had kept all
-    deadlines. None: not yet, or not any more."""
+    """When the listener last heard itself, and when all timeouts were last recorded (monotonic clock).
+
+    None: not yet, or not any more.
+    """
 
     heard_at: float | None = None
     kept_at: float | None = None
 
 
 class Supervisor:
-    """One stretch of a room's work, from `begin` to `end`; a room that starts again gets another."""
+    """Runs the tasks from `begin` to `end`; a room that starts again gets another supervisor."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Supervisor:
         nonce = secrets.token_hex(8)
         self.loop = loop
         self._keeper = DeadlineKeeper(database, loop, self._deadline_passed)
-        self.looks = OutcomeReader(waiters, database, self._keeper.consider, loop)
+        self.reader = OutcomeReader(waiters, database, self._keeper.consider, loop)
         self._followers = followers
         self._sender = Sender(nonce, loop)
         self._everywhere = Timer(loop)
@@ -72,21 +74,21 @@ class Supervisor:
         return not (self._ending or self._ended.done() or self.loop.is_closed())
 
     def begin(self) -> None:
-        """Work on the loop, which is running here."""
+        """Start the tasks on the loop, which is running here."""
         self._task = self.loop.create_task(self._work_here(), context=Context())
 
     def begin_in_thread(self) -> None:
-        """Run the loop in a thread of its own; it does not keep the process alive."""
+        """Run the loop in a daemon thread, which does not keep the process alive."""
         Thread(target=self._work_in_thread, name="sayso-waiting-room", daemon=True).start()
 
     def end(self) -> Future[None]:
-        """Finish all work. What the future promises takes a running loop."""
+        """Stop all tasks. The future is done when they have ended, which takes a running loop."""
         self._ending = True
         self.loop.call_soon_threadsafe(self._end.set)
         return self._ended
 
     def abandon(self) -> None:
-        """Take no more hints, whatever has become of the loop."""
+        """Stop taking hints, also when the loop does not run any more."""
         self._ending = True
         hints.detach(self._pass_on)
 
@@ -94,7 +96,7 @@ class Supervisor:
         return self._listener.heard_at is not None
 
     async def _deadline_passed(self, deadline: datetime) -> None:
-        await self.looks.look_since(deadline)
+        await self.reader.look_since(deadline)
 
     def _pass_on(self, topic: str, ids: Sequence[UUID]) -> None:
         self._take_hint(topic, ids)
@@ -102,7 +104,7 @@ class Supervisor:
 
     def _take_hint(self, topic: str, ids: Sequence[UUID]) -> None:
         if topic == REQUESTS:
-            self.looks.ask(ids)
+            self.reader.ask(ids)
             self._keeper.note_changes()
         self._followers.tell(topic, ids)
 
@@ -121,7 +123,7 @@ class Supervisor:
 
     async def _work(self) -> None:
         works = {
-            "looks": self.looks.run,
+            "outcome reader": self.reader.run,
             "re-read": self._look_everywhere,
             "re-check": self._recheck.run,
             "deadline keeper": self._keeper.run,
@@ -129,7 +131,7 @@ class Supervisor:
             "listener": self._listener.run,
             "sender": self._sender.run,
         }
-        # Taken before the first look, so that no change falls between the two.
+        # Attached before the first reading, so that no change falls between the two.
         hints.attach(self._pass_on)
         try:
             async with asyncio.TaskGroup() as group:
@@ -141,8 +143,8 @@ class Supervisor:
             hints.detach(self._pass_on)
 
     async def _look_everywhere(self) -> None:
-        """When the room starts, after anything that may have lost hints, and now and then."""
+        """Read everything at the start, after anything that may have lost hints, and at a slow interval."""
         while True:
-            await self.looks.look_everywhere()
+            await self.reader.look_everywhere()
             self._followers.tell_everywhere()
             await self._everywhere.sleep(approval_settings().full_reread_interval)

@@ -1,4 +1,4 @@
-"""A sleep that anybody may end early. asyncio only."""
+"""A timer whose sleep can be ended early. asyncio only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Timer:
-    """`sleep` in one task of `loop`, `ring` from any thread; a ring while it is awake ends the next sleep."""
+    """`sleep` in one task of `loop`; `wake`, from any thread, ends this sleep or else the next one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -1,11 +1,11 @@
-"""The trail and its seals refuse UPDATE, DELETE, TRUNCATE and overwriting INSERT, on both databases.
+"""Triggers that refuse UPDATE, DELETE, TRUNCATE and overwriting INSERT on the trail and its seals.
 
 Row triggers don't stop TRUNCATE, and SQLite's INSERT OR REPLACE passes by UPDATE and DELETE triggers: hence
 the statement triggers and the BEFORE INSERT triggers. Table rebuilds drop triggers, so they are installed
-after every migration. A database superuser can still get past them; verification tells.
+after every migration. A database superuser can still get past them; verification detects that.
 
-That a trigger of the right name is there says nothing: it may be for other events, have a condition, or call
-a function that lets everything pass. So `faults` compares what each does, and `try_changes` tries it.
+A trigger of the right name proves nothing: it may be for other events, have a condition, or call a function
+that allows everything. So `faults` compares the definitions, and `try_changes` tries a change.
 """
 
 from __future__ import annotations

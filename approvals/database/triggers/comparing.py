@@ -1,7 +1,7 @@
-"""What the triggers do, held against what they are to do.
+"""Compare the triggers in the database with those that should be there.
 
-What is compared is what a definition means: how databases write it down differs between their versions, and
-what a refusal says between ours.
+Meaning is compared, not text: how databases write a definition down differs between their versions, and the
+text of a refusal between ours.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from approvals.database.triggers.installing import TABLES, on_postgresql, on_sql
 
 
 def faults(connection: BaseDatabaseWrapper) -> list[str]:
-    """What is wrong with the triggers that ought to be there, a sentence without its full stop for each."""
+    """Return what is wrong with the triggers, a sentence without full stop for each."""
     flaws = _flaws_on_postgresql if connection.vendor == "postgresql" else _flaws_on_sqlite
     return [f"{name} {flaw}" for name, flaw in flaws(connection).items() if flaw]
 
 
 class _Kept(NamedTuple):
-    """A trigger as PostgreSQL keeps it. `kind` has a bit for each event, and for when it fires."""
+    """A trigger in PostgreSQL's catalog. `kind` has a bit for each event and for when it fires."""
 
     enabled: str
     kind: int
@@ -33,9 +33,9 @@ class _Kept(NamedTuple):
 # pg_trigger.tgtype (catalog/pg_trigger.h): ROW 1, BEFORE 2, DELETE 8, UPDATE 16, TRUNCATE 32.
 _NO_CHANGE, _NO_TRUNCATE = 1 + 2 + 8 + 16, 2 + 32
 
-# It fires in sessions of every role (O) or always (A); R and D are those of replicas and of nobody.
+# Enabled in ordinary sessions (O) or always (A), not on replicas only (R) or never (D).
 _ENABLED = ("O", "A")
-# Raises, whatever happens, before it does anything else.
+# Raises unconditionally, before anything else.
 _REFUSING = re.compile(r"begin raise exception '[^']*'( using errcode = '\w+')?; end;?", re.IGNORECASE)
 
 _KEPT_BY_POSTGRESQL = """
@@ -102,8 +102,8 @@ def _in_one_line(text: str) -> str:
 
 
 def _plain(head: str) -> str:
-    """Without what SQLite keeps as it was typed, or adds when a table is renamed: case, and quoted names.
+    """Remove case and the quotes around names, which SQLite stores as typed or adds when a table is renamed.
 
-    A quoted name with anything else in it is left quoted: SQLite may take it for a text.
+    A quoted name with other characters stays quoted: SQLite may read it as text.
     """
     return _QUOTED_NAME.sub(r"\1", head).lower().replace(" for each row", "")

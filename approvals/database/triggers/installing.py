@@ -1,4 +1,4 @@
-"""Which triggers there are to be, put there and taken away."""
+"""Define, install and remove the triggers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """A table that only grows. `taken` is SQLite's condition under which a new row would replace another."""
+    """An append-only table. `taken` is SQLite's condition that a new row would replace another."""
 
     table: str
     key: str
@@ -42,7 +42,7 @@ TABLES = (
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Put the triggers there, replacing older ones of the same names, on those of the tables that exist."""
+    """Install the triggers on the tables that exist, replacing older ones of the same names."""
     present = set(connection.introspection.table_names())
     with connection.cursor() as cursor:
         for guarded in TABLES:
@@ -67,7 +67,7 @@ def install(connection: BaseDatabaseWrapper) -> None:
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
-    """Take the triggers away, as only emptying a test database needs."""
+    """Remove the triggers; only for emptying a test database."""
     with connection.cursor() as cursor:
         for guarded in TABLES:
             for name in _triggers(guarded, connection):
@@ -80,7 +80,7 @@ def _triggers(guarded: Guarded, connection: BaseDatabaseWrapper) -> Mapping[str,
 
 
 def on_postgresql(guarded: Guarded) -> Mapping[str, str]:
-    """When each of its triggers fires, by name: what changes rows first, then what empties the table."""
+    """Return when each trigger fires, by name: first the row trigger, then that for TRUNCATE."""
     return {
         f"{guarded.prefix}_no_change": f"BEFORE UPDATE OR DELETE ON {guarded.table} FOR EACH ROW",
         f"{guarded.prefix}_no_truncate": f"BEFORE TRUNCATE ON {guarded.table} FOR EACH STATEMENT",
@@ -88,7 +88,7 @@ def on_postgresql(guarded: Guarded) -> Mapping[str, str]:
 
 
 def on_sqlite(guarded: Guarded) -> Mapping[str, str]:
-    """When each of its triggers fires, by name."""
+    """Return when each trigger fires, by name."""
     present = f"SELECT 1 FROM {guarded.table} WHERE {guarded.taken}"  # noqa: S608  constants
     return {
         f"{guarded.prefix}_no_update": f"BEFORE UPDATE ON {guarded.table}",

@@ -1,4 +1,4 @@
-"""Whether the triggers refuse, tried: what they let pass is undone."""
+"""Try whether the triggers refuse changes; whatever they allow is rolled back."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from approvals.database.triggers.installing import TABLES, Guarded
 
 
 class NotTried(Exception):
-    """No change could be tried, and why."""
+    """No change could be tried; the text says why."""
 
 
 def try_changes(connection: BaseDatabaseWrapper) -> list[str]:
-    """Try what only the triggers refuse, and undo it; the tables whose triggers have not refused.
+    """Return the tables whose triggers allow a change. Every change is rolled back.
 
-    The newest row of each table, where there is one, is changed to what it is, deleted, and on SQLite
-    replaced. NotTried where this role of the database may not do that anyway, or the database takes no
-    writes.
+    Tried on the newest row of each table, if any: update it to what it is, delete it, and on SQLite replace
+    it. NotTried where this role of the database may not do that anyway, or the database is read-only.
     """
     if not _may_change(connection):
         raise NotTried("this role may not change entries, whatever triggers say")
@@ -48,7 +47,7 @@ def _is_open(guarded: Guarded, connection: BaseDatabaseWrapper) -> bool:
 
 
 def _changes(guarded: Guarded, connection: BaseDatabaseWrapper) -> Iterator[str]:
-    """Of the newest row, which changes nothing where it is refused, and is undone where it is not."""
+    """Yield statements that change the newest row."""
     table, key = guarded.table, guarded.key
     row = f"{key} = (SELECT max({key}) FROM {table})"  # noqa: S608  constants, here and below
     yield f"UPDATE {table} SET {key} = {key} WHERE {row}"  # noqa: S608
@@ -58,7 +57,7 @@ def _changes(guarded: Guarded, connection: BaseDatabaseWrapper) -> Iterator[str]
 
 
 def _is_done(change: str, connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database has let this pass, which is undone in any case."""
+    """Return whether the database allows this change, which is rolled back."""
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             if connection.vendor == "postgresql":

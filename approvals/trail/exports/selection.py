@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals.database.stored_columns import ENTRY, convert, kept
+from approvals.database.stored_columns import ENTRY, convert, iterate_stored
 from approvals.domain.payloads import LARGEST_INTEGER
 from approvals.models import AuditEntry, HumanRequest
 from approvals.trail import seals
@@ -42,7 +42,7 @@ class Filters:
 
 def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
     """All entries of the requests that these filters choose, with the request's id, chain by chain."""
-    for values in kept(_select(filters), ENTRY, "request_id", "sequence", "pk"):
+    for values in iterate_stored(_select(filters), ENTRY, "request_id", "sequence", "pk"):
         columns, misfits = convert(ENTRY, values)
         salt, content = columns["shown__salt"], columns["shown__content"]
         yield (

@@ -15,8 +15,8 @@ from approvals.database.stored_columns import (
     Kind,
     as_id,
     convert,
+    iterate_stored,
     json_value,
-    kept,
     moment,
     number,
     sort_key,
@@ -117,11 +117,13 @@ class Checker:
         """All faults of this request, or of all there are. Each table is read once, in the same order."""
         of_it = {} if request_id is None else {"request_id": request_id}
         requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
-        chains = _Beside(kept(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk"))
-        said = _Beside(kept(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
-        users = _Beside(kept(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
-        groups = _Beside(kept(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
-        for values in kept(requests, _ROW, "pk"):
+        chains = _Beside(
+            iterate_stored(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk")
+        )
+        said = _Beside(iterate_stored(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
+        users = _Beside(iterate_stored(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
+        groups = _Beside(iterate_stored(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
+        for values in iterate_stored(requests, _ROW, "pk"):
             at = values[0]
             row, misfits = convert(_ROW, values)
             responses = _read_responses(said.of(at))

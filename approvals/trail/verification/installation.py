@@ -10,7 +10,15 @@ from typing import Any, TypeAlias
 from django.db import connection
 
 from approvals.database import triggers
-from approvals.database.stored_columns import Kind, convert, kept, moment, number, replace_invalid_text, text
+from approvals.database.stored_columns import (
+    Kind,
+    convert,
+    iterate_stored,
+    moment,
+    number,
+    replace_invalid_text,
+    text,
+)
 from approvals.database.transactions import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.trail import seals
@@ -113,7 +121,7 @@ def _check_seals(sealed: Sealed, copies: Mapping[int, SealRecord] | None) -> Ite
 
 
 def _read_seals(unreadable: list[Fault]) -> Iterator[SealRecord]:
-    for values in kept(Seal.objects.all(), _SEAL, "number"):
+    for values in iterate_stored(Seal.objects.all(), _SEAL, "number"):
         columns, _ = convert(_SEAL, values)
         signed, hash_, signature = (str(columns[name]) for name in ("canonical", "hash", "signature"))
         try:

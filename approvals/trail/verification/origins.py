@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.database.stored_columns import Kind, as_id, convert, json_value, kept
+from approvals.database.stored_columns import Kind, as_id, convert, iterate_stored, json_value
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.queries.origins import Resolver, resolvers
@@ -24,7 +24,7 @@ def find_missing(request_id: UUID | None = None) -> Iterator[Fault]:
     if request_id is not None:
         pending = pending.filter(pk=request_id)
     for kind, resolver in resolvers().items():
-        for values in kept(_without(pending, kind, resolver), _ORIGIN, "pk"):
+        for values in iterate_stored(_without(pending, kind, resolver), _ORIGIN, "pk"):
             row, misfits = convert(_ORIGIN, values)
             # What is not in its form is named by the comparison with the trail.
             if not misfits and _is_of(kind, row["origin"]):

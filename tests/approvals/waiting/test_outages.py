@@ -27,8 +27,8 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.L
         with outage.watch():
             pass
     assert [record.getMessage() for record in caplog.records] == [
-        "database away error=OSError: no route; trying until it is back",
-        "database back",
+        "database does not answer error=OSError: no route; trying again until it does",
+        "database answers again",
     ]
 
 

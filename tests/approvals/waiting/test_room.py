@@ -212,8 +212,8 @@ class TestLostHints:
         await deciding.adecide(PROGRAM, request_id, "approve")
         long_ago = await in_database(database_now) - timedelta(days=1)
         await in_database(HumanRequest.writing.filter(pk=request_id).update, changed_at=long_ago)
-        assert room._duty
-        room._duty._everywhere.wake()
+        assert room._supervisor
+        room._supervisor._everywhere.wake()
         assert (await task).approved
 
     async def test_a_hint_says_nothing_but_look(self, room: WaitingRoom) -> None:

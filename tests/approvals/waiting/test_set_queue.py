@@ -1,4 +1,4 @@
-"""Gathering: each thing once, in order, and one ring of the loop until it is all taken."""
+"""The queue has each item once, in order, and wakes the loop once until all is taken."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from approvals.waiting.timer import Timer
 
 
 async def test_things_are_taken_once_and_in_order() -> None:
-    gathering = SetQueue[int](asyncio.get_running_loop())
-    gathering.put([3, 1])
-    gathering.put([1, 2])
-    assert await gathering.take(2) == [3, 1]
-    assert await gathering.take(2) == [2]
-    assert len(gathering) == 0
+    queue = SetQueue[int](asyncio.get_running_loop())
+    queue.put([3, 1])
+    queue.put([1, 2])
+    assert await queue.take(2) == [3, 1]
+    assert await queue.take(2) == [2]
+    assert len(queue) == 0
 
 
 async def test_take_waits_until_something_comes() -> None:
-    gathering = SetQueue[int](asyncio.get_running_loop())
-    taking = asyncio.create_task(gathering.take(10))
-    gathering.put([])
+    queue = SetQueue[int](asyncio.get_running_loop())
+    taking = asyncio.create_task(queue.take(10))
+    queue.put([])
     await asyncio.sleep(0)
     assert not taking.done()
-    gathering.put([1])
+    queue.put([1])
     assert await taking == [1]
 
 
 async def test_many_threads_bring_and_nothing_is_lost() -> None:
-    gathering = SetQueue[int](asyncio.get_running_loop())
+    queue = SetQueue[int](asyncio.get_running_loop())
     with ThreadPoolExecutor(4) as threads:
         for start in range(0, 1000, 100):
-            threads.submit(gathering.put, range(start, start + 100))
+            threads.submit(queue.put, range(start, start + 100))
         taken: set[int] = set()
         while len(taken) < 1000:
-            taken |= set(await gathering.take(64))
+            taken |= set(await queue.take(64))
     assert taken == set(range(1000))
 
 
 async def test_bringing_rings_once_until_all_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
-    gathering = SetQueue[int](loop)
+    queue = SetQueue[int](loop)
     original, rings = loop.call_soon_threadsafe, 0
 
     def counted(*args: object, **kwargs: object) -> asyncio.Handle:
@@ -53,27 +53,27 @@ async def test_bringing_rings_once_until_all_is_taken(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
     for number in range(100):
-        gathering.put([number])
-    assert len(await gathering.take(100)) == 100
+        queue.put([number])
+    assert len(await queue.take(100)) == 100
     assert rings == 1
 
 
 async def test_dropping_takes_everything_and_the_next_thing_still_rings() -> None:
-    gathering = SetQueue[int](asyncio.get_running_loop())
-    gathering.put([1, 2])
-    assert gathering.drop() == [1, 2]
-    taking = asyncio.create_task(gathering.take(10))
+    queue = SetQueue[int](asyncio.get_running_loop())
+    queue.put([1, 2])
+    assert queue.drop() == [1, 2]
+    taking = asyncio.create_task(queue.take(10))
     await asyncio.sleep(0)
-    gathering.put([3])
+    queue.put([3])
     assert await taking == [3]
 
 
 async def test_bringing_to_a_closed_loop_is_harmless() -> None:
     loop = asyncio.new_event_loop()
-    gathering = SetQueue[int](loop)
+    queue = SetQueue[int](loop)
     loop.close()
-    gathering.put([1])
-    assert len(gathering) == 0
+    queue.put([1])
+    assert len(queue) == 0
 
 
 async def test_an_alarm_ends_a_sleep_early() -> None:
