@@ -1,6 +1,6 @@
-"""Why Sayso refuses: one class per reason, each with a stable code.
+"""The errors that Sayso refuses with: one class for each reason, each with a stable code.
 
-Edges map codes to HTTP, WebSocket or exit status once; nobody matches on texts.
+Edges map codes to HTTP, WebSocket or exit status once; nothing matches on texts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from approvals.domain.lifecycle import Outcome
 
 
 class ApprovalError(Exception):
-    """Base of everything that Sayso refuses. `code` is stable, `field` names the argument at fault."""
+    """Base of all refusals. `code` is stable; `field` names the argument at fault; `outcome` is on record."""
 
     code = "error"
 
@@ -21,7 +21,7 @@ class ApprovalError(Exception):
 
 
 class InvalidRequest(ApprovalError):
-    """What was asked can't be: `field` and the rule it breaks. Nothing was recorded."""
+    """The request breaks a rule: `field` says where, the text which. Nothing was recorded."""
 
     code = "invalid"
 
@@ -48,7 +48,7 @@ class NotPermitted(ApprovalError):
 
 
 class AlreadyDecided(ApprovalError):
-    """Somebody was first; `outcome` is what is on record."""
+    """The request was decided before; `outcome` is what is on record."""
 
     code = "already_decided"
 
@@ -60,9 +60,9 @@ class TooLate(ApprovalError):
 
 
 class KeyConflict(ApprovalError):
-    """The same key was used for another question: `outcome` is what has come of that one.
+    """The key was used for another question; `outcome` is that question's.
 
-    `differs` names the fields in which the two differ; empty where the other's content was removed.
+    `differs` names the fields in which the two differ; it is empty where the other's content was removed.
     """
 
     code = "key_conflict"
@@ -80,24 +80,24 @@ class KeyConflict(ApprovalError):
 
     @property
     def request_id(self) -> str | None:
-        """The id of the request that has the key."""
+        """Id of the request that has the key."""
         return None if self.outcome is None else self.outcome.request_id
 
 
 class QuotaExceeded(ApprovalError):
-    """The account has as much pending as it may ask over HTTP. Nothing was recorded."""
+    """The account has as many requests pending as it may ask over HTTP. Nothing was recorded."""
 
     code = "quota_exceeded"
 
 
 class StillPending(ApprovalError):
-    """The caller's patience ran out; the request stays open. `outcome` says so."""
+    """The caller's patience is over; the request stays open, and `outcome` is pending."""
 
     code = "still_pending"
 
 
 class Busy(ApprovalError):
-    """More decisions are queued than may wait; nothing was recorded, try again."""
+    """Too much is queued or under way. Nothing was recorded; try again."""
 
     code = "busy"
 

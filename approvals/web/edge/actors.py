@@ -22,19 +22,19 @@ USER_AGENT_LIMIT = 400
 
 
 def actor_of_http(request: HttpRequest, channel: Channel) -> Actor:
-    """The logged-in user behind this request."""
+    """Return the logged-in user of this request, as an actor."""
     return _actor_of_http(request, request.user.pk, channel, None)
 
 
 def actor_of_caller(request: HttpRequest, user_id: int, token_id: UUID | None) -> Actor:
-    """The user as whom a call of the API acts, and the token that was shown, if one was."""
+    """Return the actor of an API call: the user as whom it acts, and the token that was shown, if any."""
     return _actor_of_http(request, user_id, Channel.API, token_id)
 
 
 def actor_of_scope(
     scope: Mapping[str, Any], user_id: int, channel: Channel, token_id: UUID | None = None
 ) -> Actor:
-    """The user as whom this connection acts, and the token that was shown, if one was."""
+    """Return the actor of a connection: the user as whom it acts, and the token that was shown, if any."""
     return Actor(
         user_id=user_id,
         channel=channel,
@@ -45,19 +45,19 @@ def actor_of_scope(
 
 
 def address_of_http(request: HttpRequest) -> str | None:
-    """Where a request comes from; None: nobody knows."""
+    """Return the client's IP address of a request; None where it is unknown."""
     peer, forwarded_for = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
     return client_address(peer, forwarded_for)
 
 
 def address_of_scope(scope: Mapping[str, Any]) -> str | None:
-    """Where a request comes from, or a connection, before Django has seen it."""
+    """Return the client's IP address of a request or a connection that Django has not seen yet."""
     peer = scope.get("client") or ("", 0)
     return client_address(peer[0], _header(scope, b"x-forwarded-for"))
 
 
 def client_address(peer: str, forwarded_for: str) -> str | None:
-    """The address nearest to the client that a trusted party vouches for; None where there is none."""
+    """Return the address nearest to the client that a trusted proxy vouches for; None where there is none."""
     nearest = _address(peer)
     claims = [claim.strip() for claim in forwarded_for.split(",")] if forwarded_for else []
     while nearest is not None and claims and _is_trusted(nearest):
@@ -69,7 +69,7 @@ def client_address(peer: str, forwarded_for: str) -> str | None:
 
 
 def is_proxy(peer: str) -> bool:
-    """Whether what this peer says of others is believed."""
+    """Whether this peer is a trusted proxy, whose `X-Forwarded-` headers count."""
     address = _address(peer)
     return address is not None and _is_trusted(address)
 
@@ -87,7 +87,7 @@ def _actor_of_http(
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str:
-    """All the values of a header, in order, as a proxy that adds a line of its own would have them read."""
+    """Join all the lines of a header: a proxy may have added one of its own."""
     return ",".join(value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name)
 
 
@@ -97,7 +97,7 @@ def _is_trusted(address: Address) -> bool:
 
 
 def _address(text: str) -> Address | None:
-    """An address with or without port and brackets; an IPv4 one in IPv6 clothes is that IPv4 one."""
+    """Parse an address with or without port and brackets; an IPv4-mapped IPv6 address is the IPv4 one."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]

@@ -1,15 +1,15 @@
-"""Answers that are held back until a person has decided: the waiting half of a long poll.
+"""Long polls: answers that are held back until a person has decided.
 
-A Django view, however asynchronous, keeps a thread for as long as its request is inside Django. So a view
-that has nothing to say yet answers at once that it is still pending, and asks by `hold_answer` for that to be
-held back. Then the middleware around Django drops it and waits: one waiter in the waiting room, no thread, no
+A Django view, also an asynchronous one, keeps a thread for as long as its request is inside Django. So a view
+whose request is still pending answers 202 at once, and asks by `hold_answer` for that to be held back. Then
+the middleware around Django drops the answer and waits: one waiter in the waiting room, no thread, no
 database connection, nothing of Django's request. When the request is closed, patience is over or the token
-was revoked, it passes the request through Django a second time, and sends what that answers: who asks, what
-they may see and what is on record are looked up afresh. When the client goes away, the wait ends at once.
+was revoked, it passes the call through Django a second time, and sends what that answers: who asks, what they
+may see and what is on record are looked up afresh. When the client goes away, the wait ends at once.
 
-Few requests are inside Django at a time on this account, first come, first served: a thousand waits that end
-together would otherwise take a thousand threads, and every connection of the pool. `FewPasses` sees to that.
-It stands further inside than what has an account wait for its turn: who waits there must keep no place here.
+`FewPasses` lets few such calls into Django at a time, first come, first served: a thousand waits that end
+together would otherwise take a thousand threads, and every connection of the pool. It stands further inside
+than the middleware that has an account wait for its turn, so that who waits there takes no place here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PENDING = 202
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What a request's first pass through Django leaves behind."""
+    """What the first pass through Django asks to wait for."""
 
     request_id: UUID
     seconds: float
@@ -48,10 +48,10 @@ class Wait:
 def hold_answer(
     request: HttpRequest, *, request_id: UUID, seconds: float, token_id: UUID | None = None
 ) -> None:
-    """Have the 202 that is given next held back until the request is closed, for so many seconds at most.
+    """Hold the view's 202 back until the request is closed, for so many seconds at most.
 
-    A wait by an API token ends when that is revoked. Where nobody holds answers, under WSGI or in the second
-    pass, the 202 is the answer.
+    A wait by an API token ends when that is revoked. Under WSGI and in the second pass nothing is held: the
+    client gets the 202.
     """
     hold: Hold | None = getattr(request, "scope", {}).get(HOLD)
     if hold is not None:
@@ -59,7 +59,7 @@ def hold_answer(
 
 
 class Hold:
-    """Between a first pass and the middleware: `wait` is what the view asks for, `held` what came of it."""
+    """Carries the view's wish to the middleware: `wait` as asked; `held` once a 202 was held back for it."""
 
     __slots__ = ("held", "wait")
 
@@ -101,13 +101,13 @@ class HoldingAnswers:
             gone.cancel()
 
     async def _pass(self, scope: Scope, send: Send, gone: asyncio.Task[None]) -> None:
-        """Through Django, as a task of its own: what that puts into its context does not stay in ours."""
+        """Call Django in a task of its own, whose context variables do not stay in ours."""
         if not gone.done():
             await asyncio.create_task(self._application({**scope, GONE: gone}, _Question().receive, send))
 
 
 class FewPasses:
-    """ASGI middleware around Django: lets few passes of held answers in at a time, if somebody listens."""
+    """ASGI middleware around Django: lets in few calls of held answers at a time."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -142,13 +142,13 @@ class _Question:
 
 
 async def _until_gone(receive: Receive) -> None:
-    """The one task that listens to the client. Asked once: a `receive` that is cancelled may lose news."""
+    """Return once the client has gone. One task a call: a `receive` that is cancelled may lose messages."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _wait(wait: Wait, gone: asyncio.Task[None], watch: Revocations) -> None:
-    """Until there may be another answer, or nobody to hear it."""
+    """Return once the answer may have changed, or the client has gone."""
     with watch.over(wait.token_id) as revoked:
         waiting = asyncio.create_task(_until_closed(wait))
         try:

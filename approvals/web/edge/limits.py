@@ -1,8 +1,8 @@
-"""How much may be asked of this process: by one connection, one user, one address.
+"""Rate limits of this process: for each connection, user and address.
 
-Everything here is memory of one process, bounded, and never shared: a limit must hold while Redis and the
-database are away, and several servers let through as many times as much. What nobody has used for longest is
-forgotten first, which gives a caller who is forgotten no more than what a new one has.
+They are kept in the memory of one process, bounded, and not shared: a limit must hold while Redis and the
+database are away, and several servers allow several times as much. The callers that were quiet for longest
+are forgotten first; a forgotten caller has no more than a new one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from approvals.process import forks
 
 # Callers whose allowance is remembered; about 5 MiB.
 REMEMBERED = 20_000
-# Who was quiet may ask for so many seconds' worth at once.
+# A caller who was quiet may send so many seconds' worth at once.
 AT_ONCE = 10.0
 # One address may try so many times as many passwords as may be tried on one name: offices share addresses.
 NAMES_AT_AN_ADDRESS = 3
 
 
 class RateLimited(ApprovalError):
-    """The caller asks more than it may. `retry_after`: whole seconds after which it may again."""
+    """The caller sends more than it may. `retry_after`: whole seconds after which it may again."""
 
     code = "rate_limited"
 
@@ -50,7 +50,7 @@ class Allowance:
         self._seen = clock()
 
     def take(self, cost: float = 1.0) -> bool:
-        """Whether that much was left; if it was, it is spent."""
+        """Spend `cost` if that much is left, and return whether it was."""
         self._refill()
         if cost > self._left:
             return False
@@ -58,11 +58,11 @@ class Allowance:
         return True
 
     def give_back(self, cost: float = 1.0) -> None:
-        """What was taken turned out to cost nothing."""
+        """Return `cost` tokens, for instance after a log-in that succeeded."""
         self._left = min(self._burst, self._left + cost)
 
     def lacking(self, cost: float = 1.0) -> float:
-        """Seconds until that much will be left, if nothing is taken meanwhile."""
+        """Return the seconds until `cost` will be left, if nothing is taken meanwhile."""
         self._refill()
         return max(0.0, cost - self._left) / self._rate
 
@@ -73,7 +73,7 @@ class Allowance:
 
 
 class Allowances:
-    """An allowance for each caller; from any thread. A rate of nought: as much as everybody likes."""
+    """An allowance for each caller, usable from any thread. Rate 0: no limit."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class Allowances:
         self._of: OrderedDict[Hashable, Allowance] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are remembered."""
+        """Return how many callers are remembered."""
         return len(self._of)
 
     def take(self, caller: Hashable) -> int:
-        """Spend one of the caller's. Not nought: there was none; it may ask again after so many seconds."""
+        """Spend one token of the caller's and return 0; or the seconds after which there will be one."""
         if not self._rate:
             return 0
         with self._lock:
@@ -103,7 +103,7 @@ class Allowances:
             return 0 if allowance.take() else math.ceil(allowance.lacking()) or 1
 
     def give_back(self, caller: Hashable) -> None:
-        """What the caller has spent cost nothing."""
+        """Return one token to the caller."""
         with self._lock:
             if caller in self._of:
                 self._of[caller].give_back()
@@ -118,19 +118,19 @@ class Allowances:
 
 
 class Places:
-    """How many things each caller has open; of one event loop. `most` nought: as many as they like."""
+    """How many things each caller has open, `most` at a time; of one event loop. `most` 0: no limit."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._taken: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
-        """How many callers have anything open."""
+        """Return how many callers have anything open."""
         return len(self._taken)
 
     @contextmanager
     def one(self, caller: Hashable) -> Iterator[bool]:
-        """One place for as long as this lasts; False: none was left."""
+        """Take one place for as long as the block lasts; False: none was left."""
         if 0 < self.most <= self._taken[caller]:
             yield False
             return
@@ -144,7 +144,7 @@ class Places:
 
 
 def network_of(address: str | None) -> str | None:
-    """Whose allowance an address uses. Who has one of IPv6 has as many as they like, of the same /64."""
+    """Return whose allowance an address uses: of IPv6 the /64, all of which one client can have."""
     if address is None or ":" not in address:
         return address
     return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
@@ -152,40 +152,40 @@ def network_of(address: str | None) -> str | None:
 
 @cache
 def of_users() -> Allowances:
-    """What each user may ask, by whatever session, token or connection."""
+    """Return the requests that each user may send, by any session, token or connection."""
     rate = approval_settings().rate_limit
     return Allowances(burst=max(1.0, rate * AT_ONCE), rate=rate)
 
 
 @cache
 def of_addresses() -> Allowances:
-    """What may be asked from each address."""
+    """Return the requests that each address may send."""
     rate = approval_settings().address_rate_limit
     return Allowances(burst=max(1.0, rate * AT_ONCE), rate=rate)
 
 
 @cache
 def of_logins() -> Allowances:
-    """How many wrong passwords may be tried on one name in a minute."""
+    """Return the wrong passwords that may be tried on each name, a minute."""
     rate = approval_settings().login_rate_limit
     return Allowances(burst=max(1.0, rate), rate=rate / 60)
 
 
 @cache
 def of_login_addresses() -> Allowances:
-    """How many wrong passwords may be tried from one address in a minute."""
+    """Return the wrong passwords that may be tried from each address, a minute."""
     rate = approval_settings().login_rate_limit * NAMES_AT_AN_ADDRESS
     return Allowances(burst=max(1.0, rate), rate=rate / 60)
 
 
 @cache
 def sockets() -> Places:
-    """The connections open from each address."""
+    """Return the connections that are open from each address."""
     return Places(approval_settings().sockets_per_address)
 
 
 def forget() -> None:
-    """Begin anew, by the settings as they are now."""
+    """Forget all callers, and read the settings again."""
     for kept in (of_users, of_addresses, of_logins, of_login_addresses, sockets):
         kept.cache_clear()
 

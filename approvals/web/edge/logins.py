@@ -1,10 +1,10 @@
-"""Guessing passwords is slow: by name, and by address. A stranger who guesses does not lock anybody out.
+"""Limits on password guesses, by name and by address, that lock nobody out.
 
-So is guessing the old password of the account that one is logged in to, as with a session that was left open;
-that has an allowance of its own for each account.
+Guessing the old password of the account that one is logged in to is limited by account, for sessions that
+were left open.
 
-Only attempts that fail count. Who has logged in before from a browser has a cookie there that says so, and
-with it an allowance of that browser's own: what strangers try on the same name meanwhile does not touch it.
+Only failed attempts count. A browser in which somebody has logged in before has a cookie that says so, and an
+allowance of its own: what strangers try on the same name meanwhile does not count there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from approvals.web.edge.throttling import refusal_page
 COOKIE = "sayso_known"
 # Seconds: half a year.
 LASTING = 182 * 86_400
-# Longer names and addresses are nobody's.
+# No account has a longer name or address.
 LONGEST_NAME = 254
 
 View: TypeAlias = Callable[..., HttpResponseBase]
@@ -34,7 +34,7 @@ Counts: TypeAlias = list[tuple[Allowances, Hashable]]
 
 
 def limit_attempts(view: View, field: str = "username") -> View:
-    """A view whose form takes a name and a password, or where to send a new one: 429 for who fails often."""
+    """Limit a view whose form takes a name and a password, or an address: 429 after many failures."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -54,7 +54,7 @@ def limit_attempts(view: View, field: str = "username") -> View:
 
 
 def limit_account_attempts(view: View) -> View:
-    """A view whose form takes the password of whoever is logged in: 429 for who fails often."""
+    """Limit a view whose form takes the password of whoever is logged in: 429 after many failures."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -72,13 +72,13 @@ def limit_account_attempts(view: View) -> View:
 
 
 def _of_address(request: HttpRequest) -> Counts:
-    """First of what an attempt counts against: what an address may not try is not held against the name."""
+    """Return the address's count, which comes first: attempts refused there do not count for the name."""
     network = limits.network_of(address_of_http(request))
     return [(limits.of_login_addresses(), network)] if network else []
 
 
 def _one_too_many(counts: Counts) -> HttpResponseBase | None:
-    """Count an attempt; the refusal, if it is one too many."""
+    """Count an attempt; return the refusal if it is one too many."""
     for allowances, caller in counts:
         if seconds := allowances.take(caller):
             detail = f"Too many attempts; try again in {seconds} s."
@@ -92,7 +92,7 @@ def _give_back(counts: Counts) -> None:
 
 
 def _known(request: HttpRequest, name: str) -> str | None:
-    """The cookie of a browser from which this name has logged in before."""
+    """Return the cookie of a browser from which this name has logged in before."""
     said = request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=LASTING)
     return request.COOKIES[COOKIE] if said == _fingerprint(name) else None
 

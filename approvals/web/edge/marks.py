@@ -1,7 +1,7 @@
-"""Hidden characters on pages, shown by their code points: of every text, wherever on a page it stands.
+"""Shows hidden characters in the texts of pages by their code points.
 
-`mark_page` sees each page as it leaves, so that no template, form or list of the admin can forget it. What
-people change and send back, in inputs, is left as it is.
+`mark_page` sees each page as it leaves, so that no template, form or list of the admin can forget it. Inputs,
+whose text people change and send back, are left as they are.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class MarkedPages(MiddlewareMixin):
 
 
 def visible(text: str) -> SafeString:
-    """The text, escaped, with hidden characters marked."""
+    """Return the text, escaped, with hidden characters marked."""
     marks = _Marks(MOST_IN_TEXT)
     return mark_safe(marks.place(conditional_escape(text), _as_html))  # noqa: S308 - escaped, then marked
 
 
 def mark_page(html: str) -> str:
-    """The page with the hidden characters of its texts, titles and labels marked."""
+    """Return the page with the hidden characters of its texts, titles and labels marked."""
     marks = _Marks(MOST_IN_PAGE)
 
     def mark(part: re.Match[str]) -> str:
@@ -71,7 +71,7 @@ def mark_page(html: str) -> str:
 
 
 class _Marks:
-    """Those of one text or page; `left` bounds them."""
+    """The marks of one text or page; at most `left` more."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -79,11 +79,11 @@ class _Marks:
     def place(self, text: str, as_mark: Callable[[str, str], str]) -> str:
         pieces, end = [], 0
         for first, after in hidden_runs(text):
-            pieces += [text[end:first], self._marked(text[first:after], as_mark)]
+            pieces += [text[end:first], self._mark(text[first:after], as_mark)]
             end = after
         return "".join([*pieces, text[end:]])
 
-    def _marked(self, run: str, as_mark: Callable[[str, str], str]) -> str:
+    def _mark(self, run: str, as_mark: Callable[[str, str], str]) -> str:
         if self.left <= 0:
             return STAND_IN
         same = [(character, len(list(group))) for character, group in groupby(run)]

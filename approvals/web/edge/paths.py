@@ -7,6 +7,6 @@ from typing import Any
 
 
 def own_path(scope: Mapping[str, Any]) -> str:
-    """As this installation's own addresses have it, without the prefix that a proxy serves it below."""
+    """Return the path without the prefix below which a proxy serves this installation."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))

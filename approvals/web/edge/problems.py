@@ -1,6 +1,6 @@
-"""How the API refuses: RFC 9457 problems. The one place where a code becomes an HTTP status.
+"""The API's errors as RFC 9457 problems: the one place where a code becomes an HTTP status.
 
-Orchestration's part of the API speaks through this module, too: whatever has `code`, `detail` and `field`.
+Any error with `code`, `detail` and `field` can be one, those of `orchestration` too.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ STATUSES: Mapping[str, HTTPStatus] = {
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-# What each code means, for the documentation.
+# The meaning of each code, for the documentation.
 MEANINGS: Mapping[str, str] = {
-    "unauthenticated": "No valid token and no session that holds.",
+    "unauthenticated": "No valid token, and no valid session.",
     "not_permitted": "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
     "unknown_request": "There is no such request, or you may not see it.",
     "unknown_run": "There is no such run, or you may not see it.",
     "not_found": "There is nothing at this address.",
     "method_not_allowed": "The address does not take this method; see `Allow`.",
-    "already_decided": "Somebody was first, or you have voted otherwise; `outcome` is what is on record.",
+    "already_decided": "It was decided before, or you have voted otherwise; `outcome` is what is on record.",
     "already_finished": "The run has ended.",
     "too_late": "The deadline had passed; `outcome` is what is on record.",
     "key_conflict": "The same key was used for something else; nothing was opened. Of a request, `id` names"
@@ -57,18 +57,18 @@ MEANINGS: Mapping[str, str] = {
     "too_large": "The body is larger than may be sent.",
     "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
     "rate_limited": "Too many requests; see `Retry-After`.",
-    "quota_exceeded": "You have as much pending as one account may ask; nothing was opened.",
-    "internal": "A mistake of this installation; it is in its log.",
-    "busy": "More is queued than may wait. Nothing was recorded; see `Retry-After`.",
+    "quota_exceeded": "You have as many requests pending as one account may have; nothing was opened.",
+    "internal": "An error of this installation; its log has the details.",
+    "busy": "Too much is queued. Nothing was recorded; see `Retry-After`.",
     "unavailable": "The database does not answer. Repeating is safe; see `Retry-After`.",
 }
 
-# Refusals of these codes speak of a field of the body; others of the whole.
+# Problems of these codes name fields of the body.
 _OF_FIELDS = ("invalid", "key_conflict")
-# And these of what is on record instead.
+# Problems of these codes have the outcome that is on record.
 _WITH_OUTCOME = ("already_decided", "too_late", "key_conflict")
 
-# What every operation may answer, whatever is asked.
+# The codes that every operation may answer with.
 _ALWAYS = ("rate_limited", "internal", "busy", "unavailable")
 
 _HEADERS: Mapping[HTTPStatus, Mapping[str, str]] = {
@@ -138,7 +138,7 @@ class Refusal(Protocol):
 
 
 class Unauthenticated(ApprovalError):
-    """Nobody, or not any more."""
+    """No valid credentials, or they have expired or been revoked."""
 
     code = "unauthenticated"
 
@@ -150,7 +150,7 @@ class TooLarge(ApprovalError):
 
 
 class InvalidFields(InvalidRequest):
-    """Several fields at once break their rules."""
+    """Several fields break their rules; `errors` has each with its message."""
 
     def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
         self.errors = tuple(errors)
@@ -159,7 +159,7 @@ class InvalidFields(InvalidRequest):
 
 
 def problem_of(error: Refusal) -> HttpResponse:
-    """The problem that says why; and after how many seconds to ask again, where the error knows."""
+    """Return the problem of this error, with Retry-After where the error knows it."""
     response = _response(error.code, contents_of(error))
     if retry_after := getattr(error, "retry_after", None):
         response["Retry-After"] = str(retry_after)
@@ -167,12 +167,12 @@ def problem_of(error: Refusal) -> HttpResponse:
 
 
 def problem(code: str, detail: str) -> HttpResponse:
-    """A problem without further members."""
+    """Return a problem that has a code and a detail only."""
     return _response(code, {"code": code, "detail": detail})
 
 
 def refusals(*codes: str) -> dict[str, Any]:
-    """These refusals in an operation's documentation, beside those that every operation has."""
+    """Return the problems of an operation for its documentation: these, and those of all operations."""
     by_status: dict[HTTPStatus, list[str]] = {}
     for code in ("unauthenticated", "not_permitted", "invalid", *codes, *_ALWAYS):
         by_status.setdefault(STATUSES[code], []).append(code)
@@ -206,7 +206,7 @@ def _example(code: str) -> dict[str, Any]:
 
 
 def contents_of(error: Refusal) -> dict[str, Any]:
-    """What a problem says of its own, for one that is not an answer of HTTP's but part of one."""
+    """Return the members of a problem that depend on the error, for use inside another answer."""
     contents: dict[str, Any] = {"code": error.code, "detail": error.detail}
     errors = getattr(error, "errors", None) or [(error.field, error.detail)]
     if error.code in _OF_FIELDS and errors[0][0] is not None:

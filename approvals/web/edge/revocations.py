@@ -1,7 +1,7 @@
-"""Tokens that are revoked while something is held for them: waits of HTTP requests, and sockets.
+"""Ends what is held for an API token when that is revoked: waits of HTTP requests, and sockets.
 
-Whoever holds something follows the topic `tokens` in the waiting room: a hint ends it within milliseconds in
-every process, and the re-check finds what a lost hint was about.
+Followers of the topic `tokens` in the waiting room learn of a revocation by a hint, within milliseconds in
+every process; the re-check finds those whose hint was lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def follow_revocations(room: WaitingRoom, follower: Follower) -> None:
 
 
 class Revocations:
-    """One follower a process, whatever the number of waits: each is one future in a dictionary."""
+    """Wakes the waits of revoked tokens: one follower a process, and one future a wait."""
 
     def __init__(self) -> None:
         self._watched: Registry[None] = Registry()
@@ -41,9 +41,9 @@ class Revocations:
 
     @contextmanager
     def over(self, token_id: UUID | None) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when this token is found not to hold any more; without a token, never.
+        """Give a future that is done once this token is revoked or invalid; without a token, never.
 
-        Also for what was heard before, as long as this object existed when the token last held.
+        Also if it was revoked shortly before, as long as this object existed when the token was last valid.
         """
         if token_id is None:
             yield asyncio.get_running_loop().create_future()

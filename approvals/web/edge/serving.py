@@ -1,4 +1,4 @@
-"""Daphne that waits for slow readers, and drops those that read nothing.
+"""Daphne's server, changed to wait for slow readers and to drop those that read nothing.
 
 Daphne hands every frame to Twisted's transport at once, which keeps without bound what its client does not
 take; and it pings only who is silent, so that a client which talks and never reads stays for ever. Here
@@ -27,7 +27,7 @@ class TooSlow(ConnectionError):
 
 
 class Server(Daphne):  # type: ignore[misc]  # daphne has no types
-    """Daphne's server; frames pass a gate for each connection. What a client may send is FRAME_LIMIT."""
+    """Daphne's server with a gate for the frames of each connection. Clients may send FRAME_LIMIT at most."""
 
     def __init__(self, *args: Any, patience: float = PATIENCE, **options: Any) -> None:
         limits = {"websocket_max_message_size": FRAME_LIMIT, "websocket_max_frame_size": FRAME_LIMIT}
@@ -36,7 +36,7 @@ class Server(Daphne):  # type: ignore[misc]  # daphne has no types
         self._gates: dict[Any, _Gate] = {}
 
     def create_application(self, protocol: Any, scope: Any) -> Any:
-        """With the root path that it was started with: daphne takes it from a header of the client's."""
+        """Use the root path that the server was started with; daphne takes it from a client's header."""
         return super().create_application(protocol, {**scope, "root_path": self.root_path})
 
     def run(self) -> None:

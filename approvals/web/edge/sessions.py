@@ -1,7 +1,6 @@
-"""Whose session is this, right now? Asked of the database before every act and every event.
+"""Whose sessions are valid at this moment; needs one of Django's session engines that keep rows.
 
-A connection outlives its login: what was true when it opened says nothing about now. Needs one of Django's
-session engines that keep rows.
+The database is asked before every act and every event, since a connection outlives its login.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from django.utils.crypto import constant_time_compare
 
 
 def owners(session_keys: Collection[str]) -> dict[str, int]:
-    """Whose these sessions are, by session; two queries, however many. None without any.
+    """Return the user ids of these sessions, by session key; two queries, none for no sessions.
 
-    Left out is what was logged out, has expired, belongs to somebody who is not active any more or whose
-    password (or this installation's secret) has changed.
+    Left out are sessions that were logged out or have expired, and those of users who are not active any more
+    or whose password (or this installation's secret) has changed.
     """
     if not session_keys:
         return {}

@@ -1,9 +1,9 @@
-"""Who uses much of a server's time gives way to the others.
+"""Fair shares of a server's processor time: accounts that use much wait for the others.
 
-Each account may use a third of one processor's time in each server process, and for a moment all of it. Who
-has used more goes one at a time, and rests after each request for twice as long as that took: nothing is
-refused, and others are served. Time is a thread's processor time, so a busy machine or a slow database is
-nobody's fault.
+Each account may use a third of one processor's time in each server process, and for a moment all of it. The
+requests of an account that has used more run one at a time, each followed by a rest of twice its time:
+nothing is refused, and others are served. Processor time is counted, so that a busy machine or a slow
+database is charged to nobody.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from approvals.web.edge.holding import AGAIN, HOLD
 from approvals.web.edge.limits import REMEMBERED, RateLimited
 from approvals.web.edge.paths import own_path
 
-# Processor seconds a second, and how many may be used beforehand by who was quiet.
+# Processor seconds a second, and how many a quiet account may use at once.
 SHARE, BURST = 1 / 3, 1.0
 # Seconds of rest for each that was used.
 REST = 2.0
@@ -41,7 +41,7 @@ _VISIT = "sayso.visit"
 
 
 class Visit:
-    """One request: whose it turned out to be, and the processor time that it took."""
+    """One request: its user, once known, and the processor time that it took."""
 
     __slots__ = ("seconds", "user_id")
 
@@ -51,14 +51,14 @@ class Visit:
 
 
 def note_visitor(request: HttpRequest, user_id: int) -> None:
-    """The request is this user's."""
+    """Note that the request is this user's."""
     if visit := getattr(request, "scope", {}).get(_VISIT):
         visit.user_id = user_id
 
 
 @contextmanager
 def meter(request: HttpRequest) -> Iterator[None]:
-    """What this thread does meanwhile is done for the request."""
+    """Count this thread's processor time in the block for the request."""
     started = time.thread_time()
     try:
         yield
@@ -68,7 +68,7 @@ def meter(request: HttpRequest) -> Iterator[None]:
 
 
 class Share:
-    """What one account uses. Of one event loop."""
+    """What one account uses; of one event loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -82,9 +82,9 @@ class Share:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """While it is one's turn. RateLimited where too many of the account's wait for theirs."""
+        """Hold the account's turn during the block. RateLimited where too many of its requests wait."""
         if self._here >= TOGETHER + IN_LINE:
-            raise RateLimited("Too many of your requests wait here; try again in a moment.")
+            raise RateLimited("Too many of your requests are waiting; try again in a moment.")
         self._here += 1
         try:
             async with self._one_of(self._together):
@@ -93,8 +93,10 @@ class Share:
             self._here -= 1
 
     def poll_turn(self) -> AbstractAsyncContextManager[None]:
-        """While it is the turn of one that will wait. A program begins thousands of these at once: their line
-        has no end, and is beside that of the others."""
+        """Hold the turn of a long poll during the block.
+
+        Their line is unbounded, and not that of other requests: a program begins thousands of them at once.
+        """
         return self._one_of(self._polls_together)
 
     def charge(self, seconds: float) -> None:
@@ -136,15 +138,15 @@ class Shares:
 
 @cache
 def of_accounts() -> Shares:
-    """What accounts use of this process, by their ids, over HTTP and by live connections."""
+    """Return the shares of accounts in this process, by their ids, over HTTP and by live connections."""
     return Shares()
 
 
 @asynccontextmanager
 async def act_turn(user_id: int) -> AsyncIterator[None]:
-    """While it is the turn of something that the user does by a live connection; it is counted.
+    """Hold the user's turn for an act by a live connection during the block, and count its processor time.
 
-    RateLimited where too much of the account's waits. What the writer's thread does is not counted.
+    RateLimited where too many of the account's acts wait. What the writer's thread does is not counted.
     """
     if not approval_settings().rate_limit:
         yield
@@ -159,10 +161,10 @@ async def act_turn(user_id: int) -> AsyncIterator[None]:
 
 
 class Shared:
-    """ASGI middleware: has whoever shows a session or a token take turns with the others.
+    """ASGI middleware: has accounts, by their session or token, take turns with the others.
 
-    Tokens count below `api` only, where they are believed. Raises RateLimited before it asks anybody. Where
-    SAYSO_RATE_LIMIT is nought there are no shares.
+    Tokens count below `api` only, where they are accepted. Raises RateLimited before anything is looked up.
+    SAYSO_RATE_LIMIT 0: no shares.
     """
 
     def __init__(self, application: Application, *, api: str, shares: Shares | None = None) -> None:
@@ -186,20 +188,22 @@ class Shared:
                 self._share(shown).charge(visit.seconds)
 
     def _shown(self, scope: Scope) -> bytes | None:
-        """A digest of the token or the session that counts: what is shown beside it, or in another spelling,
-        must make nobody look like somebody new."""
+        """Return a digest of the credential that counts, or None.
+
+        A second credential, or another spelling of the header, must not make an account look like a new one.
+        """
         secret = None
         if own_path(scope).startswith(self._api):
-            secret = bearer_secret(_joined(scope, b"authorization", ","))
+            secret = bearer_secret(_join_header(scope, b"authorization", ","))
         if secret is None:
-            secret = parse_cookie(_joined(scope, b"cookie", "; ")).get(settings.SESSION_COOKIE_NAME)
+            secret = parse_cookie(_join_header(scope, b"cookie", "; ")).get(settings.SESSION_COOKIE_NAME)
         return hashlib.sha256(secret.encode("utf-8", "replace")).digest() if secret else None
 
     def _share(self, shown: bytes) -> Share:
         return self._shares.of(self._owners.get(shown, shown))
 
     def _learn(self, shown: bytes, visit: Visit) -> None:
-        """All sessions and tokens of an account share; whose one is, its first request tells."""
+        """Remember whose credential it is, so that all credentials of an account share."""
         if visit.user_id is not None:
             self._owners[shown] = visit.user_id
             _bound(self._owners)
@@ -210,6 +214,6 @@ def _bound(remembered: OrderedDict[Any, Any]) -> None:
         remembered.popitem(last=False)
 
 
-def _joined(scope: Scope, name: bytes, between: str) -> str:
-    """All the lines of a header, as Django joins them."""
+def _join_header(scope: Scope, name: bytes, between: str) -> str:
+    """Join all the lines of a header, as Django does."""
     return between.join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

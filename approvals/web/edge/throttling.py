@@ -1,11 +1,11 @@
-"""Who asks too much is told so before it costs anything: no thread, no query, no session.
+"""Middleware that refuses too many requests before they cost anything: no thread, no query, no session.
 
-`Throttled` stands outermost and counts by address. By user is counted where it is known who that is:
-`spend` is called by the API's authentication, by every page, and for every frame of a connection. What is
-held back meanwhile (long polls) costs one request, however long it takes and whatever it ends with.
+`Throttled` is outermost and counts by address. Requests are counted by user where it is known who that is:
+`spend` is called by the API's authentication, by every page, and for every frame of a connection. A long poll
+counts as one request, however long it takes.
 
-`FewAtOnce` stands around Django, which takes a thread for each request: when the database hangs, a bounded
-number of them hangs with it, a bounded number waits in line, and the rest is told `busy` at once.
+`FewAtOnce` is around Django, which takes a thread for each request: when the database hangs, a bounded number
+of them hangs with it, a bounded number waits in line, and the rest is answered `busy` at once.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Throttled:
             if has_place or network is None:
                 await self._application(scope, receive, send)
             else:
-                most = f"{sockets.most} connections from this address are open, and no more may be."
+                most = f"{sockets.most} connections are open from this address, which is the most allowed."
                 await turn_away(RateLimited(most), receive, send)
 
 
@@ -97,7 +97,7 @@ class FewAtOnce:
         if own_path(scope) in self._spared:
             await self._application(scope, receive, send)
         elif self._here >= self._most:
-            error = Busy("More requests wait here than may. Nothing was recorded; try again in a moment.")
+            error = Busy("Too many requests are waiting. Nothing was recorded; try again in a moment.")
             await respond(refusal_for(own_path(scope), error, self._api), send)
         else:
             self._here += 1
@@ -109,28 +109,28 @@ class FewAtOnce:
 
 
 def spend(request: HttpRequest, user_id: int) -> None:
-    """Count a request of this user. RateLimited if it is one too many."""
+    """Count a request of this user; RateLimited if it is one too many."""
     note_visitor(request, user_id)
     if AGAIN not in getattr(request, "scope", {}) and (seconds := limits.of_users().take(user_id)):
-        raise RateLimited(_again("You ask too much at once", seconds), retry_after=seconds)
+        raise RateLimited(_try_again("You send too many requests", seconds), retry_after=seconds)
 
 
 def charge_address(scope: Scope) -> RateLimited | None:
-    """Why this address may not ask just now, if so; counts the request. Unknown addresses share no limit."""
+    """Count a request of this address, if it is known; return the refusal if it is one too many."""
     network = limits.network_of(address_of_scope(scope))
     seconds = limits.of_addresses().take(network) if network is not None else 0
     if not seconds:
         return None
-    return RateLimited(_again("Too many requests from this address", seconds), retry_after=seconds)
+    return RateLimited(_try_again("Too many requests from this address", seconds), retry_after=seconds)
 
 
 def refusal_for(path: str, error: ApprovalError, api: str) -> HttpResponse:
-    """A problem for programs, a page for people."""
+    """Return a problem for paths below `api`, else a page."""
     return problem_of(error) if path.startswith(api) else refusal_page(error)
 
 
 def refusal_page(error: ApprovalError) -> HttpResponse:
-    """A page that needs nothing but itself: no session, no database."""
+    """Return a page that says why; it needs no session and no database."""
     template = next(name for kind, name in _PAGES if isinstance(error, kind))
     response = HttpResponse(
         _page(template, get_script_prefix()).replace(_DETAIL, error.detail),
@@ -152,7 +152,7 @@ async def respond(response: HttpResponse, send: Send) -> None:
 
 
 async def turn_away(error: ApprovalError, receive: Receive, send: Send) -> None:
-    """Accept a connection, say why not, close it: browsers tell pages nothing of one that is not accepted."""
+    """Accept a connection, send the error, close it: browsers hide why one is not accepted."""
     if (await receive())["type"] == "websocket.connect":
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": encode(refusal(error))})
@@ -174,5 +174,5 @@ def _page(template: str, prefix: str) -> str:
     return render_to_string(template, {"detail": _DETAIL})
 
 
-def _again(what: str, seconds: int) -> str:
+def _try_again(what: str, seconds: int) -> str:
     return f"{what}; try again in {seconds} s."

@@ -1,4 +1,4 @@
-"""API tokens: what a program shows to act as its user. Issued once, kept as a hash, revocable at any moment.
+"""API tokens, with which programs act as their users: shown once, kept as hashes, revocable at any moment.
 
 A revocation is hinted on the topic `tokens`, so that open sockets and waits end at once in every process.
 """
@@ -29,9 +29,9 @@ from approvals.process import hints
 TOPIC = "tokens"
 PREFIX = "sayso_"
 NAME_LIMIT = 100
-# What is kept in clear, to tell tokens apart.
+# How much of a secret is kept in clear, to tell tokens apart.
 SHOWN_CHARACTERS = 12
-# No write for each use: the last one is known to the minute.
+# The last use is known to the minute only, so that not every use costs a write.
 USE_INTERVAL = timedelta(minutes=1)
 
 
@@ -44,7 +44,7 @@ class Scope(StrEnum):
 
 
 class State(StrEnum):
-    """What a token is worth at a moment. Only an active one lets anybody in."""
+    """Whether a token can be used at a moment: only where it is active."""
 
     ACTIVE = "active"
     EXPIRED = "expired"
@@ -55,7 +55,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearer:
-    """Who shows a token that holds at this moment."""
+    """The user and the scopes of a token that is valid at this moment."""
 
     token_id: UUID
     user_id: int
@@ -65,14 +65,14 @@ class Bearer:
 def issue(
     user_id: int, name: str, scopes: Collection[str], *, lifetime: float | None = None
 ) -> tuple[ApiToken, str]:
-    """A new token and its secret, which is shown now or never. `lifetime` is in seconds; None: no end.
+    """Issue a token; return it with its secret, which is kept nowhere. `lifetime` in seconds; None: no end.
 
     Names need not differ: the `prefix` tells tokens apart. Raises InvalidRequest naming `user`, `name`,
     `scopes` or `lifetime`.
     """
     name = checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
-    scopes = _checked(scopes)
-    lifetime = _lifetime(lifetime)
+    scopes = _check_scopes(scopes)
+    lifetime = _check_lifetime(lifetime)
     if not get_user_model()._default_manager.filter(pk=user_id, is_active=True).exists():
         raise InvalidRequest("user must be an active one.", field="user")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -91,7 +91,7 @@ def issue(
 
 
 def bearer(secret: str) -> Bearer | None:
-    """Who shows this secret; None where it is no token's, or not any more. Notes the use."""
+    """Return who shows this secret, and note the use; None where it is unknown, expired or revoked."""
     now = database_now()
     token = _holding(now).filter(secret_hash=_hash(secret)).first()
     if token is None:
@@ -101,14 +101,14 @@ def bearer(secret: str) -> Bearer | None:
 
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Whose these tokens are, by token; left out is what does not hold any more. Two queries."""
+    """Return the user ids of these tokens, without those that are not valid any more. Two queries."""
     if not token_ids:
         return {}
     return dict(_holding(database_now()).filter(pk__in=token_ids).values_list("pk", "user_id"))
 
 
 def revoke(token_id: UUID, by_user_id: int | None) -> bool:
-    """End a token for ever, and hint it once that is committed.
+    """Revoke a token for ever, and send the hint after the commit.
 
     False: it had been revoked before, by whoever the row names, or there is none.
     """
@@ -121,7 +121,7 @@ def revoke(token_id: UUID, by_user_id: int | None) -> bool:
 
 
 def end_all(user_id: int, by_user_id: int | None) -> int:
-    """End this user's tokens for ever, and take their names, which may tell whose they were."""
+    """Revoke this user's tokens for ever, and remove their names, which may tell whose they were."""
     held = ApiToken.writing.filter(user_id=user_id)
     holding = list(held.filter(revoked_at__isnull=True).values_list("pk", flat=True))
     held.update(name=REMOVED)
@@ -129,12 +129,12 @@ def end_all(user_id: int, by_user_id: int | None) -> int:
 
 
 def revoked_since(moment: datetime) -> dict[UUID, datetime | None]:
-    """Tokens that were revoked at `moment` (database clock) or later, and when."""
+    """Return the tokens that were revoked at `moment` (database clock) or later, and when."""
     return dict(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", "revoked_at"))
 
 
 def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:
-    """These tokens, each with its `state` at `now` (database clock)."""
+    """Add to each of these tokens its `state` at `now` (database clock)."""
     state = Case(
         When(revoked_at__isnull=False, then=Value(State.REVOKED.value)),
         When(expires_at__lte=now, then=Value(State.EXPIRED.value)),
@@ -149,7 +149,7 @@ def _holding(now: datetime) -> QuerySet[Any]:
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:
-    """Of several uses at a time one writes: the condition is asked again by the UPDATE."""
+    """Note the use, if the last one noted is old; the UPDATE tests that again, for several uses at once."""
     before = now - USE_INTERVAL
     if token.last_used_at is None or token.last_used_at <= before:
         unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lte=before)
@@ -157,11 +157,11 @@ def _note_use(token: ApiToken, now: datetime) -> None:
 
 
 def _hash(secret: str) -> str:
-    """A secret has 256 random bits: nothing slower than SHA-256 is needed to keep it from being guessed."""
+    """Hash a secret; its 256 random bits can't be guessed, so that SHA-256 is slow enough."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
-def _checked(scopes: Collection[str]) -> list[str]:
+def _check_scopes(scopes: Collection[str]) -> list[str]:
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in set(Scope)]
     if unknown or not wanted:
@@ -169,7 +169,7 @@ def _checked(scopes: Collection[str]) -> list[str]:
     return wanted
 
 
-def _lifetime(lifetime: float | None) -> float | None:
+def _check_lifetime(lifetime: float | None) -> float | None:
     lifetime = seconds(lifetime, "lifetime", none_allowed=True)
     if lifetime == 0:
         raise InvalidRequest("lifetime must be more than 0 seconds.", field="lifetime")

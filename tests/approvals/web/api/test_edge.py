@@ -183,7 +183,7 @@ class TestAddresses:
 class TestMistakes:
     @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
     def test_a_lost_database_is_unavailable(self, program: Program, error: Exception) -> None:
-        with mock.patch.object(queries, "listed", side_effect=error):
+        with mock.patch.object(queries, "list_requests", side_effect=error):
             problem = program.get("/requests", 503)
         assert problem["code"] == "unavailable"
         assert int(program.last.headers["Retry-After"]) > 0
@@ -202,7 +202,7 @@ class TestMistakes:
     def test_a_mistake_of_ours_is_logged_and_not_told(
         self, program: Program, error: Exception, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with mock.patch.object(queries, "listed", side_effect=error):
+        with mock.patch.object(queries, "list_requests", side_effect=error):
             problem = program.get("/requests", 500)
         assert problem["code"] == "internal"
         assert "secret" not in json.dumps(problem)
