@@ -261,7 +261,7 @@ def _fit_each(commands: Sequence[C | ApprovalError]) -> list[C | ApprovalError]:
         for place, one in enumerate(commands)
         if not isinstance(one, ApprovalError) and isinstance(fitted[place], ApprovalError)
     ]
-    over = _closed_now({one.request_id for _, one in misfits})
+    over = _expire_overdue({one.request_id for _, one in misfits})
     for place, one in misfits:
         if one.request_id in over:
             fitted[place] = one
@@ -318,8 +318,8 @@ def _fit_answer(request: Any, answer: Any) -> Any:
     return answer
 
 
-def _closed_now(request_ids: Collection[Any]) -> set[Any]:
-    """Return which of these requests are closed; those whose deadline has passed are timed out before."""
+def _expire_overdue(request_ids: Collection[Any]) -> set[Any]:
+    """Time out those of these requests that are overdue; return which are closed."""
     ids = list(request_ids)
     futures = queue.submit_many([Expire(request_id=request_id) for request_id in ids])
     results = zip(ids, (future.result() for future in futures), strict=True)

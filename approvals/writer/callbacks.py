@@ -1,8 +1,8 @@
-"""Outcomes on their way to callback URLs: rows only. approvals.delivery.webhooks posts them.
+"""The outbox of outcomes for callback URLs: rows only; approvals.delivery.webhooks posts them.
 
-A callback is written in the transaction that closes its request: at least once, and never before the commit.
-It is an outbox (approvals.writer.outboxes). What is recorded under a claim that somebody else has since
-overtaken is kept as an attempt, and changes nothing else.
+A callback is written in the transaction that closes its request, so that it is posted at least once, and
+never before the commit. An attempt under a claim that another process has taken over is kept as an attempt,
+and changes nothing else.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 TOPIC = "callbacks"
 # Under way in one process.
 AT_ONCE = 16
-# From the closing of the request, or from the moment somebody asks to send again.
+# From the closing of the request, or from `send_again`.
 LONGEST_TRY = timedelta(hours=24)
-# So that a receiver that hangs leaves room for the others.
+# A receiver that hangs leaves room for the others.
 AT_ONE_RECEIVER = 4
 ERROR_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(outboxes.Due):
-    """A callback that was claimed, and what is to be posted."""
+    """A claimed callback, with what is to be posted."""
 
     url: str
     requester_id: int | None
@@ -55,7 +55,7 @@ class Due(outboxes.Due):
 
 
 def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[Callback]:
-    """Have the outcomes of these requests posted; inside the transaction that closes them."""
+    """Write the callbacks of these requests, inside the transaction that closes them."""
     due = [
         Callback(
             request=request,
@@ -72,9 +72,9 @@ def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[Callback]:
 
 
 def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:
-    """Callbacks that are due, the longest due first: nobody else is given them before the claim runs out.
+    """Claim callbacks that are due, the longest due first; nobody else gets them until the claim runs out.
 
-    `under_way` says how many the caller is posting to each receiver: none gets too many at a time.
+    `under_way` is how many the caller is posting to each receiver, which gets a few at a time.
     """
     found = _due(limit, under_way or {})
     if not found:
@@ -85,7 +85,7 @@ def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:
 
 
 def record(attempts: Sequence[Attempt[Due]]) -> None:
-    """Put attempts on record, and what follows from each that was made under a claim that still stands."""
+    """Record attempts, and settle the callbacks whose claim is still the attempt's."""
     if not attempts:
         return
     ids = {attempt.due.id for attempt in attempts}
@@ -105,9 +105,9 @@ def record(attempts: Sequence[Attempt[Due]]) -> None:
 
 
 def send_again(callback_id: UUID) -> bool:
-    """Post this outcome once more, delivered or not, and try for another day.
+    """Post this outcome again, whether it was delivered or not, and try for another day.
 
-    False: there is none, or none any more, its request having been purged.
+    False: there is no such callback, or its request has been purged.
     """
     now = database_now()
     with transaction.atomic():
@@ -124,7 +124,7 @@ def send_again(callback_id: UUID) -> bool:
 
 
 def strip_paths(request_ids: Collection[UUID]) -> None:
-    """Keep only which receivers these outcomes went to: the rest of an address may be a secret."""
+    """Reduce the URLs of these requests' callbacks to the receiver: the rest may be a secret."""
     rows = list(Callback.writing.filter(request_id__in=request_ids))
     for row in rows:
         row.url = receiver_of(row.url)
@@ -132,29 +132,29 @@ def strip_paths(request_ids: Collection[UUID]) -> None:
 
 
 def waiting_for(request_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these requests have an outcome that is still to be posted."""
+    """Return which of these requests have an outcome that is still to be posted."""
     waiting = Callback.objects.filter(status=DeliveryStatus.WAITING, request_id__in=request_ids)
     return set(waiting.values_list("request_id", flat=True))
 
 
 def next_due(under_way: Mapping[str, int] | None = None) -> tuple[datetime | None, datetime]:
-    """When something of this is due first, or a claim runs out; and the database's clock."""
+    """Return when a callback is due first or a claim runs out, and the database's clock."""
     return outboxes.first_due(_waiting(under_way or {}))
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """Callbacks that wait, and began to or changed at `moment` (database clock) or later, with versions."""
+    """Return the waiting callbacks that changed at `moment` (database clock) or later, with versions."""
     return outboxes.versions_since(_waiting({}), moment)
 
 
 def receiver_of(url: str) -> str:
-    """Scheme, host and port as this URL spells them."""
+    """Return scheme, host and port as this URL spells them."""
     found = re.match(r"[^/]*//[^/?#]*", url)
     return found.group() if found else url
 
 
 def _due(limit: int, under_way: Mapping[str, int]) -> list[UUID]:
-    """A look without locks: on SQLite, finding nothing must disturb no writer."""
+    """Find due callbacks without locks: on SQLite, finding none must disturb no writer."""
     due = _waiting(under_way).filter(due_at__lte=database_now()).order_by("due_at", "id")
     busy = Counter(under_way)
     found: list[UUID] = []
@@ -167,7 +167,7 @@ def _due(limit: int, under_way: Mapping[str, int]) -> list[UUID]:
 
 
 def _waiting(under_way: Mapping[str, int]) -> Callbacks:
-    """What waits for receivers that are not busy already."""
+    """Return the waiting callbacks of receivers that are not busy."""
     waiting = Callback.objects.filter(status=DeliveryStatus.WAITING)
     for receiver in (receiver for receiver, count in under_way.items() if count >= AT_ONE_RECEIVER):
         waiting = waiting.exclude(
@@ -189,7 +189,7 @@ def _as_due(row: Callback, now: datetime, until: datetime) -> Due:
 
 
 def _tries(rows: Mapping[UUID, Callback]) -> Counter[UUID]:
-    """How often each was tried since its day began: sent again, the pauses begin anew."""
+    """Count the attempts at each since its day of trying began; `send_again` begins another."""
     made = CallbackAttempt.objects.filter(callback_id__in=list(rows)).values_list("callback_id", "ended_at")
     return Counter(pk for pk, ended_at in made if ended_at >= rows[pk].give_up_at - LONGEST_TRY)
 

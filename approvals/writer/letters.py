@@ -1,7 +1,7 @@
-"""Emails on their way to people: rows only, that say to whom and of what kind.
+"""The outbox of emails: rows only, of a person and a kind of letter; approvals.delivery.mail sends them.
 
-approvals.delivery.mail sends them. It is an outbox (approvals.writer.outboxes), so that no page waits for a
-mail server. What a letter says, and any token in it, is made when it is sent: nothing of it lies in a table.
+No page waits for a mail server. The text of a letter, and any token in it, is made when it is sent and is in
+no table.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 TOPIC = "letters"
 PASSWORD_RESET = LetterKind.PASSWORD_RESET
-# Under way in one process: they all go to one mail server.
+# Under way in one process; all go to one mail server.
 AT_ONCE = 4
-# Who asked for it has long asked again.
+# After this, whoever asked for it has asked again.
 LONGEST_TRY = timedelta(hours=1)
 # What was sent, or given up, is removed after this.
 KEPT = timedelta(days=30)
@@ -39,14 +39,14 @@ ERROR_LIMIT = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(outboxes.Due):
-    """A letter that was claimed, and its person as he was at that moment."""
+    """A claimed letter, and its person at that moment."""
 
     kind: LetterKind
     user: User
 
 
 def enqueue(users: Iterable[User], kind: LetterKind) -> None:
-    """Send each of these people a letter. One that waits already is not doubled: it is due at once."""
+    """Send each of these people a letter. One that waits already is not doubled, but due at once."""
     ids = [user.pk for user in users]
     now = database_now()
     with transaction.atomic():
@@ -58,9 +58,9 @@ def enqueue(users: Iterable[User], kind: LetterKind) -> None:
 
 
 def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:
-    """Letters that are due, the longest due first: nobody else is given them before the claim runs out."""
+    """Claim letters that are due, the longest due first; nobody else gets them until the claim runs out."""
     due = _waiting().filter(due_at__lte=database_now()).order_by("due_at", "id")
-    # A look without locks: on SQLite, finding nothing must disturb no writer.
+    # Found without locks: on SQLite, finding none must disturb no writer.
     found = list(due.values_list("pk", flat=True)[:limit])
     if not found:
         return []
@@ -73,12 +73,12 @@ def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:
 
 
 def record(attempts: Sequence[Attempt[Due]]) -> None:
-    """Note what came of these attempts, and remove what ended long ago."""
+    """Record attempts, and remove letters that were sent or given up long ago."""
     if not attempts:
         return
     ids = {attempt.due.id for attempt in attempts}
     with outboxes.bounded_transaction():
-        # A letter goes with the account of its person, at any moment.
+        # A letter is deleted with the account of its person, at any moment.
         rows = {row.pk: row for row in Letter.writing.filter(pk__in=ids).select_for_update().order_by("pk")}
         now = database_now()
         for attempt in attempts:
@@ -91,12 +91,12 @@ def record(attempts: Sequence[Attempt[Due]]) -> None:
 
 
 def next_due(under_way: Mapping[str, int] | None = None) -> tuple[datetime | None, datetime]:
-    """When a letter is due first, or a claim runs out; and the database's clock."""
+    """Return when a letter is due first or a claim runs out, and the database's clock."""
     return outboxes.first_due(_waiting())
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """Letters that wait, and began to or changed at `moment` (database clock) or later, with versions."""
+    """Return the waiting letters that changed at `moment` (database clock) or later, with versions."""
     return outboxes.versions_since(_waiting(), moment)
 
 

@@ -1,7 +1,7 @@
-"""What all outboxes have in common: rows that wait, are claimed, tried, tried again, and end.
+"""Outboxes: rows that wait to be delivered, are claimed, tried, tried again, and settled.
 
-Who is about to deliver one claims it first, which moves `due_at` to the end of the claim; a claim that was
-not given back runs out, and another process tries. All times are the database's.
+A process claims a row before it delivers it, which moves `due_at` to the end of the claim; a claim that is
+not settled runs out, and another process tries. All times are the database's.
 approvals.delivery.outbox_worker delivers.
 """
 
@@ -25,12 +25,12 @@ from approvals.models import Delivery, DeliveryStatus
 if TYPE_CHECKING:
     Deliveries = QuerySet[Delivery]
 
-# Longer than any attempt may take.
+# How long a claim lasts: longer than any attempt may take.
 CLAIM = timedelta(seconds=60)
-# Seconds from a failed attempt to the next; the last one again and again, each give or take a tenth.
+# Seconds from a failed attempt to the next, each give or take a tenth; the last is repeated.
 BACKOFF = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
 JITTER = 0.1
-# Receivers may ask for a longer pause than that, up to this one.
+# Receivers may ask for a longer pause, up to this one.
 LONGEST_RETRY_AFTER = 3600.0
 
 CHANGING = ["status", "attempts", "due_at", "claimed_until", "changed_at"]
@@ -39,7 +39,7 @@ _random = SystemRandom()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A row that was claimed, by the database's clock."""
+    """A claimed row; its times are the database's."""
 
     id: UUID
     claimed_at: datetime
@@ -47,7 +47,7 @@ class Due:
 
     @property
     def receiver(self) -> str:
-        """Where it goes: an outbox gives one receiver a few at a time."""
+        """Where it goes; each receiver gets a few at a time."""
         return ""
 
 
@@ -56,9 +56,9 @@ D = TypeVar("D", bound=Due)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of handing something over. Delivered where there is no `error`.
+    """What a receiver answered; without `error` the row is delivered.
 
-    `retry_after` is the pause that the receiver asks for, in seconds; `final`: another attempt is no use.
+    `retry_after` is the pause that it asks for, in seconds; `final`: another attempt is no use.
     """
 
     status_code: int | None = None
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(Generic[D]):
-    """One attempt to deliver what was due, and how long it took."""
+    """One attempt to deliver a row, and how many seconds it took."""
 
     due: D
     seconds: float
@@ -77,33 +77,33 @@ class Attempt(Generic[D]):
 
 
 class Outbox(Protocol[D]):
-    """What waits to be delivered: callbacks and letters. Synchronous, on rows only."""
+    """The module of an outbox: callbacks or letters. Synchronous, on rows only."""
 
     @property
     def TOPIC(self) -> str:  # noqa: N802 - a module's constant
-        """The hints' topic: ids of what waits."""
+        """The topic of its hints, which carry ids of waiting rows."""
 
     @property
     def AT_ONCE(self) -> int:  # noqa: N802
         """How many a process has under way."""
 
     def claim(self, limit: int, under_way: Mapping[str, int]) -> list[D]:
-        """What is due, for this caller alone. `under_way`: how many it has, by receiver."""
+        """Claim what is due, for this caller alone. `under_way`: how many it has, by receiver."""
 
     def record(self, attempts: Sequence[Attempt[D]]) -> None:
-        """Put attempts on record, with what follows from them."""
+        """Record attempts, and settle their rows."""
 
     def next_due(self, under_way: Mapping[str, int]) -> tuple[datetime | None, datetime]:
-        """When something is due first, or a claim runs out; and the database's clock."""
+        """Return when a row is due first or a claim runs out, and the database's clock."""
 
     def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-        """What waits, and began to or changed at `moment` or later, with versions."""
+        """Return the waiting rows that changed at `moment` or later, with versions."""
 
 
 def claim_rows(waiting: Deliveries, found: Collection[UUID]) -> tuple[list[UUID], datetime, datetime]:
-    """Claim what of `found` nobody else has claimed meanwhile: their ids, from when and until when."""
+    """Claim the rows of `found` that nobody else has claimed; return their ids, from when and until when."""
     with bounded_transaction():
-        # The lock is waited for in id order; what another process was first to claim is not due any more.
+        # The locks are taken in id order; what another process has claimed meanwhile is not due any more.
         due = waiting.filter(pk__in=found, status=DeliveryStatus.WAITING, due_at__lte=database_now())
         claimed = list(due.select_for_update().order_by("pk").values_list("pk", flat=True))
         now = database_now()
@@ -115,7 +115,7 @@ def claim_rows(waiting: Deliveries, found: Collection[UUID]) -> tuple[list[UUID]
 
 
 def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> None:
-    """End the claim: delivered, due again after a pause, or given up. Nothing, if it was overtaken."""
+    """End the claim: delivered, due again after a pause, or given up. Does nothing for an outdated claim."""
     if row.claimed_until != attempt.due.claimed_until:
         return
     row.claimed_until, row.changed_at = None, now
@@ -130,19 +130,19 @@ def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> N
 
 
 def first_due(waiting: Deliveries) -> tuple[datetime | None, datetime]:
-    """When one of these is due first, or a claim of one runs out; and the database's clock."""
+    """Return when one of these is due first or a claim runs out, and the database's clock."""
     return waiting.order_by("due_at").values_list("due_at", flat=True).first(), database_now()
 
 
 def versions_since(waiting: Deliveries, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """Those of these that changed at `moment` (database clock) or later."""
+    """Return those that changed at `moment` (database clock) or later, each with its version."""
     changed = waiting.filter(changed_at__gte=moment)
     return {pk: (at, due_at) for pk, at, due_at in changed.values_list("pk", "changed_at", "due_at")}
 
 
 @contextmanager
 def bounded_transaction() -> Iterator[None]:
-    """A process that stops in the middle holds its locks, and so the post of all others, for seconds only."""
+    """Open a transaction with timeouts: a process that hangs in it holds its locks for seconds only."""
     with transaction.atomic(durable=True):
         pipeline.limit_transaction_time()
         yield

@@ -127,7 +127,7 @@ def write(command: Command) -> Outcome:
 def write_result(command: Command) -> Accepted:
     """Have one command written, as `write`; the result also says whether it has changed anything."""
     refuse_inside_a_transaction()
-    return _accepted(submit(command).result())
+    return _check_accepted(submit(command).result())
 
 
 async def awrite(command: Command) -> Outcome:
@@ -137,7 +137,7 @@ async def awrite(command: Command) -> Outcome:
 
 def outcome_of_result(result: Result) -> Outcome:
     """Return the outcome on record; raise a refusal."""
-    return _accepted(result).outcome
+    return _check_accepted(result).outcome
 
 
 def submit(command: Command) -> Future[Result]:
@@ -184,7 +184,7 @@ def _resume() -> None:
 forks.register(_writer.cache_clear, pause=_pause, resume=_resume)
 
 
-def _accepted(result: Result) -> Accepted:
+def _check_accepted(result: Result) -> Accepted:
     if isinstance(result, Accepted):
         return result
     more = {"differs": result.differs} if result.code == KeyConflict.code else {}

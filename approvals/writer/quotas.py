@@ -1,7 +1,7 @@
-"""How much one account may have pending of what it asked over HTTP: a number of requests, and their bytes.
+"""Quotas: how many requests, and how many bytes of them, one account may have pending over HTTP.
 
-What is counted says so in its row (`counted_bytes`). What runs and Python code ask is not counted. The count
-is taken under a lock on the account, so that batches of several processes don't pass the limit together.
+A request that counts has `counted_bytes` in its row; those of runs and Python code do not count. The count is
+taken under a lock on the account, so that batches of several processes don't pass the limit together.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from approvals.models import HumanRequest
 from approvals.queries import permissions
 from approvals.queries.permissions import Person
 
-# The first half of the number that PostgreSQL locks an account by, which nothing else here does.
+# The first half of the number by which PostgreSQL locks an account; nothing else here uses it.
 _LOCKS = 0x5351
-# As SQL's LIMIT: more than there can be.
+# For SQL's LIMIT: more rows than there can be.
 _EVERYTHING = 2**62
 
 
@@ -37,7 +37,7 @@ class Usage:
 
 
 def accounts_counted(commands: Sequence[Command]) -> set[int]:
-    """The accounts for which something is asked that counts."""
+    """Return the accounts of openings that count."""
     return {
         one.requester_id
         for one in commands
@@ -48,7 +48,7 @@ def accounts_counted(commands: Sequence[Command]) -> set[int]:
 def lock_accounts(account_ids: Collection[int]) -> None:
     """Have other processes wait to count for these accounts until this transaction has ended.
 
-    To be asked before rows are locked, always: then two batches never wait for each other.
+    Always before rows are locked, so that two batches never wait for each other.
     """
     if account_ids and connection.vendor == "postgresql":
         execute(
@@ -59,10 +59,10 @@ def lock_accounts(account_ids: Collection[int]) -> None:
 
 
 def asking_usage(account_ids: Collection[int]) -> Callable[[], dict[int, Usage]]:
-    """What these accounts have pending: one statement, however many. Call the result to have it."""
+    """Ask what these accounts have pending, in one statement. Call the result to have it."""
     if not account_ids:
         return dict
-    # Nobody needs to know by how much the number is passed; without that limit, all bytes are to be summed.
+    # By how much the number is passed does not matter; without that limit, all bytes are to be summed.
     most = approval_settings().requests_per_user
     limit = most + 1 if most else _EVERYTHING
     found = execute(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
@@ -78,7 +78,7 @@ class Quotas:
         self._settings = approval_settings()
 
     def refuse(self, command: OpenRequest) -> Refused | None:
-        """The refusal if this would be too much for its requester."""
+        """Return the refusal if this would be too much for its requester."""
         if not command.counted_bytes or command.requester_id is None or self._is_free(command.requester_id):
             return None
         usage, most = self._usage[command.requester_id], self._settings

@@ -1,7 +1,7 @@
-"""What is taken away from closed requests: what their entries showed, and the same words in their rows.
+"""Removes what was shown and said: the content of trail entries, and the same words in requests' rows.
 
-The entries stay, with the salted hash of what they showed; the entry that records the removal is written
-beside it, in the same transaction. A row keeps who asked and decided, when, and what it has come to.
+The entries stay, with the salted hash of what they showed; the entry that records the removal is written in
+the same transaction. A row keeps who asked and decided, when, and the outcome.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from approvals.domain.payloads import read_canonical
 from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
 from approvals.writer import callbacks, chain
 
-# What `blank` empties, beside what every deed may change.
+# What `blank` empties, beside the columns that every rule may change.
 WORDS = (
     "title",
     "details",
@@ -35,7 +35,7 @@ WORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What an entry's actor was shown or said. `holds`: it is as it was hashed."""
+    """What an entry's actor was shown or said. `holds`: it fits its hash."""
 
     entry_id: int
     request_id: UUID
@@ -53,7 +53,7 @@ class Shown:
 
 
 class Removals:
-    """What is retained of some requests, and what of it is to go. The caller holds the requests' locks."""
+    """The content that some requests have, and what of it is to be removed. The caller has locked them."""
 
     def __init__(self, request_ids: Collection[UUID]) -> None:
         self._shown = _shown(request_ids)
@@ -63,12 +63,14 @@ class Removals:
         self._forgotten: defaultdict[int, set[UUID]] = defaultdict(set)
 
     def shown_before(self, row: HumanRequest, moment: datetime) -> list[Shown]:
-        """What is to be purged. The record of a removal stays, unless it keeps what was asked: that is as old
-        as the request, whenever it was kept."""
+        """Return what is to be purged.
+
+        The record of a removal stays, unless it keeps what was asked, which is as old as the request.
+        """
         return [one for one in self._shown[row.pk] if one.is_old(moment)]
 
     def naming(self, row: HumanRequest, user_id: int) -> list[Shown]:
-        """What one person was shown and said: each names its actor."""
+        """Return what one person was shown and said, which names its actor."""
         return [one for one in self._shown[row.pk] if one.actor_id == user_id]
 
     def purge(self, row: HumanRequest, shown: Iterable[Shown], now: datetime) -> None:
@@ -84,7 +86,7 @@ class Removals:
             row.comment, row.answer = "", None
 
     def write(self) -> None:
-        """A number of statements that does not grow with that of the requests."""
+        """Write all removals, in a number of statements that does not grow with that of the requests."""
         if self._removed:
             bulk.remove(ShownContent, self._removed)
         if self._purged:
@@ -105,7 +107,7 @@ class Removals:
 
 
 def blank(row: HumanRequest, now: datetime) -> None:
-    """Take the words out of a row; what remains says who, when, how many, and what it has come to."""
+    """Take the words out of a row; who, when, how many and the outcome remain."""
     row.title, row.details, row.arguments, row.editable = REMOVED, "", {}, False
     row.choices = row.schema = row.default = row.answer = row.final_arguments = None
     row.comment, row.callback_url = "", callbacks.receiver_of(row.callback_url)
@@ -113,7 +115,7 @@ def blank(row: HumanRequest, now: datetime) -> None:
 
 
 def question_in(shown: Sequence[Shown]) -> dict[str, Any]:
-    """What was asked, and as what it was finally approved, as far as these say so; without their actors."""
+    """Return what was asked and finally approved, as far as these entries say so; without their actors."""
     kept: dict[str, Any] = {}
     for one in shown:
         match one.event:
@@ -144,14 +146,14 @@ def _shown(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]]:
                 actor_id=actor_id,
                 recorded_at=recorded_at,
                 holds=chain.content_hash(salt, content) == hash_,
-                content=_parsed(content),
+                content=_parse(content),
             )
         )
     return found
 
 
-def _parsed(content: str) -> dict[str, Any]:
-    """What was altered need not be JSON any more; it is not removed anyway."""
+def _parse(content: str) -> dict[str, Any]:
+    """Parse content; what was altered may not be JSON any more, and is not removed anyway."""
     try:
         parsed = read_canonical(content)
     except (ValueError, RecursionError):

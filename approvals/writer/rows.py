@@ -1,7 +1,7 @@
-"""What a batch of commands finds on record: its rows, locked in id order, and everything about them, at once.
+"""Reads what a batch of commands needs: its rows, locked in id order, and everything about them.
 
-The rows are read by a later statement than the one that locks them: one that had to wait for a lock would
-join what it locked then with what the other tables held when it began.
+The rows are read by a later statement than the one that locks them: a statement that had to wait for a lock
+would join the locked row with what the other tables held when the statement began.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from approvals.writer import quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What somebody has said to a request."""
+    """Somebody's vote or answer."""
 
     verdict: str
     answer: Any
@@ -36,8 +36,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`now` is the database's clock after the locks were got; `said` is by request and person; `usage` is by
-    account, of those whose openings count."""
+    """What `read` has found.
+
+    `now` is the database's clock after the locks were got; `said` is by request and person; `usage` is by
+    account, of those whose openings count.
+    """
 
     rows: dict[UUID, HumanRequest]
     now: datetime
@@ -81,7 +84,7 @@ def read(commands: Sequence[Command]) -> Findings:
 
 
 def _with_voters(findings: Findings) -> Findings:
-    """With those, too, whose earlier votes are to be counted: whether they count, depends on them now."""
+    """Add the people whose earlier votes are to be counted, which depends on their rights now."""
     voters = {
         actor_id
         for (request_id, actor_id), said in findings.said.items()
@@ -97,7 +100,7 @@ def _with_voters(findings: Findings) -> Findings:
 
 
 def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
-    """Those of the rows that are there. SQLite has locked everything when the transaction began."""
+    """Lock the rows; the result is called for the ids that exist. SQLite has locked everything already."""
     if connection.vendor != "postgresql":
         return lambda: ids
     found = execute(
@@ -122,7 +125,7 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
 
 
 def _name_deciders(rows: Collection[HumanRequest]) -> None:
-    """Refusals tell who was first."""
+    """Read who has decided these rows, for refusals to say."""
     decided = [row for row in rows if row.decided_by_id is not None]
     deciders = get_user_model()._default_manager.in_bulk({row.decided_by_id for row in decided})
     for row in decided:

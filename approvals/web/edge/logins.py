@@ -37,11 +37,11 @@ def limit_attempts(view: View, field: str = "username") -> View:
     """Limit a view whose form takes a name and a password, or an address: 429 after many failures."""
 
     @wraps(view)
-    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST":
             return view(request, *args, **kwargs)
         name = _comparable(request.POST.get(field, ""))
-        counts = [*_of_address(request), (limits.of_logins(), _known(request, name) or (field, name))]
+        counts = [*_of_address(request), (limits.of_logins(), _known_cookie(request, name) or (field, name))]
         if refusal := _one_too_many(counts):
             return refusal
         response = view(request, *args, **kwargs)
@@ -50,14 +50,14 @@ def limit_attempts(view: View, field: str = "username") -> View:
             _remember(response, name)
         return response
 
-    return answered
+    return limited
 
 
 def limit_account_attempts(view: View) -> View:
     """Limit a view whose form takes the password of whoever is logged in: 429 after many failures."""
 
     @wraps(view)
-    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST" or not request.user.is_authenticated:
             return view(request, *args, **kwargs)
         counts = [*_of_address(request), (limits.of_logins(), ("account", request.user.pk))]
@@ -68,7 +68,7 @@ def limit_account_attempts(view: View) -> View:
             _give_back(counts)
         return response
 
-    return answered
+    return limited
 
 
 def _of_address(request: HttpRequest) -> Counts:
@@ -91,7 +91,7 @@ def _give_back(counts: Counts) -> None:
         allowances.give_back(caller)
 
 
-def _known(request: HttpRequest, name: str) -> str | None:
+def _known_cookie(request: HttpRequest, name: str) -> str | None:
     """Return the cookie of a browser from which this name has logged in before."""
     said = request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=LASTING)
     return request.COOKIES[COOKIE] if said == _fingerprint(name) else None

@@ -23,7 +23,7 @@ def owners(session_keys: Collection[str]) -> dict[str, int]:
     """
     if not session_keys:
         return {}
-    claims = {key: data for key, data in _stored(session_keys).items() if _names_a_user(data)}
+    claims = {key: data for key, data in _session_data(session_keys).items() if _names_a_user(data)}
     users = _active_users({_user_id(data) for data in claims.values()})
     proofs = {user_id: _proofs(user) for user_id, user in users.items()}
     return {
@@ -33,7 +33,7 @@ def owners(session_keys: Collection[str]) -> dict[str, int]:
     }
 
 
-def _stored(session_keys: Collection[str]) -> dict[str, dict[str, Any]]:
+def _session_data(session_keys: Collection[str]) -> dict[str, dict[str, Any]]:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     rows = store.get_model_class().objects.filter(
         session_key__in=set(session_keys), expire_date__gt=timezone.now()

@@ -1,9 +1,9 @@
-"""One live connection: its limits, what its client says, what becomes of that. The hubs do the showing.
+"""Consumers of live connections: they receive, limit and carry out messages; hubs send what is shown.
 
-Nothing here waits inside the loop that receives: a decision is a task, eight of them at most, and what a
+Nothing here waits inside the loop that receives: a decision is a task, eight at a time at most, and what a
 client has sent is carried out even if it leaves before the answer. Credential and user are looked up before
-each act; permission is the writer's to check. Whatever a client does wrong costs its own connection only. A
-frame counts twice: for its connection, and for its user, whose requests anywhere come out of one allowance.
+each act; the writer checks permission. What a client does wrong costs its own connection only. A frame counts
+twice: for its connection, and for its user, whose requests anywhere share one allowance.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from approvals.web.live.summaries import outcome_in_frame
 logger = logging.getLogger(__name__)
 
 ACTS_AT_ONCE = 8
-# Of all connections together: they wait for the database's few threads.
+# Of all connections together, since the database has few threads.
 ACTS_OF_ALL = 1000
 
 # A frame costs one, and one more for each 64 KiB.
 FRAMES_AT_ONCE, FRAMES_A_SECOND = 50, 10.0
 COSTLY_CHARACTERS = 65_536
-# Faults are answered, up to ten a minute; then the connection is closed.
+# Malformed messages are answered, up to ten a minute; then the connection is closed.
 FAULTS_A_MINUTE = 10
 # So are frames beyond the allowance, up to twenty.
 REFUSALS_A_MINUTE = 20
@@ -59,17 +59,20 @@ AWAY = "The database does not answer."
 
 
 class Unauthenticated(ApprovalError):
-    """The session or the token behind the connection does not hold any more."""
+    """The session or the token of the connection is not valid any more."""
 
     code = "unauthenticated"
 
 
 class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
-    """A person's connection. `__call__` is our own: that of channels takes a channel of the layer for each
-    connection, and a turn on the thread that all connections share for each message. Hubs need neither."""
+    """A person's connection.
+
+    `__call__` replaces that of channels, which takes a channel of the layer for each connection, and for each
+    message a turn on the thread that all connections share. Hubs need neither.
+    """
 
     acting: ClassVar[int] = 0
-    """How many acts are under way, of all connections of this process."""
+    """How many acts are under way in this process, of all connections."""
 
     def __init__(self) -> None:
         self._acting = 0
@@ -94,12 +97,12 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         raise NotImplementedError
 
     def leave(self) -> None:
-        """Give up the seats, if any were taken."""
+        """Give up the seats that were taken."""
         raise NotImplementedError
 
     @property
     def user_id(self) -> int | None:
-        """Whose connection this is; None until the first reading has found out."""
+        """The user of the connection; None until the first reading."""
         raise NotImplementedError
 
     async def _converse(self, receive: Receive) -> None:
@@ -113,12 +116,12 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
                 self._listen(message.get("text"))
 
     def _greet(self) -> None:
-        """Accept, whoever it is: browsers learn the code of a close only after that."""
+        """Accept any client: browsers learn the code of a close only after that."""
         self.outbox.accept()
         self.enter()
 
     def enter(self) -> None:
-        """Join by what came along with the connection, or close it."""
+        """Join by the credential of the connection; close it where there is none."""
         if self._session_key:
             self.join(self._session_key)
         else:
@@ -130,24 +133,24 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         return key
 
     def _listen(self, frame: str | None) -> None:
-        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS) or self._user_asks_too_much():
-            self._hold_back()
+        if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS) or self._user_exceeds_limit():
+            self._refuse_flood()
             return
         try:
             ref, message = protocol.read(frame)
         except Malformed as error:
-            self._correct(error)
+            self._refuse_malformed(error)
         else:
-            self._heed(ref, message)
+            self._handle(ref, message)
 
-    def _heed(self, ref: Ref, message: protocol.ClientMessage) -> None:
+    def _handle(self, ref: Ref, message: protocol.ClientMessage) -> None:
         if isinstance(message, Ping):
             self.outbox.answer(encode(Pong(), ref))
         elif self._acting >= ACTS_AT_ONCE:
             busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
             self.refuse(busy, ref)
         elif LiveConsumer.acting >= ACTS_OF_ALL:
-            self.refuse(Busy("More decisions are under way than may be; try again in a moment."), ref)
+            self.refuse(Busy("Too many decisions are under way; try again in a moment."), ref)
         else:
             self._acting += 1
             LiveConsumer.acting += 1
@@ -176,22 +179,22 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             LiveConsumer.acting -= 1
 
     async def actor(self) -> Actor:
-        """Who acts by this connection at this moment."""
+        """Return who acts by this connection at this moment; Unauthenticated where nobody may."""
         key = self._session_key or ""
         user_id = (await in_database(owners, [key])).get(key)
         if user_id is None:
             raise Unauthenticated("The session is over; log in again.")
         return actor_of_scope(self.scope, user_id, Channel.WEBSOCKET)
 
-    def _user_asks_too_much(self) -> bool:
+    def _user_exceeds_limit(self) -> bool:
         return self.user_id is not None and of_users().take(self.user_id) > 0
 
-    def _correct(self, error: Malformed) -> None:
+    def _refuse_malformed(self, error: Malformed) -> None:
         self.refuse(error, error.ref)
         if not self._faults.take():
             self.outbox.close(MALFORMED)
 
-    def _hold_back(self) -> None:
+    def _refuse_flood(self) -> None:
         self.refuse(RateLimited("Too many messages; the connection is closed if this goes on."))
         if not self._refusals.take():
             self.outbox.close(FLOODING)
@@ -202,7 +205,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 
 
 class InboxConsumer(LiveConsumer):
-    """`/ws/inbox/`: everything that waits for this person."""
+    """`/ws/inbox/`: the requests that this person may see."""
 
     _seat: InboxSeat | None = None
 
@@ -221,7 +224,7 @@ class InboxConsumer(LiveConsumer):
 
 
 class ProgramInboxConsumer(InboxConsumer):
-    """`/ws/api/inbox/`: the same for a program, which shows an API token in its `Authorization` header.
+    """`/ws/api/inbox/`: the same for programs, with an API token in the `Authorization` header.
 
     The token needs the scope `read`, and `decide` for each act.
     """
@@ -251,7 +254,7 @@ class ProgramInboxConsumer(InboxConsumer):
                 self.join(bearer.token_id)
 
     async def _bearer(self, scope: TokenScope) -> Bearer:
-        """Who shows the token at this moment."""
+        """Return who shows the token at this moment; Unauthenticated or NotPermitted where it does not do."""
         secret = secret_of(self.scope["headers"])
         bearer = None if secret is None else await in_database(tokens.bearer, secret)
         if bearer is None:

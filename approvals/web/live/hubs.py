@@ -1,10 +1,9 @@
-"""A hub: one a process for each kind of page; no connection costs a query or a subscription of its own.
+"""Hubs: one a process for each kind of page; no connection costs a query or a subscription of its own.
 
-Connections take a seat. One task reads the rows for all of them, one set-based reading after the other: what
-a seat has been sent is always what some reading found, and readings never overtake each other. Hints come
-first, then seats that are due a fresh reading, then the regular check of everybody's credential and rights.
-A token that was revoked comes before all of them. The task follows its topics in the waiting room before the
-first reading and as long as anybody has a seat.
+Each connection has a seat. One task reads the rows for all seats, one set-based reading after the other: what
+a seat was sent is always what some reading found, and readings never overtake each other. Revoked tokens come
+first, then hints, then seats that are due a fresh reading, then the regular check of all credentials and
+rights. The task follows its topics in the waiting room, from before the first reading, while there are seats.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from approvals.web.live.outbox import FAILED, Outbox
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 
-# Credentials, users and rights of everybody are checked this often, beside each event and each act.
+# Seconds between checks of all credentials, users and rights, which each event and each act checks too.
 CHECK_INTERVAL = 45.0
 
 HINTS_AT_ONCE = 500
@@ -41,7 +40,7 @@ UNAUTHENTICATED = 4401
 
 
 class Seat:
-    """One connection's place in a hub. `user_id` is None until the first reading has found who it is."""
+    """One connection in a hub. `user_id` is None until the first reading."""
 
     __slots__ = ("credential", "outbox", "user_id")
 
@@ -51,7 +50,7 @@ class Seat:
         self.user_id: int | None = None
 
     def holds(self, owner: int | None) -> bool:
-        """Whether its credential, which now belongs to `owner`, is still the one it was opened with."""
+        """Whether the credential's owner now is the user whom it was opened for."""
         return owner is not None and self.user_id in (None, owner)
 
 
@@ -59,7 +58,7 @@ S = TypeVar("S", bound=Seat)
 
 
 class Hub(ABC, Generic[S]):
-    """Belongs to one event loop: that of its connections. Subclasses say what is read and what is sent."""
+    """Base of hubs; belongs to the event loop of its connections. Subclasses read rows and send frames."""
 
     topic: ClassVar[str]
     refreshed_at_once: ClassVar[int]
@@ -99,17 +98,17 @@ class Hub(ABC, Generic[S]):
             self._bell.set()
 
     def refresh(self, seats: Iterable[S]) -> None:
-        """Have these seats read anew and told what differs."""
+        """Have these seats read anew, and sent what differs."""
         self._due.update((seat, None) for seat in seats if seat in self._seats)
         self._bell.set()
 
     def check_everybody(self) -> None:
-        """Look at every seat's credential, user and rights again."""
+        """Have the credential, user and rights of every seat checked."""
         self._unchecked.update(dict.fromkeys(self._seats))
         self._bell.set()
 
     def check_credentials(self, credentials: Collection[Credential]) -> None:
-        """Look at once at the seats that were taken with one of these."""
+        """Have the seats of these credentials checked before anything else."""
         self._doubtful.update((seat, None) for seat in self._seats if seat.credential in credentials)
         self._bell.set()
 
@@ -122,7 +121,7 @@ class Hub(ABC, Generic[S]):
         self.call(self._refresh_all)
 
     def call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call `function` on the hub's loop; from any other."""
+        """Call `function` on the hub's loop; from any loop."""
         if asyncio.get_running_loop() is self.loop:
             function(*args, **kwargs)
         elif not self.loop.is_closed():
@@ -132,18 +131,18 @@ class Hub(ABC, Generic[S]):
 
     @abstractmethod
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
-        """Read these rows and tell the seats that they concern."""
+        """Read these rows and send events to the seats that they concern."""
 
     @abstractmethod
     async def _tell(self, seats: Sequence[S]) -> None:
-        """Read all that these seats show, and tell them what differs."""
+        """Read all that these seats show, and send them what differs."""
 
     @abstractmethod
     async def _check(self, seats: Sequence[S]) -> None:
-        """Expel whose credential does not hold any more; refresh whose rights have changed."""
+        """Expel seats whose credential is not valid any more; refresh those whose rights have changed."""
 
     def _forget(self, seat: S) -> None:
-        """Drop what is remembered of a seat that was given up."""
+        """Forget what the hub remembers of a seat that was given up."""
 
     def _expel(self, seat: S, code: int = UNAUTHENTICATED) -> None:
         self.leave(seat)
@@ -152,7 +151,7 @@ class Hub(ABC, Generic[S]):
     # The one task
 
     async def _serve(self) -> None:
-        """Until nobody has a seat any more. After a failure it begins anew, and reads everything anew."""
+        """Work until there are no seats. After a failure it is started again, and reads everything anew."""
         if self._seats:
             room = waiting_room()
             room.ensure_running()
@@ -177,22 +176,22 @@ class Hub(ABC, Generic[S]):
                 await self._bell.wait()
 
     async def _do_next(self) -> bool:
-        """Do one bounded piece of work; False: there was none."""
+        """Do one bounded piece of work; return whether there was any."""
         with self._database.watch():
-            if seats := _taken(self._doubtful, CHECKS_AT_ONCE):
+            if seats := _take(self._doubtful, CHECKS_AT_ONCE):
                 await self._check(seats)
-            elif ids := _taken(self._hinted, HINTS_AT_ONCE):
+            elif ids := _take(self._hinted, HINTS_AT_ONCE):
                 await self._tell_of(frozenset(ids))
-            elif seats := _taken(self._due, self.refreshed_at_once):
+            elif seats := _take(self._due, self.refreshed_at_once):
                 await self._tell_or_close(seats)
-            elif seats := _taken(self._unchecked, CHECKS_AT_ONCE):
+            elif seats := _take(self._unchecked, CHECKS_AT_ONCE):
                 await self._check(seats)
             else:
                 return False
         return True
 
     async def _tell_or_close(self, seats: Sequence[S]) -> None:
-        """A seat that can't be read for another reason than an outage must not stop all others for ever."""
+        """Read these seats; close them after an error that is no outage, so that others are served."""
         try:
             await self._tell(seats)
         except DatabaseError:
@@ -216,7 +215,7 @@ class Hub(ABC, Generic[S]):
 
 
 class _Revocations:
-    """Brings word of revoked tokens to a hub. Where it may have been lost, the hub reads everything anew."""
+    """Tells a hub of revoked tokens. Where a hint may have been lost, the hub reads everything anew."""
 
     def __init__(self, hub: Hub[Any]) -> None:
         self._hub = hub
@@ -228,7 +227,7 @@ class _Revocations:
         pass
 
 
-def _taken(waiting: dict[K, None], most: int) -> list[K]:
+def _take(waiting: dict[K, None], most: int) -> list[K]:
     taken = list(islice(waiting, most))
     for each in taken:
         del waiting[each]

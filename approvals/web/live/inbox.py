@@ -1,10 +1,10 @@
-"""The inbox hub: everyone's live list of pending requests, from one reading for all of them.
+"""The inbox hub: the live lists of pending requests, all from one reading.
 
 What a connection was sent, snapshot and events together, always equals a fresh snapshot:
-- A hint names requests. One reading tells what has become of them and who may see them now; each seat gets
-  the difference to what it shows. Hints that come twice, late or in another order find no difference.
+- A hint names requests. One reading finds their state and who may see them now; each seat is sent the
+  difference to what it shows. Hints that come twice, late or in another order find no difference.
 - A request that may not be seen any more, or rights that have changed, make a fresh snapshot due: the
-  protocol has no other word for it. So does news that a slow reader had no room for.
+  protocol has no other message for it. So do events that a slow reader had no room for.
 - A snapshot shows the first 200 requests of the inbox. A seat whose snapshot was cut there gets a fresh one
   when the cut moves.
 - A snapshot comes in parts, each sent once the part before is; nobody keeps the others meanwhile. Before each
@@ -59,10 +59,10 @@ from approvals.web.live.readings import (
 class InboxSeat(Seat):
     """One connection's list: the whole inbox, or the requests of one origin.
 
-    `shown` are the ids and versions it was sent; None while a snapshot is owed, then it gets no events.
-    `partial`: the snapshot goes on. `end` is the place of the last, if the list was cut there. `person` is
-    who it was made for, with the rights of that moment; None: they are doubtful, and the next reading
-    replaces the list. `greeted` is called once, after hello and the first snapshot.
+    `shown` are the ids and versions it was sent; None while a snapshot is due, and no events are sent.
+    `partial`: more parts of the snapshot follow. `end` is the place of the last request, if the list was cut
+    there. `person` is the user with the rights that the list was made for; None: they may have changed, and
+    the next reading replaces the list. `greeted` is called once, after hello and the first snapshot.
     """
 
     __slots__ = ("end", "greeted", "origin_id", "partial", "person", "shown")
@@ -84,7 +84,7 @@ class InboxSeat(Seat):
         self.end: Place | None = None
 
     def reaches(self, item: Item) -> bool:
-        """Whether a pending request that may be seen belongs into this list."""
+        """Whether a pending request that its user may see belongs to this list."""
         if self.origin_id is not None and item.origin_id != self.origin_id:
             return False
         return self.end is None or item.place <= self.end
@@ -92,7 +92,7 @@ class InboxSeat(Seat):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What is to be sent of a snapshot next: the first of `lacking`. `anew`: it begins with this."""
+    """The next part of a snapshot: the first `lacking` entries. `anew`: the snapshot begins with it."""
 
     seat: InboxSeat
     person: Person
@@ -102,7 +102,7 @@ class _Part:
 
     @property
     def next(self) -> Sequence[Entry]:
-        """About as many as a frame may carry, and one at least."""
+        """About as many entries as fit a frame, at least one."""
         weights = accumulate(entry.weight for entry in self.lacking)
         fitting = [
             entry for entry, weight in zip(self.lacking, weights, strict=True) if weight <= FRAME_BUDGET
@@ -134,7 +134,7 @@ class InboxHub(Hub[InboxSeat]):
                     self._send(part, items, frames)
 
     def _due_of(self, seat: InboxSeat, read: Inboxes) -> _Part | None:
-        """What of a snapshot this seat is to be sent, if any; somebody new is greeted before."""
+        """Return the part of a snapshot that this seat is to be sent, if any; greet a new user before."""
         if seat not in self._seats:
             return None
         owner = read.attendance.owners.get(seat.credential)
@@ -171,7 +171,7 @@ class InboxHub(Hub[InboxSeat]):
 
     def _turn_away(self, seat: InboxSeat) -> None:
         most = approval_settings().sockets_per_user
-        error = RateLimited(f"You have {most} connections open, and no more may be: close one.")
+        error = RateLimited(f"You have {most} connections open, which is the most allowed: close one.")
         seat.outbox.tell(encode(refusal(error)))
         self._expel(seat, TOO_MUCH)
 
@@ -208,7 +208,7 @@ class InboxHub(Hub[InboxSeat]):
             seat.outbox.when_drained(partial(self.refresh, [seat]))
 
     def _catch_up(self, shown: Mapping[UUID, datetime], inbox: Inbox) -> None:
-        """Have all that differs read next, and told as events."""
+        """Have what differs read next, and sent as events."""
         listed = inbox.versions
         self._hint(id_ for id_ in shown.keys() | listed.keys() if shown.get(id_) != listed.get(id_))
 
@@ -216,9 +216,9 @@ class InboxHub(Hub[InboxSeat]):
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
-        news = await in_database(readings.news, ids, shown_to, self._connected_by)
+        news = await in_database(readings.news, ids, shown_to, self._credentials_of_user)
         frames = _Frames()
-        for turn, seat in enumerate(self._settled(news.concerned), start=1):
+        for turn, seat in enumerate(self._seats_of_users(news.concerned), start=1):
             if self._still_holds(seat, news.attendance):
                 self._tell_seat(seat, ids, news, frames)
             if turn % SEATS_BETWEEN_TURNS == 0:
@@ -241,7 +241,7 @@ class InboxHub(Hub[InboxSeat]):
     def _difference(
         self, seat: InboxSeat, shown: dict[UUID, datetime], item: Item, frames: _Frames
     ) -> str | None:
-        """The frame that brings this list up to date with a request. None: it is, or a snapshot will do."""
+        """Return the frame that brings this list up to date; None: it is, or a snapshot is due."""
         if item.id not in shown:
             if item.outcome is not None or seat.partial or not seat.reaches(item):
                 return None
@@ -291,16 +291,16 @@ class InboxHub(Hub[InboxSeat]):
             self._note_credentials(seat.user_id)
 
     def _note_credentials(self, user_id: int) -> None:
-        """The sets are replaced, never changed: database threads look them up."""
+        """Replace the set of a user's credentials; it is never changed, since database threads look it up."""
         if seats := self._seats_of[user_id]:
             self._credentials_of[user_id] = frozenset(seat.credential for seat in seats)
         else:
             del self._seats_of[user_id], self._credentials_of[user_id]
 
-    def _connected_by(self, user_id: int) -> frozenset[Credential]:
+    def _credentials_of_user(self, user_id: int) -> frozenset[Credential]:
         return self._credentials_of.get(user_id, frozenset())
 
-    def _settled(self, user_ids: Iterable[int]) -> list[InboxSeat]:
+    def _seats_of_users(self, user_ids: Iterable[int]) -> list[InboxSeat]:
         return [seat for user_id in user_ids for seat in self._seats_of.get(user_id, ())]
 
     def _remember(self, seat: InboxSeat, shown: dict[UUID, datetime] | None) -> None:
@@ -322,7 +322,7 @@ class InboxHub(Hub[InboxSeat]):
         self.refresh([seat])
 
     def _owe_a_snapshot(self, seat: InboxSeat) -> None:
-        """Its client reads too slowly: no event until it has read what waits, then a snapshot."""
+        """Send a slow reader no more events until it has read what waits, then a snapshot."""
         self._remember(seat, None)
         seat.outbox.when_drained(partial(self.refresh, [seat]))
 
@@ -361,7 +361,7 @@ class _Frames:
 
 
 def _fitting(items: Iterable[Item]) -> list[Item]:
-    """As many of the first of these as a frame may carry, and one at least."""
+    """Return as many of the first items as fit a frame, at least one."""
     fitting: list[Item] = []
     room = FRAME_BUDGET
     for item in items:

@@ -1,9 +1,9 @@
-"""What one connection is still to be sent: bounded, in order, never waited for by who sends.
+"""The outbox of one connection: frames that wait to be sent, bounded and in order; who sends does not wait.
 
-Servers with back-pressure (uvicorn) make `send` wait for a slow reader; then frames gather here. News are
-refused once too much waits: whoever sends them reads the rows again when this is drained, so a slow reader
-costs a bounded amount of memory and misses nothing. Where a frame can't be sent the connection is closed: the
-client connects again, instead of trusting one that is mute. An idle connection has no task.
+Servers with back-pressure (uvicorn) make `send` wait for a slow reader; then frames gather here. Events are
+refused once too much waits: the hub reads the rows again when the outbox is empty, so a slow reader costs a
+bounded amount of memory and misses nothing. Where a frame can't be sent the connection is closed: the client
+connects again, instead of trusting a connection that is mute. An idle connection has no task.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from approvals.web.edge.asgi import Message, Send
 
 logger = logging.getLogger(__name__)
 
-# News are refused once so much waits, and where they are too many to wait together.
+# Events are refused once so much waits, and where they are too many to wait together.
 FRAMES = 256
 CHARACTERS = 262_144
 TOGETHER = 1_048_576
-# Answers to the client's own messages: one that asks this much without reading is closed.
+# Answers to the client's own messages; where more wait, the client does not read, and is closed.
 ANSWERS = 512
 
-# Too slow, or too much asked; what was said last says which.
+# The client is too slow or sends too much; the last error says which.
 TOO_MUCH = 4429
-# Something failed here; connecting again is right.
+# Something failed here; the client should connect again.
 FAILED = 1011
 
 
@@ -53,7 +53,7 @@ class Outbox:
         self._put({"type": "websocket.accept"})
 
     def tell(self, *frames: str) -> bool:
-        """Send news, all or none. False: too much waits; ask `when_drained`, then read again."""
+        """Send events, all or none. False: too much waits; read the rows again `when_drained`."""
         if self._closing:
             return True
         if len(self._queue) >= FRAMES or self._waiting >= CHARACTERS or sum(map(len, frames)) > TOGETHER:
@@ -63,7 +63,7 @@ class Outbox:
         return True
 
     def answer(self, frame: str) -> None:
-        """Send the answer to something that the client has asked."""
+        """Send the answer to a message of the client's."""
         if len(self._queue) >= FRAMES + ANSWERS:
             self.close(TOO_MUCH)
         if not self._closing:
@@ -76,7 +76,7 @@ class Outbox:
             self._closing = True
 
     def discard(self) -> None:
-        """The connection is gone: forget what waits."""
+        """Forget what waits, once the connection is gone."""
         self._closing = True
         self._queue.clear()
         self._drained.clear()
@@ -84,7 +84,7 @@ class Outbox:
             self._writer.cancel()
 
     def when_drained(self, call: Callable[[], None]) -> None:
-        """Call back once nothing waits any more; at the next turn of the loop if nothing waits now."""
+        """Call back once nothing waits any more; at the loop's next turn if nothing waits now."""
         self._drained.append(call)
         if self._writer is None:
             self._start()
@@ -116,6 +116,6 @@ class Outbox:
             call()
 
     async def _end(self) -> None:
-        """Close a connection that could not be sent something: it may not be gone."""
+        """Close a connection after a failed send; it may still be open."""
         with suppress(Exception):
             await self._send({"type": "websocket.close", "code": FAILED})

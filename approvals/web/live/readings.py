@@ -1,7 +1,7 @@
-"""What a hub reads: sets in, sets out, a constant number of queries for any number of connections.
+"""The inbox hub's reads: sets in, sets out, a constant number of queries for any number of connections.
 
-Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh; what may
-not be seen is never part of it.
+Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh, and has
+nothing in it that its users may not see.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from approvals.web.live.summaries import LARGE, outcome_of_row, request_in_frame
 
 # A snapshot holds the first of what a user may see, in the inbox's order.
 SNAPSHOT_REQUESTS = 200
-# What a request takes in a frame beside what may be large, about.
+# About how much a request takes in a frame without its large fields.
 FRAME_OF_REQUEST = 600
 
 # A user's whole inbox (None), or the requests of one origin.
@@ -42,7 +42,7 @@ _NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One request as it is shown. It looks the same to all who may see it."""
+    """One request as frames show it: the same for all who may see it."""
 
     id: UUID
     version: datetime
@@ -54,9 +54,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One pending request of an inbox, before anything large of it is read: `items` makes it one to show.
+    """One pending request of an inbox, without its large fields, which `items` reads.
 
-    `weight` is about the bytes that it will take in a frame, and LARGE at most.
+    `weight` is about the bytes that it will take in a frame; LARGE at most.
     """
 
     id: UUID
@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """The pending requests of one scope, in order. `cut`: there may be more behind the last."""
+    """The pending requests of one scope, in order. `cut`: there may be more after the last."""
 
     entries: tuple[Entry, ...]
     cut: bool
@@ -79,13 +79,13 @@ class Inbox:
 
     @property
     def end(self) -> Place | None:
-        """The place of the last, if the list was cut there."""
+        """The place of the last request, if the list was cut there."""
         return self.entries[-1].place if self.cut and self.entries else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """Who is there: the owners of the credentials that still hold, and these people's rights."""
+    """The owners of the credentials that are valid, and these people's rights."""
 
     owners: Mapping[Credential, int]
     people: Mapping[int, Person]
@@ -100,9 +100,9 @@ class Inboxes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What has become of some requests, and which of them each user that they concern may see.
+    """The state of some requests, and which of them each user whom they concern may see.
 
-    `concerned` are connected; those of them whose credentials do not hold any more are not in `visible`.
+    `concerned` are connected; those whose credentials are not valid any more are not in `visible`.
     """
 
     concerned: frozenset[int]
@@ -119,16 +119,16 @@ def attendance(credentials: Collection[Credential]) -> Attendance:
 
 
 def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
-    """The inboxes of these credentials' owners, each of them whole or for one origin; all of one moment.
+    """Return the inboxes of these credentials' owners, whole or for one origin, all of one moment.
 
-    A request decided halfway would leave a list that is not full, as if nothing had been cut off.
+    A request decided between two queries would leave a list that is not full, as if it had not been cut.
     """
     with snapshot():
         return _inboxes(wanted)
 
 
 def items(entries: Collection[Entry]) -> dict[UUID, Item]:
-    """These requests as they were when they were listed: what one asks stays the same while it is pending."""
+    """Return the items of these entries; what a request asks stays the same while it is pending."""
     return _items([entry.row for entry in entries])
 
 
@@ -137,9 +137,9 @@ def news(
     shown_to: Collection[int],
     credentials_of: Callable[[int], Collection[Credential]],
 ) -> News:
-    """What has become of these requests, for the users they are `shown_to` and for whom else they concern.
+    """Return the state of these requests, for the users they are `shown_to` and all others they concern.
 
-    `credentials_of` gives those with which a user is connected; it is called on this thread.
+    `credentials_of` returns those with which a user is connected; it is called on this thread.
     """
     requests = queries.requests_by_id(ids, light=True)
     audiences = {request.pk: _audience(request) for request in requests}
@@ -185,7 +185,7 @@ def _visible(rows: list[Any], person: Person) -> list[Any]:
 
 
 def _audience(request: Any) -> Audience:
-    """As permissions.audiences, from the people that were read along."""
+    """Build the audience from the people that were read with the request."""
     return Audience(
         requester_id=request.requester_id,
         user_ids=frozenset(user.pk for user in request.assigned_users.all()),
@@ -220,7 +220,7 @@ def _item(row: Any) -> Item:
 
 
 def _concerned(audiences: Collection[Audience]) -> set[int]:
-    """Users who may see one of these. A few too many do no harm: rights are looked at one by one."""
+    """Return the users who may see one of these, and perhaps more: rights are tested for each later."""
     named = {user_id for audience in audiences for user_id in audience.user_ids}
     asking = {audience.requester_id for audience in audiences if audience.requester_id is not None}
     groups = {group_id for audience in audiences for group_id in audience.group_ids}
@@ -234,7 +234,7 @@ def _members(group_ids: Collection[int]) -> set[int]:
 
 
 def _holders() -> set[int]:
-    """Users who see requests because of a permission."""
+    """Return the users who see requests by a permission."""
     held = Permission.objects.filter(
         content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
     )

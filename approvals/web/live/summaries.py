@@ -1,7 +1,7 @@
-"""What a frame carries of a request or an outcome: all of it, or, where it is large, a summary.
+"""Requests and outcomes as frames carry them: whole, or a summary where they are large.
 
-Whether it is large depends on itself alone, so that events and snapshots always say the same. A program reads
-the rest over HTTP; pages are rendered by the server.
+Whether one is large depends on itself alone, so that events and snapshots always agree. A program reads the
+rest over HTTP; pages are rendered by the server.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ LARGE = 16_384
 
 
 def request_in_frame(row: Any) -> Json:
-    """A request that `selectors.fill` has filled up to LARGE; once it is closed, without its arguments, which
-    its outcome has."""
+    """Return a request that `queries.fill` has filled up to LARGE.
+
+    A closed one is without its arguments, which its outcome has.
+    """
     if row.asked_whole:
         wire = queries.on_the_wire(row)
         if row.status != Status.PENDING:
@@ -30,7 +32,7 @@ def request_in_frame(row: Any) -> Json:
 
 
 def outcome_of_row(row: Any) -> Json:
-    """The outcome of a closed request that `selectors.fill` has filled up to LARGE."""
+    """Return the outcome of a closed request that `queries.fill` has filled up to LARGE."""
     outcome = queries.outcome_of(row)
     return outcome_in_frame(outcome) if row.outcome_whole else _summary_of(outcome)
 

@@ -52,7 +52,7 @@ def _is_active(batch: Batch, actor: Actor) -> bool:
 
 
 def _outcome_as_handed_on(batch: Batch, actor: Actor, row: HumanRequest) -> Outcome:
-    """The outcome on record; the pending one for an actor who may no longer see the request."""
+    """Return the outcome on record; the pending one for an actor who may no longer see the request."""
     recorded = outcome_of(row)
     if actor.user_id is None or permissions.may_see(batch.people[actor.user_id], batch.audiences[row.pk]):
         return recorded

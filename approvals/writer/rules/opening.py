@@ -102,7 +102,7 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
 
 
 def _asked(command: OpenRequest) -> dict[str, Any]:
-    """What was asked, as everybody will be shown it."""
+    """Return what was asked, as everybody will be shown it."""
     return {
         "title": command.title,
         "details": command.details,

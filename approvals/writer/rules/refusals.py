@@ -19,7 +19,7 @@ def check_permission(
     rule: Callable[[permissions.Person, permissions.Audience], str | None],
     said: dict[str, Any],
 ) -> str | Refused:
-    """What allows the actor to do this, for the trail; otherwise the refusal, which is recorded."""
+    """Return what allows the actor to do this, for the trail; or the refusal, which is recorded."""
     if actor.user_id is None:
         return actor.channel.value
     person = batch.people.get(actor.user_id)
@@ -39,7 +39,7 @@ def check_permission(
 def check_state(
     batch: Batch, actor: Actor, row: HumanRequest, said: dict[str, Any], *, voted: bool = False
 ) -> Refused | None:
-    """The refusal if the request is closed or voted on already; an overdue one is timed out first."""
+    """Return the refusal if the request is closed or voted on already; time it out first where overdue."""
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
     if row.status == Status.TIMED_OUT:

@@ -59,7 +59,7 @@ def _check_removable(batch: Batch, actor: Actor, row: HumanRequest) -> str | Ref
 
 
 def _check_hashes(shown: Sequence[Shown]) -> Refused | None:
-    """The refusal if some content does not fit its hash: it is evidence, and stays until somebody looks."""
+    """Return the refusal if some content does not fit its hash: it is evidence, and stays."""
     altered = [str(one.sequence) for one in shown if not one.holds]
     if not altered:
         return None
