@@ -26,7 +26,7 @@ from django.urls import re_path  # noqa: E402
 
 from approvals.web.edge.asgi import Receive, Scope, Send  # noqa: E402
 from approvals.web.edge.holding import FewPasses, HoldingAnswers  # noqa: E402
-from approvals.web.edge.shares import Shared  # noqa: E402
+from approvals.web.edge.shares import TakingTurns  # noqa: E402
 from approvals.web.edge.throttling import FewAtOnce, Throttled  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
@@ -99,7 +99,7 @@ _starting: set[asyncio.Task[Any]] = set()
 _API = f"/{API_ROOT}"
 # Whether the process lives has nothing to do with how many wait for its database.
 _few = FewAtOnce(IgnoreDisconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
-_django = Shared(FewPasses(_few), api=_API)
+_django = TakingTurns(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())
 _page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
 _start_with_reactor()

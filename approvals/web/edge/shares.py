@@ -160,7 +160,7 @@ async def act_turn(user_id: int) -> AsyncIterator[None]:
                 share.charge(used.seconds)
 
 
-class Shared:
+class TakingTurns:
     """ASGI middleware: has accounts, by their session or token, take turns with the others.
 
     Tokens count below `api` only, where they are accepted. Raises RateLimited before anything is looked up.

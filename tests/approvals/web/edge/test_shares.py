@@ -12,7 +12,7 @@ from django.test import RequestFactory
 from approvals.web.edge import shares
 from approvals.web.edge.holding import FewPasses, HoldingAnswers
 from approvals.web.edge.limits import RateLimited
-from approvals.web.edge.shares import Shared, Shares
+from approvals.web.edge.shares import Shares, TakingTurns
 from tests.patience import patience
 
 USER = 7
@@ -106,7 +106,7 @@ async def ask(
     await shared(scope, asyncio.Event().wait, None)
 
 
-async def use_up(shared: Shared, work: Work, **who: Any) -> None:
+async def use_up(shared: TakingTurns, work: Work, **who: Any) -> None:
     work.go.set()
     await ask(shared, seconds=2 * shares.BURST, **who)
     work.go.clear()
@@ -114,7 +114,7 @@ async def use_up(shared: Shared, work: Work, **who: Any) -> None:
 
 async def test_who_has_used_much_goes_one_at_a_time(work: Work, clock: Clock, rests: list[float]) -> None:
     """And rests after each for twice as long as it took."""
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     await use_up(shared, work)
     work.most = 0
     work.go.set()
@@ -124,7 +124,7 @@ async def test_who_has_used_much_goes_one_at_a_time(work: Work, clock: Clock, re
 
 
 async def test_others_do_not_wait_for_that(work: Work, clock: Clock, rests: list[float]) -> None:
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     await use_up(shared, work)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(ask(shared))
@@ -140,7 +140,7 @@ async def test_all_sessions_and_tokens_of_an_account_share(
     work: Work, clock: Clock, rests: list[float]
 ) -> None:
     """Whose one is, its first request tells."""
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     work.go.set()
     for token in ("first", "second", "third"):
         await ask(shared, by=token)
@@ -174,7 +174,7 @@ async def test_what_is_shown_beside_it_makes_nobody_new(
     work: Work, clock: Clock, rests: list[float], path: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """A session or token that is believed is the same one, whatever comes with it."""
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
 
     async def ask_otherwise(number: int, **cost: Any) -> None:
         shown = [(name, value.replace(b"%d", b"%d" % number)) for name, value in headers]
@@ -191,7 +191,7 @@ async def test_what_is_shown_beside_it_makes_nobody_new(
 async def test_a_token_spelled_otherwise_is_the_same(
     work: Work, clock: Clock, rests: list[float], spelled: bytes
 ) -> None:
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     await use_up(shared, work, headers=[TOKEN])
     work.go.set()
     work.most = 0
@@ -200,7 +200,7 @@ async def test_a_token_spelled_otherwise_is_the_same(
 
 
 async def test_who_shares_a_proxys_password_shares_nothing_else(work: Work, clock: Clock) -> None:
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     proxys = (b"authorization", b"Basic c2F5c286c2F5c28=")
     async with asyncio.TaskGroup() as tasks:
         for number in range(shares.TOGETHER + 1):
@@ -212,7 +212,7 @@ async def test_who_shares_a_proxys_password_shares_nothing_else(work: Work, cloc
 
 async def test_a_small_request_cuts_no_rest_short(work: Work, clock: Clock, rests: list[float]) -> None:
     known = Shares(clock)
-    shared = Shared(work, api="/api/", shares=known)
+    shared = TakingTurns(work, api="/api/", shares=known)
     await use_up(shared, work)
     known.of(USER).charge(0.01)
     work.go.set()
@@ -224,7 +224,9 @@ async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
     work: Work, clock: Clock, rests: list[float]
 ) -> None:
     """However many of an account are in line, which has no end for them."""
-    shared = HoldingAnswers(Shared(FewPasses(work), api="/api/", shares=Shares(clock)), ending="/outcome")
+    shared = HoldingAnswers(
+        TakingTurns(FewPasses(work), api="/api/", shares=Shares(clock)), ending="/outcome"
+    )
     many = 2 * (shares.TOGETHER + shares.IN_LINE)
     work.go.set()
     await ask(shared, seconds=2 * shares.BURST)
@@ -240,7 +242,7 @@ async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
 
 
 async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, rests: list[float]) -> None:
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     await use_up(shared, work)
     clock.now += 2 * shares.BURST / shares.SHARE
     async with asyncio.TaskGroup() as tasks:
@@ -252,7 +254,7 @@ async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, re
 
 
 async def test_too_many_in_line_are_refused(work: Work, clock: Clock) -> None:
-    shared = Shared(work, api="/api/", shares=Shares(clock))
+    shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     async with asyncio.TaskGroup() as tasks:
         for _ in range(shares.TOGETHER + shares.IN_LINE):
             tasks.create_task(ask(shared))
