@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,12 +31,26 @@ WORKERS = 8
 
 # Seconds between two re-checks of a process under test that no hint reaches.
 RECHECK = "0.2"
+# Outside the range that outgoing connections are given.
+PORTS = range(15_000, 30_000)
 
 
 def free_port() -> int:
     """A loopback port nobody listens on, of those that are this worker's among the workers of the run."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return servers.free_port(servers.PORTS[worker % WORKERS :: WORKERS])
+    for _ in range(100):
+        port = random.choice(PORTS[worker % WORKERS :: WORKERS])
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port in a hundred tries")
 
 
 class ProcessEnded(AssertionError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from typing import Self
 
 import psutil
 import psycopg
@@ -19,11 +20,36 @@ from tests.processes import bare_environment, free_port
 
 
 class Breakable(servers.Server):
-    """A server of our own, in a folder that says whose it was."""
+    """A server of our own, in a folder that says whose it was; a context manager."""
+
+    prefix = "sayso-tests-"
 
     def __init__(self) -> None:
-        super().__init__(environment=bare_environment(), prefix="sayso-tests-")
+        super().__init__(environment=bare_environment())
         self.port = free_port()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.remove()
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise RuntimeError(f"{type(self).__name__} does not run")
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start, or start again with the same address and data; returns when it accepts connections."""
+        if self.running:
+            raise RuntimeError(f"{type(self).__name__} runs already")
+        super().start()
 
     def stop(self) -> None:
         """Cut every connection and end at once, also where it is frozen."""

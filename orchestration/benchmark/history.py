@@ -1,17 +1,19 @@
-"""A place with a history: a part of the database, full of requests that were decided or are pending.
+"""Places with a history: parts of the database, full of requests that were decided or are pending.
 
-It is put on record by the product's writer, so rows, answers and trails are what a long life leaves; most
-of a long history are twins of that, where the database can. Several places exist side by side, so that
-sizes can be measured in turns: each is a schema (PostgreSQL) or a file (SQLite) of the scenario's database
-and goes with it. A process lives in one place, chosen before its first query.
+A history is put on record by the product's writer, so rows, answers and trails are what a long life leaves;
+most of a long one are copies of that, where the database can (copies.py). Several places exist side by side,
+so that sizes can be measured in turns: each is a schema (PostgreSQL) or a file (SQLite) of the scenario's
+database and goes with it. A process lives in one place, chosen before its first query.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -20,55 +22,59 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
 
+from approvals.database.clock import database_now
 from approvals.database.fields import new_id
-from approvals.domain.commands import Actor, Channel, Command, Decision, OpenRequest
-from approvals.domain.lifecycle import Kind, Verdict
-from approvals.writer import queue
-from orchestration.benchmark import raw, twins
+from approvals.domain.commands import Actor, Channel, Decision
+from approvals.domain.lifecycle import Kind, Status, Verdict
+from approvals.models import GroupAssignment, HumanRequest
+from orchestration.benchmark import baseline, copies
+from orchestration.benchmark.load import opening, write
+from orchestration.models import Run, RunStatus
 
 COLLEAGUES = 100
 GROUPS = 10
 # What concerns the plain user stays the same, whatever else is pending: so many in each of three ways.
 OWN = 10
 CHUNK = 5_000
-# Of a history, so much is written by Sayso's writer where the database can multiply it.
+# Of a history, so much is written by Sayso's writer where the database can copy it.
 WRITTEN = 10_000
-TWINS_AT_ONCE = 100_000
+COPIED_AT_ONCE = 100_000
 # Nothing falls due while it is measured; what is due first was not opened first.
 DUE = (86_400.0, 864_000.0)
 
+YEAR = timedelta(days=365)
+RUNS = 5_000
+ORCHESTRATIONS = 20
+MADE_AT_ONCE = 2_000
+# Of a hundred requests of a year, so many end, or stay, like this.
+_ENDS = [Status.APPROVED] * 70 + [Status.REJECTED] * 10 + [Status.ANSWERED] * 10
+_ENDS += [Status.TIMED_OUT] * 6 + [Status.WITHDRAWN] * 2 + [Status.PENDING] * 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
-    """Who is there. The reviewer decides what is assigned to nobody; the auditor sees everything in the
-    admin; the plain user holds no permission."""
+class People:
+    """Who is there: ids.
+
+    The reviewer decides what is assigned to nobody; the auditor sees everything in the admin; the plain user
+    holds no permission, and is in the first group.
+    """
 
     reviewer: int
     auditor: int
     plain: int
     colleagues: tuple[int, ...]
     groups: tuple[int, ...]
-    """The plain user is in the first."""
 
     @property
     def deciding(self) -> Actor:
         return Actor(user_id=self.reviewer, channel=Channel.WEBSOCKET, address="127.0.0.1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mix:
-    """Whom a request concerns."""
-
-    requester: int
-    users: tuple[int, ...] = ()
-    groups: tuple[int, ...] = ()
-
-
 def move_to(place: str) -> None:
     """Have all later queries of this process go to a new, migrated place of this name."""
     told = connection.settings_dict
     if connection.vendor == "postgresql":
-        with psycopg.connect(**raw.postgres_parameters()) as session:
+        with psycopg.connect(**baseline.postgres_parameters()) as session:
             session.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place)))
         before = told["OPTIONS"].get("options", "")
         told["OPTIONS"]["options"] = f"{before} -c search_path={place}".strip()
@@ -77,8 +83,8 @@ def move_to(place: str) -> None:
     call_command("migrate", verbosity=0, skip_checks=True)
 
 
-def people() -> Cast:
-    """The same number of people everywhere."""
+def make_people() -> People:
+    """Put the same number of people everywhere."""
     reviewer, plain = User.objects.create(username="reviewer"), User.objects.create(username="plain")
     reviewer.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
     auditor = User.objects.create(username="auditor", is_staff=True)
@@ -88,7 +94,7 @@ def people() -> Cast:
     for number, colleague in enumerate(colleagues):
         colleague.groups.add(groups[number % GROUPS])
     plain.groups.add(groups[0])
-    return Cast(
+    return People(
         reviewer=reviewer.pk,
         auditor=auditor.pk,
         plain=plain.pk,
@@ -97,109 +103,155 @@ def people() -> Cast:
     )
 
 
-def make_history(cast: Cast, count: int) -> None:
+def make_past(people: People, count: int) -> None:
     """Put so many requests on record that were asked and decided since.
 
     Of a hundred, seventy are assigned to nobody, twenty to a colleague, ten to a group; one is asked by the
     plain user, one in five hundred assigned to her, one in a hundred to her group.
     """
     draw = random.Random(count)  # noqa: S311  the same history each time
-    written = min(count, WRITTEN) if twins.supported() else count
+    written = min(count, WRITTEN) if connection.vendor == "postgresql" else count
     originals: list[UUID] = []
     for start in range(0, written, CHUNK):
-        numbers = range(start, min(start + CHUNK, written))
-        mixes = [_past(cast, number, draw) for number in numbers]
-        opened = _open(zip(numbers, mixes, strict=True))
-        decided = [
-            Decision(request_id=id_, actor=_who_decides(cast, mix), verdict=Verdict.APPROVE)
-            for id_, mix in zip(opened, mixes, strict=True)
-        ]
-        _write(decided)
+        terms = [_past(people, number, draw) for number in range(start, min(start + CHUNK, written))]
+        opened = _open(start, terms)
+        # Where others are named, the program itself decides: it makes no difference to what is measured.
+        named = [Actor.program() if len(each) > 1 else people.deciding for each in terms]
+        pairs = zip(opened, named, strict=True)
+        write(Decision(request_id=id_, actor=actor, verdict=Verdict.APPROVE) for id_, actor in pairs)
         originals += opened
     if written < count:
         tidy()
-    for start in range(written, count, TWINS_AT_ONCE):
-        twins.add_twins(originals, min(TWINS_AT_ONCE, count - start))
+    for start in range(written, count, COPIED_AT_ONCE):
+        copies.add_copies(originals, min(COPIED_AT_ONCE, count - start))
 
 
-def make_pending(cast: Cast, count: int) -> list[UUID]:
+def make_pending(people: People, count: int) -> list[UUID]:
     """Put so many requests on record that are pending; returns those that the reviewer may decide."""
     draw = random.Random(count)  # noqa: S311  the same each time
-    mixes = [_present(cast, number, draw) for number in range(count)]
+    terms = [_present(people, number, draw) for number in range(count)]
     opened: list[UUID] = []
     for start in range(0, count, CHUNK):
-        opened += _open(enumerate(mixes[start : start + CHUNK], start))
-    free = zip(opened, mixes, strict=True)
-    return [id_ for id_, mix in free if not (mix.users or mix.groups) and mix.requester != cast.plain]
+        opened += _open(start, terms[start : start + CHUNK])
+    plain = {"requester_id": people.plain}
+    return [id_ for id_, each in zip(opened, terms, strict=True) if len(each) == 1 and each != plain]
 
 
-def open_unassigned(cast: Cast, count: int) -> list[UUID]:
-    """More of what the reviewer may decide."""
-    return _open((number, Mix(requester=cast.colleagues[number % COLLEAGUES])) for number in range(count))
+def open_unassigned(people: People, count: int) -> list[UUID]:
+    """Put more on record of what the reviewer may decide."""
+    return _open(0, [{"requester_id": people.colleagues[number % COLLEAGUES]} for number in range(count)])
 
 
 def tidy() -> None:
-    """What a database in use does by itself once many rows have come: PostgreSQL's autovacuum."""
+    """Do what a database in use does by itself once many rows have come: PostgreSQL's autovacuum."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
                 cursor.execute(f"VACUUM ANALYZE {connection.ops.quote_name(table)}")
 
 
-def _past(cast: Cast, number: int, draw: random.Random) -> Mix:
-    requester = cast.plain if number % 100 == 0 else draw.choice(cast.colleagues)
-    chance = number % 10
+def _past(people: People, number: int, draw: random.Random) -> dict[str, Any]:
+    """Say whom a request of the past concerns."""
+    requester = people.plain if number % 100 == 0 else draw.choice(people.colleagues)
     if number % 500 == 7:
-        return Mix(requester=requester, users=(cast.plain,))
-    if chance in {7, 8}:
-        return Mix(requester=requester, users=(draw.choice(cast.colleagues),))
-    return Mix(requester=requester, groups=(draw.choice(cast.groups),) if chance == 9 else ())
+        return {"requester_id": requester, "user_ids": (people.plain,)}
+    return {"requester_id": requester, **_named(people, number, people.groups, draw)}
 
 
-def _present(cast: Cast, number: int, draw: random.Random) -> Mix:
+def _present(people: People, number: int, draw: random.Random) -> dict[str, Any]:
     """As in the past, but for the plain user: hers come evenly among the others, always as many."""
-    requester = draw.choice(cast.colleagues)
-    match number:
-        case _ if number < OWN:
-            return Mix(requester=cast.plain)
-        case _ if number < 2 * OWN:
-            return Mix(requester=requester, users=(cast.plain,))
-        case _ if number < 3 * OWN:
-            return Mix(requester=requester, groups=cast.groups[:1])
-    chance = number % 10
-    if chance in {7, 8}:
-        return Mix(requester=requester, users=(draw.choice(cast.colleagues),))
-    return Mix(requester=requester, groups=(draw.choice(cast.groups[1:]),) if chance == 9 else ())
+    requester = draw.choice(people.colleagues)
+    if number < OWN:
+        return {"requester_id": people.plain}
+    if number < 2 * OWN:
+        return {"requester_id": requester, "user_ids": (people.plain,)}
+    if number < 3 * OWN:
+        return {"requester_id": requester, "group_ids": people.groups[:1]}
+    return {"requester_id": requester, **_named(people, number, people.groups[1:], draw)}
 
 
-def _who_decides(cast: Cast, mix: Mix) -> Actor:
-    """Where others are named, the program itself: it makes no difference to what is measured."""
-    return Actor.program() if mix.users or mix.groups else cast.deciding
+def _named(people: People, number: int, groups: Sequence[int], draw: random.Random) -> dict[str, Any]:
+    match number % 10:
+        case 7 | 8:
+            return {"user_ids": (draw.choice(people.colleagues),)}
+        case 9:
+            return {"group_ids": (draw.choice(groups),)}
+    return {}
 
 
-def _open(numbered: Iterable[tuple[int, Mix]]) -> list[UUID]:
-    commands = [_opening(number, mix) for number, mix in numbered]
-    _write(commands)
+def _open(first: int, terms: Sequence[dict[str, Any]]) -> list[UUID]:
+    least, most = DUE
+    commands = [
+        opening(
+            f"Refund order {number}",
+            arguments={"order": number, "amount": "12.40", "currency": "EUR"},
+            timeout=None if number % 10 == 3 else least + _share(number, 7_919, 10_007) * (most - least),
+            **each,
+        )
+        for number, each in enumerate(terms, first)
+    ]
+    write(commands)
     return [command.request_id for command in commands]
 
 
-def _opening(number: int, mix: Mix) -> OpenRequest:
-    least, most = DUE
-    share = (number * 7919 % 10_007) / 10_007
-    return OpenRequest(
-        request_id=new_id(),
-        actor=Actor.program(),
-        kind=Kind.APPROVAL,
+def make_year(people: People, count: int) -> None:
+    """Put so many requests on record, for reports, that were opened within the last year.
+
+    Reports read requests, which groups are named for them, and the runs that asked: so there are no trails
+    here. Nothing is drawn: what a request is like follows from its number.
+    """
+    now = database_now()
+    runs = [
+        Run(orchestration=name, title=name, status=RunStatus.COMPLETED)
+        for name in (f"orchestration_{number % ORCHESTRATIONS}" for number in range(min(count, RUNS)))
+    ]
+    for run in runs:
+        run.created_at, run.finished_at, run.changed_at = now - YEAR, now, now
+    Run.objects.bulk_create(runs, batch_size=MADE_AT_ONCE)
+    ids = [str(run.pk) for run in runs]
+    for start in range(0, count, MADE_AT_ONCE):
+        numbers = range(start, min(start + MADE_AT_ONCE, count))
+        requests = [_request(number, people, ids, now) for number in numbers]
+        HumanRequest.writing.bulk_create(requests)
+        GroupAssignment.writing.bulk_create(
+            GroupAssignment(
+                request=request,
+                group_id=people.groups[number % GROUPS],
+                pending=request.status == Status.PENDING,
+            )
+            for number, request in zip(numbers, requests, strict=True)
+            if number % 7 == 0
+        )
+    tidy()
+
+
+def _request(number: int, people: People, runs: Sequence[str], now: datetime) -> HumanRequest:
+    """Every second is of a run. Most are closed within minutes, some after days."""
+    status = _ENDS[number % len(_ENDS)]
+    opened = now - YEAR * _share(number, 7_919, 1_000_003)
+    took = timedelta(seconds=1 + 250_000 * _share(number, 104_729, 10_007) ** 6)
+    closed = None if status is Status.PENDING else min(opened + took, now)
+    kind = Kind.CLARIFICATION if status is Status.ANSWERED else Kind.APPROVAL
+    decided = status in {Status.APPROVED, Status.REJECTED, Status.ANSWERED}
+    run = runs[number % len(runs)] if number % 2 else ""
+    return HumanRequest(
+        id=new_id(),
+        kind=kind,
         title=f"Refund order {number}",
         arguments={"order": number, "amount": "12.40", "currency": "EUR"},
-        requester_id=mix.requester,
-        user_ids=mix.users,
-        group_ids=mix.groups,
-        timeout=None if number % 10 == 3 else least + share * (most - least),
-        on_timeout=Verdict.REJECT,
+        status=status,
+        requester_id=people.plain,
+        opened_at=opened,
+        closed_at=closed,
+        changed_at=closed or opened,
+        deadline=closed if status is Status.TIMED_OUT else None,
+        on_timeout="reject" if kind is Kind.APPROVAL else "",
+        decided_by_id=people.colleagues[number % COLLEAGUES] if decided else None,
+        origin={"kind": "run", "id": run, "url": ""} if run else {},
+        origin_id=run,
     )
 
 
-def _write(commands: Sequence[Command]) -> None:
-    for future in queue.submit_many(commands):
-        queue.outcome_of_result(future.result())
+def _share(number: int, step: int, prime: int) -> float:
+    """Return a share between 0 and 1, evenly over all numbers and not in their order."""
+    return (number * step % prime) / prime

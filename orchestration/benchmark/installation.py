@@ -22,30 +22,27 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from django.conf import settings
 
-from orchestration.benchmark.players import PROJECT
 from orchestration.benchmark.servers import (
     PostgresServer,
     RedisServer,
+    Server,
     ServerFailed,
+    answers,
     create_database,
     drop_database,
+    find_redis,
     has_postgres,
-    has_redis,
     may_create_databases,
-    postgres_answers,
-    redis_answers,
 )
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 # What makes an installation what it is: ours has its own, and nothing else that could change a measurement.
 _OF_AN_INSTALLATION = ("DATABASE_URL", "REDIS_URL", "WEB_CONCURRENCY", "EMAIL_URL", "SAYSO_")
 
 # All its callers are one computer's, and some measure how much there is to limit.
-UNLIMITED = {
-    "SAYSO_RATE_LIMIT": "0",
-    "SAYSO_ADDRESS_RATE_LIMIT": "0",
-    "SAYSO_SOCKETS_PER_USER": "0",
-    "SAYSO_SOCKETS_PER_ADDRESS": "0",
-}
+_LIMITS = ("RATE_LIMIT", "ADDRESS_RATE_LIMIT", "SOCKETS_PER_USER", "SOCKETS_PER_ADDRESS")
+UNLIMITED = {f"SAYSO_{limit}": "0" for limit in _LIMITS}
 
 
 class Unreachable(RuntimeError):
@@ -53,34 +50,8 @@ class Unreachable(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Servers:
-    """Addresses of servers; None: none was given."""
-
-    postgres: str | None = None
-    redis: str | None = None
-
-    def require(self, stack: Stack) -> None:
-        """Unreachable, naming the one that the stack needs and that does not answer, or allow a database."""
-        if stack.database == "given" and self.postgres:
-            server = f"DATABASE_URL: PostgreSQL at {_place(self.postgres)}"
-            if not postgres_answers(self.postgres):
-                raise Unreachable(f"{server} does not answer.")
-            if not may_create_databases(self.postgres):
-                raise Unreachable(f"{server}: permission denied to create database.")
-        if stack.layer == "given" and self.redis and not redis_answers(self.redis):
-            raise Unreachable(f"REDIS_URL: Redis at {_place(self.redis)} does not answer.")
-
-
-def given_servers() -> Servers:
-    """Those that this installation's settings name."""
-    database = settings.DATABASES["default"]
-    postgres = database["ENGINE"] == "django.db.backends.postgresql"
-    return Servers(postgres=_url_of(database) if postgres else None, redis=settings.REDIS_URL or None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """What is measured on, in words. Each is "given", "own" (a server of ours) or "embedded"."""
+    """What is measured on. Each is "given", "own" (a server of ours) or "embedded" (SQLite, in memory)."""
 
     database: str
     layer: str
@@ -101,25 +72,38 @@ class Stack:
         return f"{database} and {layer}"
 
 
-def stack_for(servers: Servers, *, embedded: bool) -> Stack:
-    """What there is to measure on. `embedded`: SQLite and the in-memory layer, whatever else there is."""
-    if embedded:
-        return Stack(database="embedded", layer="embedded")
-    return Stack(
-        database="given" if servers.postgres else "own" if has_postgres() else "embedded",
-        layer="given" if servers.redis else "own" if has_redis() else "embedded",
-    )
-
-
 class Installation:
-    """Servers and a migrated database; a context manager. `fresh()` makes a database for one scenario."""
+    """Servers and a migrated database; a context manager. `fresh()` makes a database for one scenario.
 
-    def __init__(self, stack: Stack, servers: Servers) -> None:
-        self.stack = stack
-        self._servers = servers
+    It is on the servers that this installation's settings name, else on those of the wheels, else on SQLite
+    and in memory. `embedded`: on these, whatever else there is.
+    """
+
+    def __init__(self, *, embedded: bool) -> None:
+        database = settings.DATABASES["default"]
+        postgresql = database["ENGINE"] == "django.db.backends.postgresql"
+        self._postgres = _url_of(database) if postgresql else ""
+        self._redis = settings.REDIS_URL
+        self.stack = Stack(database="embedded", layer="embedded")
+        if not embedded:
+            self.stack = Stack(
+                database="given" if self._postgres else "own" if has_postgres() else "embedded",
+                layer="given" if self._redis else "own" if find_redis() else "embedded",
+            )
         self._name = f"sayso_benchmark_{secrets.token_hex(4)}"
         self._ending = ExitStack()
         self._copies = 0
+
+    def require_servers(self) -> None:
+        """Raise Unreachable, naming the given server that does not answer, or allow a database."""
+        if self.stack.database == "given":
+            server = f"DATABASE_URL: PostgreSQL at {_place(self._postgres)}"
+            if not answers(self._postgres):
+                raise Unreachable(f"{server} does not answer.")
+            if not may_create_databases(self._postgres):
+                raise Unreachable(f"{server}: permission denied to create database.")
+        if self.stack.layer == "given" and not answers(self._redis):
+            raise Unreachable(f"REDIS_URL: Redis at {_place(self._redis)} does not answer.")
 
     def __enter__(self) -> Self:
         try:
@@ -134,7 +118,7 @@ class Installation:
 
     @contextmanager
     def fresh(self) -> Iterator[Mapping[str, str]]:
-        """The environment of processes that share a new database, migrated and without rows."""
+        """Make a new database, migrated and without rows; the environment of processes that share it."""
         self._copies += 1
         folder = self._folder / str(self._copies)
         folder.mkdir(mode=0o700)
@@ -146,33 +130,22 @@ class Installation:
         name = f"{self._name}_{self._copies}"
         with ExitStack() as ending:
             ending.callback(drop_database, self._postgres, name)
-            url = create_database(self._postgres, name, template=self._name)
-            yield self._environment(folder, url)
+            yield self._environment(folder, create_database(self._postgres, name, template=self._name))
 
     def _build(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="sayso-benchmark-"))
         self._ending.callback(shutil.rmtree, self._folder)
-        self._redis = self._servers.redis if self.stack.layer == "given" else None
         if self.stack.layer == "own":
-            self._redis = self._started(RedisServer(prefix="sayso-benchmark-")).url
+            self._redis = self._start(RedisServer())
+        if self.stack.database == "own":
+            self._postgres = self._start(PostgresServer())
         url = None
         if self.stack.engine == "postgresql":
-            self._postgres = (
-                self._servers.postgres or self._started(PostgresServer(prefix="sayso-benchmark-")).url
-            )
             self._ending.callback(drop_database, self._postgres, self._name)
             url = create_database(self._postgres, self._name)
-        self._migrate(self._environment(self._folder, url))
-
-    def _started(self, server: Any) -> Any:
-        self._ending.callback(server.remove)
-        server.start()
-        return server
-
-    def _migrate(self, environment: Mapping[str, str]) -> None:
         migrated = subprocess.run(
             [sys.executable, "-m", "django", "migrate", "--verbosity=0", "--skip-checks"],
-            env=environment,
+            env=self._environment(self._folder, url),
             cwd=PROJECT,
             check=False,
             capture_output=True,
@@ -182,39 +155,41 @@ class Installation:
         if migrated.returncode:
             raise ServerFailed(f"the new database could not be migrated:\n{migrated.stderr[-2000:]}")
 
+    def _start(self, server: Server) -> str:
+        self._ending.callback(server.remove)
+        server.start()
+        return server.url
+
     def _environment(self, folder: Path, database_url: str | None) -> Mapping[str, str]:
+        """Return the variables of our processes: of this process's, what is not of its installation."""
+        taken = {
+            name: value for name, value in os.environ.items() if not name.startswith(_OF_AN_INSTALLATION)
+        }
         own = {"SAYSO_VAR": str(folder), "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}", **UNLIMITED}
         if database_url:
             own["DATABASE_URL"] = database_url
-        if self.stack.layer != "embedded" and self._redis:
+        if self.stack.layer != "embedded":
             own["REDIS_URL"] = self._redis
-        return {**_inherited(), **own}
+        return {**taken, **own}
 
     def _remove(self) -> None:
-        """Everything, in one go: who is impatient has already said so."""
-        with _undisturbed():
+        """Remove everything in one go: who is impatient has already said so."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+        try:
             self._ending.close()
-
-
-def _inherited() -> dict[str, str]:
-    """What any program needs of this process's environment, and nothing of its installation."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_AN_INSTALLATION)}
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _url_of(database: Mapping[str, Any]) -> str:
-    """The address in Django's words, as a URL again, without what config/settings.py has added."""
-    user, password = quote(database["USER"], safe=""), quote(database["PASSWORD"], safe="")
-    host = database["HOST"]
+    """Write Django's settings as a URL again, without what config/settings.py has added."""
+    user, password, host = (
+        quote(database["USER"], safe=""),
+        quote(database["PASSWORD"], safe=""),
+        database["HOST"],
+    )
     options = {name: value for name, value in database["OPTIONS"].items() if isinstance(value, str)}
     if host.startswith("/"):
         options["host"], host = host, ""
@@ -226,6 +201,5 @@ def _url_of(database: Mapping[str, Any]) -> str:
 
 
 def _place(url: str) -> str:
-    """Where a server is, without who logs in there."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port}" if parts.port else parts.hostname or "localhost"
+    """Return where a server is, without who logs in there."""
+    return urlsplit(url).netloc.rpartition("@")[2] or "localhost"

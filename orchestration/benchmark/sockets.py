@@ -1,6 +1,7 @@
-"""The least that a WebSocket client can be (RFC 6455): thousands in one process don't slow the server down.
+"""The least that the two ends of a live page can be: a WebSocket client, and a bare Channels consumer.
 
-It opens, takes whole text frames, answers pings and says text. What a server of ours never sends, it refuses.
+With this client (RFC 6455), thousands of sockets in one process don't slow the server down. It opens, takes
+whole text frames, answers pings and says text. What a server of ours never sends, it refuses.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any
 
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter
+
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 _FIN, _MASKED = 0x80, 0x80
 
 # A frame's number of socket, moment (monotonic nanoseconds) and text.
 Told = Callable[[int, int, bytes], None]
+
+GROUP = "bare"
+TO_ALL, TO_ONE = "all", "one"
 
 
 class NotOpened(RuntimeError):
@@ -28,8 +35,7 @@ class Socket(asyncio.Protocol):
     def __init__(self, number: int, request: bytes, told: Told) -> None:
         self.number = number
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._request = request
-        self._told = told
+        self._request, self._told = request, told
         self._buffer = b""
         self._transport: Any = None
 
@@ -42,7 +48,7 @@ class Socket(asyncio.Protocol):
         return socket
 
     def say(self, text: str) -> None:
-        self._send(TEXT, text.encode())
+        self._transport.write(masked_frame(TEXT, text.encode()))
 
     def close(self) -> None:
         self._transport.abort()
@@ -57,7 +63,7 @@ class Socket(asyncio.Protocol):
             self._read_answer()
         if self.opened.done() and self.opened.exception() is None:
             while frame := self._next_frame():
-                self._heed(*frame)
+                self._handle(*frame)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
@@ -75,17 +81,15 @@ class Socket(asyncio.Protocol):
             self.opened.set_exception(NotOpened(f"The server answered {status!r}"))
 
     def _next_frame(self) -> tuple[int, bytes] | None:
-        """The first frame that is there as a whole."""
+        """Return the first frame that is there as a whole: its kind and payload."""
         if len(self._buffer) < 2:
             return None
         first, length = self._buffer[0], self._buffer[1]
-        start = 2
-        if length == 126 and len(self._buffer) >= 4:
-            (length,), start = struct.unpack_from("!H", self._buffer, 2), 4
-        elif length == 127 and len(self._buffer) >= 10:
-            (length,), start = struct.unpack_from("!Q", self._buffer, 2), 10
-        elif length >= 126:
+        start = {126: 4, 127: 10}.get(length, 2)
+        if len(self._buffer) < start:
             return None
+        if start > 2:
+            (length,) = struct.unpack_from("!H" if start == 4 else "!Q", self._buffer, 2)
         end = start + length
         if len(self._buffer) < end:
             return None
@@ -94,23 +98,21 @@ class Socket(asyncio.Protocol):
             raise ValueError("a frame in parts")
         return first & 0x0F, payload
 
-    def _heed(self, kind: int, payload: bytes) -> None:
+    def _handle(self, kind: int, payload: bytes) -> None:
         if kind == TEXT:
             self._told(self.number, monotonic_ns(), payload)
         elif kind == PING:
-            self._send(PONG, payload)
+            self._transport.write(masked_frame(PONG, payload))
         elif kind == CLOSE:
             self._transport.close()
 
-    def _send(self, kind: int, payload: bytes) -> None:
-        self._transport.write(masked_frame(kind, payload))
-
 
 def opening(port: int, path: str, headers: Mapping[str, str]) -> bytes:
-    """The request that asks for a WebSocket."""
+    """Return the request that asks for a WebSocket."""
+    place = f"127.0.0.1:{port}"
     lines = {
-        "Host": f"127.0.0.1:{port}",
-        "Origin": f"http://127.0.0.1:{port}",
+        "Host": place,
+        "Origin": f"http://{place}",
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Version": "13",
@@ -122,7 +124,7 @@ def opening(port: int, path: str, headers: Mapping[str, str]) -> bytes:
 
 
 def masked_frame(kind: int, payload: bytes) -> bytes:
-    """A client's frame. Clients must mask; the mask is nought, which leaves the payload as it is."""
+    """Return a client's frame. Clients must mask; the mask is zero, which leaves the payload as it is."""
     length = len(payload)
     if length < 126:
         head = bytes((_FIN | kind, _MASKED | length))
@@ -131,3 +133,33 @@ def masked_frame(kind: int, payload: bytes) -> bytes:
     else:
         head = struct.pack("!BBQ", _FIN | kind, _MASKED | 127, length)
     return head + bytes(4) + payload
+
+
+class BareConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """Accepts, joins a group and passes text on: no session, no user, no origin, no database.
+
+    A client's text that begins with "all" goes to every socket, any other back to its own, both by way of the
+    channel layer.
+    """
+
+    async def connect(self) -> None:
+        await self.channel_layer.group_add(GROUP, self.channel_name)
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        await self.channel_layer.group_discard(GROUP, self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        text = text_data or ""
+        event = {"type": "bare.event", "text": text}
+        if text.startswith(TO_ALL):
+            await self.channel_layer.group_send(GROUP, event)
+        else:
+            await self.channel_layer.send(self.channel_name, event)
+
+    async def bare_event(self, event: dict[str, Any]) -> None:
+        await self.send(text_data=event["text"])
+
+
+def bare_application() -> Any:
+    return ProtocolTypeRouter({"websocket": BareConsumer.as_asgi()})

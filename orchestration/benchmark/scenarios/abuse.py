@@ -3,131 +3,252 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from itertools import chain
+import itertools
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from statistics import median
+from time import perf_counter
+from typing import Any
 
-from orchestration.benchmark.abuse import DEEDS, Abuser, Colleagues
-from orchestration.benchmark.audience import Host
-from orchestration.benchmark.figures import Ratio, in_turns, percentile
+import httpx
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+
+from approvals.database.threads import in_database
+from approvals.waiting.room import waiting_room
+from approvals.web.edge import tokens
+from orchestration.benchmark import load
+from orchestration.benchmark.child import PRODUCT
 from orchestration.benchmark.machine import Needs
-from orchestration.benchmark.report import Cell, Check, Column, Goal, Report, Table
-from orchestration.benchmark.scenarios import Scenario
-from orchestration.benchmark.serving import PRODUCT
-from orchestration.benchmark.stage import Stage
+from orchestration.benchmark.processes import Environment, Remote
+from orchestration.benchmark.report import Cell, Check, Findings, Goal, Ratio, Scenario, Table, percentiles
+from orchestration.benchmark.scenarios.users import session_of
 
 ROUNDS = 5
 TIMES = 10
-LIMIT = 2.0
 ALONE, BESIDE = "alone", "beside it"
 # Seconds until what the account has begun is under way, and until it is over.
 BEGINNING = ENDING = 1.0
 # What a server allows unless it is told otherwise; of one address it allows more than one account may use.
 LIMITS = {"SAYSO_RATE_LIMIT": "100"}
 
+PATIENCE = 120.0
+API = "/api/v1"
+# Between two things that somebody does: nobody's own requests shall delay each other.
+PAUSE = 0.02
+# Bytes: just below what a request may bring; and a table that fills what details may hold.
+LARGE, TABLE = 900_000, 100_000
 
-async def run(stage: Stage, sizes: Sequence[int]) -> Report:
-    (at_once,) = sizes
-    rounds = stage.rounds(ROUNDS)
-    stage.expect(1 + 2 * rounds)
-    host = await stage.part(Host, settings=LIMITS)
-    colleagues, abuser = await stage.part(Colleagues), await stage.part(Abuser)
-    port = await host(Host.serve, PRODUCT)
-    await colleagues(Colleagues.arrive, port, TIMES)
-    await abuser(Abuser.arrive, port)
-    await colleagues(Colleagues.work, 2)  # warms up
-    before, _ = await host(Host.usage, PRODUCT)
-    stage.step()
-    found: dict[str, dict[str, list[list[float]]]] = {
-        kind: {deed: [] for deed in DEEDS} for kind in (ALONE, BESIDE)
-    }
-    for number in range(rounds):
-        for kind in in_turns([ALONE, BESIDE], number):
-            if kind == BESIDE:
-                await abuser(Abuser.abuse, at_once)
-                await asyncio.sleep(BEGINNING)
-            for deed, took in (await colleagues(Colleagues.work, TIMES)).items():
-                found[kind][deed].append(took)
-            if kind == BESIDE:
-                await abuser(Abuser.cease)
-                await asyncio.sleep(ENDING)
-            stage.step()
-    after, _ = await host(Host.usage, PRODUCT)
-    told, recorded = await colleagues(Colleagues.told), await colleagues(Colleagues.recorded)
-    answers = await abuser(Abuser.answers)
-    return _report(at_once, found, Check.of(told, recorded), answers, after - before)
+WORK = ("inbox page", "request page", "list", "decision")
 
 
-def _report(
-    at_once: int,
-    found: dict[str, dict[str, list[list[float]]]],
-    check: Check,
-    answers: dict[str, int],
-    gained: int,
-) -> Report:
-    rows: list[tuple[Cell, ...]] = []
-    ratios: list[float] = []
-    for deed in DEEDS:
-        alone, beside = found[ALONE][deed], found[BESIDE][deed]
-        ratio = Ratio.of([median(each) for each in beside], [median(each) for each in alone])
-        ratios.append(ratio.median)
-        every, all_beside = list(chain(*alone)), list(chain(*beside))
-        rows.append(
-            (
-                deed,
-                median(every),
-                percentile(every, 0.95),
-                median(all_beside),
-                percentile(all_beside, 0.95),
-                str(ratio),
-            )
-        )
-    said = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
-    return Report(
-        tables=(
-            Table(
-                title=f"What others do while one account has {at_once} requests under way",
-                columns=(
-                    Column(name=""),
-                    Column(name="p50 alone", unit="ms"),
-                    Column(name="p95 alone", unit="ms"),
-                    Column(name="p50 beside it", unit="ms"),
-                    Column(name="p95 beside it", unit="ms"),
-                    Column(name="×"),
-                ),
-                rows=tuple(rows),
-            ),
-        ),
-        goals=(
-            Goal(
-                text="others' latency beside an account that does its worst, by whatever is slowest",
-                limit=LIMIT,
-                measured=max(ratios),
-            ),
-        ),
-        check=check,
+class Account(Remote):
+    """Somebody with a session and a token of the server."""
+
+    permissions: tuple[str, ...] = ()
+    scopes: tuple[str, ...]
+
+    async def arrive(self, port: int) -> None:
+        cookie, token = await in_database(self._enter)
+        self.browser = _client(port, Cookie=f"{settings.SESSION_COOKIE_NAME}={cookie}")
+        self.program = _client(port, Authorization=f"Bearer {token}")
+
+    async def end(self) -> None:
+        await self.browser.aclose()
+        await self.program.aclose()
+
+    def _enter(self) -> tuple[str, str]:
+        user = User.objects.create(username=type(self).__name__)
+        user.user_permissions.set(Permission.objects.filter(codename__in=self.permissions))
+        session = session_of(user)
+        session.save()
+        _, secret = tokens.issue(user.pk, "benchmark", self.scopes)
+        return str(session.session_key), secret
+
+
+def _client(port: int, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}",
+        headers=headers,
+        timeout=PATIENCE,
+        limits=httpx.Limits(max_connections=None),
+        trust_env=False,
+    )
+
+
+class Reviewer(Account):
+    """A person and a program who read and decide, one thing after the other."""
+
+    permissions = ("view_humanrequest", "decide_humanrequest")
+    scopes = ("read", "decide")
+
+    async def begin(self) -> None:
+        await waiting_room().start()
+        self._told: list[tuple[str, str]] = []
+        self._asked: list[str] = []
+        self._standing = await in_database(load.open_requests, TIMES)
+
+    async def end(self) -> None:
+        await super().end()
+        await waiting_room().stop()
+
+    async def work(self, times: int) -> dict[str, list[float]]:
+        """Do each kind of work so often, in turns; the milliseconds of each."""
+        ids = [str(id_) for id_ in await in_database(load.open_requests, times)]
+        self._asked += ids
+        took: dict[str, list[float]] = {work: [] for work in WORK}
+        for id_, standing in zip(ids, self._standing, strict=False):
+            await self._time(took["inbox page"], self.browser.get("/"))
+            await self._time(took["request page"], self.browser.get(f"/requests/{standing}/"))
+            await self._time(took["list"], self.program.get(f"{API}/requests?limit=20"))
+            deciding = self.program.post(f"{API}/requests/{id_}/decision", json={"decision": "approve"})
+            decided = await self._time(took["decision"], deciding)
+            self._told.append((id_, decided.json()["status"]))
+        return took
+
+    async def check(self) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """Return the decisions that were acknowledged, (id, status), and what is on record."""
+        return self._told, await in_database(load.recorded, self._asked)
+
+    async def _time(self, took: list[float], asking: Awaitable[httpx.Response]) -> httpx.Response:
+        started = perf_counter()
+        response = await asking
+        took.append((perf_counter() - started) * 1000)
+        response.raise_for_status()
+        await asyncio.sleep(PAUSE)
+        return response
+
+
+class Abuser(Account):
+    """One account without a group: everything that costs much, many at a time, without a pause."""
+
+    scopes = ("ask", "read")
+
+    async def begin(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answers: Counter[str] = Counter()
+        self._asked: list[str] = []
+        self._numbers = itertools.count()
+        self._draw = random.Random(1)  # noqa: S311  the same each time
+
+    async def abuse(self, at_once: int) -> None:
+        """Begin, with so many connections; returns once each kind of request has been answered once."""
+        kinds = (self._ask_large, self._ask_table, self._ask_schema, self._look, self._look_for)
+        for kind in kinds:
+            await kind()
+        self._tasks = [asyncio.create_task(self._go_on(kinds, number)) for number in range(at_once)]
+
+    async def cease(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def answers(self) -> dict[str, int]:
+        """Return how often it was answered with which status code."""
+        return dict(self._answers)
+
+    async def _go_on(self, kinds: Sequence[Callable[[], Awaitable[None]]], first: int) -> None:
+        for number in itertools.count(first):
+            with suppress(httpx.TransportError):
+                await kinds[number % len(kinds)]()
+
+    async def _ask_large(self) -> None:
+        await self._ask(arguments={"text": f"{next(self._numbers):08}" * (LARGE // 8)})
+
+    async def _ask_table(self) -> None:
+        """Other cells each time, and looked at at once: nothing of it has been formatted before."""
+        row = f"|{next(self._numbers)}" + "|x" * 48 + "|\n"
+        if id_ := await self._ask(details=row + "|-" * 49 + "|\n" + row * (TABLE // len(row) - 2)):
+            await self._count(self.browser.get(f"/requests/{id_}/"))
+
+    async def _ask_schema(self) -> None:
+        schema = {"type": "array", "items": {"anyOf": [{"const": number} for number in range(400)]}}
+        await self._ask(kind="clarification", schema=schema, default=[399] * 2_000)
+
+    async def _look(self) -> None:
+        await self._count(self.browser.get("/?limit=200"))
+
+    async def _look_for(self) -> None:
+        if self._asked:
+            await self._count(self.browser.get(f"/requests/{self._draw.choice(self._asked)}/"))
+        await self._count(self.program.get(f"{API}/requests?limit=200"))
+
+    async def _ask(self, **terms: Any) -> str | None:
+        body = {"kind": "approval", "title": f"Number {next(self._numbers)}"} | terms
+        response = await self._count(self.program.post(f"{API}/requests", json=body))
+        if response.status_code != httpx.codes.CREATED:
+            return None
+        self._asked.append(response.json()["id"])
+        return self._asked[-1]
+
+    async def _count(self, asking: Awaitable[httpx.Response]) -> httpx.Response:
+        response = await asking
+        self._answers[str(response.status_code)] += 1
+        return response
+
+
+async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+    """Measure others' latency while one account does its worst.
+
+    One server process, daphne as `manage.py serve` runs it, with the limits for one account that it has
+    unless told otherwise. A second process has the session and the token of a reviewer, and reads the inbox,
+    a request, a list and decides, one after the other with 20 ms between. A third has an account in no group,
+    and N requests under way at any moment, without a pause: requests of 900 kB, tables of 100 kB that are
+    looked at as soon as they are asked, schemas with costly answers, its own inbox and lists. Rounds with and
+    without it in turns; the ratio is of a round's medians, with the range of the rounds.
+    """
+    server = await env.serve(PRODUCT, settings=LIMITS)
+    reviewer, abuser = await env.start(Reviewer), await env.start(Abuser)
+    await reviewer.arrive(server.port)
+    await abuser.arrive(server.port)
+    await reviewer.work(2)  # warms up
+    before, _ = await server.usage()
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for _, kind in env.turns([ALONE, BESIDE], env.rounds(ROUNDS)):
+        if kind == BESIDE:
+            await abuser.abuse(sizes[-1])
+            await asyncio.sleep(BEGINNING)
+        for work, took in (await reviewer.work(TIMES)).items():
+            found.setdefault((kind, work), []).append(took)
+        if kind == BESIDE:
+            await abuser.cease()
+            await asyncio.sleep(ENDING)
+    grown = ((await server.usage())[0] - before) / 2**20
+    rows: list[Sequence[Cell]] = []
+    ratios: list[Ratio] = []
+    for work in WORK:
+        alone, beside = found[ALONE, work], found[BESIDE, work]
+        ratios.append(Ratio.of([median(each) for each in beside], [median(each) for each in alone]))
+        every = [list(itertools.chain(*rounds)) for rounds in (alone, beside)]
+        shares = [share for each in every for share in (median(each), *percentiles(each, 0.95))]
+        rows.append((work, *shares, str(ratios[-1])))
+    answers = sorted((await abuser.answers()).items())
+    said = ", ".join(f"{count} × {status}" for status, count in answers)
+    return Findings(
+        tables=[rows],
+        goals=[max(ratio.median for ratio in ratios)],
+        check=Check.of(*await reviewer.check()),
         notes=(
             "Here a wait is a decision that was acknowledged.",
-            f"The account was answered: {said}. The server's memory grew by {gained / 2**20:.0f} MiB.",
+            f"The account was answered: {said}. The server's memory grew by {grown:.0f} MiB.",
         ),
     )
 
 
-SCENARIO = Scenario(
+ABUSE = Scenario(
     name="abuse",
-    summary="others' latency while one account does its worst",
-    method=(
-        "One server process, daphne as `manage.py serve` runs it, with the limits for one account that it has"
-        " unless told otherwise. A second process has the session and the token of a reviewer, and reads the"
-        " inbox, a request, a list and decides, one after the other with 20 ms between. A third has an"
-        " account in no group, and N requests under way at any moment, without a pause: requests of 900 kB,"
-        " tables of 100 kB that are looked at as soon as they are asked, schemas with costly answers, its own"
-        " inbox and lists. Rounds with and without it in turns; the ratio is of a round's medians, with the"
-        " range of the rounds."
-    ),
     unit="requests at once",
     sizes=(30,),
     most=500,
     needs=lambda size: Needs(files=2 * size, memory=800_000_000),
-    run=run,
+    measure=measure,
+    tables=(
+        Table(
+            "What others do while one account has {size} requests under way",
+            "; p50 alone|ms; p95 alone|ms; p50 beside it|ms; p95 beside it|ms; ×",
+        ),
+    ),
+    goals=(Goal("others' latency beside an account that does its worst, by whatever is slowest", 2.0),),
 )

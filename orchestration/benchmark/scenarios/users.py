@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from statistics import median
+from time import monotonic, monotonic_ns
+from typing import Any
 
-from orchestration.benchmark.audience import SHOWN, Asker, Host, Visitors, key
-from orchestration.benchmark.bare import TO_ALL, TO_ONE
-from orchestration.benchmark.figures import Ratio, in_turns, milliseconds
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from approvals import queries
+from approvals.database.threads import in_database
+from approvals.waiting.room import waiting_room
+from approvals.writer import queue
+from approvals.writer.queue import outcome_of_result
+from orchestration.benchmark import load
+from orchestration.benchmark.child import BARE, PRODUCT
 from orchestration.benchmark.machine import Needs
-from orchestration.benchmark.players import Part
-from orchestration.benchmark.report import Cell, Check, Column, Goal, Report, Table
-from orchestration.benchmark.scenarios import Scenario
-from orchestration.benchmark.serving import BARE, PRODUCT
-from orchestration.benchmark.stage import Stage
+from orchestration.benchmark.processes import Environment, Remote, Server
+from orchestration.benchmark.report import Cell, Check, Findings, Goal, Ratio, Scenario, Table
+from orchestration.benchmark.sockets import TO_ALL, TO_ONE, Socket
+
+PATHS = {PRODUCT: "/ws/inbox/", BARE: "/"}
 
 ROUNDS = 5
 EVENTS_A_ROUND = 5
@@ -28,149 +45,259 @@ PAUSE = 0.02
 SETTLING = 1.0
 IDLE = 4.0
 GOAL = 5_000
-
-NAMES = {PRODUCT: "Sayso", BARE: "bare consumer"}
-
-
-@dataclass(slots=True)
-class Found:
-    """What one kind of server was measured to need."""
-
-    joined: float = 0.0
-    memory: float = 0.0
-    idle: float = 0.0
-    alone: float = 0.0
-    among_all: float = 0.0
-    to_one: list[float] = field(default_factory=list)
-    to_all: list[float] = field(default_factory=list)
+# Connections that are opened side by side.
+AT_ONCE = 64
+# Seconds until a frame that has not come counts as lost.
+PATIENCE = 60.0
+SHOWN = "shown"
+# As long as what Sayso sends.
+FILLING = " " + "x" * 700
 
 
-class _Scene:
-    """The players, and the events so far."""
+def session_of(person: User) -> Session:
+    """Make a session as after a login; it is not saved."""
+    data = {
+        SESSION_KEY: str(person.pk),
+        BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
+        HASH_SESSION_KEY: person.get_session_auth_hash(),
+    }
+    return Session(
+        session_key=get_random_string(32),
+        session_data=SessionStore().encode(data),
+        expire_date=timezone.now() + timedelta(days=1),
+    )
+
+
+class Sockets(Remote):
+    """Has the sockets open, and keeps which of them was sent what, and when."""
+
+    async def begin(self) -> None:
+        self._sockets: dict[str, list[Socket]] = {PRODUCT: [], BARE: []}
+        self._events: dict[str, list[tuple[int, int, str]]] = {PRODUCT: [], BARE: []}
+        self._snapshots = 0
+        self._news = asyncio.Event()
+
+    async def join(self, kind: str, port: int, cookies: list[str]) -> float:
+        """Open a socket for each cookie; the seconds until all have what there is to show."""
+        started, gate, sockets = monotonic(), asyncio.Semaphore(AT_ONCE), self._sockets[kind]
+        told = self._told_by_product if kind == PRODUCT else self._told_by_bare
+
+        async def open_one(number: int, cookie: str) -> Socket:
+            async with gate:
+                headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={cookie}"} if cookie else {}
+                return await Socket.open(number, port, PATHS[kind], headers, told)
+
+        sockets += await asyncio.gather(*itertools.starmap(open_one, enumerate(cookies, len(sockets))))
+        if kind == PRODUCT:
+            await self._until(lambda: self._snapshots >= len(sockets))
+        return monotonic() - started
+
+    async def say(self, number: int, text: str) -> int:
+        """Send text to the bare server; when that was."""
+        called = monotonic_ns()
+        self._sockets[BARE][number].say(text)
+        return called
+
+    async def events(self, kind: str, count: int) -> list[tuple[int, int, str]]:
+        """Return what came, (socket, moment, id or text), once it is `count` or nothing more comes."""
+        events = self._events[kind]
+        with suppress(TimeoutError):
+            await self._until(lambda: len(events) >= count)
+        return events
+
+    async def last_event(self, kind: str, count: int) -> int:
+        """Return when the event with this number came, or 0 if it did not."""
+        events = await self.events(kind, count)
+        return events[count - 1][1] if len(events) >= count else 0
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE + len(self._sockets[PRODUCT]) / 20):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+    def _told_by_product(self, number: int, moment: int, frame: bytes) -> None:
+        told = json.loads(frame)
+        if told["type"] == "snapshot":
+            self._snapshots += not told["data"]["more"]
+        elif told["type"] != "hello":
+            id_ = told["data"].get("request", {}).get("id", told["type"])
+            self._events[PRODUCT].append((number, moment, id_))
+        self._news.set()
+
+    def _told_by_bare(self, number: int, moment: int, frame: bytes) -> None:
+        self._events[BARE].append((number, moment, frame[:20].decode()))
+        self._news.set()
+
+
+class Requester(Remote):
+    """Puts requests on record for one person or for all, in a process of its own."""
+
+    async def begin(self) -> None:
+        await waiting_room().start()  # as in a server, which passes the hints on
+
+    async def end(self) -> None:
+        await waiting_room().stop()
+
+    async def invite(self, count: int) -> list[str]:
+        """Put that many people with a session each on record; returns the sessions."""
+        self._people, self._everyone, sessions = await in_database(_invite, count)
+        return sessions
+
+    async def ask(self, number: int | None) -> tuple[int, str]:
+        """Ask the person with this number, or everyone; when that was, and the request's id."""
+        named: dict[str, Any] = {"group_ids": (self._everyone,)}
+        if number is not None:
+            named = {"user_ids": (self._people[number],)}
+        command = load.opening(arguments={"amount": "12.40", "currency": "EUR"}, **named)
+        called = monotonic_ns()
+        outcome_of_result(await asyncio.wrap_future(queue.submit(command)))
+        return called, str(command.request_id)
+
+    async def expected(self, ids: list[str]) -> dict[str, str]:
+        """Return by the record who must have been shown what, as `id@number`."""
+        return await in_database(_expected, ids, self._people)
+
+
+def _invite(count: int) -> tuple[list[int], int, list[str]]:
+    people = User.objects.bulk_create([User(username=f"person-{n}") for n in range(count)])
+    everyone = Group.objects.create(name="everyone")
+    members = User.groups.through
+    members.objects.bulk_create([members(user_id=person.pk, group_id=everyone.pk) for person in people])
+    sessions = [session_of(person) for person in people]
+    Session.objects.bulk_create(sessions)
+    return [person.pk for person in people], everyone.pk, [session.session_key for session in sessions]
+
+
+def _expected(ids: Sequence[str], people: Sequence[int]) -> dict[str, str]:
+    numbers = {user_id: number for number, user_id in enumerate(people)}
+    found: dict[str, str] = {}
+    for request in queries.requests_by_id(ids):
+        named = {user.pk for user in request.assigned_users.all()}
+        for group in request.assigned_groups.all():
+            named |= set(group.user_set.values_list("pk", flat=True))
+        found |= {f"{request.pk}@{numbers[user_id]}": SHOWN for user_id in named}
+    return found
+
+
+class Site:
+    """One kind of server with its sockets, and what it was measured to need."""
 
     def __init__(
-        self, host: Part[Host], visitors: Part[Visitors], asker: Part[Asker], *, people: int, events: int
+        self, kind: str, server: Server, sockets: Sockets, requester: Requester, people: int
     ) -> None:
-        self.host, self.visitors, self.asker = host, visitors, asker
-        self.people = people
-        self.events = events
-        self.asked: list[str] = []
-        self._came = {PRODUCT: 0, BARE: 0}
+        self.kind, self.server = kind, server
+        self._sockets, self._requester, self._people = sockets, requester, people
         self._draw = random.Random(people)  # noqa: S311  the same people each time
+        self._came = 0
+        self.asked: list[str] = []
+        self.joined = self.memory = self.idle = self.alone = self.among_all = 0.0
+        self.ones: list[float] = []
+        self.alls: list[float] = []
 
-    async def to_one(self, kind: str, number: int) -> float:
-        """Milliseconds from an event for one person to that person's frame."""
-        if kind == PRODUCT:
-            called, id_ = await self.asker(Asker.ask_one, number)
+    async def join(self, cookies: list[str]) -> float:
+        return await self._sockets.join(self.kind, self.server.port, cookies)
+
+    async def event(self, number: int | None) -> float:
+        """Return the milliseconds from an event for this person, or for all, to the last frame of it."""
+        if self.kind == PRODUCT:
+            called, id_ = await self._requester.ask(number)
             self.asked.append(id_)
         else:
-            called = await self.visitors(Visitors.say, number, TO_ONE + _FILLING)
-        return await self._until_it_came(kind, called, 1)
+            called = await self._sockets.say(number or 0, (TO_ALL if number is None else TO_ONE) + FILLING)
+        self._came += self._people if number is None else 1
+        return load.milliseconds(await self._sockets.last_event(self.kind, self._came) - called)
 
-    async def to_all(self, kind: str) -> float:
-        """Milliseconds from an event for everybody to the last frame of it."""
-        if kind == PRODUCT:
-            called, id_ = await self.asker(Asker.ask_all)
-            self.asked.append(id_)
-        else:
-            called = await self.visitors(Visitors.say, 0, TO_ALL + _FILLING)
-        return await self._until_it_came(kind, called, self.people)
+    def somebody(self, people: int) -> int:
+        return self._draw.randrange(people)
 
-    async def cpu_of_one(self, kind: str, joined: int, idle: float) -> float:
-        """CPU milliseconds that the server spends on one user's event, beyond its `idle` share of a core."""
-        _, before = await self.host(Host.usage, kind)
-        started = asyncio.get_running_loop().time()
-        for _ in range(self.events):
+    async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
+        """Return the CPU milliseconds of one user's event, beyond the server's `idle` share of a core."""
+        _, before = await self.server.usage()
+        started = monotonic()
+        for _ in range(events):
             await asyncio.sleep(PAUSE)
-            await self.to_one(kind, self._draw.randrange(joined))
-        took = asyncio.get_running_loop().time() - started
-        _, after = await self.host(Host.usage, kind)
-        return max(after - before - idle * took, 0.0) / self.events * 1000
-
-    def somebody(self) -> int:
-        return self._draw.randrange(self.people)
-
-    async def memory(self, kind: str) -> int:
-        memory, _ = await self.host(Host.usage, kind)
-        return memory
-
-    async def idle(self) -> dict[str, float]:
-        """The share of a core that each server uses while nothing happens, both at the same time."""
-        before = {kind: (await self.host(Host.usage, kind))[1] for kind in NAMES}
-        await asyncio.sleep(IDLE)
-        return {kind: ((await self.host(Host.usage, kind))[1] - before[kind]) / IDLE for kind in NAMES}
-
-    async def _until_it_came(self, kind: str, called: int, frames: int) -> float:
-        self._came[kind] += frames
-        return milliseconds(await self.visitors(Visitors.last_event, kind, self._came[kind]) - called)
+            await self.event(self.somebody(joined))
+        took = monotonic() - started
+        _, after = await self.server.usage()
+        return max(after - before - idle * took, 0.0) / events * 1000
 
 
-async def run(stage: Stage, sizes: Sequence[int]) -> Report:
+async def idle_of(sites: Sequence[Site]) -> list[float]:
+    """Return the share of a core that each server uses while nothing happens, all at the same time."""
+    before = [(await site.server.usage())[1] for site in sites]
+    await asyncio.sleep(IDLE)
+    after = [(await site.server.usage())[1] for site in sites]
+    return [(one - other) / IDLE for one, other in zip(after, before, strict=True)]
+
+
+async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+    """Measure live pages of many people on one server process.
+
+    Two server processes, daphne as `manage.py serve` runs it: Sayso's whole application, and a bare Channels
+    consumer that accepts and joins a group. A third process has N sockets open to each, for Sayso those of N
+    people with a session each; its client does as little as a WebSocket client can. A fourth puts requests on
+    record: for one person, or for a group that everybody is in. Memory (resident) is the server's growth from
+    the second socket to the last, divided; idle CPU is both servers' over the same four seconds. Times are
+    from the call that asks to the frame, the last one for all; five rounds in turns with the bare consumer,
+    whose event is a text that it sends on through the channel layer. CPU of an event: twenty for people drawn
+    by lot, less what the server uses anyway. On a stack of one process, Sayso finds what another process
+    asked by its re-check, every two seconds; there events are few.
+    """
     (people,) = sizes
-    slow = not stage.stack.two_processes  # there, each event takes as long as the re-check's interval
-    turns = stage.rounds(FEW if slow else ROUNDS)
-    stage.expect(6 + turns)
-    host, visitors, asker = await stage.part(Host), await stage.part(Visitors), await stage.part(Asker)
-    scene = _Scene(host, visitors, asker, people=people, events=FEW if slow else EVENTS)
-    cookies = {PRODUCT: await asker(Asker.invite, people), BARE: [""] * people}
-    ports = {kind: await host(Host.serve, kind) for kind in NAMES}
-    found = {kind: Found() for kind in NAMES}
-    stage.step()
-    for kind in NAMES:
-        await visitors(Visitors.join, kind, ports[kind], cookies[kind][:1])
-        for _ in range(scene.events):  # warms up
-            await scene.to_one(kind, 0)
-    idle = await scene.idle()
-    for kind, it in found.items():
-        it.alone = await scene.cpu_of_one(kind, 1, idle[kind])
-    stage.step()
-    for kind, it in found.items():
-        before = await scene.memory(kind)
-        it.joined = await visitors(Visitors.join, kind, ports[kind], cookies[kind][1:])
+    slow = not env.stack.two_processes  # there, each event takes as long as the re-check's interval
+    events = FEW if slow else EVENTS
+    sockets, requester = await env.start(Sockets), await env.start(Requester)
+    cookies = {PRODUCT: await requester.invite(people), BARE: [""] * people}
+    sites = [Site(kind, await env.serve(kind), sockets, requester, people) for kind in PATHS]
+    for site in sites:
+        await site.join(cookies[site.kind][:1])
+        for _ in range(events):  # warms up
+            await site.event(0)
+    for site, idle in zip(sites, await idle_of(sites), strict=True):
+        site.alone = await site.cpu_of_one(events, 1, idle)
+    for site in sites:
+        before, _ = await site.server.usage()
+        site.joined = await site.join(cookies[site.kind][1:])
         await asyncio.sleep(SETTLING)
-        it.memory = (await scene.memory(kind) - before) / (people - 1)
-        stage.step()
-    for kind, share in (await scene.idle()).items():
-        found[kind].idle = share
-    stage.step()
-    for kind, it in found.items():
-        it.among_all = await scene.cpu_of_one(kind, people, it.idle)
-    stage.step()
-    for number in range(turns):
-        for kind in in_turns(list(NAMES), number):
-            ones = [await scene.to_one(kind, scene.somebody()) for _ in range(1 if slow else EVENTS_A_ROUND)]
-            found[kind].to_one.append(median(ones))
-            found[kind].to_all.append(await scene.to_all(kind))
-        stage.step()
+        site.memory = ((await site.server.usage())[0] - before) / (people - 1)
+    for site, idle in zip(sites, await idle_of(sites), strict=True):
+        site.idle = idle
+    for site in sites:
+        site.among_all = await site.cpu_of_one(events, people, site.idle)
+    for _, site in env.turns(sites, env.rounds(FEW if slow else ROUNDS)):
+        some = [await site.event(site.somebody(people)) for _ in range(1 if slow else EVENTS_A_ROUND)]
+        site.ones.append(median(some))
+        site.alls.append(await site.event(None))
     await asyncio.sleep(SETTLING)
-    return await _report(scene, found)
 
+    sayso, bare = sites
+    expected = await requester.expected(sayso.asked)
+    told = [(f"{id_}@{n}", SHOWN) for n, _, id_ in await sockets.events(PRODUCT, len(expected))]
 
-async def _report(scene: _Scene, found: dict[str, Found]) -> Report:
-    expected = await scene.asker(Asker.expected, scene.asked)
-    came = await scene.visitors(Visitors.events, PRODUCT, len(expected))
-    told = [(key(id_, number), SHOWN) for number, _, id_ in came]
-    strangers = sum(name not in expected for name, _ in told)
-    sayso, bare = found[PRODUCT], found[BARE]
-    memory = sayso.memory / bare.memory if bare.memory > 0 else None
-    return Report(
-        tables=(_table(scene.people, found),),
-        goals=(
-            Goal(
-                text=f"{GOAL:,} sockets on one process",
-                limit=GOAL,
-                measured=float(scene.people) if scene.people >= GOAL else None,
-                unit="sockets",
-                at_least=True,
-            ),
-            Goal(
-                text="an event for one user costs that user's sockets only: frames that others were sent",
-                limit=0,
-                measured=float(strangers),
-                unit="frames",
-            ),
-            Goal(text="memory of an idle socket at most 1.5 × a bare consumer's", limit=1.5, measured=memory),
-        ),
+    def row(what: str, unit: str, one: float, other: float) -> tuple[Cell, ...]:
+        return what, unit, one, other, one / other if other > 0 else None
+
+    def event_row(what: str, one: list[float], other: list[float]) -> tuple[Cell, ...]:
+        return what, "ms", median(one), median(other), Ratio.of(one, other).median
+
+    return Findings(
+        tables=[
+            [
+                row("memory of an idle socket", "KiB", sayso.memory / 1024, bare.memory / 1024),
+                row("CPU while all are idle", "% of a core", sayso.idle * 100, bare.idle * 100),
+                row("until all are joined", "s", sayso.joined, bare.joined),
+                event_row("event for one user", sayso.ones, bare.ones),
+                event_row("event for all, the last", sayso.alls, bare.alls),
+                row("CPU of an event for one, 1 joined", "ms", sayso.alone, bare.alone),
+                row("CPU of an event for one, all joined", "ms", sayso.among_all, bare.among_all),
+            ]
+        ],
+        goals=[
+            float(people) if people >= GOAL else None,
+            float(sum(name not in expected for name, _ in told)),
+            sayso.memory / bare.memory if bare.memory > 0 else None,
+        ],
         check=Check.of(told, expected),
         notes=(
             "Here a wait is a person's for a frame: each was sent what the record says concerns her, once.",
@@ -182,51 +309,22 @@ async def _report(scene: _Scene, found: dict[str, Found]) -> Report:
     )
 
 
-def _table(people: int, found: dict[str, Found]) -> Table:
-    columns = [Column(name=""), Column(name="unit"), *(Column(name=name) for name in NAMES.values())]
-    sayso, bare = found[PRODUCT], found[BARE]
-    rows: list[tuple[Cell, ...]] = []
-
-    def row(what: str, unit: str, one: float, other: float) -> None:
-        rows.append((what, unit, one, other, one / other if other > 0 else None))
-
-    row("memory of an idle socket", "KiB", sayso.memory / 1024, bare.memory / 1024)
-    row("CPU while all are idle", "% of a core", sayso.idle * 100, bare.idle * 100)
-    row("until all are joined", "s", sayso.joined, bare.joined)
-    one, all_ = Ratio.of(sayso.to_one, bare.to_one), Ratio.of(sayso.to_all, bare.to_all)
-    rows.append(("event for one user", "ms", median(sayso.to_one), median(bare.to_one), one.median))
-    rows.append(("event for all, the last", "ms", median(sayso.to_all), median(bare.to_all), all_.median))
-    row("CPU of an event for one, 1 joined", "ms", sayso.alone, bare.alone)
-    row("CPU of an event for one, all joined", "ms", sayso.among_all, bare.among_all)
-    return Table(
-        title=f"{people:,} people with a socket each, one server process",
-        columns=(*columns, Column(name="×")),
-        rows=tuple(rows),
-    )
-
-
-# As long as what Sayso sends.
-_FILLING = " " + "x" * 700
-
-SCENARIO = Scenario(
+USERS = Scenario(
     name="users",
-    summary="live pages of many people on one server process",
-    method=(
-        "Two server processes, daphne as `manage.py serve` runs it: Sayso's whole application, and a bare"
-        " Channels consumer that accepts and joins a group. A third process has N sockets open to each,"
-        " for Sayso those of N people with a session each; its client does as little as a WebSocket client"
-        " can. A fourth puts requests on record: for one person, or for a group that everybody is in."
-        " Memory (resident) is the server's growth from the second socket to the last, divided; idle CPU"
-        " is both servers' over the same four seconds. Times are from the call that asks to the frame, the"
-        " last one for all; five rounds in turns with the bare consumer, whose event is a text that it"
-        " sends on through the channel layer. CPU of an event: twenty for people drawn by lot, less what"
-        " the server uses anyway. On a stack of one process, Sayso finds what another process asked by its"
-        " re-check, every two seconds; there events are few."
-    ),
     unit="people",
     sizes=(200,),
     least=10,
     most=5_000,
     needs=lambda size: Needs(files=2 * size, memory=400_000_000 + 200_000 * size),
-    run=run,
+    measure=measure,
+    tables=(
+        Table("{size:,} people with a socket each, one server process", "; unit; Sayso; bare consumer; ×"),
+    ),
+    goals=(
+        Goal(f"{GOAL:,} sockets on one process", GOAL, "sockets", at_least=True),
+        Goal(
+            "an event for one user costs that user's sockets only: frames that others were sent", 0, "frames"
+        ),
+        Goal("memory of an idle socket at most 1.5 × a bare consumer's", 1.5),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Measure on this machine what waiting and deciding cost, beside what Sayso replaces and beside the floor."""
+"""Measure on this machine what waiting and deciding cost, compared with polling and with a baseline."""
 
 from __future__ import annotations
 
@@ -18,22 +18,17 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration.benchmark.installation import (
-    Installation,
-    Stack,
-    Unreachable,
-    given_servers,
-    stack_for,
-)
+from orchestration.benchmark.installation import Installation, Unreachable
 from orchestration.benchmark.machine import TooBig
-from orchestration.benchmark.players import PlayerFailed
-from orchestration.benchmark.plot import svg
-from orchestration.benchmark.running import Run, failures, require_room
-from orchestration.benchmark.scenarios import Scenario, scenarios
+from orchestration.benchmark.output import faults, progress_bar, show, svg
+from orchestration.benchmark.processes import ProcessFailed
+from orchestration.benchmark.report import Scenario
+from orchestration.benchmark.run import Run, require_room
+from orchestration.benchmark.scenarios import scenarios
 from orchestration.benchmark.servers import ServerFailed
-from orchestration.benchmark.show import faults, progress_bar, show
 
 INTERRUPTED = 130
+STDOUT = Path("-")
 
 
 class Command(BaseCommand):
@@ -51,93 +46,71 @@ class Command(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = "\n\n".join(_described(scenario) for scenario in scenarios().values())
+        parser.epilog = "\n\n".join(_describe(scenario) for scenario in scenarios().values())
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "scenarios", nargs="*", metavar="SCENARIO", help=f"all by default; of {', '.join(scenarios())}"
-        )
-        parser.add_argument("--size", type=int, metavar="N", help="how many, see below; by default small")
-        parser.add_argument(
-            "--rounds", type=int, metavar="N", help="of each comparison; fewer than by default: less sure"
-        )
-        parser.add_argument(
-            "--json", type=Path, metavar="FILE", help="write everything to FILE; - for stdout"
-        )
-        parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the charts")
-        parser.add_argument(
+        add = parser.add_argument
+        names = ", ".join(scenarios())
+        add("scenarios", nargs="*", metavar="SCENARIO", help=f"all by default; of {names}")
+        add("--size", type=int, metavar="N", help="how many, see below; by default small")
+        add("--rounds", type=int, metavar="N", help="of each comparison; fewer than by default: less sure")
+        add("--json", type=Path, metavar="FILE", help="write everything to FILE; - for stdout")
+        add("--plot", type=Path, metavar="FILE.svg", help="draw the charts")
+        add(
             "--embedded",
             action="store_true",
             help="measure SQLite and the in-memory layer, whatever there is",
         )
-        parser.add_argument(
-            "--loop", choices=["asyncio", "uvloop"], default="asyncio", help="event loop of what is measured"
-        )
+        loops = ["asyncio", "uvloop"]
+        add("--loop", choices=loops, default="asyncio", help="event loop of what is measured")
 
     def handle(self, **options: Any) -> None:
-        chosen = _chosen(options["scenarios"])
+        chosen = _choose(options["scenarios"])
         _require_files(options["json"], options["plot"])
         if options["rounds"] is not None and options["rounds"] < 1:
             raise Misuse("--rounds: at least one.")
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
-        servers = given_servers()
-        stack = stack_for(servers, embedded=options["embedded"])
+        installation = Installation(embedded=options["embedded"])
         try:
             require_room(chosen, options["size"])
-            servers.require(stack)
+            installation.require_servers()
         except (TooBig, Unreachable) as error:
             raise Misuse(str(error)) from error
         logging.getLogger().setLevel(logging.WARNING)
-        to_stdout = options["json"] == Path("-")
-        colours = {"no_color": options["no_color"], "force_color": options["force_color"]}
-        screen = Screen(self.stderr if to_stdout else self.stdout, **colours)
-        run = Run(
-            installation=Installation(stack, servers),
-            loop=options["loop"],
-            bar=partial(progress_bar, Console(stderr=True)),
-            size=options["size"],
-            rounds=options["rounds"],
-        )
-        _announce(stack, screen)
+        output = self.stderr if options["json"] == STDOUT else self.stdout
+        screen = Screen(output, no_color=options["no_color"], force_color=options["force_color"])
+        progress = partial(progress_bar, Console(stderr=True))
+        taken = {name: options[name] for name in ("loop", "size", "rounds")}
+        run = Run(installation=installation, progress=progress, **taken)
         try:
             asyncio.run(_measure(run, chosen, screen))
         except (KeyboardInterrupt, asyncio.CancelledError):
             screen.say("Interrupted. Everything of it is removed.", style="yellow")
             sys.exit(INTERRUPTED)
-        except (ServerFailed, PlayerFailed) as error:
+        except (ServerFailed, ProcessFailed) as error:
             raise Refused(str(error)) from error
         self._write(run, options["json"], options["plot"])
-        if wrong := list(failures(run.findings)):
-            told = [f"{each.scenario.name}: {faults(each.report.check)}" for each in wrong]
-            raise Refused("Not every wait was resolved once and as recorded. " + "; ".join(told))
+        failed = [result for result in run.results if not result.report.check.passed]
+        if failed:
+            told = "; ".join(f"{each.scenario.name}: {faults(each.report.check)}" for each in failed)
+            raise Refused(f"Not every wait was resolved once and as recorded. {told}")
 
     def _write(self, run: Run, json_file: Path | None, plot_file: Path | None) -> None:
         if json_file:
             text = json.dumps(run.as_json(), indent=2, allow_nan=False)
-            if json_file == Path("-"):
+            if json_file == STDOUT:
                 self.stdout.write(text)
             else:
                 json_file.write_text(text + "\n", encoding="utf-8")
         if plot_file:
-            charts = [chart for finding in run.findings for chart in finding.report.charts]
+            charts = [chart for result in run.results for chart in result.report.charts]
             plot_file.write_text(svg(charts), encoding="utf-8")
 
 
 async def _measure(run: Run, chosen: list[Scenario], screen: Screen) -> None:
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with run.installation:
-        await run.look_around()
-        for scenario in chosen:
-            finding = await run.measure(scenario)
-            screen.say("")
-            screen.say(f"{scenario.name}: {scenario.summary} ({finding.seconds:.0f} s)", style="bold cyan")
-            show(finding.report, screen, judged=run.stack.two_processes)
-
-
-def _announce(stack: Stack, screen: Screen) -> None:
+    stack = run.installation.stack
     screen.say(f"Measuring on {stack}.")
     if not stack.two_processes:
         screen.say(
@@ -145,9 +118,18 @@ def _announce(stack: Stack, screen: Screen) -> None:
             " PostgreSQL, Redis and two processes, are not judged.",
             style="yellow",
         )
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with run.installation:
+        await run.read_facts()
+        for scenario in chosen:
+            result = await run.measure(scenario)
+            screen.say("")
+            screen.say(f"{scenario.name}: {scenario.summary} ({result.seconds:.0f} s)", style="bold cyan")
+            show(result.report, screen, judged=stack.two_processes)
 
 
-def _chosen(names: list[str]) -> list[Scenario]:
+def _choose(names: list[str]) -> list[Scenario]:
     known = scenarios()
     for name in names:
         if name not in known:
@@ -156,16 +138,15 @@ def _chosen(names: list[str]) -> list[Scenario]:
 
 
 def _require_files(json_file: Path | None, plot_file: Path | None) -> None:
-    """Nothing is measured that could not be written."""
+    """Refuse files that could not be written, before anything is measured."""
     for option, file in (("--json", json_file), ("--plot", plot_file)):
-        if file is None or (option == "--json" and file == Path("-")):
+        if file is None or (option == "--json" and file == STDOUT):
             continue
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise Misuse(f"{option}: {file} is no file that could be written.")
 
 
-def _described(scenario: Scenario) -> str:
+def _describe(scenario: Scenario) -> str:
     sizes = ", ".join(f"{size:,}" for size in scenario.sizes)
-    head = f"{scenario.name}: {scenario.summary}"
     size = f"Size: {sizes} {scenario.unit} by default, up to {scenario.most:,}."
-    return head + "\n" + indent(fill(f"{size} {scenario.method}", 98), "    ")
+    return f"{scenario.name}: {scenario.summary}\n{indent(fill(f'{size} {scenario.method}', 98), '    ')}"

@@ -20,9 +20,9 @@ from typing import Any, LiteralString, TypeVar
 import httpx
 import psycopg
 
-from orchestration.benchmark.servers import DIES_WITH_PARENT, create_database, free_port
+from orchestration.benchmark.servers import DIES_WITH_PARENT, create_database
 from tests.faults.storm.clock import passes
-from tests.processes import PROJECT, bare_environment
+from tests.processes import PROJECT, bare_environment, free_port
 from tests.servers import PostgresServer, RedisServer
 
 T = TypeVar("T")

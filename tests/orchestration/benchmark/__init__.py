@@ -1,1 +1,1 @@
-"""Of the benchmark: its own parts, and each scenario as a real command."""
+"""Of the benchmark: its own processes, and each scenario as a real command."""

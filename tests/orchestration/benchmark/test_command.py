@@ -16,14 +16,13 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
-from orchestration.benchmark.decider import Decider
-from orchestration.benchmark.report import Check, Column, Report, Table
-from orchestration.benchmark.scenarios import Scenario, scenarios
-from orchestration.benchmark.stage import Stage
-from orchestration.benchmark.waiter import Waiter
+from orchestration.benchmark.load import Decider, Waiter
+from orchestration.benchmark.processes import Environment
+from orchestration.benchmark.report import Check, Findings, Scenario, Table
+from orchestration.benchmark.scenarios import scenarios
 from orchestration.management.commands import benchmark
 from tests.conftest import Manage
-from tests.orchestration.benchmark.parts import Dreaming, Forgetful, Stuttering
+from tests.orchestration.benchmark.remotes import Dreaming, Forgetful, Stuttering
 from tests.patience import patience
 from tests.processes import Process, free_port
 from tests.stacks import Stack
@@ -116,7 +115,7 @@ class TestInterrupted:
         embedded = ["--embedded"] if stack.engine == "sqlite" else []
         environment = stack.environment | {"TMPDIR": str(folder)}
         command = manage("benchmark", "latency", *embedded, environment=environment)
-        started = processes_of(command, players=2 if stack.engine == "postgresql" else 1)
+        started = processes_of(command, processes=2 if stack.engine == "postgresql" else 1)
         assert list(folder.iterdir())
         command.signal(number)
         assert command.wait() == INTERRUPTED, command.output.text
@@ -129,7 +128,7 @@ class TestInterrupted:
     @pytest.mark.one_stack
     def test_servers_of_its_own_end_too(self, stack: Stack, manage: Manage, folder: Path) -> None:
         command = manage("benchmark", "latency", environment=stack.environment | {"TMPDIR": str(folder)})
-        started = processes_of(command, players=2)
+        started = processes_of(command, processes=2)
         assert {"postgres", "redis-server"} <= {process.name() for process in started}
         command.signal(signal.SIGINT)
         assert command.wait() == INTERRUPTED, command.output.text
@@ -140,19 +139,19 @@ class TestInterrupted:
     def test_even_killed_it_leaves_no_process(self, stack: Stack, manage: Manage, folder: Path) -> None:
         """Nobody cleans up, but all that it started ends with it."""
         command = manage("benchmark", "latency", environment=stack.environment | {"TMPDIR": str(folder)})
-        started = processes_of(command, players=2)
+        started = processes_of(command, processes=2)
         command.kill()
         _, alive = psutil.wait_procs(started, timeout=patience())
         assert alive == []
 
 
-def processes_of(command: Process, *, players: int) -> list[psutil.Process]:
-    """Everything that the command has started, once so many players of a scenario are at work."""
+def processes_of(command: Process, *, processes: int) -> list[psutil.Process]:
+    """Everything that the command has started, once so many processes of a scenario are at work."""
     while True:
         command.wait_briefly(0.05)
         children: list[psutil.Process] = psutil.Process(command.pid).children(recursive=True)
-        at_work = [child for child in children if "orchestration.benchmark.player" in _arguments(child)]
-        if len(at_work) >= players:
+        at_work = [child for child in children if "orchestration.benchmark.child" in _arguments(child)]
+        if len(at_work) >= processes:
             return children
 
 
@@ -174,18 +173,18 @@ def databases_of_benchmarks(stack: Stack) -> list[str]:
 def scenario_with(waiter: type[Waiter]) -> Scenario:
     """Three waits, all decided; what its waiter reports is its own."""
 
-    async def run(stage: Stage, sizes: Sequence[int]) -> Report:
-        waiting = await stage.part(waiter)
-        decider = await stage.part(Decider, opposite=waiting)
-        ids = await waiting(waiter.open, sizes[0])
-        await waiting(waiter.wait, ids)
-        await decider(Decider.decide_all, ids)
-        told = await waiting(waiter.told, ids)
-        check = Check.of(told, await decider(Decider.recorded, ids))
-        table = Table(title="Ids", columns=(Column(name="id"),), rows=tuple((id_,) for id_ in ids))
-        return Report(tables=(table,), check=check)
+    async def measure(environment: Environment, sizes: Sequence[int]) -> Findings:
+        waiting = await environment.start(waiter)
+        decider = await environment.start(Decider, beside=waiting)
+        ids = await waiting.open(sizes[0])
+        await waiting.wait(ids)
+        await decider.decide_all(ids)
+        told = await waiting.told(ids)
+        check = Check.of(told, await decider.recorded(ids))
+        return Findings(tables=[[(id_,) for id_ in ids]], check=check)
 
-    return Scenario(name="faked", summary="", method="", unit="waits", sizes=(3,), most=3, run=run)
+    table = Table("Ids", "id")
+    return Scenario(name="faked", unit="waits", sizes=(3,), most=3, measure=measure, tables=(table,))
 
 
 @pytest.mark.processes

@@ -19,7 +19,7 @@ from approvals.models import (
 )
 from approvals.process import hints
 from approvals.trail import verification
-from orchestration.benchmark import history, twins
+from orchestration.benchmark import copies, history
 
 pytestmark = pytest.mark.django_db
 
@@ -35,22 +35,22 @@ def nobody_listens() -> Iterator[None]:
 
 
 def test_a_history_was_opened_and_decided_and_its_trails_hold() -> None:
-    history.make_history(history.people(), 60)
+    history.make_past(history.make_people(), 60)
     requests = HumanRequest.objects.all()
     assert Counter(request.status for request in requests) == {"approved": 60}
     assert verification.verify().holds
 
 
 @pytest.mark.stacks("postgresql-memory")
-def test_twins_are_as_good_as_their_originals() -> None:
+def test_copies_are_as_good_as_their_originals() -> None:
     """Trails, what was shown, answers and whom they concerned."""
-    history.make_history(history.people(), 30)
+    history.make_past(history.make_people(), 30)
     originals = list(HumanRequest.objects.values_list("pk", flat=True))
     before = [
         model.objects.count()
         for model in (AuditEntry, ShownContent, UserAssignment, GroupAssignment, Response)
     ]
-    twins.add_twins(originals, 60)
+    copies.add_copies(originals, 60)
     after = [
         model.objects.count()
         for model in (AuditEntry, ShownContent, UserAssignment, GroupAssignment, Response)
@@ -63,28 +63,28 @@ def test_twins_are_as_good_as_their_originals() -> None:
 
 
 @pytest.mark.stacks("postgresql-memory")
-def test_a_long_history_is_mostly_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_is_mostly_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "WRITTEN", 20)
-    monkeypatch.setattr(history, "TWINS_AT_ONCE", 15)
-    history.make_history(history.people(), 60)
+    monkeypatch.setattr(history, "COPIED_AT_ONCE", 15)
+    history.make_past(history.make_people(), 60)
     assert HumanRequest.objects.filter(status="approved").count() == 60
 
 
 def test_the_plain_user_has_as_much_to_see_whatever_else_is_pending() -> None:
-    cast = history.people()
-    history.make_pending(cast, 40)
-    few = _ids(cast.plain)
-    history.make_pending(cast, 120)
+    people = history.make_people()
+    history.make_pending(people, 40)
+    few = _ids(people.plain)
+    history.make_pending(people, 120)
     assert len(few) == 3 * history.OWN
-    assert len(_ids(cast.plain)) == 2 * len(few)
+    assert len(_ids(people.plain)) == 2 * len(few)
 
 
 def test_the_reviewer_may_decide_what_is_handed_to_her() -> None:
-    cast = history.people()
-    free = history.make_pending(cast, 60)
+    people = history.make_people()
+    free = history.make_pending(people, 60)
     assert free
-    assert set(free) <= _ids(cast.reviewer)
-    assert set(history.open_unassigned(cast, 5)) <= _ids(cast.reviewer)
+    assert set(free) <= _ids(people.reviewer)
+    assert set(history.open_unassigned(people, 5)) <= _ids(people.reviewer)
 
 
 def _ids(user_id: int) -> set[UUID]:

@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from orchestration.benchmark.scenarios import Scenario, scenarios
+from orchestration.benchmark.report import Scenario
+from orchestration.benchmark.scenarios import scenarios
 from tests.conftest import Manage
 from tests.processes import PROJECT
 from tests.stacks import Stack

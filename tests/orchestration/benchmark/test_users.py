@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.benchmark.scenarios import users
-from tests.orchestration.benchmark.stages import own_stage
+from tests.orchestration.benchmark.environments import own_environment
 from tests.stacks import Stack
 
 
@@ -22,16 +22,16 @@ def few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_each_person_is_shown_what_concerns_her_and_nobody_else_is(
     stack: Stack, tmp_path: Path
 ) -> None:
-    async with own_stage(stack, tmp_path) as stage:
-        report = await users.run(stage, [12])
+    async with own_environment(stack, tmp_path) as environment:
+        report = await users.USERS.run(environment, [12])
     assert report.check.passed
     # Warming up, alone and among all, two each; then in each round one for one and one for all.
     assert report.check.waits == 3 * 2 + 2 * (1 + 12)
     frames = next(goal for goal in report.goals if goal.unit == "frames")
     assert (frames.measured, frames.met) == (0, True)
     (table,) = report.tables
-    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert all(len(row) == len(table.headings) for row in table.rows)
 
 
 def test_its_files_are_asked_for_beforehand() -> None:
-    assert users.SCENARIO.needs(5_000).files == 10_000
+    assert users.USERS.needs(5_000).files == 10_000

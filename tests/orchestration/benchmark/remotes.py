@@ -1,15 +1,15 @@
-"""Roles that tests cast: ordinary ones, and waiters that report what is not so."""
+"""What tests have processes hold: an ordinary object, and waiters that report what is not so."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from orchestration.benchmark.roles import Role
-from orchestration.benchmark.waiter import Waiter
+from orchestration.benchmark.load import Waiter
+from orchestration.benchmark.processes import Remote
 
 
-class Parrot(Role):
+class Parrot(Remote):
     """Says what it is told."""
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Parrot(Role):
 class Forgetful(Waiter):
     """Lost its first wait."""
 
-    async def told(self, ids: list[str]) -> list[tuple[str, str]]:
+    async def told(self, ids: list[str] | None = None) -> list[tuple[str, str]]:
         return (await super().told(ids))[1:]
 
 
 class Stuttering(Waiter):
     """Was resumed twice."""
 
-    async def told(self, ids: list[str]) -> list[tuple[str, str]]:
+    async def told(self, ids: list[str] | None = None) -> list[tuple[str, str]]:
         told = await super().told(ids)
         return [*told, told[0]]
 
@@ -54,6 +54,6 @@ class Stuttering(Waiter):
 class Dreaming(Waiter):
     """Was told what nobody decided."""
 
-    async def told(self, ids: list[str]) -> list[tuple[str, str]]:
+    async def told(self, ids: list[str] | None = None) -> list[tuple[str, str]]:
         told = await super().told(ids)
         return [(told[0][0], "rejected"), *told[1:]]

@@ -1,4 +1,4 @@
-"""Roles that wait in great number: each wait is told once, its cost is told, and nothing is left behind."""
+"""What waits in great number: each wait is told once, its cost is told, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from approvals.database.fields import new_id
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.waiting.room import waiting_room
-from orchestration.benchmark.crowd import Asker, Crowd, Decider, Waits
+from orchestration.benchmark.load import Decider, Requests, Waiter, Waits, usage
+from orchestration.benchmark.processes import Remote
 from orchestration.benchmark.report import Check
-from orchestration.benchmark.roles import Role
 from orchestration.benchmark.scenarios import deadlines, restart, waiting
-from orchestration.benchmark.usage import Usage
 from tests import factories as make
 
-R = TypeVar("R", bound=Role)
+R = TypeVar("R", bound=Remote)
 
 PROGRAM = Actor.program()
 
@@ -36,7 +35,7 @@ class TestWaits:
         assert await waits.begin(list(futures)) > 0
         assert (len(waits), waits.pending()) == (3, 3)
         futures["b"].set_result("approved")
-        await waits.over(["b"])
+        await waits.finish(["b"])
         assert (waits.told, waits.pending()) == ([("b", "approved")], 2)
         assert set(waits.resumed) == {"b"}
         await waits.cancel()
@@ -44,7 +43,7 @@ class TestWaits:
 
 
 async def test_what_a_process_uses_while_it_is_idle() -> None:
-    cpu, wakeups = await Usage().over(0.01)
+    cpu, wakeups = await usage(0.01)
     assert cpu >= 0
     assert wakeups >= 0
 
@@ -53,15 +52,14 @@ async def test_those_who_poll_find_their_outcome() -> None:
     polling = await begun(waiting.Polling)
     await polling.start(["a", "b", "c"])
     assert len(await polling.resume(["a", "c"])) == 2
-    await polling.end()
     assert polling._waits.told == [(id_, "approved") for id_ in polling._waits.resumed]
+    await polling.stop()
 
 
 async def test_bare_tasks_are_resumed_each_time() -> None:
     bare = await begun(waiting.BareTasks)
     for _ in range(2):
-        assert await bare.join(["a", "b"]) > 0
-        assert await bare.release() > 0
+        assert min(await bare.measure(["a", "b"])) > 0
 
 
 @pytest.mark.django_db
@@ -81,30 +79,30 @@ class TestOnRecord:
         yield
         await waiting_room().stop()
 
-    async def test_a_crowd_is_told_what_is_on_record(self, ids: list[str], closed: str) -> None:
-        crowd = await begun(Crowd)
-        assert await crowd.join(ids) > 0
-        await crowd.settle(closed)
+    async def test_waiters_are_told_what_is_on_record(self, ids: list[str], closed: str) -> None:
+        waiter = await begun(Waiter)
+        assert await waiter.wait(ids) > 0
+        await waiter.settle(closed)
         decider = await begun(Decider)
-        await crowd.about_to_be_decided()
-        (committed,) = await decider.decide(ids[:1])
+        await waiter.start_clock()
+        ((called, committed),) = await decider.decide(ids[:1])
         await decider.decide_all(ids[1:])
-        assert await crowd.released() > 0
-        assert dict(await crowd.told()) == await decider.recorded(ids) == dict.fromkeys(ids, "approved")
-        (resumed,) = await crowd.resumed(ids[:1])
+        assert await waiter.released() > 0
+        assert dict(await waiter.told()) == await decider.recorded(ids) == dict.fromkeys(ids, "approved")
+        (resumed,) = await waiter.resumed(ids[:1])
         assert resumed is not None
-        assert resumed > committed
-        await crowd.end()
+        assert called < committed < resumed
+        await waiter.end()
 
     async def test_what_is_opened_closed_is_waited_for_in_vain_by_nobody(self) -> None:
-        asker = await begun(Asker)
-        request_id = await asker.open_closed()
-        assert await asker.recorded([request_id]) == {request_id: "approved"}
+        requests = await begun(Requests)
+        request_id = await requests.open_closed()
+        assert await requests.recorded([request_id]) == {request_id: "approved"}
 
     async def test_a_wait_whose_request_is_not_on_record_is_lost(self) -> None:
-        asker = await begun(Asker)
+        requests = await begun(Requests)
         vanished = str(new_id())
-        check = Check.of([], await asker.recorded([vanished]))
+        check = Check.of([], await requests.recorded([vanished]))
         assert (check.waits, check.lost) == (1, (vanished,))
 
     @pytest.mark.parametrize("contender", ["Sayso", "polling", "bare task"])
@@ -117,17 +115,17 @@ class TestOnRecord:
 
     async def test_deadlines_fall_due_together(self, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deadlines, "AHEAD", 0.2)
-        crowd = await begun(deadlines.DueCrowd)
-        await crowd.join(ids)
-        times = await crowd.fall_due(ids)
-        assert dict(await crowd.told()) == dict.fromkeys(ids, "timed_out")
+        waiter = await begun(deadlines.DueWaiter)
+        await waiter.wait(ids)
+        times = await waiter.fall_due(ids)
+        assert dict(await waiter.told()) == dict.fromkeys(ids, "timed_out")
         assert len(times["lateness"]) == len(ids)
         assert 0 < times["lateness"][0] <= times["lateness"][-1] == times["resumed"]
         assert times["blocked"] >= 0
-        await crowd.end()
+        await waiter.end()
 
     async def test_the_floor_decides_as_many(self) -> None:
-        floor = await begun(deadlines.RawSide)
+        floor = await begun(deadlines.RawDecider)
         assert await floor.decide(700) > 0
         statuses = await in_database(floor._store.statuses, floor._store.open(1))
         assert list(statuses.values()) == ["pending"]
@@ -135,12 +133,12 @@ class TestOnRecord:
 
     async def test_who_returns_waits_for_all_that_is_pending(self, ids: list[str], closed: str) -> None:
         returning = await begun(restart.Returning)
-        times = await returning.reattach(closed)
+        moments, _ = await returning.reattach(closed)
         assert await returning.waiting() == len(ids)
-        assert times["serving"] <= times["known"] <= times["registered"] <= times["attached"]
-        assert (await restart.Reading().read())[0] == len(ids)
+        assert moments == sorted(moments)
+        assert (await restart.Reader().read())[0] == len(ids)
         await deciding.adecide(PROGRAM, ids[2], "approve")
-        assert await returning.told_of(ids[2:3]) == [(ids[2], "approved")]
+        assert await returning.told(ids[2:3]) == [(ids[2], "approved")]
         await returning.end()
 
 

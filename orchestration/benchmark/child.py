@@ -1,0 +1,126 @@
+"""A process of a scenario: `python -m orchestration.benchmark.child [--loop LOOP | --serve WHAT]`.
+
+It answers JSON lines of its standard input on what was its standard output; what else it prints goes to
+standard error. It ends when its input does, so none outlives who started it. It holds Remotes; or it is a
+server, daphne on a free port of the loopback, told no more than `manage.py serve` tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import resource
+import sys
+import threading
+import traceback
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import django
+
+from orchestration.benchmark.processes import Remote
+
+PRODUCT, BARE = "product", "bare"
+
+Answer = Callable[[dict[str, Any]], object]
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    parser.add_argument("--serve", choices=[PRODUCT, BARE])
+    options = parser.parse_args()
+    output = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+
+    def answer(words: dict[str, Any]) -> None:
+        output.write(json.dumps(words) + "\n")
+
+    if options.serve:
+        serve(options.serve, answer)
+        return
+    logging.getLogger().setLevel(logging.WARNING)
+    loop_factory = asyncio.new_event_loop
+    if options.loop == "uvloop":
+        loop_factory = importlib.import_module("uvloop").new_event_loop  # of the extra `fast`
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(hold(answer))
+
+
+async def hold(answer: Answer) -> None:
+    """Hold this process's objects, and call their methods."""
+    loop, questions = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any]]()
+    _listen(lambda question: loop.call_soon_threadsafe(questions.put_nowait, question))
+    remotes: dict[str, Remote] = {}
+    while True:
+        question = await questions.get()
+        kind, method = question["kind"], question["method"]
+        try:
+            if method == "begin":
+                module, _, name = kind.partition(":")
+                remotes[kind] = getattr(importlib.import_module(module), name)()
+            called = getattr(remotes[kind], method)
+            result = {"result": await called(*question["arguments"], **question["named"])}
+        except Exception:  # noqa: BLE001  the process's outer edge: who asked is told
+            result = {"error": traceback.format_exc()}
+        answer(result)
+
+
+def serve(what: str, answer: Answer) -> None:
+    """Serve, and answer every question with the port, memory (bytes) and CPU time so far (seconds)."""
+    # Importing it makes Twisted's reactor.
+    from channels.routing import get_default_application
+    from daphne.endpoints import build_endpoint_description_strings
+
+    from approvals.web.edge.serving import Server
+    from orchestration.benchmark.sockets import bare_application
+
+    server = Server(
+        application=get_default_application() if what == PRODUCT else bare_application(),
+        endpoints=build_endpoint_description_strings(host="127.0.0.1", port=0),
+        server_name="",
+    )
+    logging.getLogger().setLevel(logging.WARNING)
+    listening = threading.Event()
+    server.ready_callable = listening.set
+
+    def tell(question: dict[str, Any]) -> None:
+        listening.wait()
+        answer({"result": [server.listening_addresses[0][1], memory(), process_time()]})
+
+    _listen(tell)
+    server.run()
+
+
+def memory() -> int:
+    """Return the bytes of this process in memory; where the system does not say, the most there were."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _listen(handle: Callable[[dict[str, Any]], object]) -> None:
+    """Pass questions on from a thread, so that even a process whose loop is stuck ends with its input."""
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            handle(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, name="questions", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
