@@ -1,4 +1,4 @@
-"""What runs, and pauses for people: `from orchestration import Run, agent, orchestration`."""
+"""Orchestrations that pause for people: `from orchestration import Run, agent, orchestration`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestration.policies.deciders import OWNER as OWNER
     from orchestration.runs.run import Run as Run
 
-# Looked up on first use: importing models while Django still loads its apps would fail.
+# Imported on first use: importing models while Django still loads its apps would fail.
 _HOMES = {
     "agent": "catalog",
     "orchestration": "catalog",

@@ -1,9 +1,11 @@
-"""Runs in Django's admin: to read, and to resume. A run is cancelled on its page, and decided through its
-requests. And who decides what an orchestration asks, to be set."""
+"""Django's admin for runs, to read and resume them, and for overrides of who decides for an orchestration.
+
+A run is cancelled on its page, and its requests are decided in theirs.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django import forms
@@ -32,7 +34,7 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
 from orchestration.policies.deciders import find_people
 from orchestration.runs.resumption import describe_resumption, is_resumable
-from orchestration.web.plan import plan_in_words
+from orchestration.web.plan import shown_steps
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
@@ -57,7 +59,7 @@ class InStatus(admin.SimpleListFilter):
 
 
 class OfOrchestration(admin.SimpleListFilter):
-    """Those that are registered now; a link may name another, which ran once."""
+    """Offers the registered orchestrations; a link may name one that is registered no longer."""
 
     title = "orchestration"
     parameter_name = "orchestration"
@@ -90,7 +92,7 @@ class Dates(PeriodFilter):
 
 @admin.register(Run)
 class RunAdmin(ListAdmin):
-    """All runs for holders of `orchestration.view_run`; for other staff their own."""
+    """All runs for staff with the permission `orchestration.view_run`; for other staff their own."""
 
     page_template = "admin/orchestration/run.html"
     moment = "created_at"
@@ -125,7 +127,7 @@ class RunAdmin(ListAdmin):
             "may_resume": is_resumable(run) and queries.may_change(user_id_of(request), run),
             "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered_kinds(),
             "reason": run.reason.replace("_", " "),
-            "plan": plan_in_words(run.plan),
+            "plan": shown_steps(run.plan),
             "steps": steps,
             "asked": sorted((one for one in asked if one.pk in seen), key=lambda one: one.opened_at),
             "unseen": sum(one.pk not in seen for one in asked),
@@ -138,7 +140,7 @@ class RunAdmin(ListAdmin):
         return [path("<uuid:run_id>/resume/", resume, name="orchestration_run_resume"), *super().get_urls()]
 
     def resume_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
-        """GET says what is asked and tried anew; POST resumes."""
+        """GET says what the run repeats when it is resumed; POST resumes it."""
         run = self.get_queryset(request).filter(pk=run_id).first()
         if run is None:
             raise Http404(f"There is no run {run_id}, or you may not see it.")
@@ -184,7 +186,7 @@ class FourEyes(forms.NullBooleanSelect):
 
 
 class NamesOnLines(forms.CharField):
-    """Names of users and groups, one a line."""
+    """Names of users and groups, one on each line."""
 
     widget = forms.Textarea(attrs={"rows": 4})
 
@@ -202,12 +204,17 @@ class OverrideForm(OverrideModelForm):
     """Who decides what an orchestration asks from now on."""
 
     deciders = NamesOnLines(
-        required=False, help_text="Groups and users by name, one a line. Empty: as the orchestration says."
+        required=False,
+        help_text="Names of groups and users, one on each line. Empty: as the orchestration says.",
     )
 
     class Meta:
         model = DecidersOverride
         fields = ("orchestration", "deciders", "reviewers", "four_eyes")
+        help_texts: ClassVar = {
+            "reviewers": "Everybody who has the permission to decide requests that name nobody.",
+            "four_eyes": "Yes: the person who started the run can't decide its requests.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -221,15 +228,15 @@ class OverrideForm(OverrideModelForm):
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
         if given.get("reviewers") and given.get("deciders"):
-            self.add_error("reviewers", "Either any reviewer, or the deciders that are named.")
+            self.add_error("reviewers", "Choose any reviewer, or name deciders; not both.")
         if not (given.get("reviewers") or given.get("deciders") or given.get("four_eyes") is not None):
-            self.add_error(None, "Say who decides, or whether four eyes are needed; or delete the override.")
+            self.add_error(None, "Say who decides, or whether the requester may; or delete the override.")
         return given
 
 
 @admin.register(DecidersOverride)
 class DecidersOverrideAdmin(OverrideModelAdmin):
-    """It holds for requests that are opened from then on. What is open stays as it is."""
+    """Overrides apply to requests that are opened from then on; open ones stay as they are."""
 
     form = OverrideForm
     list_display = ("orchestration", "who", "four_eyes", "changed_by", "changed_at")
@@ -239,12 +246,16 @@ class DecidersOverrideAdmin(OverrideModelAdmin):
 
     @admin.display(description="deciders")
     def who(self, override: DecidersOverride) -> str:
-        return "any reviewer" if override.reviewers else ", ".join(override.deciders) or "as it says"
+        return (
+            "any reviewer"
+            if override.reviewers
+            else ", ".join(override.deciders) or "as the orchestration says"
+        )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.changed_by_id, obj.changed_at = user_id_of(request), database_now()
         super().save_model(request, obj, form, change)
 
 
-if settings.SAYSO_ENGINE != PROCRASTINATE:  # then there is no queue to show, and maybe no table
+if settings.SAYSO_ENGINE != PROCRASTINATE:  # no queue to show, and maybe no table
     admin.site.unregister(ProcrastinateJob)

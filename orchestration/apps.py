@@ -1,4 +1,4 @@
-"""The orchestration app: what runs, and pauses for people."""
+"""The Django app of orchestrations, which registers runs as an origin of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""System checks of the engine and of what agents may run."""
+"""System checks of the engine, of what agents may reach, and of deciders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENGINES = (LOCAL, PROCRASTINATE)
 
 @checks.register()
 def check_engine(**kwargs: Any) -> list[checks.CheckMessage]:
-    """A known engine, on a database that carries it."""
+    """Check that the engine is known, and that the database supports it."""
     if settings.SAYSO_ENGINE not in ENGINES:
         return [
             checks.Error(
@@ -49,7 +49,7 @@ def check_engine(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def check_durations(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Seconds that can be meant."""
+    """Check that durations are finite and not negative."""
     found: list[checks.CheckMessage] = []
     if not (math.isfinite(settings.SAYSO_LEASE) and settings.SAYSO_LEASE > 0):
         found.append(
@@ -69,13 +69,13 @@ def check_durations(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def check_commands(**kwargs: Any) -> list[checks.CheckMessage]:
-    """What the agent `command` may run must be programs that are there."""
+    """Check that the programs that the agent `command` may run exist."""
     return list(_programs_not_found())
 
 
 @checks.register()
 def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Entries of the other lists that allow nothing, or everything."""
+    """Warn of entries in the other allow-lists that allow nothing, or everything."""
     configured = orchestration_settings()
     return [
         *check_hosts("SAYSO_HTTP_HOSTS", configured.http_hosts, "api.example.org", "W103"),
@@ -87,7 +87,7 @@ def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(deploy=True)
 def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
-    """What can't be imported registers nothing."""
+    """Report modules whose orchestrations could not be imported."""
     registered_kinds()
     return [
         checks.Error(
@@ -101,7 +101,7 @@ def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_deciders(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Deciders must be there: a run that asks for others fails. A warning, for people come and go."""
+    """Warn of deciders that don't exist: a run that asks them fails. No error, for people come and go."""
     if "default" not in (databases or ()) or DecidersOverride._meta.db_table not in _tables():
         return []
     named = [(kind_name(kind), find_orchestration(*kind).deciders) for kind in sorted(registered_kinds())]
@@ -126,7 +126,8 @@ def _programs_not_found() -> Iterator[checks.CheckMessage]:
     for program in orchestration_settings().commands:
         if not isinstance(program, str) or shutil.which(program) is None:
             yield checks.Warning(
-                f"SAYSO_COMMANDS names {program!r}, which is no program on this computer.", id="sayso.W101"
+                f"SAYSO_COMMANDS names {program!r}, but there is no such program on this computer.",
+                id="sayso.W101",
             )
 
 
@@ -134,12 +135,12 @@ def _directories(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
     for text in entries:
         if not text.startswith("/"):
             yield checks.Warning(
-                f"SAYSO_CLEANUP_DIRECTORIES: {text!r} is no absolute path, and allows nothing.",
+                f"SAYSO_CLEANUP_DIRECTORIES: {text!r} is not an absolute path, so it allows nothing.",
                 id="sayso.W104",
             )
         elif os.path.realpath(text) == "/":
             yield checks.Warning(
-                f"SAYSO_CLEANUP_DIRECTORIES: {text} is everything that this process may remove.",
+                f"SAYSO_CLEANUP_DIRECTORIES: {text} allows everything that this process can remove.",
                 hint="Name the directories that people may clean up.",
                 id="sayso.W105",
             )
@@ -152,7 +153,7 @@ def _recipients(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
                 validate_email(f"anybody{text[1:]}" if text.startswith("*@") else text)
         except ValidationError:
             yield checks.Warning(
-                f"SAYSO_EMAIL_RECIPIENTS: {text!r} is no address, and allows none.",
-                hint=f"Addresses, *@example.org, or {ACCOUNTS} for those of active accounts.",
+                f"SAYSO_EMAIL_RECIPIENTS: {text!r} is not an address, so it allows none.",
+                hint=f"Use addresses, *@example.org, or {ACCOUNTS} for the addresses of active accounts.",
                 id="sayso.W106",
             )

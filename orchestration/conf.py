@@ -1,4 +1,4 @@
-"""Sayso's settings for orchestration, typed. The values come from Django's settings."""
+"""The settings of orchestration as one typed object, read from Django's settings."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ PROCRASTINATE = "procrastinate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestrationSettings:
-    """Seconds, unless said otherwise."""
+    """The settings; durations are in seconds."""
 
     engine: str
     var: Path
     drain: float
-    """How long a step under way may take to end when its process stops."""
+    """How long executing steps may take to end when their process stops."""
     lease: float
     lease_renewal: float
     heartbeat: float
-    """How often a worker says that it lives, and looks for what the dead have left."""
+    """How often a worker reports that it lives, and looks for runs of dead workers."""
     heartbeat_lost: float
-    """A worker that said nothing for so long is taken for dead."""
+    """A worker without a heartbeat for so long counts as dead."""
     trace_exporters: tuple[str, ...]
-    """Where spans go, by OpenTelemetry's names."""
+    """Exporters of spans, by OpenTelemetry's names."""
     commands: tuple[str, ...]
-    """What the built-in effects may reach: this and the four below; see effects.py."""
+    """What built-in agents may reach: this and the four below; see policies/allowlists.py."""
     http_hosts: tuple[str, ...]
     http_networks: tuple[str, ...]
     cleanup_directories: tuple[str, ...]
@@ -40,6 +40,7 @@ class OrchestrationSettings:
 
 
 def orchestration_settings() -> OrchestrationSettings:
+    """Read the settings as they are now."""
     lease: float = settings.SAYSO_LEASE
     return OrchestrationSettings(
         engine=settings.SAYSO_ENGINE,
@@ -47,7 +48,7 @@ def orchestration_settings() -> OrchestrationSettings:
         drain=settings.SAYSO_DRAIN,
         lease=lease,
         lease_renewal=lease / 3,
-        # More often than a lease is renewed: taking over thousands of runs takes its time, too.
+        # More often than leases are renewed: taking over thousands of runs takes time as well.
         heartbeat=lease / 6,
         heartbeat_lost=lease * 2 / 3,
         trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
@@ -60,6 +61,6 @@ def orchestration_settings() -> OrchestrationSettings:
 
 
 def _list_setting(name: str) -> tuple[str, ...]:
-    """`SAYSO_NAME` where the settings have it, else what `SAYSO = {"NAME": […]}` says; else nothing."""
+    """Return the setting `SAYSO_<name>`, else `SAYSO["<name>"]`, else nothing."""
     values: Sequence[str] = getattr(settings, f"SAYSO_{name}", getattr(settings, "SAYSO", {}).get(name, ()))
     return tuple(values)

@@ -1,4 +1,4 @@
-"""What goes wrong with runs: one class per reason, each with a stable code; edges map the codes once."""
+"""The errors of orchestration: one class for each reason, with a stable code that edges map once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from approvals.exceptions import ApprovalError
 
 
 class OrchestrationError(Exception):
-    """Base of everything that orchestration refuses. `field` names the argument at fault."""
+    """Base of all errors of orchestration. `field` names the argument at fault."""
 
     code = "error"
 
@@ -21,7 +21,7 @@ class OrchestrationError(Exception):
 class InvalidInput(OrchestrationError):
     """The input does not fit the orchestration's signature. Nothing was started.
 
-    `errors` has every (field, message); `field` and `detail` speak of the first.
+    `errors` has each (field, message); `field` names the first.
     """
 
     code = "invalid"
@@ -38,35 +38,35 @@ class UnknownOrchestration(InvalidInput):
 
 
 class NotAllowed(InvalidInput):
-    """No list of this process allows it; the detail names the setting that would."""
+    """The settings of this process don't allow it; the detail names the setting that could."""
 
 
 class UnknownRun(OrchestrationError):
-    """There is no such run, or none that this user may see."""
+    """The run does not exist, or this user may not see it."""
 
     code = "unknown_run"
 
 
 class NotPermitted(OrchestrationError):
-    """The actor may see the run, but not do this to it."""
+    """The actor may see the run, but may not do this."""
 
     code = "not_permitted"
 
 
 class KeyConflict(OrchestrationError):
-    """The same key was used for another orchestration or input."""
+    """The key is already used, for another orchestration or input."""
 
     code = "key_conflict"
 
 
 class AlreadyFinished(OrchestrationError):
-    """The run has ended, in a way that stands."""
+    """The run has ended, and can't be resumed or cancelled."""
 
     code = "already_finished"
 
 
 class Unanswered(OrchestrationError):
-    """A person's part is missing; `outcome` says what is on record instead. Base of the three below."""
+    """A request did not get the answer that the run needs; see `outcome`. Base of three errors."""
 
     def __init__(self, detail: str, *, outcome: Outcome) -> None:
         super().__init__(detail)
@@ -74,7 +74,7 @@ class Unanswered(OrchestrationError):
 
 
 class Rejected(Unanswered):
-    """Not approved: a person said no, or the deadline did (`outcome.timed_out`)."""
+    """The request was not approved: rejected, or timed out (`outcome.timed_out`)."""
 
     code = "rejected"
 
@@ -86,43 +86,43 @@ class TimedOut(Unanswered):
 
 
 class Withdrawn(Rejected):
-    """The question was taken back before anybody answered."""
+    """The request was withdrawn before anybody answered."""
 
     code = "withdrawn"
 
 
 class StepFailed(OrchestrationError):
-    """A step's function raised; this is on record, so a replay raises the same again."""
+    """A step's function raised. That is on record, so a replay raises the same error."""
 
     code = "step_failed"
 
 
 class Interrupted(OrchestrationError):
-    """A step may or may not have had its effect, and who was asked about it has stopped the run."""
+    """A step or run was interrupted, and a person who was asked about it stopped the run."""
 
     code = "interrupted"
 
 
 class ReplayMismatch(OrchestrationError):
-    """A run that starts again met another call than the one on record: the code or its input changed."""
+    """A replay made another call than the one on record: the code has changed, or is not deterministic."""
 
     code = "replay_mismatch"
 
 
 class NeedsKey(OrchestrationError):
-    """Two calls at once, without keys: a replay could not tell which is which."""
+    """Two calls were made at once without keys: a replay could not tell them apart."""
 
     code = "needs_key"
 
 
 class Fenced(OrchestrationError):
-    """This process no longer owns the run, or the run has ended: nothing more may be written."""
+    """This process may not write the run: another owns it, or it has ended."""
 
     code = "fenced"
 
 
 class Cancelled(Fenced):
-    """Somebody has cancelled the run: nothing more may begin."""
+    """The run was cancelled: no further call may begin."""
 
     code = "cancelled"
 
@@ -131,10 +131,10 @@ WORDS_LIMIT = 2000
 
 
 def plain_words(error: BaseException) -> str:
-    """What went wrong, for people and for the record: no traceback, no secret of a known shape, nothing a
-    database can't keep.
+    """Describe an error for people and for the record.
 
-    There are always some, whatever the error's own code does when it is asked for its text.
+    Without a traceback, secrets of a known form, or characters that a database can't store. Never raises,
+    even if the error's own `__str__` does.
     """
     try:
         text = _words(error)

@@ -1,6 +1,6 @@
-"""OrchestrationManager: start, resume, cancel and watch runs, from any process.
+"""Start, resume, cancel and watch runs, from any process.
 
-Starting and cancelling write a row and hint; the process that executes the run sees to the rest.
+Starting and cancelling write a row and send a hint; the process that executes the run does the rest.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from orchestration import queries
 from orchestration.catalog import find_orchestration
 from orchestration.engines import Engine, hand_over
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
-from orchestration.models import OPEN, Run
-from orchestration.runs import journal
+from orchestration.models import FINISHED, OPEN, Run, RunStatus
+from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests
 from orchestration.runs.resumption import RESUMABLE, Resumption, is_resumable, resumption_of
 
@@ -40,14 +40,14 @@ KEY_LIMIT = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """Something new about a run, named and shaped as on its WebSocket (see docs)."""
+    """A change of a run, with the type and data that its WebSocket sends."""
 
     type: str
     data: dict[str, Any]
 
 
 class OrchestrationManager:
-    """With an engine, what it starts belongs to this process while it lives; without, to any."""
+    """Manages runs. With an engine, runs that it starts belong to this process while that lives."""
 
     def __init__(self, engine: Engine | None = None) -> None:
         self._engine = engine
@@ -61,12 +61,10 @@ class OrchestrationManager:
         key: str | None = None,
         version: int | None = None,
     ) -> UUID:
-        """Queue a run for the servers and return its id. The same owner and key return the same run.
+        """Queue a run for the servers and return its id; the same owner and key return the same run.
 
-        `version` omitted: the newest that is registered here.
-
-        Raises UnknownOrchestration, InvalidInput (naming field and known names) and KeyConflict; then nothing
-        has started.
+        `version` omitted: the newest that is registered here. Raises UnknownOrchestration, InvalidInput
+        (which names the field and the known fields) and KeyConflict; then nothing was started.
         """
         return self.start_once(name, input, owner, key=key, version=version)[0]
 
@@ -79,7 +77,7 @@ class OrchestrationManager:
         key: str | None = None,
         version: int | None = None,
     ) -> tuple[UUID, bool]:
-        """As `start`; with the id, whether the run is new: False where the key has found it."""
+        """Queue a run like `start`; return its id and whether it is new, not found by its key."""
         return _queue(name, input, owner, key=key, version=version)
 
     async def astart(
@@ -91,22 +89,25 @@ class OrchestrationManager:
         key: str | None = None,
         version: int | None = None,
     ) -> UUID:
-        """As `start`; with an engine, the run begins here at once. Not inside a transaction, which could not
-        take it back."""
+        """Queue a run like `start`; with an engine, it begins in this process at once.
+
+        Not inside a transaction, since a rollback could not take it back.
+        """
         await arefuse_inside_a_transaction()
         process_id = None if self._engine is None else self._engine.process_id
         queue = partial(_queue, name, input, owner, key=key, version=version, process_id=process_id)
-        # With its context, which says whether there are lists for effects.
+        # In its context, which says whether allow-lists apply.
         run_id, _ = await in_database(copy_context().run, queue)
         if self._engine is not None:
             await self._engine.execute([run_id])
         return run_id
 
     def resume(self, actor: Actor, run_id: UUID | str) -> None:
-        """Let a failed or rejected run go on from its record: what is done is not done again, what ended
-        badly is asked or tried anew. `resumption` tells before what that is.
+        """Let a failed or rejected run go on from its record.
 
-        A run that is open is only brought to the servers' attention. Raises AlreadyFinished.
+        Completed calls are not repeated; calls that ended badly are asked or tried again: `resumption` says
+        which. An open run is only announced to the servers. Raises AlreadyFinished, NotPermitted and
+        UnknownRun.
         """
         run = _find_changeable_run(actor, run_id)
         if run.status in OPEN:
@@ -115,11 +116,11 @@ class OrchestrationManager:
         _check_resumable(run)
         if run.leaves_requests:  # its process may have died before it did this
             withdraw_requests(run.pk)
-        journal.requeue(run.pk, actor.user_id, hand_over)
+        run_records.requeue(run.pk, actor.user_id, hand_over)
         log.info("run resumed run=%s user=%s", run.pk, actor.user_id)
 
     def resumption(self, actor: Actor, run_id: UUID | str) -> Resumption:
-        """What `resume` would ask and do anew, for those who may resume the run. Raises AlreadyFinished."""
+        """Return what `resume` would repeat, for those who may resume the run; raises as that does."""
         run = _find_changeable_run(actor, run_id)
         if run.status in OPEN:
             return resumption_of("", [])
@@ -127,31 +128,34 @@ class OrchestrationManager:
         return resumption_of(run.reason, queries.steps_of(run))
 
     async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
+        """Resume like `resume`; not inside a transaction."""
         await arefuse_inside_a_transaction()
         await in_database(self.resume, actor, run_id)
 
     def cancel(self, actor: Actor, run_id: UUID | str) -> bool:
-        """End the run, and take back what it asks. False: it had ended before.
+        """End the run and withdraw its open requests; return False if it had ended before.
 
-        Its process stops it, wherever that is; where none does, it has ended when this returns.
+        The process that executes it stops it soon; if none does, it has ended when this returns. Raises
+        NotPermitted and UnknownRun.
         """
         run = _find_changeable_run(actor, run_id)
         if run.status not in OPEN:
             return False
-        journal.request_cancel(run.pk, actor)
+        run_records.request_cancel(run.pk, actor)
         try:
-            # Not only when its process has stopped it: from now on that can record no answer.
+            # Now, not when its process has stopped it: from now on that can record no answer.
             withdraw_requests(run.pk)
-        except (Busy, Unavailable) as error:  # whoever ends the run does it then
+        except (Busy, Unavailable) as error:  # they are withdrawn when the run has ended
             log.warning("requests of a cancelled run not withdrawn yet run=%s error=%s", run.pk, error)
         return True
 
     async def acancel(self, actor: Actor, run_id: UUID | str) -> bool:
+        """Cancel like `cancel`; not inside a transaction."""
         await arefuse_inside_a_transaction()
         return await in_database(self.cancel, actor, run_id)
 
     async def watch(self, run_id: UUID | str) -> AsyncGenerator[RunEvent]:
-        """What is and what comes: the run's state, its messages, what it asks; ends after `run_finished`."""
+        """Yield the run's state, messages and requests, then all changes; end after `run_finished`."""
         run_id = queries.parse_run_id(run_id)
         room = waiting_room()
         room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
@@ -171,7 +175,7 @@ class OrchestrationManager:
 
 
 async def _read_when_possible(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
-    """What is new since, and who has been told it. Waits while the database is away."""
+    """Read what is new; wait while the database is away."""
     attempt = 0
     while True:
         try:
@@ -184,13 +188,13 @@ async def _read_when_possible(seen: _Progress) -> tuple[_Progress, list[RunEvent
 
 
 def _read(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
-    """On a copy: an error in the midst must not leave behind that something was told."""
+    """Read on a copy: after an error, nothing may count as told."""
     told = deepcopy(seen)
-    return told, told.news()
+    return told, told.read_news()
 
 
 class _Watcher:
-    """Wakes one watching loop when its run has changed."""
+    """Wakes one call of `watch` when its run has changed."""
 
     def __init__(self, run_id: UUID) -> None:
         self._run_id = run_id
@@ -211,7 +215,7 @@ class _Watcher:
 
 
 class _Progress:
-    """What a watcher has been told; `news` reads the rest."""
+    """What a watcher has been told; `read_news` reads the rest."""
 
     def __init__(self, run_id: UUID) -> None:
         self.finished = False
@@ -219,13 +223,13 @@ class _Progress:
         self._run: dict[str, Any] | None = None
         self._opened: set[UUID] = set()
         self._closed: set[UUID] = set()
-        # Messages up to this id were told in full; of later ones, this many characters.
+        # Messages up to this id were told in full; of later ones, as many characters as `_lengths` says.
         self._told = 0
         self._lengths: dict[int, int] = {}
 
-    def news(self) -> list[RunEvent]:
+    def read_news(self) -> list[RunEvent]:
         run = queries.run_by_id(self._run_id)
-        # As it happened; and an ended run's last words come before its end.
+        # In the order in which it happened; messages come before the end of the run.
         happened = sorted([*self._messages(), *self._requests()], key=lambda each: each[0])
         events = [event for _, event in happened] + self._status(run)
         if run.status not in OPEN:
@@ -284,9 +288,9 @@ def _queue(
         key = checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
-    # An input that is on record was accepted, whatever the rules about numbers are now.
-    given = orchestration.check_input(given, stable=not journal.has_key(owner_id, key))
-    return journal.open_run(
+    # An input that is on record was accepted, even if the rules about numbers have changed.
+    given = orchestration.check_input(given, stable=not run_records.has_key(owner_id, key))
+    return run_records.open_run(
         orchestration=name,
         version=orchestration.version,
         title=orchestration.title,
@@ -298,18 +302,24 @@ def _queue(
     )
 
 
+def require_cancelled(run: Run) -> None:
+    """Raise AlreadyFinished if the run has ended, and not by being cancelled."""
+    if run.status in FINISHED and run.status != RunStatus.CANCELLED:
+        raise AlreadyFinished(f"The run is {run.status}, so it can't be cancelled.")
+
+
 def _check_resumable(run: Run) -> None:
     if run.status not in RESUMABLE:
-        raise AlreadyFinished(f"The run is {run.status}; only a failed or rejected one can be resumed.")
+        raise AlreadyFinished(f"The run is {run.status}; only a failed or rejected run can be resumed.")
     if not is_resumable(run):
-        raise AlreadyFinished("The run's content has been removed: there is nothing to go on from.")
+        raise AlreadyFinished("The run's content has been removed, so it can't be resumed.")
 
 
 def _find_changeable_run(actor: Actor, run_id: UUID | str) -> Run:
-    """The run, if the actor may change it; this installation's own code may."""
+    """Return the run if the actor may change it; an actor without a user is the installation's own code."""
     if actor.user_id is None:
         return queries.run_by_id(run_id)
     run = queries.run_for(actor.user_id, run_id)
     if not queries.may_change(actor.user_id, run):
-        raise NotPermitted("Only the run's owner, or who may change runs, can do this.")
+        raise NotPermitted("Only the run's owner, or somebody who may change all runs, can do this.")
     return run

@@ -1,7 +1,7 @@
-"""The rows: processes and their leases, runs, recorded steps, messages. Fields and constraints only.
+"""The models: processes with their leases, runs, step records, messages. Fields and constraints only.
 
-Rows are written by orchestration.runs.journal and orchestration.engines.leases; overrides of deciders in the
-admin, and the row that tries whether anything can be written by config.observing.
+Runs, steps and messages are written by orchestration.runs, leases by orchestration.engines.leases, overrides
+of deciders by the admin, and WriteTrial by config.observing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ FINISHED = (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus
 
 
 class StepStatus(models.TextChoices):
-    """`started`: may have had its effect, but no result is on record; `retrying`: its function raised, and is
-    to be called again; `open`: a person is asked; `sleeping`: until `due_at`; `given_up`: the run did not
-    wait any longer."""
+    """The status of a recorded call.
+
+    `started`: it may have had its effect, but has no result; `retrying`: its function raised, and will be
+    called again; `open`: a person is asked; `sleeping`: until `due_at`; `given_up`: the run stopped waiting.
+    """
 
     STARTED = "started"
     RETRYING = "retrying"
@@ -47,14 +49,14 @@ class StepStatus(models.TextChoices):
 
 
 class Process(models.Model):
-    """A process that executes runs, and its lease. All times are the database's."""
+    """A process that executes runs, and its lease. All times are by the database's clock."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200)
     started_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
-    # It takes up what nobody executes; a terminal executes what it starts or is attached to.
+    # It takes up runs that nobody executes; a terminal executes only runs that it starts or is attached to.
     serves = models.BooleanField(default=True, db_default=True)
 
     class Meta:
@@ -66,7 +68,7 @@ class Process(models.Model):
 
 
 class WriteTrial(models.Model):
-    """The one row that readiness writes, to see whether anything can be recorded."""
+    """The one row that the readiness probe writes, to see whether the database can be written."""
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     tried_at = models.DateTimeField()
@@ -80,7 +82,7 @@ class WriteTrial(models.Model):
 
 
 class KeptQuerySet(models.QuerySet["Run"]):
-    """Rows that are never deleted: what a run has asked would wait for nobody."""
+    """Runs, which are never deleted: requests of a deleted run would stay open for nothing."""
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(f"{self.model.__name__} rows are never deleted")
@@ -98,7 +100,7 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     orchestration = models.CharField(max_length=100)
-    # The one it began with, whatever is newer since.
+    # The version that it began with, and keeps.
     version = models.PositiveIntegerField(default=1, db_default=1)
     title = models.CharField(max_length=200)
     owner = models.ForeignKey(
@@ -118,12 +120,12 @@ class Run(models.Model):
         Process, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
     )
     epoch = models.PositiveIntegerField(default=0)
-    # Its code or a step executes, or did when its process died; not while all it does is to wait.
+    # Its code or a step executes, or did when its process died; False while it only waits.
     executing = models.BooleanField(default=False, db_default=False)
-    # How often in a row its process died then, with nothing new on record between.
+    # How often in a row its process died while it executed, with nothing new on record in between.
     deaths = models.PositiveIntegerField(default=0, db_default=0)
     resumed = models.PositiveIntegerField(default=0)
-    # The last time. What was asked before that and is closed, the run asks anew.
+    # The last time. Requests from before it that are closed are asked again.
     resumed_at = models.DateTimeField(null=True, blank=True)
     resumed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -132,16 +134,16 @@ class Run(models.Model):
     cancelled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    # From where that came: channel, address, user agent, token. For the trail of what the run had asked.
+    # Channel, address, user agent and token of the cancellation, for the trail of the run's requests.
     cancelled_from = JSONText(default=dict, blank=True, db_default={})
-    # It ended, and what it had asked may still be open: to be withdrawn.
+    # It has ended, and may have open requests, which must be withdrawn.
     leaves_requests = models.BooleanField(default=False)
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField()
-    # When retention took away what went in, what came out, and what was said.
+    # When retention removed input, result and messages.
     purged_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[models.Manager[Run]] = KeptManager()
@@ -169,7 +171,7 @@ class Run(models.Model):
             models.Index(name="run_untidy", fields=["id"], condition=Q(leaves_requests=True)),
             models.Index(name="run_of_owner", fields=["owner", "-created_at", "id"]),
             models.Index(name="run_created", fields=["-created_at", "id"]),
-            # Not partial: the re-check looks for runs that ended as well.
+            # Not partial: the re-check also looks for runs that have ended.
             models.Index(name="run_changed", fields=["changed_at", "id"]),
         ]
 
@@ -181,8 +183,9 @@ class Run(models.Model):
 
 
 class DecidersOverride(models.Model):
-    """Who decides what an orchestration asks, as an administrator has set it: for requests that are opened
-    from then on, instead of what the orchestration was registered with. What it does not say stays as it was.
+    """Who decides for an orchestration, as an administrator has set it, for requests opened from then on.
+
+    It replaces what the orchestration was registered with; fields that are not set change nothing.
     """
 
     orchestration = models.CharField(max_length=100, unique=True)
@@ -208,6 +211,7 @@ class DecidersOverride(models.Model):
 
     @property
     def names_somebody(self) -> bool:
+        """Whether the override says who decides."""
         return self.reviewers or bool(self.deciders)
 
     @property
@@ -235,7 +239,7 @@ class StepRecord(models.Model):
     error = models.TextField(blank=True)
     attempts = models.PositiveIntegerField(default=1)
     begun_by = models.CharField(max_length=200, blank=True, default="", db_default="")
-    # So many of its waits, the first ones, were cancelled: a replay waits until they are cancelled again.
+    # How many of its waits, the first ones, were cancelled: a replay waits until they are cancelled again.
     cancelled_waits = models.PositiveIntegerField(default=0, db_default=0)
     cancelled_at = models.DateTimeField(null=True, blank=True)
     # When a sleep ends, on the database's clock.

@@ -1,4 +1,4 @@
-"""Plans: which agent does what, in which order. Pure words, without Django, database or clock."""
+"""Plans: which agent does what, in which order. Values only, without Django, database or clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 
 class StepState(StrEnum):
-    """Where a plan's step is, as people see it."""
+    """The state of a plan's step, as people see it."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -25,7 +25,7 @@ OVER = frozenset(StepState) - UNDER_WAY - {StepState.PENDING}
 
 
 class InvalidPlan(ValueError):
-    """A plan that can't be: `field` is the path of what is wrong, such as `steps[2].agent`."""
+    """The plan is invalid; `field` is the path of what is wrong, such as `steps[2].agent`."""
 
     def __init__(self, detail: str, *, field: str) -> None:
         super().__init__(detail)
@@ -35,7 +35,7 @@ class InvalidPlan(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanStep:
-    """One deed of one agent. `approval`: ask for this step alone too, right before it is done."""
+    """One action of one agent. `approval`: the step needs an approval of its own, right before it is done."""
 
     agent: str
     action: str
@@ -45,7 +45,7 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done for a task."""
+    """The steps for a task."""
 
     task: str
     steps: tuple[PlanStep, ...]
@@ -55,7 +55,7 @@ class Plan:
 
 
 class Agent(Protocol):
-    """Whatever can carry out a plan's step. `run` is the orchestration.runs.run.Run it happens in."""
+    """Carries out a plan's step. `run` is the orchestration.runs.run.Run."""
 
     @property
     def name(self) -> str: ...
@@ -70,7 +70,7 @@ Team: TypeAlias = Mapping[str, Agent]
 
 
 class Planner(Protocol):
-    """Makes plans; `replan` makes the next one from what a person said about the last."""
+    """Makes plans; `replan` makes another one after a person rejected `plan` with `feedback`."""
 
     async def plan(self, task: str, team: Team) -> Plan: ...
 
@@ -119,5 +119,5 @@ def _mapping(value: object, path: str, known: set[str] | None) -> Mapping[str, A
 
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InvalidPlan("Must be a text that is not empty.", field=path)
+        raise InvalidPlan("Must be a text, and not empty.", field=path)
     return value

@@ -1,6 +1,6 @@
-"""Reads of runs: what a user may see, for pages and terminals; what changed; what waits for an executor.
+"""All reads of runs: which ones a user may see, which have changed, and which nobody executes.
 
-Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
+Synchronous ORM code; coroutines call it by approvals.database.connections.in_database.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONGEST_ID = 32
 # What a summary leaves out.
 LARGE_IN_RUN = frozenset({"input", "plan", "result", "error", "waiting_for"})
 
-# Nobody executes the run: it was never owned, or by a process that gave up or lost its lease.
+# Nobody executes the run: it has no process, or one that released or lost its lease.
 UNOWNED = Q(status__in=OPEN) & (
     Q(process__isnull=True) | Q(process__released_at__isnull=False) | Q(process__expires_at__lte=Now())
 )
@@ -43,7 +43,7 @@ _LIVING = Q(released_at__isnull=True, expires_at__gt=Now())
 
 
 def is_known() -> Q:
-    """The condition that this process knows the run's orchestration, in its version."""
+    """Return the condition that this process knows the run's orchestration and version."""
     names: defaultdict[int, list[str]] = defaultdict(list)
     for name, version in catalog.registered_kinds():
         names[version].append(name)
@@ -54,7 +54,7 @@ def is_known() -> Q:
 
 
 def unknown_kinds() -> dict[catalog.Kind, int]:
-    """Orchestrations that this process does not know, with how many of their runs have not ended."""
+    """Return the orchestrations that this process does not know, with how many open runs each has."""
     runs = Run.objects.filter(status__in=OPEN).exclude(is_known()).order_by()
     counted = runs.values_list("orchestration", "version").annotate(Count("pk"))
     return {(name, version): number for name, version, number in counted}
@@ -64,7 +64,7 @@ def unknown_kinds() -> dict[catalog.Kind, int]:
 
 
 def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit: int = 200) -> list[Run]:
-    """The newest runs that this user may see; `search` looks into title, orchestration, owner and id."""
+    """Return the newest runs that this user may see; `search` in title, orchestration, owner and id."""
     runs = _visible_to(user_id)
     if status:
         runs = runs.filter(status=status)
@@ -83,8 +83,10 @@ def list_runs(
     behind: tuple[datetime, UUID] | None = None,
     limit: int,
 ) -> list[Run]:
-    """What the user may see, newest first. `since` is the first moment of creation, `until` the first that is
-    too late; `behind`: the moment and the id of the run that these follow."""
+    """Return the runs that this user may see, newest first.
+
+    Created at `since` or later, and before `until`; `behind` is moment and id of the run before the first.
+    """
     runs = _visible_to(user_id)
     given = {
         "status": status,
@@ -100,8 +102,10 @@ def list_runs(
 
 
 def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
-    """The run. UnknownRun where there is none or this user may not see it; with `own` also where it is
-    somebody else's."""
+    """Return the run; UnknownRun where it does not exist or this user may not see it.
+
+    With `own`, also where it belongs to somebody else.
+    """
     runs = _visible_to(user_id).filter(pk=parse_run_id(run_id))
     run = _with_details(runs.filter(owner_id=user_id) if own else runs).first()
     if run is None:
@@ -110,7 +114,7 @@ def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
 
 
 def run_by_id(run_id: UUID | str) -> Run:
-    """The run, whoever asks: for code that acts for the installation itself."""
+    """Return the run without a check of permissions, for code that acts for the installation."""
     run = _with_details(Run.objects.all()).filter(pk=parse_run_id(run_id)).first()
     if run is None:
         raise unknown_run(run_id)
@@ -118,11 +122,12 @@ def run_by_id(run_id: UUID | str) -> Run:
 
 
 def runs_by_id(run_ids: Collection[UUID]) -> list[Run]:
+    """Return these runs without a check of permissions."""
     return list(_with_details(Run.objects.filter(pk__in=run_ids)))
 
 
 def visible_run_ids(user_ids: Collection[int], run_ids: Collection[UUID]) -> dict[int, set[UUID]]:
-    """Which of these runs each of these users may see now: three queries, however many of either."""
+    """Return which of these runs each of these users may see now; always three queries."""
     owners = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "owner_id"))
     users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
     see_all = set(users.filter(_holds(SEE_ALL)).values_list("pk", flat=True))
@@ -133,20 +138,21 @@ def visible_run_ids(user_ids: Collection[int], run_ids: Collection[UUID]) -> dic
 
 
 def may_change(user_id: int, run: Run) -> bool:
-    """May this user cancel or resume the run? Its owner, and who holds the permission."""
+    """Tell whether this user may cancel or resume the run: its owner, and holders of the permission."""
     user = _active(user_id)
     return user is not None and (run.owner_id == user_id or user.has_perm(CHANGE_ALL))
 
 
 def may_start(user_id: int) -> bool:
+    """Tell whether this user may start runs."""
     user = _active(user_id)
     return user is not None and user.has_perm(START)
 
 
 def run_on_the_wire(run: Run) -> dict[str, Any]:
-    """The run as pages, sockets and programs get it.
+    """Return the run as JSON for pages, sockets and programs.
 
-    `waiting_for` has ids alone: not everyone who may see the run may see what it asked of others.
+    `waiting_for` has only ids: not everybody who may see the run may see its requests.
     """
     return {
         "id": str(run.pk),
@@ -171,23 +177,24 @@ def run_on_the_wire(run: Run) -> dict[str, Any]:
 
 
 def run_summary_on_the_wire(run: Run) -> dict[str, Any]:
-    """A run that is too large for where it goes, without what may be large of it."""
+    """Return the run as JSON without its large fields."""
     kept = {name: value for name, value in run_on_the_wire(run).items() if name not in LARGE_IN_RUN}
     return kept | {"summary": True}
 
 
 def messages_of(run: Run | UUID, after: int = 0) -> list[Message]:
-    """What was said, in order, from the first message whose id is greater than `after`."""
+    """Return the run's messages in order, from the first whose id is greater than `after`."""
     run_id = run.pk if isinstance(run, Run) else run
     return list(Message.objects.filter(run_id=run_id, id__gt=after).order_by("id"))
 
 
 def steps_of(run: Run) -> list[StepRecord]:
+    """Return the run's records in the order of their ids."""
     return list(StepRecord.objects.filter(run=run).order_by("id"))
 
 
 def request_ids_of(run_id: UUID) -> list[UUID]:
-    """What the run asked people, in the order in which it asked."""
+    """Return the ids of the run's requests, in the order in which it asked."""
     asked = StepRecord.objects.filter(run_id=run_id, request_id__isnull=False).order_by("id")
     return [request_id for request_id in asked.values_list("request_id", flat=True) if request_id]
 
@@ -196,19 +203,19 @@ def request_ids_of(run_id: UUID) -> list[UUID]:
 
 
 def runs_changed_since(moment: datetime) -> dict[UUID, tuple[datetime, str]]:
-    """Runs that changed at `moment` (database clock) or later, with their versions."""
+    """Return the runs that changed at `moment` (database clock) or later, each with time and status."""
     changed = Run.objects.filter(changed_at__gte=moment)
     return {pk: (at, status) for pk, at, status in changed.values_list("pk", "changed_at", "status")}
 
 
 def open_by_status() -> dict[str, int]:
-    """How many runs have not ended."""
+    """Count the open runs by status."""
     found = dict(Run.objects.filter(status__in=OPEN).order_by().values_list("status").annotate(Count("pk")))
     return {status.value: found.get(status.value, 0) for status in OPEN}
 
 
 def runs_to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
-    """Those of the runs that somebody wants to end."""
+    """Return those of the runs that somebody has cancelled and that are still open."""
     return list(
         Run.objects.filter(pk__in=run_ids, status__in=OPEN, cancel_requested_at__isnull=False).values_list(
             "pk", flat=True
@@ -217,33 +224,32 @@ def runs_to_cancel(run_ids: Collection[UUID]) -> list[UUID]:
 
 
 def runs_taken_over(epochs: Mapping[UUID, int]) -> list[UUID]:
-    """Those of the runs that have ended, or begun another epoch than the one given."""
+    """Return those of the runs that have ended, or have another epoch than the one given."""
     current = Run.objects.filter(pk__in=epochs.keys(), status__in=OPEN).values_list("pk", "epoch")
     mine = {run_id for run_id, epoch in current if epoch == epochs[run_id]}
     return [run_id for run_id in epochs if run_id not in mine]
 
 
 def runs_to_tidy(run_ids: Collection[UUID] | None = None) -> list[UUID]:
-    """Ended runs (of these) that may have left requests open."""
+    """Return the ended runs (of these) that may have open requests."""
     runs = Run.objects.filter(leaves_requests=True, status__in=FINISHED)
     return list((runs if run_ids is None else runs.filter(pk__in=run_ids)).values_list("pk", flat=True))
 
 
 def executing_process(run_id: UUID) -> Process | None:
-    """The living process that owns the run while it is open; none where a worker of the job queue has it."""
+    """Return the living process that owns the open run; None for a worker of the job queue."""
     return Process.objects.filter(_LIVING, runs__pk=run_id, runs__status__in=OPEN).first()
 
 
 def has_live_server() -> bool:
-    """Whether a living process takes up runs that nobody executes."""
+    """Tell whether a living process takes up runs that nobody executes."""
     return Process.objects.filter(_LIVING, serves=True).exists()
 
 
 def unowned_runs(
     run_ids: Collection[UUID] | None = None, *, after: UUID | None = None, limit: int
 ) -> list[UUID]:
-    """Runs (of these) that this process knows and nobody executes, in the order of their ids, from the first
-    one past `after`."""
+    """Return runs (of these) that this process knows and nobody executes, by id, from `after` on."""
     runs = Run.objects.filter(UNOWNED, is_known())
     if run_ids is not None:
         runs = runs.filter(pk__in=run_ids)
@@ -253,16 +259,18 @@ def unowned_runs(
 
 
 def runs_not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
-    """Open runs that this process owns and is not executing: it was interrupted while it took them."""
+    """Return open runs that this process owns but does not execute: it was interrupted after it took them."""
     own = Run.objects.filter(status__in=OPEN, process_id=process_id)
-    if own.count() <= len(executing):  # as ever; so thousands that wait cost one number
+    if own.count() <= len(executing):  # the usual case: one number is read instead of thousands of ids
         return []
     return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
 
 
 def find_run_id(user_id: int, text: str) -> UUID:
-    """The run of this id, or the only one that the user sees whose id begins so. UnknownRun where there is
-    none, or more than one."""
+    """Return the id of the run that the user can see and whose id is, or begins with, this text.
+
+    Raises UnknownRun where there is none, or more than one.
+    """
     if len(text) >= LONGEST_ID or not text.strip("-"):
         return parse_run_id(text)
     found = _visible_to(user_id).filter(pk__startswith=text.lower()).values_list("pk", flat=True)
@@ -272,10 +280,11 @@ def find_run_id(user_id: int, text: str) -> UUID:
         case []:
             raise unknown_run(text)
         case _:
-            raise UnknownRun(f"The ids of several runs begin with {text!r}: write more of it.")
+            raise UnknownRun(f"The ids of several runs begin with {text!r}: give more characters.")
 
 
 def parse_run_id(run_id: UUID | str) -> UUID:
+    """Return the id as a UUID; UnknownRun where it is none."""
     try:
         return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
     except ValueError:
@@ -283,6 +292,7 @@ def parse_run_id(run_id: UUID | str) -> UUID:
 
 
 def unknown_run(run_id: object) -> UnknownRun:
+    """Return the error for a run that does not exist, or that the user may not see."""
     return UnknownRun(f"There is no run {str(run_id)[:100]!r}.")
 
 
@@ -298,7 +308,7 @@ def _active(user_id: int) -> Any:
 
 
 def _holds(permission: str) -> Q:
-    """Users who have this permission: by themselves, by a group, or because they have all."""
+    """Return the condition that a user has this permission, directly, by a group or as a superuser."""
     app, _, codename = permission.partition(".")
     held = Permission.objects.filter(content_type__app_label=app, codename=codename)
     return Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)

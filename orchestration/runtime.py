@@ -1,4 +1,4 @@
-"""The process's part in orchestrations, from start to stop: waiting room, postmen, host of runs."""
+"""Start and stop what a process does for orchestrations: its waiting room, deliveries and host of runs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from orchestration.runs import journal
 
 
 async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime:
-    """Have this process do its part, on the running loop. Idempotent; the database need not be there yet.
+    """Start the runtime on the running loop. Idempotent; the database need not be there yet.
 
-    `serves` False: it executes only what it starts by `runtime.manager` or is to `take_up`; it posts nothing.
-    `concurrency`: with the engine `procrastinate`, how many runs it executes at once; 0: workers do.
+    `serves` False: it executes only runs that are started by `runtime.manager` or given to `take_up`, and
+    delivers nothing. `concurrency`: with the engine `procrastinate`, how many runs this process executes at
+    once; 0: none, workers do.
     """
     global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
     if _runtime is None or _runtime.dead:
@@ -38,7 +39,7 @@ async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime
 
 
 async def stop_runtime() -> None:
-    """Let go of all runs, unharmed: others go on with them at once. Idempotent."""
+    """Let go of all runs, so that other processes continue them at once. Idempotent."""
     global _runtime
     if _runtime is not None:
         stopping, _runtime = _runtime, None
@@ -46,12 +47,12 @@ async def stop_runtime() -> None:
 
 
 def running_runtime() -> Runtime | None:
-    """This process's runtime, where it was started."""
+    """Return this process's runtime, or None where it was not started."""
     return _runtime
 
 
 class Runtime:
-    """One process's part: on the waiting room's loop, which is its own too."""
+    """What one process does for orchestrations. Runs on the waiting room's loop."""
 
     def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
@@ -65,12 +66,12 @@ class Runtime:
 
     @property
     def executes(self) -> bool:
-        """Whether the process can do its part in executing runs now."""
+        """Whether the process can execute runs now, as far as that is its part."""
         return self._host.executes
 
     @property
     def unknown(self) -> Mapping[Kind, int]:
-        """What the process leaves alone because it does not know it, with how many runs of each are open."""
+        """Orchestrations that this process does not know, with how many open runs each has."""
         return self._host.unknown
 
     async def start(self) -> None:
@@ -82,15 +83,15 @@ class Runtime:
         await self._host.start()
 
     async def ready(self) -> None:
-        """Return once the process may execute runs, where that is its part."""
+        """Return when the process may execute runs, if that is its part."""
         await self._host.ready()
 
     async def take_up(self, run_id: UUID) -> None:
-        """Execute this run here whenever nobody does, where runs execute in processes like this one."""
+        """Execute this run here whenever nobody does; without effect if workers execute runs."""
         await self._host.take_up(run_id)
 
     async def stop(self) -> None:
-        # All have their last words with the database: side by side, for servers wait for seconds only.
+        # Side by side: each may need the database once more, and a server is given only seconds to stop.
         await asyncio.gather(self._host.stop(), *[postman.stop() for postman in self._postmen])
         await waiting_room().stop()
 
@@ -112,7 +113,8 @@ def _host(*, serves: bool, concurrency: int) -> Host:
 
         return LocalProcess(serves=serves)
     if engine == PROCRASTINATE:
-        from orchestration.engines.procrastinate import Dispatcher, Worker
+        from orchestration.engines.dispatcher import Dispatcher
+        from orchestration.engines.procrastinate import Worker
 
         return Worker(concurrency=concurrency) if concurrency else Dispatcher()
     raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {engine!r}")

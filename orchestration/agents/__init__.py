@@ -1,4 +1,4 @@
-"""Agents that come with Sayso: command, http, email and person. Importing this registers them."""
+"""The built-in agents command, http, email and person; importing this registers them."""
 
 from orchestration.agents import command, email, http, person
 

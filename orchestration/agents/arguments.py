@@ -1,4 +1,4 @@
-"""What a plan gives to an agent, read strictly: the error names the field that does not fit."""
+"""Validate the arguments that a plan gives to an agent; errors name the field at fault."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Arguments(pydantic.BaseModel):
-    """An agent's arguments. A text that is required is not empty; unknown names are refused."""
+    """Base of the arguments of agents: types are strict, and unknown names are refused."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @classmethod
     def read(cls, arguments: dict[str, Any]) -> Self:
-        """Raises InvalidInput, whose field is such as `arguments.url`."""
+        """Validate the arguments; InvalidInput names a field such as `arguments.url`."""
         try:
             return cls.model_validate_json(json.dumps(arguments))
         except pydantic.ValidationError as error:
@@ -33,7 +33,7 @@ class Arguments(pydantic.BaseModel):
 
 
 def check_action(action: str, *known: str) -> None:
-    """Raises InvalidInput unless the agent knows how to do `action`."""
+    """Raise InvalidInput unless `action` is among the known actions."""
     if action not in known:
         raise InvalidInput(
             f"action: {action!r} is not known here. Known actions: {', '.join(known)}.", field="action"
@@ -41,10 +41,10 @@ def check_action(action: str, *known: str) -> None:
 
 
 def check_with(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
-    """Say what an agent can know about a step before it is done: `check(action, arguments)`.
+    """Attach checks of a step to an agent's function: `check(action, arguments)`. Put this below `@agent`.
 
-    It raises InvalidInput, whose field is such as `arguments.url`. So does `here`, for what can't be done by
-    this process; it may ask the database. Put this below `@agent`.
+    A check raises InvalidInput, which names a field such as `arguments.url`. `here` checks what this process
+    can do, and may read the database.
     """
 
     def attach(function: F) -> F:
@@ -55,7 +55,7 @@ def check_with(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
 
 
 def check_agent(agent: Agent, action: str, arguments: dict[str, Any], *, here: bool = True) -> None:
-    """Let an agent look at a step, if it has something to say about it. `here`: as this process does it."""
+    """Check a step by its agent's checks, if it has any; `here`: also what this process can do."""
     function = getattr(agent, "function", agent)
     checks: list[Check | None] = [getattr(function, "check", None)]
     if here:

@@ -1,4 +1,4 @@
-"""The agent `command`: runs a program of this machine, if the settings allow that program."""
+"""The agent `command`: run a program on this machine, if the settings allow it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTPUT_LIMIT = 65_536
 
 
 class Command(Arguments):
-    """`timeout` in seconds, `output_limit` in bytes; without a directory the program gets an empty one."""
+    """A program to run. `timeout` in seconds, `output_limit` in bytes; no `directory`: an empty one."""
 
     program: str
     arguments: list[str] = []
@@ -36,11 +36,12 @@ class Command(Arguments):
 
 
 def check_here(action: str, arguments: dict[str, Any]) -> None:
-    """Raises InvalidInput for what can't be run here."""
+    """Raise InvalidInput for a program that can't run here."""
     check_allowed(read(action, arguments))
 
 
 def read(action: str, arguments: dict[str, Any]) -> Command:
+    """Validate a step for this agent."""
     check_action(action, "run")
     return Command.read(arguments)
 
@@ -48,17 +49,17 @@ def read(action: str, arguments: dict[str, Any]) -> Command:
 @agent("command", description="Runs a program of this machine, without a shell and within limits.")
 @check_with(read, here=check_here)
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Run a program that `SAYSO_COMMANDS` names; its output is shown as it comes, and is the result.
+    """Run a program that `SAYSO_COMMANDS` names; its output is shown while it runs, and is the result.
 
-    Anything but exit status 0 within the time limit fails the step. One that was interrupted is never
-    repeated unasked.
+    The step fails unless the program exits with status 0 within the time limit. An interrupted step is never
+    repeated without asking.
 
     Step: `{"agent": "command", "action": "run", "arguments": {"program": "df", "arguments": ["-h"]}}`
     """
     asked = read(action, arguments)
     async with run.speaking("command") as speak:
         ended = await run.step(f"run {asked.program}"[:100], partial(_run, speak), asked.model_dump())
-        if not speak.text:  # it ran before the process was started anew
+        if not speak.text:  # a replay: the program ran before the restart
             await speak(str(ended["output"]))
     if ended["status"] != 0:
         raise StepFailed(_how_it_failed(asked, ended))
@@ -66,7 +67,7 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 
 def check_allowed(asked: Command) -> None:
-    """Raises InvalidInput for a program that is not on the list, or not here, and for a missing directory."""
+    """Raise InvalidInput for a program that is not allowed or not found, and for a missing directory."""
     allowlists.check_program(asked.program)
     _path(asked.program)
     if asked.directory is not None and not (
@@ -79,7 +80,7 @@ def check_allowed(asked: Command) -> None:
 
 
 def _path(program: str) -> str:
-    """Where the program is: a name is looked up in this process's PATH."""
+    """Return the program's path; a name is looked up in this process's PATH."""
     path = shutil.which(program)
     if path is None:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""The agent `email`: sends one email, after approval of its exact text and recipients."""
+"""The agent `email`: send one email, after approval of its exact text and recipients."""
 
 from __future__ import annotations
 
@@ -36,25 +36,30 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class Letter(Arguments):
+    """A plain text email."""
+
     to: Annotated[list[Address], Field(min_length=1, max_length=100)]
     subject: Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
     body: str
 
 
 def read(action: str, arguments: dict[str, Any]) -> Letter:
+    """Validate a step for this agent."""
     check_action(action, "send")
     return Letter.read(arguments)
 
 
 def check_here(action: str, arguments: dict[str, Any]) -> None:
+    """Raise NotAllowed for recipients that this process may not write to."""
     allowlists.check_recipients(read(action, arguments).to)
 
 
 @agent("email", description="Sends an email, after approval of its recipients and text.")
 @check_with(read, here=check_here)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Send a plain text email from the installation's own address, to recipients that
-    `SAYSO_EMAIL_RECIPIENTS` allows. It is never sent again unasked.
+    """Send a plain text email from the installation's address to recipients in `SAYSO_EMAIL_RECIPIENTS`.
+
+    An interrupted step is never repeated without asking.
 
     Step: `{"agent": "email", "action": "send", "arguments": {"to": ["ana@example.org"], "subject": "Done",
     "body": "The backup is complete."}}`

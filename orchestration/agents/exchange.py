@@ -1,4 +1,4 @@
-"""One HTTP exchange, within limits of reach, time, size and redirects."""
+"""Send one HTTP request, with limits of hosts, time, size and redirects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REDIRECTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """The exact request. `body` is text, sent as UTF-8; it comes with its own Content-Type header."""
+    """The exact request. `body` is sent as UTF-8; `headers` must have its Content-Type."""
 
     method: str
     url: str
@@ -29,7 +29,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back in the end; `location` is where a redirect that was not followed points to."""
+    """The answer; `location` is the target of a redirect that was not followed."""
 
     status: int
     reason: str
@@ -40,11 +40,11 @@ class Answer:
 async def exchange(
     request: Exchange, *, reach: Reach, seconds: float, limit: int, connections: Connections | None = None
 ) -> Answer:
-    """Send `request`, wait `seconds` at most in all, and read `limit` bytes at most.
+    """Send the request, wait at most `seconds` in all, and read at most `limit` bytes of the answer.
 
-    Redirects are followed, five at most, where that can neither change nor leak what was asked for: for GET
-    and HEAD without headers of their own. Raises InvalidRequest where the request or a redirect is out of
-    `reach`, `httpx.HTTPError`, OSError, or TimeoutError when the time is up.
+    Up to five redirects are followed, but only for GET and HEAD without headers: for others that could change
+    or leak the request. Raises InvalidRequest where the request or a redirect is out of `reach`,
+    `httpx.HTTPError`, OSError, or TimeoutError when the time is up.
     """
     follow = request.method in {"GET", "HEAD"} and not request.headers
     target = target_of(request.url, reach)
@@ -65,14 +65,14 @@ async def exchange(
 
 
 def target_of(url: str, reach: Reach) -> Target:
-    """Of the URL without its fragment, which is not sent. InvalidRequest where nothing may be sent to it."""
+    """Return the target of a URL, without its fragment; InvalidRequest where it is out of reach."""
     return check_target(url.partition("#")[0], reach)
 
 
 def _follow_redirect(target: Target, location: str) -> Target:
     following = target.url.join(location)
     if target.url.scheme == "https" and following.scheme != "https":
-        raise target.reach.refusal("is redirected from https to http, which is not followed")
+        raise target.reach.refusal("redirects from https to http, which is not followed")
     try:
         return target_of(str(following), target.reach)
     except InvalidRequest as refusal:
@@ -84,7 +84,7 @@ def _follow_redirect(target: Target, location: str) -> Target:
 
 @cache
 def _connections() -> Connections:
-    """Those of this process."""
+    """Return the connections of this process."""
     return Connections()
 
 
@@ -104,7 +104,7 @@ async def _text(response: httpx.Response, limit: int) -> str:
 def _decode(body: bytes, encoding: str) -> str:
     try:
         text = body.decode(encoding, errors="replace")
-    except (LookupError, UnicodeError):  # Python knows encodings that are not of text
+    except (LookupError, UnicodeError):  # some of Python's encodings are not for text
         text = body.decode(errors="replace")
-    # Records take no NUL.
+    # The database can't store NUL.
     return text.replace("\0", "\ufffd")

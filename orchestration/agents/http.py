@@ -1,4 +1,4 @@
-"""The agent `http`: makes one HTTP request, after approval where it may change something."""
+"""The agent `http`: make one HTTP request; all but GET and HEAD need approval."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestration.runs.run import Run
 
 SAFE_METHODS = ("GET", "HEAD")
 KEY_HEADER = "idempotency-key"
-# They could lead what was checked to another host, or hide a second request behind the first.
+# These headers could send the checked request to another host, or hide a second request in it.
 FRAMING = {"host", "content-length", "transfer-encoding", "connection", "upgrade"}
 METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
 
@@ -47,7 +47,7 @@ def _own_headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 class Request(Arguments):
-    """`json` is sent as JSON, `body` as it is; `timeout` in seconds for all, `answer_limit` in bytes."""
+    """A request. `body` is sent as it is; `timeout` in seconds for everything, `answer_limit` in bytes."""
 
     url: Annotated[str, AfterValidator(_web_address)]
     headers: Annotated[dict[str, str], AfterValidator(_own_headers)] = {}
@@ -64,12 +64,13 @@ class Request(Arguments):
 
 
 def read(action: str, arguments: dict[str, Any]) -> Request:
+    """Validate a step for this agent."""
     check_action(action, *METHODS)
     return Request.read(arguments)
 
 
 def check_here(action: str, arguments: dict[str, Any]) -> None:
-    """Raises InvalidInput for what may not be requested, as far as can be told without resolving its host."""
+    """Raise NotAllowed for a URL that may not be requested, as far as is known without resolving its host."""
     with _refuse_as_not_allowed():
         target_of(read(action, arguments).url, allowlists.http_reach())
 
@@ -79,12 +80,12 @@ def check_here(action: str, arguments: dict[str, Any]) -> None:
 )
 @check_with(read, here=check_here)
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Make the request and bring back status and text of the answer; a status from 400 on fails the step.
+    """Make the request and return status and text of the answer; the step fails on a status of 400 or more.
 
-    Its host must be one of `SAYSO_HTTP_HOSTS`, and its address public, or in one of `SAYSO_HTTP_NETWORKS`.
+    The host must be in `SAYSO_HTTP_HOSTS`, and its address public, or in one of `SAYSO_HTTP_NETWORKS`.
 
-    A request that was interrupted is repeated if it is a GET or HEAD, or has the header `Idempotency-Key`;
-    else a person is asked whether it was received.
+    An interrupted request is repeated if it is a GET or HEAD, or has the header `Idempotency-Key`; otherwise
+    a person is asked whether it was received.
 
     Step: `{"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/status"}}`
     """
@@ -108,7 +109,7 @@ async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
 
 def _may_be_repeated(request: Exchange) -> bool:
-    """By its method, or by a key that lets the server see that it is the same request."""
+    """Tell whether repeating is safe: by the method, or by a key by which the server recognizes it."""
     return request.method in SAFE_METHODS or any(name.lower() == KEY_HEADER for name in request.headers)
 
 
@@ -133,7 +134,7 @@ async def _send(request: dict[str, Any], seconds: float, limit: int) -> dict[str
 
 @contextmanager
 def _refuse_as_not_allowed() -> Iterator[None]:
-    """What is out of reach, in the words of orchestrations."""
+    """Turn InvalidRequest, for what is out of reach, into NotAllowed."""
     try:
         yield
     except InvalidRequest as error:

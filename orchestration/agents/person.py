@@ -1,4 +1,4 @@
-"""The agent `person`: a plan's step may be a question to somebody."""
+"""The agent `person`: ask a person a question, as a step of a plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestration.runs.run import Run
 
 
 class Question(Arguments):
-    """`assignees` are names of users and groups, without any: whoever owns the run. `timeout` in seconds."""
+    """A question. `assignees` are names of users and groups; `timeout` in seconds."""
 
     details: str = ""
     choices: list[str] | dict[str, str] | None = None
@@ -25,6 +25,7 @@ class Question(Arguments):
 
 
 def read(action: str, arguments: dict[str, Any]) -> Question:
+    """Validate a step for this agent."""
     return Question.read(arguments)
 
 
@@ -33,7 +34,7 @@ def read(action: str, arguments: dict[str, Any]) -> Question:
 )
 @check_with(read)
 async def person(run: Run, action: str, arguments: dict[str, Any]) -> str:
-    """Ask, wait, and bring back the answer.
+    """Ask the question and return the answer.
 
     Step: `{"agent": "person", "action": "Which shelf?", "arguments": {"choices": ["top", "bottom"]}}`
     """

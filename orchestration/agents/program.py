@@ -1,4 +1,4 @@
-"""One program, run without a shell and within limits. Nothing that it starts outlives it."""
+"""Run one program without a shell and within limits; all processes that it starts end with it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-# How long output may still arrive from a process that has left the group and holds the pipe open.
+# Seconds to wait for output after the end: a process that left the group may hold the pipe open.
 LAST_WORDS = 1.0
 CHUNK = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How it ended: the exit status, negative for a signal, or None where its time was up."""
+    """How the program ended: its exit status, negative for a signal, or None where its time was up."""
 
     status: int | None
     output: str
 
 
 async def silence(text: str) -> None:
-    """For those who are not interested in output before it is complete."""
+    """Ignore output before it is complete."""
 
 
 async def run_program(
@@ -38,11 +38,11 @@ async def run_program(
     output_limit: int,
     hear: Callable[[str], Awaitable[None]] = silence,
 ) -> Finished:
-    """Run `path` in `directory` for `seconds` at most; stdout and stderr come back as one text.
+    """Run `path` in `directory` for at most `seconds`; return stdout and stderr as one text.
 
-    It gets no input and a bare environment, without the secrets of this process. Of its output the first and
-    the last half of `output_limit` bytes are kept; `hear` is given the same text piece by piece, as it comes.
-    When the program ends, its time is up or the caller is cancelled, its whole process group is killed.
+    It gets no input, and an environment without the secrets of this process. The first and last halves of
+    `output_limit` bytes of output are kept; `hear` gets the same text in pieces while the program runs. When
+    it ends, its time is up or the caller is cancelled, its process group is killed.
     """
     kept = _KeptOutput(limit=output_limit)
     async with _pipe() as (reader, writing):
@@ -92,7 +92,7 @@ async def _listen(reader: StreamReader, kept: _KeptOutput, hear: Callable[[str],
 
 @asynccontextmanager
 async def _pipe() -> AsyncIterator[tuple[StreamReader, int]]:
-    """Our own pipe: asyncio's would make the end of a program wait for all who inherited its output."""
+    """Open a pipe. With asyncio's own, a program would end only when all that inherited its output do."""
     reading, writing = os.pipe()
     reader = StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -115,7 +115,7 @@ def _environment(directory: str) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class _KeptOutput:
-    """The first and the last half of what was said, `limit` bytes in all, as text."""
+    """The first and the last half of the output, `limit` bytes in all, as text."""
 
     limit: int
     text: str = ""
@@ -130,7 +130,7 @@ class _KeptOutput:
         self.room = self.limit // 2
 
     def add(self, output: bytes) -> str:
-        """Keep what there is room for; returns what that adds to the text so far."""
+        """Keep what there is room for, and return what that adds to the text so far."""
         first, others = output[: self.room], output[self.room :]
         self.room -= len(first)
         self.last += others
@@ -140,7 +140,7 @@ class _KeptOutput:
         return self._put(self.decoder.decode(first))
 
     def rest(self) -> str:
-        """The end of the text."""
+        """Return the end of the text."""
         gap = ""
         if self.left_out:
             gap = self.decoder.decode(b"", final=True) + f"\n[… {self.left_out:,} bytes left out …]\n"
@@ -148,6 +148,6 @@ class _KeptOutput:
         return self._put(gap + self.decoder.decode(bytes(self.last), final=True))
 
     def _put(self, text: str) -> str:
-        text = text.replace("\0", "\ufffd")  # records take no NUL
+        text = text.replace("\0", "\ufffd")  # the database can't store NUL
         self.text += text
         return text

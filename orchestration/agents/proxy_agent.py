@@ -1,4 +1,4 @@
-"""ProxyAgent: stands in for a person among agents. They ask it; it asks people and brings the answer."""
+"""ProxyAgent: an agent that stands for people. Other agents ask it, and it asks people."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ProxyAgent:
         proxy = ProxyAgent(run, agent="writer", timeout=3600)
         tone = await proxy.ask("Which tone shall the letter have?", choices=["formal", "friendly"])
 
-    `assignees` omitted: who decides for the orchestration, as for `Run.ask`. `timeout` omitted: the
-    installation's default; None: no deadline.
+    `assignees` omitted: as for `Run.ask`. `timeout` is in seconds; omitted: the installation's default, None:
+    no deadline.
     """
 
     name = "person"
@@ -52,7 +52,7 @@ class ProxyAgent:
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the person's, not this call's
         key: str | None = None,
     ) -> str:
-        """The answer as text, or JSON where it is no text; the default text if nobody answered in time."""
+        """Ask, and return the answer as text or JSON; the default text if nobody answers in time."""
         try:
             answer = await self._run.ask(
                 title_of(question),
@@ -75,15 +75,15 @@ class ProxyAgent:
 
 
 def title_of(text: str) -> str:
-    """A text of any length as a request's title: one line, cut where it is too long."""
+    """Make a request's title of a text: one line, shortened if it is too long."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_LIMIT else f"{line[: TITLE_LIMIT - 1].rstrip()}…"
 
 
 async def people_named(run: Run, names: list[str] | None, field: str) -> list[Any] | None:
-    """The users and groups with these names, as assignees; None for None. Looked up once, then on record.
+    """Look up the users and groups with these names, as assignees, in a step; None for None.
 
-    StepFailed names the first that is unknown.
+    Raises StepFailed, which names the first that is unknown.
     """
     if names is None:
         return None

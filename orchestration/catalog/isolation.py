@@ -1,8 +1,8 @@
-"""Contain what the code of runs raises: it can fail a run or a step, and nothing else.
+"""Isolate the process from what the code of runs raises: it can fail a run or a step, and nothing else.
 
-Without this, `SystemExit` and `KeyboardInterrupt` end the event loop, and with it the server, from any task;
-others that are no `Exception` end an execution without a word on record, and the run starts over for ever.
-Let through is only what was really meant for this process or task: a Ctrl-C, a cancellation, the closing of a
+Without this, `SystemExit` and `KeyboardInterrupt` in any task end the event loop, and with it the server;
+other errors that are no `Exception` end an execution with nothing on record, and the run starts over again.
+Let through is only what is meant for this process or task: a Ctrl-C, a cancellation, the closing of a
 coroutine whose loop is gone.
 """
 
@@ -20,7 +20,7 @@ from orchestration.exceptions import OrchestrationError, plain_words
 
 T = TypeVar("T")
 
-# The first two end the event loop, the last one whatever awaits it.
+# The first two end the event loop, the last one ends whatever awaits it.
 ENDING_MORE = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
@@ -38,11 +38,11 @@ Caught: TypeAlias = Returned[T] | Raised
 
 
 class Exited(OrchestrationError):
-    """A task of a run's own raised what would have ended more than itself: only the task has failed."""
+    """A run's task raised SystemExit or the like: only the task has failed."""
 
 
 async def catch(awaitable: Awaitable[T]) -> Caught[T]:
-    """Return what came of it, whatever that is."""
+    """Await, and return the result or what was raised."""
     task = asyncio.current_task()
     try:
         return Returned(await awaitable)
@@ -53,8 +53,11 @@ async def catch(awaitable: Awaitable[T]) -> Caught[T]:
 
 
 def call(function: Callable[[], T]) -> Caught[T]:
-    """As `catch`, for a function in a thread, whose result goes through a Future: that can't carry a
-    StopIteration, so that who awaits it would wait for ever, and a GeneratorExit would close its waiter."""
+    """Call a function in a thread, and return its result or what it raised.
+
+    The Future that carries the result to the event loop can't carry a StopIteration (whoever awaits it would
+    wait for ever) or a GeneratorExit (it would close its waiter).
+    """
     try:
         return Returned(function())
     except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
@@ -62,7 +65,7 @@ def call(function: Callable[[], T]) -> Caught[T]:
 
 
 def call_for_anybody(function: Callable[[], T]) -> T:
-    """Call code of others from anywhere: what it raises is an Exception, and can be awaited."""
+    """Call other people's code, and raise what it raises as an Exception, which can be awaited."""
     caught = call(function)
     if isinstance(caught, Returned):
         return caught.value
@@ -73,12 +76,12 @@ def call_for_anybody(function: Callable[[], T]) -> T:
 
 
 def enter_run() -> None:
-    """From now on this task, and the tasks that it starts, execute the code of a run."""
+    """Mark this task, and the tasks that it starts from now on, as executing the code of a run."""
     _in_a_run.set(True)
 
 
 def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the tasks that the code of runs starts on this loop end by themselves. Idempotent."""
+    """Contain what the tasks raise that the code of runs starts on this loop. Idempotent."""
     factory = loop.get_task_factory()
     if not isinstance(factory, _Factory):
         loop.set_task_factory(_Factory(factory))
@@ -100,7 +103,7 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    """Whether a signal can have raised it here: servers and workers handle theirs otherwise."""
+    """Tell whether a signal can have raised it here: servers and workers have handlers of their own."""
     return (
         isinstance(error, KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()
@@ -109,7 +112,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 class _Factory:
-    """Makes the tasks of a loop as they were made before; those of runs are contained."""
+    """Make a loop's tasks as before, but contain those of runs."""
 
     def __init__(self, former: Any) -> None:
         self._make: Any = former or _task
@@ -135,8 +138,10 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> async
 
 
 class _Contained(Coroutine[Any, Any, Any]):
-    """A coroutine that does not exit the process. No coroutine around it: that one might end, cancelled,
-    before it begins to await."""
+    """A coroutine that can't exit the process.
+
+    No `async def` around it: that coroutine might be cancelled before it begins to await this one.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine

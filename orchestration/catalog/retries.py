@@ -1,7 +1,6 @@
-"""What a step says about being done again: how often after an error, and whether unasked after a crash.
+"""How often a step is tried again after an error, and whether it is repeated after a crash without asking.
 
-Pure, but for one context variable: the steps of an agent are repeated as the agent says, unless they say so
-themselves.
+Without Django; one context variable holds the policy of the agent whose steps are running.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """`retries`: further attempts after the first. `idempotent`: doing it twice is as good as once."""
+    """When a step is repeated: `retries` more attempts after an error; after a crash if `idempotent`."""
 
     retries: int = 0
     idempotent: bool = False
@@ -35,12 +34,12 @@ class RetryPolicy:
         return made <= self.retries
 
     def may_restart(self, made: int) -> bool:
-        """After `made` attempts, the last of them interrupted: may the step begin again, unasked?"""
+        """Tell whether the step may begin again without asking, after `made` attempts and a crash."""
         return self.idempotent or self.attempts_left(made)
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
-        """Here, and in what is called from here, this is for steps that say nothing of their own."""
+        """Use this policy for steps within the block that have none of their own."""
         token = _default.set(self)
         try:
             yield
@@ -49,7 +48,7 @@ class RetryPolicy:
 
 
 def retry_policy(retries: int | None, idempotent: bool | None) -> RetryPolicy:
-    """As given; where it is not, as said by whoever the step belongs to. InvalidRequest names the field."""
+    """Return the policy as given, the agent's where it is None; InvalidRequest names the field."""
     default = _default.get() or RetryPolicy()
     return RetryPolicy(
         retries=default.retries if retries is None else retries,
@@ -58,7 +57,7 @@ def retry_policy(retries: int | None, idempotent: bool | None) -> RetryPolicy:
 
 
 def pause_after(attempts: int) -> float:
-    """Seconds to wait before the next attempt."""
+    """Return the seconds to wait before the next attempt."""
     return float(min(FIRST_PAUSE * 2 ** min(attempts - 1, 20), LONGEST_PAUSE))
 
 

@@ -1,4 +1,4 @@
-"""Which functions can be registered: only those that can be called with a Run and a checked input."""
+"""Check that a function can be registered: that it can be called with a Run and a checked input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANYTHING = {"Any", "object"}
 
 
 def check_orchestration(function: Callable[..., Any]) -> None:
-    """TypeError naming the parameter that no input could fill, or that would go unchecked."""
+    """Raise TypeError for a parameter that no input could fill, or that would not be checked."""
     _check_coroutine(function)
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
@@ -32,7 +32,7 @@ def check_orchestration(function: Callable[..., Any]) -> None:
 
 
 def check_agent(function: Callable[..., Any]) -> None:
-    """TypeError where it can't be called as `function(run, action, arguments)`, naming the parameter."""
+    """Raise TypeError unless the function can be called as `function(run, action, arguments)`."""
     _check_coroutine(function)
     try:
         inspect.signature(function).bind(None, "", {})
@@ -43,7 +43,7 @@ def check_agent(function: Callable[..., Any]) -> None:
 
 
 def full_name(function: Callable[..., Any]) -> str:
-    """The function's full name, for texts."""
+    """Return the function's module and name, for error texts."""
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
@@ -53,6 +53,6 @@ def _check_coroutine(function: Callable[..., Any]) -> None:
 
 
 def _takes_anything(annotation: object) -> bool:
-    """Compared by name, because annotations may be text that can't be looked up yet."""
+    """Compare by name, because annotations may be text that can't be looked up yet."""
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     return annotation is Parameter.empty or name.rpartition(".")[2] in ANYTHING

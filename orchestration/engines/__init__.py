@@ -1,7 +1,7 @@
-"""Where runs execute. The engine only says: execute this run id.
+"""Where runs execute: an engine is told ids of runs, and executes them.
 
-`local` executes them in the processes that serve, each under its lease; `procrastinate` in workers, which
-take them from a queue in PostgreSQL. A process takes part as a host.
+`local` executes runs in the processes that serve, each under its lease; `procrastinate` in workers, which
+take them from a queue in PostgreSQL. Each process has a host, its part in this.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Engine(Protocol):
 
     @property
     def process_id(self) -> UUID | None:
-        """The process to which runs that are started here belong; None: to whoever comes first."""
+        """The process that runs started here belong to; None: any process may take them."""
 
     async def execute(self, run_ids: Collection[UUID]) -> None:
-        """Execute those of the runs that nobody executes yet."""
+        """Execute those of the runs that no process executes yet."""
 
 
 class Host(Protocol):
@@ -30,38 +30,39 @@ class Host(Protocol):
 
     @property
     def engine(self) -> Engine | None:
-        """What executes, at once and in this process, the runs that are started in it."""
+        """The engine that executes runs started in this process, at once and in it; None: others do."""
 
     @property
     def executes(self) -> bool:
-        """Whether it can do its part now."""
+        """Whether the process can execute runs now, as far as that is its part."""
 
     @property
     def unknown(self) -> Mapping[Kind, int]:
-        """What it leaves alone because it does not know it, with how many runs of each are open."""
+        """Orchestrations that this process does not know, with how many open runs each has."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Begin; the database need not be there yet."""
 
     async def ready(self) -> None:
-        """Return once the process may execute runs."""
+        """Return when the process may execute runs."""
 
     async def take_up(self, run_id: UUID) -> None:
-        """Execute this run, too, whenever nobody else does."""
+        """Execute this run here, whenever no other process does."""
 
     async def stop(self) -> None:
-        """Take nothing more, give steps under way a bounded time, let all else go unharmed."""
+        """Take no more runs, give executing steps a bounded time to end, and let go of all runs."""
 
     async def look(self, ids: frozenset[UUID]) -> None:
-        """These runs changed."""
+        """Take note that these runs changed."""
 
     async def look_everywhere(self) -> None:
-        """Any run may have changed."""
+        """Take note that any run may have changed."""
 
 
 def hand_over(run_ids: Collection[UUID]) -> None:
-    """Called in the transaction that queues these runs: see to it that somebody executes them.
+    """Have somebody execute these runs; call it in the transaction that queues them.
 
-    The local engine's processes are told by a hint, after the commit.
+    Processes of the local engine learn of them by a hint, after the commit.
     """
     if orchestration_settings().engine == PROCRASTINATE:
         from orchestration.engines import jobs

@@ -1,4 +1,4 @@
-"""Claims of single runs, made together: while one transaction claims, those that come meanwhile gather."""
+"""Claim single runs in batches: while one transaction claims runs, the next batch gathers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Wanted(NamedTuple):
 
 
 class Claims:
-    """Belongs to one event loop. Has a task only while there is something to claim."""
+    """Claims runs. Belongs to one event loop; has a task only while there is something to claim."""
 
     def __init__(self) -> None:
         self._wanted: dict[UUID, _Wanted] = {}
@@ -29,11 +29,11 @@ class Claims:
         self._claiming: asyncio.Task[None] | None = None
 
     async def claim(self, run_id: UUID, taken: Taken) -> Claimed | None:
-        """The run as its new owner finds it; None where it has ended, a process with a lease executes it, or
-        the job that was `taken` is another worker's by now.
+        """Claim the run; return None where it can't be had.
 
-        Raises what the database raised; CancelledError where claiming was cancelled. Who asks for a run that
-        is asked for already takes its place, and the former gets None: only one may execute it.
+        That is where it has ended, a process with a lease executes it, or the job `taken` is another worker's
+        by now. A second claim of the same run replaces a first one that is not done, which returns None.
+        Raises what the database raised, and CancelledError where claiming was cancelled.
         """
         if (former := self._wanted.pop(run_id, None)) is not None and not former.claimed.done():
             former.claimed.set_result(None)
@@ -53,7 +53,7 @@ class Claims:
             await self._claim_batch(batch)
 
     def _on_claiming_done(self, claiming: asyncio.Task[None]) -> None:
-        """Go on with what has come since; where claiming was cancelled, leave nobody waiting for it."""
+        """Claim what has come since; if claiming was cancelled, cancel all who wait."""
         self._claiming = None
         if claiming.cancelled():
             for wanted in (*self._batch.values(), *self._wanted.values()):
@@ -69,7 +69,7 @@ class Claims:
     async def _claim_batch(self, batch: dict[UUID, _Wanted]) -> None:
         try:
             claimed = await in_database(jobs.claim, {run_id: each.taken for run_id, each in batch.items()})
-        except Exception as error:  # noqa: BLE001 - each who waits for it gets it
+        except Exception as error:  # noqa: BLE001 - raised to each who waits
             for wanted in batch.values():
                 if not wanted.claimed.done():
                     wanted.claimed.set_exception(error)

@@ -1,4 +1,4 @@
-"""What executes in this process: runs as tasks of its event loop, synchronous steps in threads."""
+"""The runs that execute in this process: as tasks of its event loop, with synchronous steps in threads."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from orchestration.runs.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
-# Seconds for a run to notice that this process lets go of it.
+# Seconds that a run may take to stop when this process lets go of it.
 LETTING_GO = 5.0
-# Seconds for noting that they were let go; after that it counts as if the process had died.
+# Seconds for recording that runs were let go; if that fails, it counts as a death of the process.
 GIVING_BACK = 3.0
 
 
 class Executions:
-    """Belongs to one event loop. Ends with `let_go`, then `close`."""
+    """The executing runs of one event loop. End it with `let_go`, then `close`."""
 
     def __init__(self) -> None:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
@@ -42,22 +42,26 @@ class Executions:
 
     @property
     def run_ids(self) -> frozenset[UUID]:
-        """What executes here now."""
+        """Ids of the runs that execute here now."""
         return frozenset(self._executing)
 
     def epochs(self, among: Collection[UUID]) -> Mapping[UUID, int]:
-        """The epoch in which each of these runs executes here, if it does."""
+        """Return the epochs of those of these runs that execute here."""
         executing = self._executing
         return {run_id: executing[run_id][0].epoch for run_id in among if run_id in executing}
 
     def task_of(self, run_id: UUID) -> asyncio.Task[None] | None:
-        """It ends when the run's end is on record; it is cancelled where this process lets the run go, and
-        raises what broke the execution off."""
+        """Return the task that executes the run here, if any.
+
+        It ends when the run's end is on record, is cancelled where this process lets go of the run, and
+        raises what broke the execution off.
+        """
         return self._executing.get(run_id, (None, None))[1]
 
     def begin(self, claimed: Claimed) -> asyncio.Task[None]:
+        """Execute a claimed run; return its task."""
         execution = Execution(claimed, self._means)
-        # A clean context: what started the run (a request, a socket) is none of its business.
+        # A context of its own: a run has nothing to do with the request or socket that started it.
         task = asyncio.create_task(execution.execute(), context=self._context.copy())
         self._executing[execution.run_id] = (execution, task)
         task.add_done_callback(lambda _: self._on_task_done(execution, task))
@@ -70,18 +74,20 @@ class Executions:
                 self._executing[run_id][0].cancel()
 
     def abandon(self, run_ids: Collection[UUID]) -> None:
-        """Stop executing them, without recording anything: others write them by now."""
+        """Stop executing these runs without recording anything: they belong to others by now."""
         for run_id in run_ids:
             if run_id in self._executing:
                 execution, task = self._executing[run_id]
                 execution.let_go()
-                # Once: what is just being asked is waited for then, to be taken back where the run has ended.
+                # Once only: a request that is just being opened is waited for, and may have to be withdrawn.
                 if not task.cancelling():
                     task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Let go of what waits at once, and of what is within a step as soon as that is on record; of the
-        rest when the time is over."""
+        """Let go of all runs: of waiting ones at once, of others when their step is on record.
+
+        After `seconds` let go of the rest.
+        """
         tasks = [task for _, task in self._executing.values()]
         for execution, _ in self._executing.values():
             execution.drain()
@@ -90,17 +96,17 @@ class Executions:
         await self.let_go()
 
     async def let_go(self) -> None:
-        """Stop executing without recording anything: whoever claims the runs next goes on with them."""
+        """Stop executing without recording anything: whoever claims the runs next continues them."""
         executions = list(self._executing.values())
         self.abandon(self.run_ids)
         if executions:
             _, stubborn = await asyncio.wait([task for _, task in executions], timeout=LETTING_GO)
             for task in stubborn:
-                log.error("run does not let go task=%r", task)
+                log.error("run did not stop when let go task=%r", task)
         await self._give_back([execution for execution, _ in executions])
 
     async def _give_back(self, executions: Collection[Execution]) -> None:
-        """Note that these runs were let go in good order: this was no death of their process."""
+        """Record that these runs were let go in good order, so that this is no death of their process."""
         if owned := [each.executing for each in executions if each.executing is not None]:
             try:
                 async with asyncio.timeout(GIVING_BACK):
@@ -109,7 +115,7 @@ class Executions:
                 log.warning("runs not given back runs=%d error=%r", len(owned), error)
 
     def close(self) -> None:
-        """Start no further steps; those in threads end by themselves."""
+        """Start no further steps; steps in threads end by themselves."""
         self._means.threads.shutdown(wait=False, cancel_futures=True)
         self._means.wakeups.close()
 

@@ -1,9 +1,9 @@
-"""Runs as jobs of the queue that `procrastinate` keeps in PostgreSQL: one job for each run.
+"""Jobs of runs in the queue that `procrastinate` keeps in PostgreSQL: one job for each open run.
 
-A job is deferred in the transaction that queues its run, so neither is there without the other. It is in a
-queue of its orchestration and version, which only those take jobs from who know it. Its lock lets
-one job of a run execute at a time, and only who still has the job claims the run; what it writes then is
-fenced by its epoch alone. So a job too many costs an attempt and nothing else.
+A job is deferred in the transaction that queues its run, so neither exists without the other. Each
+orchestration and version has a queue of its own, and a worker takes jobs only from those that it knows. The
+job's lock lets one job of a run execute at a time, and only the worker that still has the job can claim the
+run; its writes are fenced by the epoch alone. So a surplus job costs an attempt and does no harm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from orchestration.runs.journal import Claimed
 # A job, and the worker that has taken it.
 Taken: TypeAlias = tuple[int | None, int | None]
 
-# Where jobs of all runs were, and those of an earlier release still are.
+# The queue of jobs from an earlier release.
 QUEUE = "runs"
 # Bytes that a queue's name may have: it is part of the name of a channel, which PostgreSQL limits to 63.
 NAME_LIMIT = 40
@@ -43,7 +43,7 @@ LONG = 100
 
 
 def queue_of(kind: Kind) -> str:
-    """Where runs of this orchestration, in this version, wait for a worker."""
+    """Return the name of the queue for this orchestration and version."""
     name, version = kind
     queue = f"{QUEUE}:{version}:{name}"
     if len(queue.encode()) <= NAME_LIMIT:
@@ -52,12 +52,12 @@ def queue_of(kind: Kind) -> str:
 
 
 def queues() -> list[str]:
-    """Those from which this process may take jobs: of what it knows."""
+    """Return the queues of all orchestrations that this process knows."""
     return [QUEUE, *map(queue_of, registered_kinds())]
 
 
 def defer(run_ids: Collection[UUID]) -> None:
-    """Have some worker execute these runs, once the caller's transaction is committed."""
+    """Queue jobs for these runs, for any worker, once the caller's transaction is committed."""
     if not run_ids:
         return
     runs = Run.objects.filter(pk__in=run_ids).order_by("pk")
@@ -67,14 +67,14 @@ def defer(run_ids: Collection[UUID]) -> None:
             [_job(run_id, queue_of((name, version))) for run_id, name, version in kinds]
         )
     except ConnectorException as error:
-        # In the words of all else in this transaction: callers know that this may be repeated.
+        # As Django's error, like all others of this transaction: callers know that they may try again.
         raise OperationalError(str(error.__cause__ or error)) from error
 
 
 def give_back(job_ids: Collection[int]) -> list[UUID]:
-    """Replace these jobs, which were taken and whose worker is gone, by new ones; returns their runs.
+    """Replace these jobs, whose worker is gone, by new ones, and return their runs.
 
-    What the former worker may still say of a job is about nothing then.
+    What the former worker may still report about a job then has no effect.
     """
     with journal.short_transaction(), connection.cursor() as cursor:
         cursor.execute(
@@ -88,14 +88,14 @@ def give_back(job_ids: Collection[int]) -> list[UUID]:
 
 
 def claim(taken: Mapping[UUID, Taken]) -> list[Claimed]:
-    """Claim those of the runs whose jobs are still their workers'.
+    """Claim those of the runs whose jobs still belong to the workers that took them.
 
-    Jobs are given to others where a worker was frozen: when it goes on, the run is somebody else's.
+    A frozen worker's jobs are given to others: when it goes on, it must not claim the run.
     """
     with journal.short_transaction(durable=True):
         held = set(
             ProcrastinateJob.objects.filter(pk__in=[job_id for job_id, _ in taken.values()], status="doing")
-            # Nobody gives these to others before the runs are claimed.
+            # Locked, so that nobody gives these jobs to others before the runs are claimed.
             .select_for_update()
             .values_list("pk", "worker_id")
         )
@@ -103,9 +103,9 @@ def claim(taken: Mapping[UUID, Taken]) -> list[Claimed]:
 
 
 def defer_runs_without_job() -> list[UUID]:
-    """Give a job to each open run that has none, as after a change of engine; returns those runs.
+    """Queue a job for each open run that has none, for instance after a change of engine; return those runs.
 
-    Runs of a living process of the local engine are left alone.
+    Not for runs of a living process of the local engine.
     """
     lock = Concat(Value(LOCK), Cast(OuterRef("pk"), CharField()))
     with_job = ProcrastinateJob.objects.filter(lock=lock, status__in=ALIVE)
@@ -115,25 +115,25 @@ def defer_runs_without_job() -> list[UUID]:
 
 
 def jobs_of_worker(worker_id: int, *, more_than: int = -1) -> frozenset[int]:
-    """The jobs that this worker has taken; none, where these are not more than so many."""
+    """Return the ids of the jobs that this worker has taken; nothing if there are at most `more_than`."""
     taken = ProcrastinateJob.objects.filter(worker_id=worker_id, status="doing", task_name=TASK)
-    if taken.count() <= more_than:  # as ever; so thousands that wait cost one number
+    if taken.count() <= more_than:  # the usual case: one number is read instead of thousands of ids
         return frozenset()
     return frozenset(taken.values_list("pk", flat=True))
 
 
 def counts_by_status() -> dict[str, int]:
-    """How many runs wait for a worker, and how many one has."""
+    """Count the jobs that wait for a worker (`todo`), and those that one has taken (`doing`)."""
     jobs = ProcrastinateJob.objects.filter(status__in=ALIVE, task_name=TASK).order_by()
     found = dict(jobs.values_list("status").annotate(Count("pk")))
     return {status: found.get(status, 0) for status in ALIVE}
 
 
 def gather_statistics() -> None:
-    """Let PostgreSQL know how long the queue is, where it may be long.
+    """Update PostgreSQL's statistics of the queue, if it is long.
 
-    A table that fills sooner than autovacuum comes round is searched as if it were empty: a second a job. By
-    a function of its owner's, because nobody else may gather them.
+    A table that fills faster than autovacuum runs is searched as if it were empty, at a second a job. The
+    function belongs to the table's owner, since nobody else may analyze it.
     """
     if waiting_count() >= LONG:
         with connection.cursor() as cursor:
@@ -146,7 +146,7 @@ def _job(run_id: UUID, queue: str) -> Job:
 
 
 def is_silent(worker_id: int, seconds: float) -> bool:
-    """Whether the queue has heard nothing of this worker for so long."""
+    """Tell whether this worker had no heartbeat for so many seconds."""
     heard = ProcrastinateWorker.objects.filter(
         pk=worker_id, last_heartbeat__gt=Now() - timedelta(seconds=seconds)
     )
@@ -154,11 +154,11 @@ def is_silent(worker_id: int, seconds: float) -> bool:
 
 
 def has_live_worker() -> bool:
-    """Whether some worker is taken for alive."""
+    """Tell whether any worker had a heartbeat recently."""
     lost = timedelta(seconds=orchestration_settings().heartbeat_lost)
     return ProcrastinateWorker.objects.filter(last_heartbeat__gt=Now() - lost).exists()
 
 
 def waiting_count() -> int:
-    """How many runs wait for a worker."""
+    """Count the runs that wait for a worker."""
     return ProcrastinateJob.objects.filter(status="todo", task_name=TASK).count()

@@ -1,8 +1,8 @@
-"""Leases of processes: who is alive to execute runs, on the database's clock.
+"""Leases of processes: which processes are alive to execute runs, by the database's clock.
 
-One row a process, whatever it executes. Beside it a locked file under `var/processes/` is a sign of life: the
-kernel releases the lock with the process, however it died, so another process of the same machine need not
-wait until the lease expires. Where there is no such file (another machine), the lease alone decides.
+One row for each process. Beside it the process holds a locked file under `var/processes/`: the kernel
+releases the lock when the process dies, however it dies, so another process of the same machine need not wait
+until the lease expires. Without such a file (on another machine) the lease alone decides.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ except ImportError:  # no such locks on Windows: there, leases expire by time on
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """This process's right to execute runs. `sign` is the open, locked file."""
+    """This process's right to execute runs. `lock` is the handle of its locked file."""
 
     process_id: UUID
-    sign: int | None = field(default=None, repr=False)
+    lock: int | None = field(default=None, repr=False)
 
 
 def take(*, serves: bool = True) -> Lease:
-    """Begin to be alive; renew it in time. `serves`: the process takes up what nobody executes."""
+    """Take a lease, to be renewed in time. `serves`: the process takes up runs that nobody executes."""
     process_id = new_id()
-    # The sign first: a process without one might be taken for dead by its own machine.
+    # The file first: without it, another process of this machine might end the lease.
     lease = Lease(process_id, _create_lock_file(process_id))
     try:
         Process.objects.create(
@@ -58,22 +58,22 @@ def take(*, serves: bool = True) -> Lease:
 
 
 def renew(lease: Lease) -> bool:
-    """False: it had expired or was ended, so this process's runs may belong to others by now."""
+    """Renew the lease; False if it had expired or was ended, so that others may have its runs."""
     living = Process.objects.filter(pk=lease.process_id, released_at__isnull=True, expires_at__gt=Now())
     return bool(living.update(expires_at=Now() + _duration()))
 
 
 def release(lease: Lease) -> None:
-    """Give it back at once, so that others can go on with what this process leaves."""
+    """End the lease now, so that others can take this process's runs."""
     _remove_lock_file(lease)
     _end(lease.process_id)
 
 
 def end_dead_leases() -> None:
-    """End the leases of this machine's processes that died without a word."""
-    for process_id, sign in _dead():
+    """End the leases of this machine's processes that have died."""
+    for process_id, file in _dead():
         _end(process_id)
-        sign.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _end(process_id: UUID) -> None:
@@ -96,7 +96,7 @@ def _create_lock_file(process_id: UUID) -> int | None:
     if fcntl is None:
         return None
     make_private_folder(_lock_folder())
-    # Locked under another name first: nobody may find it unlocked.
+    # Locked under another name first, so that nobody finds it unlocked.
     path = _lock_folder() / f"{process_id}.new"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,14 +106,14 @@ def _create_lock_file(process_id: UUID) -> int | None:
 
 
 def _remove_lock_file(lease: Lease) -> None:
-    if lease.sign is not None:
+    if lease.lock is not None:
         _lock_file_of(lease.process_id).unlink(missing_ok=True)
-        _open_locks.discard(lease.sign)
-        os.close(lease.sign)
+        _open_locks.discard(lease.lock)
+        os.close(lease.lock)
 
 
 def _forget() -> None:
-    """A child that held it open would be a sign of life of its parent."""
+    """Close the files in a forked child: its open handle would keep the parent's lock."""
     while _open_locks:
         os.close(_open_locks.pop())
 
@@ -135,7 +135,7 @@ def _dead() -> Iterator[tuple[UUID, Path]]:
 
 @contextmanager
 def _lock_if_free(path: Path) -> Iterator[bool]:
-    """Whether nobody holds the file; nobody can, meanwhile."""
+    """Lock the file if nobody holds it, and yield whether that worked."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

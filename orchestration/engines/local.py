@@ -1,4 +1,4 @@
-"""Executes runs in this process, in its name: who wants them must wait until its lease is over."""
+"""The local engine: execute runs in this process, under its lease."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestration.runs import journal
 
 
 class LocalEngine:
-    """Owns what it executes, in the name of a process. Let it go in the end: `await engine.let_go()`."""
+    """Executes runs that belong to the process `process_id`. End it with `let_go`, then `close`."""
 
     def __init__(self) -> None:
         self.process_id: UUID | None = None
@@ -23,14 +23,14 @@ class LocalEngine:
 
     @property
     def run_ids(self) -> frozenset[UUID]:
-        """What executes here now."""
+        """Ids of the runs that execute here now."""
         return self._executions.run_ids
 
     async def execute(self, run_ids: Collection[UUID]) -> None:
-        # One at a time: claiming again what this process has just claimed would fence its own execution.
+        # One claim at a time: claiming a run twice would fence its own execution.
         async with self._claiming:
             if self.process_id is None:
-                return  # whoever owns a lease, maybe this process in a moment, will find them
+                return  # the next owner of a lease, maybe this process, will find them
             wanted = iter([run_id for run_id in run_ids if self._executions.task_of(run_id) is None])
             while some := list(islice(wanted, orchestration_settings().claim_batch)):
                 for claimed in await in_database(journal.claim, some, self.process_id):
@@ -41,17 +41,17 @@ class LocalEngine:
         self._executions.cancel(run_ids)
 
     async def drain(self) -> None:
-        """Take nothing more, give steps that are under way a bounded time, let go of all else."""
+        """Take no more runs, give executing steps a bounded time to end, and let go of all runs."""
         async with self._claiming:
             process_id, self.process_id = self.process_id, None
         await self._executions.drain(orchestration_settings().drain if process_id else 0.0)
 
     async def let_go(self) -> None:
-        """Stop executing without recording anything: whoever claims the runs next goes on with them."""
+        """Stop executing without recording anything: whoever claims the runs next continues them."""
         async with self._claiming:
             self.process_id = None
             await self._executions.let_go()
 
     def close(self) -> None:
-        """Start no further steps; those in threads end by themselves."""
+        """Start no further steps; steps in threads end by themselves."""
         self._executions.close()

@@ -1,8 +1,8 @@
-"""This process as the executor of its own runs: it holds a lease, and takes up what nobody executes.
+"""The host of a process that executes runs by the local engine: it holds a lease, and takes up runs.
 
-Servers take up queued runs, and those whose process has died; a terminal executes only what it starts itself
-or is attached to.
-Done now and then are the renewal of the lease and a look for what the dead have left; all else follows hints.
+Servers take up queued runs, and those whose process has died; a terminal executes only runs that it starts or
+is attached to. The process renews its lease, and looks for runs of dead processes, every third of the lease;
+everything else follows hints.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Seconds for giving the lease back when the process stops; after that it expires by itself.
+# Seconds for giving the lease back when the process stops; if that fails, it expires.
 LAST_WORDS = 5.0
 
 
 class LocalProcess:
-    """A local engine, and the lease it executes under. Follows the runs' topic while it lives."""
+    """A local engine with its lease. Follows the runs' topic while it lives."""
 
     def __init__(self, *, serves: bool) -> None:
         self._serves = serves
@@ -77,7 +77,7 @@ class LocalProcess:
             await asyncio.wait([self._living])
         self.engine.close()
 
-    # What it is told
+    # Hints
 
     async def look(self, ids: frozenset[UUID]) -> None:
         own = self.engine.run_ids
@@ -126,7 +126,7 @@ class LocalProcess:
         for run_id in await in_database(queries.runs_to_tidy, among):
             await in_database(withdraw_requests, run_id)
 
-    # Its life
+    # The lease
 
     async def _live(self) -> None:
         room = waiting_room()
@@ -136,7 +136,7 @@ class LocalProcess:
                 try:
                     await self._hold_a_lease()
                 except Exception:
-                    log.exception("engine begins again")
+                    log.exception("engine restarted")
                     await asyncio.sleep(journal.BACKOFF[-1])
         finally:
             room.unfollow(journal.TOPIC, self)
@@ -148,24 +148,24 @@ class LocalProcess:
         try:
             self.engine.process_id = lease.process_id
             self._ready.set()
-            # What this process executed under a lost lease, if nobody else does by now.
+            # What this process executed under a lease that it lost, unless others execute it by now.
             await self.engine.execute(self._left)
             await self._keep(lease)
         finally:
             self._left = self.engine.run_ids
-            # Only while the lease holds does it make sense to let a step end.
+            # Steps may end only while the lease holds.
             await (self.engine.drain() if self._stopping else self.engine.let_go())
             await self._give_back(lease)
 
     async def _keep(self, lease: Lease) -> None:
-        """Until the lease is lost. What is done for others, however much, keeps no renewal waiting."""
+        """Renew the lease until it is lost, and look after runs in a task of its own, which may take long."""
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(self._look_after_others())
             await self._renew(lease)
             looking.cancel()
 
     async def _renew(self, lease: Lease) -> None:
-        """Renew the lease until that is refused."""
+        """Renew the lease until it is lost."""
         while True:
             try:
                 if not await in_database(leases.renew, lease):
@@ -176,19 +176,19 @@ class LocalProcess:
             await asyncio.sleep(orchestration_settings().lease_renewal)
 
     async def _look_after_others(self) -> None:
-        """What can't be done for them, such as withdrawing a locked request, must not end what runs here."""
+        """Take up and tidy runs of others; a failure there, such as a locked request, ends nothing here."""
         while True:
             try:
                 await self.look_everywhere()
             except (DatabaseError, ApprovalError, OSError) as error:
-                log.warning("not everything looked after error=%r", error)
+                log.warning("runs not looked after error=%r", error)
             await asyncio.sleep(orchestration_settings().lease_renewal)
 
     async def _give_back(self, lease: Lease) -> None:
         try:
             async with asyncio.timeout(LAST_WORDS):
                 await in_database(leases.release, lease)
-                # So that others need not come upon them by chance.
+                # Others take the runs at once, instead of at their next look.
                 await in_database(hints.send, journal.TOPIC, self._left)
         except (TimeoutError, DatabaseError) as error:
             log.warning("lease not given back process=%s error=%r", lease.process_id, error)

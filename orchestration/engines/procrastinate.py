@@ -1,10 +1,10 @@
-"""This process as a worker: it takes runs from the job queue, and executes thousands of waiting ones.
+"""A worker: it takes runs from the job queue that `procrastinate` keeps, and executes thousands of them.
 
-The queue owns dispatch: one job a run, announced by NOTIFY, started again elsewhere when its worker's
-heartbeat has stopped. A worker asks for jobs of the orchestrations that it knows; the others rest. What a run
-writes is fenced by its epoch, so a worker that was only frozen can't write once another has begun the next
-one. The executions outlive the queue's connection: a worker that loses it begins anew, and a job that comes
-back finds its run still executing here.
+The queue has one job for each open run, announces it by NOTIFY, and gives it to another worker when the
+heartbeat of its worker has stopped. A worker takes jobs only of orchestrations that it knows. Writes of a run
+are fenced by its epoch, so a worker that was only frozen can't write once another has the run. Executions
+outlive the queue's connection: a worker that loses it connects again, and a job that comes back finds its run
+still executing here.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import procrastinate
 from django.db import Error as DatabaseError
-from procrastinate import exceptions, jobs, retry
-from procrastinate.connector import BaseAsyncConnector
-from procrastinate.contrib.django.utils import connector_params
+from procrastinate import jobs
 from procrastinate.job_context import AbortReason
-from procrastinate.manager import NotificationCallback
 from procrastinate.worker import Worker as JobWorker
 
 from approvals.database.threads import in_database
@@ -37,33 +32,29 @@ from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
 from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import TASK, Taken
+from orchestration.engines.queue_connection import (
+    LetGo,
+    QueueManager,
+    RetryUnlessLetGo,
+    make_connector,
+    open_queue,
+)
 from orchestration.engines.unknown_orchestrations import UnknownOrchestrations
-from orchestration.runs import journal
+from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests
 
 log = logging.getLogger(__name__)
 
-# The worker's connections: one listens, one fetches, the others end jobs.
-CONNECTIONS = 6
 # Seconds for telling the queue which jobs are left, when the process stops.
 LAST_WORDS = 3.0
 A_MOMENT = 0.5
-# Seconds until a connection that can't be had fails what wants it, which then begins anew. A pool that tries
-# for longer doubles its pauses: after an outage it would be away for as long again as that has taken.
-CONNECTING = 10.0
-# Seconds after which the queue is asked although it announced nothing: an announcement may come while the
-# worker, not listening yet or just asking, does not hear it.
+# Seconds between two looks into the queue without an announcement: one may be missed before the worker
+# listens, or while it fetches a job.
 LOOK_AGAIN = 1.0
-# Seconds until a job whose run could not even begin is tried again.
-AGAIN = 5
-
-
-class LetGo(Exception):
-    """This process does not execute the run any more; another shall, at once."""
 
 
 class Worker:
-    """Takes jobs while it lives, `concurrency` at most. Follows the runs' topic."""
+    """The host of a worker process: it has `concurrency` jobs at most. Follows the runs' topic."""
 
     engine = None
 
@@ -75,10 +66,10 @@ class Worker:
         self._ready = asyncio.Event()
         self._working: JobWorker | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        # Jobs whose function runs here; and taken ones without, as of the last look.
+        # Jobs whose function runs here; and jobs that were taken but have no function here, at the last look.
         self._jobs: set[int] = set()
         self._suspects: frozenset[int] = frozenset()
-        # The worker ends, and with it all that it could tell of its jobs one by one.
+        # The queue's worker ends: it tells the queue nothing more about single jobs.
         self._ending = False
         self._stopping = False
 
@@ -92,12 +83,12 @@ class Worker:
 
     @property
     def _worker_id(self) -> int | None:
-        """What the queue knows this worker by; None while it does not."""
+        """This worker's id in the queue; None while it is not registered there."""
         return None if self._working is None else self._working.worker_id
 
     @property
     def run_ids(self) -> frozenset[UUID]:
-        """What executes here now."""
+        """Ids of the runs that execute here now."""
         return self._executions.run_ids
 
     async def start(self) -> None:
@@ -114,14 +105,14 @@ class Worker:
         await self._ready.wait()
 
     async def take_up(self, run_id: UUID) -> None:
-        """The queue sees to it."""
+        """Do nothing: the queue has a job for the run."""
 
     async def stop(self) -> None:
-        # The queue's worker takes nothing more, but lives until its jobs are given back: those of one that is
-        # gone are anybody's at once, also where a step is still under way.
+        # The queue's worker takes nothing more, but stays until its jobs are given back: others get
+        # jobs of a worker that is gone at once, even if a step still executes here.
         self._stopping = True
         draining = asyncio.create_task(self._executions.drain(orchestration_settings().drain))
-        # What waits has been let go in a moment, and goes on elsewhere while steps here are under way.
+        # Waiting runs are let go quickly, and go on elsewhere while steps still execute here.
         await asyncio.wait([draining], timeout=A_MOMENT)
         await self._give_back(self._jobs)
         await draining
@@ -133,7 +124,7 @@ class Worker:
         self._executions.close()
 
     async def _give_back(self, but: Collection[int]) -> None:
-        """All jobs but these, so that others need not wait until this worker is taken for dead."""
+        """Give back all jobs but these, so that others need not wait until this worker counts as dead."""
         if (worker_id := self._worker_id) is None:
             return
         try:
@@ -143,7 +134,7 @@ class Worker:
         except (TimeoutError, DatabaseError) as error:
             log.warning("jobs not given back worker=%s error=%r", worker_id, error)
 
-    # What it is told
+    # Hints
 
     async def look(self, ids: frozenset[UUID]) -> None:
         await self._abandon_lost_runs(ids)
@@ -157,7 +148,7 @@ class Worker:
         await self._unknown.look()
 
     async def _abandon_lost_runs(self, among: frozenset[UUID]) -> None:
-        """Stop what others write by now, or have ended."""
+        """Stop executing runs that have ended, or belong to others by now."""
         if epochs := self._executions.epochs(among):
             self._executions.abandon(await in_database(queries.runs_taken_over, epochs))
 
@@ -170,20 +161,20 @@ class Worker:
     async def _work(self) -> None:
         """Take and execute jobs, until the queue's connection fails or the process stops."""
         settings = orchestration_settings()
-        await in_database(runs_as_jobs.queues)  # what is imported for it shall not keep the loop
-        connector = _connector()
+        await in_database(runs_as_jobs.queues)  # imports orchestrations: not on the event loop
+        connector = make_connector()
         app = procrastinate.App(connector=connector)
-        app.task(name=TASK, pass_context=True, retry=_Again())(self._execute)
-        app.job_manager = queue = _Jobs(
+        app.task(name=TASK, pass_context=True, retry=RetryUnlessLetGo())(self._execute)
+        app.job_manager = queue = QueueManager(
             connector,
             begun=self._ready.set,
             ending=lambda: self._ending or self._stopping,
             stopping=lambda: self._stopping,
         )
-        async with _open(app):
+        async with open_queue(app):
             self._working = JobWorker(
                 app,
-                # Announcements of any; which of them it takes, `_Jobs` says each time.
+                # Listen to all queues; `QueueManager` says from which ones jobs are taken.
                 queues=None,
                 concurrency=self._concurrency,
                 fetch_job_polling_interval=LOOK_AGAIN,
@@ -200,7 +191,7 @@ class Worker:
                 self._working = None
                 await queue.stop_listening()
         if not self._stopping:
-            # It ends without an error, too, as when its heartbeat failed.
+            # It also ends without an error, for instance when its heartbeat failed.
             raise Away("job queue")
 
     async def _execute(self, context: procrastinate.JobContext, run_id: str) -> None:
@@ -210,7 +201,7 @@ class Worker:
             await self._execute_run(UUID(run_id), (context.job.id, context.job.worker_id))
         except asyncio.CancelledError:
             if context.abort_reason() is not AbortReason.USER_REQUEST:
-                # The queue's connection failed. The execution goes on; its job comes back, here or elsewhere.
+                # The queue's connection failed. The run goes on; its job is given to this worker or another.
                 self._ending = True
             raise
         finally:
@@ -227,19 +218,19 @@ class Worker:
             execution = self._executions.begin(claimed)
         await asyncio.wait([execution])
         if execution.cancelled():
-            if self._stopping or not await in_database(journal.has_ended, run_id):
+            if self._stopping or not await in_database(run_records.has_ended, run_id):
                 raise LetGo(run_id)
-            # It was ended from elsewhere, maybe while it asked: only now can nothing more be opened.
+            # Another process ended it, maybe while it opened a request: from now on it can open none.
             await in_database(withdraw_requests, run_id)
             return
         if error := execution.exception():
             raise error
 
-    # What nobody else would notice
+    # Repair of what went wrong
 
     async def _keep(self) -> None:
-        """Now and then, have somebody execute what no living worker does."""
-        async with _open(procrastinate.App(connector=_connector(connections=1))) as app:
+        """Every heartbeat, give a worker to jobs that have none."""
+        async with open_queue(procrastinate.App(connector=make_connector(connections=1))) as app:
             while True:
                 await self._restart_if_silent()
                 await self._continue_stalled(app)
@@ -248,12 +239,12 @@ class Worker:
                 await asyncio.sleep(orchestration_settings().heartbeat)
 
     async def _restart_if_silent(self) -> None:
-        """The queue's worker goes on where its heartbeat failed, while all others take it for dead."""
+        """Restart the queue's worker if its heartbeat failed, since others count it as dead."""
         if (worker_id := self._worker_id) is None:
             return
         silence = orchestration_settings().heartbeat_lost / 2
         if await in_database(runs_as_jobs.is_silent, worker_id, silence) and self._working is not None:
-            log.error("worker begins again: its heartbeat has failed worker=%s", worker_id)
+            log.error("worker restarted: its heartbeat failed worker=%s", worker_id)
             self._working.stop()  # type: ignore[no-untyped-call]
 
     async def _continue_stalled(self, app: procrastinate.App) -> None:
@@ -265,160 +256,22 @@ class Worker:
             log.warning("runs of lost workers are continued runs=%d", len(given))
 
     async def _continue_forgotten(self) -> None:
-        """Jobs that this worker has taken, but does not execute: the answer of the queue got lost."""
+        """Give back jobs that this worker has taken but does not execute: the queue's answer was lost."""
         if (worker_id := self._worker_id) is None:
             return
         taken = await in_database(runs_as_jobs.jobs_of_worker, worker_id, more_than=len(self._jobs))
         suspects = taken - self._jobs
-        # A job that was taken just now may not have begun: what is suspect twice is not executed.
+        # A job that was taken just now may not have begun: only what is suspect twice is given back.
         if forgotten := suspects & self._suspects:
             log.warning("jobs were forgotten jobs=%d", len(forgotten))
             await in_database(runs_as_jobs.give_back, forgotten)
         self._suspects = suspects
 
     async def _look_after_runs(self) -> None:
-        """Beside the keeping of jobs, which must not wait: thousands of ended runs take a while to tidy."""
+        """Look after runs, apart from jobs, which must not wait: tidying thousands of runs takes a while."""
         while True:
             try:
                 await self.look_everywhere()
             except (DatabaseError, ApprovalError) as error:
-                log.warning("not everything looked after error=%r", error)
+                log.warning("runs not looked after error=%r", error)
             await asyncio.sleep(orchestration_settings().heartbeat)
-
-
-class Dispatcher:
-    """The host of a process that has its runs executed by workers: it only says what it does not know."""
-
-    engine = None
-    executes = True
-
-    def __init__(self) -> None:
-        self._unknown = UnknownOrchestrations()
-        self._looking: asyncio.Task[None] | None = None
-
-    @property
-    def unknown(self) -> Mapping[Kind, int]:
-        return self._unknown.runs
-
-    async def start(self) -> None:
-        looking = keep_running("look for unknown orchestrations", self._look)
-        self._looking = asyncio.create_task(looking, context=contextvars.Context())
-
-    async def ready(self) -> None: ...
-
-    async def take_up(self, run_id: UUID) -> None: ...
-
-    async def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
-
-    async def _look(self) -> None:
-        while True:
-            try:
-                await self._unknown.look()
-            except DatabaseError as error:
-                log.warning("unknown orchestrations not looked for error=%r", error)
-            await asyncio.sleep(orchestration_settings().lease_renewal)
-
-    async def look(self, ids: frozenset[UUID]) -> None: ...
-
-    async def look_everywhere(self) -> None: ...
-
-
-class _Again(retry.BaseRetryStrategy):
-    """A job ends with its run, never before."""
-
-    def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> retry.RetryDecision:
-        if isinstance(exception, LetGo | asyncio.CancelledError):
-            return retry.RetryDecision()
-        return retry.RetryDecision(retry_in={"seconds": AGAIN})
-
-
-class _Jobs(procrastinate.manager.JobManager):
-    """A job that was given to others meanwhile, or whose end can't be told now, is no reason to fail: the
-    keeper sees to the rest. So it does once the worker ends."""
-
-    def __init__(
-        self,
-        connector: BaseAsyncConnector,
-        *,
-        begun: Callable[[], None],
-        ending: Callable[[], bool],
-        stopping: Callable[[], bool],
-    ) -> None:
-        super().__init__(connector)
-        self._begun = begun
-        self._ending = ending
-        self._stopping = stopping
-        self._listener: asyncio.Task[Any] | None = None
-
-    async def listen_for_jobs(
-        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
-    ) -> None:
-        self._listener = asyncio.current_task()
-        await super().listen_for_jobs(on_notification=on_notification, queues=queues)
-
-    async def stop_listening(self) -> None:
-        """A cancellation may be lost (`asyncio.wait_for` before Python 3.12), and the queue's worker, once it
-        is cancelled itself, does not try again."""
-        while self._listener is not None and not self._listener.done():
-            self._listener.cancel()
-            await asyncio.wait([self._listener], timeout=A_MOMENT)
-
-    async def register_worker(self) -> int:
-        worker_id = await super().register_worker()
-        self._begun()
-        return worker_id
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        return None if self._stopping() else await super().fetch_job(runs_as_jobs.queues(), worker_id)
-
-    async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
-        if self._ending():
-            return
-        try:
-            await super().finish_job(job, status, delete_job)
-        except exceptions.ConnectorException as error:
-            log.warning("job not ended job=%s error=%s", job.id, _cause(error))
-
-    async def retry_job(self, job: jobs.Job, *args: Any, **changes: Any) -> None:
-        if self._ending():
-            return
-        try:
-            await super().retry_job(job, *args, **changes)
-        except exceptions.ConnectorException as error:
-            log.warning("job not given back job=%s error=%s", job.id, _cause(error))
-
-
-@asynccontextmanager
-async def _open(app: procrastinate.App) -> AsyncIterator[procrastinate.App]:
-    """Its connections, which are closed again even where opening them was interrupted."""
-    try:
-        await _connect(app)
-        yield app
-    finally:
-        await app.close_async()
-
-
-async def _connect(app: procrastinate.App) -> None:
-    try:
-        async with asyncio.timeout(CONNECTING):
-            await app.open_async()
-    except TimeoutError:
-        log.warning("job queue away; trying until it is back")
-        raise Away("job queue") from None
-
-
-def _connector(connections: int = CONNECTIONS) -> procrastinate.PsycopgConnector:
-    return procrastinate.PsycopgConnector(
-        kwargs=connector_params(),
-        min_size=1,
-        max_size=connections,
-        timeout=CONNECTING,
-        reconnect_timeout=CONNECTING,
-    )
-
-
-def _cause(error: BaseException) -> object:
-    return error.__cause__ or error

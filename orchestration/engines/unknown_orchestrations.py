@@ -1,6 +1,6 @@
-"""What this process does not know: orchestrations, or versions of them, that open runs name.
+"""Watch for open runs of orchestrations, or versions, that this process does not know.
 
-Older code, an app that is not installed, or a module that could not be imported. Their runs are left alone.
+The process may have older code, lack an app, or have failed to import a module. Others execute such runs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 class UnknownOrchestrations:
-    """As of the last look: each such orchestration, with how many of its runs are open."""
+    """Each unknown orchestration, with how many of its runs were open at the last look."""
 
     def __init__(self) -> None:
         self.runs: Mapping[Kind, int] = {}
         self._looking = asyncio.Lock()
 
     async def look(self) -> None:
-        """Read what there is; log it where it is not what it was."""
-        async with self._looking:  # what was read first is told first
+        """Read them, and log where they have changed."""
+        async with self._looking:  # so that reports come in the order of the reads
             self._take(await in_database(queries.unknown_kinds))
 
     def _take(self, found: Mapping[Kind, int]) -> None:

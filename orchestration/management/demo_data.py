@@ -1,4 +1,4 @@
-"""What `demo` shows: two people, and sample orchestrations that really wait for them."""
+"""The data of `demo`: two people, and sample orchestrations that wait for them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from orchestration.ready_made.disk import DEMO_FILES
 
 OWNER, REVIEWER = "owner", "reviewer"
 DEMO, REVIEWERS = "Demo people", "Reviewers"
-# Whom the sample plan writes to.
+# Recipient of the sample plan's email.
 EVERYBODY = "everybody@example.org"
-# Made by migrating.
+# A group that migrations create.
 REQUESTERS = "requester"
 
-# Without what is easily mistaken for something else.
+# Without characters that look alike.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _REVIEWERS_MAY = {
     "approvals": {
@@ -53,7 +53,7 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPerson:
-    """Somebody to sign in as. The password holds until the next `demo`."""
+    """A person to sign in as. The password is valid until the next `demo`."""
 
     username: str
     password: str
@@ -61,13 +61,13 @@ class DemoPerson:
 
 
 def require_embedded() -> None:
-    """`Refused` where people and samples would get into a real installation's database."""
+    """Raise Refused unless the database is the embedded one: people and samples are added to it."""
     if not is_embedded():
         raise Refused("`demo` is for the embedded database only: it would add people to yours. Use `serve`.")
 
 
 def demo_people() -> list[DemoPerson]:
-    """Both people, made if need be, each with a new password. `Refused` where the names are taken."""
+    """Create or update both people, with new passwords; raise Refused if their names are taken."""
     _require_free_names()
     names = (DEMO, REQUESTERS, REVIEWERS)
     demo, requesters, reviewers = (Group.objects.get_or_create(name=name)[0] for name in names)
@@ -84,20 +84,20 @@ def demo_people() -> list[DemoPerson]:
 
 
 def allow_samples() -> None:
-    """Have this process allow what the samples do, and nothing else that its settings don't."""
+    """Add what the samples do to this process's allow-lists."""
     settings.SAYSO_CLEANUP_DIRECTORIES = [*settings.SAYSO_CLEANUP_DIRECTORIES, str(_directory())]
     settings.SAYSO_EMAIL_RECIPIENTS = [*(settings.SAYSO_EMAIL_RECIPIENTS or [ACCOUNTS]), EVERYBODY]
 
 
 def start_samples() -> None:
-    """Queue the samples for the server. One that still waits from an earlier time is not started again."""
+    """Queue the samples for the server, except those that still wait from an earlier `demo`."""
     owner = get_user_model()._default_manager.get(username=OWNER)
     known = queries.runs_for(owner.pk)
     for name, given in _samples().items():
         prefix = f"demo-{name}-"
         earlier = [run for run in known if run.key.startswith(prefix)]
         if not any(run.status in OPEN for run in earlier):
-            with unlimited():  # the server that executes it says what it may do
+            with unlimited():  # the lists of the server that executes it apply
                 OrchestrationManager().start(name, given, owner, key=f"{prefix}{len(earlier) + 1}")
 
 
@@ -143,7 +143,7 @@ def _samples() -> Mapping[str, dict[str, Any]]:
 
 
 def _files() -> Path:
-    """A directory with real files, to be really removed."""
+    """Make a directory with files that can be removed."""
     directory = _directory()
     for name, size in _FILES.items():
         file = directory / name

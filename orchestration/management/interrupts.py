@@ -1,4 +1,4 @@
-"""Ctrl-C in a terminal that shows a run: the first lets go of it, a second soon after ends at once."""
+"""Handle Ctrl-C in a terminal that shows a run: the first lets go of it, a second one ends at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ AT_ONCE = 2.0
 
 
 class Interrupts:
-    """`first` is set by the first Ctrl-C. `say` is called for each that does not end the process, `end` for
-    one that comes within `AT_ONCE` seconds of the one before."""
+    """Counts Ctrl-C: `first` is set by the first.
+
+    `end` is called for one within `AT_ONCE` seconds of the one before, `say` for all others.
+    """
 
     def __init__(
         self, say: Callable[[], None], end: Callable[[], None], clock: Callable[[], float] = monotonic
@@ -25,6 +27,7 @@ class Interrupts:
         self._last: float | None = None
 
     def interrupt(self) -> None:
+        """Take note of a Ctrl-C."""
         now, last = self._clock(), self._last
         self._last = now
         if last is not None and now - last <= AT_ONCE:
@@ -35,7 +38,7 @@ class Interrupts:
 
     @contextmanager
     def listen(self) -> Iterator[None]:
-        """Ctrl-C comes here as long as this lasts. On the running loop."""
+        """Handle Ctrl-C within the block, on the running loop."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self.interrupt)
         try:

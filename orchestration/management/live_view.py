@@ -1,4 +1,4 @@
-"""A run shown live in a terminal: its states, messages and requests, and what the person there decides."""
+"""Show a run live in a terminal, and let the person there decide its requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RUN_STYLES = {
 
 
 class LiveView:
-    """Shows what `OrchestrationManager.watch` tells. Without `questions` people decide elsewhere."""
+    """Shows the events of `OrchestrationManager.watch`. Without `questions` people decide elsewhere."""
 
     def __init__(self, screen: Screen, user_id: int, questions: Questions | None) -> None:
         self._screen = screen
@@ -44,16 +44,17 @@ class LiveView:
         self._asking: tuple[str, asyncio.Task[None]] | None = None
         self._status = ""
         self._steps: list[Mapping[str, Any]] = []
-        self._speech = ""
+        self._unfinished_line = ""
 
     async def show(self, event: RunEvent) -> None:
+        """Show one event."""
         if event.type != "agent_message_chunk":
-            self._end_speech()
+            self._end_message()
         match event.type:
             case "agent_message":
                 self._say(event.data["agent"], event.data["text"])
             case "agent_message_chunk":
-                self._speak(event.data["agent"], event.data["text"])
+                self._say_chunk(event.data["agent"], event.data["text"])
             case "request_opened":
                 await self._show_opened(event.data["request"])
             case "request_closed":
@@ -62,12 +63,12 @@ class LiveView:
                 self._show_status(event.data["run"])
 
     async def close(self) -> None:
-        """Take a question that is still there off the screen."""
+        """Remove a question that is still on the screen."""
         self._questions = None
         await self._stop_asking()
-        self._end_speech()
+        self._end_message()
 
-    # What people are asked
+    # Requests
 
     async def _show_opened(self, request: Mapping[str, Any]) -> None:
         if request["status"] != Status.PENDING:
@@ -109,7 +110,7 @@ class LiveView:
         self._ask_next()
 
     def _tell(self, request: Mapping[str, Any], outcome: Outcome | None) -> None:
-        """What is closed is shown when the run has learned of it; what is not, must be said here."""
+        """Say what came of the question, unless it is closed: that is shown by the event."""
         if outcome is None:
             self._point_to(request)
         elif not outcome.closed:
@@ -129,7 +130,7 @@ class LiveView:
         return queries.rights_of(self._user_id, request).decide
 
     def _point_to(self, request: Mapping[str, Any]) -> None:
-        """Say where it can be decided: on the page, or from another terminal."""
+        """Say where the request can be decided: on its page, or by a command."""
         approval = request["kind"] == Kind.APPROVAL
         verb = f"decide {request['id']} approve|reject" if approval else f"answer {request['id']} TEXT"
         rule = {name: request[name] for name in ("choices", "schema") if request[name] is not None}
@@ -138,10 +139,10 @@ class LiveView:
             facts(request) | rule | elsewhere, title=f"waits: {request['title']}", style="cyan"
         )
 
-    # What the run does
+    # Status, plan and messages
 
     def _show_status(self, run: Mapping[str, Any]) -> None:
-        # On a terminal, what is asked and done says that it runs.
+        # On a terminal, steps and questions show that it runs.
         if run["status"] != self._status and not (self._screen.is_terminal and run["status"] in OPEN):
             self._screen.say(f"run: {run['status']}", style=RUN_STYLES.get(run["status"], ""))
         self._status = run["status"]
@@ -160,19 +161,19 @@ class LiveView:
         for line in text.splitlines() or [""]:
             self._screen.say(f"{agent}: {line}")
 
-    def _speak(self, agent: str, text: str) -> None:
-        """Whole lines at once; the rest when it is whole, or when something else happens."""
-        *lines, rest = ((self._speech or f"{agent}: ") + text).split("\n")
+    def _say_chunk(self, agent: str, text: str) -> None:
+        """Show whole lines at once; the rest when it is complete, or before something else is shown."""
+        *lines, rest = ((self._unfinished_line or f"{agent}: ") + text).split("\n")
         for line in lines:
             self._screen.say(line)
-        self._speech = f"{agent}: {rest}" if lines else rest
+        self._unfinished_line = f"{agent}: {rest}" if lines else rest
 
-    def _end_speech(self) -> None:
-        if self._speech:
-            self._screen.say(self._speech)
-        self._speech = ""
+    def _end_message(self) -> None:
+        if self._unfinished_line:
+            self._screen.say(self._unfinished_line)
+        self._unfinished_line = ""
 
 
 def _answer_text(answer: Any) -> str:
-    """An answer in passing: several choices as a list of words."""
+    """Format an answer in one line."""
     return ", ".join(map(as_text, answer)) if isinstance(answer, list) else as_text(answer)

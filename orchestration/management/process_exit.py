@@ -1,4 +1,4 @@
-"""How a process ends that has served or worked: at once, whatever its threads wait for."""
+"""End a server or worker at once, even if its threads still wait for something."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NoReturn
 
 from approvals.writer import queue
 
-# Seconds for what was handed to the writer before.
+# Seconds for submitted writes to be committed.
 LAST_WRITES = 5.0
 
 
 def exit_process(status: int = 0) -> NoReturn:
-    """End this process, with what was handed to the writer on record.
+    """End this process after its submitted writes are on record.
 
-    A request that was inside Django holds a thread, which waits for an event loop that has stopped; so may a
-    step that takes too long. Python would wait for such threads, and nobody would start the successor.
+    A request that was inside Django, or a long step, may hold a thread that waits for a stopped event loop.
+    Python would wait for such threads, and the process would not end.
     """
     writing = threading.Thread(target=queue.close_writer, daemon=True)
     writing.start()
@@ -28,9 +28,9 @@ def exit_process(status: int = 0) -> NoReturn:
 
 
 def exit_at_once(status: int) -> NoReturn:
-    """End this process without another moment for what it was doing."""
+    """End this process without waiting for anything."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it may have gone
+        with suppress(OSError, ValueError):  # its reader may be gone
             stream.flush()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""What the commands that remove content have in common: who may, how far they are, and what they leave."""
+"""What commands that remove content share: permission, progress, and a report of what was not removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 def require_right(person: User) -> None:
-    """`Refused` where this person, or this process's role in the database, may not take anything away."""
+    """Raise Refused if this person, or this process's database role, may not remove content."""
     if not retention.is_allowed_by_database():
         raise Refused(
             "not_permitted: this process's role in the database may not remove what is on record. Use the"
@@ -36,7 +36,7 @@ def require_right(person: User) -> None:
 
 @contextmanager
 def progress(screen: Screen, word: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream. Ctrl-C ends the command between sets: what was done stays done."""
+    """Show a progress bar on standard error. Ctrl-C ends the command; what was removed stays removed."""
     columns = (TextColumn(word), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
         task = bar.add_task("", total=total)
@@ -48,15 +48,19 @@ def progress(screen: Screen, word: str, total: int, *, shown: bool) -> Iterator[
 
 
 def refuse_if_altered(altered: Sequence[UUID]) -> None:
-    """`Refused` where something was left as it is because it is not what was recorded."""
+    """Raise Refused if something was not removed because it differs from its record."""
     if altered:
-        named = ", ".join(map(str, altered[:NAMED_AT_MOST])) + (", …" if len(altered) > NAMED_AT_MOST else "")
         raise Refused(
-            f"{len(altered)} requests were left as they are: what was shown or said is not what was hashed,"
-            f" which is evidence. Run `manage.py audit_verify`. They are: {named}"
+            f"{len(altered)} requests were not changed: what was shown or said differs from its hash, which"
+            f" is evidence. Run `manage.py audit_verify`. They are: {join_ids(altered)}"
         )
 
 
+def join_ids(ids: Sequence[UUID]) -> str:
+    """List the first of these ids."""
+    return ", ".join(map(str, ids[:NAMED_AT_MOST])) + (", …" if len(ids) > NAMED_AT_MOST else "")
+
+
 def _stop(screen: Screen) -> NoReturn:
-    screen.say("Stopped. What was removed is on the trail; call the command again to go on.")
+    screen.say("Stopped. What was removed is on the trail. To go on, call the command again.")
     raise SystemExit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Whose run a terminal starts."""
+"""Find out who owns a run that is started in a terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from approvals.management.screen import Screen
 
 
 def owner_of_run(username: str | None, screen: Screen) -> User:
-    """The person named, or the one that this computer's user must be.
+    """Return the person of this name, or the account of this computer's user.
 
-    On an embedded installation whoever runs the command owns the database, so an account that is missing is
-    made: it can sign in nowhere until it is given a password.
+    On an embedded installation the user owns the database, so a missing account is created. It can't sign in
+    until it is given a password.
     """
     if username is None and is_embedded() and default_person() is None:
         name = computer_user()
@@ -26,7 +26,7 @@ def owner_of_run(username: str | None, screen: Screen) -> User:
 def _create_account(name: str, screen: Screen) -> User:
     person = get_user_model()._default_manager.create_user(username=name)
     screen.say(
-        f"Made the account {name!r} for you. To sign in on the page: manage.py changepassword {name}",
+        f"Created the account {name!r} for you. To sign in on the pages: manage.py changepassword {name}",
         style="dim",
     )
     return person

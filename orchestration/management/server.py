@@ -1,4 +1,4 @@
-"""HTTP, WebSocket and the runtime in this process: daphne, told what to listen on, and when it does."""
+"""Serve HTTP, WebSocket and the runtime in this process, by daphne."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def add_address_options(parser: ArgumentParser) -> None:
+    """Add `--host` and `--port`."""
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: %(default)s")
-    parser.add_argument("--port", type=int, default=8000, help="0: any free one; default: %(default)s")
+    parser.add_argument("--port", type=int, default=8000, help="0: any free port; default: %(default)s")
 
 
 def require_free(host: str, port: int) -> None:
-    """`Refused` where somebody else listens there; `Misuse` where nobody can."""
+    """Raise Refused if another program listens there, Misuse if the port is impossible."""
     if not 0 <= port <= 65_535:
-        raise Misuse(f"--port {port} is no port: 0 to 65535.")
+        raise Misuse(f"--port {port} is not a port: give 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -56,12 +57,12 @@ def serve(host: str, port: int, announce: Callable[[str], None], *, quiet: bool 
 
 
 def names_are_missing(host: str) -> bool:
-    """Others may reach this server, but only under the names of this computer itself."""
+    """Tell whether other computers can reach this server, but ALLOWED_HOSTS names only this one."""
     return host not in LOOPBACK and set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}
 
 
 class _Server(serving.Server):
-    """Remembers why it could not listen, instead of logging it and ending as if nothing were wrong."""
+    """Keeps the reason why it could not listen, instead of logging it and ending without an error."""
 
     failure: BaseException | None = None
 

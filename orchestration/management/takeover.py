@@ -1,4 +1,4 @@
-"""Who goes on with a run that a terminal has let go of."""
+"""Say who continues a run that a terminal has let go of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestration.conf import PROCRASTINATE, orchestration_settings
 
 
 def describe_takeover(run_id: UUID) -> str:
-    """One or two sentences for the person at the terminal, by what is on record now."""
+    """Say in one or two sentences who continues the run, for the person at the terminal."""
     attach = f"manage.py orchestrate --attach {run_id}"
     if (executor := queries.executing_process(run_id)) is not None:
         return f"The run goes on in {executor.name}. To see it again: {attach}"

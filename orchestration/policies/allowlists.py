@@ -1,9 +1,8 @@
-"""What the built-in agents and `disk_cleanup` may reach: lists in the settings, empty unless somebody fills
-them.
+"""Allow-lists of what the built-in agents and `disk_cleanup` may reach, from the settings; empty by default.
 
-What counts are the lists of the process that executes a step, whoever began its run. A person who runs
-`manage.py orchestrate` may do all of this without Sayso: what they begin needs no list while that very
-process executes it.
+The lists of the process that executes a step apply, whoever started its run. Runs that a person starts by
+`manage.py orchestrate` need no list while that same process executes them: the person could do all of it
+without Sayso.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _limited: ContextVar[bool] = ContextVar("limited", default=True)
 
 @contextmanager
 def unlimited() -> Iterator[None]:
-    """Without lists, and so the runs of a runtime that is started in here."""
+    """Apply no lists within the block, nor to runs of a runtime that is started in it."""
     token = _limited.set(False)
     try:
         yield
@@ -37,18 +36,19 @@ def unlimited() -> Iterator[None]:
 
 
 def clean_context() -> Context:
-    """A context with nothing of this one but whether there are lists."""
+    """Return an empty context that keeps only whether lists apply."""
     context = Context()
     context.run(_limited.set, _limited.get())
     return context
 
 
 def is_checked_at_start() -> bool:
-    """Whether runs execute in processes like this one, so that a start may be refused by its lists."""
+    """Tell whether runs execute in processes like this one, so that its lists apply when a run starts."""
     return orchestration_settings().engine == LOCAL
 
 
 def check_program(program: str) -> None:
+    """Raise NotAllowed unless SAYSO_COMMANDS names the program."""
     allowed = orchestration_settings().commands
     if _limited.get() and program not in allowed:
         raise NotAllowed(
@@ -59,7 +59,7 @@ def check_program(program: str) -> None:
 
 
 def http_reach() -> Reach:
-    """Which URLs the agent `http` may request."""
+    """Return which URLs the agent `http` may request."""
     limited, configured = _limited.get(), orchestration_settings()
     return Reach(
         field="arguments.url",
@@ -70,23 +70,23 @@ def http_reach() -> Reach:
 
 
 def check_directory(path: str | bytes) -> None:
-    """NotAllowed unless `path`, with its links resolved, is in one of SAYSO_CLEANUP_DIRECTORIES.
+    """Raise NotAllowed unless `path`, with links resolved, is in one of SAYSO_CLEANUP_DIRECTORIES.
 
-    What is refused is the same whether it exists or not.
+    The error does not tell whether the path exists.
     """
     if not _limited.get():
         return
     real = os.path.realpath(os.fsencode(path))
     if not any(_is_below(real, directory) for directory in orchestration_settings().cleanup_directories):
         raise NotAllowed(
-            f"directory: {os.fsdecode(path)!r} is outside of what may be cleaned up here"
+            f"directory: {os.fsdecode(path)!r} is outside of the directories that may be cleaned up here"
             " (SAYSO_CLEANUP_DIRECTORIES).",
             field="directory",
         )
 
 
 def check_recipients(addresses: Collection[str]) -> None:
-    """NotAllowed unless each is in SAYSO_EMAIL_RECIPIENTS. Asks the database."""
+    """Raise NotAllowed unless all addresses are in SAYSO_EMAIL_RECIPIENTS. Reads the database."""
     if not _limited.get():
         return
     allowed = orchestration_settings().email_recipients or (ACCOUNTS,)
@@ -96,14 +96,14 @@ def check_recipients(addresses: Collection[str]) -> None:
     for index, address in enumerate(addresses):
         if address in others and _normalize(address) not in known:
             raise NotAllowed(
-                f"arguments.to[{index}]: {address!r} may not be written to here: it is in no entry of"
-                " SAYSO_EMAIL_RECIPIENTS, by default the addresses of active accounts.",
+                f"arguments.to[{index}]: {address!r} may not get email from here: no entry of"
+                " SAYSO_EMAIL_RECIPIENTS allows it. By default, active accounts may.",
                 field=f"arguments.to[{index}]",
             )
 
 
 def _is_below(real: bytes, directory: str) -> bool:
-    """A relative path would depend on where the process was started: it allows nothing."""
+    """Tell whether a path is in a directory; a relative directory allows nothing."""
     above = os.path.realpath(os.fsencode(directory))
     return directory.startswith("/") and (real + b"/").startswith(above.rstrip(b"/") + b"/")
 
@@ -113,7 +113,7 @@ def _is_listed(address: str, patterns: Collection[str]) -> bool:
 
 
 def _accounts(addresses: Collection[str]) -> frozenset[str]:
-    """Those of active accounts among them."""
+    """Return those of the addresses that belong to active accounts."""
     users = get_user_model()
     field = users.get_email_field_name()
     found = users._default_manager.annotate(spelled=Lower(field)).filter(
@@ -123,5 +123,5 @@ def _accounts(addresses: Collection[str]) -> frozenset[str]:
 
 
 def _normalize(address: str) -> str:
-    """Case makes no difference, in ASCII: other letters may become these, and be another mailbox."""
+    """Lower-case an ASCII address; other letters may become ASCII ones, and mean another mailbox."""
     return address.lower() if address.isascii() else address

@@ -1,8 +1,8 @@
-"""Who decides what a run asks: whom its call names; else whom an administrator has set for the orchestration;
-else whom it was registered with; else the run's owner. Looked up whenever something is opened.
+"""Find out who decides a run's request, at the moment when it is opened.
 
-What does not come from the call is no part of its question: an open request keeps its deciders, and a replay
-is compared by neither (see approvals.domain.questions).
+In this order: the assignees that the call names, the administrator's override for the orchestration, the
+deciders that it was registered with, the run's owner. Only what the call itself names is part of its question
+(see approvals.domain.questions): an open request keeps its deciders, and a replay does not compare them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orchestration.models import DecidersOverride
 
 
 class _Owner:
-    """Stands for the run's owner, or, where it has none, for REVIEWERS."""
+    """Stands for the run's owner; for REVIEWERS where the run has no owner."""
 
     def __repr__(self) -> str:
         return "OWNER"
@@ -33,7 +33,7 @@ OWNER: Any = _Owner()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownName:
-    """A name that is nobody's, or that both a user and a group have. `index` is its place."""
+    """A name that no user or group has, or both a user and a group. `index` is its place in the list."""
 
     index: int
     name: str
@@ -44,10 +44,10 @@ class UnknownName:
 
 
 def resolve_terms(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's terms with who decides now. InvalidRequest where a name is nobody's.
+    """Return a call's terms with those who decide now; InvalidRequest where a name is unknown.
 
-    The terms lack `assignees` where the call names nobody, and have `named_four_eyes` where it does not say
-    whether the requester may decide.
+    The terms lack `assignees` if the call names nobody, and have `named_four_eyes` if it does not say whether
+    the requester may decide.
     """
     names_nobody, says_nothing = "assignees" not in terms, "named_four_eyes" in terms
     if not (names_nobody or says_nothing):
@@ -84,7 +84,7 @@ def _assignees(names: Any, orchestration: str) -> Any:
 
 
 def find_people(names: Sequence[str]) -> tuple[list[int], list[int], list[UnknownName]]:
-    """The ids of the active users and of the groups with these names, and the names of neither or both."""
+    """Return the ids of the active users and groups with these names, and the names of neither or both."""
     people = get_user_model()
     users = people._default_manager.filter(is_active=True, **{f"{people.USERNAME_FIELD}__in": names})
     user_ids = dict(users.values_list(people.USERNAME_FIELD, "pk"))
@@ -102,5 +102,5 @@ def find_people(names: Sequence[str]) -> tuple[list[int], list[int], list[Unknow
 
 
 def overrides() -> Collection[DecidersOverride]:
-    """All that administrators have set."""
+    """Return all overrides."""
     return list(DecidersOverride.objects.order_by("orchestration"))

@@ -1,1 +1,1 @@
-"""Orchestrations that are useful as they stand, and short enough to learn from."""
+"""The built-in orchestrations: plan, checklist and disk_cleanup."""

@@ -1,4 +1,4 @@
-"""HumanApprovalManager: nothing of a plan begins before a person has approved exactly its steps."""
+"""HumanApprovalManager: have a person approve a plan's exact steps before any of them begins."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ from orchestration.plans import InvalidPlan, Plan, Planner, Team, plan_from
 from orchestration.runs.run import Run
 
 ROUNDS = 30
-ADVICE = (
-    "Nothing begins before you approve. You may edit the steps; a rejection with a comment asks for others."
-)
+ADVICE = "Nothing begins before you approve. You can edit the steps, or reject with a comment to get others."
 
 
 class HumanApprovalManager:
-    """Stands between a planner and the work.
+    """Asks a planner for a plan, and a person to approve it.
 
         manager = HumanApprovalManager(run, planner)
         plan = await manager.approved_plan("Tidy up the archive", team)
 
-    A person approves the plan's steps, may edit them, or rejects them. A rejection with a comment goes back
-    to the planner as feedback, and what it makes of it needs an approval of its own; a rejection without one
+    A person approves the plan's steps, edits them, or rejects them. A rejection with a comment goes back to
+    the planner as feedback, and its next plan needs an approval of its own. A rejection without a comment
     ends the run, and so does the rejection of the last of `rounds` plans.
 
-    The planner is called within a step of the run, so each of its plans is made once; but it plans anew if
-    the process died meanwhile, for planning changes nothing. A planner that asks people itself, through the
-    run, says so: `asks_people = True`. One that knows no other plan returns a plan without steps; the run
-    ends as rejected then.
+    The planner is called in a step of the run, so each plan is made once; after a crash meanwhile it is
+    called again. A planner that asks people through the run must have `asks_people = True`. A planner that
+    has no other plan returns one without steps; then the run ends as rejected.
     """
 
     def __init__(
@@ -55,7 +52,7 @@ class HumanApprovalManager:
         self._timeout = timeout
 
     async def approved_plan(self, task: str, team: Team) -> Plan:
-        """The plan as approved; Rejected, with the last outcome, where none is."""
+        """Return the approved plan; raise Rejected, with the last outcome, where no plan is approved."""
         plan = await self._make_plan("plan", partial(self._planner.plan, task, team), team)
         flaw = ""
         for number in range(1, self._rounds + 1):
@@ -104,9 +101,9 @@ class HumanApprovalManager:
 
 
 def check_steps(plan: Plan, team: Team, *, here: bool = True) -> None:
-    """Let each agent look at its steps; InvalidInput names the step and the field that can't be.
+    """Check all steps by their agents; InvalidInput names the step and the field at fault.
 
-    `here`: as this process would carry them out. That may ask the database.
+    `here`: also check what this process can do, which may read the database.
     """
     for index, step in enumerate(plan.steps):
         try:
@@ -117,7 +114,7 @@ def check_steps(plan: Plan, team: Team, *, here: bool = True) -> None:
 
 
 async def flaw_of(run: Run, plan: dict[str, Any], team: Team) -> str:
-    """What is wrong with a plan that a person wrote, in words; empty if nothing is. Recorded."""
+    """Return what is wrong with a plan that a person wrote, or an empty text. A step of the run."""
 
     def check() -> str:
         try:
@@ -130,7 +127,7 @@ async def flaw_of(run: Run, plan: dict[str, Any], team: Team) -> str:
 
 
 def steps_schema(agents: Collection[str] = (), *, fewest: int = 1) -> dict[str, Any]:
-    """JSON Schema of a plan's steps, whoever carries them out or only by these agents."""
+    """Return the JSON Schema of a plan's steps: by these agents, or by any."""
     return {
         "type": "array",
         "minItems": fewest,
@@ -149,12 +146,12 @@ def steps_schema(agents: Collection[str] = (), *, fewest: int = 1) -> dict[str, 
 
 
 def steps_form(agents: Collection[str]) -> dict[str, Any]:
-    """The schema of a plan's steps with the words that a form shows for them."""
+    """Return the schema of a plan's steps with the texts that a form shows."""
     schema = steps_schema(agents)
     step = schema["items"]
     words = {
         "agent": {"description": "Who does it."},
-        "action": {"description": "What is to be done, in the agent's words: run, GET, a question."},
+        "action": {"description": "What to do, as the agent calls it: run, GET, a question."},
         "arguments": {"description": "What the agent needs to know, as a JSON object."},
         "approval": {"title": "Ask once more right before it is done"},
     }
@@ -180,7 +177,7 @@ async def _plan_and_check(planning: Callable[[], Awaitable[Plan]], team: Team) -
 
 
 def _feedback(outcome: Outcome) -> str:
-    """What to do better, if a person said so."""
+    """Return the comment of a person's rejection, or an empty text."""
     return "" if outcome.timed_out or outcome.withdrawn else outcome.comment.strip()
 
 

@@ -1,4 +1,4 @@
-"""The orchestration `checklist`: people confirm one item after the other, as in a runbook or a release."""
+"""The orchestration `checklist`: people confirm items one after the other, as for a release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SKIPPED = "skipped"
 
 
 class Item(BaseModel):
-    """What to confirm, and who: names of users and groups; without any, who decides for the orchestration."""
+    """What to confirm. `assignees` are names of users and groups; None: who decides for the orchestration."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -48,9 +48,9 @@ async def checklist(
 ) -> str:
     """Walk people through a checklist; each item waits until somebody confirms it.
 
-    Confirming may carry a note. Where an item is rejected, or nobody confirms it within `timeout` seconds,
-    who decides for the orchestration (the run's owner, unless an administrator says otherwise) says how to go
-    on: ask again, skip the item, or stop. Who confirmed what is on record.
+    A confirmation can have a note. If an item is rejected, or not confirmed within `timeout` seconds, those
+    who decide for the orchestration (the run's owner, unless an administrator says otherwise) choose: ask
+    again, skip the item, or stop. Who confirmed what is on record.
 
     Input: `{"title": "Release 2.4", "items": ["Tests are green", {"title": "Backup is restorable",
     "details": "Restore last night's into `staging`.", "assignees": ["ops"], "four_eyes": true}]}`
@@ -77,7 +77,7 @@ async def checklist(
 
 
 async def _confirm_item(run: Run, index: int, item: Item, confirm: Callable[[], Awaitable[Outcome]]) -> str:
-    """Ask until the item is confirmed or skipped; returns the note for the report."""
+    """Ask until the item is confirmed or skipped; return the note for the report."""
     while True:
         await run.mark_step(index, StepState.WAITING)
         try:

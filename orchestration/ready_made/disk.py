@@ -1,9 +1,9 @@
-"""Files of this machine, found and removed beneath one directory; links are never followed.
+"""Find and remove files below one directory of this machine; links are never followed.
 
-Each path is opened folder by folder, relative to the directory's own handle and refusing links, so whoever
-swaps a folder for a link in between leads nowhere. What this installation keeps for itself is never listed
-and never touched. File names are bytes, not always text: `shown` writes
-any name as readable text and `exact` reads it back, so that people see, and records keep, exactly one file.
+Each path is opened folder by folder, relative to the directory's handle and refusing links: nobody can
+redirect it by putting a link in a folder's place. The installation's own files are never listed or removed.
+File names are bytes, not always text: `escape_path` writes any name as readable text, `unescape_path` reads
+it back, so that what people see and what is recorded stands for exactly one file.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from pathlib import Path
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
 
-# Refuses to open anything but a directory, and a link to a directory too.
+# Opens only a directory, and no link to one.
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# The same for a folder that is only passed through, and may be closed to readers.
+# The same for a folder that is only passed through, and may not be readable.
 PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
-# Nanoseconds in which a file may be changed twice, and bear the same time: the clock of the kernel ticks, and
-# some file systems note whole seconds only.
+# Nanoseconds in which a file may be changed twice with the same time: the kernel's clock ticks, and some file
+# systems store whole seconds only.
 TICK, COARSE_TICK = 50_000_000, 2_000_000_000
 SECOND = 1_000_000_000
 CHANGED = "it has changed since it was shown"
 NOT_TOLD_APART = "whether it has changed since it was shown can't be told"
-# Below SAYSO_VAR: what `demo` makes to be removed.
+# Below SAYSO_VAR: files that `demo` makes, to be removed.
 DEMO_FILES = Path("demo", "files")
-# Larger whole numbers are not exact in JSON. No disk holds so much: such a file is mostly holes.
+# Larger whole numbers are not exact in JSON. No disk has so much room: such a file is mostly empty.
 LARGEST_SIZE = 2**53 - 1
-# Candidates for escaping: spaces at either end of a name or in a row, and whatever is no space.
+# Characters that may need escaping: spaces at either end of a name or in a row, and all that are no spaces.
 HARD_TO_SEE = re.compile(r"(?<![^ /]) | (?![^ /])|[^ ]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """A directory as it was found: if another one takes its place, `identity` tells."""
+    """A directory as it was found; `identity` differs if another one takes its place."""
 
     path: str
     identity: str
@@ -51,10 +51,10 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file as it was seen; any difference later means that it has changed. `size` in bytes.
+    """A file as it was found; any difference later means that it has changed. `size` in bytes.
 
-    Whoever writes to a file may put back its size and the time of its last modification, but not the time of
-    its last change, `changed`. That is empty where a later change might not be told by it.
+    A writer can restore the size and the time of the last modification, but not the time of the last change,
+    `changed`. It is empty where it might not show a later change.
     """
 
     path: str
@@ -74,7 +74,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What became of one file: `freed` bytes, or the reason why it was `left`."""
+    """The result for one file: `freed` bytes, or the reason why it was `left`."""
 
     path: str
     removed: bool
@@ -83,14 +83,14 @@ class Removal:
 
 
 class OwnFolder(OSError):
-    """The folder belongs to the installation."""
+    """The folder belongs to the installation, and must not be touched."""
 
     def __init__(self) -> None:
         super().__init__(errno.EPERM, "Sayso keeps it for itself (SAYSO_VAR)")
 
 
 def directory_at(path: str) -> Directory:
-    """The directory at `path`, an absolute path; raises InvalidInput for anything else."""
+    """Find the directory at an absolute path; raise InvalidInput for anything else."""
     require_absolute(path)
     try:
         if Path(path).is_symlink():
@@ -102,24 +102,25 @@ def directory_at(path: str) -> Directory:
         raise _invalid_directory(f"{path!r} is not a directory") from None
     except OSError as error:
         raise _invalid_directory(f"{path!r} can't be read: {error.strerror}") from error
-    except (ValueError, RuntimeError) as error:  # no path at all; links that lead in a circle
+    except (ValueError, RuntimeError) as error:  # not a path; circular links
         raise _invalid_directory(f"{path!r} can't be read: {error}") from error
 
 
 def require_absolute(path: str) -> None:
+    """Raise InvalidInput unless the path is absolute."""
     if not path.startswith("/"):
         raise _invalid_directory(
-            f"{path!r} is not an absolute path; there is no current directory here, and no ~"
+            f"{path!r} is not an absolute path; relative paths and ~ have no meaning here"
         )
 
 
 def largest_files(
     directory: Directory, *, limit: int, minimum: int = 1, stopped: Callable[[], bool] = lambda: False
 ) -> Found:
-    """The `limit` largest regular files of at least `minimum` bytes, on the directory's own file system.
+    """Find the `limit` largest regular files of at least `minimum` bytes, on the directory's file system.
 
-    Memory grows with `limit` and the folders still to be looked into, not with the files. Takes a moment
-    longer where one has changed just now.
+    Memory grows with `limit` and the folders still to be read, not with the files. Waits up to two seconds
+    where a file has changed just now.
     """
     search = _Search(minimum=minimum, stopped=stopped)
     with _open(directory) as root:
@@ -133,7 +134,7 @@ def largest_files(
 
 
 def remove(directory: Directory, file: File) -> Removal:
-    """Remove `file` if it is still what was seen, and nothing outside the directory whatever happens."""
+    """Remove the file if it is unchanged; never remove anything outside the directory."""
     *folders, name = unescape_path(file.path).split(b"/")
     if {b"", b".", b".."} & {*folders, name}:
         return Removal(path=file.path, removed=False, left="it is not the name of a file in the directory")
@@ -154,7 +155,7 @@ def remove(directory: Directory, file: File) -> Removal:
 
 
 def escape_path(path: bytes) -> str:
-    r"""`path` as text in which every byte can be seen: what can't, and the backslash itself, becomes \xNN.
+    r"""Write a path as text in which every byte is visible: others, and the backslash, become \xNN.
 
     >>> shown(b"draft\n\xff.txt")
     'draft\\x0a\\xff.txt'
@@ -163,12 +164,12 @@ def escape_path(path: bytes) -> str:
 
 
 def unescape_path(path: str) -> bytes:
-    """The bytes that `shown` wrote as `path`."""
+    """Return the bytes that `escape_path` wrote as this text."""
     return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), path.encode())
 
 
 def format_size(size: int) -> str:
-    """A number of bytes for people: 999 bytes, 1.2 GB."""
+    """Format a number of bytes: 999 bytes, 1.2 GB."""
     if size < 1000:
         return f"{size} byte{'' if size == 1 else 's'}"
     amount = float(size)
@@ -181,14 +182,14 @@ def format_size(size: int) -> str:
 
 @dataclass(slots=True)
 class _Search:
-    """One walk over a directory, folder after folder; counts those that could not be looked into."""
+    """A search through a directory, folder by folder; counts folders that can't be read."""
 
     minimum: int
     stopped: Callable[[], bool]
     unreadable: int = 0
 
     def files(self, root: int) -> Iterator[tuple[File, int]]:
-        """Each with the time of its last change, in nanoseconds."""
+        """Yield each file with the time of its last change, in nanoseconds."""
         device = os.fstat(root).st_dev
         pending = [b""]
         while pending and not self.stopped():
@@ -235,7 +236,7 @@ def _open(directory: Directory) -> Iterator[int]:
 
 @contextmanager
 def _open_path(real: bytes) -> Iterator[int]:
-    """The directory at this path, on which there is no link; OwnFolder for what is not to be touched."""
+    """Open the directory at this path without following links; OwnFolder where it is the installation's."""
     *passed, last = [b"/", *filter(None, real.split(b"/"))]
     handle = os.open(b"/", PASSAGE)
     try:
@@ -265,14 +266,14 @@ def _open_below(root: int, folders: Iterable[bytes]) -> Iterator[int]:
 
 
 def _enter(above: int, folder: bytes, flags: int) -> int:
-    """The folder's handle, in place of that of the one above, which stays open where this fails."""
+    """Open a folder and close the one above it, which stays open if this fails."""
     handle = os.open(folder, flags, dir_fd=above)
     os.close(above)
     return handle
 
 
 def _require_foreign(identities: list[str]) -> None:
-    """OwnFolder where one of these, a folder and those above it, is SAYSO_VAR; unless one is demo/files."""
+    """Raise OwnFolder if a folder on the path is SAYSO_VAR, unless another one is demo/files."""
     if _own_folder() in identities and _demo_files() not in identities:
         raise OwnFolder
 
@@ -302,7 +303,7 @@ def _file_of_stat(path: str, found: os.stat_result) -> File:
 
 
 def _difference(file: File, now: os.stat_result) -> str:
-    """Why this is not the file that was shown; empty where it is."""
+    """Return why this is not the file that was shown; an empty text if it is."""
     seen = _file_of_stat(file.path, now)
     if not stat.S_ISREG(now.st_mode) or replace(seen, changed=file.changed) != file:
         return CHANGED
@@ -312,7 +313,7 @@ def _difference(file: File, now: os.stat_result) -> str:
 
 
 def _wait_until_changes_show(changed_at: Collection[int]) -> None:
-    """Until whatever changes one of these files bears another time. Not for times that are yet to come."""
+    """Wait until a further change of any of these files would have another time; not for future times."""
     now = time.time_ns()
     due = max((at + _tick(at) for at in changed_at if at <= now), default=now)
     time.sleep(max(due - now, 0) / SECOND)
@@ -327,11 +328,11 @@ def _tick(changed_at: int) -> int:
 
 
 def _moment(nanoseconds: int) -> str:
-    """To the nanosecond, as text: the number would not be exact in JSON."""
+    """Format a time to the nanosecond, as text: as a number it would not be exact in JSON."""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
-    except (ValueError, OverflowError, OSError):  # a file may carry years that calendars don't
+    except (ValueError, OverflowError, OSError):  # a file's time may be outside of the calendar
         return f"@{seconds}.{fraction:09d}"
 
 

@@ -1,4 +1,4 @@
-"""The orchestration `disk_cleanup`: a person picks which of the largest files are removed."""
+"""The orchestration `disk_cleanup`: a person chooses which of the largest files are removed."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ OPTION_LIMIT = 200
 
 
 def check_directory(given: Mapping[str, Any]) -> None:
+    """Check the directory before the run starts."""
     require_absolute(given["directory"])
     if allowlists.is_checked_at_start():
         _find_allowed_directory(given["directory"])
@@ -43,10 +44,10 @@ async def disk_cleanup(
 ) -> str:
     """Find the largest files under a directory, ask which may go, and remove those after approval.
 
-    The directory must be in one of `SAYSO_CLEANUP_DIRECTORIES`, unless the terminal where the run was begun
-    executes it. Links are never followed, other file systems are not entered, and a file that has changed
-    since it was shown, or of which that can't be told, is left. `limit` is how many files are shown,
-    `minimum` the smallest size in bytes.
+    The directory must be in one of `SAYSO_CLEANUP_DIRECTORIES`, unless the terminal where the run was started
+    executes it. Links are not followed, other file systems are not entered, and a file is left if it has
+    changed since it was shown, or may have. `limit` is how many files are shown, `minimum` the smallest size
+    in bytes.
 
     Input: `{"directory": "/var/cache", "limit": 10, "minimum": 1000000}`
     """
@@ -69,7 +70,7 @@ async def disk_cleanup(
         details="They are removed for good. A file that changes before is left.",
         arguments={"directory": found["directory"], "files": files},
     )
-    # Once more is harmless: of two attempts the second finds nothing, or another file, which is left.
+    # Repeating is harmless: a second attempt finds no file, or another one, which it leaves.
     removals = [
         await run.step("remove", _remove, found["directory"], file, idempotent=True) for file in files
     ]
@@ -77,7 +78,7 @@ async def disk_cleanup(
 
 
 async def _look(directory: str, limit: int, minimum: int) -> dict[str, Any]:
-    """In a thread, which stops looking when nobody waits for it any more."""
+    """Search in a thread, which stops when this is cancelled."""
     stopped = threading.Event()
     try:
         return await asyncio.to_thread(_find_files, directory, limit, minimum, stopped)
@@ -98,10 +99,10 @@ def _remove(directory: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_allowed_directory(path: str) -> Directory:
-    """First whether it is allowed, by the lists of this process: what is not, is not looked at."""
+    """Return the directory if it is allowed here; one that is not is not even looked at."""
     allowlists.check_directory(path)
     place = directory_at(path)
-    allowlists.check_directory(unescape_path(place.path))  # a link may have been put there meanwhile
+    allowlists.check_directory(unescape_path(place.path))  # it may have become a link meanwhile
     return place
 
 

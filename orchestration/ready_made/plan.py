@@ -1,4 +1,4 @@
-"""The orchestration `plan`: steps of agents, carried out once a person has approved exactly these steps."""
+"""The orchestration `plan`: carry out steps by agents, after a person has approved exactly these steps."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from orchestration.runs.run import Run
 
 
 def check_plan(given: Mapping[str, Any]) -> None:
+    """Check the steps before the run starts."""
     check_steps(plan_from(given, team := agents()), team, here=is_checked_at_start())
 
 
 class _Steps:
-    """How steps are described to people and programs; `check_plan` sees to them."""
+    """The schema of the steps in forms and API; `check_plan` checks them."""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         return steps_form(agents())
@@ -38,9 +39,9 @@ class _Steps:
 async def plan(run: Run, *, task: str, steps: Annotated[list[dict[str, Any]], _Steps()]) -> str:
     """Have a plan approved, then carry out its steps, one after the other.
 
-    A step with `"approval": true` asks once more, right before it is done; `http` (but for GET and HEAD) and
-    `email` do so by themselves. The approver may edit the plan, or send it back with a comment: then the
-    owner is asked for other steps, which need an approval of their own.
+    A step with `"approval": true` asks again, right before it is done; `http` (except GET and HEAD) and
+    `email` always do. The approver can edit the plan, or reject it with a comment: then the owner is asked
+    for other steps, which need an approval of their own.
 
     Input: `{"task": "See how full the disk is", "steps": [{"agent": "command", "action": "run",
     "arguments": {"program": "df", "arguments": ["-h"]}, "approval": false}]}`
@@ -50,13 +51,13 @@ async def plan(run: Run, *, task: str, steps: Annotated[list[dict[str, Any]], _S
 
 
 async def carry_out(run: Run, task: str, planner: Planner, team: Team | None = None) -> str:
-    """The same with a planner of your own:
+    """Have a plan of your own planner approved, and carry it out.
 
         @orchestration("tidy_up")
         async def tidy_up(run: Run, *, task: str) -> str:
             return await carry_out(run, task, MyPlanner())
 
-    It may be as clever as you like, people approve what it plans. `team` None: all registered agents.
+    `team` None: all registered agents.
     """
     team = agents() if team is None else team
     approved = await HumanApprovalManager(run, planner).approved_plan(task, team)
@@ -65,9 +66,9 @@ async def carry_out(run: Run, task: str, planner: Planner, team: Team | None = N
 
 
 class GivenPlan:
-    """The default planner: the plan is the one given. Sent back, it asks the run's owner for other steps.
+    """The default planner: it returns the given plan; after a rejection it asks the owner for other steps.
 
-    No steps, or no answer in time, mean that there is no other plan.
+    If the owner gives no steps, or no answer in time, there is no other plan.
     """
 
     asks_people = True
@@ -98,7 +99,7 @@ class GivenPlan:
 
 
 async def _try_step(run: Run, team: Team, plan: Plan, index: int) -> str:
-    """Carry out one step, and let the shown plan say how it went."""
+    """Carry out one step, and show its state in the plan."""
     try:
         result = await _carry_out_step(run, team[plan.steps[index].agent], plan.steps[index], index)
     except Exception as error:
@@ -126,9 +127,9 @@ async def _carry_out_step(run: Run, agent: Agent, step: PlanStep, index: int) ->
 def _replan_details(plan: Plan, feedback: str, flaw: str) -> str:
     quoted = "\n".join(f"> {line}" for line in feedback.splitlines())
     steps = json.dumps(hide_headers(plan.as_json()["steps"]), ensure_ascii=False, indent=2)
-    problem = f"Your last answer can't be carried out: {flaw}\n\n" if flaw else ""
+    problem = f"The steps of your last answer can't be carried out: {flaw}\n\n" if flaw else ""
     return (
-        f"{problem}The plan was sent back:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"
+        f"{problem}The plan was rejected:\n\n{quoted}\n\nIts steps were:\n\n```json\n{steps}\n```\n\n"
         "Answer with other steps, which will need approval, or with an empty list to end the run."
     )
 

@@ -1,7 +1,7 @@
-"""The steps of one run that are being performed, and how no further one begins where a process stops.
+"""Count the steps of one run that execute, and let no further step begin when the process stops.
 
-A step is under way from before its function is called until its result is on record; neither while a person
-is asked about it, nor in the pause before it is tried again.
+A step executes from before its function is called until its result is on record; not while a person is asked
+about it, nor in the pause before it is tried again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 
 class ActiveSteps:
-    """Counts them. Belongs to one event loop."""
+    """The executing steps of one run. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -24,20 +24,21 @@ class ActiveSteps:
         return self._number > 0
 
     def stop_admitting(self, then: Callable[[], None]) -> None:
-        """Let no step begin from now on; `then` is called once none is under way, which may be at once."""
+        """Let no step begin from now on; call `then` once none executes, which may be now."""
         self._then = then
         self._look()
 
     async def admit_step(self) -> None:
-        """Return if a step may begin. Else never: whoever waits here is about to be cancelled.
+        """Return if a step may begin; otherwise wait for ever, since the run is about to be cancelled.
 
-        What a step under way does by steps of its own belongs to it, and it could not end without.
+        A step within an executing step always begins: the outer one could not end otherwise.
         """
         if self._then is not None and not _within_a_step.get():
             await asyncio.get_running_loop().create_future()
 
     @contextmanager
     def track(self) -> Iterator[None]:
+        """Count a step while the block executes."""
         self._number += 1
         token = _within_a_step.set(True)
         try:

@@ -1,4 +1,4 @@
-"""Execute a run that this process owns: from the top, against its record, to one recorded end."""
+"""Execute a run that this process owns: call its function, replay its record, and record its end."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from orchestration.exceptions import (
     plain_words,
 )
 from orchestration.models import FINISHED, REASON_LIMIT, RunStatus
-from orchestration.runs import journal
-from orchestration.runs.journal import Claimed, Ending, Ownership
+from orchestration.runs import journal, run_records
+from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.questions import LAST_QUESTION
 from orchestration.runs.run import Means, Run
+from orchestration.runs.run_records import Ending
 
 log = logging.getLogger(__name__)
 
-# Seconds that a run may take to end after it was cancelled, or let go: more than its last question takes.
+# Seconds that a run may take to end after it was cancelled or let go; longer than its last question takes.
 ENOUGH = LAST_QUESTION + 1
 
 CANCELLATION = Ending(status=RunStatus.CANCELLED, reason="cancelled")
@@ -63,13 +64,13 @@ class Execution:
 
     @property
     def executing(self) -> Ownership | None:
-        """Its ownership, where the record has it that something of the run executes."""
+        """Its ownership, if according to the record some code of the run executes; else None."""
         return self._owned if self._run is None or self._run.record.executing else None
 
     async def execute(self) -> None:
-        """Return when the end is on record, or when the run turns out to be somebody else's.
+        """Execute the run until its end is on record, or until it belongs to another process.
 
-        Cancelled where this process lets go of it.
+        Raises CancelledError where this process lets go of the run.
         """
         row = self._claimed.run
         with (
@@ -96,9 +97,10 @@ class Execution:
         await in_database(withdraw_requests, self.run_id)
 
     def cancel(self) -> None:
-        """End the run where it is: all that its code calls is refused, and the end does not wait long for it.
+        """End the run: refuse all further calls of its code, and cancel it.
 
-        Too late where its end is being recorded; once is enough.
+        Its end is recorded after ENOUGH seconds, even if its code does not return. Without effect where the
+        end is being recorded already.
         """
         if self._cancelled:
             return
@@ -114,12 +116,12 @@ class Execution:
             self._enough.set_result(None)
 
     def let_go(self) -> None:
-        """Record nothing any more: what cleans up on the way out would stand where the run goes on later."""
+        """Record nothing more: what the code does while it is cancelled must not count later."""
         if self._run is not None:
             self._run.record.cancel(Fenced(f"Run {self.run_id} is left to its next owner."))
 
     def drain(self) -> None:
-        """Let go of the run as soon as no step of it is under way, which may be at once; none begins now."""
+        """Let go of the run as soon as none of its steps executes, and begin no further step."""
         if self._run is None:
             self._left = True
         else:
@@ -128,7 +130,7 @@ class Execution:
     def _leave(self) -> None:
         self._left = True
         self.let_go()
-        # In a moment: a task that cancels itself is only told when it waits next, which may be never.
+        # Not at once: a task that cancels itself notices it only when it waits next, which may be never.
         asyncio.get_running_loop().call_soon(self._stop)
 
     def _stop(self) -> None:
@@ -156,8 +158,10 @@ class Execution:
         return caught.value
 
     async def _run_contained(self, run: Run) -> Caught[Ending]:
-        """What the run's own code came to. It is a task of its own: so it can be told whether that cancelled
-        itself, or this process lets go of the run."""
+        """Execute the run's own code, and return what it returned or raised.
+
+        In a task of its own, to tell whether the code cancelled itself or this process lets go of the run.
+        """
         loop = asyncio.get_running_loop()
         isolation.contain_tasks(loop)
         self._running = running = loop.create_task(catch(self._call(run)))
@@ -172,7 +176,7 @@ class Execution:
         finally:
             self._running = None
             if not running.done():
-                log.error("run goes on without leave run=%s task=%r", self.run_id, running)
+                log.error("run did not stop when cancelled run=%s task=%r", self.run_id, running)
                 _stubborn.add(running)
                 running.add_done_callback(_stubborn.discard)
         if not running.done() or running.cancelled():
@@ -191,20 +195,20 @@ class Execution:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
 
     async def _record(self, ending: Ending) -> None:
-        await journal.on_record(journal.record_end, self._owned, ending)
+        await journal.on_record(run_records.record_end, self._owned, ending)
 
 
 def withdraw_requests(run_id: UUID) -> None:
-    """Take back what a run that has ended, or is cancelled, still asks. Repeating this is harmless."""
-    run = journal.find_ended_or_cancelled(run_id)
+    """Withdraw the open requests of a run that has ended or is cancelled. Idempotent."""
+    run = run_records.find_ended_or_cancelled(run_id)
     if run is None:
-        return  # it was resumed meanwhile, and waits for what it asks
-    actor, reason = journal.withdrawal_of(run)
+        return  # it was resumed meanwhile, and waits for its requests
+    actor, reason = run_records.withdrawal_of(run)
     for request in approvals_selectors.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
             deciding.withdraw(actor, request.pk, reason, by_origin=True)
     if run.status in FINISHED:
-        journal.mark_tidy(run_id)
+        run_records.mark_tidy(run_id)
 
 
 def _ending_of(error: BaseException) -> Ending:
@@ -217,7 +221,7 @@ def _ending_of(error: BaseException) -> Ending:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, as a TaskGroup raises them."""
+    """Yield the errors in a group, such as a TaskGroup raises."""
     groups = [error]
     while groups:
         error = groups.pop()
@@ -228,7 +232,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    """Its code, if it has one that can be recorded: errors may be of classes of the run's own."""
+    """Return the code of an error of ours, if it can be recorded, else `error`; a run may derive classes."""
     outcome = getattr(error, "outcome", None)
     if isinstance(error, Rejected | TimedOut) and isinstance(outcome, Outcome) and outcome.timed_out:
         return TimedOut.code
@@ -242,5 +246,5 @@ def _failure(reason: str, text: str) -> Ending:
     return Ending(status=RunStatus.FAILED, reason=reason, error=text)
 
 
-# The code of runs that ended without it; held, because nothing else may hold its tasks.
+# Tasks of runs that ended before their code did; referenced here, so that they are not garbage-collected.
 _stubborn: set[asyncio.Task[Caught[Ending]]] = set()

@@ -1,7 +1,7 @@
-"""Note which runs do nothing but wait: their process may die then without that counting against them.
+"""Record which runs only wait: if their process dies then, that does not count as a death of the run.
 
-A run that is taken up, and attaches to what it waits for already, writes nothing by itself. So that thousands
-of them cost few statements after a restart, those that come meanwhile are noted together.
+After a restart, thousands of runs may attach to what they wait for, and write nothing themselves. Runs that
+become idle while a write is under way are recorded together by the next one.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ log = logging.getLogger(__name__)
 
 
 class IdleRun(Protocol):
-    """A run that may have nothing to do but to wait."""
+    """A run that may have become idle."""
 
     ownership: Ownership
     marking: asyncio.Future[None] | None
-    """While it is being noted: what is written meanwhile must come after that."""
+    """While it is being recorded as idle: other writes of the run wait for this."""
 
     @property
     def became_idle(self) -> bool:
-        """Whether it only waits, and that is not on record."""
+        """Whether the run only waits, and is not recorded as idle yet."""
 
     def note_marked_idle(self) -> None:
-        """That is on record now."""
+        """Take note that the run is recorded as idle."""
 
 
 class IdleMarker:
-    """Belongs to one event loop. Has a task only while there is something to note."""
+    """Records idle runs. Belongs to one event loop; has a task only while there is something to record."""
 
     def __init__(self) -> None:
         self._waiting: dict[IdleRun, None] = {}
-        self._noting: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
 
     def add(self, run: IdleRun) -> None:
-        """Have it noted in a moment, if it still only waits then."""
+        """Record the run as idle soon, if it still only waits then."""
         self._waiting[run] = None
-        if self._noting is None:
-            self._noting = asyncio.create_task(self._note(), context=contextvars.Context())
+        if self._marking is None:
+            self._marking = asyncio.create_task(self._mark_all(), context=contextvars.Context())
 
-    async def _note(self) -> None:
+    async def _mark_all(self) -> None:
         try:
             while self._waiting:
                 some = list(islice(self._waiting, orchestration_settings().claim_batch))
@@ -59,19 +59,19 @@ class IdleMarker:
                 if idle := [run for run in some if run.became_idle]:
                     await self._mark(idle)
         finally:
-            self._noting = None
+            self._marking = None
 
     async def _mark(self, runs: list[IdleRun]) -> None:
-        noted = asyncio.get_running_loop().create_future()
+        recorded = asyncio.get_running_loop().create_future()
         for run in runs:
-            run.marking = noted
+            run.marking = recorded
         try:
             await in_database(journal.mark_idle, [run.ownership for run in runs])
             for run in runs:
                 run.note_marked_idle()
-        except DatabaseError as error:  # should their process die now, that counts once
-            log.warning("waiting runs not noted runs=%d error=%s", len(runs), error)
+        except DatabaseError as error:  # if their process dies now, that counts once
+            log.warning("idle runs not recorded runs=%d error=%s", len(runs), error)
         finally:
-            noted.set_result(None)
+            recorded.set_result(None)
             for run in runs:
                 run.marking = None

@@ -1,4 +1,4 @@
-"""What a person is asked about a step or a run that was interrupted, and what the answer means."""
+"""The questions about interrupted steps and runs: what a person is told, and what the answer means."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from orchestration.runs.replay import plain
 ARGUMENTS_LIMIT = 20_000
 
 
-class Way(StrEnum):
-    """How to go on, in the words of the question."""
+class Decision(StrEnum):
+    """How to go on, as the form of the question says it."""
 
     AGAIN = "Do it again"
     DONE = "It was done: go on"
@@ -30,7 +30,11 @@ class Way(StrEnum):
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "decision": {"type": "string", "title": "How to go on", "enum": [way.value for way in Way]},
+        "decision": {
+            "type": "string",
+            "title": "How to go on",
+            "enum": [decision.value for decision in Decision],
+        },
         "result": {
             "title": "Its result, if it was done",
             "description": (
@@ -44,72 +48,75 @@ SCHEMA: dict[str, Any] = {
 }
 
 WHAT_HAPPENED = (
-    "The run was interrupted while this step was under way. That it began is on record, a result is not:"
-    " **it may have had its effect, or not.** Look where the effect would show, then say how to go on."
+    "The run was interrupted during this step. The step was begun, but has no result on record: **it may have"
+    " had its effect, or not.** Check whether it did, then say how to go on."
 )
 WHAT_FOLLOWS = f"""\
-- **{Way.AGAIN}** calls the function anew. If it has had its effect, it will have it twice.
-- **{Way.DONE}** calls nothing. The run goes on with the result that you give.
-- **{Way.STOP}** calls nothing and ends the run as failed. Whoever resumes it is asked again."""
+- **{Decision.AGAIN}** calls the function again. If it already had its effect, it has it twice.
+- **{Decision.DONE}** calls nothing. The run goes on with the result that you give.
+- **{Decision.STOP}** calls nothing and ends the run as failed. If the run is resumed, you are asked again."""
 
 
 def title_for(name: str) -> str:
+    """Return the title of the question about a step."""
     return f"Interrupted: was “{name}” done?"
 
 
 def details_for(
-    name: str, deed: partial[Any], *, attempt: int, begun_at: datetime, begun_by: str, error: str
+    name: str, function: partial[Any], *, attempt: int, begun_at: datetime, begun_by: str, error: str
 ) -> str:
-    """Exactly what is known, as Markdown."""
+    """Describe an interrupted step, as Markdown."""
     begun = f"{begun_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     facts = [
         f"Step: {_code(name)}, attempt {attempt}",
         f"Begun: {begun} by {f'the process {_code(begun_by)}' if begun_by else 'an unknown process'}",
-        f"Function: {_code(_name_of(deed.func))}",
+        f"Function: {_code(_name_of(function.func))}",
     ]
     if error:
         facts.append(f"Error of an earlier attempt: {_code(error)}")
     listed = "\n".join(f"- {fact}" for fact in facts)
-    arguments = _arguments(deed)
+    arguments = _arguments(function)
     given = f"Arguments:\n\n{_block(arguments)}" if arguments else "It has no arguments."
     return f"{WHAT_HAPPENED}\n\n{listed}\n\n{given}\n\n{WHAT_FOLLOWS}"
 
 
-def way_of(outcome: Outcome) -> Way:
-    """What was decided. Where nobody answered, because the question was taken back, the run stops."""
-    return Way.STOP if outcome.answer is None else Way(outcome.answer["decision"])
+def decision_of(outcome: Outcome) -> Decision:
+    """Return how to go on; the run stops where the question was withdrawn."""
+    return Decision.STOP if outcome.answer is None else Decision(outcome.answer["decision"])
 
 
 def result_of(outcome: Outcome) -> Any:
+    """Return the result that the answer gives to the step."""
     return outcome.answer.get("result")
 
 
-def how_it_stopped(name: str, outcome: Outcome) -> str:
-    """The end of the run, in words."""
+def describe_stopped_step(name: str, outcome: Outcome) -> str:
+    """Say why the run ended at a step."""
     return f"Step {name!r} was interrupted and has no result on record; {_how(outcome)}"
 
 
 # Runs whose process dies again and again
 
 GO_ON = "Go on"
-CHOICES = [GO_ON, Way.STOP.value]
+CHOICES = [GO_ON, Decision.STOP.value]
 
 WHAT_DIED = (
-    "Each time, the process of this run died while the run's own code or a step of it was executing, and"
-    " nothing new was on record between. **It may be this run that ends its processes**, and with them"
-    " whatever else they do: by a crash of native code, by too much memory, or by keeping the event loop."
+    "Each time, the process of this run died while the run's own code or one of its steps was executing, and"
+    " nothing new was recorded in between. **This run may be the cause**, and may end other work in the same"
+    " process: by a crash of native code, by too much memory, or by blocking the event loop."
 )
 WHAT_GOES = f"""\
-- **{GO_ON}** takes the run up once more, from its record.
-- **{Way.STOP}** ends the run as failed. Whoever resumes it takes it up once more."""
+- **{GO_ON}** continues the run once more, from its record.
+- **{Decision.STOP}** ends the run as failed. If it is resumed, it is continued once more."""
 
 
 def title_for_run(title: str, deaths: int) -> str:
+    """Return the title of the question about a run."""
     return f"Interrupted {deaths} times: go on with “{title[:100]}”?"
 
 
 def details_for_run(records: Sequence[StepRecord], deaths: int) -> str:
-    """Exactly what is known, as Markdown."""
+    """Describe a run whose process died repeatedly, as Markdown."""
     facts = [f"Processes that died in a row: {deaths}"]
     facts += [f"On record last: {_record(record)}" for record in records[-1:]]
     facts += [
@@ -122,12 +129,12 @@ def details_for_run(records: Sequence[StepRecord], deaths: int) -> str:
 
 
 def may_go_on(outcome: Outcome) -> bool:
-    """Where nobody answered, because the question was taken back, the run stops."""
+    """Tell whether the run goes on; it stops where the question was withdrawn."""
     return bool(outcome.answer == GO_ON)
 
 
-def how_the_run_stopped(deaths: int, outcome: Outcome) -> str:
-    """The end of the run, in words."""
+def describe_stopped_run(deaths: int, outcome: Outcome) -> str:
+    """Say why the run ended before its code was called."""
     what = f"The run's process died {deaths} times in a row while it executed"
     return f"{what}; {_how(outcome)}"
 
@@ -144,12 +151,12 @@ def _how(outcome: Outcome) -> str:
     return f"{how}{because}"
 
 
-def _arguments(deed: partial[Any]) -> str:
-    """By their names where the function tells them."""
+def _arguments(function: partial[Any]) -> str:
+    """Return the arguments as JSON, by name where the function's signature tells their names."""
     try:
-        given = dict(inspect.signature(deed.func).bind(*deed.args, **deed.keywords).arguments)
+        given = dict(inspect.signature(function.func).bind(*function.args, **function.keywords).arguments)
     except (TypeError, ValueError):
-        given = {str(number): value for number, value in enumerate(deed.args, 1)} | deed.keywords
+        given = {str(number): value for number, value in enumerate(function.args, 1)} | function.keywords
     if not given:
         return ""
     text = json.dumps(hide_headers(plain(given)), ensure_ascii=False, indent=2)
@@ -165,7 +172,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 def _code(text: str) -> str:
-    """One line of code, whatever it holds."""
+    """Format any text as one line of inline code."""
     ticks = _ticks(text, 1)
     line = " ".join(text.split())
     return f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}"
@@ -177,5 +184,5 @@ def _block(text: str) -> str:
 
 
 def _ticks(text: str, fewest: int) -> str:
-    """More backticks in a row than the text has."""
+    """Return more backticks in a row than the text has."""
     return "`" * max([fewest, *(len(run) + 1 for run in re.findall("`+", text))])

@@ -1,4 +1,4 @@
-"""Runs as the origins of requests: which orchestration asked."""
+"""Name the orchestration that asked a request, for queries over requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KIND = "run"
 
 
 class AsRunId(Func):
-    """Text as an id; NULL where it is none: whoever asks over the API may have written anything."""
+    """A text as a UUID, or NULL: a program that asks over the API can send any text."""
 
     output_field = UUIDField()
 
@@ -25,13 +25,13 @@ class AsRunId(Func):
         return f"CASE WHEN {sql} ~ '{pattern}' THEN {sql}::uuid END", (*params, *params)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        """SQLite keeps ids without hyphens."""
+        """Remove the hyphens: SQLite stores UUIDs without them."""
         sql, params = compiler.compile(self.source_expressions[0])
         return f"REPLACE({sql}, '-', '')", params
 
 
 class AsOriginId(Func):
-    """An id as requests have it."""
+    """A UUID as text with hyphens, as requests store it."""
 
     output_field = CharField()
 
@@ -46,6 +46,7 @@ class AsOriginId(Func):
 
 
 def resolver() -> Resolver:
+    """Return how queries over requests find the names of runs' orchestrations."""
     return Resolver(
         word="orchestration", names=_names, name=_name, named=_is_named, there=_there, table=_table
     )
@@ -72,5 +73,5 @@ def _table() -> QuerySet[Run, Any]:
 
 
 def _runs() -> QuerySet[Run]:
-    """The run that asked a request, inside a query over requests."""
+    """Select the run that asked a request, inside a query over requests."""
     return Run.objects.filter(pk=AsRunId(OuterRef("origin_id")))

@@ -1,8 +1,8 @@
-"""What one run asks people: each question is on record, and waited for until it is closed.
+"""Ask people what a run asks, record each question, and wait until it is closed.
 
-A wait that is cancelled while its run goes on, as by `asyncio.wait_for`, withdraws its question, unless that
-is to be kept open. That it was cancelled is on record, too: a replay must not be given an outcome that the
-run never saw, so it waits there for as long, to be cancelled again.
+A wait that is cancelled while its run goes on, as by `asyncio.wait_for`, withdraws its question, unless it is
+kept open. The cancelled wait is recorded: a replay must not get an outcome that the run never saw, so it
+waits there until it is cancelled again.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from orchestration.exceptions import ReplayMismatch
 from orchestration.models import Run, StepStatus
-from orchestration.runs import journal
-from orchestration.runs.journal import Call
+from orchestration.runs import call_records, journal, run_records
+from orchestration.runs.call_records import Call
 from orchestration.runs.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
-# Seconds that a cancelled run may take to finish asking.
+# Seconds that a cancelled run may take to finish opening a request.
 LAST_QUESTION = 5.0
 
-# Asks under the given key, and returns the request's id.
+# Opens a request under the given key, and returns its id.
 Ask: TypeAlias = Callable[..., Awaitable[str]]
 
 
 class Questions:
-    """Those of one execution of a run, as its row was when that began."""
+    """The questions of one execution of a run; `run` is its row when that began."""
 
     def __init__(self, run: Run, record: Recorder) -> None:
         self._run_id = run.pk
         self._record = record
         self._replay = record.replay
-        # A resumed run asks anew what was closed when it ended.
+        # A resumed run asks again what was closed when it ended.
         self._asked_since = run.resumed_at
-        # Runs that were resumed before that moment was recorded tell their rounds apart by the key.
+        # Runs resumed before that moment was recorded have the round in the keys of their requests.
         self._key_suffix = f"/{run.resumed}" if run.resumed and run.resumed_at is None else ""
 
     async def outcome(self, call: Call, ask: Ask, *, keep_open: bool = False) -> Outcome:
-        """The outcome on record; else ask, or attach to what is asked already, and wait for it."""
+        """Return the recorded outcome; else open the request, or find it, and wait for its outcome."""
         if self._replay.was_cancelled(call):
             await self._until_cancelled_again(call)
         recorded = await self._record.replay_call(call)
@@ -69,14 +69,14 @@ class Questions:
             outcome = await gate.wait_for_outcome(request_id)
         result = _outcome_as_json(outcome)
         await self._record.write(
-            journal.record_answer, call, request_id, result, self._record.update_status()
+            call_records.record_answer, call, request_id, result, self._record.update_status()
         )
         self._replay.remember(call, StepStatus.DONE, result=result)
         return result
 
     async def _request_for(self, call: Call, ask: Ask) -> UUID:
-        """The request that this call waits for: the one on record, or a new one."""
-        recorded = self._replay.of(call)
+        """Return the id of the request that this call waits for: the recorded one, or a new one."""
+        recorded = self._replay.find(call)
         if recorded is None or recorded.status != StepStatus.OPEN or recorded.request_id is None:
             return await self._record_request(call, UUID(await self._open(call, ask)))
         await self._record.record_waiting()
@@ -94,14 +94,14 @@ class Questions:
     async def _record_request(self, call: Call, request_id: UUID) -> UUID:
         try:
             await self._record.write_wait(
-                journal.record_question, call, request_id, self._record.update_status()
+                call_records.record_question, call, request_id, self._record.update_status()
             )
         except asyncio.CancelledError:
-            # The run's new owner finds this request by its key; but if the run has ended, nobody does.
+            # The run's new owner finds this request by its key; if the run has ended, nobody does.
             if self._replay.over is not None:
-                run = await in_database(journal.find_ended_or_cancelled, self._run_id)
+                run = await in_database(run_records.find_ended_or_cancelled, self._run_id)
                 if run is not None:
-                    actor, reason = journal.withdrawal_of(run)
+                    actor, reason = run_records.withdrawal_of(run)
                     with suppress(ApprovalError):
                         await deciding.awithdraw(actor, request_id, reason, by_origin=True)
             raise
@@ -109,20 +109,22 @@ class Questions:
         return request_id
 
     def _key(self, call: Call) -> str:
-        """What was withdrawn because its wait was cancelled is asked anew, under another key."""
+        """Return the request's key: another one after each request that was withdrawn with its wait."""
         again = self._replay.cancelled_waits(call)
         return call.key + self._key_suffix + (f"/again/{again}" if again else "")
 
     # Waits that are cancelled
 
     async def _leave(self, call: Call, *, keep_open: bool) -> None:
-        """Record that the wait was cancelled, then withdraw what it was for: the other way round, a process
-        that died in between would leave a withdrawal that the run had never met."""
+        """Record that the wait was cancelled, then withdraw its request.
+
+        In this order: if the process dies in between, the run must not find a withdrawal that it never saw.
+        """
         request_id = await self._request_of(call)
         status = StepStatus.OPEN if keep_open and request_id else StepStatus.GIVEN_UP
         waits = self._replay.begin_count(call)
         await self._record.write(
-            journal.record_cancelled_wait,
+            call_records.record_cancelled_wait,
             call,
             status,
             waits,
@@ -134,16 +136,16 @@ class Questions:
             await _withdraw(request_id)
 
     async def _request_of(self, call: Call) -> UUID | None:
-        """What it waited for; where it was just being asked, it may be open without being noted."""
-        recorded = self._replay.of(call)
+        """Return the request of a call; it may be open before the call's record says so."""
+        recorded = self._replay.find(call)
         if recorded is not None and recorded.status == StepStatus.OPEN:
             return recorded.request_id
         request = await in_database(queries.request_of_key, f"run:{self._run_id}", self._key(call))
         return None if request is None else request.pk
 
     async def _until_cancelled_again(self, call: Call) -> None:
-        """As the record has it, the run saw no outcome here."""
-        recorded = self._replay.of(call)
+        """Wait where the recorded wait was cancelled: the run saw no outcome there."""
+        recorded = self._replay.find(call)
         try:
             await self._record.wait_until_cancelled_again(call)
         except asyncio.CancelledError:
@@ -154,14 +156,14 @@ class Questions:
 
 
 async def _withdraw(request_id: UUID | None) -> None:
-    """Unless it is closed, or that can't be recorded now: what a run leaves is taken back when it ends."""
+    """Withdraw a request, if possible; what stays open is withdrawn when the run ends."""
     if request_id is not None:
         with suppress(ApprovalError):
             await gate.withdraw(request_id, "The run does not wait for it any more.")
 
 
 async def _ask_until_recorded(ask: Callable[[], Awaitable[str]]) -> str:
-    """Ask until it is on record. The key makes repeating harmless, also after a lost answer."""
+    """Open a request, trying again until it is on record; the key makes repeating harmless."""
     attempt = 0
     while True:
         try:
@@ -174,7 +176,7 @@ async def _ask_until_recorded(ask: Callable[[], Awaitable[str]]) -> str:
 
 
 async def _finish_asking(asking: Awaitable[str]) -> str:
-    """Ask even if cancelled: the request will be on record, and whoever takes it back must find it."""
+    """Finish opening a request even if cancelled: the caller must learn its id, to withdraw it."""
     asked = asyncio.ensure_future(asking)
     try:
         return await asyncio.shield(asked)
@@ -189,6 +191,6 @@ def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcome_from(value: Mapping[str, Any]) -> Outcome:
-    """A copy: what the run does to its arguments is not on record."""
+    """Build the outcome from its record, as a copy: the run may change its arguments."""
     at = value["decided_at"]
     return Outcome(**{**deepcopy(value), "decided_at": None if at is None else datetime.fromisoformat(at)})

@@ -1,4 +1,4 @@
-"""What one run has on record, and its way to write more: whatever it does goes through here."""
+"""Record what a run does: all its reads of the record and all its writes go through here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestration.exceptions import Fenced
 from orchestration.models import RunStatus
-from orchestration.runs import journal
+from orchestration.runs import call_records, journal
 from orchestration.runs.active_steps import ActiveSteps
+from orchestration.runs.call_records import Call
 from orchestration.runs.idle import IdleMarker
-from orchestration.runs.journal import Call, Claimed, Ownership
+from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.replay import NO_TIME, Recorded, Replay
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,12 @@ T = TypeVar("T")
 # Seconds before a call of a run that is over is refused.
 FIRST_PAUSE = 0.001
 LONGEST_PAUSE = 1.0
-# Seconds that a replay may take longer than what it repeats.
+# Seconds that a replayed wait may take longer than the recorded one.
 MARGIN = 10.0
 
 
 class Recorder:
-    """One execution of a run, as it is recorded. Belongs to one event loop."""
+    """The record of one execution of a run. Belongs to one event loop."""
 
     def __init__(self, claimed: Claimed, idle_marker: IdleMarker) -> None:
         self.replay = Replay(claimed.records)
@@ -46,7 +47,7 @@ class Recorder:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The run waits for something that is no work of its own."""
+        """Count a wait for something other than the run's own work, while the block executes."""
         self._waits += 1
         try:
             yield
@@ -54,29 +55,29 @@ class Recorder:
             self._waits -= 1
 
     def update_status(self) -> RunStatus:
-        """The status from now on, as the next write shall have it: waiting while anything is waited for."""
+        """Return the status for the next write: waiting while the run waits for anything, else running."""
         self._status = RunStatus.WAITING if self._waits else RunStatus.RUNNING
         return self._status
 
     def set_task(self, task: asyncio.Task[Any] | None) -> None:
-        """The task that executes the run: where that is cancelled, this process lets go of it."""
+        """Set the task that executes the run; if it is cancelled, this process lets go of the run."""
         self._execution = task
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run goes on here: what is cancelled now, its own code has cancelled."""
+        """Whether the run goes on in this process, so that a cancellation comes from its own code."""
         leaving = self._execution is not None and self._execution.cancelling() > 0
         return self.replay.over is None and not leaving
 
     async def record_waiting(self) -> None:
-        """Have on record that the run waits, where that needs a write of its own."""
+        """Record that the run waits, unless it is recorded already."""
         if self._status is not RunStatus.WAITING:
-            await self.write_wait(journal.record_status, self.update_status())
+            await self.write_wait(call_records.record_status, self.update_status())
         self.mark_when_idle()
 
     @property
     def executing(self) -> bool:
-        """Whether the record has it that something of the run executes."""
+        """Whether according to the record some code of the run executes."""
         return self._executing_on_record
 
     @property
@@ -84,7 +85,7 @@ class Recorder:
         return self._executing_on_record and self._waits > 0 and not self.active_steps.any
 
     def mark_when_idle(self) -> None:
-        """Have noted in a moment, if it is so by then, that the run only waits."""
+        """Have the run recorded as idle soon, if it only waits."""
         if self.became_idle:
             self._idle_marker.add(self)
 
@@ -92,11 +93,11 @@ class Recorder:
         self._executing_on_record = False
 
     async def wait_until_cancelled_again(self, call: Call) -> None:
-        """Wait until this wait is cancelled, as the record has it: then it takes no longer than that did.
+        """Wait until this wait is cancelled, which takes about as long as it took according to the record.
 
-        Return where it is not, as after the code has changed, or what failed beside it has not failed again.
+        Return where it is not cancelled: the code may have changed, or a call beside it may succeed now.
         """
-        recorded = self.replay.of(call)
+        recorded = self.replay.find(call)
         longest = NO_TIME if recorded is None else recorded.waited
         with self.waiting():
             await self.record_waiting()
@@ -104,18 +105,18 @@ class Recorder:
         log.warning("wait not cancelled again run=%s step=%s", self.ownership.run_id, call.key)
 
     def finished_record(self, call: Call) -> Recorded | None:
-        """The call as it is on record, if it is over."""
-        recorded = self.replay.of(call)
+        """Return the record of the call, if the call is over."""
+        recorded = self.replay.find(call)
         return recorded if recorded is not None and recorded.finished else None
 
     def cancel(self, error: Fenced) -> None:
-        """From now on refuse whatever the run's code calls, as cancelled: `error` says why."""
+        """Refuse all further calls of the run's code by CancelledError; `error` says why."""
         self.replay.over = self.replay.over or error
 
     async def admit(self) -> None:
-        """Return if the run may go on; else raise why not, a moment later each time.
+        """Return if the run may go on; else raise why not, after a pause that grows each time.
 
-        Code that catches that and tries again must not keep the event loop for itself.
+        The pause keeps code that catches the error and tries again from blocking the event loop.
         """
         if self.replay.over is not None:
             pause = min(FIRST_PAUSE * 2**self._refusals, LONGEST_PAUSE)
@@ -124,8 +125,10 @@ class Recorder:
             self.replay.check()
 
     async def replay_call(self, call: Call) -> Recorded | None:
-        """The call as it is on record, if it is over. Other tasks of the run have their turn first, as they
-        had when it happened: what began before this returned then, begins before it returns now."""
+        """Return the record of the call, if the call is over, after other tasks of the run had their turn.
+
+        They had it when the call was made first: calls must begin in the same order now.
+        """
         recorded = self.finished_record(call)
         if recorded is not None:
             await asyncio.sleep(0)
@@ -134,13 +137,13 @@ class Recorder:
     async def write(
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return once it is on record. Where the run is not ours to write any more, it is over here."""
+        """Make a write, and return when it is committed; if the run is no longer ours, end it here."""
         return await self._write(True, write, *args, **kwargs)
 
     async def write_wait(
         self, write: Callable[Concatenate[Ownership, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """As `write`, for what begins a wait: from then on, unless a step is under way, nothing executes."""
+        """Make a write that begins a wait; from then on the run is idle, unless a step executes."""
         return await self._write(self.active_steps.any, write, *args, **kwargs)
 
     async def _write(

@@ -1,8 +1,8 @@
-"""A run's record in memory: which call is which, and does it match what was recorded?
+"""Match the calls of a run with its record, and refuse those that differ from it.
 
 Calls without a key of their own are numbered in the order in which they begin. That order must be the same in
-every execution, so two of them at once are refused, as is a call that differs from the one on record. After
-such a refusal the run is over: whatever else it tries is refused with the same error, even if it was caught.
+every execution, so two of them at once are refused, as is a call that differs from the recorded one. After
+such a refusal the run is over: all further calls raise the same error, even if the code caught it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,35 @@ from approvals.domain.payloads import checked_text
 from approvals.domain.questions import MARK
 from orchestration.exceptions import Fenced, NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.models import StepRecord, StepStatus
-from orchestration.runs.journal import Call
+from orchestration.runs.call_records import Call
 
 KEY_LIMIT = 150
-# Calls whose content is what it always was.
+# For calls whose content was always recorded in the same way.
 UNCHANGED: Any = object()
 NO_TIME = datetime.timedelta(0)
-# Values whose text says all there is to say.
+# Types of values that are told apart by their text.
 PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
+
+
+# Names under which objects of these types were recorded first: a fingerprint that is on record has that name.
+RECORDED_NAMES = {
+    "approvals.domain.commands.Actor": "approvals.commands.Actor",
+    "approvals.domain.lifecycle.Outcome": "approvals.lifecycle.Outcome",
+    "orchestration.agents.proxy_agent.ProxyAgent": "orchestration.proxy_agent.ProxyAgent",
+    "orchestration.catalog.entries.Orchestration": "orchestration.catalog.Orchestration",
+    "orchestration.catalog.entries.RegisteredAgent": "orchestration.catalog.RegisteredAgent",
+    "orchestration.policies.deciders._Owner": "orchestration.deciders._Owner",
+    "orchestration.ready_made.approval_manager.HumanApprovalManager": (
+        "orchestration.approval_manager.HumanApprovalManager"
+    ),
+    "orchestration.runs.messages.MessageWriter": "orchestration.speech.Speech",
+    "orchestration.runs.run.Run": "orchestration.runs.Run",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A call as the record has it."""
+    """A call that is on record. `waited`: how long a wait lasted until it was cancelled."""
 
     call: Call
     status: str
@@ -56,14 +72,14 @@ class Recorded:
 
 
 class Replay:
-    """What a run has recorded so far, by key and by number."""
+    """The calls that a run has recorded so far, by key and by number."""
 
     def __init__(self, rows: Iterable[StepRecord]) -> None:
         self._by_key = {row.key: _record_of(row) for row in rows}
         self._by_position = {
             each.call.position: each for each in self._by_key.values() if each.call.position is not None
         }
-        # Steps of a way that the resumed run may not take again; see resumption.py. No key is in their print.
+        # Steps that a resumed run may not reach in the same order; see resumption.py. Found by fingerprint.
         self._aside = [each for each in self._by_key.values() if _is_set_aside(each)]
         self._position = 0
         self._in_flight: set[str] = set()
@@ -76,10 +92,10 @@ class Replay:
     def calling(
         self, kind: str, name: str, key: str | None, content: object, *, former: object = UNCHANGED
     ) -> Iterator[Call]:
-        """One call, from beginning to end; `content` is what it must have in common with the record.
+        """Identify a call, from its beginning to its end; `content` must be the same as on record.
 
-        `former` is what that was before questions had all their meaning in it; what was recorded then goes on
-        being compared by it.
+        `former` is the content by which older records have the same call, from before a question's content
+        held all of its meaning.
         """
         self.check()
         prints = _fingerprints(kind, name, key, content, former)
@@ -92,7 +108,7 @@ class Replay:
 
     @contextmanager
     def within(self, outer: Call, kind: str, number: int) -> Iterator[Call]:
-        """A call that belongs to another one under way: found by that one's key, it needs no number."""
+        """Identify a call that belongs to another one, by that one's key and a number within it."""
         self.check()
         call = Call(
             key=f"{outer.key}/{kind}/{number}",
@@ -105,7 +121,7 @@ class Replay:
             yield call
 
     def next_within(self, outer: Call, kind: str) -> int:
-        """The number of the first call within this one that is not over."""
+        """Return the number of the first call within `outer` that is not over."""
         for number in count(1):
             recorded = self._by_key.get(f"{outer.key}/{kind}/{number}")
             if recorded is None or not recorded.finished:
@@ -123,39 +139,42 @@ class Replay:
             if self._numbered is call:
                 self._numbered = None
 
-    def of(self, call: Call) -> Recorded | None:
+    def find(self, call: Call) -> Recorded | None:
+        """Return what is on record under the call's key."""
         return self._by_key.get(call.key)
 
     def begin_count(self, call: Call) -> int:
-        """How often calls with its key have begun in this execution."""
+        """Return how often calls with this key have begun in this execution."""
         return self._begun[call.key]
 
     def cancelled_waits(self, call: Call) -> int:
-        """How many of these, the first ones, had their waits cancelled, as the record has it."""
-        recorded = self.of(call)
+        """Return how many waits under this key, the first ones, were cancelled, according to the record."""
+        recorded = self.find(call)
         return 0 if recorded is None else recorded.cancelled_waits
 
     def was_cancelled(self, call: Call) -> bool:
-        """Whether this call is one of those."""
+        """Tell whether the wait of this call was cancelled, according to the record."""
         return self.begin_count(call) <= self.cancelled_waits(call)
 
     def remember(self, call: Call, status: StepStatus, **values: Any) -> None:
-        """Keep what was just recorded: a key that is used again finds it."""
-        former = self.of(call)
+        """Keep what was just recorded, for a later call with the same key."""
+        former = self.find(call)
         if former is not None:
             values = {"cancelled_waits": former.cancelled_waits, "due_at": former.due_at, **values}
         self._by_key[call.key] = Recorded(call=call, status=status, **values)
 
     def check(self) -> None:
-        """Raise if the run is over here: the error that ended it, or CancelledError where it is cancelled or
-        goes on elsewhere, which is nothing for its code to handle."""
+        """Raise the error that ended the run, if it is over here.
+
+        CancelledError where it was cancelled or goes on elsewhere: its code can't handle that.
+        """
         if isinstance(self.over, Fenced):
             raise asyncio.CancelledError(self.over.detail)
         if self.over is not None:
-            raise self.over.with_traceback(None)  # it would grow with each time
+            raise self.over.with_traceback(None)  # else it would grow each time
 
     def end(self, error: OrchestrationError) -> Never:
-        """Refuse this and everything after it."""
+        """End the run here: refuse this call and all after it with this error."""
         if self.over is None:
             self.over = error
         raise error
@@ -190,7 +209,7 @@ class Replay:
         return self._match(call, None, prints)
 
     def _match(self, call: Call, recorded: Recorded | None, same: Container[str]) -> Call:
-        """The call, counted on from its record; `same` are the fingerprints that this may have."""
+        """Return the call with its next attempt; ReplayMismatch where its record has another fingerprint."""
         recorded = recorded or self._by_key.get(call.key)
         if recorded is None:
             return call
@@ -211,7 +230,7 @@ class Replay:
         )
 
     def _take_set_aside(self, prints: Container[str]) -> Recorded | None:
-        """The first step like this one that was set aside, each once."""
+        """Take the first of the steps set aside that has one of these fingerprints."""
         for each in self._aside:
             if each.call.fingerprint in prints:
                 self._aside.remove(each)
@@ -220,23 +239,23 @@ class Replay:
 
 
 def _fingerprints(kind: str, name: str, key: str | None, content: object, former: object) -> tuple[str, ...]:
-    """What the call hashes to now, and what a record of the same call may say else."""
+    """Return the call's fingerprint, and those that older records of the same call have."""
     now = fingerprint(kind, name, key, content)
     if former is UNCHANGED:
         return (now,)
-    # Marked, so that neither is ever taken for the other.
+    # With a mark, so that no old fingerprint equals a new one.
     marked = MARK + urlsafe_b64encode(bytes.fromhex(now)).decode().rstrip("=")
     return marked, fingerprint(kind, name, key, former)
 
 
 def fingerprint(kind: str, name: str, key: str | None, content: object) -> str:
-    """Equal calls have equal fingerprints, in every process and after every restart."""
+    """Return a hash that is the same for equal calls, in every process and after every restart."""
     text = json.dumps([kind, name, key, plain(content)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value: object) -> Any:
-    """The value as JSON; of what has no text of its own, only the type."""
+    """Return the value as JSON; an object of any other type only as its type's name."""
     if value is None or isinstance(value, str | bool | int | float):
         return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, list | tuple):
@@ -245,7 +264,8 @@ def plain(value: object) -> Any:
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, PLAIN):
         return str(value)
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    return f"<{RECORDED_NAMES.get(name, name)}>"
 
 
 def _record_of(row: StepRecord) -> Recorded:
@@ -270,7 +290,10 @@ def _record_of(row: StepRecord) -> Recorded:
 
 
 def _is_set_aside(recorded: Recorded) -> bool:
-    """A numbered step that has lost its number; one with a key has that in its fingerprint."""
+    """Tell whether a step has no number, because it was set aside or has a key of its own.
+
+    The key is part of a fingerprint, so a numbered call never finds a step that has one.
+    """
     return recorded.call.kind == "step" and recorded.call.position is None
 
 

@@ -1,12 +1,12 @@
-"""What becomes of an ended run's record when the run is resumed.
+"""Decide what is kept of an ended run's record when the run is resumed.
 
-What is recorded as done is kept, and never done again. What the run ended badly by is forgotten: a question
-that was rejected, withdrawn or not answered in time is asked anew, a step that failed is tried again. What
-ended badly and was handled, because the run went on to something else, replays as it was.
+Calls that are recorded as done are kept, and never done again. The call that made the run fail is deleted: a
+question that was rejected, withdrawn or not answered in time is asked again, a step that failed is tried
+again. A call that ended badly but was handled, so that the run went on, replays as it was.
 
-After what it is asked or done anew the run may take another way than before, so what it said and asked on the
-old one is forgotten, too. Steps that were done there are set aside: the run finds each of them again where it
-calls the same function with the same arguments, wherever that is now.
+After such a call the run may take another path than before, so what it said and asked on the old path is
+deleted too. Steps that were done there are set aside: the run finds each of them again wherever it calls the
+same function with the same arguments.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from typing import Any
 
 from orchestration.models import Run, RunStatus, StepRecord, StepStatus
 
-# Ends that do not stand.
 RESUMABLE = (RunStatus.FAILED, RunStatus.REJECTED)
 
 STEP, SLEEP, INTERRUPTED = "step", "sleep", "interrupted"
 QUESTIONS = ("approve", "ask")
-# Reasons of a run that a question, or a step, ended, whatever the run did after it: its last one.
+# Reasons of runs that ended because of their last bad question or step, even if they did something after it.
 BY_A_QUESTION = ("rejected", "timed_out", "withdrawn")
 BY_A_STEP = ("step_failed",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """Records by what becomes of them; `forgotten` has those that are asked or tried anew, and others."""
+    """What becomes of the records; `forgotten` includes those that are asked or tried again."""
 
     asked_anew: Sequence[StepRecord]
     tried_again: Sequence[StepRecord]
     unclear: Sequence[StepRecord]
-    """Steps that were begun: whether they were done, a person is asked, unless they may be repeated."""
+    """Steps that have no result: a person is asked whether they were done, unless they may be repeated."""
     forgotten: Sequence[StepRecord]
     set_aside: Sequence[StepRecord]
 
@@ -45,15 +44,16 @@ class Resumption:
 
 
 def is_resumable(run: Run) -> bool:
+    """Tell whether the run failed or was rejected, and still has its content."""
     return run.status in RESUMABLE and run.purged_at is None
 
 
 def describe_resumption(resumption: Resumption) -> list[str]:
-    """What the run does when it is resumed, a sentence each; what is recorded as done is not among it."""
+    """Say in sentences what the run repeats when it is resumed, apart from replaying its record."""
     asked = [f"Asks again: {each.name} ({how_it_ended(each)})" for each in resumption.asked_anew]
     tried = [f"Tries again: step {each.name!r}, which failed" for each in resumption.tried_again]
     unclear = [
-        f"Was begun, with no result on record: step {each.name!r}. A person is asked whether it was done,"
+        f"Has no result on record: step {each.name!r}. A person is asked whether it was done,"
         " unless it may be repeated"
         for each in resumption.unclear
     ]
@@ -61,7 +61,7 @@ def describe_resumption(resumption: Resumption) -> list[str]:
 
 
 def resumption_of(reason: str, records: Iterable[StepRecord]) -> Resumption:
-    """For a run that ended for this reason, with these records in the order of their ids."""
+    """Decide it for a run that ended for this reason, with these records in the order of their ids."""
     records = list(records)
     ends = _bad_ends(reason, records)
     anew = {each.pk for each in records if each.pk in ends or _was_under_way(each)}
@@ -85,7 +85,7 @@ def resumption_of(reason: str, records: Iterable[StepRecord]) -> Resumption:
 
 
 def _bad_ends(reason: str, records: Sequence[StepRecord]) -> set[int]:
-    """Ids of what ended badly, and the run did not go on from."""
+    """Return the ids of calls that ended badly, and after which the run made no further call."""
     ends: list[StepRecord] = []
     begun_after: datetime | None = None
     for each in reversed(records):
@@ -94,7 +94,7 @@ def _bad_ends(reason: str, records: Sequence[StepRecord]) -> set[int]:
         if _is_call(each):
             begun_after = each.started_at if begun_after is None else max(begun_after, each.started_at)
     for reasons, kinds in ((BY_A_QUESTION, QUESTIONS), (BY_A_STEP, (STEP,))):
-        # It may have tidied up after it.
+        # The run may have cleaned up after it by other calls.
         if reason in reasons and not any(each.kind in kinds for each in ends):
             bad = [each for each in records if each.kind in kinds and _ended_badly(each)]
             ends += sorted(bad, key=lambda each: (_end_of(each), each.pk))[-1:]
@@ -110,7 +110,7 @@ def _ended_badly(record: StepRecord) -> bool:
 
 
 def how_it_ended(record: StepRecord) -> str:
-    """In a word, why a question is no answer to go on with; empty where it is one."""
+    """Return why the run can't go on with a question's outcome, in a word; empty where it can."""
     if record.status == StepStatus.OPEN:
         return "open"
     outcome: Mapping[str, Any] = record.result or {}
@@ -124,7 +124,7 @@ def how_it_ended(record: StepRecord) -> str:
 
 
 def _was_under_way(record: StepRecord) -> bool:
-    """But for a step that was begun: it may have had its effect, and stays on record as begun."""
+    """Tell whether the call was not over. A begun step counts as over: it may have had its effect."""
     if record.status in (StepStatus.RETRYING, StepStatus.OPEN):
         return True
     if record.status == StepStatus.STARTED:
@@ -133,12 +133,12 @@ def _was_under_way(record: StepRecord) -> bool:
 
 
 def _is_call(record: StepRecord) -> bool:
-    """What a run goes on by; talk is not."""
+    """Tell whether a record is a step, sleep or question, and not just a message."""
     return record.kind in (STEP, SLEEP, *QUESTIONS)
 
 
 def _beyond(ends: Collection[int], records: Sequence[StepRecord]) -> Iterator[StepRecord]:
-    """What was begun after one of these ends, and has its number from there. Other calls have keys."""
+    """Yield the numbered calls that were begun after one of these ended badly. Keyed calls are kept."""
     first: datetime | None = None
     for each in records:
         if each.pk in ends:

@@ -1,6 +1,6 @@
-"""What may not be kept of ended runs: what went in and came out, what was said, what people answered.
+"""Remove the content of ended runs: input and result, messages, and what people answered.
 
-A run keeps whose it was, when, what it came to, and its steps by kind, key and time.
+A run keeps its owner, times and status, and its steps by kind, key and time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from orchestration.models import FINISHED, OPEN, Message, Run, StepRecord
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
 
-# One transaction each.
+# Runs in one transaction.
 SET = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
+    """How many rows were purged."""
+
     runs: int = 0
     steps: int = 0
     messages: int = 0
@@ -40,20 +42,20 @@ class Counts:
 
 
 def still_open(run_ids: Collection[str]) -> set[str]:
-    """Which of these runs have not ended: what they asked is read again when they are taken up again."""
+    """Return those of these runs that have not ended, and read their requests again after a restart."""
     ids = {run_id: UUID(run_id) for run_id in run_ids if _is_id(run_id)}
     found = set(Run.objects.filter(pk__in=ids.values(), status__in=OPEN).values_list("pk", flat=True))
     return {run_id for run_id, pk in ids.items() if pk in found}
 
 
 def purge_runs(before: datetime) -> Iterator[Counts]:
-    """Purge the runs that ended before that moment, a set at a time."""
+    """Purge the runs that ended before this moment; yield the counts of each transaction."""
     while found := list(_due(before).order_by("pk").values_list("pk", flat=True)[:SET]):
         yield _purge(found)
 
 
 def purgeable_runs(before: datetime) -> Counts:
-    """What `purge_runs` would take away."""
+    """Count what `purge_runs` would remove."""
     runs = _due(before)
     return Counts(
         runs=runs.count(),
@@ -63,7 +65,7 @@ def purgeable_runs(before: datetime) -> Counts:
 
 
 def forget_in_steps(request_ids: Collection[UUID], name_instead: str) -> int:
-    """Take the name and the words of whoever closed these requests out of ended runs; in how many steps."""
+    """Remove the name and words of whoever closed these requests from ended runs; count the steps changed."""
     steps = StepRecord.objects.filter(request_id__in=request_ids, run__status__in=FINISHED)
     changed = []
     for step in steps:
@@ -75,7 +77,7 @@ def forget_in_steps(request_ids: Collection[UUID], name_instead: str) -> int:
 
 
 def open_runs_of(user_id: int) -> list[UUID]:
-    """Runs of this person that have not ended."""
+    """Return the ids of this person's runs that have not ended."""
     runs = Run.objects.filter(owner_id=user_id, status__in=OPEN).order_by("pk")
     return list(runs.values_list("pk", flat=True))
 
@@ -88,7 +90,7 @@ def _due(before: datetime) -> Runs:
 
 def _purge(run_ids: Collection[UUID]) -> Counts:
     with transaction.atomic(durable=True):
-        # A run that was taken up again meanwhile is not ended any more.
+        # Only runs that are still ended: one may have been resumed meanwhile.
         rows = Run.objects.filter(pk__in=run_ids, status__in=FINISHED, purged_at__isnull=True)
         locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
         steps = StepRecord.objects.filter(run_id__in=locked)

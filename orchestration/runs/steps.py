@@ -1,8 +1,7 @@
-"""The steps of one run: each is recorded as started before its function is called, and with its result after.
+"""Perform the steps of a run: record the start of each, call its function, record its result.
 
-Once its result is on record it is never called again. A process that dies between the two leaves a step of
-which nobody knows whether it had its effect: it is called again if it says that it may be, else a person is
-asked.
+Once the result is on record the function is never called again. If the process dies in between, nobody knows
+whether the step had its effect: it is called again if its retry policy allows that, else a person is asked.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from orchestration.catalog.isolation import Caught, Raised, catch
 from orchestration.catalog.retries import RetryPolicy, pause_after
 from orchestration.exceptions import StepFailed, plain_words
 from orchestration.models import StepStatus
-from orchestration.runs import interruptions, journal
-from orchestration.runs.interruptions import Way
-from orchestration.runs.journal import Call
+from orchestration.runs import call_records, interruptions
+from orchestration.runs.call_records import Call
+from orchestration.runs.interruptions import Decision
 from orchestration.runs.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
-# Has a person say how to go on with an interrupted step.
+# Asks a person how to go on with an interrupted step.
 AskAbout: TypeAlias = Callable[[Call, "partial[Any]"], Awaitable[Outcome]]
 
 
 class Steps:
-    """Performs them, synchronous functions in `threads`."""
+    """The steps of one execution of a run; synchronous functions run in `threads`."""
 
     def __init__(self, run_id: UUID, record: Recorder, threads: Executor, ask_about: AskAbout) -> None:
         self._run_id = run_id
@@ -50,68 +49,68 @@ class Steps:
         self._threads = threads
         self._ask_about = ask_about
 
-    async def perform(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> Any:
-        """The step's result: what is on record of it, or will be when this returns. StepFailed likewise."""
+    async def perform(self, call: Call, function: partial[Any], policy: RetryPolicy) -> Any:
+        """Return the step's recorded result, after performing it if need be; StepFailed if it has failed."""
         if (recorded := await self._record.replay_call(call)) is None:
             try:
-                await self._go_on(call, deed, terms)
+                await self._go_on(call, function, policy)
             finally:
                 self._record.mark_when_idle()
             recorded = self._record.finished_record(call)
-        assert recorded is not None  # noqa: S101 - whatever came of it has been recorded
+        assert recorded is not None  # noqa: S101 - it is on record by now
         if recorded.status == StepStatus.FAILED:
             raise StepFailed(recorded.error)
-        # A copy: what the run does to it is not on record.
+        # A copy: the run may change it.
         return deepcopy(recorded.result)
 
-    async def _go_on(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
-        begun = self._replay.of(call)
+    async def _go_on(self, call: Call, function: partial[Any], policy: RetryPolicy) -> None:
+        begun = self._replay.find(call)
         if begun is not None and begun.status == StepStatus.STARTED:
-            await self._go_on_after_interruption(call, deed, terms)
+            await self._go_on_after_interruption(call, function, policy)
         else:
-            await self._attempt(call, deed, terms)
+            await self._attempt(call, function, policy)
 
-    async def _attempt(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
+    async def _attempt(self, call: Call, function: partial[Any], policy: RetryPolicy) -> None:
         """Call the function until it succeeds or has failed as often as it may."""
         while True:
             await self._record.active_steps.admit_step()
             with self._record.active_steps.track():
-                await self._record.write(journal.record_step_start, call, self._record.update_status())
+                await self._record.write(call_records.record_step_start, call, self._record.update_status())
                 self._replay.remember(call, StepStatus.STARTED)
-                caught = await catch(self._result(call, deed))
+                caught = await catch(self._result(call, function))
                 if not isinstance(caught, Raised):
                     failpoints.reach("step-performed")
                     await self._note_result(call, caught.value)
                     return
-                await self._note_failure(call, caught.error, last=not terms.attempts_left(call.attempt))
+                await self._note_failure(call, caught.error, last=not policy.attempts_left(call.attempt))
             await asyncio.sleep(pause_after(call.attempt))
             call = replace(call, attempt=call.attempt + 1)
 
-    async def _result(self, call: Call, deed: partial[Any]) -> Any:
+    async def _result(self, call: Call, function: partial[Any]) -> Any:
         with telemetry.span(
             "sayso.step", run=self._run_id, step=call.key, name=call.name, attempt=call.attempt
         ):
-            if inspect.iscoroutinefunction(deed):
-                return await deed()
-            # With its context: its log lines carry the run's id, its spans are parts of ours.
-            in_thread = partial(copy_context().run, _in_thread, deed)
+            if inspect.iscoroutinefunction(function):
+                return await function()
+            # In its context: its log lines carry the run's id, and its spans are children of ours.
+            in_thread = partial(copy_context().run, _in_thread, function)
             caught = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
             if isinstance(caught, Raised):
                 raise caught.error
             return await caught.value if inspect.isawaitable(caught.value) else caught.value
 
     async def _note_failure(self, call: Call, error: BaseException, *, last: bool) -> None:
-        """Record what was raised; StepFailed if the step is not tried again."""
+        """Record an error; raise StepFailed if the step is not tried again."""
         log.info(
             "step failed run=%s step=%s attempt=%s", self._run_id, call.key, call.attempt, exc_info=error
         )
         times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
         text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
         if not last:
-            await self._record.write(journal.record_step_retry, call, text)
+            await self._record.write(call_records.record_step_retry, call, text)
             self._replay.remember(call, StepStatus.RETRYING)
             return
-        await self._record.write(journal.record_step_failure, call, text)
+        await self._record.write(call_records.record_step_failure, call, text)
         self._replay.remember(call, StepStatus.FAILED, error=text)
         raise StepFailed(text) from error
 
@@ -119,27 +118,29 @@ class Steps:
         try:
             result = checked_json(result, "result", stable=False)
         except Exception as error:  # noqa: BLE001 - values of classes of its own may raise anything
-            # Another attempt would have the effect again, and hardly a better result.
+            # Another attempt would repeat the effect, and hardly give a better result.
             await self._note_failure(call, error, last=True)
-        await self._record.write(journal.record_step_result, call, result)
+        await self._record.write(call_records.record_step_result, call, result)
         self._replay.remember(call, StepStatus.DONE, result=result)
 
-    async def _go_on_after_interruption(self, call: Call, deed: partial[Any], terms: RetryPolicy) -> None:
-        """Go on with a step that was begun before, and of which nobody knows how far it came."""
-        if terms.may_restart(call.attempt - 1):
+    async def _go_on_after_interruption(
+        self, call: Call, function: partial[Any], policy: RetryPolicy
+    ) -> None:
+        """Go on with a step that was begun before, and has no result on record."""
+        if policy.may_restart(call.attempt - 1):
             log.warning("interrupted step repeated run=%s step=%s", self._run_id, call.key)
-            await self._attempt(call, deed, terms)
+            await self._attempt(call, function, policy)
             return
-        outcome = await self._ask_about(call, deed)
-        if interruptions.way_of(outcome) is Way.AGAIN:
-            await self._attempt(call, deed, terms)
+        outcome = await self._ask_about(call, function)
+        if interruptions.decision_of(outcome) is Decision.AGAIN:
+            await self._attempt(call, function, policy)
         else:
             await self._note_result(call, interruptions.result_of(outcome))
 
 
-def _in_thread(deed: Callable[[], Any]) -> Caught[Any]:
+def _in_thread(function: Callable[[], Any]) -> Caught[Any]:
     close_old_connections()
     try:
-        return isolation.call(deed)
+        return isolation.call(function)
     finally:
         close_old_connections()

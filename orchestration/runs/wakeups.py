@@ -1,7 +1,7 @@
 """Wake sleeping runs at moments of the database's clock: one heap and one timer, however many sleep.
 
-asyncio sleeps on a clock that stops while the machine is suspended, and hosts' clocks differ: nobody is woken
-before the database says that it is time, and it is asked again before long.
+asyncio's clock stops while the machine is suspended, and clocks of machines differ: a run is only woken when
+the database's clock has come to its moment, and that clock is read at least every LONGEST_SLEEP seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from approvals.database.threads import in_database
 from approvals.waiting.outages import Outage, keep_running
 
 LONGEST_SLEEP = 15.0
-# Seconds between two looks where the timer was a little early.
+# Seconds until the next look where the timer was a little early.
 SHORTEST_SLEEP = 0.001
 
 
@@ -40,7 +40,7 @@ class _Sleeper:
 
 
 class Wakeups:
-    """Belongs to one event loop. Has a task of its own from the first sleep on, until `close`."""
+    """Wakes sleepers. Belongs to one event loop; has a task from the first sleep until `close`."""
 
     def __init__(self, clock: Callable[[], Awaitable[datetime]] = _ask_the_database) -> None:
         self._clock = clock
@@ -52,11 +52,11 @@ class Wakeups:
         self._keeping: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many sleep."""
+        """Return the number of sleepers."""
         return len(self._sleepers) - self._gone
 
     async def until(self, moment: datetime) -> None:
-        """Return once the database's clock has come to `moment`."""
+        """Return when the database's clock has come to `moment`."""
         sleeper = _Sleeper(moment, next(self._numbers), asyncio.get_running_loop().create_future())
         heappush(self._sleepers, sleeper)
         if self._sleepers[0] is sleeper:
@@ -71,7 +71,7 @@ class Wakeups:
                 self._remove(sleeper)
 
     def close(self) -> None:
-        """Wake nobody any more."""
+        """Stop; wake nobody from now on."""
         if self._keeping is not None:
             self._keeping.cancel()
 
@@ -80,7 +80,7 @@ class Wakeups:
             await self._pause(await self._wake_the_due() if self._sleepers else None)
 
     async def _wake_the_due(self) -> float | None:
-        """Seconds until it is worth looking again; None: until somebody sleeps."""
+        """Wake all who are due; return the seconds until the next look, None if nobody sleeps."""
         with self._database.watch():
             now = await self._clock()
         while self._sleepers and (self._sleepers[0].moment <= now or self._sleepers[0].gone):
@@ -101,7 +101,7 @@ class Wakeups:
         self._earlier.clear()
 
     def _remove(self, sleeper: _Sleeper) -> None:
-        """Who sleeps no more stays in the heap, unless those are the most."""
+        """Mark a sleeper as gone, and rebuild the heap when most of it is gone."""
         sleeper.gone = True
         self._gone += 1
         if 2 * self._gone > len(self._sleepers):

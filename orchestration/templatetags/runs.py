@@ -1,4 +1,4 @@
-"""Template tags that show runs beside what they have asked: their names, and the plan they are in."""
+"""Template tags that show the run behind a request, and its plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from approvals.web.edge.marks import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run
-from orchestration.web.plan import ShownStep, plan_in_words
+from orchestration.web.plan import ShownStep, shown_steps
 
 register = template.Library()
 
@@ -27,7 +27,7 @@ BRIEF = 90
 
 @register.simple_tag
 def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
-    """The runs that asked these requests, as far as this user may see them, by id."""
+    """Return the runs behind these requests, by id, as far as this user may see them."""
     ids = {run_id for request in requests if (run_id := _run_id(request.origin or {}))}
     seen = queries.visible_run_ids([user_id], ids).get(user_id, set()) if ids else set()
     return {str(run.pk): run for run in queries.runs_by_id(seen)} if seen else {}
@@ -35,9 +35,9 @@ def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
 
 @register.simple_tag
 def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> SafeString:
-    """Who asks, and through which run, or from where: `ann, disk cleanup`."""
+    """Show who asks, and by which run or from where: `ann, disk cleanup`."""
     who = request.requester.get_username() if request.requester else "A program"
-    run = _run_behind(request, runs)
+    run = run_behind(request, runs)
     if run is None:
         return _asked_from(who, request.origin or {}, linked=linked)
     if linked:
@@ -47,7 +47,7 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
 
 @register.filter
 def brief(given: Mapping[str, Any]) -> str:
-    """A run's input in one line, enough to tell it from its neighbours."""
+    """Show a run's input in one line, to tell it from other runs."""
     given = hide_headers(given)
     words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
     line = " ".join(", ".join(words or given).split())
@@ -56,37 +56,33 @@ def brief(given: Mapping[str, Any]) -> str:
 
 @register.inclusion_tag("orchestration/_plan_of_request.html")
 def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[str, Any]:
-    """The plan of the run that asks, with the current step marked; nothing where there is no plan."""
-    run = _run_behind(request, runs)
-    return {"steps": plan_in_words(run.plan) if run else [], "now": now}
+    """Show the plan of the run behind the request, with the current step marked."""
+    run = run_behind(request, runs)
+    return {"steps": shown_steps(run.plan) if run else [], "now": now}
 
 
 @register.simple_tag
 def run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
-    """The run that asks, of those that `runs_behind` has found."""
-    return _run_behind(request, runs)
+    """Return the run behind the request, from those that `runs_behind` has found."""
+    return runs.get(str(_run_id(request.origin or {})))
 
 
 @register.filter
 def plan_steps(run: Run) -> list[ShownStep]:
-    """The plan of a run, as pages show it."""
-    return plan_in_words(run.plan)
+    """Return the steps of a run's plan, for pages."""
+    return shown_steps(run.plan)
 
 
 def _asked_from(who: str, origin: Mapping[str, Any], *, linked: bool) -> SafeString:
     kind, url = origin.get("kind", ""), origin.get("url", "")
-    # A run's page is linked for who may see the run.
+    # A run's page is linked only for those who may see the run.
     if linked and url and kind != "run":
         return format_html('{}, <a href="{}" rel="noreferrer">{}</a>', who, url, visible(kind or url))
     return format_html("{}, {}", who, visible(kind)) if kind else format_html("{}", who)
 
 
-def _run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
-    return runs.get(str(_run_id(request.origin or {})))
-
-
 def _run_id(origin: Mapping[str, Any]) -> UUID | None:
     if origin.get("kind") == "run":
-        with suppress(UnknownRun):  # whoever asked may have written anything
+        with suppress(UnknownRun):  # a program that asks can send any id
             return queries.parse_run_id(origin.get("id", ""))
     return None

@@ -1,8 +1,8 @@
-"""A live connection to one run: the run and its messages, and the requests that it asks people.
+"""The WebSocket of one run: its state, its messages, and its requests.
 
-After `hello` and `snapshot` (the run's pending requests that this person may see) come `run_status`, every
-message so far in order, and `run_finished` if it is; then whatever is new. A run that is unknown, or that
-this person may not see (any more), is an `unknown_run` error and the close code 4404.
+After `hello` and `snapshot` (the run's pending requests that this person may see) come `run_status`, all
+messages so far in order, and `run_finished` if the run has ended; then all changes. For a run that is
+unknown, or that this person may not see (any more), come the error `unknown_run` and the close code 4404.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from orchestration.web.hub import RunSeat, run_hub
 
 
 class RunConsumer(LiveConsumer):
-    """`/ws/runs/<id>/`."""
+    """Serves `/ws/runs/<id>/`."""
 
     _requests: InboxSeat | None = None
 

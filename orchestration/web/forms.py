@@ -1,4 +1,4 @@
-"""The form that starts a run: the fields that its orchestration takes."""
+"""The form that starts a run, with the fields that its orchestration takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INPUT = "input"
 
 
 class StartForm(PlainForm):
-    """`cleaned_data`: `input`, a JSON object, and `key`: a form that is sent twice starts one run."""
+    """Cleans to `input`, a JSON object, and `key`, so that a form that is sent twice starts one run."""
 
     key = forms.CharField(max_length=100, widget=forms.HiddenInput)
 
@@ -32,8 +32,8 @@ class StartForm(PlainForm):
             cleaned[INPUT] = {} if self.structure is None else self.structure.value(cleaned)
         return cleaned
 
-    def not_started(self, error: OrchestrationError) -> None:
-        """Put what the orchestration refuses on the fields at fault."""
+    def add_refusal(self, error: OrchestrationError) -> None:
+        """Show an error of the start at the fields that it names."""
         if not isinstance(error, InvalidInput):
             self.add_error(None, error.detail)
             return

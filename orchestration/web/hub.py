@@ -1,9 +1,9 @@
-"""The hub of runs: everyone who watches a run live, told from one reading for all of them.
+"""Send runs to all WebSockets of this process that watch them, with one read for all.
 
-A connection is told the run, then every message in order, then that the run is finished. A message that is
-still being spoken, or is long, is told in chunks, each what was added; its end is told as the whole message
-if that is not long. How far a connection has heard is kept with its seat, so hints that come twice or late
-find nothing new, and a slow reader goes on where it stopped.
+A connection is sent the run, then all messages in order, then that the run is finished. A message that still
+grows, or is long, is sent in chunks, each with what was added; at its end the whole message is sent, if it is
+not long. A seat keeps how far its connection has come, so repeated or late hints find nothing new, and a slow
+reader goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ from orchestration.web.readings import Place, ReadRun, Runs
 
 UNKNOWN_RUN = 4404
 
-# Characters that a frame carries of a message, each of which may take twelve bytes; and how many the end of a
-# longer one repeats.
+# Characters of a message in one frame, each of which may take twelve bytes; and how many characters of a
+# longer message are repeated at its end.
 CHUNK = 16_384
 BEGINNING = 200
 
 
 class RunSeat(Seat):
-    """One connection to one run. `heard` is the last message that it was told of; `growing` has those that
-    were not over then, and how many characters of each it was told. `told`: the version of the run it has."""
+    """One connection to one run, and what it was sent.
+
+    `heard`: the last message; `growing`: messages that were not complete, with the number of characters sent;
+    `told`: the version of the run.
+    """
 
     __slots__ = ("finished", "growing", "heard", "run_id", "told")
 
@@ -94,7 +97,7 @@ class RunHub(Hub[RunSeat]):
 
     def _may_watch(self, seat: RunSeat, read: Runs) -> bool:
         owner = read.owners.get(seat.credential)
-        # Whom the second reading does not know has been deactivated since the first.
+        # An owner who is not among the visible ones was deactivated between the two queries.
         if owner is None or owner not in read.visible or not seat.holds(owner):
             self._expel(seat)
             return False
@@ -108,10 +111,10 @@ class RunHub(Hub[RunSeat]):
 
     def _tell_seat(self, seat: RunSeat, read: Runs) -> None:
         run = read.runs[seat.run_id]
-        understood = _tell_run(seat, run) and all(
+        complete = _tell_run(seat, run) and all(
             _tell_message(seat, message) for message in read.messages.get(seat.run_id, ())
         )
-        if not understood:
+        if not complete:
             seat.outbox.when_drained(lambda: self.refresh([seat]))
         elif read.more:
             self.refresh([seat])
@@ -119,11 +122,12 @@ class RunHub(Hub[RunSeat]):
             seat.finished = seat.outbox.tell(encode(RunFinished(run=run.run)))
 
 
+# The process's hub, on the running event loop.
 run_hub = PerLoop(RunHub)
 
 
 def _tell_run(seat: RunSeat, run: ReadRun) -> bool:
-    """False: the outbox is full."""
+    """Send the run if it has changed; return False if the outbox is full."""
     if run.version != seat.told and not seat.outbox.tell(encode(RunStatus(run=run.run))):
         return False
     seat.told = run.version
@@ -132,7 +136,7 @@ def _tell_run(seat: RunSeat, run: ReadRun) -> bool:
 
 
 def _tell_message(seat: RunSeat, message: Message) -> bool:
-    """False: the outbox is full."""
+    """Send what is new of the message; return False if the outbox is full."""
     if message.pk <= seat.heard and message.pk not in seat.growing:
         return True
     if (not message.complete or len(message.text) > CHUNK) and not _tell_chunks(seat, message):
@@ -146,7 +150,7 @@ def _tell_message(seat: RunSeat, message: Message) -> bool:
 
 
 def _tell_chunks(seat: RunSeat, message: Message) -> bool:
-    """Tell what was added, and keep how far that came. False: the outbox is full."""
+    """Send what was added, in chunks; return False if the outbox is full."""
     told = seat.growing.setdefault(message.pk, 0)
     while added := message.text[told : told + CHUNK]:
         if not seat.outbox.tell(encode(AgentMessageChunk(agent=message.agent, text=added))):

@@ -1,4 +1,4 @@
-"""A plan's steps as pages show them: states in words, times, which step is the current one."""
+"""The steps of a plan as pages show them, with times and the current step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ShownStep:
         return time_taken(self.started_at, self.finished_at) if self.started_at and self.finished_at else ""
 
 
-def plan_in_words(plan: Sequence[Mapping[str, Any]]) -> list[ShownStep]:
+def shown_steps(plan: Sequence[Mapping[str, Any]]) -> list[ShownStep]:
     return [
         ShownStep(
             agent=str(step.get("agent", "")),

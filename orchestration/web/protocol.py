@@ -1,4 +1,4 @@
-"""What a run's connection is told beside the messages of approvals.web.live.protocol."""
+"""Messages of a run's WebSocket, in addition to those of approvals.web.live.protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunStatus(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentMessage(ServerMessage):
-    """A whole message. It ends the one that this agent's chunks have begun, if there is one."""
+    """A whole message. It ends the message that this agent's chunks have begun, if any."""
 
     type: ClassVar[str] = "agent_message"
     agent: str
@@ -27,14 +27,14 @@ class AgentMessage(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentMessageSummary(AgentMessage):
-    """The end of a long message, all of which its chunks have told; `text` is how it begins."""
+    """The end of a long message whose chunks were all sent; `text` is its beginning."""
 
     summary: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentMessageChunk(ServerMessage):
-    """What was added to the message that this agent is speaking."""
+    """Text that was added to the agent's growing message."""
 
     type: ClassVar[str] = "agent_message_chunk"
     agent: str
@@ -43,7 +43,7 @@ class AgentMessageChunk(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(ServerMessage):
-    """The run has ended, and everything that was said in it has been sent."""
+    """The run has ended, and all its messages have been sent."""
 
     type: ClassVar[str] = "run_finished"
     run: Json

@@ -1,6 +1,6 @@
-"""What the hub of runs reads: sets in, sets out. Synchronous, for the database threads.
+"""Read what the hub sends to its connections, for all of them at once. Synchronous, for database threads.
 
-Credentials, users and rights are looked up afresh in every reading.
+Credentials, users and permissions are read again each time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from approvals.web.live.summaries import LARGE
 from orchestration import queries
 from orchestration.models import FINISHED, Message, Run
 
-# A long run is told in pieces.
+# More are read in the next round.
 MESSAGES_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """How far one connection has heard a run: up to a message, and of which ones it waits for the end."""
+    """How far one connection has come: its last message, and the messages that still grow for it."""
 
     credential: Credential
     run_id: UUID
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRun:
-    """A run as a frame carries it. `version` differs whenever anything of it does."""
+    """A run as JSON; `version` changes whenever anything in it does."""
 
     run: Json
     version: int
@@ -43,7 +43,7 @@ class ReadRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
-    """`more`: there are further messages than were read."""
+    """What was read. `more`: there are more messages than were read."""
 
     owners: Mapping[Credential, int]
     visible: Mapping[int, Collection[UUID]]
@@ -53,12 +53,12 @@ class Runs:
 
 
 def runs(places: Sequence[Place]) -> Runs:
-    """What these connections have not heard yet. Where a run is finished, its last message was read too."""
+    """Read what is new to these connections; of a finished run, all messages are found."""
     run_ids = {place.run_id for place in places}
-    # The runs before the messages: whatever was said before a run was finished is found.
+    # The runs before the messages, so that all messages of a finished run are found.
     found = queries.runs_by_id(run_ids)
     messages = _messages(places)
-    # Rights at last: whoever has lost them is not told what was said after that.
+    # Permissions last: who has lost them gets nothing that was said after that.
     present = owners({place.credential for place in places})
     visible = queries.visible_run_ids(set(present.values()), run_ids)
     return Runs(
@@ -81,7 +81,7 @@ def _read(run: Run) -> ReadRun:
 
 
 def _messages(places: Sequence[Place]) -> list[Message]:
-    """The first messages that one of these connections has not heard to the end; one query."""
+    """Read the first messages that are new to any of these connections, in one query."""
     heard: dict[UUID, int] = {}
     wanted = Q(pk__in={message_id for place in places for message_id in place.growing})
     for place in places:

@@ -1,4 +1,4 @@
-"""The addresses of live connections to runs; see approvals.web.routing."""
+"""The URLs of the runs' WebSockets; see approvals.web.routing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of the runs."""
+"""The URLs of the runs' pages."""
 
 from django.urls import path
 

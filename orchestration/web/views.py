@@ -1,4 +1,4 @@
-"""The runs and one run's page: start, read, cancel, and resume. Scripts only make them live."""
+"""The pages of runs: list, start, read, cancel and resume. Scripts only make them live."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
 from orchestration.runs.resumption import describe_resumption, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
-from orchestration.web.plan import plan_in_words, time_taken
+from orchestration.web.plan import shown_steps, time_taken
 
 PAGE = 50
 LONGEST_PAGE = 1_000
 
 REASONS = {
-    "rejected": "A person said no.",
+    "rejected": "A person rejected it.",
     "timed_out": "Nobody answered in time.",
-    "withdrawn": "The question was taken back.",
+    "withdrawn": "The request was withdrawn.",
     "step_failed": "A step failed.",
     "interrupted": "A step was interrupted, and nobody knows whether it was done.",
     "replay_mismatch": "The program has changed since the run began, so it could not go on.",
@@ -64,7 +64,7 @@ class Filters:
 
     @property
     def more(self) -> str:
-        """`?…` for more of the same; empty where this is as much as one page shows."""
+        """The query string for more of the same runs; empty where a page can't show more."""
         if self.limit >= LONGEST_PAGE:
             return ""
         parts = {"status": self.status, "q": self.search, "limit": str(min(self.limit * 4, LONGEST_PAGE))}
@@ -96,7 +96,7 @@ def runs(request: HttpRequest) -> HttpResponse:
 @page(UnknownRun)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
-    """What can be started; once one is chosen, its input; once that is sent, the run's page."""
+    """Show what can be started, then the form of what was chosen; start it, and go to the run's page."""
     if not queries.may_start(user_id(request)):
         raise PermissionDenied(f"Starting runs needs the permission {queries.START}.")
     chosen = _find_orchestration(request.GET.get("orchestration", ""))
@@ -107,7 +107,7 @@ def start(request: HttpRequest) -> HttpResponse:
                 chosen.name, form.cleaned_data["input"], request.user, key=form.cleaned_data["key"]
             )
         except (InvalidInput, KeyConflict) as error:
-            form.not_started(error)
+            form.add_refusal(error)
         else:
             return HttpResponseRedirect(reverse("run", args=[run_id]), status=HTTPStatus.SEE_OTHER)
     refused = form is not None and form.is_bound and not form.rearranged
@@ -143,7 +143,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
         raise PermissionDenied(error.detail) from None
     if not cancelled:
         ended = queries.run_for(user_id(request), run_id)
-        notice = "It had ended before; there was nothing left to cancel."
+        notice = "The run has already ended, so it can't be cancelled."
         return _render_run(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
 
@@ -151,7 +151,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @page(UnknownRun)
 @require_POST
 def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Let the run go on from its record; its page has said what that asks and does anew."""
+    """Let the run go on from its record; its page says what that repeats."""
     run = queries.run_for(user_id(request), run_id)
     try:
         OrchestrationManager().resume(actor_of_http(request, Channel.PAGE), run.pk)
@@ -166,7 +166,7 @@ def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def _render_run(
     request: HttpRequest, run: Run, *, notice: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> HttpResponse:
-    """The run, alone where a page of ours asks for its `detail`, or in the whole page."""
+    """Render the run: alone if a script asks for the `detail`, else as a whole page."""
     alone = wants_detail(request)
     template = "orchestration/_run.html" if alone else "orchestration/run.html"
     is_open = run.status in OPEN
@@ -177,7 +177,7 @@ def _render_run(
         "now": database_now(),
         "run": run,
         "notice": notice,
-        "steps": plan_in_words(run.plan),
+        "steps": shown_steps(run.plan),
         "waits": waits,
         "waits_beside": waits_beside,
         "said": queries.messages_of(run),
@@ -196,7 +196,7 @@ def _render_run(
 
 
 def _waits(request: HttpRequest, run: Run) -> tuple[list[Any], int]:
-    """What the run asks people now, as far as this user may see it, and how much there is beside."""
+    """Return the run's open requests that this user may see, and how many others there are."""
     asked = open_requests_of(str(run.pk), light=True) if run.status in OPEN else []
     visible = visible_ids([user_id(request)], asked)[user_id(request)]
     shown = [one for one in asked if one.pk in visible]

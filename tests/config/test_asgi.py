@@ -21,7 +21,7 @@ from orchestration import OrchestrationManager
 from orchestration.engines import hand_over
 from orchestration.models import Process as Executor
 from orchestration.models import Run
-from orchestration.runs import journal
+from orchestration.runs import run_records
 from tests import factories
 from tests.conftest import Serve
 from tests.orchestration.watching import asked, finished
@@ -117,7 +117,7 @@ def _in_a_terminal() -> UUID:
     """A run of another process, which has a lease that lives."""
     lives = Now() + timedelta(minutes=5)
     terminal = Executor.objects.create(name="terminal", started_at=Now(), expires_at=lives)
-    run_id, _ = journal.open_run(
+    run_id, _ = run_records.open_run(
         orchestration="checklist",
         title="x",
         given=INPUT,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestration.runs.interruptions import Way
+from orchestration.runs.interruptions import Decision
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person, Unanswered, pause
 from tests.servers import PostgresServer
@@ -102,6 +102,6 @@ async def what_became_of(installation: Installation, run_id: str, step: str) -> 
     """What the ledger says of the step's effect. Nobody died: if it began, it is there in a moment."""
     for _ in range(LOOKS):
         if effects := installation.effects(run_id, step):
-            return {"decision": Way.DONE, "result": {"effect": effects[0]}}
+            return {"decision": Decision.DONE, "result": {"effect": effects[0]}}
         await pause()
-    return {"decision": Way.AGAIN}
+    return {"decision": Decision.AGAIN}

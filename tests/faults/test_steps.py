@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orchestration.runs.interruptions import Way
+from orchestration.runs.interruptions import Decision
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person
 from tests.stacks import WITH_WORKERS
@@ -31,7 +31,7 @@ async def test_a_step_is_not_repeated_unasked(installation: Installation) -> Non
         run_id = await killed_at_its_first_step(installation, oona, repeatable=False)
         question = await oona.question_of(run_id)
         (effect,) = installation.effects(run_id, "begin")
-        await oona.answer(question, {"decision": Way.DONE, "result": {"effect": effect}})
+        await oona.answer(question, {"decision": Decision.DONE, "result": {"effect": effect}})
         await oona.insist(await oona.question_of(run_id, beyond=question))
         end = await oona.end_of(run_id)
     assert end["result"] == [effect, *installation.effects(run_id, "do-1")]
@@ -46,11 +46,11 @@ async def test_a_person_may_have_it_done_again_or_stop_the_run(installation: Ins
         oona = await installation.person("oona")
         again = await killed_at_its_first_step(installation, oona, repeatable=False)
         first = await oona.question_of(again)
-        await oona.answer(first, {"decision": Way.AGAIN})
+        await oona.answer(first, {"decision": Decision.AGAIN})
         await oona.insist(await oona.question_of(again, beyond=first))
         assert (await oona.end_of(again))["status"] == "completed"
         stopped = await killed_at_its_first_step(installation, oona, repeatable=False)
-        await oona.answer(await oona.question_of(stopped), {"decision": Way.STOP})
+        await oona.answer(await oona.question_of(stopped), {"decision": Decision.STOP})
         end = await oona.end_of(stopped)
     assert (end["status"], end["reason"]) == ("failed", "interrupted")
     assert len(installation.effects(again, "begin")) == 2
@@ -84,7 +84,7 @@ async def test_a_process_that_is_killed_while_it_asks_has_asked_once(installatio
         await installation.execute(1)
         oona.urls[:] = [server.url for server in installation.servers if server.running]
         (effect,) = installation.effects(run_id, "begin")
-        await oona.answer(question, {"decision": Way.DONE, "result": {"effect": effect}})
+        await oona.answer(question, {"decision": Decision.DONE, "result": {"effect": effect}})
         await oona.insist(await oona.question_of(run_id, beyond=question))
         end = await oona.end_of(run_id)
     assert end["result"][0] == effect

@@ -400,7 +400,7 @@ class TestWithoutATerminal:
             (["disk_cleanup", "--input", '{"directory": "/nowhere"}'], "directory"),
             (["plan", "--input", '{"task": "x", "steps": [{"agent": "bob"}]}'], "steps[0].agent"),
             ([], "Say which orchestration"),
-            (["plan", "--attach", "x"], "--attach shows a run that there is"),
+            (["plan", "--attach", "x"], "--attach shows an existing run"),
             (["checklist", "--as", "nobody", "--input", '{"title": "x", "items": ["y"]}'], "'nobody'"),
         ],
     )
@@ -502,7 +502,7 @@ class TestNewcomers:
         """Tables and an account named like the computer's user, which can sign in nowhere yet."""
         given = json.dumps({"directory": str(files)})
         screen = terminal("orchestrate", "disk_cleanup", "--input", given, SAYSO_VAR=str(tmp_path / "fresh"))
-        assert f"Made the account '{computer_user()}' for you." in screen.wait_for(PICK)
+        assert f"Created the account '{computer_user()}' for you." in screen.wait_for(PICK)
         screen.type("none\n")
         assert screen.wait() == 0
 

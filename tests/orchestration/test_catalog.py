@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration import catalog, checks
+from orchestration import checks
 from orchestration.catalog import (
     agent,
     agents,
@@ -26,6 +26,7 @@ from orchestration.catalog import (
     orchestration,
     orchestrations,
     registered_kinds,
+    registry,
 )
 from orchestration.exceptions import InvalidInput, UnknownOrchestration
 from orchestration.plans import InvalidPlan
@@ -261,14 +262,14 @@ def broken_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield "catalog_broken"
-    catalog._broken.clear()
+    registry._broken.clear()
 
 
 def test_a_module_that_can_not_be_imported_leaves_out_only_its_own(
     broken_module: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it had registered before it failed may lack the rest. Whoever asks for it is told why."""
-    catalog._import_of_app(broken_module)
+    registry._import_of_app(broken_module)
     assert "catalog_half" not in orchestrations()
     assert "catalog_half" not in agents()
     assert "catalog_order" in orchestrations()

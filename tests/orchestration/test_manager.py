@@ -21,6 +21,7 @@ from approvals.models import AuditEntry
 from approvals.queries import open_requests_of
 from approvals.trail import verification
 from orchestration import OrchestrationManager, Run, StepFailed, agent, catalog, orchestration, queries
+from orchestration.catalog import registry
 from orchestration.exceptions import (
     AlreadyFinished,
     Cancelled,
@@ -32,7 +33,7 @@ from orchestration.exceptions import (
 )
 from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus, StepRecord
-from orchestration.runs import execution, journal
+from orchestration.runs import call_records, execution, journal, run_records
 from orchestration.runs.execution import withdraw_requests
 from orchestration.runtime import Runtime
 from tests import factories
@@ -133,7 +134,7 @@ def test_a_run_keeps_the_version_that_it_began_with(monkeypatch: pytest.MonkeyPa
     manager = OrchestrationManager()
     first = manager.start("manager_asks", key="k")
     newer = replace(catalog.find_orchestration("manager_asks"), version=2)
-    monkeypatch.setitem(catalog._orchestrations, ("manager_asks", 2), newer)
+    monkeypatch.setitem(registry._orchestrations, ("manager_asks", 2), newer)
     second, named = manager.start("manager_asks"), manager.start("manager_asks", version=1)
     assert manager.start("manager_asks", key="k") == first
     versions = {row.pk: row.version for row in RunRow.objects.all()}
@@ -307,19 +308,19 @@ async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_recor
     engine = await process()
     run_id = await OrchestrationManager(engine).astart("manager_waits", owner=owner)
     owned = journal.Ownership(run_id, 1)
-    step = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
-    await in_database(journal.record_step_start, owned, step, RunStatus.RUNNING)
-    await in_database(journal.request_cancel, run_id, factories.actor(owner))
-    await in_database(journal.record_step_result, owned, step, 1)
-    after = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
+    step = call_records.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
+    await in_database(call_records.record_step_start, owned, step, RunStatus.RUNNING)
+    await in_database(run_records.request_cancel, run_id, factories.actor(owner))
+    await in_database(call_records.record_step_result, owned, step, 1)
+    after = call_records.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     begins: list[tuple[Any, ...]] = [
-        (journal.record_step_start, after, RunStatus.RUNNING),
-        (journal.record_question, after, run_id, RunStatus.WAITING),
-        (journal.record_answer, after, run_id, {}, RunStatus.RUNNING),
-        (journal.record_message, after, "a", "x", RunStatus.RUNNING),
-        (journal.begin_message, after, "a", RunStatus.RUNNING),
-        (journal.record_plan, 1, []),
-        (journal.record_status, RunStatus.RUNNING),
+        (call_records.record_step_start, after, RunStatus.RUNNING),
+        (call_records.record_question, after, run_id, RunStatus.WAITING),
+        (call_records.record_answer, after, run_id, {}, RunStatus.RUNNING),
+        (call_records.record_message, after, "a", "x", RunStatus.RUNNING),
+        (call_records.begin_message, after, "a", RunStatus.RUNNING),
+        (call_records.record_plan, 1, []),
+        (call_records.record_status, RunStatus.RUNNING),
     ]
     for write, *arguments in begins:
         with pytest.raises(Cancelled):
@@ -327,7 +328,7 @@ async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_recor
     steps = await in_database(lambda: list(StepRecord.objects.values_list("key", "status")))
     assert steps == [("a#1", "done")]
     await in_database(
-        journal.record_end, owned, journal.Ending(status=RunStatus.CANCELLED, reason="cancelled")
+        run_records.record_end, owned, run_records.Ending(status=RunStatus.CANCELLED, reason="cancelled")
     )
 
 

@@ -15,7 +15,7 @@ from orchestration import queries
 from orchestration.engines import hand_over
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Message, Process, Run, StepRecord
-from orchestration.runs import journal
+from orchestration.runs import call_records, journal, run_records
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -187,12 +187,12 @@ def test_every_write_of_a_run_counts_as_a_change() -> None:
     owned = journal.claim([run_id], _process())[0].ownership
     assert [*queries.runs_changed_since(before)] == [run_id]
     Run.objects.update(changed_at=timezone.now() - timedelta(days=1))
-    journal.extend_message(owned, 1, "x")
+    call_records.extend_message(owned, 1, "x")
     assert [*queries.runs_changed_since(before)] == [run_id]
 
 
 def _opened() -> UUID:
-    run_id, _ = journal.open_run(
+    run_id, _ = run_records.open_run(
         orchestration="checklist",
         title="X",
         given={},

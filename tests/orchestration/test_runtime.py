@@ -22,7 +22,7 @@ from orchestration import OrchestrationManager, Run, conf, orchestration, querie
 from orchestration.engines import hand_over, local_process
 from orchestration.models import OPEN, Process
 from orchestration.models import Run as RunRow
-from orchestration.runs import journal
+from orchestration.runs import journal, run_records
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -183,7 +183,7 @@ async def test_what_an_ended_run_left_open_is_taken_back(
     request = await asked(run_id)
     await engine.let_go()
     owned = journal.Ownership(run_id, 1)
-    await in_database(journal.record_end, owned, journal.Ending(status="failed", error="x"))  # type: ignore[arg-type]
+    await in_database(run_records.record_end, owned, run_records.Ending(status="failed", error="x"))  # type: ignore[arg-type]
     await runtime.look_everywhere()
     assert (await gate.wait_for_outcome(request["id"])).withdrawn
     assert not await in_database(queries.runs_to_tidy)
@@ -235,7 +235,7 @@ async def test_a_run_that_was_recorded_as_taken_but_never_begun_is_begun(runtime
     """The answer to the claim got lost, or who started the run was cancelled in between."""
     process = await in_database(Process.objects.get)
     run_id, _ = await in_database(
-        journal.open_run,
+        run_records.open_run,
         orchestration="runtime_quick",
         title="Quick",
         given={},

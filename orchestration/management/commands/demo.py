@@ -1,4 +1,4 @@
-"""Try Sayso: people, samples that wait for them, and a server."""
+"""The command `demo`: people, samples that wait for them, and a server."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from orchestration.management.demo_data import (
 from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, require_free, serve
 
-# Seconds. Whoever looks around should not have to hurry.
+# The default timeout in seconds, long enough to look around.
 PATIENCE = 7_200.0
 
 
 class Command(BaseCommand):
     help = (
-        "Migrate, make two demo people with new one-time passwords, start sample orchestrations that really"
-        " wait, and serve. For the embedded SQLite database only; your own accounts are left alone."
+        "Migrate, create two demo people with new one-time passwords, start sample orchestrations that wait"
+        " for them, and serve. For the embedded SQLite database only; your own accounts are not changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
-        # The port first: where a demo runs already, its people keep their passwords.
+        # The port first: if a demo runs already, its passwords must stay valid.
         require_free(host, port)
         require_embedded()
         prepare_tables()
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         start_samples()
         serve(host, port, lambda url: _announce(screen, url, people), quiet=options["verbosity"] < 2)
         screen.say(
-            "Stopped. The samples wait in the database; `manage.py demo` goes on with them.", style="dim"
+            "Stopped. The samples still wait in the database; `manage.py demo` continues them.", style="dim"
         )
         exit_process()
 
@@ -59,4 +59,6 @@ def _announce(screen: Screen, url: str, people: Sequence[DemoPerson]) -> None:
         ("Sign in as", "One-time password", ""),
         [(person.username, person.password, person.role) for person in people],
     )
-    screen.say("The passwords hold until the next `manage.py demo`. Ctrl-C stops the server.", style="dim")
+    screen.say(
+        "The passwords are valid until the next `manage.py demo`. Ctrl-C stops the server.", style="dim"
+    )

@@ -1,9 +1,8 @@
-"""Remove one person's name and words, for good; the trail keeps the number of the account, and verifies."""
+"""The command `forget_person`: remove one person's name and words; the trail keeps the account's number."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.management.wording import raise_as_refusal
 from approvals.trail import retention
-from orchestration.management.removal import NAMED_AT_MOST, progress, refuse_if_altered, require_right
+from orchestration.management.removal import join_ids, progress, refuse_if_altered, require_right
 from orchestration.runs import retention as runs
 
 
@@ -39,7 +38,7 @@ class Command(BaseCommand):
         screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         operator, forgotten = acting_person(username), _account(person)
         if operator.pk == forgotten.pk:
-            raise Misuse("Nobody can remove their own account: say who does, with --as USER.")
+            raise Misuse("You can't remove your own account: name another person with --as USER.")
         require_right(operator)
         counts = retention.count_forgettable(forgotten.pk)
         if dry_run:
@@ -54,7 +53,7 @@ class Command(BaseCommand):
         if dry_run:
             return
         ended = accounts.end_access(forgotten.pk, operator.pk)
-        # Whatever came in until then is on record now, and nothing more comes.
+        # Nothing of this person can come in any more: look again.
         _require_nothing_open(forgotten.pk)
         name = accounts.name_after(forgotten.pk)
         done, needed, altered = 0, 0, list[UUID]()
@@ -85,18 +84,14 @@ def _account(username: str) -> User:
 
 
 def _require_nothing_open(user_id: int) -> None:
-    """`Refused` where something still needs this person, or what this person said."""
+    """Raise Refused if anything that is open still needs this person."""
     if requests := retention.pending_of(user_id):
         raise Refused(
             f"still_needed: {len(requests)} pending requests were asked by, are assigned to, or voted on by"
-            f" this person: {_join_ids(requests)}. Have them decided, handed on or withdrawn first."
+            f" this person: {join_ids(requests)}. Have them decided, handed on or withdrawn first."
         )
     if open_runs := runs.open_runs_of(user_id):
         raise Refused(
-            f"still_needed: {len(open_runs)} runs of this person are under way: {_join_ids(open_runs)}."
+            f"still_needed: {len(open_runs)} runs of this person are under way: {join_ids(open_runs)}."
             " Have them end, or cancel them, first."
         )
-
-
-def _join_ids(ids: Sequence[UUID]) -> str:
-    return ", ".join(map(str, ids[:NAMED_AT_MOST])) + (", …" if len(ids) > NAMED_AT_MOST else "")

@@ -1,4 +1,4 @@
-"""Start an orchestration, or come back to a run, and go through it in the terminal."""
+"""The command `orchestrate`: start a run, or attach to one, and show and decide it in the terminal."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from orchestration.runtime import Runtime, start_runtime, stop_runtime
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LET_GO, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
 
-# Has the process execute a run, or join it; its id.
+# Starts a run in this process, or attaches to one; returns its id.
 Begin: TypeAlias = Callable[[Runtime], Awaitable[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """The person left the run; `words` say who goes on with it."""
+    """The person let go of the run; `words` say who continues it."""
 
     words: str
 
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--attach",
             metavar="ID",
-            help="instead of starting one, show this run; it goes on here where nobody else executes it",
+            help="show this run instead of starting one; it executes here if nobody else executes it",
         )
         add_as_option(parser)
 
@@ -81,13 +81,13 @@ class Command(BaseCommand):
         given, username = options["input"], options["username"]
         if attach is not None:
             if name or given or detach:
-                raise Misuse("--attach shows a run that there is: no NAME, --input or --detach with it.")
+                raise Misuse("--attach shows an existing run: give no NAME, --input or --detach with it.")
             person, begin, lists = _join(attach, username)
         elif name is None:
             raise Misuse("Say which orchestration: orchestrate NAME; or which run: orchestrate --attach ID.")
         else:
             lists = allowlists.unlimited()
-            with allowlists.unlimited():  # whether a server may do it, the server says
+            with allowlists.unlimited():  # the lists of the server that executes it apply
                 person, given = _prepare(name, given, username, progress)
                 if detach:
                     _leave_to_a_server(name, given, person, result, progress)
@@ -103,7 +103,7 @@ class Command(BaseCommand):
 def _prepare(
     name: str, given: str | None, username: str | None, progress: Screen
 ) -> tuple[User, dict[str, Any]]:
-    """Whose run it will be, and its checked input."""
+    """Return the run's owner and its checked input."""
     checked = parse_json_object(given or "{}", "--input")
     try:
         find_orchestration(name).check_input(checked)
@@ -151,7 +151,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
 
 
 async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | LetGo | None:
-    """The run at its end; None where the person left before there was one."""
+    """Return the run at its end; None where the person left before it was started."""
     keyboard = Keyboard.of(sys.stdin) if screen.is_terminal else None
     actor = actor_in_terminal(person, "orchestrate")
     live = LiveView(screen, person.pk, Questions(screen, keyboard, actor) if keyboard else None)
@@ -185,7 +185,7 @@ def _say_what_happens(screen: Screen) -> None:
 async def _run_until(
     event: asyncio.Event, awaitable: Awaitable[Mapping[str, Any] | None]
 ) -> Mapping[str, Any] | None:
-    """What it comes to; None where the event is set before."""
+    """Return the awaitable's result; None where the event is set first."""
     watching, leaving = asyncio.ensure_future(awaitable), asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -197,7 +197,7 @@ async def _run_until(
 
 
 def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
-    """Unless the run has ended meanwhile."""
+    """Return the run if it has ended, else who continues it."""
     run = queries.run_by_id(run_id)
     if run.status not in OPEN:
         return queries.run_on_the_wire(run)

@@ -1,4 +1,4 @@
-"""Retention: what was shown and said goes after some days, the verifiable chain stays."""
+"""The command `purge_history`: remove what was shown and said, and keep the verifiable chain."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
 
 def _days(text: str) -> int:
-    """`Misuse` where this is no number of days."""
+    """Parse the number of days; raise Misuse where it is none."""
     try:
         days = int(text)
     except (TypeError, ValueError):
@@ -85,7 +85,7 @@ def _count(screen: Screen, before: datetime, advance: Any) -> None:
 
 
 def _purge(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
-    """Purge; the requests that were left as they are because they were altered."""
+    """Purge, and return the requests that were not changed because they differ from their hashes."""
     done, altered = 0, list[UUID]()
     with raise_as_refusal():
         for removed in requests.purge(actor, before, sparing=runs.still_open):

@@ -1,4 +1,4 @@
-"""Resume a run from the terminal."""
+"""The command `resume_run`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
-from orchestration.management.changing import find_run
-from orchestration.management.refusals import raise_as_refusal
+from orchestration.management.refusals import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
 from orchestration.runs.resumption import describe_resumption
@@ -21,15 +20,15 @@ from orchestration.runs.resumption import describe_resumption
 
 class Command(BaseCommand):
     help = (
-        "Let a run that failed or was rejected go on from its record, in a server or worker: what ended"
-        " badly is asked or tried anew, what is recorded as done is not done again. Says first what that is;"
-        " on a terminal it asks whether to go on. Exit status 1 where it is refused; the error begins with"
-        " its code."
+        "Let a run that failed or was rejected go on from its record, in a server or worker. Questions and"
+        " steps that ended badly are asked or tried again; what is recorded as done is not repeated. Lists"
+        " first what is repeated; on a terminal it asks whether to go on. Exit status 1 if this is refused;"
+        " the error begins with its code."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the run's id, or enough of its beginning")
-        parser.add_argument("--dry-run", action="store_true", help="only say what it would do")
+        parser.add_argument("id", metavar="ID", help="the run's id, or its first characters")
+        parser.add_argument("--dry-run", action="store_true", help="only list what would be repeated")
         parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
         add_as_option(parser)
 
@@ -45,7 +44,7 @@ class Command(BaseCommand):
                 screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
                 return
             screen.say(f"{run.title}, {run.pk}: {run.status}")
-            for sentence in sentences or ["Nothing is asked or tried anew"]:
+            for sentence in sentences or ["Nothing is asked or tried again"]:
                 screen.say(f"{sentence}.")
             screen.say("What is recorded as done is not done again.")
             if dry_run:

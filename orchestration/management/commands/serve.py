@@ -1,4 +1,4 @@
-"""Serve this installation: pages, sockets and runs in one process."""
+"""The command `serve`: pages, WebSockets and runs in one process."""
 
 from __future__ import annotations
 
@@ -31,4 +31,6 @@ class Command(BaseCommand):
 def _announce(screen: Screen, host: str, url: str) -> None:
     screen.say(f"Sayso listens on {url}/ (Ctrl-C stops it).")
     if names_are_missing(host):
-        screen.say("Other computers reach it under the names in SAYSO_ALLOWED_HOSTS only.", style="yellow")
+        screen.say(
+            "Other computers can reach it only under the names in SAYSO_ALLOWED_HOSTS.", style="yellow"
+        )

@@ -1,4 +1,4 @@
-"""A worker: takes runs from the job queue and executes them, in a process that serves nothing."""
+"""The command `work`: execute runs from the job queue."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MOST = 100_000
 
 class Command(BaseCommand):
     help = (
-        "Execute runs from the job queue (SAYSO_ENGINE=procrastinate), until SIGTERM or Ctrl-C: then steps"
-        " under way may end, and all else goes on in other workers."
+        "Execute runs from the job queue (SAYSO_ENGINE=procrastinate), until SIGTERM or Ctrl-C. Then steps"
+        " that execute may end, and all runs go on in other workers."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,8 +38,8 @@ class Command(BaseCommand):
             "--metrics",
             type=_address,
             metavar="[HOST:]PORT",
-            help="where Prometheus finds this worker's numbers; anybody who reaches it may read them."
-            " HOST is 127.0.0.1 unless given; default: nowhere",
+            help="where Prometheus can read this worker's metrics; everybody who can reach it can read them."
+            " HOST is 127.0.0.1 by default; without this option there is none",
         )
 
     def handle(self, *, concurrency: int, metrics: tuple[str, int] | None, **options: Any) -> None:
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ArgumentTypeError(f"{text!r} is no port, and no host and port")
+        raise ArgumentTypeError(f"{text!r} is not a port, and not HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

@@ -1,4 +1,4 @@
-"""Runs over HTTP: start, list, look, cancel, resume. What happens in a run is its server's business."""
+"""The HTTP API of runs: start, list, read, cancel and resume them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from approvals.web.api.paging import Place, following, place_of
 from approvals.web.edge.problems import refusals
 from approvals.web.edge.tokens import Scope
 from orchestration import queries
-from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted, UnknownOrchestration
-from orchestration.manager import KEY_LIMIT, OrchestrationManager
-from orchestration.models import FINISHED, Run, RunStatus
-from orchestration.runs import journal
+from orchestration.exceptions import InvalidInput, NotPermitted, UnknownOrchestration
+from orchestration.manager import KEY_LIMIT, OrchestrationManager, require_cancelled
+from orchestration.models import Run
+from orchestration.runs import run_records
 from orchestration.runs.resumption import how_it_ended
 from orchestration.web.api.wire import NewRun, PageOfRuns, ResumptionOnTheWire, RunFilters, RunOnTheWire
 
@@ -35,7 +35,7 @@ RunId = Annotated[str, Path(description="The run's id.", format="uuid")]
     openapi_extra=refusals("key_conflict", "too_large"),
 )
 def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
-    """Queue a run for the servers, owned by the caller. 201: it is new; 200: its `key` found it.
+    """Queue a run for the servers, owned by the caller. 201: it is new; 200: its `key` was used before.
 
     Needs the scope `ask` and the permission `orchestration.add_run`.
     """
@@ -50,7 +50,7 @@ def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     "/runs", response=PageOfRuns, operation_id="list_runs", summary="List runs", openapi_extra=refusals()
 )
 def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
-    """The runs that the caller may see, newest first. Needs the scope `read`."""
+    """List the runs that the caller may see, newest first. Needs the scope `read`."""
     caller = caller_of(request, Scope.READ)
     if filters.orchestration is not None:
         checked_text(filters.orchestration, "orchestration", one_line=True)
@@ -79,7 +79,7 @@ def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any
     openapi_extra=refusals("unknown_run"),
 )
 def get_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
-    """Needs the scope `read`; for the caller's own runs, `ask` will do."""
+    """Get one run. Needs the scope `read`; for the caller's own runs, `ask` is enough."""
     return queries.run_on_the_wire(_find(caller_of(request, Scope.READ, Scope.ASK), run_id))
 
 
@@ -91,16 +91,15 @@ def get_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     openapi_extra=refusals("unknown_run", "already_finished"),
 )
 def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
-    """End the run and take back what it asks; its process stops it, so it may go on for a moment.
+    """End the run and withdraw its open requests. Its process stops it, so it may go on for a moment.
 
-    Needs the scope `ask`. Repeating is safe: a cancelled run is answered as it is. One that has ended
-    otherwise is `already_finished`.
+    Needs the scope `ask`. Repeating is safe: the cancelled run is returned. A run that has ended otherwise is
+    `already_finished`.
     """
     caller = caller_of(request, Scope.ASK)
     OrchestrationManager().cancel(actor_of(request), _find(caller, run_id).pk)
     run = queries.run_for(caller.user_id, run_id)
-    if run.status in FINISHED and run.status != RunStatus.CANCELLED:
-        raise AlreadyFinished(f"The run is {run.status}; there is nothing left to cancel.")
+    require_cancelled(run)
     return queries.run_on_the_wire(run)
 
 
@@ -112,9 +111,9 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     openapi_extra=refusals("unknown_run", "already_finished"),
 )
 def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
-    """Which questions are asked anew, and which steps tried again. Changes nothing.
+    """Say which questions are asked again, and which steps tried again. Changes nothing.
 
-    Needs the scope `ask`, and the right to resume the run. All lists are empty where it is open.
+    Needs the scope `ask`, and the right to resume the run. All lists are empty if the run is open.
     """
     caller = caller_of(request, Scope.ASK)
     found = OrchestrationManager().resumption(actor_of(request), _find(caller, run_id).pk)
@@ -133,11 +132,11 @@ def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     openapi_extra=refusals("unknown_run", "already_finished"),
 )
 def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
-    """Let a run that failed or was rejected go on from its record: questions that ended badly are asked anew,
-    steps that failed are tried again, and what is recorded as done is not done again.
+    """Let a run that failed or was rejected go on from its record.
 
-    Needs the scope `ask`, and the right to change the run. Repeating is safe: a run that is open is answered
-    as it is. One that was completed or cancelled is `already_finished`.
+    Questions that ended badly are asked again, failed steps are tried again, and what is recorded as done is
+    not repeated. Needs the scope `ask`, and the right to resume the run. Repeating is safe: an open run is
+    returned as it is. A run that was completed or cancelled is `already_finished`.
     """
     caller = caller_of(request, Scope.ASK)
     OrchestrationManager().resume(actor_of(request), _find(caller, run_id).pk)
@@ -145,9 +144,9 @@ def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
 
 
 def _start(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
-    # Whatever is refused after these two is inside the input, or the orchestration's name.
+    # Errors after these checks are inside the input, or about the orchestration's name.
     key = checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
-    checked_json(body.input, "input", stable=not journal.has_key(caller.user_id, key))
+    checked_json(body.input, "input", stable=not run_records.has_key(caller.user_id, key))
     try:
         return OrchestrationManager().start_once(body.orchestration, body.input, caller.user_id, key=body.key)
     except UnknownOrchestration:
@@ -157,7 +156,7 @@ def _start(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
 
 
 def _of_body(error: InvalidInput) -> InvalidInput:
-    """The same, every field named as the body has it."""
+    """Return the error with fields named as in the body."""
     errors = tuple((_path(field), _sentence(_path(field), message)) for field, message in error.errors)
     return InvalidInput(error.detail, field=errors[0][0], errors=errors)
 
@@ -171,7 +170,7 @@ def _sentence(path: str, message: str) -> str:
 
 
 def _find(caller: Caller, run_id: str) -> Run:
-    """The run, if the caller may see it: any that its user sees, or without `read` just its user's own."""
+    """Return the run if the caller may see it; without the scope `read`, only runs of its own user."""
     return queries.run_for(caller.user_id, run_id, own=Scope.READ not in caller.scopes)
 
 

@@ -1,4 +1,4 @@
-"""The shapes of runs over HTTP: what comes in, and, for the documentation, what selectors put on the wire."""
+"""Schemas of the runs' API: bodies, filters, and, for the documentation, what queries return."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RunStatusName = Literal["queued", "running", "waiting", "completed", "rejected",
 
 
 class NewRun(Body):
-    """A run to start. Sent again under the same `key`, it finds the run that it has started."""
+    """A run to start. Sent again with the same `key`, it returns the run that it has started."""
 
     model_config = with_example(
         {
@@ -55,7 +55,7 @@ class NewRun(Body):
         default=None,
         min_length=1,
         max_length=KEY_LIMIT,
-        description="Your name for this run, on one line: repeating is safe then.",
+        description="Your name for this run, on one line. With it, repeating is safe.",
     )
 
 
@@ -71,7 +71,7 @@ class RunFilters(BaseModel):
 
 
 class RunOnTheWire(BaseModel):
-    """One execution of an orchestration, as everybody sees it who may see it."""
+    """One execution of an orchestration."""
 
     model_config = with_example(RUN_EXAMPLE)
 
@@ -83,11 +83,11 @@ class RunOnTheWire(BaseModel):
     status: RunStatusName
     reason: str = Field(description="Why it ended so: `rejected`, `timed_out`, `step_failed` and others.")
     input: dict[str, Any]
-    plan: list[dict[str, Any]] = Field(description="The steps that it proposes or takes, if it has a plan.")
+    plan: list[dict[str, Any]] = Field(description="The steps of its plan, if it has one.")
     result: Any
-    resumed_by: str | None = Field(description="Who let it go on last, after it had failed or was rejected.")
+    resumed_by: str | None = Field(description="Who resumed it last.")
     resumed_at: str | None = Field(json_schema_extra=MOMENT)
-    cancelled_by: str | None = Field(description="Who wants it to end, from the moment of asking.")
+    cancelled_by: str | None = Field(description="Who cancelled it; set at once, even if it ends later.")
     error: str
     waiting_for: list[str] = Field(description="Ids of the requests that it waits for now.")
     created_at: str = Field(json_schema_extra=MOMENT)
@@ -96,7 +96,7 @@ class RunOnTheWire(BaseModel):
 
 
 class AskedAnew(BaseModel):
-    """A question that a resumed run asks anew."""
+    """A question that a resumed run asks again."""
 
     title: str
     ended: Literal["rejected", "timed out", "withdrawn", "open"] = Field(
@@ -112,7 +112,7 @@ class Step(BaseModel):
 
 
 class ResumptionOnTheWire(BaseModel):
-    """What resuming the run would do. Steps that are recorded as done are not done again."""
+    """What resuming the run would repeat. Steps that are recorded as done are not done again."""
 
     model_config = with_example(
         {
@@ -125,13 +125,13 @@ class ResumptionOnTheWire(BaseModel):
     asked_anew: list[AskedAnew]
     tried_again: list[Step] = Field(description="Steps that failed.")
     unclear: list[Step] = Field(
-        description="Steps that were begun and have no result: a person is asked whether they were done,"
+        description="Steps that were begun and have no result. A person is asked whether they were done,"
         " unless they may be repeated."
     )
 
 
 class PageOfRuns(BaseModel):
-    """Newest first. `next` is the `cursor` of the following page; null: there is none."""
+    """A page of runs, newest first. `next` is the `cursor` of the next page; null: this is the last."""
 
     runs: list[RunOnTheWire]
     next: str | None

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from approvals.database.threads import in_database
 from orchestration import queries
 from orchestration.manager import OrchestrationManager
-from orchestration.runs.interruptions import Way
+from orchestration.runs.interruptions import Decision
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.mail_server import SILENCE, mail_server
@@ -408,7 +408,7 @@ class TestInterrupted:
         run = await start(runtime, owner, "http", method, {"url": f"{server.url}/hello"})
         await self.begun_anew(runtime, settings, run, approved=True)
         answer = {"status": 200, "reason": "OK", "location": "", "text": "seen in the log"}
-        await run.answer({"decision": Way.DONE, "result": answer}, f"Interrupted: was “{method}” done?")
+        await run.answer({"decision": Decision.DONE, "result": answer}, f"Interrupted: was “{method}” done?")
         assert (await run.finished())["result"] == "200 OK\n\nseen in the log"
         assert server.paths == [f"{method} /hello"]
 
@@ -417,7 +417,7 @@ class TestInterrupted:
     ) -> None:
         run = await start(runtime, owner, "email", "send", TestEmail.LETTER)
         await self.begun_anew(runtime, settings, run, approved=True)
-        await run.answer({"decision": Way.DONE}, "Interrupted: was “send” done?")
+        await run.answer({"decision": Decision.DONE}, "Interrupted: was “send” done?")
         assert (await run.finished())["status"] == "completed"
         assert len(mail.outbox) == 1
 
@@ -431,7 +431,7 @@ class TestInterrupted:
         run = await start(runtime, owner, "command", "run", {"program": "sh", "arguments": ["-c", script]})
         await self.begun_anew(runtime, settings, run)
         result = {"status": 0, "output": "done, says the log"}
-        await run.answer({"decision": Way.DONE, "result": result}, "Interrupted: was “run sh” done?")
+        await run.answer({"decision": Decision.DONE, "result": result}, "Interrupted: was “run sh” done?")
         assert (await run.finished())["result"] == "done, says the log"
         assert (await messages(run))[-1] == "done, says the log"
         assert (tmp_path / "log").read_text() == "done\n"

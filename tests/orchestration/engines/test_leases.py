@@ -18,7 +18,7 @@ from tests.conftest import Manage
 pytestmark = pytest.mark.django_db
 
 TAKE_AND_STAY = """
-from orchestration import leases
+from orchestration.engines import leases
 print("lease", leases.take().process_id, flush=True)
 import signal
 signal.pause()

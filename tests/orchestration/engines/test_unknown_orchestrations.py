@@ -16,10 +16,10 @@ from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.process.telemetry import REGISTRY
 from orchestration import OrchestrationManager, Run, catalog, orchestration
-from orchestration.catalog import Kind
+from orchestration.catalog import Kind, registry
 from orchestration.engines import hand_over, jobs
 from orchestration.models import Run as RunRow
-from orchestration.runs import journal
+from orchestration.runs import run_records
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -46,7 +46,7 @@ async def quick(run: Run) -> None: ...
 
 def queue(name: str, version: int) -> UUID:
     """As a process does that knows it."""
-    run_id, _ = journal.open_run(
+    run_id, _ = run_records.open_run(
         orchestration=name,
         version=version,
         title=name,
@@ -95,7 +95,7 @@ async def test_a_run_that_this_process_does_not_know_waits_for_one_that_does(
         assert await in_database(job_events, run_id) == [("todo", "deferred")], "it rests"
     name, version = kind
     learned = catalog.Orchestration(name=name, version=version, title="", description="", function=asks_again)
-    monkeypatch.setitem(catalog._orchestrations, kind, learned)
+    monkeypatch.setitem(registry._orchestrations, kind, learned)
     await runtime.look_everywhere()
     request = await asked(run_id)
     assert runtime.unknown == {}
@@ -144,7 +144,7 @@ async def test_what_an_unknown_run_has_asked_stays_open(
     await here.let_go()
     await in_database(RunRow.objects.filter(pk=run_id).update, process=None)
     with monkeypatch.context() as older:
-        older.delitem(catalog._orchestrations, ("unknown_asks", 1))
+        older.delitem(registry._orchestrations, ("unknown_asks", 1))
         await there.execute([run_id])
         assert there.run_ids == frozenset()
         assert (await gate.aoutcome(request["id"])).status == "pending"
@@ -188,7 +188,7 @@ def _queues_of(run_id: UUID) -> set[str]:
         return {queue for (queue,) in cursor.fetchall()}
 
 
-KINDS = st.tuples(st.text(min_size=1, max_size=100), st.integers(1, catalog.LATEST_VERSION))
+KINDS = st.tuples(st.text(min_size=1, max_size=100), st.integers(1, registry.LATEST_VERSION))
 
 
 @pytest.mark.one_stack

@@ -25,7 +25,8 @@ from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
 from approvals.management import people
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration import catalog, checks
+from orchestration import checks
+from orchestration.catalog import registry
 from orchestration.engines import leases
 from orchestration.exceptions import NotAllowed
 from orchestration.management import demo_data, run_owner
@@ -114,7 +115,7 @@ class TestCancelling:
         run_id = OrchestrationManager().start("checklist", {"title": "x", "items": ["y"]}, make.user("ana"))
         lease = leases.take()
         journal.claim([run_id], lease.process_id)
-        assert self.cancel(run_id, "ana").startswith("Being cancelled by its process: ")
+        assert self.cancel(run_id, "ana").startswith("Its process is cancelling it: ")
         assert Run.objects.get().cancel_requested_at is not None
         leases.release(lease)
 
@@ -359,7 +360,7 @@ def test_the_terminal_refuses_what_it_does_not_know_before_anything_starts(
     detach: bool, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> None:
     """Not even the database is asked; what could not be imported is named."""
-    monkeypatch.setitem(catalog._broken, "shop.orchestrations", "NameError: name 'x' is not defined")
+    monkeypatch.setitem(registry._broken, "shop.orchestrations", "NameError: name 'x' is not defined")
     with django_db_blocker.block(), pytest.raises(Misuse, match=r"shop\.orchestrations .* NameError"):
         call_command("orchestrate", "shredder", detach=detach, skip_checks=True)
 

@@ -339,7 +339,7 @@ class TestInTheAdmin:
         [
             ({"orchestration": "plan", "deciders": "finanze"}, "is no active user and no group"),
             ({"orchestration": "plan", "deciders": "", "four_eyes": "unknown"}, "Say who decides"),
-            ({"orchestration": "plan", "deciders": "finance", "reviewers": "on"}, "Either any reviewer"),
+            ({"orchestration": "plan", "deciders": "finance", "reviewers": "on"}, "Choose any reviewer"),
             ({"orchestration": "no such", "deciders": "finance"}, "Select a valid choice"),
         ],
     )

@@ -16,7 +16,7 @@ from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.engines.local import LocalEngine
 from orchestration.runs import journal
-from orchestration.runs.interruptions import GO_ON, Way, details_for_run, title_for_run
+from orchestration.runs.interruptions import GO_ON, Decision, details_for_run, title_for_run
 from tests import factories
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until_recorded
@@ -119,7 +119,7 @@ async def test_a_run_whose_processes_die_again_and_again_is_put_before_a_person(
     await takes_up(process, run_id)
     request = await asked(run_id, title_for_run(name.replace("_", " ").capitalize(), 3))
     assert (request["requester"], request["assignees"]) == ("olga", {"users": ["olga"], "groups": []})
-    assert (request["choices"], request["deadline"]) == ([GO_ON, Way.STOP], None)
+    assert (request["choices"], request["deadline"]) == ([GO_ON, Decision.STOP], None)
     assert calls["stuck"] == 3
     run = queries.run_on_the_wire(await in_database(queries.run_by_id, run_id))
     assert run["status"] == "waiting"
@@ -143,7 +143,7 @@ async def test_a_person_may_stop_it_and_whoever_resumes_it_takes_it_up(
     if withdrawn:
         await deciding.awithdraw(factories.actor(owner), request["id"], "later")
     else:
-        await deciding.aanswer(factories.actor(owner), request["id"], Way.STOP)
+        await deciding.aanswer(factories.actor(owner), request["id"], Decision.STOP)
     run = await finished(run_id)
     assert (run["status"], run["reason"]) == ("failed", "interrupted")
     how = "the question about it was withdrawn by olga: later" if withdrawn else "stopped by olga"
@@ -224,7 +224,7 @@ async def test_what_is_only_done_again_is_nothing_new(process: Processes) -> Non
     await takes_up(process, run_id)
     request = await asked(run_id)
     assert request["title"].startswith("Interrupted 3 times")
-    await deciding.aanswer(factories.actor(reviewer), request["id"], Way.STOP)
+    await deciding.aanswer(factories.actor(reviewer), request["id"], Decision.STOP)
     assert (await finished(run_id))["reason"] == "interrupted"
 
 
@@ -301,6 +301,6 @@ def test_the_question_says_what_is_known() -> None:
         "Processes that died in a row: 3",
         "Begun, without a result on record: step `pay`, attempt 2, begun 2026-01-01 12:00:00 UTC",
         GO_ON,
-        Way.STOP,
+        Decision.STOP,
     ):
         assert known in text

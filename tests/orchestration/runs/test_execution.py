@@ -24,7 +24,7 @@ from orchestration import OrchestrationManager, Rejected, Run, models, orchestra
 from orchestration.engines import hand_over
 from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
-from orchestration.runs import journal
+from orchestration.runs import call_records, journal, run_records
 from orchestration.runs.execution import Execution
 from orchestration.runs.idle import IdleMarker
 from orchestration.runs.journal import Ownership
@@ -683,19 +683,19 @@ async def test_every_write_of_a_former_epoch_is_refused(process: Processes) -> N
     engine = await process()
     run_id = await OrchestrationManager(engine).astart("execution_waiting")
     former = Ownership(run_id, 0)
-    call = journal.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
+    call = call_records.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
     writes: list[tuple[Any, ...]] = [
-        (journal.record_status, models.RunStatus.RUNNING),
-        (journal.record_step_start, call, models.RunStatus.RUNNING),
-        (journal.record_step_result, call, 1),
-        (journal.record_step_failure, call, "x"),
-        (journal.record_question, call, run_id, models.RunStatus.WAITING),
-        (journal.record_answer, call, run_id, {}, models.RunStatus.RUNNING),
-        (journal.record_message, call, "a", "x", models.RunStatus.RUNNING),
-        (journal.begin_message, call, "a", models.RunStatus.RUNNING),
-        (journal.extend_message, 1, "x"),
-        (journal.record_plan, 1, []),
-        (journal.record_end, journal.Ending(status=models.RunStatus.COMPLETED)),
+        (call_records.record_status, models.RunStatus.RUNNING),
+        (call_records.record_step_start, call, models.RunStatus.RUNNING),
+        (call_records.record_step_result, call, 1),
+        (call_records.record_step_failure, call, "x"),
+        (call_records.record_question, call, run_id, models.RunStatus.WAITING),
+        (call_records.record_answer, call, run_id, {}, models.RunStatus.RUNNING),
+        (call_records.record_message, call, "a", "x", models.RunStatus.RUNNING),
+        (call_records.begin_message, call, "a", models.RunStatus.RUNNING),
+        (call_records.extend_message, 1, "x"),
+        (call_records.record_plan, 1, []),
+        (run_records.record_end, run_records.Ending(status=models.RunStatus.COMPLETED)),
     ]
     for write, *arguments in writes:
         with pytest.raises(Fenced):
@@ -716,9 +716,9 @@ async def test_an_end_is_recorded_once(runtime: Runtime) -> None:
     before = await finished(run_id)
     with pytest.raises(Fenced):
         await in_database(
-            journal.record_end,
+            run_records.record_end,
             Ownership(run_id, 1),
-            journal.Ending(status=models.RunStatus.FAILED, error="x"),
+            run_records.Ending(status=models.RunStatus.FAILED, error="x"),
         )
     assert await finished(run_id) == before
 
@@ -733,13 +733,13 @@ async def test_repeating_a_write_is_harmless(process: Processes) -> None:
     engine = await process()
     run_id = await OrchestrationManager(engine).astart("execution_repeating")
     owned = Ownership(run_id, 1)
-    call = journal.Call(key="say#1", position=1, kind="say", name="a", fingerprint="")
+    call = call_records.Call(key="say#1", position=1, kind="say", name="a", fingerprint="")
     for _ in range(2):
-        await in_database(journal.record_message, owned, call, "a", "hello", models.RunStatus.RUNNING)
-    step = journal.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
+        await in_database(call_records.record_message, owned, call, "a", "hello", models.RunStatus.RUNNING)
+    step = call_records.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     for _ in range(2):
-        await in_database(journal.record_step_start, owned, step, models.RunStatus.RUNNING)
-        await in_database(journal.record_step_result, owned, step, 1)
+        await in_database(call_records.record_step_start, owned, step, models.RunStatus.RUNNING)
+        await in_database(call_records.record_step_result, owned, step, 1)
     assert await in_database(models.Message.objects.count) == 1
     assert await in_database(models.StepRecord.objects.count) == 2
 
@@ -769,7 +769,7 @@ async def test_a_fenced_owner_takes_back_what_it_asked_of_an_ended_run(
     run_ids = [
         (
             await in_database(
-                journal.open_run,
+                run_records.open_run,
                 orchestration="execution_asking_late",
                 title="Late",
                 given={},

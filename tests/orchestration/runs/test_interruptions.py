@@ -19,8 +19,8 @@ from approvals.web.pages.forms import AnswerForm
 from orchestration import OrchestrationManager, Run, agent, models, orchestration, queries
 from orchestration.plans import Plan, PlanStep, Team
 from orchestration.ready_made.plan import carry_out
-from orchestration.runs import journal
-from orchestration.runs.interruptions import SCHEMA, Way, details_for, way_of
+from orchestration.runs import call_records
+from orchestration.runs.interruptions import SCHEMA, Decision, decision_of, details_for
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -76,7 +76,7 @@ async def goes_on(process: Processes, run_id: UUID) -> Any:
     return engine
 
 
-async def answer(owner: User, request: dict[str, Any], decision: Way, **more: Any) -> None:
+async def answer(owner: User, request: dict[str, Any], decision: Decision, **more: Any) -> None:
     await deciding.aanswer(factories.actor(owner), request["id"], {"decision": decision, **more})
 
 
@@ -88,7 +88,7 @@ async def test_whoever_owns_the_run_is_asked_and_sees_exactly_what_is_known(
 ) -> None:
     """The step, its arguments, when it began and in which process; no clock decides; the run waits."""
     run_id = await interrupted(process, "interruptions_refund", owner)
-    begun = await in_database(journal.find_step, run_id, "pay#1")
+    begun = await in_database(call_records.find_step, run_id, "pay#1")
     await goes_on(process, run_id)
     request = await asked(run_id)
     assert request["title"] == QUESTION
@@ -100,7 +100,7 @@ async def test_whoever_owns_the_run_is_asked_and_sees_exactly_what_is_known(
         f"Begun: {begun.started_at:%Y-%m-%d %H:%M:%S} UTC by the process `{begun.begun_by}`",
         "Function: `tests.orchestration.runs.test_interruptions.pay`",
         '```json\n{\n  "order": 812,\n  "amount": "12.00"\n}\n```',
-        *Way,
+        *Decision,
     ):
         assert known in request["details"]
     run = queries.run_on_the_wire(await in_database(queries.run_by_id, run_id))
@@ -114,7 +114,7 @@ async def test_without_owner_whoever_has_the_permission_is_asked(process: Proces
     await goes_on(process, run_id)
     request = await asked(run_id)
     assert request["assignees"] == {"users": [], "groups": []}
-    await answer(reviewer, request, Way.DONE, result="by hand")
+    await answer(reviewer, request, Decision.DONE, result="by hand")
     assert (await finished(run_id))["result"] == ["by hand", "noted"]
 
 
@@ -128,13 +128,13 @@ def test_the_form_has_the_three_ways_and_a_field_for_any_json() -> None:
         return AnswerForm(Asked(), {"answer.decision": decision, "answer.result": result})
 
     for text, value in [("812", 812), ('"a text"', "a text"), ('{"paid": [true]}', {"paid": [True]})]:
-        form = answered(Way.DONE, text)
+        form = answered(Decision.DONE, text)
         assert form.is_valid(), form.errors
-        assert form.cleaned_data["answer"] == {"decision": Way.DONE, "result": value}
-    form = answered(Way.AGAIN, "")
+        assert form.cleaned_data["answer"] == {"decision": Decision.DONE, "result": value}
+    form = answered(Decision.AGAIN, "")
     assert form.is_valid()
-    assert form.cleaned_data["answer"] == {"decision": Way.AGAIN}
-    assert "not JSON" in answered(Way.DONE, '{"paid": ').errors["answer.result"][0]
+    assert form.cleaned_data["answer"] == {"decision": Decision.AGAIN}
+    assert "not JSON" in answered(Decision.DONE, '{"paid": ').errors["answer.result"][0]
     assert not answered("", "").is_valid()
 
 
@@ -164,7 +164,7 @@ def test_no_argument_can_pass_for_what_sayso_says() -> None:
 def test_what_nobody_answered_stops_the_run() -> None:
     """A question that was taken back is no permission to go on."""
     withdrawn = Outcome(request_id="1", kind="clarification", status="withdrawn", withdrawn=True)
-    assert way_of(withdrawn) is Way.STOP
+    assert decision_of(withdrawn) is Decision.STOP
 
 
 # What follows
@@ -173,14 +173,14 @@ def test_what_nobody_answered_stops_the_run() -> None:
 @pytest.mark.parametrize(
     ("decision", "more", "result", "times"),
     [
-        (Way.AGAIN, {}, {"paid": 812, "effects": 2}, 2),
-        (Way.DONE, {"result": {"paid": "by hand"}}, {"paid": "by hand"}, 1),
-        (Way.DONE, {"result": "a text"}, "a text", 1),
-        (Way.DONE, {}, None, 1),
+        (Decision.AGAIN, {}, {"paid": 812, "effects": 2}, 2),
+        (Decision.DONE, {"result": {"paid": "by hand"}}, {"paid": "by hand"}, 1),
+        (Decision.DONE, {"result": "a text"}, "a text", 1),
+        (Decision.DONE, {}, None, 1),
     ],
 )
 async def test_the_run_goes_on_as_the_person_says(
-    process: Processes, owner: User, decision: Way, more: dict[str, Any], result: Any, times: int
+    process: Processes, owner: User, decision: Decision, more: dict[str, Any], result: Any, times: int
 ) -> None:
     """Done again; or done, with the result that the person gives, which may be none."""
     run_id = await interrupted(process, "interruptions_refund", owner)
@@ -215,7 +215,7 @@ async def test_the_run_stops_where_the_person_says_so_and_asks_again_when_resume
     if withdrawn:
         await deciding.awithdraw(factories.actor(owner), first["id"], "later")
     else:
-        await answer(owner, first, Way.STOP)
+        await answer(owner, first, Decision.STOP)
     run = await finished(run_id)
     assert (run["status"], run["reason"]) == ("failed", "interrupted")
     how = "the question about it was withdrawn by olga: later" if withdrawn else "stopped by olga"
@@ -226,7 +226,7 @@ async def test_the_run_stops_where_the_person_says_so_and_asks_again_when_resume
     await engine.execute([run_id])
     second = await asked(run_id)
     assert second["id"] != first["id"]
-    await answer(owner, second, Way.DONE, result=1)
+    await answer(owner, second, Decision.DONE, result=1)
     assert (await finished(run_id))["result"] == 1
     assert effects["pay"] == 1
 
@@ -241,11 +241,11 @@ async def test_a_process_that_dies_while_asking_has_asked_once(
     request = await asked(run_id)
     await died(second)
     if while_away:
-        await answer(owner, request, Way.AGAIN)
+        await answer(owner, request, Decision.AGAIN)
     await goes_on(process, run_id)
     if not while_away:
         assert (await asked(run_id))["id"] == request["id"]
-        await answer(owner, request, Way.AGAIN)
+        await answer(owner, request, Decision.AGAIN)
     assert (await finished(run_id))["result"] == [{"paid": 812, "effects": 2}, "noted"]
     assert await in_database(queries.request_ids_of, run_id) == [UUID(request["id"])]
 
@@ -263,9 +263,9 @@ async def test_a_question_that_was_opened_but_not_noted_is_found_by_its_key(
     assert (await asked(run_id))["id"] == request["id"]
 
 
-@pytest.mark.parametrize("decision", [Way.AGAIN, Way.DONE])
+@pytest.mark.parametrize("decision", [Decision.AGAIN, Decision.DONE])
 async def test_an_answer_is_followed_once_wherever_the_process_dies(
-    process: Processes, owner: User, decision: Way
+    process: Processes, owner: User, decision: Decision
 ) -> None:
     """Between the answer and what follows from it: the answer is on record, and is not asked for again."""
     run_id = await interrupted(process, "interruptions_refund", owner)
@@ -278,7 +278,7 @@ async def test_an_answer_is_followed_once_wherever_the_process_dies(
     await goes_on(process, run_id)
     after = await finished(run_id)
     assert after["result"] == before["result"]
-    assert effects["pay"] == (2 if decision is Way.AGAIN else 1)
+    assert effects["pay"] == (2 if decision is Decision.AGAIN else 1)
     assert len(await in_database(queries.request_ids_of, run_id)) == 1
 
 
@@ -310,14 +310,14 @@ async def test_a_second_interruption_is_a_question_of_its_own(process: Processes
     run_id = await interrupted(process, "interruptions_twice", owner)
     second = await goes_on(process, run_id)
     first = await asked(run_id)
-    await answer(owner, first, Way.AGAIN)
+    await answer(owner, first, Decision.AGAIN)
     await again.wait()
     await died(second)
     await goes_on(process, run_id)
     request = await asked(run_id)
     assert request["id"] != first["id"]
     assert "attempt 2" in request["details"]
-    await answer(owner, request, Way.AGAIN)
+    await answer(owner, request, Decision.AGAIN)
     assert (await finished(run_id))["result"] == 3
 
 
@@ -353,7 +353,7 @@ async def test_an_interrupted_step_beside_others_asks_while_they_go_on(
     await died(engine)
     await goes_on(process, run_id)
     await deciding.aanswer(factories.actor(owner), question["id"], "this")
-    await answer(owner, await asked(run_id, QUESTION), Way.DONE, result="paid")
+    await answer(owner, await asked(run_id, QUESTION), Decision.DONE, result="paid")
     assert (await finished(run_id))["result"] == ["paid", "other", "this"]
 
 
@@ -376,7 +376,7 @@ async def test_resuming_a_failed_run_does_not_repeat_what_was_under_way(
     assert (await finished(run_id))["status"] == "failed"
     broken[0] = False
     await runtime.manager.aresume(factories.actor(owner), run_id)
-    await answer(owner, await asked(run_id, QUESTION), Way.DONE, result="paid")
+    await answer(owner, await asked(run_id, QUESTION), Decision.DONE, result="paid")
     assert (await finished(run_id))["result"] == "paid"
     assert effects["pay"] == 1
 

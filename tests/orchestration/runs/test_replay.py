@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from approvals.exceptions import InvalidRequest
 from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.models import StepRecord, StepStatus
-from orchestration.runs.journal import Call
-from orchestration.runs.replay import Replay, fingerprint
+from orchestration.runs.call_records import Call
+from orchestration.runs.replay import RECORDED_NAMES, Replay, fingerprint, plain
 from tests.effort import effort
 
 
@@ -34,7 +35,7 @@ def row(position: int | None, kind: str, name: str, content: Any, *, key: str | 
 
 
 def result(replay: Replay, call: Call) -> Any:
-    recorded = replay.of(call)
+    recorded = replay.find(call)
     assert recorded is not None
     return recorded.result
 
@@ -49,7 +50,7 @@ def test_the_same_calls_find_their_records() -> None:
     with replay.calling("ask", "c", None, []) as call:
         assert result(replay, call) == "c done"
     with replay.calling("step", "d", None, []) as call:
-        assert replay.of(call) is None
+        assert replay.find(call) is None
         assert call.key == "d#3"
 
 
@@ -118,6 +119,14 @@ def test_attempts_are_counted() -> None:
     """A call that has a record is the next attempt."""
     with Replay([row(1, "step", "a", [])]).calling("step", "a", None, []) as call:
         assert call.attempt == 2
+
+
+@pytest.mark.parametrize(("now", "recorded"), RECORDED_NAMES.items())
+def test_objects_that_older_runs_passed_to_steps_have_the_same_fingerprint(now: str, recorded: str) -> None:
+    """A fingerprint holds an object's type by name; modules may move, what is on record does not."""
+    module, _, name = now.rpartition(".")
+    kind = getattr(import_module(module), name)
+    assert plain([object.__new__(kind)]) == [f"<{recorded}>"]
 
 
 def test_fingerprints_see_values_not_identities() -> None:

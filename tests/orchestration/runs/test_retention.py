@@ -16,7 +16,7 @@ from approvals.domain.lifecycle import REMOVED
 from orchestration import OrchestrationManager
 from orchestration.exceptions import AlreadyFinished, KeyConflict
 from orchestration.models import Message, Run, RunStatus, StepRecord, StepStatus
-from orchestration.runs import journal, retention
+from orchestration.runs import retention, run_records
 from tests import factories as make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("as_keeper")]
@@ -111,7 +111,7 @@ def test_a_purged_run_is_not_resumed_and_its_key_is_used_up() -> None:
     run = ended(owner=owner, key="bonus")
     purge()
     with pytest.raises(AlreadyFinished):
-        journal.requeue(run.pk, None, lambda ids: None)
+        run_records.requeue(run.pk, None, lambda ids: None)
     with pytest.raises(KeyConflict, match="removed"):
         OrchestrationManager().start("checklist", {"title": "t", "items": ["one"]}, owner, key="bonus")
 

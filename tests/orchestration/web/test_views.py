@@ -18,7 +18,7 @@ from approvals import deciding
 from orchestration import queries
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run, RunStatus
-from orchestration.web.plan import plan_in_words, time_taken
+from orchestration.web.plan import shown_steps, time_taken
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -113,7 +113,7 @@ class TestResume:
             one = run(olga, status=status)
             assert "Resume this run" not in text(client.get(page(one)))
             shown = text(client.post(page(one) + "resume/"), 409)
-            assert f"The run is {status}; only a failed or rejected one can be resumed." in shown
+            assert f"The run is {status}; only a failed or rejected run can be resumed." in shown
 
     def test_who_only_sees_a_run_does_not_resume_it(self, olga: User) -> None:
         one = ended_by_a_rejection(olga)
@@ -255,7 +255,7 @@ class TestCancel:
 
     def test_a_run_that_has_ended_is_left_as_it_is(self, client: Client, olga: User) -> None:
         one = run(olga, status=RunStatus.COMPLETED, result="Done.")
-        assert "It had ended before" in text(client.post(page(one) + "cancel/"), 409)
+        assert "The run has already ended" in text(client.post(page(one) + "cancel/"), 409)
 
     def test_who_only_sees_a_run_does_not_end_it(self, olga: User) -> None:
         one = run(olga)
@@ -333,5 +333,5 @@ def test_the_time_something_took(seconds: float, words: str) -> None:
 
 
 def test_a_plan_may_say_less_than_the_page_can_show() -> None:
-    (step,) = plan_in_words([{}])
+    (step,) = shown_steps([{}])
     assert (step.agent, step.state, step.took, step.current) == ("", "pending", "", False)
