@@ -1,4 +1,4 @@
-"""The approvals app: what is asked, who decides, who waits, what is on record."""
+"""The approvals app: requests to people, decisions, waiting, and the trail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Importing an app's checks registers them; those of the apps above this one too.
+        # Importing the `checks` of any app registers them.
         autodiscover_modules("checks")
         post_migrate.connect(install_triggers, sender=self)
 
 
 def install_triggers(*, using: str, **kwargs: Any) -> None:
-    """Table rebuilds of migrations drop triggers; so they are put back after every one."""
+    """Install the triggers again after each migration, whose table rebuilds drop them."""
     from approvals.database import triggers
 
     triggers.install(connections[using])

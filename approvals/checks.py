@@ -1,4 +1,4 @@
-"""System checks: what is wrong with this installation's settings, said by `manage.py check` and at start."""
+"""System checks of this installation's settings, run by `manage.py check` and at start."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 
 @checks.register()
 def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Numbers and addresses that can't be meant."""
+    """Check settings for invalid values."""
     return [
-        *_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
-        *_approve_on_timeout(),
-        *_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
-        *_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
-        *(message for name in _LIMITS for message in _no_limit_below_nought(name)),
-        *_proxies(),
-        *_callback_networks(),
-        *_callback_hosts(),
-        *_log_format(),
-        *_metrics_token(),
-        *_url(),
-        *_script_name(),
-        *_email_timeouts(),
+        *_check_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
+        *_check_approve_on_timeout(),
+        *_check_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
+        *_check_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
+        *(message for name in _LIMITS for message in _check_not_negative(name)),
+        *_check_trusted_proxies(),
+        *_check_callback_networks(),
+        *_check_callback_hosts(),
+        *_check_log_format(),
+        *_check_metrics_token(),
+        *_check_own_url(),
+        *_check_script_name(),
+        *_check_email_timeouts(),
     ]
 
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_links(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Without its own address the installation sends nothing that has a link."""
+    """Check that the installation knows its address: without it, it sends no links."""
     if settings.SAYSO_URL:
         return []
     return [
@@ -73,21 +73,21 @@ def check_links(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.security)
 def check_proxies(**kwargs: Any) -> list[checks.CheckMessage]:
-    """What believes the headers of proxies beside SAYSO_TRUSTED_PROXIES, where it can be seen from here."""
+    """Check for settings other than SAYSO_TRUSTED_PROXIES that trust headers of proxies."""
     found: list[checks.CheckMessage] = []
     if settings.SECURE_PROXY_SSL_HEADER:
         found.append(
             checks.Warning(
-                "SECURE_PROXY_SSL_HEADER is set: Django believes that header from anybody who connects.",
-                hint="Leave it out. X-Forwarded-Proto is believed from SAYSO_TRUSTED_PROXIES.",
+                "SECURE_PROXY_SSL_HEADER is set: Django trusts that header from anybody who connects.",
+                hint="Leave it out. X-Forwarded-Proto is trusted from SAYSO_TRUSTED_PROXIES.",
                 id="sayso.W031",
             )
         )
     if settings.SAYSO_SERVER_BELIEVES:
         found.append(
             checks.Warning(
-                "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by what X-Forwarded-For"
-                " claims, and the trail and the limits have that.",
+                "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by that of X-Forwarded-For,"
+                " which the trail and the limits then use.",
                 hint="Start uvicorn with --no-proxy-headers, and name proxies in SAYSO_TRUSTED_PROXIES.",
                 id="sayso.W032",
             )
@@ -97,7 +97,7 @@ def check_proxies(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.security)
 def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Sessions and signed links are as strong as the key; the one in `var/` is strong and kept private."""
+    """Check that the secret key, which signs sessions and links, is strong and private."""
     found: list[checks.CheckMessage] = []
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
         found.append(
@@ -107,12 +107,12 @@ def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
                 id="sayso.W001",
             )
         )
-    return [*found, *_key_file()]
+    return [*found, *_check_key_file()]
 
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
-    """What the installation keeps, the database and keys among it, is for its own account."""
+    """Check that only this account can read the installation's files, such as the database and keys."""
     folder = Path(settings.VAR)
     found = list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1))
     if not found:
@@ -121,7 +121,7 @@ def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
     more = " and more" if len(found) > _NAMED_AT_MOST else ""
     return [
         checks.Warning(
-            f"Other accounts of this computer may look into SAYSO_VAR: {named}{more}.",
+            f"Other accounts of this computer have access to files in SAYSO_VAR: {named}{more}.",
             hint=f"chmod -R go= {folder}",
             id="sayso.W015",
         )
@@ -130,7 +130,7 @@ def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def check_processes(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Combinations that work on one computer, or for one process, and are slow or wrong beyond."""
+    """Check for combinations that are slow or wrong with several processes or computers."""
     if settings.DEBUG:
         return []
     sqlite = _is_sqlite()
@@ -140,7 +140,7 @@ def check_processes(**kwargs: Any) -> list[checks.CheckMessage]:
     if in_memory and not sqlite:
         found.append(
             checks.Warning(
-                "PostgreSQL is used with the in-memory channel layer: other processes learn of decisions only"
+                "PostgreSQL is used with the in-memory channel layer: other processes see decisions only"
                 f" every {settings.SAYSO_RECHECK_INTERVAL:g} s.",
                 hint="Set REDIS_URL.",
                 id="sayso.W004",
@@ -159,30 +159,30 @@ def check_processes(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Without its triggers the audit table could be changed; migrating puts them back."""
-    return [message for alias in databases or () for message in _missing_triggers(alias)]
+    """Check that the triggers protect the audit table."""
+    return [message for alias in databases or () for message in _check_triggers_of(alias)]
 
 
-def _positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
+def _check_positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
     value = getattr(settings, name)
     if not math.isfinite(value) or value <= 0:
         yield checks.Error(f"{name} must be a positive number, not {value!r}.", id=check_id)
 
 
-def _approve_on_timeout() -> Iterator[checks.CheckMessage]:
+def _check_approve_on_timeout() -> Iterator[checks.CheckMessage]:
     if settings.SAYSO_APPROVE_ON_TIMEOUT not in _APPROVE_ON_TIMEOUT:
         words = " or ".join(_APPROVE_ON_TIMEOUT)
         value = settings.SAYSO_APPROVE_ON_TIMEOUT
         yield checks.Error(f"SAYSO_APPROVE_ON_TIMEOUT must be {words}, not {value!r}.", id="sayso.E015")
 
 
-def _no_limit_below_nought(name: str) -> Iterator[checks.CheckMessage]:
+def _check_not_negative(name: str) -> Iterator[checks.CheckMessage]:
     value = getattr(settings, name)
     if not math.isfinite(value) or value < 0:
-        yield checks.Error(f"{name} must be nought or more, not {value!r}.", id="sayso.E009")
+        yield checks.Error(f"{name} must be 0 or more, not {value!r}.", id="sayso.E009")
 
 
-def _proxies() -> Iterator[checks.CheckMessage]:
+def _check_trusted_proxies() -> Iterator[checks.CheckMessage]:
     for address in settings.SAYSO_TRUSTED_PROXIES:
         try:
             ip_network(address)
@@ -194,30 +194,30 @@ def _proxies() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _callback_networks() -> Iterator[checks.CheckMessage]:
+def _check_callback_networks() -> Iterator[checks.CheckMessage]:
     return check_networks("SAYSO_CALLBACK_NETWORKS", settings.SAYSO_CALLBACK_NETWORKS, "E005", "W007")
 
 
-def _callback_hosts() -> Iterator[checks.CheckMessage]:
+def _check_callback_hosts() -> Iterator[checks.CheckMessage]:
     return check_hosts("SAYSO_CALLBACK_HOSTS", settings.SAYSO_CALLBACK_HOSTS, "hooks.example.org", "W008")
 
 
 def check_networks(
     setting: str, entries: Iterable[str], invalid: str, everything: str
 ) -> Iterator[checks.CheckMessage]:
-    """The error `invalid` for what is no network, the warning `everything` for the network that is all."""
+    """Check networks: the error `invalid`, or the warning `everything` for a network of all addresses."""
     for text in entries:
         network = targets.parse_network(text)
         if network is None:
             yield checks.Error(
-                f"{setting}: {text!r} is no network.",
+                f"{setting}: {text!r} is not a network.",
                 hint="Networks such as 10.0.0.0/8, separated by commas.",
                 id=f"sayso.{invalid}",
             )
         elif network.prefixlen == 0:
             yield checks.Warning(
-                f"{setting}: {text} is everything, this computer's own services included.",
-                hint="Name the private networks that may be reached; public addresses need no naming.",
+                f"{setting}: {text} allows all addresses, this computer's own services included.",
+                hint="List the private networks that are allowed; public addresses need not be listed.",
                 id=f"sayso.{everything}",
             )
 
@@ -225,26 +225,26 @@ def check_networks(
 def check_hosts(
     setting: str, entries: Iterable[str], example: str, invalid: str
 ) -> Iterator[checks.CheckMessage]:
-    """The warning `invalid` for what is neither a host nor a pattern of hosts."""
+    """Check hosts and patterns of hosts: the warning `invalid` for other text."""
     for text in entries:
         if not targets.is_pattern(text):
             yield checks.Warning(
-                f"{setting}: {text!r} is no host, and allows none.",
+                f"{setting}: {text!r} is not a host, and allows none.",
                 hint=f"Hosts without a port, such as {example} or *.example.org, separated by commas.",
                 id=f"sayso.{invalid}",
             )
 
 
-def _log_format() -> Iterator[checks.CheckMessage]:
+def _check_log_format() -> Iterator[checks.CheckMessage]:
     if settings.SAYSO_LOG_FORMAT not in _LOG_FORMATS:
         yield checks.Error(
-            f"SAYSO_LOG_FORMAT: there is no format {settings.SAYSO_LOG_FORMAT!r}.",
+            f"SAYSO_LOG_FORMAT can't be {settings.SAYSO_LOG_FORMAT!r}.",
             hint=f"One of {', '.join(_LOG_FORMATS)}.",
             id="sayso.E010",
         )
 
 
-def _metrics_token() -> Iterator[checks.CheckMessage]:
+def _check_metrics_token() -> Iterator[checks.CheckMessage]:
     if 0 < len(settings.SAYSO_METRICS_TOKEN) < _TOKEN_LENGTH:
         yield checks.Warning(
             "SAYSO_METRICS_TOKEN is short: it could be guessed.",
@@ -253,7 +253,7 @@ def _metrics_token() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _url() -> Iterator[checks.CheckMessage]:
+def _check_own_url() -> Iterator[checks.CheckMessage]:
     url = settings.SAYSO_URL
     if url and (fault := links.fault_of(url)):
         yield checks.Error(
@@ -263,7 +263,7 @@ def _url() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _script_name() -> Iterator[checks.CheckMessage]:
+def _check_script_name() -> Iterator[checks.CheckMessage]:
     name = settings.FORCE_SCRIPT_NAME
     if name and not links.is_prefix(name):
         yield checks.Error(
@@ -279,19 +279,19 @@ def _script_name() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _email_timeouts() -> Iterator[checks.CheckMessage]:
+def _check_email_timeouts() -> Iterator[checks.CheckMessage]:
     for timeout in _timeouts_of_mail():
         if timeout is None or not math.isfinite(timeout) or timeout <= 0:
             yield checks.Error(
-                f"EMAIL_TIMEOUT must be a positive number, not {timeout!r}: a mail server that stays silent"
-                " would be waited for without end.",
+                f"EMAIL_TIMEOUT must be a positive number, not {timeout!r}: else a mail server that does not"
+                " answer is waited for without end.",
                 hint="In Django's MAILERS it is the option timeout.",
                 id="sayso.E031",
             )
 
 
 def _timeouts_of_mail() -> list[float | None]:
-    """Of each way in which mail is sent by SMTP."""
+    """Return the timeout of each mailer that uses SMTP."""
     mailers = getattr(settings, "MAILERS", None)
     if mailers is None:
         return [settings.EMAIL_TIMEOUT]
@@ -303,17 +303,17 @@ def _is_weak(key: str) -> bool:
     return len(key) < _WEAK_LENGTH or len(set(key)) < _WEAK_VARIETY or key.startswith("django-insecure-")
 
 
-def _key_file() -> Iterator[checks.CheckMessage]:
+def _check_key_file() -> Iterator[checks.CheckMessage]:
     path = Path(settings.VAR) / "secret_key"
     if not path.exists():
         return
     if path.stat().st_mode & 0o077:
         yield checks.Warning(
-            f"Others on this computer may read {path}.", hint=f"chmod 600 {path}", id="sayso.W002"
+            f"Other accounts of this computer can read {path}.", hint=f"chmod 600 {path}", id="sayso.W002"
         )
     if not _is_sqlite() and not settings.DEBUG and path.read_text().strip() == settings.SECRET_KEY:
         yield checks.Warning(
-            "The secret key is this computer's own: other computers of this installation don't know it.",
+            "The secret key is in a file of this computer, which other computers of this installation lack.",
             hint="Set SAYSO_SECRET_KEY to the same value everywhere.",
             id="sayso.W003",
         )
@@ -323,7 +323,7 @@ def _is_sqlite() -> bool:
     return connections["default"].vendor == "sqlite"
 
 
-def _missing_triggers(alias: str) -> Iterator[checks.CheckMessage]:
+def _check_triggers_of(alias: str) -> Iterator[checks.CheckMessage]:
     connection = connections[alias]
     if triggers.TABLE not in connection.introspection.table_names():
         return
@@ -331,6 +331,6 @@ def _missing_triggers(alias: str) -> Iterator[checks.CheckMessage]:
     if faults:
         yield checks.Warning(
             f"The audit table is not protected: {', '.join(faults)}.",
-            hint="Run `manage.py migrate`, which puts the triggers back.",
+            hint="Run `manage.py migrate`, which installs the triggers.",
             id="sayso.W006",
         )

@@ -1,4 +1,4 @@
-"""Sayso's settings for approvals, typed. The values come from Django's settings."""
+"""The typed settings of approvals, from Django's settings."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalSettings:
-    """Seconds, unless said otherwise."""
+    """Settings of approvals. Times are in seconds, unless said otherwise."""
 
     url: str
-    """The installation's address, without a slash at its end; "": links can't be made."""
+    """The installation's address, without a slash at the end; "": no links can be made."""
     default_timeout: float
     approve_on_timeout: str
-    """Where a deadline may approve: "single", where one approval is enough; "any", also where several or four
-    eyes are asked for."""
+    """Which requests a deadline may approve: "single", those that need one approval; "any", all."""
     recheck_interval: float
     database_threads: int
     trusted_proxies: tuple[str, ...]
     callback_hosts: tuple[str, ...]
-    """Hosts that outcomes may be posted to; `*.example.org`: any below it."""
+    """Hosts that outcomes may be posted to; `*.example.org` is any host below it."""
     callback_networks: tuple[str, ...]
-    """Networks that may be posted to although they are not public."""
+    """Networks that outcomes may be posted to although they are not public."""
     rate_limit: float
-    """Requests a second of one user; nought: no limit. So with the four below."""
+    """Requests a second of one user; 0: no limit, as with the four below."""
     address_rate_limit: float
     """Requests a second from one address."""
     login_rate_limit: float
@@ -33,9 +32,9 @@ class ApprovalSettings:
     sockets_per_user: int
     sockets_per_address: int
     writer_queue: int
-    """Commands that may wait for the writer; with more, callers are told that it is busy."""
+    """Commands that may wait for the writer; beyond, callers get `Busy`."""
     requests_per_user: int
-    """Requests of one account, asked over HTTP, that may be pending; 0: no limit. So with the bytes."""
+    """Pending requests of one account, asked over HTTP; 0: no limit, as with the bytes."""
     bytes_per_user: int
     seal_key: str
     """The file of the private key that seals are signed with; "" for none."""
@@ -43,11 +42,12 @@ class ApprovalSettings:
     full_reread_interval: float = 600.0
     hint_timeout: float = 2.0
     hearing_interval: float = 2.0
-    """How often the listener proves that it hears; the most between two re-checks while it does not."""
+    """Interval of the listener's own checks, and of the re-check while the listener does not hear."""
     writer_batch: int = 512
 
 
 def approval_settings() -> ApprovalSettings:
+    """Read the settings as they are now."""
     return ApprovalSettings(
         url=settings.SAYSO_URL.rstrip("/"),
         default_timeout=settings.SAYSO_DEFAULT_TIMEOUT,

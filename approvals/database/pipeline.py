@@ -30,6 +30,7 @@ class Answer:
         self._count = 0
 
     def rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows of a SELECT."""
         self._message.send()
         return self._rows
 

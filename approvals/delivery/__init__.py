@@ -1,0 +1,1 @@
+"""Delivery of what the outboxes hold: outcomes to webhooks, emails to people."""

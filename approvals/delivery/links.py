@@ -1,7 +1,6 @@
-"""Links that are followed from elsewhere, such as from an email: each begins with SAYSO_URL.
+"""Links for emails and other places outside of our pages: each begins with SAYSO_URL.
 
-A request says by its Host header which host it means; whoever sends it may write there what they like. So no
-link is made from it.
+No link is made from a request's Host header, in which its sender may write anything.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ def are_set_up() -> bool:
 
 
 def link_to(name: str, **arguments: Any) -> str:
-    """The whole address of the page of this name. Only where links are set up."""
+    """Return the absolute URL of this page; RuntimeError where SAYSO_URL is not set."""
     base = approval_settings().url
     if not base:
-        raise RuntimeError("SAYSO_URL is not set: there is nothing that a link could begin with")
+        raise RuntimeError("SAYSO_URL is not set: no link can be made")
     return f"{base}{path_to(name, **arguments)}"
 
 
 def address_of(path: str) -> str:
-    """The whole address of a path here, such as "/runs/"; the path alone, if links are not set up."""
+    """Return the absolute URL of a path such as "/runs/"; only the path where SAYSO_URL is not set."""
     return f"{approval_settings().url}{path}"
 
 
 def path_to(name: str, **arguments: Any) -> str:
-    """The page's path below SAYSO_URL: without the prefix of whatever request is being answered."""
+    """Return the page's path below SAYSO_URL, without the path prefix of the current request."""
     prefix = get_script_prefix()
     set_script_prefix("/")
     try:
@@ -47,7 +46,7 @@ def path_to(name: str, **arguments: Any) -> str:
 
 
 def prefix() -> str:
-    """The path prefix in SAYSO_URL, such as "/sayso"; "" where there is none."""
+    """Return the path prefix in SAYSO_URL, such as "/sayso"; "" without one."""
     return urlsplit(approval_settings().url).path
 
 
@@ -57,12 +56,12 @@ def is_prefix(path: str) -> bool:
 
 
 def fault_of(url: str) -> str | None:
-    """Why this can't be SAYSO_URL; None if it can."""
+    """Return why this can't be SAYSO_URL; None if it can."""
     try:
         parts = urlsplit(url)
         port_fits = parts.port != 0
     except ValueError as error:
-        return f"is no address: {error}"
+        return f"is not a URL: {error}"
     return next((fault for fault, there in _faults(parts, port_fits=port_fits) if there), None)
 
 

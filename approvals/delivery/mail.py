@@ -1,7 +1,7 @@
-"""Sends mail within bounds. `Mailing` carries letters: it makes a letter's words and token when it is due.
+"""Send mail within time limits. `MailCarrier` delivers letters and makes their text and token at that time.
 
-EMAIL_TIMEOUT bounds each silence of the mail server, LONGEST the attempt as a whole. A server that takes a
-letter and answers too late has it twice, under the same Message-ID.
+EMAIL_TIMEOUT limits each wait for the mail server, LONGEST the whole attempt. A server that accepts a letter
+but answers too late gets it again, under the same Message-ID.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from approvals.writer.outboxes import Answer
 LONGEST = 45.0
 TOO_SLOW = "The mail server did not answer in time."
 
-NOT_SET_UP = Answer(error="SAYSO_URL is not set: the letter's link has nothing to begin with.")
+NOT_SET_UP = Answer(error="SAYSO_URL is not set: no link can be made for the letter.")
 NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
 
 
 def send(message: EmailMessage) -> None:
-    """Hand the message to the mail server within LONGEST seconds, however slowly that answers.
+    """Send the message within LONGEST seconds.
 
-    Raises TimeoutError, OSError or smtplib.SMTPException. After a TimeoutError it may have been taken.
+    Raises TimeoutError, OSError or smtplib.SMTPException. After a TimeoutError the server may have accepted
+    it.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-mail")
     sending = thread.submit(message.send)
@@ -46,7 +47,7 @@ def send(message: EmailMessage) -> None:
 
 
 class MailCarrier:
-    """Sends letters, on threads of its own: a mail server that hangs keeps nobody else from theirs."""
+    """Sends letters on threads of its own, so that a mail server that hangs blocks nothing else."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(letters.AT_ONCE, thread_name_prefix="sayso-mail")
@@ -90,14 +91,14 @@ def _reset_link(due: Due) -> str:
 
 
 def _refusal(error: Exception) -> Answer:
-    """What the server said, without its text: that names the address, and the row outlives the account."""
+    """Record the server's code without its text, which names the address: the row outlives the account."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         codes = [code for code, _ in error.recipients.values()]
         final = all(code >= 500 for code in codes)
         return Answer(status_code=codes[0], error=f"The address was refused with {codes[0]}.", final=final)
     if isinstance(error, smtplib.SMTPResponseException):
         code = error.smtp_code
-        # Of the letter itself a final refusal is final; what is wrong with log-in or sender can be mended.
+        # Final only if the letter itself is refused: a wrong log-in or sender can be mended.
         final = isinstance(error, smtplib.SMTPDataError) and code >= 500
         return Answer(status_code=code, error=f"The mail server answered {code}.", final=final)
     return Answer(error=describe(error))

@@ -1,10 +1,9 @@
-"""The postman: delivers what an outbox holds, when it is due. One task, and one for each delivery under way.
+"""The outbox worker delivers the rows of an outbox when they are due, each by a task of its own.
 
-`Postman(outbox, carrier)`: the outbox has the rows and knows when to try again; the carrier hands one thing
-over. It learns of what is new by hints, and otherwise sleeps until the earliest is due. Every process with a
-postman tries them all; the claim decides who delivers. An attempt holds its place among the outbox's
-`AT_ONCE` until it is on record, so neither many deliveries nor a database that is away make it take more than
-it can keep.
+`OutboxWorker(outbox, carrier)`: the outbox has the rows and knows when to try again; the carrier makes one
+attempt. The worker learns of new rows by hints, and otherwise sleeps until the earliest is due. Every process
+with a worker tries all rows; the claim decides who delivers. An attempt counts against the outbox's `AT_ONCE`
+until it is on record, so that their number stays limited also during an outage of the database.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from approvals.writer.outboxes import Answer, Attempt, Due, Outbox
 # asyncio's clock stops while the machine is suspended.
 LONGEST_SLEEP = 15.0
 SHORTEST_SLEEP = 0.05
-# Nothing waits at all: whoever changes that says so.
+# Sleep when nothing waits: a hint tells of new rows.
 IDLE = 3600.0
-# Seconds for what is under way when the process stops, and then for putting it on record.
+# Seconds for deliveries under way when the process stops, and then for recording them.
 LAST_POSTS = 2.0
 LAST_WORDS = 2.0
 
@@ -41,17 +40,17 @@ D_contra = TypeVar("D_contra", bound=Due, contravariant=True)
 
 
 class Carrier(Protocol[D_contra]):
-    """How one kind of thing is handed over."""
+    """Delivers rows of one outbox."""
 
     async def deliver(self, due: D_contra) -> Answer:
         """Make one attempt, in less time than a claim holds. Never raises for what the other side does."""
 
     def close(self) -> None:
-        """Let go of what it keeps between attempts."""
+        """Release what it keeps between attempts."""
 
 
 class OutboxWorker(Generic[D]):
-    """One process's part in emptying one outbox, on the loop where it is made. Follows the outbox's topic."""
+    """Delivers the rows of one outbox, on the event loop where it is made."""
 
     def __init__(self, room: WaitingRoom, outbox: Outbox[D], carrier: Carrier[D]) -> None:
         self._room = room
@@ -64,12 +63,13 @@ class OutboxWorker(Generic[D]):
         self._living: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Start delivering, and follow the outbox's topic."""
         self._room.set_topic_source(self._outbox.TOPIC, self._outbox.changed_since)
         self._room.follow(self._outbox.TOPIC, self)
         self._living = asyncio.create_task(self._live(), context=Context())
 
     async def stop(self) -> None:
-        """Claim nothing more; what has no answer soon is left to others, who will deliver it again."""
+        """Stop claiming. Deliveries without an answer soon are left to other processes, which repeat them."""
         self._room.unfollow(self._outbox.TOPIC, self)
         if self._living is not None:
             self._living.cancel()
@@ -84,7 +84,7 @@ class OutboxWorker(Generic[D]):
 
     async def _live(self) -> None:
         try:
-            await keep_running(f"postman of {self._outbox.TOPIC}", self._work)
+            await keep_running(f"outbox worker of {self._outbox.TOPIC}", self._work)
         finally:
             await self._finish()
 
@@ -93,12 +93,12 @@ class OutboxWorker(Generic[D]):
             await self._timer.sleep(await self._round())
 
     async def _round(self) -> float:
-        """Record what was made, begin what is due. Returns the seconds until it is worth asking again."""
+        """Record finished attempts and begin those that are due; return the seconds until the next round."""
         with self._database.watch():
             await self._record()
             free = self._outbox.AT_ONCE - len(self._under_way) - len(self._made)
             if free <= 0:
-                return LONGEST_SLEEP  # The next to end rings.
+                return LONGEST_SLEEP  # the next delivery to end wakes the worker
             receivers = Counter(due.receiver for due in self._under_way.values())
             due, pause = await in_database(self._claim, free, receivers)
         for one in due:
@@ -106,7 +106,7 @@ class OutboxWorker(Generic[D]):
         return pause
 
     async def _record(self) -> None:
-        # Taken away first: a record that is cancelled here goes on in its thread.
+        # Taken first: recording that is cancelled here goes on in its thread.
         made, self._made = self._made, []
         try:
             await in_database(self._outbox.record, made)
@@ -141,7 +141,7 @@ class OutboxWorker(Generic[D]):
             self._made.append(Attempt(due=due, seconds=loop.time() - started, answer=answer))
 
     async def _finish(self) -> None:
-        """When the process stops: the answers that come soon, and a word on those that do not."""
+        """Wait for answers that come soon, cancel the other deliveries, and record all."""
         if self._under_way:
             await asyncio.wait(list(self._under_way), timeout=LAST_POSTS)
         if left := list(self._under_way):
@@ -155,7 +155,7 @@ class OutboxWorker(Generic[D]):
             log.warning("attempts not recorded error=%r", error)
 
     def _claim(self, free: int, receivers: Counter[str]) -> tuple[list[D], float]:
-        """What to deliver now, and the seconds until there may be more."""
+        """Claim what is due; also return the seconds until more may be."""
         if due := self._outbox.claim(free, receivers):
             return due, 0.0
         earliest, now = self._outbox.next_due(receivers)

@@ -1,6 +1,6 @@
-"""The end of an account: first nobody gets in with it any more, then nothing in it tells whose it was.
+"""End an account: first its access, then everything in it that says whose it was.
 
-The row itself stays, under the number by which the trail names it.
+The row itself stays, under the id by which the trail names it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from approvals.web.edge import tokens
 
 
 def name_after(user_id: int) -> str:
-    """What an account is called once its person is forgotten."""
+    """Return the username of an account whose person was forgotten."""
     return f"removed-{user_id}"
 
 
 def end_access(user_id: int, by_user_id: int | None) -> int:
-    """Deactivate the account, which ends its sessions, too, and its tokens; returns how many of these."""
+    """Deactivate the account, which also ends its sessions, and revoke its tokens; return how many."""
     with transaction.atomic():
         user = _lock(user_id)
         user.is_active = user.is_staff = user.is_superuser = False
@@ -32,7 +32,7 @@ def end_access(user_id: int, by_user_id: int | None) -> int:
 
 
 def take_name(user_id: int) -> None:
-    """Let nothing in the account, or in the admin's log about it, tell whose it was."""
+    """Remove the person's name and email from the account, and from the admin's log about it."""
     with transaction.atomic():
         user = _lock(user_id)
         user.username = name_after(user_id)

@@ -1,4 +1,4 @@
-"""What a person typed, as the answer that a request expects. Whether it fits is for the writer to say."""
+"""Parse what a person typed into the answer that a request expects. The writer validates it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SIMPLE_KEYWORDS = {
     "description",
     "$schema",
 }
-# A property of which no more is said may be any JSON.
+# A property with no other keywords may be any JSON.
 _OPEN_KEYWORDS = {"title", "description"}
 _TRUE = {"y", "yes", "true"}
 _FALSE = {"n", "no", "false"}
 
 
 def parse_answer(text: str, request: Mapping[str, Any]) -> Any:
-    """The answer in one text, as commands take it."""
+    """Parse an answer given as one text, as commands take it."""
     if request["schema"] is not None:
         return _parse_structured(text, request["schema"])
     if request["choices"] is not None:
@@ -37,7 +37,7 @@ def parse_answer(text: str, request: Mapping[str, Any]) -> Any:
 
 
 def choice_numbers(choices: Choices) -> list[str]:
-    """What to type for each choice; never what could be the text or the label of another one."""
+    """Return what to type for each choice, never the text or label of another one."""
     options = labels_of(choices)
     texts = [*options, *options.values()]
     numeric = any(text.strip().lstrip("#").isdigit() for text in texts)
@@ -45,8 +45,10 @@ def choice_numbers(choices: Choices) -> list[str]:
 
 
 def parse_choices(text: str, offered: Choices) -> list[str]:
-    """The choices named by number, range of numbers, `all`, `none`, the exact text of one, or its label; or
-    ValueError."""
+    """Parse choices; ValueError if there are none such.
+
+    Given as numbers and ranges of numbers, `all`, `none`, or the exact text or label of one.
+    """
     options = labels_of(offered)
     choices = list(options)
     if text in options:
@@ -68,7 +70,7 @@ def parse_choices(text: str, offered: Choices) -> list[str]:
 
 
 def flat_properties(schema: Any) -> Mapping[str, Mapping[str, Any]] | None:
-    """The properties of a form that can be asked one by one; None where only JSON will do."""
+    """Return the properties of a form that can be asked one by one; None if only JSON will do."""
     if not isinstance(schema, Mapping) or schema.get("type") != "object" or set(schema) - _SIMPLE_KEYWORDS:
         return None
     properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
@@ -82,14 +84,14 @@ def _is_simple(rule: Any) -> bool:
 
 
 def options_of(rule: Mapping[str, Any]) -> list[str] | None:
-    """The texts to pick one from, where a property is one of several."""
+    """Return the texts of which a property must be one; None if it is free."""
     options = rule.get("enum") if rule.get("type") == "string" else None
     texts = isinstance(options, list) and options and all(isinstance(option, str) for option in options)
     return options if texts else None
 
 
 def parse_property(text: str, rule: Mapping[str, Any]) -> Any:
-    """One property's value as its rule's type has it; or ValueError."""
+    """Parse one property's value by the type in its rule; ValueError says what to type."""
     match rule.get("type"):
         case None:
             return _parse_json(text)
@@ -124,7 +126,7 @@ def _parse_structured(text: str, schema: Any) -> Any:
 
 
 def _parse_several(text: str) -> list[Any]:
-    """A JSON array, or else one choice."""
+    """Parse a JSON array; other text is one choice."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Is this installation's database there and up to date? What commands ask before they do anything."""
+"""Check, or bring up to date, the database before a command runs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from django.db.migrations.executor import MigrationExecutor
 from approvals.management.screen import Refused
 from approvals.process.files import open_private
 
-# Names the lock under which PostgreSQL lets one process migrate at a time.
+# The id of PostgreSQL's lock, under which one process migrates at a time.
 _LOCK = 0x5A150
 
 
 def is_embedded() -> bool:
-    """SQLite: this installation is one computer's own, so commands may prepare it by themselves."""
+    """Whether the database is SQLite, which commands may migrate by themselves."""
     return connection.vendor == "sqlite"
 
 
 def require_tables() -> None:
-    """`Refused` where the database does not answer, or lacks migrations."""
+    """Raise `Refused` if the database does not answer, or lacks migrations."""
     if _count_unapplied():
         raise Refused("The database is not up to date. Run `manage.py migrate` first.")
 
 
 def prepare_tables() -> None:
-    """Apply what migrations are missing. Commands that start together do so one after the other."""
+    """Apply missing migrations. Commands that start together do so one after the other."""
     if _count_unapplied():
         with _migration_lock():
             call_command("migrate", interactive=False, verbosity=0)

@@ -1,4 +1,4 @@
-"""JSON given on the command line, as text or as @file."""
+"""Parse JSON given on the command line, as text or as @file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from approvals.management.screen import Misuse
 
 
 def parse_json(text: str, name: str) -> Any:
-    """The value of option `name`; `Misuse` says where the JSON is broken, or which file is missing."""
+    """Parse the value of option `name`; `Misuse` says where the JSON is invalid, or which file is missing."""
     source = "in the command line"
     if text.startswith("@"):
         source = f"in {text[1:]}"
@@ -26,6 +26,7 @@ def parse_json(text: str, name: str) -> Any:
 
 
 def parse_json_object(text: str, name: str) -> dict[str, Any]:
+    """Parse the value of option `name`, which must be a JSON object; `Misuse` otherwise."""
     value = parse_json(text, name)
     if not isinstance(value, dict):
         raise Misuse(f'{name} must be a JSON object, such as {{"directory": "/tmp"}}.')

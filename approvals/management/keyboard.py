@@ -1,4 +1,4 @@
-"""Lines typed on a terminal, read by the event loop: nothing blocks, and no thread is left behind."""
+"""Read lines typed on a terminal by the event loop, without blocking and without a thread."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _CHUNK = 65_536
 
 
 class Keyboard:
-    """The terminal that a command was started from, in its line mode."""
+    """The terminal that a command was started from, in line mode."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._descriptor = terminal.fileno()
 
     @classmethod
     def of(cls, stream: TextIO) -> Keyboard | None:
-        """The keyboard behind `stream`; None where nobody types: no terminal, or a background job."""
+        """Return the keyboard of `stream`; None if nobody can type: no terminal, or a background job."""
         try:
             present = stream.isatty() and os.tcgetpgrp(stream.fileno()) == os.getpgrp()
         except (OSError, ValueError):
@@ -26,11 +26,11 @@ class Keyboard:
         return cls(stream) if present else None
 
     def forget(self) -> None:
-        """Drop what was typed so far: nobody answers a question before it was shown."""
+        """Drop what was typed before a question is shown."""
         termios.tcflush(self._descriptor, termios.TCIFLUSH)
 
     async def read_line(self) -> str | None:
-        """The next line, without its end; None at the end of input (Ctrl-D)."""
+        """Read the next line, without its end; None at the end of input (Ctrl-D)."""
         loop = asyncio.get_running_loop()
         typed: asyncio.Future[bytes] = loop.create_future()
         loop.add_reader(self._descriptor, self._read, typed)

@@ -1,4 +1,4 @@
-"""Days and moments given on the command line, in UTC."""
+"""Parse days and moments given on the command line, in UTC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from approvals.management.screen import Misuse
 
 
 def parse_period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
-    """From the first moment on and before the second; a day as `until` still belongs to it."""
+    """Parse --since and --until; a day as `until` is included. `Misuse` if they are invalid."""
     begin, end = _moment(since, "--since"), _moment(until, "--until", end=True)
     if begin and end and begin >= end:
         raise Misuse("--until must be later than --since.")

@@ -1,4 +1,4 @@
-"""Who acts in a command: the person named by `--as`, or the one this computer's user must be."""
+"""Who acts in a command: the account named by `--as`, or the default one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _NAMED_AT_MOST = 10
 
 
 def add_as_option(parser: ArgumentParser) -> None:
+    """Add the option `--as`, whose value is `username`."""
     parser.add_argument(
         "--as",
         dest="username",
@@ -26,7 +27,7 @@ def add_as_option(parser: ArgumentParser) -> None:
 
 
 def acting_person(username: str | None) -> User:
-    """The active account that acts; `Misuse` names the choices where it isn't clear."""
+    """Return the active account that acts; `Misuse` lists the accounts if that is not clear."""
     if username is not None:
         return _find_person(username)
     person = default_person()
@@ -36,7 +37,7 @@ def acting_person(username: str | None) -> User:
 
 
 def default_person() -> User | None:
-    """The account that needs no naming, if there is one."""
+    """Return the account that acts without `--as`, if there is one."""
     active = _accounts().filter(is_active=True)
     namesake = active.filter(username=computer_user()).first()
     if namesake is not None:
@@ -49,7 +50,7 @@ def default_person() -> User | None:
 
 
 def computer_user() -> str:
-    """This computer's name for whoever runs the command; empty where it has none."""
+    """Return the name of this computer's user who runs the command; empty if there is none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -57,7 +58,7 @@ def computer_user() -> str:
 
 
 def actor_in_terminal(person: User, command: str) -> Actor:
-    """Commands have no peer address: the trail names the command instead."""
+    """Return the actor for this command; the trail names the command in place of an address."""
     return Actor(user_id=person.pk, channel=Channel.COMMAND, user_agent=f"manage.py {command}")
 
 

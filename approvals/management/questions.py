@@ -1,4 +1,4 @@
-"""Requests put to the person at the keyboard: shown in full, then decided or answered there."""
+"""Ask the person at the keyboard to decide or answer requests."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _FINAL = (AlreadyDecided, TooLate, NotPermitted)
 
 
 class EndOfInput(Exception):
-    """Nobody types any more (Ctrl-D)."""
+    """The input has ended (Ctrl-D)."""
 
 
 class Later(Exception):
-    """The person leaves this request to another time or place."""
+    """The person leaves this request for later."""
 
 
 class Questions:
-    """Puts one request at a time. Cancelling takes the question off the screen; what was sent, stands."""
+    """Asks one request at a time. Cancelling ends the prompt; what was sent stays on record."""
 
     def __init__(self, screen: Screen, keyboard: Keyboard, actor: Actor) -> None:
         self._screen = screen
@@ -47,9 +47,9 @@ class Questions:
         self._actor = actor
 
     async def ask(self, request: Mapping[str, Any]) -> Outcome | None:
-        """Show the request and stay with it until a decision is on record, here or elsewhere.
+        """Show the request and ask until a decision is on record, from here or elsewhere.
 
-        None where it was left for later; EndOfInput where nobody types any more.
+        Return the outcome; None if it was left for later. EndOfInput when the input has ended.
         """
         self._show(request)
         self._keyboard.forget()
@@ -90,7 +90,7 @@ class Questions:
                 raise Later
 
     async def _ask_edit(self, request: Mapping[str, Any]) -> Outcome:
-        """Arguments typed anew, shown once more before they are approved."""
+        """Ask for edited arguments, and show them again before they are approved."""
         hidden = HiddenHeaders(request["arguments"])
         self._screen.say(f"Now: {as_text(hidden.value)}", style="dim")
         typed = parse_json_object(await self._ask_line("Arguments as JSON (or @file):"), "The arguments")
@@ -127,7 +127,7 @@ class Questions:
             self._screen.say("Pick exactly one.", style="red")
 
     async def _ask_structure(self, schema: Any) -> Any:
-        """Property by property where the form is flat; otherwise as JSON."""
+        """Ask for one property at a time if the form is flat; otherwise for JSON."""
         properties = flat_properties(schema)
         if properties is None:
             return parse_json(await self._ask_line("Answer as JSON (or @file):"), "The answer")

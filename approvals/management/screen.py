@@ -1,7 +1,7 @@
-"""Where a command's words go: colours and tables on a terminal, stable plain lines elsewhere.
+"""Output of commands: colours and tables on a terminal, stable plain lines elsewhere.
 
-Titles and arguments come from others, so control characters are shown, never obeyed: no text may move the
-cursor, recolour a question or hide a part of it.
+Titles and arguments come from others, so control characters are escaped: no text may move the cursor,
+recolour a question or hide a part of it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _KEPT = "\n\t\u200c\u200d"
 
 
 class Misuse(CommandError):
-    """The command was called in a way that can't work; nothing happened. Exit status 2."""
+    """The command was called with invalid options; nothing was done. Exit status 2."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, returncode=2)
 
 
 class Refused(CommandError):
-    """The command was understood and refused. Exit status 1."""
+    """The command was valid, but refused. Exit status 1."""
 
 
 class Screen:
-    """One output stream, as its reader can take it."""
+    """One output stream, a terminal or not."""
 
     def __init__(self, stream: OutputWrapper, *, no_color: bool = False, force_color: bool = False) -> None:
         self._stream = stream
@@ -48,30 +48,30 @@ class Screen:
         )
 
     def say(self, text: str, style: str = "") -> None:
-        """One paragraph; elsewhere one line."""
+        """Write a paragraph; without a terminal, one line."""
         if self.is_terminal:
             self._console.print(Text(visible(text), style=style))
         else:
             self._stream.write(one_line(text))
 
     def text(self, text: str) -> None:
-        """Several lines as they are, but for what would act on a terminal."""
+        """Write lines as they are, with control characters escaped on a terminal."""
         if self.is_terminal:
             self._console.print(Text(visible(text)))
         else:
             self._stream.write(text)
 
     def prompt(self, text: str) -> None:
-        """A question whose answer is typed on the same line."""
+        """Write a question whose answer is typed on the same line."""
         self._console.print(Text(visible(text), style="bold"), end=" ")
         self._console.file.flush()
 
     def end_prompt(self) -> None:
-        """Leave the line of a question that nobody answered here."""
+        """End the line of a question that was not answered here."""
         self._console.print()
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-        """Rows under headings; elsewhere tab-separated lines without headings."""
+        """Write rows under headings; without a terminal, tab-separated lines without headings."""
         if not self.is_terminal:
             for row in rows:
                 self._stream.write("\t".join(one_line(str(cell)) for cell in row))
@@ -84,7 +84,7 @@ class Screen:
         self._console.print(table)
 
     def fields(self, values: Mapping[str, Any], *, title: str = "", style: str = "dim") -> None:
-        """Names and values in a frame, JSON as an outline; elsewhere `name: value` lines, JSON as it is."""
+        """Write names and values in a frame, JSON as an outline; without a terminal, `name: value` lines."""
         if not self.is_terminal:
             if title:
                 self._stream.write(one_line(title))
@@ -100,27 +100,27 @@ class Screen:
         self.panel(grid, title=title, style=style)
 
     def panel(self, *parts: RenderableType, title: str = "", style: str = "dim") -> None:
-        """What belongs together, in a frame; for terminals only."""
+        """Write parts in a frame; for terminals only."""
         heading = Text(visible(title), style="bold") if title else None
         self._console.print(Panel(Group(*parts), title=heading, title_align="left", border_style=style))
 
     def json(self, value: Any) -> None:
-        """For machines: one JSON document, the same on a terminal and elsewhere."""
+        """Write one JSON document, for machines."""
         self._stream.write(json.dumps(value, ensure_ascii=not self.is_terminal, indent=2))
 
 
 def as_text(value: Any) -> str:
-    """Texts as they are, everything else as JSON."""
+    """Return text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def visible(text: str) -> str:
-    """`text` with everything that acts on a terminal, or reorders what is read, written out."""
+    """Escape everything that acts on a terminal, or reorders text."""
     return "".join(_escape(character) for character in text)
 
 
 def one_line(text: str) -> str:
-    """`text` as one field of one line: tabs and line ends written out as well."""
+    """Escape text as one field of one line: tabs and line ends, too."""
     return visible(text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n"))
 
 
@@ -132,7 +132,7 @@ def _escape(character: str) -> str:
 
 
 def _outline(value: Any) -> Iterator[str]:
-    """JSON for people: a line for each value, what belongs together indented. No text can pass for a name."""
+    """Yield JSON as an indented outline, a line for each value; texts are quoted, unlike names."""
     match value:
         case dict() if value:
             for name, inner in value.items():

@@ -1,4 +1,4 @@
-"""Files of keys and seals as options name them, and a seal on its way off the machine."""
+"""Keys and copies of seals as command options name them, and posting a seal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from approvals.trail.seals import SealRecord, copies, keys
 
 
 def load_signing_key(option: str | None) -> Ed25519PrivateKey:
-    """The private key of --key or SAYSO_SEAL_KEY."""
+    """Load the private key of --key or SAYSO_SEAL_KEY; `Misuse` if there is none."""
     named = option or approval_settings().seal_key
     if not named:
         raise Misuse(
@@ -33,7 +33,7 @@ def load_signing_key(option: str | None) -> Ed25519PrivateKey:
 
 
 def load_trusted_keys(options: Sequence[str]) -> frozenset[str]:
-    """The public keys of --public-key, or else that of SAYSO_SEAL_KEY where it may be read here."""
+    """Load the public keys of --public-key, or else that of SAYSO_SEAL_KEY if it can be read."""
     try:
         if options:
             return frozenset(keys.load_public_key(Path(option)) for option in options)
@@ -47,7 +47,7 @@ def load_trusted_keys(options: Sequence[str]) -> frozenset[str]:
 
 
 def read_copies(option: str | None) -> dict[int, SealRecord]:
-    """The seals of --seals, by number."""
+    """Read the seals of this file, by number; `Misuse` if it has none."""
     if option is None:
         return {}
     try:
@@ -57,7 +57,7 @@ def read_copies(option: str | None) -> dict[int, SealRecord]:
 
 
 def check_copies_path(option: str) -> Path:
-    """Where copies may be kept, before anything is sealed."""
+    """Check, before anything is sealed, that copies can be kept there."""
     path = Path(option)
     if not path.parent.is_dir():
         raise Misuse(f"There is no directory {str(path.parent)!r}.")
@@ -67,6 +67,7 @@ def check_copies_path(option: str) -> Path:
 
 
 def check_url(option: str) -> str:
+    """Check that a seal may be posted to this URL; `Misuse` names the rule."""
     try:
         check_target(option)
     except InvalidRequest as error:
@@ -75,22 +76,24 @@ def check_url(option: str) -> str:
 
 
 def update_copies(path: Path) -> int:
-    """Append to this file the seals it has not; how many."""
+    """Append the missing seals to this file; return how many."""
     recorded = (
         seals.parse(row.canonical, hash_=row.hash, signature=row.signature) for row in seals.read_seals()
     )
     try:
         return copies.bring_up_to_date(path, recorded)
     except seals.NoSeal:
-        raise Refused(f"A seal on record is none any more: see audit_verify; {path} was left.") from None
+        raise Refused(
+            f"A seal on record is no longer valid: see audit_verify. {path} was left as it was."
+        ) from None
     except copies.OtherSeals as error:
-        raise Refused(f"{error} Either was rewritten; the file was left as it was.") from error
+        raise Refused(f"{error} One of them was rewritten; the file was left as it was.") from error
     except OSError as error:
         raise Refused(f"The seal is on record, but {path} can't be written: {error.strerror}.") from error
 
 
 def send(url: str, seal: SealRecord) -> None:
-    """Post the seal, by the rules that outcomes are posted by."""
+    """Post the seal, by the rules for posting outcomes; `Refused` says what went wrong."""
     headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Accept": "*/*"}
     posting = WebhookCarrier()
     try:

@@ -1,4 +1,4 @@
-"""Requests and outcomes in words, for terminals."""
+"""Describe requests and outcomes for terminals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _URGENT = timedelta(minutes=1)
 
 
 def facts(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a person must know before deciding, from a request on the wire."""
+    """Return what a person must know before deciding, from a request on the wire."""
     known: dict[str, Any] = {
         "asked by": request["requester"] or "this installation",
         "decides": assignees(request["assignees"]),
@@ -49,12 +49,13 @@ def facts(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assignees(named: Mapping[str, list[str]]) -> str:
+    """Return who may decide."""
     people = [*named["users"], *(f"group {name}" for name in named["groups"])]
-    return ", ".join(people) or "whoever has the permission"
+    return ", ".join(people) or "any reviewer"
 
 
 def deadline(request: Mapping[str, Any]) -> str:
-    """When the time is up, and what happens then."""
+    """Return the deadline, the time to it, and what happens then."""
     if request["deadline"] is None:
         return "none"
     left, _ = time_left(request["deadline"], datetime.now(UTC))
@@ -62,13 +63,14 @@ def deadline(request: Mapping[str, Any]) -> str:
 
 
 def if_nobody_decides(request: Mapping[str, Any]) -> str:
+    """Return what the timeout decides."""
     if request["kind"] == Kind.APPROVAL:
         return "approved" if request["on_timeout"] == "approve" else "rejected"
     return "no answer" if request["default"] is None else f"the answer {_quote(request['default'])}"
 
 
 def time_left(deadline: str | None, now: datetime) -> tuple[str, bool]:
-    """The time to the deadline in words, and whether it is urgent."""
+    """Return the time to the deadline in words, and whether it is urgent."""
     if deadline is None:
         return "no deadline", False
     left = datetime.fromisoformat(deadline) - now
@@ -78,7 +80,7 @@ def time_left(deadline: str | None, now: datetime) -> tuple[str, bool]:
 
 
 def duration(length: timedelta) -> str:
-    """The two largest units: 2 d 3 h, 4 min 10 s."""
+    """Format a duration in its two largest units: 2 d 3 h, 4 min 10 s."""
     minutes, seconds = divmod(int(length.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -88,13 +90,13 @@ def duration(length: timedelta) -> str:
 
 
 def moment(at: str | datetime) -> str:
-    """A moment as people read it; UTC, to the second."""
+    """Format a moment in UTC, to the second."""
     point = datetime.fromisoformat(at) if isinstance(at, str) else at
     return point.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def outcome_sentence(outcome: Outcome) -> str:
-    """Who decided what, when, and what was said."""
+    """Return a sentence that says who decided what, when, and the comment."""
     said = f": {outcome.comment}" if outcome.comment else "."
     at = f" at {moment(outcome.decided_at)}" if outcome.decided_at else ""
     by = f" by {outcome.decided_by}" if outcome.decided_by else ""
@@ -110,7 +112,7 @@ def outcome_sentence(outcome: Outcome) -> str:
 
 
 def refusal(error: ApprovalError) -> Refused:
-    """The command's error for what Sayso refuses: code, rule, field, and what is on record."""
+    """Convert an error to the command's: code, rule, field, and the outcome on record."""
     field = f" ({error.field})" if error.field else ""
     recorded = f" {outcome_sentence(error.outcome)}" if error.outcome is not None else ""
     return Refused(visible(f"{error.code}: {error.detail}{field}{recorded}"))
@@ -118,7 +120,7 @@ def refusal(error: ApprovalError) -> Refused:
 
 @contextmanager
 def raise_as_refusal() -> Iterator[None]:
-    """What Sayso refuses becomes the command's error."""
+    """Convert errors raised inside to the command's error."""
     try:
         yield
     except ApprovalError as error:

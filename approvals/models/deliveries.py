@@ -12,16 +12,18 @@ from approvals.models.requests import HumanRequest
 
 
 class DeliveryStatus(models.TextChoices):
+    """Whether a delivery waits, has succeeded or was given up."""
+
     WAITING = "waiting"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up", "given up"
 
 
 class Delivery(OnRecord):
-    """Base of a row of an outbox: something on its way, tried until it arrives or is given up.
+    """Base of a row of an outbox: delivery is tried until it succeeds or is given up.
 
-    Its id is the same at every attempt, so that receivers know what they have had. `due_at` is when the next
-    attempt is due; who makes it has claimed the row until `claimed_until` (database clock).
+    Its id is the same at every attempt, so that receivers recognise repetitions. `due_at` is when the next
+    attempt is due; the process that makes it has claimed the row until `claimed_until` (database clock).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -38,7 +40,7 @@ class Delivery(OnRecord):
 
 
 class Callback(Delivery):
-    """An outcome on its way to a `callback_url`, written in the transaction that closed the request.
+    """An outcome to post to a `callback_url`, written in the transaction that closed the request.
 
     Its id is the `webhook-id` of every attempt.
     """
@@ -63,12 +65,12 @@ class Callback(Delivery):
         ]
 
     def __str__(self) -> str:
-        """Without its address, a part of which may be a secret: logs keep this, and nothing purges them."""
+        """Name the request, not the URL, which may have a secret: logs have this, and are not purged."""
         return f"callback of {self.request_id}"
 
 
 class CallbackAttempt(OnRecord):
-    """One attempt to post an outcome, how long it took, and what was answered or went wrong."""
+    """One attempt to post an outcome: how long it took, and the answer or error."""
 
     callback = models.ForeignKey(Callback, on_delete=models.PROTECT, related_name="attempt_set")
     number = models.PositiveIntegerField()
@@ -85,11 +87,13 @@ class CallbackAttempt(OnRecord):
 
 
 class LetterKind(models.TextChoices):
+    """What a letter is for, which names its templates."""
+
     PASSWORD_RESET = "password_reset", "password reset"
 
 
 class Letter(Delivery):
-    """An email on its way to a person: to whom and of what kind. Its words are made when it is sent."""
+    """An email to a person: to whom and of what kind. Its text is made when it is sent."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=32, choices=LetterKind.choices)
@@ -116,5 +120,5 @@ class Letter(Delivery):
         ]
 
     def __str__(self) -> str:
-        """Without the person: logs keep this, and nothing purges them."""
+        """Name the kind, not the person: logs have this, and are not purged."""
         return f"{self.get_kind_display()} {self.pk}"

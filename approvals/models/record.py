@@ -15,7 +15,7 @@ else:
 
 
 class ReadOnlyQuerySet(QuerySet):
-    """Rows of the record are written by approvals.writer.execution only."""
+    """A queryset that refuses all writes: rows are written by approvals.writer only."""
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(f"{self.model.__name__} rows are written by approvals.writer.execution only")
@@ -26,12 +26,14 @@ class ReadOnlyQuerySet(QuerySet):
 
 
 class ReadOnlyManager(Manager):
+    """The default manager of rows on record, which only reads."""
+
     def get_queryset(self) -> QuerySet:
         return ReadOnlyQuerySet(self.model, using=self._db)
 
 
 class OnRecord(models.Model):
-    """Base of every row on record: readable by all, saved and deleted by nobody."""
+    """Base of every row on record, which can't be saved or deleted directly."""
 
     objects: ClassVar[Manager] = ReadOnlyManager()
     writing: ClassVar[Manager] = Manager()

@@ -56,14 +56,14 @@ class HumanRequest(OnRecord):
     default = JSONText(null=True)
     origin = JSONText(default=dict)
     origin_id = models.CharField(max_length=ORIGIN_ID_LIMIT, blank=True)
-    # What the asker's whole question hashes to, where its `key` may not be used for any other.
+    # The hash of the whole question, if its `key` may not be used for another one.
     fingerprint = models.CharField(max_length=64, blank=True)
     # Where the outcome is posted.
     callback_url = models.CharField(max_length=2000, blank=True)
-    # While it is pending, its bytes count against what its requester may ask over HTTP; 0: not counted.
+    # While pending, these bytes count against the quota of its requester over HTTP; 0: not counted.
     counted_bytes = models.PositiveIntegerField(default=0, db_default=0)
 
-    # What it has come to.
+    # The outcome.
     closed_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField()
     decided_by = models.ForeignKey(
@@ -73,7 +73,7 @@ class HumanRequest(OnRecord):
     final_arguments = JSONText(null=True)
     comment = models.TextField(blank=True)
     approvals = models.PositiveIntegerField(default=0)
-    # When retention took away what it asked and what was said.
+    # When retention removed the question and what was said.
     purged_at = models.DateTimeField(null=True)
 
     # The head of this request's trail: its last entry's number and hash.
@@ -128,7 +128,7 @@ class HumanRequest(OnRecord):
             models.Index(
                 name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)
             ),
-            # What is due first, of all that is pending and of all that one person has asked.
+            # Pending requests by deadline: all, and those of one requester.
             models.Index(
                 name="request_due_first",
                 fields=["deadline", "opened_at", "id"],
@@ -155,7 +155,7 @@ class HumanRequest(OnRecord):
 
     @property
     def assignees(self) -> list[Any]:
-        """The users and groups that are named to decide; empty: whoever has the permission."""
+        """The users and groups that are named to decide; empty: any reviewer."""
         return [*self.assigned_users.all(), *self.assigned_groups.all()]
 
 
@@ -169,6 +169,8 @@ class _OfKind(ReadOnlyManager):
 
 
 class Approval(HumanRequest):
+    """A request to approve or reject an exact action."""
+
     objects: ClassVar[Manager] = _OfKind(Kind.APPROVAL)
 
     class Meta:
@@ -176,6 +178,8 @@ class Approval(HumanRequest):
 
 
 class Clarification(HumanRequest):
+    """A request for an answer."""
+
     objects: ClassVar[Manager] = _OfKind(Kind.CLARIFICATION)
 
     class Meta:
@@ -187,7 +191,7 @@ class UserAssignment(OnRecord):
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
-    # As its request is: what waits for somebody is found without all that ever did.
+    # Whether the request is pending, so that an index finds what a user has to decide.
     pending = models.BooleanField(default=True)
 
     class Meta:
@@ -205,7 +209,6 @@ class GroupAssignment(OnRecord):
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT)
     group = models.ForeignKey(Group, on_delete=models.PROTECT)
-    # As with users.
     pending = models.BooleanField(default=True)
 
     class Meta:
@@ -219,7 +222,7 @@ class GroupAssignment(OnRecord):
 
 
 class Response(OnRecord):
-    """What one person said: a vote on an approval, or the answer to a clarification."""
+    """One person's response: a vote on an approval, or the answer to a clarification."""
 
     request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT, related_name="responses")
     actor = models.ForeignKey(

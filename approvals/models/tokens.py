@@ -11,7 +11,7 @@ from approvals.models.record import OnRecord
 
 
 class ApiToken(OnRecord):
-    """What a program shows to act as its user. Only the secret's SHA-256 is kept, and its `prefix`."""
+    """A token with which a program acts as its user. Of the secret only SHA-256 and `prefix` are stored."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")

@@ -12,7 +12,7 @@ from approvals.models.tokens import ApiToken
 
 
 class Event(models.TextChoices):
-    """What happened to a request, as the trail calls it."""
+    """What happened to a request, as the trail records it."""
 
     OPENED = "opened"
     VIEWED = "viewed"
@@ -69,7 +69,7 @@ class AuditEntry(OnRecord):
 
 
 class ShownContent(OnRecord):
-    """What an entry's actor was shown or said. May be purged; the entry keeps its salted SHA-256."""
+    """The content of an entry: what its actor was shown or said. If purged, its salted SHA-256 stays."""
 
     entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="shown")
     salt = models.CharField(max_length=32)

@@ -1,4 +1,4 @@
-"""Reads: what a user may see, what has come of requests, what changed, what is due, what happened.
+"""Every read of the record: inboxes, permissions, outcomes, what has changed, what is due, histories.
 
 Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
 """

@@ -1,4 +1,4 @@
-"""A person's inbox: the first of what they may see, found by indexes however much there is."""
+"""A person's inbox: the first requests that they may see, found by indexes however many there are."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 OVERDUE_SOON = timedelta(minutes=5)
-# Assignments that are looked up one by one.
+# With fewer assignments than this, requests are looked up by their ids.
 FEW_ASSIGNED = 500
-# Beyond this nobody counts on.
+# Counting stops here.
 COUNTED = 1_000
 
 
@@ -40,10 +40,10 @@ def list_inbox(
     limit: int = 200,
     light: bool = False,
 ) -> list[HumanRequest]:
-    """What the user may see, what is due first coming first, then by age; `mine`: named to decide it.
+    """List the requests that the user may see, by deadline and then by age.
 
-    `status` None is every state; requests that are closed come last closed first. `light`: without what may
-    be large of each, as `large_columns.light` says.
+    `status` None is every state; other states than pending are ordered by when they closed, the latest first.
+    `mine` leaves those that the user may decide. `light` leaves out large columns, as `defer_large` does.
     """
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
@@ -65,13 +65,14 @@ def list_inbox(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """How many requests wait that somebody may see, and may decide; COUNTED stands for any more than that."""
+    """How many pending requests a user may see, and may decide; at most COUNTED each."""
 
     seen: int
     mine: int
 
 
 def count_waiting(user_id: int) -> Waiting:
+    """Count the pending requests that the user may see, and may decide."""
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return Waiting(seen=0, mine=0)
@@ -80,14 +81,14 @@ def count_waiting(user_id: int) -> Waiting:
 
 
 def _count(parts: Iterable[Requests]) -> int:
-    """How many pending requests these parts hold together, COUNTED at most. In no order: any will do."""
+    """Count the pending requests of these parts together, up to COUNTED."""
     some = [part.filter(status=Status.PENDING).order_by().values_list("pk")[:COUNTED] for part in parts]
     return min(len({pk for (pk,) in _union(some)}), COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """An order of requests, as the database sorts and as `rank` does: by these columns and the id."""
+    """An order of requests by these columns and the id, for the database and, by `rank`, in Python."""
 
     by: tuple[Any, ...]
     columns: tuple[str, ...]
@@ -114,24 +115,24 @@ _LAST_CLOSED_FIRST = _Order(
 def _first_of(
     parts: Iterable[Requests], wanted: Q, order: _Order, limit: int, *, light: bool
 ) -> list[HumanRequest]:
-    """The first of all wanted requests that these parts hold together, with their people.
+    """Return the first wanted requests of these parts together, with their people.
 
-    Each part is asked for no more than its own first: the database finds those by an index, or by the few
-    assignments there are. Of conditions joined by OR it would look at every row, and sort.
+    Each part is queried for its own first: the database finds those by an index, or by the few assignments
+    that there are. With conditions joined by OR it would read and sort every row.
     """
     firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
     ranks = {row[-1]: order.rank(row) for row in _union(firsts)}
     first = sorted(ranks, key=ranks.__getitem__)[:limit]
     if not first:
         return []
-    # Still wanted: some may have been decided meanwhile.
+    # Filtered again: some may have been decided meanwhile.
     found = HumanRequest.objects.filter(wanted, pk__in=first)
     rows = {row.pk: row for row in with_people(large_columns.defer_large(found) if light else found)}
     return [rows[pk] for pk in first if pk in rows]
 
 
 def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
-    """The rows of all: of one question, where the database takes it (SQLite does not)."""
+    """Return the rows of all queries, in one query where the database can (SQLite can't)."""
     if len(firsts) > 1 and connection.features.supports_slicing_ordering_in_compound:
         rows: Iterable[tuple[Any, ...]] = firsts[0].union(*firsts[1:], all=True)
         return rows
@@ -139,14 +140,14 @@ def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
 
 
 def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    """What this person may see, as `visible_to` says; one request may be in several. `pending`: what is."""
+    """Return queries of what this person may see, as `visible_to` does; a request may be in several."""
     if person.holds(permissions.SEE_ALL):
         return [HumanRequest.objects.all()]
     return _all_seen(person, _parts_in_charge(person, pending=pending))
 
 
 def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    """What this person may decide, as `decidable_by` says."""
+    """Return queries of what this person may decide, as `decidable_by` does."""
     return _without_barred(person, _parts_in_charge(person, pending=pending))
 
 
@@ -157,7 +158,7 @@ def _all_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Req
 
 
 def _without_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
-    """Without those that need four eyes, of which this person is no second pair."""
+    """Leave out requests that this person may not decide because of four eyes."""
     return [part.exclude(barred(person)) for part in in_charge]
 
 
@@ -175,10 +176,9 @@ def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Reque
 
 
 def _assigned_pending(person: permissions.Person) -> list[UUID] | None:
-    """What is pending and assigned to this person, by name or by group; None: too much to be named.
+    """Return the ids of pending requests assigned to this person or their groups; None: too many.
 
-    Asked beforehand, because the database would not guess how little it is, and rather look at all that is
-    pending.
+    Queried beforehand, because the database would not guess how few they are and read all pending requests.
     """
     by_name = UserAssignment.objects.filter(pending=True, user_id=person.id)
     by_group = GroupAssignment.objects.filter(pending=True, group_id__in=person.group_ids)

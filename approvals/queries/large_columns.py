@@ -1,4 +1,4 @@
-"""Reading no more of a request than is wanted: what it asks and what it came to may be a mebibyte each."""
+"""Leave out the large columns of requests, or read only small ones: each may have a mebibyte."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from approvals.models import HumanRequest
 if TYPE_CHECKING:
     from approvals.queries.requests import Requests
 
-# The columns that may be large: of the question, and of what it came to.
+# Columns that may be large: of the question, and of the outcome.
 QUESTION_COLUMNS = ("details", "arguments", "editable", "choices", "schema", "default")
 OUTCOME_COLUMNS = ("final_arguments", "answer", "comment")
 
 
 class Octets(Func):
-    """The bytes of a text column. PostgreSQL knows them without reading the text."""
+    """The bytes of a text column, which PostgreSQL knows without reading the text."""
 
     function = "octet_length"
     output_field = IntegerField()
@@ -28,7 +28,7 @@ class Octets(Func):
         return self.as_sql(compiler, connection, template="length(CAST(%(expressions)s AS BLOB))", **context)
 
 
-# The bytes of what was asked, as far as it may be large.
+# The bytes of the large columns of the question.
 QUESTION_BYTES = sum(
     (Coalesce(Octets(column), 0) for column in QUESTION_COLUMNS[1:]), Octets(QUESTION_COLUMNS[0])
 )
@@ -40,19 +40,21 @@ _OUTCOME_BYTES = (
 
 
 def defer_large(requests: Requests) -> Requests:
-    """The same requests without the columns that may be large; `weight` is the bytes of what was asked."""
+    """Leave out the columns that may be large; annotate `weight`, the bytes of the question."""
     return requests.defer(*QUESTION_COLUMNS, *OUTCOME_COLUMNS).annotate(weight=QUESTION_BYTES)
 
 
 def defer_outcome(requests: Requests) -> Requests:
-    """The same requests without the columns of what they came to."""
+    """Leave out the columns of the outcome."""
     return requests.defer(*OUTCOME_COLUMNS)
 
 
 def load_large(rows: Collection[Any], limit: int) -> None:
-    """Read what `light` has left out of these rows, in one query: what was asked where that is no more than
-    `limit` bytes, what it came to where that is no more. `asked_whole` and `outcome_whole` say which were; of
-    what was not read the columns are None."""
+    """Read, in one query, the columns that `defer_large` left out of these rows.
+
+    The question is read if it has at most `limit` bytes, and so is the outcome; otherwise the columns are
+    None. The attributes `asked_whole` and `outcome_whole` say which were read.
+    """
     if not rows:
         return
     asked, outcome = Q(weight__lte=limit), Q(outcome_weight__lte=limit)

@@ -1,4 +1,4 @@
-"""What the process looks up for itself: what has come of requests, what changed, what is due."""
+"""Lookups without a user: outcomes, what has changed, deadlines, requests by origin and by key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from approvals.queries.shapes import recorded_outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestState:
-    """One request as its row has it: enough to wake who waits for it."""
+    """What a row says that its waiters need."""
 
     request_id: UUID
     outcome: Outcome
@@ -32,21 +32,21 @@ class RequestState:
 
 
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
-    """The existing requests with these ids; with `light` without the columns that may be large."""
+    """Return those of these requests that exist; `light` leaves out large columns, as `defer_large` does."""
     found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
     return list(with_people(large_columns.defer_large(found) if light else found))
 
 
 def request_states(ids: Collection[UUID], *, only_closed: bool = False) -> list[RequestState]:
-    """What has come of these requests, or of those that are closed; ids without a row are left out."""
+    """Read the outcomes of these requests, or of those that are closed; unknown ids are left out."""
     statement = _states_statement(connection.vendor, only_closed=only_closed)
     return [_build_state(row) for row in execute(statement, [bulk.values(ids)]).rows()]
 
 
 def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
-    """How many of these requests there are, and the earliest deadline of those that are pending.
+    """Count these requests, and return the earliest deadline of those that are pending.
 
-    As little as can be read of requests that nothing has happened to: with many waits, that is most of them.
+    It reads as little as possible, because most of the requests that are waited for have not changed.
     """
     statement = (
         f"SELECT count(*), min(CASE WHEN status = %s THEN deadline END) FROM {bulk.table(HumanRequest)}"  # noqa: S608
@@ -57,37 +57,38 @@ def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
 
 
 def missing_ids(ids: Collection[UUID]) -> set[UUID]:
-    """Those of these ids that are no request's."""
+    """Return those of these ids that no request has."""
     statement = f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')}"  # noqa: S608  our own
     return set(ids) - {bulk.as_uuid(pk) for (pk,) in execute(statement, [bulk.values(ids)]).rows()}
 
 
 def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
+    """Return the outcomes of these requests by id; unknown ids are left out."""
     return {seen.request_id: seen.outcome for seen in request_states(ids)}
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
-    """Requests that opened, closed or changed at `moment` (database clock) or later, with their versions."""
+    """Return the requests that changed at `moment` (database clock) or later, each with its version."""
     changed = HumanRequest.objects.filter(changed_at__gte=moment)
     return {pk: (at, length) for pk, at, length in changed.values_list("pk", "changed_at", "trail_length")}
 
 
 def next_deadline() -> tuple[datetime | None, datetime]:
-    """The earliest deadline that is still pending, and the database's clock."""
+    """Return the earliest deadline of a pending request, and the database's clock."""
     pending = HumanRequest.objects.filter(status=Status.PENDING, deadline__isnull=False)
     return pending.order_by("deadline").values_list("deadline", flat=True).first(), database_now()
 
 
 def overdue(limit: int) -> list[UUID]:
-    """Pending requests whose deadline has passed on the database's clock, the oldest first."""
+    """Return the ids of pending requests whose deadline has passed (database clock), the oldest first."""
     due = HumanRequest.objects.filter(status=Status.PENDING, deadline__lte=database_now())
     return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
 
 
 def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
-    """The pending requests that this run has asked; not those of others that name its id as their origin.
+    """Return the pending requests that this run asked; others may name its id in an origin of another kind.
 
-    `light`: without what may be large, as `large_columns.light` says.
+    `light` leaves out large columns, as `defer_large` does.
     """
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
     asked = with_people((large_columns.defer_large(rows) if light else rows).order_by("opened_at", "id"))
@@ -95,13 +96,13 @@ def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanReques
 
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
-    """The latest round of what was asked under this key."""
+    """Return the latest round of the request with this key."""
     rows = HumanRequest.objects.filter(key_scope=key_scope, key=key).select_related("decided_by")
     return rows.order_by("-round").first()
 
 
 def requests_of_keys(key_scope: str) -> dict[str, UUID]:
-    """The latest round of what was asked under each key of this scope; keys in the order of their first."""
+    """Return the latest round of each key of this scope, in the order in which the keys were first used."""
     asked = HumanRequest.objects.filter(key_scope=key_scope)
     latest: dict[str, tuple[int, UUID]] = {}
     for key, number, pk in asked.order_by("opened_at", "id").values_list("key", "round", "pk"):
@@ -111,14 +112,14 @@ def requests_of_keys(key_scope: str) -> dict[str, UUID]:
 
 
 def seconds_left(request_id: UUID) -> float | None:
-    """Until the request's deadline, on the database's clock; None where it has none."""
+    """Return the seconds to the request's deadline, by the database's clock; None without a deadline."""
     deadline = HumanRequest.objects.values_list("deadline", flat=True).get(pk=request_id)
     return None if deadline is None else (deadline - database_now()).total_seconds()
 
 
 @cache
 def _states_statement(vendor: str, *, only_closed: bool) -> str:
-    """Whoever waits is woken by this: not one column more than it takes."""
+    """Return the statement that reads states: only the columns that waiters need."""
     user = get_user_model()
     name, key = bulk.column(user, user.USERNAME_FIELD), bulk.column(user, "pk")
     return (
@@ -130,7 +131,7 @@ def _states_statement(vendor: str, *, only_closed: bool) -> str:
 
 
 def _build_state(row: tuple[Any, ...]) -> RequestState:
-    """What a row of that statement says."""
+    """Build the state from a row of that statement."""
     pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at, deadline = row
     request_id = bulk.as_uuid(pk)
     outcome = recorded_outcome(

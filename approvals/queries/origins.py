@@ -1,6 +1,7 @@
-"""What asked. Here an origin is opaque; the app that it comes from says what it is called, and finds by it.
+"""Resolvers of origins: the app that requests come from names its origins and finds requests by them.
 
-A request's `origin` is `{kind, id, url}`. For each kind an app may register a resolver, in `AppConfig.ready`.
+A request's `origin` is `{kind, id, url}` and opaque here. For each kind an app may register a resolver, in
+`AppConfig.ready`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from django.db.models import Exists, QuerySet, Subquery
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """What can be told of requests with origins of one kind, inside a query over requests.
+    """Finds and names origins of one kind, inside a query over requests.
 
-    `word` is what people call the thing that has a name: "orchestration".
+    `word` is what people call what has the name: "orchestration".
     """
 
     word: str
@@ -29,16 +30,17 @@ class Resolver:
     there: Callable[[], Exists]
     """The condition that a request's origin exists."""
     table: Callable[[], QuerySet[Any, Any]]
-    """All of them: `origin`, the id as requests have it, and `name`; to be joined with many requests."""
+    """All origins: `origin`, the id as requests have it, and `name`; for joins with many requests."""
 
 
 _resolvers: dict[str, Resolver] = {}
 
 
 def register(kind: str, resolver: Resolver) -> None:
+    """Use this resolver for origins of this kind."""
     _resolvers[kind] = resolver
 
 
 def resolvers() -> dict[str, Resolver]:
-    """All, by the kind of origin that they know."""
+    """Return all resolvers by the kind of origin."""
     return dict(_resolvers)

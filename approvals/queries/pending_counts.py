@@ -1,4 +1,4 @@
-"""How much is pending now. A few questions that indexes answer, whatever has gathered in history."""
+"""Counts of pending requests for the metrics, by a few queries that indexes answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from approvals.models import HumanRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingCounts:
-    """`pending` by kind; ages in seconds, on the database's clock."""
+    """How many requests are pending, by kind, and overdue; ages in seconds, by the database's clock."""
 
     pending: Mapping[str, int]
     oldest: float
@@ -23,6 +23,7 @@ class PendingCounts:
 
 
 def count_pending() -> PendingCounts:
+    """Count what is pending now."""
     pending = HumanRequest.objects.filter(status=Status.PENDING).order_by()
     by_kind = dict(pending.values_list("kind").annotate(Count("pk")))
     opened = pending.order_by("opened_at", "id").values_list("opened_at", flat=True).first()

@@ -1,9 +1,9 @@
-"""May this person see, decide, withdraw or reassign this request? Always from fresh rows.
+"""Who may see, decide, withdraw or reassign a request, always from fresh rows.
 
 Who sees: the requester, the assignees (by name or by group), and holders of `view_humanrequest`; a request
-that is assigned to nobody is also seen by holders of `decide_humanrequest`. Who decides: active assignees if
-any are named, nobody else, superusers included; otherwise holders of `decide_humanrequest`. Where four eyes
-are asked for, never the requester, nor anybody who has reassigned the request.
+that is assigned to nobody is also seen by holders of `decide_humanrequest`. Who decides: if people or groups
+are named, only the active ones of these, not even superusers; otherwise holders of `decide_humanrequest`.
+With four eyes, never the requester, nor anybody who has reassigned the request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ASK_WITHOUT_LIMIT = "ask_without_limit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A user as the rows have it now; `permissions` are the codenames above that he or she holds."""
+    """A user as stored now; `permissions` are those of the codenames above that they hold."""
 
     id: int
     username: str
@@ -45,14 +45,15 @@ class Person:
     permissions: frozenset[str]
 
     def holds(self, codename: str) -> bool:
+        """Whether the person is active and has this permission; a superuser has all."""
         return self.active and (self.superuser or codename in self.permissions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """Whom a request concerns: who asked, who is named to decide, and who has reassigned it.
+    """The people of a request: who asked, who is named to decide, and who has reassigned it.
 
-    `reassigned_by` matters where four eyes are asked for, and is not looked up elsewhere.
+    `reassigned_by` is read only for requests with four eyes.
     """
 
     requester_id: int | None = None
@@ -67,13 +68,13 @@ class Audience:
 
     @property
     def barred(self) -> frozenset[int | None]:
-        """Who may not decide, whatever else allows it."""
+        """Who may not decide because of four eyes."""
         return self.reassigned_by | {self.requester_id} if self.four_eyes else frozenset()
 
     def with_assignees(
         self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]
     ) -> Audience:
-        """Whom the request concerns once somebody (None: a program) has named these to decide it."""
+        """Return the audience after `by` (None: a program) has named these people and groups to decide."""
         return replace(
             self,
             user_ids=frozenset(user_ids),
@@ -83,11 +84,12 @@ class Audience:
 
 
 def may_see(person: Person, audience: Audience) -> bool:
+    """Whether this person may see the request."""
     return sees_by(person, audience) is not None
 
 
 def sees_by(person: Person, audience: Audience) -> str | None:
-    """What lets this person see the request, as the trail records it; None: nothing does."""
+    """Return what lets this person see the request, as the trail records it; None: nothing does."""
     if not person.active:
         return None
     if person.id == audience.requester_id:
@@ -100,11 +102,12 @@ def sees_by(person: Person, audience: Audience) -> str | None:
 
 
 def may_decide(person: Person, audience: Audience) -> bool:
+    """Whether this person may decide the request, by permission alone."""
     return decides_by(person, audience) is not None
 
 
 def decides_by(person: Person, audience: Audience) -> str | None:
-    """What allows this person to decide, as the trail records it; None: nothing does."""
+    """Return what allows this person to decide, as the trail records it; None: nothing does."""
     if not person.active or person.id in audience.barred:
         return None
     if person.id in audience.user_ids:
@@ -118,31 +121,31 @@ def decides_by(person: Person, audience: Audience) -> str | None:
 
 
 def withdraws_by(person: Person, audience: Audience) -> str | None:
-    """The requester may take the question back, and so may who manages requests."""
+    """Return what allows this person to withdraw the request: asking it, or managing requests."""
     if person.active and person.id == audience.requester_id:
         return "requester"
     return f"permission {MANAGE}" if person.holds(MANAGE) else None
 
 
 def reassigns_by(person: Person, audience: Audience) -> str | None:
-    """An assignee may hand the request on; who manages requests may hand on any."""
+    """Return what allows this person to reassign the request: being assigned, or managing requests."""
     if _is_assigned(person, audience):
         return "assigned"
     return f"permission {MANAGE}" if person.holds(MANAGE) else None
 
 
 def purges_by(person: Person, audience: Audience) -> str | None:
-    """Who manages requests may take away what retention or a person's right has taken away."""
+    """Return what allows this person to purge the request: managing requests."""
     return f"permission {MANAGE}" if person.holds(MANAGE) else None
 
 
 def persons(user_ids: Iterable[int]) -> dict[int, Person]:
-    """These users as they are now: one query, however many."""
+    """Read these users as they are now, in one query."""
     return ask_for_persons(user_ids)()
 
 
 def ask_for_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
-    """As `persons`, asked now and read when the result is called."""
+    """Request these users now; call the result to get them, as `persons` returns them."""
     wanted = set(user_ids)
     if not wanted:
         return dict
@@ -151,22 +154,24 @@ def ask_for_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
 
 
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
-    """Whom these requests concern: one query, however many, and another where four eyes are asked for."""
+    """Read the audiences of these requests in one query, and another one if any needs four eyes."""
     if not requests:
         return {}
     return build_audiences(requests, ask_for_assignments([request.pk for request in requests])())
 
 
 def ask_for_assignments(request_ids: Collection[UUID]) -> Callable[[], list[tuple[Any, ...]]]:
-    """Who is named to decide these requests, for `audiences_of`; call the result to have it."""
+    """Request the assignments of these requests, for `build_audiences`; call the result to get them."""
     return execute(_assignments_statement(connection.vendor), [bulk.values(request_ids)] * 2).rows
 
 
 def build_audiences(
     requests: Collection[HumanRequest], assignments: Iterable[tuple[Any, ...]]
 ) -> dict[UUID, Audience]:
-    """Whom these requests concern, given who is named to decide them. Reads who has reassigned those that
-    need four eyes."""
+    """Build the audiences of these requests from their assignments.
+
+    Reads who has reassigned those that need four eyes.
+    """
     users: defaultdict[UUID, set[int]] = defaultdict(set)
     groups: defaultdict[UUID, set[int]] = defaultdict(set)
     for request_id, user_id, group_id in assignments:
@@ -188,7 +193,7 @@ def build_audiences(
 
 
 def _reassigners(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
-    """The people who have reassigned these requests, as their trails say; programs are not among them."""
+    """Read which people, programs left out, have reassigned these requests, from their trails."""
     found: defaultdict[UUID, set[int]] = defaultdict(set)
     if request_ids:
         entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
@@ -198,12 +203,12 @@ def _reassigners(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
 
 
 def count_deciders(audience: Audience) -> int:
-    """How many active people may decide this now."""
+    """Count the active people who may decide this now."""
     return count_deciders_of_each({None: audience})[None]
 
 
 def count_deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, int]:
-    """How many active people may decide each of these now: a constant number of queries."""
+    """Count the active people who may decide each of these now, in a constant number of queries."""
     named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
     groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
     active = _active_ids(Q(pk__in=named)) if named else frozenset()
@@ -268,7 +273,7 @@ def _build_persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
     }
 
 
-# The statements' texts stay the same: putting them together takes longer than carrying them out.
+# The texts of the statements are cached: building them takes longer than running them.
 
 
 @cache
@@ -309,7 +314,7 @@ def _assignments_statement(vendor: str) -> str:
 
 
 def _through(model: type[Any], field: str) -> tuple[str, str]:
-    """The table of a many-to-many field, and its column for this model."""
+    """Return the table of a many-to-many field, and its column for this model."""
     relation = model._meta.get_field(field)
     quoted = connection.ops.quote_name
     return quoted(relation.m2m_db_table()), quoted(relation.m2m_column_name())

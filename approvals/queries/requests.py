@@ -1,4 +1,4 @@
-"""The rows themselves: an id that can be one, a request with its people, and who was named for it."""
+"""Requests with their people, ids from text, and the conditions of assignment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def with_people(requests: Requests) -> Requests:
-    """The same requests, their people read along in a constant number of queries."""
+    """Read the requests' people along, in a constant number of queries."""
     return requests.select_related("requester", "decided_by").prefetch_related(
         "assigned_users", "assigned_groups"
     )
 
 
 def as_id(request_id: UUID | str) -> UUID:
-    """UnknownRequest where the text is no UUID: what can't exist is unknown."""
+    """Convert to a UUID; UnknownRequest for other text."""
     try:
         return request_id if isinstance(request_id, UUID) else UUID(str(request_id))
     except ValueError:
@@ -31,13 +31,14 @@ def as_id(request_id: UUID | str) -> UUID:
 
 
 def unknown_request(request_id: UUID | str) -> UnknownRequest:
+    """Return the error for an id that does not exist, or is not visible."""
     return UnknownRequest(
         f"There is no request {str(request_id)[:100]!r}, or you may not see it.", field="request_id"
     )
 
 
 def decidable_by(person: permissions.Person) -> Q:
-    """What this person may decide, by permission alone, as permissions.may_decide says."""
+    """Return the condition that this person is permitted to decide, as `permissions.may_decide` has it."""
     named = assigned_to(person)
     if person.holds(permissions.DECIDE):
         named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
@@ -45,7 +46,7 @@ def decidable_by(person: permissions.Person) -> Q:
 
 
 def barred(person: permissions.Person) -> Q:
-    """What this person may not decide because of four eyes, as permissions.Audience.barred says."""
+    """Return the condition that four eyes keep this person from deciding, as `Audience.barred` has it."""
     handed_on = AuditEntry.objects.filter(
         request_id=OuterRef("pk"), event=Event.REASSIGNED, actor_id=person.id
     )
@@ -53,6 +54,7 @@ def barred(person: permissions.Person) -> Q:
 
 
 def assigned_to(person: permissions.Person) -> Q:
+    """Return the condition that this person, or one of their groups, is named to decide."""
     by_name = Exists(user_assignments().filter(user_id=person.id))
     by_group = Exists(group_assignments().filter(group_id__in=person.group_ids))
     return Q(by_name) | Q(by_group)

@@ -1,4 +1,4 @@
-"""How a pending request stands: which approvals count by now, and whether it can still be decided."""
+"""The standing of a pending request: which approvals count, and whether enough people may decide it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from approvals.queries import permissions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """`void` names those whose approval does not count, because they may not decide any more; `able` is how
-    many may decide, those who have approved and count included."""
+    """How many approvals a request needs and has.
+
+    `void` names those whose approval does not count, because they may not decide any more. `able` is how many
+    may decide, including those whose approval counts.
+    """
 
     required: int
     counted: int
@@ -25,12 +28,12 @@ class Standing:
 
     @property
     def stuck(self) -> bool:
-        """Fewer may decide it than must: nobody but who reassigns or withdraws it can go on."""
+        """Whether fewer people may decide than must: it has to be reassigned or withdrawn."""
         return self.able < self.required
 
 
 def standing(request: HumanRequest) -> Standing:
-    """As the rows have it now. What takes one reviewer, whoever that is, counts as possible."""
+    """Read the standing now. A request that any one reviewer may decide counts as decidable."""
     audience = permissions.audiences([request])[request.pk]
     if request.required == 1 and not request.four_eyes and not audience.assigned:
         return Standing(required=1, counted=0, void=(), able=1)

@@ -1,4 +1,4 @@
-"""What people see: which requests, what may be done to them, what has happened."""
+"""What people may see of requests: which ones, their own rights, and the history of each."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from approvals.queries.requests import Requests
 
 
-# What the requests of a list may have together, in bytes of what they ask: as one request may have.
+# Bytes of questions in one list at most: as many as one request may have.
 LISTED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What one person may do to one request, by permission alone: its state is another question."""
+    """What one person is permitted to do to one request, whatever its state."""
 
     see: bool = False
     decide: bool = False
@@ -46,10 +46,10 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One entry of a request's trail, for people. `content` is what was said; None once it has been purged.
+    """One entry of a request's trail, for people. `content` is what was said; None once it was purged.
 
-    `token` is the name of the API token that was shown, where one was; `policy` what the request stood under,
-    None in entries that do not say (formats 1 and 2).
+    `token` is the name of the API token that was used, if any; `policy` is that of the request, None in
+    entries of formats 1 and 2, which do not have it.
     """
 
     id: int
@@ -68,13 +68,13 @@ class TimelineEntry:
     on_behalf_of: str | None = None
     policy: dict[str, Any] | None = None
     overridden_by: str | None = None
-    """By whose word others decide than the asker named."""
+    """Who reassigned the request in place of the people that the asker named."""
     counted: tuple[str, ...] = ()
-    """Whose approvals counted when this one closed a request that needs several; "a program" among them."""
+    """Whose approvals counted when this one closed a request that needs several; "a program" may be one."""
 
 
 def visible_to(user_id: int) -> Requests:
-    """Every request that this user may see."""
+    """Return the requests that this user may see."""
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return HumanRequest.objects.none()
@@ -87,8 +87,10 @@ def visible_to(user_id: int) -> Requests:
 
 
 def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> HumanRequest:
-    """The request, with its people. UnknownRequest where there is none or this user may not see it; `own`: or
-    where somebody else has asked it."""
+    """Return the request with its people.
+
+    UnknownRequest if there is none, if this user may not see it or, with `own`, if somebody else asked it.
+    """
     for request in with_people(HumanRequest.objects.filter(pk=as_id(request_id))):
         if rights_of(user_id, request).see and (request.requester_id == user_id or not own):
             return request
@@ -106,11 +108,11 @@ def list_requests(
     behind: tuple[datetime, UUID] | None = None,
     limit: int,
 ) -> tuple[list[HumanRequest], bool]:
-    """What the user may see, newest first, and whether there is more than that.
+    """List what the user may see, newest first; also return whether there is more.
 
-    `since` is the first moment of opening, `until` the first that is too late; `behind`: the moment and the
-    id of the row that these rows follow. There may be fewer than `limit`, and more behind them, where they
-    are large: together they have LISTED_BYTES, or there is one.
+    Opened at `since` or later and before `until`; `behind` is the moment and id of the last row of the page
+    before. `mine` leaves those that the user may decide. A page has at most `limit` requests and, if it has
+    several, LISTED_BYTES of questions.
     """
     requests = visible_to(user_id)
     if status:
@@ -136,11 +138,12 @@ def list_requests(
 
 
 def last_closed_for(user_id: int) -> HumanRequest | None:
-    """The request that closed last, of those this user may see."""
+    """Return the request that closed last, of those this user may see."""
     return visible_to(user_id).exclude(status=Status.PENDING).order_by("-closed_at", "-id").first()
 
 
 def rights_of(user_id: int, request: HumanRequest) -> Rights:
+    """Return what this user is permitted to do to this request."""
     person = permissions.persons([user_id]).get(user_id)
     if person is None:
         return Rights()
@@ -154,7 +157,7 @@ def rights_of(user_id: int, request: HumanRequest) -> Rights:
 
 
 def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:
-    """Which of these requests each of these users may see: six queries, however many of either."""
+    """Return which of these requests each of these users may see, in six queries however many there are."""
     people = permissions.persons(user_ids)
     audiences = permissions.audiences(requests)
     return {
@@ -166,9 +169,9 @@ def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> 
 
 
 def history(request: HumanRequest) -> list[TimelineEntry]:
-    """The trail of a request, oldest entry first.
+    """Return the trail of a request, oldest entry first.
 
-    Without what was asked, of entries that show it: it may be large, and stands there once for each viewer.
+    Entries of opening and viewing come without the question, which may be large and is in each of them.
     """
     entries = list(
         AuditEntry.objects.filter(request_id=request.pk)
@@ -184,7 +187,7 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
 
 
 def _overrider(text: Mapping[str, Any]) -> int | None:
-    """The number of the account by whose word others decide, if an entry's text names one."""
+    """Return the id of the user who reassigned the request against its asker, if the entry names one."""
     try:
         return int(text["facts"]["override"]["by"])
     except NO_FORM:
@@ -198,7 +201,7 @@ def _usernames_of(user_ids: Collection[int]) -> dict[int | None, str]:
 
 
 def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
-    """As many of the first of these as a list may hold, and one at least."""
+    """Return the first ids whose sizes fit into a list together, at least one."""
     room = LISTED_BYTES
     for number, size in enumerate(sizes):
         room -= size
@@ -207,7 +210,7 @@ def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
     return list(ids[: len(sizes)])
 
 
-# The content of an entry, as far as it says more than the request; NULL once it was removed.
+# The content of an entry, without the question; NULL once it was removed.
 _SAID = Case(
     When(shown__isnull=False, event__in=[Event.OPENED, Event.VIEWED], then=Value("{}")),
     default=F("shown__content"),
@@ -239,7 +242,7 @@ def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | No
 
 
 def parse_object(text: str) -> dict[str, Any] | None:
-    """What verification will name must not keep people from seeing the rest."""
+    """Parse a JSON object; None for what is none, as in an altered entry that verification reports."""
     try:
         value = read_canonical(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""How decisions flow: how much was asked, what became of it, how long it took, what is left open.
+"""Reports: how much was asked, how it ended, how long decisions took, and what is still open.
 
-`report(period, by)` reads it from the record in one snapshot; `documents` and the admin's page show it.
+`report(period, by)` builds one from the record in one snapshot; `documents` and the admin's page show it.
 """
 
 from approvals.reports.builder import report

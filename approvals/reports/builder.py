@@ -1,7 +1,7 @@
-"""The figures, read from requests alone: some grouped statements, in one snapshot, for any number of rows.
+"""Build a report from the rows of requests by a few grouped statements in one snapshot.
 
-Django's querysets say which requests; what is wrapped around them counts in the database. What was closed in
-a period has changed in it or later, so the re-check's index finds it, and older history costs nothing.
+Django's querysets choose the requests; the SQL around them counts in the database. What was closed in a
+period has changed in it or later, so the re-check's index finds it, and older history costs nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from approvals.reports.timelines import Backlog, Stay, Timeline, backlogs
 if TYPE_CHECKING:
     Requests = QuerySet[Any, Any]
 
-# A longer period begins no sooner than the record.
+# The timeline of a longer period begins with the first request.
 A_YEAR = 366 * DAY
 HOUR = 3_600
-# Of what was closed.
+# Columns of closed requests.
 COLUMNS = ("status", "opened_at", "closed_at")
 
 
 def report(period: Period, by: By = By.DAY) -> Report:
-    """Of all requests, whoever may see them."""
+    """Build the report over all requests, regardless of who may see them."""
     with snapshot():
         dialect().begin()
         made_at = database_now()
@@ -62,18 +62,18 @@ def _shorten(period: Period) -> Period:
     return Period(since=max(period.since, first), until=period.until)
 
 
-# Along the time
+# By time
 
 
 def _count_opened_by_hour(timeline: Timeline) -> dict[int, int]:
-    """How many were opened in each hour since the timeline's origin."""
+    """Count the requests opened in each hour since the timeline's origin."""
     hour = dialect().slot("opened_at", timeline.origin, HOUR)
     facts, params = _sql([_requests_opened(timeline.period).values("opened_at")])
     return dict(fetch(f"SELECT {hour}, count(*) FROM ({facts}) facts GROUP BY 1", params))  # noqa: S608
 
 
 def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[Slot]]:
-    """Of all, and slot by slot."""
+    """Return the figures of the whole period, then of each day or week of it."""
     slot = dialect().slot("closed_at", timeline.origin, timeline.seconds)
     opened: Counter[int] = Counter()
     for hour, count in hours.items():
@@ -89,7 +89,7 @@ def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[
 
 
 def _stays(timeline: Timeline) -> Iterator[Stay]:
-    """Who was not closed in the slot of its opening. Most were, and are gone before they are counted."""
+    """Yield the requests that were not closed in the slot of their opening, which are few."""
     words, period = dialect(), timeline.period
     opened = words.slot("opened_at", timeline.origin, timeline.seconds)
     closed = words.slot("closed_at", timeline.origin, timeline.seconds)
@@ -116,7 +116,7 @@ def _days(slots: Iterable[Slot]) -> list[Row]:
 
 
 def _week(origin: datetime, hours: Mapping[int, int]) -> list[list[int]]:
-    """By weekday, Monday first, and hour."""
+    """Add up by weekday, Monday first, and hour."""
     week = [[0] * 24 for _ in range(7)]
     for hour, count in hours.items():
         days, of_day = divmod(hour, 24)
@@ -128,7 +128,7 @@ def _week(origin: datetime, hours: Mapping[int, int]) -> list[list[int]]:
 
 
 def _rows(period: Period, by: By) -> list[Row]:
-    """The most first; what belongs to no part comes last."""
+    """Return the parts, the largest first; requests without a part come last."""
     parts = parts_of(by)
     figures = _of_approvers(period, parts) if by is By.APPROVER else _of_parts(period, parts)
     rows = [Row(name=name, period=period, figures=each) for name, each in parts.label(figures).items()]
@@ -140,7 +140,7 @@ def _size(figures: Figures) -> int:
 
 
 def _of_approvers(period: Period, parts: Parts) -> dict[Any, Figures]:
-    """What people, and programs (no name), have decided: nothing else is anybody's."""
+    """Return the figures of each approver; None stands for programs."""
     decided = _closings(_requests_closed(period).filter(status__in=DECIDED), parts)
     return {
         name: Figures(**_decisions(each.ends), **_percentiles(each.times)) for name, each in decided.items()
@@ -194,12 +194,8 @@ def _requests_closed(period: Period) -> Requests:
     return closed.filter(changed_at__gte=period.since)
 
 
-def _decided(period: Period) -> Requests:
-    return _requests_closed(period).filter(status__in=DECIDED)
-
-
 def _requests_open_at(moment: datetime, *, until: datetime) -> list[Requests]:
-    """Opened before `until`, and not closed before the moment: in two parts with an index each."""
+    """Return the requests opened before `until` and open at the moment, as two queries with an index each."""
     opened = HumanRequest.objects.filter(opened_at__lt=until)
     closed_later = opened.filter(changed_at__gte=moment, closed_at__gte=moment)
     return [opened.filter(status=Status.PENDING), closed_later]

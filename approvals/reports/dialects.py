@@ -1,7 +1,7 @@
-"""What PostgreSQL and SQLite say differently: moments as numbers, and percentiles.
+"""SQL that differs between PostgreSQL and SQLite: moments as numbers, and percentiles.
 
-Percentiles are those of PostgreSQL's `percentile_cont`: of n sorted values, the one at p × (n - 1), and
-between two of them as far as that is. SQLite has no such function; window functions find the two values.
+Percentiles are those of PostgreSQL's `percentile_cont`: of n sorted values, the one at p × (n - 1),
+interpolated between two of them. SQLite has no such function; window functions find the two values.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Times = tuple[float, ...]
 Params = Sequence[Any]
 
 ALL = object()
-"""In the place of a part: all of them together."""
+"""The key of all parts together."""
 
 _DECIDED = ", ".join(f"'{status}'" for status in DECIDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closings:
-    """What was closed of one part: how many came to each end, and the percentiles of what people decided."""
+    """The closed requests of one part: how many had each outcome, and percentiles of the time to decision."""
 
     ends: Counter[str] = field(default_factory=Counter)
     times: Times = ()
@@ -35,25 +35,25 @@ class Closings:
 
 class Dialect(Protocol):
     def begin(self) -> None:
-        """Once in the snapshot that a report reads, before all else."""
+        """Prepare the snapshot that a report reads."""
         ...
 
     def seconds(self, column: str, since: datetime) -> str:
-        """Seconds from a moment to a column's."""
+        """Return SQL for the seconds from a moment to a column's."""
         ...
 
     def slot(self, column: str, origin: datetime, width: int) -> str:
-        """In which stretch of so many seconds a column's moment is, counted from 0 at `origin`."""
+        """Return SQL for the number of a column's slot; slots of `width` seconds count from 0 at `origin`."""
         ...
 
     def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
-        """By part, and, if asked for, of `ALL`. `facts` is a query: status, opened_at, closed_at."""
+        """Count by part and, with `of_all`, for `ALL`. `facts` is a query of status, opened_at, closed_at."""
         ...
 
 
 class PostgreSQL:
     def begin(self) -> None:
-        """The times of a million requests are sorted in memory: on disk that takes half as long again."""
+        """Let PostgreSQL sort a million times in memory; on disk that takes half as long again."""
         fetch("SELECT set_config('work_mem', '64MB', true)", ())
 
     def seconds(self, column: str, since: datetime) -> str:
@@ -82,7 +82,7 @@ class PostgreSQL:
 
 
 class SQLite:
-    """Its moments are texts, of which its functions read milliseconds only: the rest is read as a number."""
+    """Reads microseconds as a number: SQLite stores moments as text and reads only milliseconds of it."""
 
     def begin(self) -> None: ...
 
@@ -143,7 +143,7 @@ def _rest(column: str) -> str:
 
 
 def _two_values(percent: int) -> str:
-    """Whole numbers only: which values they are must not hang on a rounding."""
+    """Return SQL for the two values around a percentile, in whole numbers to avoid rounding errors."""
     places = (f"last * {percent} / 100", f"(last * {percent} + 99) / 100")
     return ", ".join(f"max(CASE WHEN place = {place} THEN seconds END)" for place in places)
 

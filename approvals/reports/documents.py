@@ -24,7 +24,7 @@ STYLE = "approvals/report.css"
 
 
 def as_json(report: Report) -> str:
-    """As docs/report.schema.json says."""
+    """Format as JSON by docs/report.schema.json."""
     document = {
         "made_at": _moment(report.made_at),
         **_period(report.period),
@@ -38,7 +38,7 @@ def as_json(report: Report) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """A row for each part and one for all; the cells of a part without name, and of no figure, are empty."""
+    """Format as CSV: a row for each part and one for all. A missing name or figure is an empty cell."""
     text = io.StringIO(BYTE_ORDER_MARK)
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
@@ -49,11 +49,11 @@ def as_csv(report: Report) -> str:
 
 
 def as_html(report: Report) -> str:
-    """One file with all that it needs."""
+    """Format as one HTML file, with its stylesheet inside."""
     style = finders.find(STYLE)
     if style is None:
         raise FileNotFoundError(STYLE)
-    # A file has no policy to fit, and it is our own: no text in it ends the element.
+    # The stylesheet is our own: no text in it ends the element.
     element = SafeString(f"<style>{Path(style).read_text()}</style>")
     context = {"style": element, "shown": presentation.present(report)}
     return render_to_string("reports/file.html", context)
@@ -96,5 +96,6 @@ def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option 
 
 
 def grouping_choices() -> list[tuple[str, str]]:
-    """What a report can be grouped by, and what people call it."""
+    """Return a name for the file of this report."""
+    """Return what a report can be grouped by: values and labels."""
     return [(by.value, labels.BY[by]) for by in By]

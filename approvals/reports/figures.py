@@ -1,4 +1,4 @@
-"""What a report says. Values only; times in seconds."""
+"""The figures of a report. Values only; times in seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from approvals.domain.lifecycle import Status
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
 
-# Ends that a person gave a request.
+# Outcomes that a person decided.
 DECIDED = (Status.APPROVED, Status.REJECTED, Status.ANSWERED)
 ENDS = (*DECIDED, Status.TIMED_OUT, Status.WITHDRAWN)
 PERCENTILES = {"median": 50, "p90": 90, "p95": 95}
@@ -18,10 +18,10 @@ PERCENTILES = {"median": 50, "p90": 90, "p95": 95}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of some requests and some time. None: there is no such figure.
+    """Figures of some requests in some period; None where a figure does not apply.
 
-    `opened` in that time; the five ends of what was closed in it; the time to decision, from opening, of what
-    people decided in it; what was open at its end, and for how long.
+    How many were opened in the period; how many closed, by outcome; percentiles of the time from opening to
+    decision; how many were open at its end, and for how long.
     """
 
     opened: int | None = None
@@ -43,7 +43,7 @@ class Figures:
 
     @property
     def timeout_rate(self) -> float | None:
-        """The share that timed out of all that was decided or timed out; what was withdrawn is left out."""
+        """The share of timeouts in all decisions and timeouts; withdrawn requests are left out."""
         if self.timed_out is None or not self.timed_out + self.decided:
             return None
         return self.timed_out / (self.timed_out + self.decided)
@@ -51,7 +51,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One stretch of the period: a day or a week, or what of it belongs to the period."""
+    """A day or week of the period, or the part of it that belongs to the period."""
 
     period: Period
     figures: Figures
@@ -59,7 +59,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One part of the report's grouping; `name` is None for what belongs to no part."""
+    """One part of the report's grouping; `name` is None for requests without one."""
 
     name: str | None
     figures: Figures
@@ -68,8 +68,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`days` says that the timeline's slots are days rather than weeks; `hours` counts what was opened, by
-    weekday (Monday first) and hour (UTC)."""
+    """A report: the whole period, its parts, and its timeline.
+
+    `days`: the slots of the timeline are days, not weeks. `hours` counts opened requests by weekday (Monday
+    first) and hour (UTC).
+    """
 
     made_at: datetime
     period: Period

@@ -1,4 +1,4 @@
-"""Figures as people read them, and what parts, ends and columns are called."""
+"""Labels of columns and parts, and figures formatted for display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A figure: its attribute, its name in files, and its heading."""
+    """A column of figures: the attribute, the name in files, and the heading."""
 
     attribute: str
     name: str
@@ -26,14 +26,14 @@ class Column:
     unit: Literal["count", "share", "seconds"] = "count"
 
     def value(self, figures: Figures) -> float | None:
-        """As files have it: seconds to the millisecond, shares to four digits."""
+        """Return the figure for files: seconds to the millisecond, shares to four digits."""
         found: float | None = getattr(figures, self.attribute)
         if found is None or self.unit == "count":
             return found
         return round(found, 3 if self.unit == "seconds" else 4)
 
     def text(self, figures: Figures) -> str:
-        """As people read it."""
+        """Format the figure for display."""
         found = getattr(figures, self.attribute)
         if found is None:
             return NONE
@@ -77,12 +77,12 @@ _NO_PART: Mapping[By, str] = {
 
 
 def part(report: Report, row: Row) -> str:
-    """What a row is called; what belongs to no part is, too."""
+    """Return the label of a row; requests without a part have one as well."""
     return _NO_PART.get(report.by, "") if row.name is None else row.name
 
 
 def columns(by: By) -> list[Column]:
-    """Those that have figures in this grouping."""
+    """Return the columns that have figures in this grouping."""
     there: Any = Figures() if by is By.APPROVER else Figures(opened=0, timed_out=0, withdrawn=0, backlog=0)
     always = {"timeout_rate", "median", "p90", "p95", "oldest", "mean_age"}
     absent = {"timeout_rate", "oldest", "mean_age"} if by is By.APPROVER else set()
@@ -95,7 +95,7 @@ def columns(by: By) -> list[Column]:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units, the second only where it says something: "3 min 20 s"."""
+    """Format seconds in the two largest units: "3 min 20 s"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     rest = round(seconds)
@@ -110,16 +110,17 @@ def duration(seconds: float) -> str:
 
 
 def share(value: float) -> str:
-    """In per cent."""
+    """Format a share as a percentage."""
     return f"{value * 100:.1f} %"
 
 
 def moment(value: datetime) -> str:
+    """Format a moment in UTC, to the minute."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def period(value: Period) -> str:
-    """Days, where it consists of days."""
+    """Format a period, as days if it consists of whole days."""
     last = value.until - timedelta(microseconds=1)
     if value.since == midnight(value.since) and value.until == midnight(value.until):
         return f"{value.since:%Y-%m-%d}" if last - value.since < timedelta(days=1) else days(value)
@@ -127,7 +128,7 @@ def period(value: Period) -> str:
 
 
 def days(value: Period) -> str:
-    """The first and the last of its days, if only parts of them belong to it."""
+    """Format the first and the last day of a period."""
     last = value.until - timedelta(microseconds=1)
     first, end = f"{value.since:%Y-%m-%d}", f"{last:%Y-%m-%d}"
     return first if first == end else f"{first} to {end}"

@@ -1,4 +1,4 @@
-"""The time that a report is about, and how it is named: dates and moments, in UTC."""
+"""The period of a report, parsed from dates and moments in UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LAST = datetime.max.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UT
 
 
 class BadPeriod(ValueError):
-    """`field` is "since" or "until"; the text says which rule it breaks."""
+    """The period is invalid. `field` is "since" or "until"; the text names the rule."""
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(rule)
@@ -21,17 +21,17 @@ class BadPeriod(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """From `since` on and before `until`."""
+    """The time from `since` (included) to `until` (excluded)."""
 
     since: datetime
     until: datetime
 
     @classmethod
     def parse(cls, since: str, until: str, now: datetime) -> Period:
-        """As a person names it: ISO 8601 dates and moments; a date as `until` is a day within it.
+        """Parse ISO 8601 dates and moments; a date as `until` is the last day of the period.
 
-        Left out, the period ends now and is thirty days long, the first and the last included. What has not
-        happened yet can't be reported: every period ends now at the latest. BadPeriod where there is none.
+        By default the period is the last thirty days, today included. It never ends later than now. BadPeriod
+        if it would be empty or the text is invalid.
         """
         end = _moment(until, "until", end=True) if until else now
         begin = _moment(since, "since", end=False) if since else _usual(min(end, now))
@@ -47,12 +47,12 @@ class Period:
 
 
 def midnight(moment: datetime) -> datetime:
-    """When its day began."""
+    """Return the beginning of the moment's day in UTC."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _usual(end: datetime) -> datetime:
-    """Whole days, the last of which may be under way."""
+    """Return the default beginning: thirty days, the last of which may be incomplete."""
     try:
         return midnight(end - USUAL + DAY - timedelta(microseconds=1))
     except OverflowError:
@@ -68,5 +68,5 @@ def _moment(text: str, field: str, *, end: bool) -> datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadPeriod(
-            field, f"must be a date or a moment as ISO 8601 has it, such as 2026-01-31: {text!r} is none"
+            field, f"must be a date or a moment in ISO 8601, such as 2026-01-31, not {text!r}"
         ) from None

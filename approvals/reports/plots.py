@@ -1,8 +1,8 @@
-"""Plots of a report as SVG, drawn by pygal on the server, to stand inside a page.
+"""Plots of a report as SVG, drawn by pygal on the server and embedded in the page.
 
-What is left of pygal's drawing are shapes, words and classes: no style, script or id. So it fits any
-Content-Security-Policy, and a stylesheet (`report.css`) gives it colours: light, dark and print. Each shape
-says in its title what it shows; each plot has its figures with it, as a table.
+Of pygal's drawing we keep shapes, text and classes: no style, script or id. So it fits any
+Content-Security-Policy, and a stylesheet (`report.css`) has its colours for light, dark and print. The title
+of each shape says what it shows; each plot comes with its figures, as a table.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from approvals.reports import labels
 from approvals.reports.figures import Figures, Report, Slot
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
-# The room that a day needs below its axis.
+# Width of a label below the axis.
 LABEL = 150
 SVG = "http://www.w3.org/2000/svg"
 
-# What people count in, for logarithmic axes: times to decide span from seconds to weeks.
+# Ticks of logarithmic axes: times to decision range from seconds to weeks.
 _TIMES = {
     0.01: "0.01 s",
     0.1: "0.1 s",
@@ -52,7 +52,7 @@ _PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """`look` is a class that the stylesheet knows."""
+    """One line or bar of a plot. `look` is a class in the stylesheet."""
 
     column: labels.Column
     look: str
@@ -61,7 +61,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """`svg` is safe as it stands: all its words are escaped. `rows` have the figures behind it."""
+    """A drawn plot. `svg` is safe HTML: its text is escaped. `rows` are the figures that it shows."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ Draw = Callable[[Sequence[Figures], Sequence[Series], Options], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sketch:
-    """What a plot is to show. `summary` has places for "on" a "day", or "in" a "week"."""
+    """What a plot shows. `summary` has placeholders for "on" a "day", or "in" a "week"."""
 
     name: str
     title: str
@@ -88,6 +88,7 @@ class Sketch:
 
 
 def plots(report: Report) -> list[Plot]:
+    """Draw all plots of the report."""
     return [_plot(report, sketch) for sketch in _sketches()]
 
 
@@ -136,7 +137,7 @@ def _plot(report: Report, sketch: Sketch) -> Plot:
     summary = sketch.summary.format(at=at, slot=slot)
     names = [labels.days(slot.period) for slot in slots]
     chart = sketch.draw([slot.figures for slot in slots], sketch.series, _options(sketch.width))
-    # What a shape's title says; of some the first day is written below, as far as they have room.
+    # All labels are in the shapes' titles; below the axis there are as many as fit.
     chart.x_labels = names
     chart.x_labels_major = names[:: -(-len(names) * LABEL // sketch.width)]
     drawn = ET.fromstring(chart.render())  # noqa: S314  our own
@@ -172,7 +173,7 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
 
 
 def _at_least(seconds: float | None) -> float | None:
-    """A logarithm has no place for nothing."""
+    """Raise small values to the shortest tick: a logarithmic axis has no zero."""
     return None if seconds is None else max(seconds, _SHORTEST)
 
 
@@ -190,7 +191,7 @@ def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, l
 
 
 def _whole(figures: Sequence[Figures], series: Sequence[Series], *, stacked: bool = False) -> dict[str, Any]:
-    """An axis of a few whole numbers, from nought."""
+    """Return the options of an axis with a few whole numbers from 0."""
     together = sum if stacked else max
     most = max((together(getattr(one, each.look) for each in series) for one in figures), default=0)
     step = _step(max(most, 1) / 5)
@@ -199,7 +200,7 @@ def _whole(figures: Sequence[Figures], series: Sequence[Series], *, stacked: boo
 
 
 def _step(least: float) -> int:
-    """1, 2 or 5, or such a number of tens, hundreds …"""
+    """Round up to 1, 2 or 5 times a power of ten."""
     size = 1
     while True:
         for step in (1, 2, 5):
@@ -235,15 +236,15 @@ def _options(width: int) -> Options:
 
 
 def load_pygal() -> Any:
-    """pygal, imported when something is drawn: most processes draw nothing."""
+    """Import pygal, which most processes never need."""
     import pygal
 
-    # It leaves an import hook of an old kind, about which Python warns at every later import.
+    # It installs an outdated import hook, about which Python warns at every later import.
     sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
     return pygal
 
 
-# What is left of pygal's drawing
+# Cleaning pygal's drawing
 
 
 def _clean(root: ET.Element, told: str, series: Sequence[Series]) -> str:
@@ -270,7 +271,7 @@ def _clean(root: ET.Element, told: str, series: Sequence[Series]) -> str:
 
 
 def _say_what_is_shown(group: ET.Element, name: str) -> None:
-    """Browsers show a shape's title where the pointer rests."""
+    """Give each shape a title, which browsers show as a tooltip."""
     for parent in group.iter():
         found = {_classes(child): child for child in parent if _tag(child) == "desc"}
         if not found:
@@ -292,7 +293,7 @@ def _drop_empty(element: ET.Element) -> None:
 
 
 def _shorter(places: str) -> str:
-    """A tenth of a point is what anybody can see."""
+    """Round coordinates to a tenth of a point, which is the least that can be seen."""
     return re.sub(r"(\d\.\d)\d+", r"\1", places)
 
 
@@ -305,7 +306,7 @@ def _classes(element: ET.Element) -> tuple[str, ...]:
 
 
 def levels(hours: Sequence[Sequence[int]], count: int = 8) -> Iterator[list[tuple[int, int]]]:
-    """For the map of the week: each hour's number and its shade, from 0 (nothing) to `count` (the most)."""
+    """Yield, for each day of the week, each hour's number and its shade from 0 to `count` (the most)."""
     most = max(map(max, hours), default=0) or 1
     for day in hours:
         yield [(number, -(-number * count // most)) for number in day]

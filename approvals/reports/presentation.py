@@ -1,4 +1,4 @@
-"""A report as pages and files show it: figures, plots, a map of the week, a table. Texts and addresses."""
+"""A report as texts and links for the templates: figures, plots, the hours of the week, a table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 class Links(Protocol):
+    """Makes links from figures to lists of requests."""
+
     def url(self, column: str, period: Period, part: tuple[By, str | None] | None = None) -> str:
-        """Where the requests behind a figure are listed; empty where they can't be."""
+        """Return the URL of the requests behind a figure; empty if there is none."""
         ...
 
     def url_of_hour(self, weekday: int, hour: int, period: Period) -> str:
-        """Where those are listed that were opened in this hour (UTC) of this weekday (0: Monday)."""
+        """Return the URL of the requests opened in this hour (UTC) of this weekday (0: Monday)."""
         ...
 
 
@@ -33,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """One of the figures that come first; `note` says more of it."""
+    """One of the main figures at the top; `note` adds a detail."""
 
     heading: str
     figure: Cell
@@ -42,7 +44,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hour:
-    """One hour of the week: how much was opened in it, and its shade."""
+    """One hour of the week: how many requests were opened, and the shade."""
 
     number: int
     level: int
@@ -55,7 +57,7 @@ Table = Sequence[tuple[str, Sequence[Cell]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
-    """What the templates in `templates/reports` are given as `shown`."""
+    """What the templates in `templates/reports` get as `shown`."""
 
     report: Report
     period: str
@@ -71,6 +73,7 @@ class Presentation:
 
 
 def present(report: Report, links: Links | None = None) -> Presentation:
+    """Prepare a report for the templates; without `links` figures have none."""
     columns = labels.columns(report.by)
     return Presentation(
         report=report,
@@ -88,6 +91,7 @@ def present(report: Report, links: Links | None = None) -> Presentation:
 
 
 def hour_in_words(weekday: int, hour: int) -> str:
+    """Return an hour of the week (0: Monday) as text."""
     return f"{WEEKDAYS[weekday]}, {hour:02}:00 to {hour + 1:02}:00 UTC"
 
 
@@ -102,14 +106,14 @@ def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
     yield Tile(heading="Median time to decision", figure=figure("median"), note=tail)
     rate = by_name["timeout_rate"].text(total)
     yield Tile(heading="Timed out", figure=figure("timed_out"), note=f"timeout rate {rate}")
-    oldest = f"oldest {by_name['oldest'].text(total)}" if total.backlog else "nothing waits"
+    oldest = f"oldest {by_name['oldest'].text(total)}" if total.backlog else "nothing is open"
     yield Tile(heading="Open at the end", figure=figure("backlog"), note=oldest)
     for name in ("approved", "rejected", "answered", "withdrawn"):
         yield Tile(heading=by_name[name].heading, figure=figure(name))
 
 
 def _behind(plot: Plot, links: Links | None) -> list[tuple[str, list[Cell]]]:
-    """Slot by slot, the figures that a plot shows."""
+    """Return the figures that a plot shows, for each day or week."""
     columns = [each.column for each in plot.series]
     return [
         (name, [_cell(column, slot.figures, slot.period, None, links) for column in columns])

@@ -1,4 +1,4 @@
-"""A period in stretches of a day or a week, and what was open at the end of each."""
+"""The days or weeks of a period, and how many requests were open at the end of each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from math import ceil, inf
 
 from approvals.reports.periods import DAY, WEEK, Period, midnight
 
-# Longer ones have weeks, unless a report is by day.
+# Longer timelines have weeks, unless a report is by day.
 MOST_DAYS = timedelta(days=184)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """`origin` is when the first stretch would begin if all of it belonged to the period."""
+    """The slots of a period. `origin` is the beginning of the day or week in which the period begins."""
 
     period: Period
     origin: datetime
@@ -24,7 +24,7 @@ class Timeline:
 
     @classmethod
     def of(cls, period: Period, *, by_day: bool) -> Timeline:
-        """Weeks begin on Mondays."""
+        """Divide the period into days, or into weeks from Monday."""
         day = midnight(period.since)
         if by_day or period.length <= MOST_DAYS:
             return cls(period=period, origin=day, width=DAY)
@@ -47,8 +47,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
-    """Requests that were opened in one slot (-1: before all) and closed in a later one, or (None) in none.
-    `first` and `sum` are of the moments of their opening, in seconds from the origin."""
+    """Requests opened in one slot (-1: before all slots) and closed in a later one (None: not closed).
+
+    `first` and `sum` are of the moments of their opening, in seconds from the origin.
+    """
 
     opened: int
     closed: int | None
@@ -59,7 +61,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is open at one moment; ages in seconds, None where nothing is open."""
+    """How many requests are open at one moment; ages in seconds, None if none is open."""
 
     count: int = 0
     oldest: float | None = None
@@ -67,7 +69,7 @@ class Backlog:
 
 
 def backlogs(timeline: Timeline, stays: Iterable[Stay]) -> Iterator[Backlog]:
-    """At the end of each slot. A request is open from its opening on and before its closing."""
+    """Yield the backlog at the end of each slot."""
     begun = sorted(stays, key=lambda stay: stay.opened, reverse=True)
     under_way: list[tuple[float, float, int, float]] = []
     ending: dict[int, tuple[int, float]] = {}

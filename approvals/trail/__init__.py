@@ -1,0 +1,1 @@
+"""The trail: seals over it, exports, verification, and what retention removes."""

@@ -1,8 +1,8 @@
-"""What may not be kept for ever: the words of old requests, and the words of one person, taken away in sets.
+"""Retention: remove the words of old requests, or of one person, in sets of requests.
 
-Requests stay pending, or are finished with before anything is taken from them. Every removal is an entry on
-the request's own trail, made by the one writer; chains hold as before. What was done stays done: stopping
-half-way leaves whole requests, and the next call goes on with the others.
+Nothing is removed from a request that is still needed. Every removal is an entry on the request's own trail,
+made by the writer; chains stay valid. Stopping half-way leaves each request done or untouched, and the next
+call goes on with the others.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from approvals.writer import queue
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
 
-# One transaction each: short, for others wait for its locks.
+# Requests in one transaction, which must be short: others wait for its locks.
 SET = 100
 
-# Given ids of origins, those whose requests are still needed.
+# Given ids of origins, returns those whose requests are still needed.
 Sparing = Callable[[Collection[str]], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What there is to take away: of so many requests so many contents of entries, and responses.
+    """What can be removed: contents of entries and responses, and of how many requests.
 
-    `looked_at` counts those requests, too, that are still needed.
+    `looked_at` includes requests that are still needed.
     """
 
     looked_at: int = 0
@@ -56,8 +56,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """What came of a set: requests that were done, that are `altered` (evidence, so left as they are), and
-    that are still needed. `looked_at` counts all."""
+    """The result for one set of requests.
+
+    How many were done, which are `altered` (evidence, so left as they are), and how many are still needed.
+    `looked_at` counts all.
+    """
 
     looked_at: int
     done: int
@@ -66,9 +69,10 @@ class Removed:
 
 
 def purge(actor: Actor, before: datetime, *, sparing: Sparing) -> Iterator[Removed]:
-    """Purge what was closed before that moment, a set of requests at a time, oldest first.
+    """Purge requests that closed before that moment, and yield the result of each set, oldest first.
 
-    `sparing` says whose requests are still needed. Raises what the writer refuses, such as NotPermitted.
+    `sparing` returns the origins whose requests are still needed. Raises what the writer refuses, such as
+    NotPermitted.
     """
     for rows in _in_sets(_due(before)):
         spared = set(sparing([origin for _, origin in rows if origin]))
@@ -81,7 +85,7 @@ def purge(actor: Actor, before: datetime, *, sparing: Sparing) -> Iterator[Remov
 
 
 def count_purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
-    """What `purge` would take away, a set at a time."""
+    """Count what `purge` would remove, one set at a time."""
     for rows in _in_sets(_due(before)):
         spared = set(sparing([origin for _, origin in rows if origin]))
         ids = [pk for pk, origin in rows if not origin or origin not in spared]
@@ -95,14 +99,14 @@ def count_purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
 
 
 def count_due(before: datetime) -> int:
-    """How many requests `purge` would look at."""
+    """Count the requests that `purge` would look at."""
     return _due(before).count()
 
 
 def forget(actor: Actor, user_id: int) -> Iterator[Removed]:
-    """Take this person's name and words from all requests, a set at a time.
+    """Remove this person's name and words from all requests, and yield the result of each set.
 
-    Of those in `pending_of`, nothing that is still needed.
+    Requests in `pending_of` keep what is still needed.
     """
     for rows in _in_sets(_naming(user_id)):
         commands = [Forget(request_id=pk, actor=actor, user_id=user_id) for pk, _ in rows]
@@ -110,7 +114,7 @@ def forget(actor: Actor, user_id: int) -> Iterator[Removed]:
 
 
 def count_forgettable(user_id: int) -> Counts:
-    """What `forget` would take away."""
+    """Count what `forget` would remove."""
     return Counts(
         requests=_naming(user_id).count(),
         contents=ShownContent.objects.filter(entry__actor_id=user_id).count(),
@@ -119,7 +123,7 @@ def count_forgettable(user_id: int) -> Counts:
 
 
 def requests_closed_by(user_id: int) -> Iterator[list[UUID]]:
-    """The requests that this person has decided, answered or withdrawn, a set at a time."""
+    """Yield the requests that this person has decided, answered or withdrawn, one set at a time."""
     rows = HumanRequest.objects.filter(decided_by_id=user_id).order_by("pk").values_list("pk", flat=True)
     found = list(rows[:SET])
     while found:
@@ -128,7 +132,7 @@ def requests_closed_by(user_id: int) -> Iterator[list[UUID]]:
 
 
 def is_allowed_by_database() -> bool:
-    """Whether the role that this process has on PostgreSQL may remove contents; see docs/deployment.md."""
+    """Whether this process's role on PostgreSQL may remove contents; see docs/deployment.md."""
     if connection.vendor != "postgresql":
         return True
     with connection.cursor() as cursor:
@@ -141,7 +145,7 @@ def is_allowed_by_database() -> bool:
 
 
 def pending_of(user_id: int) -> list[UUID]:
-    """Pending requests that this person has asked, is named to decide, or has voted on."""
+    """Return the pending requests that this person has asked, is named to decide, or has voted on."""
     said = AuditEntry.objects.filter(
         request_id=OuterRef("pk"), actor_id=user_id, event__in=(Event.OPENED, Event.DECIDED)
     )
@@ -152,16 +156,16 @@ def pending_of(user_id: int) -> list[UUID]:
 
 
 def _due(before: datetime) -> Requests:
-    """Closed before that moment, with something on record that was shown or said before it."""
+    """Return the requests closed before that moment with content from before it, none being delivered."""
     shown = _contents(before).filter(entry__request_id=OuterRef("pk"))
     posting = Callback.objects.filter(request_id=OuterRef("pk"), status=DeliveryStatus.WAITING)
     return HumanRequest.objects.filter(Exists(shown), ~Exists(posting), closed_at__lt=before)
 
 
 def _contents(before: datetime) -> QuerySet[ShownContent]:
-    """What `Removals.shown_before` finds. What was asked is as old as its request, whenever it was kept."""
+    """Return what `Removals.shown_before` finds; a question kept by a removal is as old as its request."""
     removal = Q(entry__event=Event.PURGED)
-    # Quotes within a JSON text are escaped: this can only be a member that is not empty.
+    # Quotes inside JSON text are escaped, so this is the member `kept`, and it is not empty.
     kept = removal & Q(content__contains='"kept":{"')
     return ShownContent.objects.filter(kept | ~removal & Q(entry__recorded_at__lt=before))
 
@@ -177,7 +181,7 @@ def _with_words(responses: QuerySet[Response]) -> QuerySet[Response]:
 
 
 def _in_sets(requests: Requests) -> Iterator[list[tuple[UUID, str]]]:
-    """Ids and origins in the order of the ids, each set read when the one before it is done."""
+    """Yield ids and origins by id, one set at a time; each is read when the one before is done."""
     rows = requests.order_by("pk").values_list("pk", "origin_id")
     found = list(rows[:SET])
     while found:

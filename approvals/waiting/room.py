@@ -93,6 +93,7 @@ class WaitingRoom:
         self._followers.follow(topic, follower)
 
     def unfollow(self, topic: str, follower: Follower) -> None:
+        """Stop calling `follower` with changes of this topic."""
         self._followers.unfollow(topic, follower)
 
     def set_topic_source(self, topic: str, changed_since: Source) -> None:

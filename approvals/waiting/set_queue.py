@@ -28,6 +28,7 @@ class SetQueue(Generic[K]):
         return len(self._items)
 
     def put(self, items: Iterable[K]) -> None:
+        """Add items, each once. Call it from any thread."""
         with self._lock:
             self._items.update(dict.fromkeys(items))
             if self._woken or not self._items:

@@ -13,9 +13,11 @@ class Timer:
         self._rung = asyncio.Event()
 
     def wake(self) -> None:
+        """End this sleep, or else the next one. Call it from any thread."""
         self._loop.call_soon_threadsafe(self._rung.set)
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds, or until `wake` is called."""
         timer = self._loop.call_later(seconds, self._rung.set)
         try:
             await self._rung.wait()

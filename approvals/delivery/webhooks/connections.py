@@ -1,4 +1,4 @@
-"""Connections for one request each, made to an address of the target's host that was checked."""
+"""HTTP connections for one request each, to an address of the target's host that was checked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ CONNECTING = 5.0
 
 
 class Connections:
-    """Makes them. Holds none between requests: one made for a host serves no other. Follows no redirect, and
-    heeds no proxy of the environment: that would resolve the name anew."""
+    """Opens a new connection for each request.
+
+    Follows no redirect and ignores the environment's proxies, which would resolve the name anew.
+    """
 
     def __init__(self, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._resolver = None if resolve else Resolver()
@@ -35,9 +37,9 @@ class Connections:
         content: str | bytes | None,
         timeout: float,  # noqa: ASYNC109 - httpx's, for each read and write
     ) -> AsyncIterator[httpx.Response]:
-        """Send the request by the first of the host's addresses that takes a connection; the open response.
+        """Send the request to the first of the host's addresses that accepts it; yield the response.
 
-        InvalidRequest where one of the addresses may not be reached, OSError where there is none,
+        Raises InvalidRequest if one of the addresses may not be requested, OSError if there is none, and
         `httpx.HTTPError`.
         """
         addresses = await addresses_of(target, self._resolve)
@@ -81,7 +83,7 @@ async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.R
 
 @cache
 def _default_tls() -> ssl.SSLContext:
-    """What browsers trust, and what this computer does: perhaps an authority of its owner's."""
+    """Return a TLS context that trusts what browsers trust, and this computer's own authorities."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

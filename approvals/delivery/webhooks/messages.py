@@ -1,13 +1,13 @@
-"""What is posted: an outcome as a message of the Standard Webhooks scheme, signed.
+"""Signed messages of outcomes, by the Standard Webhooks scheme.
 
 The body is `{"type": "request.closed", "timestamp": …, "data": {"key": …, "outcome": {…}}}`: the same bytes
 at each attempt, under the same `webhook-id`. `webhook-timestamp` is when the attempt began, by the database's
 clock.
 
-Who asked verifies the signature with a secret that belongs to the asking user (`manage.py webhook_secret`);
-what nobody in particular asked is signed with the secret of the installation. Secrets are derived from
-SECRET_KEY, so none is stored. While the key is changed, SECRET_KEY_FALLBACKS holds the former one, and each
-message carries a signature for both: receivers may change over at any time between.
+Messages are signed with the secret of the asking user (`manage.py webhook_secret`), or with that of the
+installation if no user asked. Secrets are derived from SECRET_KEY, so none is stored. While SECRET_KEY is
+changed, SECRET_KEY_FALLBACKS holds the former one, and each message carries a signature for both: receivers
+may change over at any time between.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ _SALT = "sayso.webhooks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The exact request, but for where it goes."""
+    """Headers and body to post."""
 
     headers: dict[str, str]
     body: bytes
 
 
 def message_of(due: Due) -> Message:
+    """Return the signed message of a callback that is due."""
     outcome = queries.outcome_on_the_wire(due.outcome)
     body = canonical(
         {
@@ -51,7 +52,7 @@ def message_of(due: Due) -> Message:
 
 
 def secrets_of(user_id: int | None) -> list[str]:
-    """What this user's messages are signed with, the current secret first; None: the installation's own."""
+    """Return the secrets that sign this user's messages, the current one first; None: the installation's."""
     name = "installation" if user_id is None else f"user:{user_id}"
     return [_derive_secret(name, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
@@ -61,7 +62,7 @@ def _headers(due: Due, body: str) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
-        # Nothing of the answer is of interest, least of all unpacked.
+        # The answer's body is not used, so it need not be compressed.
         "Accept": "*/*",
         "Accept-Encoding": "identity",
         "webhook-id": name,

@@ -1,4 +1,4 @@
-"""One attempt to post one outcome: within its time, to checked addresses only, believing the status alone."""
+"""Post one outcome, once: within a time limit, to checked addresses only. Only the status counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from approvals.writer.outboxes import Answer
 
 # Seconds for everything: resolving, redirects, an answer that comes byte by byte.
 TIMEOUT = 15.0
-# Read of an answer before its sender is cut off, out of courtesy: in seconds, and in bytes.
+# How much of an answer is read before the connection is closed: seconds and bytes.
 COURTESY = 1.0
 ANSWER_LIMIT = 4096
 REDIRECTS = 3
@@ -31,7 +31,7 @@ FOLLOWED = {307, 308}
 
 
 class WebhookCarrier:
-    """The carrier of callbacks."""
+    """Posts the callbacks of the outbox."""
 
     def __init__(
         self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
@@ -75,7 +75,7 @@ class WebhookCarrier:
         return replace(answer, error=f"There were more than {REDIRECTS} redirects.")
 
     async def _reach(self, target: Target, message: Message) -> tuple[Answer, str | None]:
-        """The answer, and a redirect to follow."""
+        """Send the message to this target; return the answer, and where it redirects to."""
         async with self._connections.stream(
             "POST", target, headers=message.headers, content=message.body, timeout=self._timeout
         ) as response:
@@ -85,7 +85,7 @@ class WebhookCarrier:
 
 
 def _receiver(url: httpx.URL) -> str:
-    """Errors are kept for ever: without path and query, where secrets may be, or a user's password."""
+    """Return the URL without user, path and query, where secrets may be: errors are kept for ever."""
     return f"{url.scheme}://{url.netloc.decode()}"[:200]
 
 
@@ -94,7 +94,9 @@ def _answer(response: httpx.Response) -> Answer:
     if 200 <= status < 300:
         return Answer(status_code=status)
     if status == GONE:
-        return Answer(status_code=status, error="The receiver wants no more (410 Gone).", final=True)
+        return Answer(
+            status_code=status, error="The receiver answered 410 Gone, which stops retries.", final=True
+        )
     if _redirect_of(response) is not None:
         return Answer(status_code=status)
     if 300 <= status < 400:
@@ -108,12 +110,12 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def _redirect_of(response: httpx.Response) -> str | None:
-    """Where an answer redirects to, if that is followed."""
+    """Return where the answer redirects to, if that is followed."""
     return response.headers.get("location") or None if response.status_code in FOLLOWED else None
 
 
 async def _hear_out(response: httpx.Response) -> None:
-    """Let a short answer end; what it says, and how it ends, is of no interest."""
+    """Read a short answer to its end, ignoring what it says and how it ends."""
     heard = 0
     with suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(COURTESY):
@@ -124,7 +126,7 @@ async def _hear_out(response: httpx.Response) -> None:
 
 
 def _retry_after(text: str) -> float | None:
-    """Seconds from now, given as such or as a date."""
+    """Parse Retry-After, seconds or a date, to seconds from now."""
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:

@@ -1,12 +1,12 @@
-"""Which URLs may be requested: of hosts that the installation names, at public or allowed addresses.
+"""Which URLs may be requested: those of hosts that the installation allows, at public or allowed addresses.
 
-A URL passes twice. When it is given, for outcomes or to an agent, everything is refused that can be without
-resolving its host. When it is requested, the host is resolved once, all its addresses are checked, and the
-connection is made to one of these: what the name resolves to later, or elsewhere, makes no difference. A
-redirect begins anew.
+A URL is checked twice. When it is given, for outcomes or to an agent, it is checked as far as possible
+without resolving its host. When it is requested, the host is resolved once, all its addresses are checked,
+and the connection is made to one of these, whatever the name resolves to later or elsewhere. A redirect is
+checked in the same way.
 
-Any port will do: who allows a host allows what it serves. Hosts are compared in one spelling (lower case,
-IDNA, no trailing dot); numbers that only some programs take for an address are no hosts.
+Any port is allowed. Hosts are compared in one spelling (lower case, IDNA, no trailing dot); numbers that only
+some programs read as an address are refused.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-# How the last label of a host begins to be a number, in any base that resolvers know.
+# A last label that resolvers read as a number, in any base.
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
-# Beyond what `ipaddress` of every supported Python knows not to be public.
+# Not public, though `ipaddress` of some supported Python says so.
 _SPECIAL = [
     ip_network(each)
     for each in (
@@ -63,15 +63,18 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """Which hosts may be requested. `field` and `setting` are for the errors: `SAYSO_CALLBACK` is that of
-    `SAYSO_CALLBACK_HOSTS` and `SAYSO_CALLBACK_NETWORKS`."""
+    """Which hosts may be requested.
+
+    `field` and `setting` are for the errors: "SAYSO_CALLBACK" stands for `SAYSO_CALLBACK_HOSTS` and
+    `SAYSO_CALLBACK_NETWORKS`.
+    """
 
     field: str
     setting: str
     hosts: Sequence[str] | None
-    """Names, addresses, `*.example.org` for any below it; None: any host."""
+    """Names, addresses, and `*.example.org` for any host below it; None: any host."""
     networks: Sequence[str] | None
-    """Those that may be reached although they are not public; None: any."""
+    """Networks that are allowed although they are not public; None: any."""
 
     def refusal(self, rule: str) -> InvalidRequest:
         return InvalidRequest(f"{self.field} {rule}.", field=self.field)
@@ -85,7 +88,7 @@ class Target:
     url: httpx.URL
     host: str
     address: Address | None
-    """The host itself, where it is an address."""
+    """The host, if it is an address."""
 
     @property
     def port(self) -> int:
@@ -93,17 +96,17 @@ class Target:
 
     @property
     def netloc(self) -> str:
-        """For the Host header."""
+        """The host and port for the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.url.port is None else f"{host}:{self.url.port}"
 
     def at(self, address: Address) -> httpx.URL:
-        """The same URL by this address."""
+        """Return the URL with this address in place of the host."""
         return self.url.copy_with(host=str(address))
 
 
 def check_callback_url(value: object) -> str:
-    """The URL itself, if outcomes may be posted there. InvalidRequest names the rule; "" is none."""
+    """Return the URL if outcomes may be posted there, or ""; InvalidRequest names the rule it breaks."""
     text = checked_text(value, "callback_url", max_length=URL_LIMIT, one_line=True)
     if text:
         check_target(text)
@@ -111,7 +114,7 @@ def check_callback_url(value: object) -> str:
 
 
 def callback_reach() -> Reach:
-    """Where outcomes may be posted."""
+    """Return the hosts and networks that outcomes may be posted to."""
     configured = approval_settings()
     return Reach(
         field="callback_url",
@@ -122,9 +125,9 @@ def callback_reach() -> Reach:
 
 
 def check_target(text: str, reach: Reach | None = None) -> Target:
-    """InvalidRequest where nothing is sent to this URL, whatever its host resolves to.
+    """Parse and check a URL without resolving its host; InvalidRequest if it may not be requested.
 
-    `reach` omitted: that of outcomes.
+    `reach` is by default that of outcomes.
     """
     reach = reach or callback_reach()
     try:
@@ -151,9 +154,9 @@ def check_target(text: str, reach: Reach | None = None) -> Target:
 
 
 async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
-    """All addresses of the target's host, each of which may be reached; InvalidRequest if one may not.
+    """Resolve the target's host; InvalidRequest if one of its addresses may not be requested.
 
-    OSError where the host has none.
+    OSError if the host has no address.
     """
     if target.address is not None:
         return [target.address]
@@ -167,7 +170,7 @@ async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
 
 
 def check_address(address: Address, reach: Reach) -> None:
-    """InvalidRequest unless the address is public or in one of the networks."""
+    """Raise InvalidRequest unless the address is public or in one of the networks."""
     if reach.networks is None or is_public(address):
         return
     allowed = (parse_network(each) for each in reach.networks)
@@ -178,7 +181,7 @@ def check_address(address: Address, reach: Reach) -> None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is an ordinary address of the internet, and embeds no other kind."""
+    """Whether this is a public address of the internet, and embeds no other kind."""
     address = _plain(address)
     if address.is_multicast or not address.is_global or any(address in each for each in _SPECIAL):
         return False
@@ -192,7 +195,7 @@ def is_public(address: Address) -> bool:
 
 
 def parse_network(text: str) -> Network | None:
-    """None for what is no network: it allows nothing, and `manage.py check` names it."""
+    """Parse a network; None for other text, which allows nothing and which `manage.py check` reports."""
     try:
         return ip_network(text)
     except ValueError:
@@ -200,7 +203,7 @@ def parse_network(text: str) -> Network | None:
 
 
 def normalize_host(host: str) -> str | None:
-    """The one spelling of a host name or address; None for what is neither."""
+    """Return the host name or address in its one spelling; None for what is neither."""
     host = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
     if not host.isascii():
         try:
@@ -222,7 +225,7 @@ def is_pattern(text: str) -> bool:
 
 
 class Resolver:
-    """The system's resolver, on threads of its own: one that hangs must not keep others from theirs."""
+    """The system's resolver, on threads of its own, so that one that hangs blocks nothing else."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="sayso-resolver")
@@ -241,7 +244,7 @@ def _resolve(host: str, port: int) -> list[str]:
 
 
 def _matches(pattern: str, host: str) -> bool:
-    """`*.example.org` stands for every host below example.org."""
+    """Whether the host matches; `*.example.org` stands for every host below example.org."""
     if not is_pattern(pattern):
         return False
     named = normalize_host(pattern.removeprefix("*."))
@@ -249,7 +252,7 @@ def _matches(pattern: str, host: str) -> bool:
 
 
 def _as_address(host: str) -> Address | None:
-    """An address that names no zone: that would be one of this computer's interfaces."""
+    """Parse an address; None if it names a zone, which is an interface of this computer."""
     try:
         return None if "%" in host else _plain(ip_address(host))
     except ValueError:
@@ -257,6 +260,6 @@ def _as_address(host: str) -> Address | None:
 
 
 def _plain(address: Address) -> Address:
-    """IPv4 in IPv6's clothes, undressed: that is how the connection is made."""
+    """Convert an IPv4-mapped IPv6 address to IPv4, by which the connection is made."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

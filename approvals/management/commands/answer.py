@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
 
 def _parse_answer(user_id: int, request_id: str, text: str) -> Any:
-    """What was typed, in the request's own shape. What may not be seen is for the writer to refuse."""
+    """Parse the text for this request. The writer refuses requests that the user may not see."""
     try:
         request = queries.request_for(user_id, request_id)
     except UnknownRequest:

@@ -1,4 +1,4 @@
-"""The trail in a file that can be verified anywhere."""
+"""Export the trail to a file that can be verified anywhere."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from approvals.trail.exports import FORMATS, Filters
 
 class Command(BaseCommand):
     help = (
-        "Write entries with what they showed, and all seals. Filters choose requests, whose entries are all"
-        " written, so that they can be verified: manage.py audit_verify --export FILE. See docs/audit.md."
+        "Export entries with their contents, and all seals. Filters select requests, of which all entries are"
+        " exported, so that they can be verified: manage.py audit_verify --export FILE. See docs/audit.md."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--since", metavar="TIME", help="with an entry from then on: 2026-01-31, or a moment"
+            "--since",
+            metavar="TIME",
+            help="requests with an entry from then on: 2026-01-31, or a moment; UTC",
         )
-        parser.add_argument("--until", metavar="TIME", help="and before then; a day still belongs to it")
-        parser.add_argument("--actor", metavar="USER", help="by this account: its name, or its number")
+        parser.add_argument("--until", metavar="TIME", help="and before then; a day is included")
+        parser.add_argument("--actor", metavar="USER", help="with an entry by this account: its name or id")
         parser.add_argument("--kind", choices=[*map(str, Kind)])
         parser.add_argument("--run", metavar="ID", help="asked by this run")
         parser.add_argument("--format", choices=[*FORMATS], default="jsonl")
@@ -61,7 +63,7 @@ class Command(BaseCommand):
             for line in lines:
                 self.stdout.write(line, ending="")
         except BrokenPipeError:
-            raise Refused("Nobody reads on: the export was cut short.") from None
+            raise Refused("The reader of the output has closed it: the export is incomplete.") from None
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""How decisions flow, in the terminal or as a file."""
+"""Report on decisions, in the terminal or as a file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ TABLE = "table"
 
 class Command(BaseCommand):
     help = (
-        "Report how much was asked, what became of it, how long decisions took and what is left open, in the"
-        " last thirty days or any period. Where there is no terminal, cells are separated by tabs. See"
-        " docs/reports.md."
+        "Report how many requests were opened, how they ended, how long decisions took and how many are"
+        " open, in the last thirty days or any period. Without a terminal, cells are separated by tabs."
+        " See docs/reports.md."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--since", metavar="TIME", default="", help="2026-01-31, or a moment; UTC")
-        parser.add_argument("--until", metavar="TIME", default="", help="a day still belongs to it")
+        parser.add_argument(
+            "--since", metavar="TIME", default="", help="first day, such as 2026-01-31, or a moment; UTC"
+        )
+        parser.add_argument(
+            "--until", metavar="TIME", default="", help="last day, which is included, or a moment"
+        )
         parser.add_argument("--by", choices=[*map(str, By)], default=By.DAY.value)
         parser.add_argument("--format", choices=[TABLE, *documents.FORMATS], default=TABLE)
         parser.add_argument("--out", metavar="FILE", help="default: standard output")
@@ -56,7 +60,7 @@ class Command(BaseCommand):
 
 
 def _show(screen: Screen, found: Report) -> None:
-    """On terminals in two tables: one would be too wide for most."""
+    """Show the report; on terminals in two tables, because one would be too wide."""
     columns = labels.columns(found.by)
     screen.say(labels.period(found.period), style="dim")
     if not screen.is_terminal:

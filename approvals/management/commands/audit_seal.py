@@ -1,4 +1,4 @@
-"""Sign a seal over the trail, and send it off this machine."""
+"""Sign a seal over the trail, keep a copy and send it to another machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--key", metavar="FILE", help="the private key; default: SAYSO_SEAL_KEY")
-        parser.add_argument("--out", metavar="FILE", help="bring this file of seals up to date")
+        parser.add_argument("--out", metavar="FILE", help="append missing seals to this file")
         parser.add_argument(
             "--url",
             metavar="URL",
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         screen = Screen(self.stderr, no_color=options["no_color"], force_color=options["force_color"])
         if new_key is not None:
             if key or out or url:
-                raise Misuse("--new-key goes alone.")
+                raise Misuse("--new-key can't be combined with other options.")
             return self._make_key(Path(new_key), screen)
         signing = sealing.load_signing_key(key)
         path = None if out is None else sealing.check_copies_path(out)
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         self.stdout.write(_result_sentence(made, before))
         if made and before and made.key != before.key:
             screen.say(
-                "It was signed with another key than the seal before: give auditors the new public key."
+                "This seal was signed with another key than the one before: give auditors the new public key."
             )
         if path:
             self.stdout.write(f"{sealing.update_copies(path)} added to {path}.")
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         except keys.UnusableKey as error:
             raise Misuse(str(error)) from error
         screen.say(
-            f"The private key is in {path}, for its owner alone. This is the public one, for auditors:"
+            f"The private key is in {path}, readable by its owner only. This is the public key, for auditors:"
         )
         self.stdout.write(public.rstrip())
 
@@ -80,6 +80,6 @@ def _result_sentence(made: SealRecord | None, before: SealRecord | None) -> str:
     if made:
         return (
             f"Seal {made.number}: {made.entries} entries, {made.first} to {made.last}; {made.chains} requests"
-            " began among them."
+            " were opened among them."
         )
     return f"Nothing new since seal {before.number}." if before else "There is nothing to seal."

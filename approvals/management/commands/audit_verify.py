@@ -1,4 +1,4 @@
-"""Has anybody touched the record?"""
+"""Verify that nobody has changed the record."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from approvals.trail.verification import Report
 
 class Command(BaseCommand):
     help = (
-        "Recompute every chain and seal, look whether the triggers refuse changes, and hold every request"
-        " against its trail. Names the first broken link of each kind. Exit status: 0 it holds, 1 it is"
-        " broken, 2 it could not be verified. See docs/audit.md."
+        "Recompute every chain and seal, check that the triggers refuse changes, and compare every request"
+        " with its trail. Shows the first fault of each kind. Exit status: 0 valid, 1 faults found,"
+        " 2 could not be verified. See docs/audit.md."
     )
-    # An export is verified anywhere, however this installation is set up.
+    # An export can be verified whatever this installation's settings are.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="FILE",
-            help="a key that seals may be signed with, and that there are seals; may be repeated. Default:"
+            help="a key that seals may be signed with; there must be seals then. May be repeated. Default:"
             " that of SAYSO_SEAL_KEY",
         )
         parser.add_argument("--json", action="store_true", help="the report as one JSON object")
@@ -53,7 +53,8 @@ class Command(BaseCommand):
         known: dict[str, Any] = {
             "trusted": sealing.load_trusted_keys(public_keys),
             "copies": sealing.read_copies(seals),
-            # Of who was given the key when the seals began. That a key is set here does not say that.
+            # Whoever got the key when sealing began knows that there are seals; a key in the settings proves
+            # nothing.
             "must_be_sealed": bool(public_keys),
         }
         with _progress(shown=self.stderr.isatty() and not json) as told:
@@ -84,7 +85,7 @@ def _file(path: Path, told: Told | None, known: dict[str, Any]) -> Report:
 
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Told | None]:
-    """A bar on the terminal, on the error stream: what is printed can be redirected."""
+    """Show a progress bar on the error stream, so that the output can be redirected."""
     if not shown:
         yield None
         return
@@ -97,7 +98,7 @@ def _progress(*, shown: bool) -> Iterator[Told | None]:
 def _show(screen: Screen, report: Report) -> None:
     screen.say(f"{report.entries} entries of {report.chains} requests, {report.seals} seals.")
     if report.unsealed and report.seals:
-        screen.say(f"{report.unsealed} entries are under no seal yet.", style="dim")
+        screen.say(f"{report.unsealed} entries are not sealed yet.", style="dim")
     for remark in report.remarks:
         screen.say(remark, style="yellow")
     for fault in report.first:

@@ -1,4 +1,4 @@
-"""Issue an API token to a user and print it, this once."""
+"""Issue an API token to a user and print it, only this once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from approvals.web.edge.tokens import Scope
 
 DEFAULT_SCOPES = (Scope.ASK, Scope.READ)
 SECONDS_A_DAY = 86_400
-# What the command calls the fields that it may get wrong.
+# The options of the fields that may be invalid.
 OPTIONS = {"name": "--name", "lifetime": "--expires-in", "scopes": "--scope", "user": "USER"}
 
 
@@ -37,14 +37,14 @@ class Command(BaseCommand):
             dest="scopes",
             action="append",
             choices=[*map(str, Scope)],
-            help="what it may be used for, at most; may be repeated. Default: ask and read",
+            help="what it may be used for; may be repeated. Default: ask and read",
         )
         parser.add_argument(
             "--expires-in",
             dest="days",
             type=float,
             metavar="DAYS",
-            help="default: it holds until it is revoked",
+            help="default: until it is revoked",
         )
 
     def handle(self, **options: Any) -> None:

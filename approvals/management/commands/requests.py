@@ -1,4 +1,4 @@
-"""The terminal inbox: what waits for a person."""
+"""List the requests that a person may see: the inbox in the terminal."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SHOWN_AT_MOST = 200
 
 class Command(BaseCommand):
     help = (
-        "List the requests that you may see, what is due first coming first. Where there is no terminal, a"
-        " line for each: id, kind, status, deadline, requester and title, separated by tabs."
+        "List the requests that you may see, by deadline. Without a terminal, one line each: id, kind,"
+        " status, deadline, requester and title, separated by tabs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Print what receivers need to verify that an outcome comes from here."""
+"""Print the secret by which receivers verify posted outcomes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from approvals.management.screen import Misuse
 class Command(BaseCommand):
     help = (
         "Print the secret that signs the outcomes posted for a user's requests (Standard Webhooks), alone on"
-        " a line. It is derived from SECRET_KEY: with another key it is another."
+        " a line. It is derived from SECRET_KEY, so another key gives another secret."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username", metavar="USER", nargs="?", help="the account that asks")
-        parser.add_argument(
-            "--installation", action="store_true", help="for requests that nobody in particular asks"
-        )
+        parser.add_argument("--installation", action="store_true", help="for requests that no account asks")
 
     def handle(self, *, username: str | None, installation: bool, **options: Any) -> None:
         if (username is None) != installation:

@@ -1,7 +1,7 @@
 """Exports: the trail, or a part of it, in a file that can be verified without this installation.
 
-An export has whole chains and all seals, and ends with a record that says how many of each; a file that was
-cut short or changed is told from one that is whole.
+An export has whole chains and all seals, and ends with a record of their numbers, by which a file that was
+cut short or changed is recognised.
 """
 
 from __future__ import annotations

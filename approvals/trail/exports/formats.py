@@ -1,14 +1,14 @@
-"""An export's records as lines of text: JSON lines for programs, CSV for people with spreadsheets.
+"""The formats of exports: JSON lines for programs, CSV for spreadsheets.
 
 CSV repeats what the canonical text and the content say in cells of their own, to be read, sorted and
 filtered. A spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula, and these
-texts come from others: an apostrophe is put before those. In half of the world cells are separated by
-semicolons, and in files that were pasted by tabs; there the rest of a line is taken for cells of its own,
-whatever quotes are around it: an apostrophe is put before what would begin a formula in those, too.
+texts come from others: such cells get an apostrophe in front. In many countries cells are separated by
+semicolons, and in pasted text by tabs; there the rest of a quoted cell is read as further cells, so what
+would begin a formula in those gets an apostrophe, too.
 
 Nothing is lost by that. The cells that prove something are hexadecimal digits, numbers, and JSON, which
-begins with a brace and can say a semicolon by its number: that is undone before anything is hashed. And
-verification makes the other cells anew, apostrophes included, and compares them.
+begins with a brace and can escape a semicolon; the escape is undone before anything is hashed. Verification
+builds the other cells anew, apostrophes included, and compares them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from approvals.trail.exports.records import (
 )
 from approvals.trail.seals import SealRecord
 
-# What begins a formula somewhere; the last four are the first four in full width.
+# Characters that begin a formula in some spreadsheet; the last four are the first four in full width.
 FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _SIGNS = r"[=+@\-\uff1d\uff0b\uff0d\uff20]"
 _BEHIND_A_SEPARATOR = re.compile(rf'([;\t\r\n]"*)(?={_SIGNS})')
@@ -41,7 +41,7 @@ _SEMICOLON = re.compile(rf";(?={_SIGNS})")
 # An odd number of backslashes begins an escape, an even one ends before it.
 _SEMICOLON_BY_NUMBER = re.compile(rf"(?<!\\)((?:\\\\)*)\\u003b(?={_SIGNS})")
 _JSON = ("canonical", "content", "columns")
-# Excel takes a file without it for one in the character set of its country.
+# Without it, Excel reads a file in the local character set.
 BYTE_ORDER_MARK = "\ufeff"
 # Entries hold JSON of a megabyte, whose escapes may take six times as much.
 CELL_LIMIT = 16 * 1_048_576
@@ -72,7 +72,7 @@ _COLUMNS = (
     "content",
     "signature",
 )
-# By the format of the file.
+# Columns by the format of the file.
 COLUMNS: Mapping[int, Sequence[str]] = {1: _COLUMNS, 2: (*_COLUMNS, "columns")}
 _NAMED = (
     "recorded_at",
@@ -92,7 +92,7 @@ _QUOTED = frozenset('",\r\n')
 
 
 class JsonLines:
-    """One JSON object a line. What is read is of the format that its header names."""
+    """One JSON object a line. The header of a file names its format."""
 
     def __init__(self, format: int = FORMAT) -> None:  # noqa: A002  as the header calls it
         self._format = format
@@ -116,9 +116,9 @@ class JsonLines:
 
 
 class Csv:
-    """One row a record. Keeps the title of the request whose entries are being written or read.
+    """One row a record. It remembers the title of the request whose entries it writes or reads.
 
-    `marked` is false for files from before they began with a BYTE_ORDER_MARK.
+    `marked` is false for older files, which do not begin with a BYTE_ORDER_MARK.
     """
 
     def __init__(self, format: int = FORMAT, *, marked: bool = True) -> None:  # noqa: A002
@@ -195,7 +195,7 @@ class Csv:
         }
 
     def _content_of(self, record: EntryRecord) -> dict[str, Any]:
-        """Format 1 took numbers that are written as large integers for such, which have no canonical form."""
+        """Parse the content; in format 1 also large integers, which have no canonical form."""
         text = record.content or "{}"
         return _parse_object(text) if self._format == 1 else _parse_object(text, read_canonical)
 
@@ -204,22 +204,22 @@ FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv":
 
 
 def escape_formulas(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula, nor any part of it."""
+    """Escape text so that no spreadsheet takes it, or a part of it, for a formula."""
     within = _BEHIND_A_SEPARATOR.sub(r"\1'", text)
     return f"'{within}" if within.startswith(FORMULAS) else within
 
 
 def request_of(record: EntryRecord) -> tuple[UUID, int]:
-    """Whose entry it is, and its place in the chain; NoRecord where the text does not say."""
+    """Return the request of an entry and its place in the chain; NoRecord if its text has none."""
     named = _parse_object(record.canonical)
     try:
         return UUID(named["request"]), int(named["sequence"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise NoRecord("Its text is none of an entry.") from error
+        raise NoRecord("Its text is not that of an entry.") from error
 
 
 def _escape_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
-    """With JSON that says the same, where it would begin a formula behind a semicolon."""
+    """Escape semicolons in JSON cells where a formula would begin behind them."""
     return {**cells, **{name: _SEMICOLON.sub(r"\\u003b", cells[name]) for name in _JSON if name in cells}}
 
 
@@ -249,7 +249,7 @@ def _number(cell: str) -> int | None:
 
 
 def _title_in(content: Mapping[str, Any]) -> str:
-    """What was asked; a removal may have kept it of a content that it took away."""
+    """Return the title in the content of an entry; a removal may have kept it."""
     kept = content.get("kept")
     return _text_of((kept if isinstance(kept, dict) else content).get("title"))
 
@@ -259,7 +259,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _quote(cell: str) -> str:
-    """As RFC 4180 has it; not every version of the csv module quotes a carriage return."""
+    """Quote a cell by RFC 4180; not every version of the csv module quotes a carriage return."""
     if _QUOTED.isdisjoint(cell):
         return cell
     return '"' + cell.replace('"', '""') + '"'
@@ -278,5 +278,8 @@ def _text_of(value: object) -> str:
         return value or ""
     try:
         return canonical(value)
-    except (ValueError, RecursionError):  # no entry of ours has it: numbers without canonical form, depths
+    except (
+        ValueError,
+        RecursionError,
+    ):  # numbers without canonical form, or too deep: no entry of ours has them
         return ""

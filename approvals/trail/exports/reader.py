@@ -1,4 +1,4 @@
-"""An export, read line by line from a file that anybody may have changed."""
+"""Read an export line by line from a file that anybody may have changed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import BinaryIO
 from approvals.trail.exports.formats import BYTE_ORDER_MARK, COLUMNS, Csv, JsonLines
 from approvals.trail.exports.records import Header, NoRecord, Record
 
-# No line that was written is longer: an entry holds a megabyte of JSON, twice escaped at worst.
+# No written line is longer: an entry has a megabyte of JSON, escaped twice at worst.
 LINE_LIMIT = 32 * 1_048_576
 
 
 class NotAnExport(Exception):
-    """The file can't be read, or is something else."""
+    """The file can't be read, or is not an export."""
 
 
 class Export:
-    """The records of an open file, one after the other; `line` is where the last one began.
+    """The records of an open file; `line` is where the last one began.
 
-    `sha256` is that of everything before the last record.
+    `sha256` is the hash of everything before the last record.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -43,16 +43,15 @@ class Export:
         return self._file.tell()
 
     def records(self) -> Iterator[Record | NoRecord]:
-        """Every record, the header first, and what is wrong with each. NotAnExport without a header.
+        """Yield every record, the header first, and faults as NoRecord. NotAnExport without a header.
 
-        A line that says the same in other words is a line that somebody has written anew: that is told after
-        its record.
+        A line that is not written exactly as we write it was rewritten: its record is followed by a fault.
         """
         codec = self._codec()
         before: str | None = codec.before()
         for record in codec.records(self._lines()):
             if before is not None and not isinstance(record, Header):
-                raise NotAnExport(f"{self._name} is no export, or of a version that is not known here.")
+                raise NotAnExport(f"{self._name} is not an export, or of an unknown version.")
             yield record
             if not isinstance(record, NoRecord) and self._text != (before or "") + codec.line(record):
                 yield NoRecord("It is not as it was written.")
@@ -70,7 +69,7 @@ class Export:
         for format_, columns in COLUMNS.items():
             if names == ",".join(columns):
                 return Csv(format_, marked=names != first)
-        raise NotAnExport(f"{self._name} is no export.")
+        raise NotAnExport(f"{self._name} is not an export.")
 
     @property
     def _text(self) -> str:
@@ -80,7 +79,7 @@ class Export:
         while raw := self._file.readline(LINE_LIMIT):
             self._pending.append(raw)
             self._read += 1
-            # What is not UTF-8 is then not what was hashed either.
+            # What is not UTF-8 does not match its hash either.
             yield raw.decode("utf-8", "replace")
 
     def _settle(self) -> None:
@@ -92,7 +91,7 @@ class Export:
 
 @contextmanager
 def open_export(path: Path) -> Iterator[Export]:
-    """The file at this path; NotAnExport where it can't be read."""
+    """Open the export at this path; NotAnExport if the file can't be read."""
     try:
         with path.open("rb") as file:
             yield Export(file, str(path))

@@ -1,8 +1,8 @@
-"""What the lines of an export say, in the order in which they come: header, seals, entries, end.
+"""The records of an export in their order: header, seals, entries, end.
 
 Entries come in the order of their chains, and seals before them, so that a file of any length is verified in
-one pass. What proves something is the same in every format: an entry's canonical text with its hash, what was
-shown with its salt, a seal's canonical text with its signature.
+one pass. The proofs are the same in every format: an entry's canonical text with its hash, the content with
+its salt, a seal's canonical text with its signature.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any, TypeAlias
 from approvals.domain.payloads import canonical
 from approvals.trail.seals import NoSeal, SealRecord, parse
 
-# Since format 2 entries have their columns. Files of format 1 are still read.
+# Since format 2 entries have columns. Files of format 1 can still be read.
 FORMAT = 2
 FORMATS = (1, 2)
-# JSON that has one canonical form has no whole numbers beyond these.
+# Canonical JSON has no larger integers.
 LARGEST = 2**53 - 1
 
 
 class NoRecord(ValueError):
-    """This line is none of an export, or not as it was written."""
+    """This line is not a record of an export, or not as it was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """`complete`: all entries there were, so that they can be held against the seals."""
+    """The first record. `complete`: the export has all entries, so that seals can be compared with them."""
 
     made_at: str
     complete: bool
@@ -40,8 +40,8 @@ class Header:
 class EntryRecord:
     """An entry; `salt` and `content` are None once purged.
 
-    `columns` are what the database had in those of the entry, named and written as in its text, and in a file
-    of format 1 None. Of columns that hold nothing of their kind there are only these, as text.
+    `columns` are the columns of the entry's row, named and written as in its text; None in a file of format
+    1. If some have values of the wrong type, there are only these, as text.
     """
 
     id: int
@@ -54,7 +54,7 @@ class EntryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How many there were, and the SHA-256 of everything before this line."""
+    """The last record: how many there were, and the SHA-256 of everything before this line."""
 
     entries: int
     chains: int
@@ -66,7 +66,7 @@ Record: TypeAlias = Header | SealRecord | EntryRecord | End
 
 
 def as_fields(record: Record) -> dict[str, Any]:
-    """The record as JSON, as JSON lines have it."""
+    """Convert a record to JSON, as a JSON line has it."""
     match record:
         case Header():
             return {
@@ -105,7 +105,7 @@ def as_fields(record: Record) -> dict[str, Any]:
 
 
 def from_fields(fields: Any, format: int = FORMAT) -> Record:  # noqa: A002  as the header calls it
-    """The record that this JSON is, in a file of this format; NoRecord where it is none."""
+    """Parse a record from JSON, in a file of this format; NoRecord if it is none."""
     try:
         match fields["record"]:
             case "export" if fields["format"] in FORMATS:
@@ -138,11 +138,12 @@ def from_fields(fields: Any, format: int = FORMAT) -> Record:  # noqa: A002  as 
                     sha256=_text(fields["sha256"]),
                 )
     except (KeyError, TypeError, ValueError, RecursionError, NoSeal) as error:
-        raise NoRecord("It is not as an export has it.") from error
-    raise NoRecord("It is no record of an export.")
+        raise NoRecord("It is not as exports write it.") from error
+    raise NoRecord("It is not a record of an export.")
 
 
 def from_json(text: str, format: int = FORMAT) -> Record:  # noqa: A002
+    """Parse a record from a JSON line; NoRecord if it is none."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -152,8 +153,8 @@ def from_json(text: str, format: int = FORMAT) -> Record:  # noqa: A002
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise NoRecord("It has something else where a text belongs.")
-    value.encode()  # half of a surrogate pair, which JSON can escape, is no text
+        raise NoRecord("It has something else in place of a text.")
+    value.encode()  # fails for half of a surrogate pair, which JSON can escape
     return value
 
 
@@ -163,12 +164,12 @@ def _text_or_none(value: object) -> str | None:
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
-        raise NoRecord("It has something else where a number belongs.")
+        raise NoRecord("It has something else in place of a number.")
     return value
 
 
 def _canonical_object(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise NoRecord("It has something else where an object belongs.")
-    canonical(value)  # or it could not be written again, to be compared
+        raise NoRecord("It has something else in place of an object.")
+    canonical(value)  # fails for what can't be written again and compared
     return value

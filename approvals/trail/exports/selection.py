@@ -1,4 +1,4 @@
-"""Which entries an export has: whole chains, or they could not be verified."""
+"""Select the entries of an export: whole chains, so that they can be verified."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from approvals.writer.chain import as_text, columns_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """The requests that have an entry from `since` on and before `until` (database clock), by this `actor`;
-    of this `kind`, asked by this `run`. None: any."""
+    """Which requests to export; None: any.
+
+    Those with an entry from `since` on and before `until` (database clock), by this `actor`; of this `kind`,
+    asked by this `run`.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -41,7 +44,7 @@ class Filters:
 
 
 def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
-    """All entries of the requests that these filters choose, with the request's id, chain by chain."""
+    """Yield the entries of the requests that these filters select, each with the request's id, by chain."""
     for values in iterate_stored(_select(filters), ENTRY, "request_id", "sequence", "pk"):
         columns, misfits = convert(ENTRY, values)
         salt, content = columns["shown__salt"], columns["shown__content"]
@@ -59,14 +62,14 @@ def entries(filters: Filters) -> Iterator[tuple[Any, EntryRecord]]:
 
 
 def _format_columns(columns: Mapping[str, Any], misfits: Sequence[str]) -> Mapping[str, Any]:
-    """As the entry's text has them; those of no use, alone and as text: the text of no entry has such."""
+    """Format columns as in an entry's text; if some have values of the wrong type, only these, as text."""
     numbers = {name: value for name, value in columns.items() if isinstance(value, int)}
     useless = [*misfits, *(name for name, value in numbers.items() if abs(value) > LARGEST_INTEGER)]
     return {name: str(columns[name]) for name in useless} if useless else columns_of(columns)
 
 
 def read_seals() -> Iterator[SealRecord]:
-    """All seals; one whose text is none is left out, and verification misses it."""
+    """Yield all seals. One whose text is not a seal is left out, so verification reports it as missing."""
     for row in seals.read_seals():
         try:
             yield seals.parse(row.canonical, hash_=row.hash, signature=row.signature)

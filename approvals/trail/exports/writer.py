@@ -1,4 +1,4 @@
-"""An export, line by line, of one moment of the record."""
+"""Write an export, line by line, of one moment of the record."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from approvals.writer.chain import as_text
 
 
 def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]:  # noqa: A002  as the option is called
-    """The export's lines, ends included; `format` is "jsonl" or "csv".
+    """Yield the export's lines, line ends included; `format` is "jsonl" or "csv".
 
-    They are read as they are asked for, in one transaction of this thread, which ends with the last line or
-    when the iterator is closed.
+    They are read on demand in one transaction of this thread, which ends with the last line or when the
+    iterator is closed.
     """
     writer, digest = FORMATS[format](), hashlib.sha256()
 

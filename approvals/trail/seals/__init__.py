@@ -1,6 +1,6 @@
-"""Seals: signatures over the trail that others keep, so that not even its owner can rewrite it unnoticed.
+"""Seals: signatures over the trail, kept elsewhere too, so that not even its owner can rewrite it unnoticed.
 
-Each covers all entries since the one before it, and that one's hash; so the newest vouches for all others.
+Each covers all entries since the seal before it, and that seal's hash; so the newest vouches for all.
 """
 
 from __future__ import annotations

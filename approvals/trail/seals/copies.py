@@ -1,4 +1,4 @@
-"""Seals that are kept elsewhere: a file of one line each, the same lines that an export has."""
+"""Files of seals to keep elsewhere: one seal a line, as in an export."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from approvals.trail.seals.records import NoSeal, SealRecord, as_line, from_line
 
 
 class UnusableCopies(Exception):
-    """The file holds something else than seals, or can't be read."""
+    """The file is not a file of seals, or can't be read."""
 
 
 class OtherSeals(Exception):
-    """The file holds other seals than those on record."""
+    """The file has other seals than those on record."""
 
 
 def read(path: Path) -> list[SealRecord]:
-    """The seals in this file, in its order."""
+    """Return the seals in this file, in its order."""
     return list(_read_lines(path))
 
 
 def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
-    """Append those of the seals (by number) that the file has not; how many. Never seen half written.
+    """Append the seals (given by number) that the file lacks, atomically; return how many.
 
-    OtherSeals where the file's last seal is not on record as it is in the file: then it is left as it was.
+    OtherSeals if the file's last seal is not on record as it is in the file, which is then left as it was.
     """
     kept = read(path) if path.exists() else []
     last = kept[-1] if kept else None
@@ -50,8 +50,8 @@ def _read_lines(path: Path) -> Iterator[SealRecord]:
                 try:
                     yield from_line(line)
                 except NoSeal:
-                    raise UnusableCopies(f"{path}, line {number} is no seal.") from None
+                    raise UnusableCopies(f"{path}, line {number} is not a seal.") from None
     except OSError as error:
         raise UnusableCopies(f"{path} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError:
-        raise UnusableCopies(f"{path} is no file of seals.") from None
+        raise UnusableCopies(f"{path} is not a file of seals.") from None

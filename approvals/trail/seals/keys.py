@@ -1,4 +1,4 @@
-"""Keys of seals: Ed25519, in PEM files. Who has the private one can seal; the public one is for all."""
+"""Keys of seals: Ed25519, in PEM files. The private key signs seals, the public one verifies them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 MODE = 0o600
-# No key is longer, and no other file needs to be read to its end.
+# No key is longer, and no other file need be read whole.
 SIZE_LIMIT = 65_536
 
 
 class UnusableKey(Exception):
-    """The file is no key of a seal, can't be read, or can't be written."""
+    """The file is not a key for seals, can't be read, or can't be written."""
 
 
 def new_key(path: Path) -> str:
-    """Make a private key in a new file that its owner alone may read; the public key as PEM text.
+    """Make a private key in a new file that only its owner may read; return the public key as PEM text.
 
-    Where it can't be written to its end, no file is left.
+    If it can't be written completely, no file is left.
     """
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
-        # Never over another file: what only the former key signed could not be repeated.
+        # Never overwrite a key: what it has signed could not be signed again.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     except FileExistsError:
-        raise UnusableKey(f"{path} is there already; a key is never written over another file.") from None
+        raise UnusableKey(f"{path} exists; a key never overwrites another file.") from None
     except OSError as error:
         raise UnusableKey(f"{path} can't be written: {error.strerror}.") from error
     try:
@@ -47,35 +47,37 @@ def new_key(path: Path) -> str:
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
-    """The key in this PEM file."""
+    """Read the private key in this PEM file; UnusableKey if it has none for seals."""
     content = _read(path)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
-        raise UnusableKey(f"{path} is encrypted; seals are made without anybody to ask.") from None
+        raise UnusableKey(
+            f"{path} is encrypted; seals are made without anybody to type a password."
+        ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKey(f"{path} is no private key in PEM form.") from None
+        raise UnusableKey(f"{path} is not a private key in PEM format.") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise UnusableKey(f"{path} is a key of another kind; seals are signed with Ed25519.")
     return key
 
 
 def load_public_key(path: Path) -> str:
-    """The public key in this PEM file, or that of the private key in it, as seals write it."""
+    """Return the public key in this PEM file, or that of its private key, in hexadecimal as in seals."""
     content = _read(path)
     if b"PRIVATE KEY" in content:
         return as_hex(load_private_key(path).public_key())
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKey(f"{path} is no public key in PEM form.") from None
+        raise UnusableKey(f"{path} is not a public key in PEM format.") from None
     if not isinstance(key, Ed25519PublicKey):
         raise UnusableKey(f"{path} is a key of another kind; seals are signed with Ed25519.")
     return as_hex(key)
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """PEM, to be given to auditors."""
+    """Format a public key as PEM, for auditors."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode()
 
@@ -85,7 +87,7 @@ def as_hex(key: Ed25519PublicKey) -> str:
 
 
 def has_signed(key: str, signature: str, text: str) -> bool:
-    """Whether the owner of this public key has signed the text; both in hexadecimal."""
+    """Whether the signature of the text is by this public key; both in hexadecimal."""
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), text.encode())
     except (InvalidSignature, ValueError):

@@ -1,4 +1,4 @@
-"""What a seal says, in its one canonical form (RFC 8785), and what makes it believable. No database here."""
+"""The content of a seal in canonical form (RFC 8785), its signature and verification; no database."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FORMAT = 1
 
 
 class NoSeal(ValueError):
-    """This text is no seal."""
+    """This text is not a seal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealRecord:
-    """A seal. `first` and `last` are ids of entries, `chains` how many trails began among them.
+    """A seal. `first` and `last` are ids of entries; `chains` is how many trails began among them.
 
     `digest` is the SHA-256 of a line for each entry: its id, a space, its hash and a line feed, in the order
     of request ids and, of a request, of sequence. `previous` is the hash of the seal before it.
@@ -45,7 +45,7 @@ class SealRecord:
 
 
 class Digest:
-    """The entries of a seal, added in the order that seals take them in."""
+    """The hash over the entries of a seal, which are added in the order of seals."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -70,7 +70,7 @@ def sign(
     sealed_at: datetime,
     host_clock: datetime,
 ) -> SealRecord:
-    """The seal after `before`, over what `digest` has taken in, up to the entry with the id `last`."""
+    """Sign the seal after `before`, over the entries in `digest`, up to the entry with the id `last`."""
     text = canonical(
         {
             "format": FORMAT,
@@ -92,10 +92,10 @@ def sign(
 
 
 def parse(text: str, *, hash_: str, signature: str) -> SealRecord:
-    """The seal that this text is; whether it is a good one, `fault` tells."""
+    """Parse a seal; NoSeal if the text is none. `find_fault` verifies it."""
     try:
         for each in (text, hash_, signature):
-            each.encode()  # half of a surrogate pair, which JSON can escape, is no text
+            each.encode()  # fails for half of a surrogate pair, which JSON can escape
         said = json.loads(text)
         return SealRecord(
             number=_number(said, "seal"),
@@ -113,16 +113,16 @@ def parse(text: str, *, hash_: str, signature: str) -> SealRecord:
             signature=signature,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NoSeal("This is no seal.") from error
+        raise NoSeal("This is not a seal.") from error
 
 
 def find_fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[str] = frozenset()) -> str:
-    """What is wrong with a seal that follows `before`; "" where nothing is.
+    """Return what is wrong with a seal that follows `before`; "" if nothing is.
 
-    `trusted` are the public keys that it may be signed with; none: the one that it names itself.
+    `trusted` are the public keys that it may be signed with; if there are none, the one that it names.
     """
     if seal.number != (before.number + 1 if before else 1):
-        return f"Seal {before.number + 1 if before else 1} is not there."
+        return f"Seal {before.number + 1 if before else 1} is missing."
     if hashlib.sha256(seal.canonical.encode()).hexdigest() != seal.hash:
         return "Its text does not hash to its hash."
     if seal.previous != (before.hash if before else "") or seal.first != (before.last + 1 if before else 1):
@@ -135,33 +135,33 @@ def find_fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[s
 
 
 def as_line(seal: SealRecord) -> str:
-    """A seal as files and receivers get it: one line of JSON."""
+    """Format a seal as one line of JSON, for files and receivers."""
     return canonical(
         {"record": "seal", "canonical": seal.canonical, "hash": seal.hash, "signature": seal.signature}
     )
 
 
 def from_line(line: str) -> SealRecord:
-    """The seal in such a line."""
+    """Parse a seal from such a line; NoSeal if it is none."""
     try:
         said = json.loads(line)
         if said["record"] != "seal":
-            raise NoSeal("This is no seal.")
+            raise NoSeal("This is not a seal.")
         return parse(str(said["canonical"]), hash_=str(said["hash"]), signature=str(said["signature"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NoSeal("This is no seal.") from error
+        raise NoSeal("This is not a seal.") from error
 
 
 def _number(said: dict[str, Any], name: str) -> int:
     value = said[name]
     if not isinstance(value, int) or isinstance(value, bool):
-        raise NoSeal(f"{name} of a seal is a number.")
+        raise NoSeal(f"{name} of a seal must be a number.")
     return value
 
 
 def _text(said: dict[str, Any], name: str) -> str:
     value = said[name]
     if not isinstance(value, str):
-        raise NoSeal(f"{name} of a seal is a text.")
+        raise NoSeal(f"{name} of a seal must be a text.")
     value.encode()
     return value

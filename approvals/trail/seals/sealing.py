@@ -1,11 +1,11 @@
-"""Making a seal: all entries since the last one, below any that may still commit.
+"""Make a seal over all entries since the last one that can no longer change in number.
 
-PostgreSQL hands out ids when entries are written, not when they are committed: below the highest id seen,
-others may still appear, and a seal that skipped them would accuse whoever looks later. So the highest id is
-read first, then who holds the lock that writing to the table takes and that lasts until the transaction ends
-(ids are taken under it). Once those have ended, every id up to the one that was read is either visible or
-never will be. Nobody waits for the sealing; it waits for as long as a decision may take, at most. SQLite has
-one writer at a time, so that what is visible is all there is.
+PostgreSQL assigns ids when entries are written, not when they are committed: below the highest visible id,
+others may still appear, and a seal without them would later report them as surplus. So the highest id is read
+first, then which transactions hold the lock that writing to the table takes (ids are assigned under it). Once
+those have ended, every id up to the one that was read is either visible or never will be. Nobody waits for
+the sealing; it waits for as long as a decision may take, at most. SQLite has one writer at a time, so all ids
+below are visible.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from approvals.models import AuditEntry, Seal
 from approvals.trail.seals.records import Digest, NoSeal, SealRecord, parse, sign
 
 CHUNK = 5_000
-# Seconds between two looks at who still writes.
+# Seconds between two checks of who still writes.
 LOOKING = 0.02
 
 _WRITERS = """
@@ -36,11 +36,11 @@ _WRITERS = """
 
 
 class NotSealed(Exception):
-    """Nothing was sealed, and why."""
+    """Nothing was sealed; the text says why."""
 
 
 def make(key: Ed25519PrivateKey) -> SealRecord | None:
-    """Seal all entries since the last seal that nothing can come between; None where there are none."""
+    """Seal all settled entries since the last seal, and record the seal; None if there are none."""
     before = last_seal()
     until = wait_until_settled(approval_settings().recheck_overlap)
     digest = Digest()
@@ -55,31 +55,31 @@ def make(key: Ed25519PrivateKey) -> SealRecord | None:
         with transaction.atomic():
             Seal.writing.bulk_create([_row(made)])
     except IntegrityError:
-        raise NotSealed(f"Seal {made.number} has just been made by somebody else.") from None
+        raise NotSealed(f"Another process has just made seal {made.number}.") from None
     return made
 
 
 def last_seal() -> SealRecord | None:
-    """NotSealed where it is none any more: nothing can be made to follow it."""
+    """Return the last seal; NotSealed if its text is no longer a seal, so that none can follow it."""
     row = Seal.objects.order_by("number").last()
     if row is None:
         return None
     try:
         return parse(row.canonical, hash_=row.hash, signature=row.signature)
     except NoSeal:
-        raise NotSealed(f"The text of seal {row.number} is no seal any more: see audit_verify.") from None
+        raise NotSealed(f"The text of seal {row.number} is no longer a seal: see audit_verify.") from None
 
 
 def read_seals() -> Iterator[Seal]:
-    """All seals on record, by number."""
+    """Iterate over all seals on record, by number."""
     rows: QuerySet[Seal] = Seal.objects.order_by("number")
     return rows.iterator(CHUNK)
 
 
 def wait_until_settled(patience: float) -> int:
-    """The highest id below which no entry can appear any more, as far as can be told now; nought: none.
+    """Wait until no more entries can appear up to the current highest id, and return that id (0: none).
 
-    NotSealed where somebody's transaction has not ended within `patience`, in seconds.
+    NotSealed if a transaction that writes entries has not ended after `patience` seconds.
     """
     highest = AuditEntry.objects.aggregate(highest=Max("pk"))["highest"] or 0
     if connection.vendor == "postgresql":

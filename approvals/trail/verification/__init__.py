@@ -1,7 +1,7 @@
-"""Has anybody touched the record? Chains, seals, triggers, and each row against its trail, all recomputed.
+"""Verification: has anybody changed the record? Recomputes chains and seals, checks triggers, compares rows.
 
-Nothing here writes, and nothing that is looked at is believed because it is there: every hash is computed
-anew. It takes the memory of a few thousand entries, however many there are.
+Nothing is written for good, and every hash is computed anew. It takes the memory of a few thousand entries,
+however many there are.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["Fault", "FaultKind", "Progress", "Report", "verify", "verify_export"
 
 
 def verify_request(request_id: UUID) -> list[Fault]:
-    """What is wrong with this request's entries, what they showed, and its row; nothing: it holds.
+    """Return what is wrong with this request's entries, their content, and its row.
 
-    Only `verify` holds entries against the seals, which tell whether a whole chain was made anew.
+    Only `verify` compares entries with the seals, which tell whether a whole chain was made anew.
     """
     with snapshot(), replace_invalid_text():
         return list(Checker().check(request_id))

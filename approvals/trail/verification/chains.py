@@ -1,4 +1,4 @@
-"""One request's entries, followed in order: is each as it was hashed, and chained to the one before it?"""
+"""Verify one request's entries in order: each must match its hash and be chained to the one before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from approvals.writer.chain import FORMAT, content_hash
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as it is kept, by the database or in a file. `salt` and `content` are None once purged."""
+    """An entry as stored in the database or a file. `salt` and `content` are None once purged."""
 
     id: int
     request_id: UUID
@@ -28,7 +28,7 @@ class Entry:
 
 
 class Chain:
-    """Follows the entries of one request. `missing` counts those that are not there."""
+    """Follows the entries of one request. `missing` counts those that are missing."""
 
     def __init__(self, request_id: UUID) -> None:
         self.request_id = request_id
@@ -39,7 +39,7 @@ class Chain:
         self.broken = False
 
     def follow(self, entry: Entry) -> tuple[Mapping[str, Any], Fault | None]:
-        """What the entry says, and the first thing wrong with it."""
+        """Take the next entry; return what it says, and the first thing wrong with it."""
         named = _parse(entry.canonical)
         expected = self.sequence + 1
         kind, detail = self._fault(entry, named)
@@ -49,10 +49,10 @@ class Chain:
         return named, self.fault(kind, detail, at, entry.line) if kind else None
 
     def end(self, length: int, head: str) -> Iterator[Fault]:
-        """Hold the chain against the length and the head that its request knows."""
+        """Compare the chain with the length and the last hash that its request has."""
         if self.sequence < length:
             self.missing += length - self.sequence
-            detail = f"The request knows {length} entries, the last of which is not there."
+            detail = f"The request knows {length} entries, the last of which is missing."
             yield self.fault(FaultKind.MISSING_ENTRY, detail, self.sequence + 1)
         elif self.sequence > length:
             detail = f"The request knows {length} entries only."
@@ -83,7 +83,7 @@ class Chain:
         expected = self.sequence + 1
         if entry.sequence > expected:
             self.missing += entry.sequence - expected
-            return FaultKind.MISSING_ENTRY, "It is not there."
+            return FaultKind.MISSING_ENTRY, "It is missing."
         if entry.sequence < expected:
             return FaultKind.SURPLUS_ENTRY, "There is another entry in its place."
         if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
@@ -96,7 +96,7 @@ class Chain:
 
 
 def _contradiction(entry: Entry, named: Mapping[str, Any]) -> str:
-    """How the text contradicts what stands beside it."""
+    """Return how the text contradicts the place and the content of its entry."""
     if named.get("request") != str(entry.request_id) or named.get("sequence") != entry.sequence:
         return "Its text belongs to another place."
     if not isinstance(named.get("format"), int) or not 1 <= named["format"] <= FORMAT:

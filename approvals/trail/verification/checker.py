@@ -1,4 +1,4 @@
-"""The trail as the database keeps it, read in the order of its chains, a piece at a time."""
+"""Verify the trail in the database, read in the order of its chains, in chunks."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from approvals.trail.verification.rows import (
 )
 from approvals.writer.chain import as_text, canonical_entry
 
-# A row of the columns below, as the driver gives it.
+# A row of the columns below, as the driver returns it.
 Values: TypeAlias = tuple[Any, ...]
 
-# The columns of a request that its trail vouches for, and the kind of each.
+# The columns of a request that must follow from its trail, with their types.
 _ROW: Mapping[str, Kind] = {
     "id": as_id,
     "kind": text,
@@ -94,9 +94,9 @@ _GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number, "pending"
 
 
 class _Found(NamedTuple):
-    """A request with what belongs to it; `misfits` names the columns of its row that nothing was made of.
+    """A request with its responses and assignments; `misfits` names its columns of the wrong type.
 
-    `waiting` is what the rows of those who are named say of whether the request waits for them.
+    `waiting` has the values of `pending` of its assignments.
     """
 
     row: Row
@@ -107,14 +107,14 @@ class _Found(NamedTuple):
 
 
 class Checker:
-    """Goes through requests with their entries and responses. Hands every entry on to `each`."""
+    """Verifies requests with their entries and responses. Calls `each` with every entry."""
 
     def __init__(self, each: Callable[[Entry], None] | None = None) -> None:
         self._each = each
         self.entries = self.chains = self.missing = self.missing_beginnings = 0
 
     def check(self, request_id: UUID | None = None) -> Iterator[Fault]:
-        """All faults of this request, or of all there are. Each table is read once, in the same order."""
+        """Yield the faults of this request, or of all. Each table is read once, in the same order."""
         of_it = {} if request_id is None else {"request_id": request_id}
         requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
         chains = _Beside(
@@ -134,10 +134,10 @@ class Checker:
         yield from origins.find_missing(request_id)
 
     def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
-        """This request, and entries before its own that belong to none."""
+        """Verify this request, and entries before its own that belong to no request."""
         found = "id" in request.misfits
         if found:
-            detail = f"There is a request whose id is {request.row['id']}, which is none."
+            detail = f"There is a request whose id is {request.row['id']}, which is not a valid id."
             yield Fault(kind=FaultKind.ROW, detail=detail)
         for other, entries in chains.up_to(at):
             if other == at and not found:
@@ -156,13 +156,13 @@ class Checker:
         if not chain.sequence:
             self.missing += length
             self.missing_beginnings += 1
-            detail = f"The request is there, its {row['trail_length']} entries are not."
+            detail = f"The request exists, but its {row['trail_length']} entries are missing."
             yield chain.fault(FaultKind.MISSING_CHAIN, detail)
             return
         missing = chain.missing
         yield from chain.end(length, row["trail_head"])
         self.missing += chain.missing - missing
-        # What follows from a broken chain is not worth comparing.
+        # A broken chain is no basis for comparing the row.
         if not chain.broken:
             yield from _compare(chain, request, story)
 
@@ -173,10 +173,10 @@ class Checker:
             yield from self._without_request(entries)
             return
         yield from self._follow(chain, entries, Story())
-        yield chain.fault(FaultKind.ROW, "Its entries are there, the request is not.")
+        yield chain.fault(FaultKind.ROW, "Its entries exist, but the request is missing.")
 
     def _without_request(self, entries: Iterable[Values]) -> Iterator[Fault]:
-        """Its own chain misses such an entry, and counts it as missing."""
+        """Report entries of no possible request; their own chain counts them as missing."""
         for values in entries:
             columns, _ = convert(ENTRY, values)
             self.entries += 1
@@ -211,9 +211,9 @@ class Checker:
 
 
 class _Beside:
-    """Rows by the request that they belong to (their first column), taken as far as the requests have come.
+    """Rows grouped by their request (the first column), read in step with the requests.
 
-    The next one is not looked at before it is asked for: it would end the group that is being read.
+    The next group is not read before it is asked for, because that would end the current one.
     """
 
     def __init__(self, rows: Iterator[Values]) -> None:
@@ -221,13 +221,13 @@ class _Beside:
         self._head: tuple[Any, Iterator[Values]] | None = None
 
     def up_to(self, at: Any | None) -> Iterator[tuple[Any, Iterator[Values]]]:
-        """All that come before this request, and its own; None: all the rest."""
+        """Yield the groups up to and including this request's; None: all the rest."""
         while (head := self._look()) is not None and (at is None or sort_key(head[0]) <= sort_key(at)):
             self._head = None
             yield head
 
     def of(self, at: Any) -> list[Values]:
-        """Those of this request; what comes before is passed over."""
+        """Return the rows of this request, skipping those before it."""
         for other, rows in self.up_to(at):
             if other == at:
                 return list(rows)
@@ -240,7 +240,7 @@ class _Beside:
 
 
 def _compare(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
-    """A request against its chain, which holds."""
+    """Compare a request with its chain, which is valid."""
     if story.unexplained:
         yield chain.unexplained_removal(min(story.unexplained))
     for name in request.misfits:
@@ -260,7 +260,7 @@ def _disagreements(request: _Found, story: Story) -> list[str]:
 
 
 def _build_entry(columns: Mapping[str, Any]) -> Entry:
-    """What is no text is one that nobody has hashed."""
+    """Build an entry. A missing or non-text hash is treated as one that no entry ever had."""
     salt, content = columns["shown__salt"], columns["shown__content"]
     return Entry(
         columns["id"],
@@ -294,7 +294,7 @@ def _read_responses(rows: Iterable[Values]) -> dict[Response, Words]:
 
 
 def _read_assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[Assigned, frozenset[Any]]:
-    """Who is named, and what the rows that name them say of whether they wait."""
+    """Return who is named to decide, and the values of `pending` in these rows."""
     by_user = [convert(_USER, values)[0] for values in users]
     by_group = [convert(_GROUP, values)[0] for values in groups]
     named = Assigned(

@@ -1,4 +1,4 @@
-"""What can be wrong with a trail, and what a verification has come to. Values only."""
+"""What can be wrong with a trail, and the report of a verification. Values only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from uuid import UUID
 
 
 class FaultKind(StrEnum):
+    """The kinds of faults, by the names that reports show."""
+
     CHANGED_ENTRY = "changed entry"
     MISSING_ENTRY = "missing entry"
     SURPLUS_ENTRY = "surplus entry"
@@ -19,12 +21,12 @@ class FaultKind(StrEnum):
     ORIGIN = "origin gone"
     TRIGGERS = "triggers missing"
     EXPORT = "altered export"
-    """Only of files: a line that is not as it was written, or the end is missing."""
+    """In files only: a line is not as it was written, or the end is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that is wrong: of which request, at which of its entries; in files, at which line."""
+    """One thing that is wrong, with the request, the entry and, in files, the line."""
 
     kind: FaultKind
     detail: str
@@ -44,10 +46,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was looked at, and the first fault of each kind, with how many of its kind there are.
+    """What was verified, the first fault of each kind, and how many there are of each.
 
-    `unsealed` entries are covered by no seal yet; None where seals could not be held against the entries.
-    `remarks` say what could not be verified, and why.
+    `unsealed` entries are covered by no seal yet; None if seals could not be compared with entries. `remarks`
+    say what could not be verified, and why.
     """
 
     entries: int
@@ -60,12 +62,13 @@ class Report:
 
     @property
     def holds(self) -> bool:
+        """Whether there are no faults."""
         return not self.first
 
 
 @dataclass(slots=True)
 class Findings:
-    """Faults as they come up: only the first of each kind is kept, so that a ruin takes no more memory."""
+    """Collects faults, keeping only the first of each kind to limit memory."""
 
     first: dict[FaultKind, Fault] = field(default_factory=dict)
     counts: Counter[FaultKind] = field(default_factory=Counter)

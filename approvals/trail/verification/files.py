@@ -1,4 +1,4 @@
-"""An export verified by itself: as it was written, chains unbroken, seals made over what is there."""
+"""Verify an export by itself: lines as they were written, chains unbroken, seals over these entries."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def verify_export(
     copies: Mapping[int, SealRecord] | None = None,
     must_be_sealed: bool = False,
 ) -> Report:
-    """What is wrong with the file at this path. Needs no database. Raises NotAnExport.
+    """Verify the file at this path. Needs no database. Raises NotAnExport.
 
-    `trusted`, `copies` and `must_be_sealed` are those of `verify`.
-    `progress` is told how many bytes have been read, and how many there are.
+    `trusted`, `copies` and `must_be_sealed` are those of `verify`. `progress` is called with how many bytes
+    were read, and how many there are.
     """
     findings = Findings()
     with exports.open_export(path) as export:
@@ -63,7 +63,7 @@ class _File:
         self._copies = dict(copies or {})
         self._chain: Chain | None = None
         self._story = Story()
-        # Where entries of this chain are whose content is gone.
+        # Lines of this chain's entries without content, by sequence.
         self._emptied: dict[int, int] = {}
         self._end: End | None = None
         self.complete = True
@@ -169,9 +169,9 @@ class _File:
     def _at_the_end(self) -> Iterator[Fault]:
         yield from self._close_chain()
         if self._end is None:
-            yield self._fault_here("The end is missing: it is cut short after the line before.")
+            yield self._fault_here("The end is missing: the file is cut off after the line before.")
         for number in sorted(self._copies):
-            detail = f"Seal {number}: It was kept elsewhere and is not in this file."
+            detail = f"Seal {number}: A copy was kept elsewhere, but it is not in this file."
             yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail)
         if self.complete:
             yield from self.sealed.faults(missing=self._missing, missing_beginnings=self._missing_beginnings)
@@ -181,11 +181,11 @@ class _File:
 
 
 def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
-    """Whether the columns, where the file has them, and the text say the same."""
+    """Whether the columns, if the file has them, and the text say the same."""
     said = {name: value for name, value in named.items() if name not in BESIDE}
     try:
         return columns is None or canonical(columns) == canonical(said)
-    except NO_FORM:  # who makes a chain anew writes anything
+    except NO_FORM:  # a forged chain may have anything
         return False
 
 

@@ -1,4 +1,4 @@
-"""All of this installation's record, in one pass over one moment of it."""
+"""Verify this installation's whole record, in one pass over one moment of it."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _SEAL: Mapping[str, Kind] = {
     "signature": text,
 }
 
-# Called with how many entries have been looked at, and how many there are.
+# Called with how many entries were verified, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]
 STRIDE = 1_000
 
 UNKNOWN_KEY = (
-    "The seals' signatures were verified with the keys that they name themselves: who rewrites them names"
-    " another. Give the public key that you were given when they began."
+    "The seals' signatures were verified with the keys that they name themselves, which a forger could"
+    " replace. Give the public key that you got when sealing began."
 )
-UNTRIED = "What the triggers are was compared; whether they refuse could not be tried: {}."
-NO_SEALS = "There are no seals: nothing would tell if a whole chain had been made anew."
+UNTRIED = "The triggers' definitions were compared; whether they refuse changes could not be tried: {}."
+NO_SEALS = "There are no seals: nothing would show if a whole chain had been replaced."
 
 
 def verify(
@@ -63,11 +63,11 @@ def verify(
     copies: Mapping[int, SealRecord] | None = None,
     must_be_sealed: bool = False,
 ) -> Report:
-    """Everything: triggers, seals, chains, rows. Reads one moment, and keeps nobody from writing.
+    """Verify triggers, seals, chains and rows, as of one moment, without blocking writers.
 
-    A change of an entry and of a seal is tried, to see that it is refused, and undone. `trusted` are the
-    public keys that seals may be signed with, `copies` the seals that were kept elsewhere;
-    `must_be_sealed`: whoever asks knows that there are seals.
+    A change of an entry and of a seal is tried, to see that it is refused, and rolled back. `trusted` are the
+    public keys that seals may be signed with, `copies` the seals that were kept elsewhere. `must_be_sealed`:
+    the caller knows that there are seals.
     """
     findings, sealed = Findings(), Sealed(trusted)
     findings.add(_compare_triggers())
@@ -92,7 +92,7 @@ def verify(
 
 
 def remarks(sealed: Sealed, trusted: frozenset[str]) -> tuple[str, ...]:
-    """What the seals leave open."""
+    """Return remarks on what the seals can't prove."""
     if not sealed.number:
         return (NO_SEALS,)
     return () if trusted else (UNKNOWN_KEY,)
@@ -105,7 +105,7 @@ def _compare_triggers() -> Iterator[Fault]:
 
 
 def _try_triggers() -> tuple[list[Fault], tuple[str, ...]]:
-    """What a change that was tried has shown; a remark where none could be."""
+    """Try changes; return the faults that this shows, or a remark if none could be tried."""
     try:
         tables = triggers.try_changes(connection)
     except triggers.NotTried as error:
@@ -127,7 +127,7 @@ def _read_seals(unreadable: list[Fault]) -> Iterator[SealRecord]:
         try:
             seal = seals.parse(signed, hash_=hash_, signature=signature)
         except NoSeal:
-            detail = f"Seal {columns['number']}: Its text is no seal."
+            detail = f"Seal {columns['number']}: Its text is not a seal."
             unreadable.append(Fault(kind=FaultKind.REWRITTEN_SEAL, detail=detail))
             continue
         if not _agree(columns, seal):

@@ -1,4 +1,4 @@
-"""Requests whose origin is gone: somebody deleted a run behind its back, and nobody waits for the outcome."""
+"""Find pending requests whose origin is gone, such as a run that was deleted directly in the database."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": json_value}
 
 
 def find_missing(request_id: UUID | None = None) -> Iterator[Fault]:
-    """A fault for each pending request (or this one) whose origin is of a known kind, and not there."""
+    """Yield a fault for each pending request (or this one) whose origin is of a known kind, but missing."""
     pending = HumanRequest.objects.filter(status=Status.PENDING)
     if request_id is not None:
         pending = pending.filter(pk=request_id)
     for kind, resolver in resolvers().items():
         for values in iterate_stored(_without(pending, kind, resolver), _ORIGIN, "pk"):
             row, misfits = convert(_ORIGIN, values)
-            # What is not in its form is named by the comparison with the trail.
+            # Malformed values are reported by the comparison with the trail.
             if not misfits and _is_of(kind, row["origin"]):
-                detail = f"It is pending, and what asked it, {kind} {row['origin'].get('id')}, is not there."
+                detail = f"It is pending, but what asked it, {kind} {row['origin'].get('id')}, is missing."
                 yield Fault(kind=FaultKind.ORIGIN, detail=detail, request_id=row["id"])
 
 
 def _without(pending: QuerySet[Any], kind: str, resolver: Resolver) -> QuerySet[Any]:
-    """Those of which none of this kind is the origin; other kinds are left out as far as a text tells."""
+    """Return the requests without an origin of this kind; other kinds are left out as far as text tells."""
     return pending.filter(Q(origin__contains=json.dumps(kind)), ~resolver.there())
 
 

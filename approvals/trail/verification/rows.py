@@ -1,4 +1,4 @@
-"""A request's row against its entries: what it has come to must follow from what is on its trail."""
+"""Compare a request's row with its entries: the row must follow from the trail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from approvals.models import ORIGIN_ID_LIMIT, Event
 from approvals.writer import chain
 from approvals.writer.chain import as_text
 
-# What was asked, under the names that a row and the content of its first entry have for it.
+# The question, by the names of the row and of the content of its first entry.
 ASKED = (
     "title",
     "details",
@@ -28,7 +28,7 @@ ASKED = (
     "callback_url",
 )
 SAID = ("answer", "final_arguments", "comment")
-# What there is in a row before anything is said, and once words were removed.
+# Values of a row before anything is said, and after words were removed.
 _WORDLESS: Mapping[str, Any] = {
     "title": REMOVED,
     "details": "",
@@ -45,7 +45,7 @@ Row: TypeAlias = Mapping[str, Any]
 
 
 class Response(NamedTuple):
-    """A row of what a person said, without the words."""
+    """A response without its words."""
 
     actor: int | None
     verdict: str
@@ -54,7 +54,7 @@ class Response(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What a response says."""
+    """The words of a response."""
 
     answer: Any
     arguments: Any
@@ -73,43 +73,43 @@ Responses: TypeAlias = Mapping[Response, Words]
 
 @dataclass(slots=True)
 class Story:
-    """What the entries of one request tell, taken in order. `told` is what is still retained of the words."""
+    """What the entries of one request say, taken in order. `told` has the words that were not removed."""
 
     opened: Mapping[str, Any] | None = None
     closed: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = None
     approvals: int = 0
-    # With what they say, unless that was removed.
+    # With their words; None where those were removed.
     responses: dict[Response, Words | None] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
-    # None where that was removed.
+    # None: removed.
     assigned: Assigned | None = None
     handed_on: bool = False
-    # What the first entry makes certain for ever; None: it is of a format that does not.
+    # The facts of the first entry, which are never removed; None in older formats.
     asked: Mapping[str, Any] | None = None
-    # The hash of those who were named last, where an entry has it.
+    # The hash of those who were named last, if an entry has it.
     assignees: str | None = None
-    # When what the request asked was first removed for its age, and when it may have been: what a removal was
-    # about is not known of those whose own record is gone.
+    # When the question was first removed for its age, and when it may have been: a removal whose own content
+    # is gone does not say what it removed.
     purged_at: str | None = None
     perhaps_purged: set[str] = field(default_factory=set)
-    # The hash of what that has left of the question, where an entry has it.
+    # The hash of what the removal left of the question, if an entry has it.
     rest: str | None = None
-    # The first entry under a policy that nothing on the trail has made.
+    # The first entry with a policy that does not follow from the trail.
     bent_at: int | None = None
-    # Entries whose content is gone though no removal that names them is on record since.
+    # Entries without content that no later removal names.
     unexplained: set[int] = field(default_factory=set)
 
     @property
     def answers_as_asked(self) -> bool:
-        """Whether the answer is the default, as far as both are retained."""
+        """Whether the answer is the default, if both are known."""
         both = {"answer", "default"} <= self.told.keys()
         return not both or self.told["answer"] == self.told["default"]
 
     def take(self, named: Mapping[str, Any], content: str | None) -> bool:
-        """The next entry: what it says, and what was shown or said, if that is retained.
+        """Take the next entry: what it says, and its content, unless that was removed.
 
-        False where that is not in the form in which it is written: who makes a chain anew writes anything.
+        Return False if it is malformed: a forged chain may have anything.
         """
         try:
             self._take(named, content)
@@ -148,8 +148,10 @@ class Story:
             self.rest = named["facts"].get("rest", self.rest)
 
     def _take_removal(self, named: Mapping[str, Any], content: str | None) -> None:
-        """It names what was removed; once that is gone, too, it may have been all before it, and a later one
-        names it."""
+        """Take a removal, whose content names the entries whose content it removed.
+
+        If that is gone, too, it may have been all before it, and a later removal names this one.
+        """
         removed = None if content is None else read_canonical(content)
         if removed is None:
             self.unexplained = {named["sequence"]}
@@ -167,7 +169,7 @@ class Story:
         if event not in {Event.DECIDED, Event.ANSWERED} or self._has_said(named["actor"]):
             return
         if event == Event.DECIDED:
-            # A rejection closes the request at once: whoever did not reject, approved.
+            # A rejection closes the request at once: any other decision is an approval.
             verdict = Verdict.REJECT if named["outcome"] == Status.REJECTED else Verdict.APPROVE
         self.approvals += verdict == Verdict.APPROVE
         response = Response(
@@ -179,7 +181,7 @@ class Story:
         self.responses[response] = None if content is None else _read_words(event, content)
 
     def _has_said(self, actor: int | None) -> bool:
-        """Who repeats a vote gives no other: it has closed the request because others count again by now."""
+        """Whether the actor has responded: a repeated vote closes a request whose other votes count again."""
         return any(response.actor == actor for response in self.responses)
 
     def _take_assigned(self, event: str, content: Mapping[str, Any] | None) -> None:
@@ -197,7 +199,7 @@ class Story:
             case Event.OPENED:
                 self._take_question({"title": content["title"], **content})
             case Event.PURGED:
-                # What it kept of contents that it took away.
+                # What the removal kept of the contents that it removed.
                 kept = content.get("kept", {})
                 self._take_question(kept)
                 if "final_arguments" in kept:
@@ -219,7 +221,7 @@ class Story:
 
 
 def disagreements(row: Row, responses: Responses, assigned: Assigned, story: Story) -> Iterator[str]:
-    """What the row, and what belongs to it, say otherwise than its trail, one sentence each."""
+    """Yield a sentence for each difference between the row, its responses and assignments, and the trail."""
     for name, expected in _expected_columns(story).items():
         if row[name] != expected:
             yield f"The row says {name} {_text_of(row[name])}, the trail {_text_of(expected)}."
@@ -259,7 +261,7 @@ def _about_removal(row: Row, story: Story) -> Iterator[str]:
 def _about_words(row: Row, story: Story) -> Iterator[str]:
     for name in (*ASKED, *SAID):
         if name == "origin":
-            continue  # it stays on the trail when other words are removed
+            continue  # stays on the trail when other words are removed
         if name in story.told:
             if canonical(row[name]) != story.told[name]:
                 yield f"The {name} of the row is not what was shown or said."
@@ -303,7 +305,7 @@ def _read_assigned(content: Mapping[str, Any]) -> Assigned:
 
 
 def _scope(named: Mapping[str, Any], removed: Mapping[str, Any] | None) -> str | None:
-    """What a removal was about; None where nothing tells any more."""
+    """Return the scope of a removal; None if nothing says it any more."""
     if named["format"] > 3:
         return str(named["facts"]["scope"])
     if removed is None:
@@ -318,7 +320,7 @@ def _join_names(assigned: Assigned) -> str:
 
 
 def _is_bent(named: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether the policy is another than that of the entry before; only rescheduling moves a deadline."""
+    """Whether the policy differs from that of the entry before; only rescheduling moves a deadline."""
     if min(named["format"], before["format"]) < 3:
         return False
     now, then = dict(named["policy"]), dict(before["policy"])
@@ -353,7 +355,7 @@ def _expected_columns(story: Story) -> dict[str, Any]:
 
 
 def _is_asked_by(requester: int | None, opened: Mapping[str, Any]) -> bool:
-    """Who acts on nobody's behalf asks for himself, or for nobody in particular."""
+    """Whether the requester is the one on whose behalf it was opened, else the actor, or nobody."""
     if opened["on_behalf_of"] is not None:
         return bool(requester == opened["on_behalf_of"])
     return requester in (None, opened["actor"])

@@ -1,4 +1,4 @@
-"""Seals against each other, against the copies that others keep, and against the entries below."""
+"""Compare seals with each other, with copies kept elsewhere, and with the entries that they cover."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from approvals.trail.seals import Digest, SealRecord, find_fault
 from approvals.trail.verification.faults import Fault, FaultKind
 
-NONE_LEFT = "There is not one seal, though the key that they are signed with was given: all of them are gone."
+NONE_LEFT = "There are no seals, though their public key was given: all of them are gone."
 
 
 class Sealed:
@@ -33,20 +33,20 @@ class Sealed:
     def take_seals(
         self, seals: Iterable[SealRecord], copies: Mapping[int, SealRecord] | None = None
     ) -> Iterator[Fault]:
-        """What is wrong with the seals themselves. `copies` are what others kept of them, by number."""
+        """Take all seals and yield their faults. `copies` are the seals kept elsewhere, by number."""
         left = dict(copies or {})
         for seal in seals:
             if detail := find_fault(seal, self._before, self._trusted):
                 yield _rewritten_seal(seal.number, detail)
             copy = left.pop(seal.number, None)
             if copy is not None and (copy.hash, copy.canonical) != (seal.hash, seal.canonical):
-                yield _rewritten_seal(seal.number, "The copy that was kept elsewhere is another.")
+                yield _rewritten_seal(seal.number, "The copy that was kept elsewhere differs.")
             self._take(seal)
         for number in sorted(left):
-            yield _rewritten_seal(number, "It was kept elsewhere and is not on record.")
+            yield _rewritten_seal(number, "A copy was kept elsewhere, but it is not on record.")
 
     def absence(self) -> Iterator[Fault]:
-        """That there are no seals, where there must be some: they have been taken, by then."""
+        """Yield a fault if there are no seals, where there must be some. Call it after `take_seals`."""
         if not self.number:
             yield Fault(kind=FaultKind.REWRITTEN_SEAL, detail=NONE_LEFT)
 
@@ -58,10 +58,10 @@ class Sealed:
             self._found[at].add(entry_id, sequence, entry_hash)
 
     def faults(self, *, missing: int, missing_beginnings: int) -> Iterator[Fault]:
-        """What the seals cover and is not there, or otherwise.
+        """Yield faults where the entries are not those that a seal was made over.
 
-        `missing` entries, `missing_beginnings` of them the first of a chain, are known from the chains: what
-        seals lack beyond that is gone without another trace.
+        `missing` entries, `missing_beginnings` of them the first of a chain, are known from the chains: only
+        what the seals lack beyond these is reported.
         """
         lacking = lacking_beginnings = 0
         for (number, entries, chains, digest), found in zip(self._expected, self._found, strict=True):

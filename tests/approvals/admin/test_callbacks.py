@@ -61,7 +61,7 @@ def callback_of(request_id: str) -> Callback:
 
 
 def ended(callback: Callback, status: DeliveryStatus, *attempts: tuple[int | None, str]) -> None:
-    """As the postman would leave it after these attempts."""
+    """As the outbox worker would leave it after these attempts."""
     now = database_now()
     CallbackAttempt.writing.bulk_create(
         CallbackAttempt(

@@ -1,4 +1,4 @@
-"""Letters: written by a page, sent by the postman with words that are made then, whatever mail servers do."""
+"""Letters: written by a page, sent by the outbox worker with words that are made then, whatever mail servers do."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def postman(stack: object) -> AsyncIterator[None]:
+async def worker(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    postman = OutboxWorker(room, letters, MailCarrier())
-    await postman.start()
+    worker = OutboxWorker(room, letters, MailCarrier())
+    await worker.start()
     yield
-    await postman.stop()
+    await worker.stop()
     await room.stop()
 
 
@@ -132,7 +132,7 @@ class TestWriting:
 
 class TestSending:
     async def test_it_is_sent_with_a_link_below_the_installations_address(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         """Whatever host the request claimed."""
         await in_database(ask, host="localhost:1234")
@@ -146,7 +146,7 @@ class TestSending:
         assert await in_database(set_password, link.removeprefix(URL), "a-new-one-4711")
 
     async def test_the_link_is_of_the_account_as_it_is_when_the_letter_is_sent(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         smtp.answers = [LATER]
         await in_database(ask)
@@ -161,7 +161,7 @@ class TestSending:
         assert await in_database(set_password, link.removeprefix(URL), "a-new-one-4711")
 
     async def test_what_the_server_cannot_take_now_is_sent_again(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         smtp.answers = [LATER]
         await in_database(ask)
@@ -170,14 +170,14 @@ class TestSending:
         assert (await settled("delivered", 2)).error == ""
 
     async def test_what_the_server_never_takes_is_given_up(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         smtp.answers = [NEVER]
         await in_database(ask)
         assert (await settled("given_up", 1)).error == "The mail server answered 554."
 
     async def test_an_account_that_may_not_log_in_any_more_gets_nothing(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         smtp.answers = [LATER]
         await in_database(ask)
@@ -188,7 +188,7 @@ class TestSending:
         assert smtp.taken == []
 
     async def test_a_server_that_stays_silent_is_left_after_the_timeout(
-        self, ada: User, postman: None, settings: Settings
+        self, ada: User, worker: None, settings: Settings
     ) -> None:
         settings.EMAIL_TIMEOUT = 0.1
         with mail_server(SILENCE) as silent:
@@ -198,7 +198,7 @@ class TestSending:
         assert "timed out" in row.error or "in time" in row.error
 
     async def test_a_letter_whose_account_is_deleted_meanwhile_holds_up_nothing(
-        self, ada: User, postman: None, smtp: MailServer
+        self, ada: User, worker: None, smtp: MailServer
     ) -> None:
         smtp.answers = [LATER]
         await in_database(ask)

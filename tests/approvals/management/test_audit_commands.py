@@ -126,7 +126,7 @@ class TestSeal:
             Seal.writing.update(canonical="no seal")
         approved()
         status, why = refused("audit_seal", "--key", key, "--out", tmp_path / "seals.jsonl")
-        assert (status, "seal 1 is no seal any more" in why) == (1, True)
+        assert (status, "seal 1 is no longer a seal" in why) == (1, True)
         assert [Seal.objects.count(), *tmp_path.glob("seals*")] == [1]
 
     def test_copies_that_are_not_those_on_record_are_left_alone(self, key: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ class TestVerify:
             "requests": 1,
             "seals": 0,
             "unsealed": 2,
-            "remarks": ["There are no seals: nothing would tell if a whole chain had been made anew."],
+            "remarks": ["There are no seals: nothing would show if a whole chain had been replaced."],
             "faults": [],
         }
         change_entry(request_id, 2, address="10.0.0.1")
@@ -281,7 +281,7 @@ class TestVerify:
         for arguments in ((), ("--export", file)):
             assert "The trail holds." in run("audit_verify", *arguments)
             printed = refused_report(*arguments, "--public-key", public)
-            assert "rewritten seal: There is not one seal" in printed
+            assert "rewritten seal: There are no seals, though" in printed
 
     def test_what_can_not_be_verified_is_misuse(self, tmp_path: Path) -> None:
         letter = tmp_path / "letter.txt"

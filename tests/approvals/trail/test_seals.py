@@ -405,7 +405,7 @@ class TestKeys:
         path = tmp_path / "seal.pem"
         keys.new_key(path)
         before = path.read_bytes()
-        with pytest.raises(keys.UnusableKey, match="there already"):
+        with pytest.raises(keys.UnusableKey, match="exists"):
             keys.new_key(path)
         assert path.read_bytes() == before
 

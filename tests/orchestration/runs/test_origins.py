@@ -64,7 +64,7 @@ def test_a_pending_request_whose_run_is_gone_is_named_by_verification() -> None:
     delete_run(deleted)
     fault = Fault(
         kind=FaultKind.ORIGIN,
-        detail=f"It is pending, and what asked it, run {deleted}, is not there.",
+        detail=f"It is pending, but what asked it, run {deleted}, is missing.",
         request_id=UUID(pending),
     )
     assert verification.verify().first == (fault,)
