@@ -163,7 +163,7 @@ def _without_barred(person: permissions.Person, in_charge: list[Requests]) -> li
 
 
 def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    named = _assigned_pending(person) if pending else None
+    named = _pending_assignments(person) if pending else None
     if named is None:
         by_name = Exists(user_assignments().filter(user_id=person.id))
         by_group = Exists(group_assignments().filter(group_id__in=person.group_ids))
@@ -175,7 +175,7 @@ def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Reque
     return parts
 
 
-def _assigned_pending(person: permissions.Person) -> list[UUID] | None:
+def _pending_assignments(person: permissions.Person) -> list[UUID] | None:
     """Return the ids of pending requests assigned to this person or their groups; None: too many.
 
     Queried beforehand, because the database would not guess how few they are and read all pending requests.

@@ -22,17 +22,17 @@ def lines(filters: Filters, format: str = "jsonl") -> Generator[str, None, None]
     """
     writer, digest = FORMATS[format](), hashlib.sha256()
 
-    def noted(text: str) -> str:
+    def note(text: str) -> str:
         digest.update(text.encode())
         return text
 
     with snapshot(), replace_invalid_text():
         before = writer.before()
         if before:
-            yield noted(before)
+            yield note(before)
         count = _Count()
         for record in _records(filters, count):
-            yield noted(writer.line(record))
+            yield note(writer.line(record))
         yield writer.line(
             End(entries=count.entries, chains=count.chains, seals=count.seals, sha256=digest.hexdigest())
         )

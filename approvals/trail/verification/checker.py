@@ -29,15 +29,8 @@ from approvals.models import Response as ResponseRow
 from approvals.trail.verification import origins
 from approvals.trail.verification.chains import Chain, Entry
 from approvals.trail.verification.faults import Fault, FaultKind
-from approvals.trail.verification.rows import (
-    Assigned,
-    Response,
-    Responses,
-    Row,
-    Story,
-    Words,
-    disagreements,
-)
+from approvals.trail.verification.replay import Assigned, Replay, Response, Words
+from approvals.trail.verification.rows import Responses, Row, disagreements
 from approvals.writer.chain import as_text, canonical_entry
 
 # A row of the columns below, as the driver returns it.
@@ -150,8 +143,8 @@ class Checker:
 
     def _with_row(self, request: _Found, entries: Iterable[Values]) -> Iterator[Fault]:
         row = request.row
-        chain, story = Chain(row["id"]), Story()
-        yield from self._follow(chain, entries, story)
+        chain, replay = Chain(row["id"]), Replay()
+        yield from self._follow(chain, entries, replay)
         length = chain.sequence if "trail_length" in request.misfits else row["trail_length"]
         if not chain.sequence:
             self.missing += length
@@ -164,7 +157,7 @@ class Checker:
         self.missing += chain.missing - missing
         # A broken chain is no basis for comparing the row.
         if not chain.broken:
-            yield from _compare(chain, request, story)
+            yield from _compare(chain, request, replay)
 
     def _without_row(self, of: Any, entries: Iterable[Values]) -> Iterator[Fault]:
         try:
@@ -172,7 +165,7 @@ class Checker:
         except NO_FORM:
             yield from self._without_request(entries)
             return
-        yield from self._follow(chain, entries, Story())
+        yield from self._follow(chain, entries, Replay())
         yield chain.fault(FaultKind.ROW, "Its entries exist, but the request is missing.")
 
     def _without_request(self, entries: Iterable[Values]) -> Iterator[Fault]:
@@ -185,7 +178,7 @@ class Checker:
             )
             yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
 
-    def _follow(self, chain: Chain, entries: Iterable[Values], story: Story) -> Iterator[Fault]:
+    def _follow(self, chain: Chain, entries: Iterable[Values], replay: Replay) -> Iterator[Fault]:
         for values in entries:
             columns, misfits = convert(ENTRY, values)
             self.entries += 1
@@ -203,7 +196,7 @@ class Checker:
                 fault = chain.disagreeing_columns(entry)
             if fault:
                 yield fault
-            elif not chain.broken and not story.take(named, entry.content):
+            elif not chain.broken and not replay.take(named, entry.content):
                 yield chain.malformed_content(entry)
         self.chains += bool(chain.sequence)
         self.missing += chain.missing
@@ -239,19 +232,19 @@ class _Beside:
         return self._head
 
 
-def _compare(chain: Chain, request: _Found, story: Story) -> Iterator[Fault]:
+def _compare(chain: Chain, request: _Found, replay: Replay) -> Iterator[Fault]:
     """Compare a request with its chain, which is valid."""
-    if story.unexplained:
-        yield chain.unexplained_removal(min(story.unexplained))
+    if replay.unexplained:
+        yield chain.unexplained_removal(min(replay.unexplained))
     for name in request.misfits:
         yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
-    for detail in () if request.misfits else _disagreements(request, story):
+    for detail in () if request.misfits else _disagreements(request, replay):
         yield chain.fault(FaultKind.ROW, detail)
 
 
-def _disagreements(request: _Found, story: Story) -> list[str]:
+def _disagreements(request: _Found, replay: Replay) -> list[str]:
     try:
-        found = list(disagreements(request.row, request.responses, request.assigned, story))
+        found = list(disagreements(request.row, request.responses, request.assigned, replay))
     except NO_FORM:
         return ["The row, or its trail, is not in the form in which it is written."]
     if request.waiting - {request.row["status"] == Status.PENDING}:

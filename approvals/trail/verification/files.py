@@ -16,7 +16,7 @@ from approvals.trail.seals import SealRecord
 from approvals.trail.verification.chains import Chain, Entry
 from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.trail.verification.installation import Progress, remarks
-from approvals.trail.verification.rows import Story
+from approvals.trail.verification.replay import Replay
 from approvals.trail.verification.seal_coverage import Sealed
 from approvals.writer.chain import BESIDE
 
@@ -62,7 +62,7 @@ class _File:
         self.sealed = sealed
         self._copies = dict(copies or {})
         self._chain: Chain | None = None
-        self._story = Story()
+        self._replay = Replay()
         # Lines of this chain's entries without content, by sequence.
         self._emptied: dict[int, int] = {}
         self._end: End | None = None
@@ -135,21 +135,21 @@ class _File:
             self._emptied[sequence] = self._export.line
         if fault:
             yield fault
-        elif not chain.broken and not self._story.take(named, record.content):
+        elif not chain.broken and not self._replay.take(named, record.content):
             yield chain.malformed_content(entry)
 
     def _begin(self, request_id: UUID) -> Iterator[Fault]:
         yield from self._close_chain()
         if self._chain is not None and request_id < self._chain.request_id:
             yield self._fault_here("It is not in its place: chains come in the order of their requests' ids.")
-        self._chain, self._story, self._emptied = Chain(request_id), Story(), {}
+        self._chain, self._replay, self._emptied = Chain(request_id), Replay(), {}
         self.chains += 1
 
     def _close_chain(self) -> Iterator[Fault]:
         if self._chain is None:
             return
-        if self._story.unexplained and not self._chain.broken:
-            first = min(self._story.unexplained)
+        if self._replay.unexplained and not self._chain.broken:
+            first = min(self._replay.unexplained)
             yield self._chain.unexplained_removal(first, self._emptied[first])
         self._missing += self._chain.missing
         self._missing_beginnings += not self._chain.begun

@@ -1,4 +1,4 @@
-"""Letters: written by a page, sent by the outbox worker with words that are made then, whatever mail servers do."""
+"""Letters: written by a page, sent by the outbox worker with text made then, whatever mail servers do."""
 
 from __future__ import annotations
 
