@@ -1,4 +1,4 @@
-"""Letters: written by a page, sent by the outbox worker with text made then, whatever mail servers do."""
+"""Emails wait in an outbox, are made and sent by one worker, and are tried again; approvals.delivery.mail."""
 
 from __future__ import annotations
 
