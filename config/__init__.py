@@ -1,0 +1,1 @@
+"""The installation: settings, addresses, servers and monitoring."""

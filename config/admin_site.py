@@ -1,4 +1,4 @@
-"""The admin's site: what it has beside the lists of what is on record."""
+"""The admin site: Django's own, with a page of reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 
 
 class SaysoAdminSite(AdminSite):
-    """With reports, which are of no model."""
+    """Adds the reports, which belong to no model, to the addresses and to the list of apps."""
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         from approvals.admin.reports import report_view

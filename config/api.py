@@ -1,4 +1,4 @@
-"""The HTTP API of this installation, composed of the apps' routers."""
+"""The HTTP API of this installation, made of the routers of both apps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orchestration.web.api import runs
 ROOT = "api/v1/"
 
 DESCRIPTION = """\
-Ask people, wait for them, decide: over HTTP. `docs/api.md` has examples for curl and Python.
+Ask people, wait for their decisions, and decide. `docs/api.md` has examples for curl and Python.
 
 Refusals are RFC 9457 problems (`application/problem+json`) with a stable `code`. Times are ISO 8601 in UTC;
-durations are seconds. Every POST may be repeated after a lost answer: questions and runs by
-their `key`, everything else by itself.
+durations are seconds. Every POST may be repeated if its response was lost: with the
+same `key` for requests and runs, everything else as it is.
 """
 
 api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespace="api")

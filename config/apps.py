@@ -1,4 +1,4 @@
-"""Django's admin as this installation's record."""
+"""Django's admin app with this installation's admin site."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How this installation is served: pages, sockets, and the runtime that lives in the server's process.
+"""The ASGI application: pages, API, WebSockets, and the runtime that executes runs in the server's process.
 
-Daphne and runserver know no lifespan protocol; there the runtime starts with Twisted's reactor. Other servers
-start it by lifespan. Nothing depends on a clean shutdown.
+Under daphne and runserver, which have no lifespan protocol, the runtime starts with Twisted's reactor; other
+servers start it by lifespan. Nothing depends on a clean shutdown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()
 
-# Only from here on can models be imported.
+# Models can only be imported from here on.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
@@ -41,12 +41,12 @@ from orchestration.web.routing import websocket_urlpatterns as run_sockets  # no
 
 log = logging.getLogger(__name__)
 
-# Seconds that a stopping server waits for the runtime, beside those it gives to steps under way.
+# Seconds that a stopping server waits for the runtime, in addition to SAYSO_DRAIN.
 STOPPING = 8.0
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """The runtime's life under servers that tell when theirs begins and ends."""
+    """Start and stop the runtime with servers that have the lifespan protocol."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -59,11 +59,11 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _start_with_reactor() -> None:
-    """The runtime's life under daphne and runserver: their reactor runs while they serve, and only then."""
+    """Start and stop the runtime with the reactor of daphne and runserver, which runs while they serve."""
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     if reactor is None or not hasattr(reactor, "_asyncioEventloop"):
         return
-    # One turn later than "running": then asyncio's loop runs too.
+    # One turn after "running", when asyncio's loop runs as well.
     reactor.callWhenRunning(reactor.callLater, 0, _start)
     reactor.addSystemEventTrigger("before", "shutdown", _stop_with_reactor)
 
@@ -97,7 +97,7 @@ async def _stop() -> None:
 
 _starting: set[asyncio.Task[Any]] = set()
 _API = f"/{API_ROOT}"
-# Whether the process lives has nothing to do with how many wait for its database.
+# Probes and metrics must not queue with the requests that wait for the database.
 _few = FewAtOnce(IgnoreDisconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
 _django = TakingTurns(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())

@@ -1,6 +1,6 @@
-"""Where pages find their static files: below the prefix of the request that is answered.
+"""The storage of static files, with addresses below the path prefix of the present request.
 
-Django makes that address once and keeps it: whoever asked first, with whatever prefix, would decide for all.
+Django's own computes the address once: the prefix of the first request would apply to all later ones.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.urls import get_script_prefix
 
-# Below the prefix.
+# Relative to the prefix.
 PATH = "static/"
 
 
 class StaticFiles(StaticFilesStorage):
-    """Finds them as Django's storage does."""
+    """Finds files as Django's storage does."""
 
     @property
     def base_url(self) -> str:

@@ -1,7 +1,7 @@
-"""What a client has sent in full is carried out, even if it has left before its answer.
+"""Executes what a client sent in full, even if it disconnects before the response.
 
-Django abandons a request whose client is gone, at any moment: before its view has begun, too. Then it would
-depend on the server's load whether a decision that was sent is made. So Django is not told.
+Django cancels a request when its client disconnects, even before the view has started. Whether a decision
+that was sent is made would then depend on the server's load, so disconnects are not passed on to Django.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import asyncio
 
 from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 
-# What these ask for, nobody needs any more.
+# Methods whose responses nobody needs after a disconnect.
 ONLY_READ = {"GET", "HEAD", "OPTIONS"}
 
 
 class IgnoreDisconnects:
-    """ASGI middleware for HTTP: a client's leaving is not mentioned once it has sent all of its request."""
+    """ASGI middleware for HTTP that hides a disconnect once the whole request was received."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -27,7 +27,7 @@ class IgnoreDisconnects:
 
 
 class _UntilSent:
-    """What a client says up to the end of its request; nothing after that."""
+    """Passes on a client's messages up to the end of its request, and none after it."""
 
     __slots__ = ("_receive", "_sent")
 

@@ -1,4 +1,4 @@
-"""What Django answers where something was raised that nobody has handled."""
+"""The handlers of Django's own 400 and 500 responses."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _API = f"/{ROOT}"
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before any address is looked up: a problem under the API's, a page elsewhere."""
+    """Answer what Django refuses before it resolves the URL: with a problem in the API, else with a page."""
     if request.path_info.startswith(_API):
         return malformed(request, exception)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """503 where the database is away or takes nothing new, which is over one day; else 500."""
+    """Answer 503 if the database is unavailable or takes no writes, which may pass; else 500."""
     error = sys.exc_info()[1]
     if isinstance(error, LOST):
         fault = describe_error(error, otherwise="does not answer")
-        away = Unavailable(f"The database {fault} just now. Try again in a moment.")
+        away = Unavailable(f"The database {fault} at the moment. Try again later.")
         return refusal_for(request.path_info, away, _API)
     return defaults.server_error(request)

@@ -1,7 +1,7 @@
-"""How log lines look: one line for people, or JSON for programs. The loggers are the standard library's.
+"""The format of log lines: text for people, or JSON for programs. The loggers are the standard library's.
 
 Our own messages are words and `key=%s`: in JSON each key is a field, and the event is the words. Every line
-carries the ids that its task is bound to (see approvals.process.telemetry.bound).
+has the ids bound to its task (see approvals.process.telemetry.bound).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from approvals.domain.masking import LIMIT, mask
 
 OURS = ("approvals.", "orchestration.", "config.")
-# What others say beside their message. Not Django's `request`, whose address has secrets in it.
+# Extra fields of other loggers. Not Django's `request`: its URL may contain secrets.
 KEPT = ("status_code", "action")
 
 _PLACE = re.compile(r"%%|(?:(?P<key>\w+)=)?(?P<form>%[#0 +-]*[\d.]*[a-zA-Z])")
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def formatter(form: str, *, colors: bool = False) -> dict[str, Any]:
-    """For LOGGING: of lines that are `json`, else text."""
+    """Return a formatter for LOGGING: of JSON lines if `form` is `json`, else of text."""
     lines = [_with_fields, *_JSON] if form == "json" else [_on_one_line, _text(colors=colors)]
     return {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -47,7 +47,7 @@ def _text(*, colors: bool) -> Processor:
         timestamp_key="time",
         pad_event_to=0,
         pad_level=False,
-        # Not the prettier one, which shows what variables hold.
+        # Not the default one, which shows the values of variables.
         exception_formatter=_traceback,
     )
 
@@ -59,19 +59,19 @@ def _traceback(out: TextIO, error: ExcInfo) -> None:
 
 
 def _mask_end(traceback: str) -> str:
-    """From its end, where the error is said, as far as is searched."""
+    """Mask secrets in the end of a traceback, where the error is; the rest is dropped."""
     return mask(traceback[-LIMIT:])
 
 
 def _on_one_line(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    """Whatever an address or an error has in it."""
+    """Keep the event on one line, whatever URLs or errors contain."""
     line = _without_origin(line)
     line["event"] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(line["event"]))
     return line
 
 
 def _with_fields(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    """Words and fields apart, where the message is one of ours."""
+    """Split our own messages into words and fields."""
     record, arguments = line["_record"], line.get("positional_args")
     line = _without_origin(line)
     if record.name.startswith(OURS) and isinstance(arguments, tuple):

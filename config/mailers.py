@@ -1,4 +1,4 @@
-"""EMAIL_URL as Django's MAILERS, which take the place of its settings EMAIL_… from 6.1 on."""
+"""EMAIL_URL as the setting MAILERS, which replaces EMAIL_… from Django 6.1 on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 def mailers(email: Mapping[str, Any], timeout: float) -> dict[str, dict[str, Any]]:
-    """The one mailer, from what EMAIL_URL says; its connections wait for `timeout` seconds at most."""
+    """Return MAILERS for the parsed EMAIL_URL; connections wait for `timeout` seconds at most."""
     backend = email["EMAIL_BACKEND"]
     options = {
         "host": email["EMAIL_HOST"],

@@ -1,8 +1,8 @@
-"""Which pages may open a socket here: this site's own, and those of SAYSO_TRUSTED_ORIGINS.
+"""Checks which pages may open WebSockets here: this site's own, and those of SAYSO_TRUSTED_ORIGINS.
 
-A browser sends the user's cookies along with any page's socket, so the page's origin decides. As Django does
-for forms, the origin must be the very host and port that is asked: another port of the same host is another
-site, and on a machine with several users, another user's.
+A browser sends the user's cookies with the WebSocket of any page, so the page's origin decides. As Django
+does for forms, origin and requested host must be equal, ports included: another port can be another user's
+site.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from approvals.web.edge.asgi import Application, Receive, Scope, Send
 
 
 class OwnPagesOnly:
-    """Lets through what one of this site's pages asks for; denies the rest, and what has no origin."""
+    """Accepts connections of this site's pages; denies others, and those without an origin."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -30,7 +30,7 @@ class OwnPagesOnly:
 
 
 class NoForeignPages(OwnPagesOnly):
-    """Lets through what has no origin, too: programs, which have no cookies that a page could borrow."""
+    """Accepts also connections without an origin: programs, which send no cookies of a browser."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _values(scope, b"origin"):
@@ -40,6 +40,7 @@ class NoForeignPages(OwnPagesOnly):
 
 
 def is_own_page(origins: list[str], hosts: list[str]) -> bool:
+    """Tell whether the headers `Origin` and `Host` name the same site, or the origin is trusted."""
     if len(origins) != 1 or len(hosts) > 1:
         return False
     try:

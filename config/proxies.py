@@ -1,12 +1,12 @@
-"""What a proxy says about a request that it passes on: believed if it is one of SAYSO_TRUSTED_PROXIES.
+"""Scheme and path prefix as a proxy reports them, if it is one of SAYSO_TRUSTED_PROXIES.
 
-Anybody can write `X-Forwarded-Proto`. So it counts only from the very machine that connects here, and only if
-that is a trusted proxy; `approvals.web.edge.actors` reads `X-Forwarded-For` by the same rule. A header with
-several values was added to on its way: the last one is the proxy's own.
+Anybody can write `X-Forwarded-Proto`, so it counts only if the peer itself is a trusted proxy;
+`approvals.web.edge.actors` reads `X-Forwarded-For` by the same rule. Of several values in a header, the last
+is the proxy's own.
 
-The path prefix below which a proxy serves this installation is FORCE_SCRIPT_NAME, or else what a trusted
-proxy says by `X-Forwarded-Prefix`, or else what the server was started with (`root_path`). The proxy may pass
-the whole path on or take the prefix off: from here on the path is whole, as ASGI wants it.
+The path prefix below which a proxy serves this installation is FORCE_SCRIPT_NAME, or else the trusted proxy's
+`X-Forwarded-Prefix`, or else the `root_path` that the server was started with. Whether or not the proxy
+removes the prefix from the path, the application gets the whole path, as ASGI requires.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLAIN = {"http": "http", "websocket": "ws"}
 
 
 class Forwarded:
-    """ASGI middleware: scope and script prefix say how the client came to the proxy, where that is known."""
+    """ASGI middleware that sets scheme, path and script prefix to those that the client used."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -40,13 +40,13 @@ class Forwarded:
 
 
 def _scheme(scope: Scope) -> dict[str, str]:
-    """Nothing where the proxy says nothing of it; daphne tells no scheme of sockets."""
+    """Return the scheme to set; empty if the proxy reports none."""
     schemes = {"https": _SECURE, "http": _PLAIN}.get(_last(scope, PROTOCOL).lower())
     return {"scheme": schemes[scope["type"]]} if schemes else {}
 
 
 def _prefix(scope: Scope, *, trusted: bool) -> str:
-    """Without a slash at its end; "" where there is none."""
+    """Return the path prefix without a slash at its end; empty if there is none."""
     forced: str | None = settings.FORCE_SCRIPT_NAME
     said = _last(scope, PREFIX) if trusted else ""
     prefix = (forced or said or scope.get("root_path", "")).rstrip("/")

@@ -1,7 +1,7 @@
-"""One id for each request and connection: on its log lines, and in its answer.
+"""An id for each request and connection, on its log lines and in its response.
 
-A trusted proxy names it by `X-Request-ID`; anybody else's claim is ignored, or strangers could write the id
-of another's request onto their own lines. Spans continue the trace that the caller's `traceparent` names.
+It comes from the `X-Request-ID` of a trusted proxy, or is new. Other clients' headers are ignored: they could
+put the id of another request on their log lines. Spans continue the trace of the caller's `traceparent`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
 class RequestIds:
-    """ASGI middleware around all that is asked from outside."""
+    """ASGI middleware that gives each request and connection its id."""
 
     def __init__(self, application: Application) -> None:
         self._application = application

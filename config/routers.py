@@ -1,4 +1,4 @@
-"""Which tables belong into which database."""
+"""Which tables are created in which database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import connections
 
 
 class QueueOnPostgreSQL:
-    """The job queue's tables and functions exist on PostgreSQL only."""
+    """Keeps the job queue's migrations to PostgreSQL."""
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         if app_label == "procrastinate" and connections[db].vendor != "postgresql":

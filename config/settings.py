@@ -27,34 +27,33 @@ VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _list_of(variable: str, default: Sequence[str]) -> list[str]:
-    """Its values, which may have spaces around their commas."""
+    """Return the values of a variable, which are separated by commas and optional spaces."""
     values: list[str] = env.list(variable, cast=str.strip, default=list(default))
     return values
 
 
 def _secret_key() -> str:
-    """The installation's own key: made once, readable by its owner only, and never seen half written."""
+    """Return the installation's own key, which is made once and readable by its owner only."""
     path: Path = VAR / "secret_key"
     if not path.exists():
         handle, name = tempfile.mkstemp(prefix="secret_key.", dir=VAR)  # mode 0600
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(64))
-        with suppress(FileExistsError):  # another process was first
+        with suppress(FileExistsError):  # another process was first, and no one sees it half written
             path.hardlink_to(name)
         Path(name).unlink()
     return path.read_text().strip()
 
 
 def _path_of(address: str) -> str | None:
-    """Its path, without a slash at its end; None for none. That an address can't be one, the checks say."""
+    """Return an address's path without a slash at its end; None if it has none (checks say what is wrong)."""
     with suppress(ValueError):
         return urlsplit(address).path.rstrip("/") or None
     return None
 
 
 def _keep_private(database: str) -> None:
-    """Make the file of a SQLite database that is not there yet, for this account only: so are those that
-    SQLite makes beside it."""
+    """Create a missing SQLite file for this account only; SQLite gives its other files the same mode."""
     if database != ":memory:" and not database.startswith("file:"):
         with suppress(OSError):  # SQLite says what is wrong
             os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -62,16 +61,16 @@ def _keep_private(database: str) -> None:
 
 DEBUG = env.bool("SAYSO_DEBUG", default=False)
 SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
-# Former keys: what they signed still holds, and callbacks are signed with each.
+# Former keys: their signatures stay valid, and callbacks are signed with each.
 SECRET_KEY_FALLBACKS = _list_of("SAYSO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = _list_of("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-# The address that people have for this installation, path prefix included: links in emails begin with it.
+# The address of this installation, path prefix included: links in emails begin with it.
 SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
 # The path prefix below which a proxy serves this, as in https://example.com/sayso.
 FORCE_SCRIPT_NAME = _path_of(env.str("FORCE_SCRIPT_NAME", default=SAYSO_URL))
 CSRF_TRUSTED_ORIGINS = _list_of("SAYSO_TRUSTED_ORIGINS", default=[])
 SAYSO_TRUSTED_PROXIES = _list_of("SAYSO_TRUSTED_PROXIES", default=[])
-# Uvicorn's own variable: whose claims it takes for the peer's address, before anything here sees the request.
+# Uvicorn's own variable: the proxies whose headers replace the peer's address before we see the request.
 SAYSO_SERVER_BELIEVES = _list_of("FORWARDED_ALLOW_IPS", default=[])
 
 INSTALLED_APPS = [
@@ -103,7 +102,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    # What pages show of others' texts: nothing in it hides.
+    # Shows hidden characters in texts of other people by their codes.
     "approvals.web.edge.marks.MarkedPages",
 ]
 
@@ -140,8 +139,8 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
     # A pool and persistent connections exclude each other; the check replaces a dead connection.
-    # Unless it gives up and begins anew, its attempts to connect double their pauses for five minutes: after
-    # an outage it would be away for as long again. What a crowd made it open goes one by one.
+    # The pool doubles its pauses between attempts to connect, for five minutes unless it gives up sooner: an
+    # outage would last twice as long. Connections opened at a peak are closed after `max_idle` seconds.
     DATABASE["OPTIONS"]["pool"] = {
         "min_size": 1,
         "max_size": 4 * DATABASE_THREADS,
@@ -201,7 +200,7 @@ STORAGES = {
 }
 
 _email = env.email_url("EMAIL_URL", default="consolemail://")
-# Seconds: a mail server that accepts a connection and stays silent holds a thread no longer.
+# Seconds after which a silent mail server's connection is given up.
 _email_timeout = env.float("EMAIL_TIMEOUT", default=10.0)
 if django.VERSION >= (6, 1):
     MAILERS = mailers(_email, _email_timeout)
@@ -213,14 +212,13 @@ else:
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 SESSION_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_SECURE = BEHIND_TLS
-# Only a trusted proxy can say that a request came by TLS, see config.proxies; without one, each would be sent
-# to itself for ever.
+# Only a trusted proxy can say that a request came by TLS (config.proxies); without one, redirects would loop.
 SECURE_SSL_REDIRECT = BEHIND_TLS and bool(SAYSO_TRUSTED_PROXIES)
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
 SECURE_HSTS_PRELOAD = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
-# Below a prefix, what else is served by this host has cookies of the same names.
+# Below a prefix: other applications on this host may have cookies of the same names.
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
@@ -242,43 +240,43 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 # Sayso's own settings; approvals.conf and orchestration.conf read them, typed.
 SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
-# Where a deadline may approve: "single", where one approval is enough; "any", also where several approvals or
-# four eyes are asked for, which nobody has given then.
+# Which requests a deadline may approve: "single" (those that need one approval) or "any" (also those that
+# need several approvals or four eyes, although nobody gave them).
 SAYSO_APPROVE_ON_TIMEOUT = env.str("SAYSO_APPROVE_ON_TIMEOUT", default="single")
 SAYSO_RECHECK_INTERVAL = env.float("SAYSO_RECHECK_INTERVAL", default=30.0 if REDIS_URL else 2.0)
 SAYSO_DATABASE_THREADS = DATABASE_THREADS
-# What process managers call it; SQLite and the in-memory layer carry one process only.
+# The name that process managers use. SQLite and the in-memory layer serve one process only.
 SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
-# Where outcomes may be posted: hosts (`*.example.org`: any below it); networks that may be reached although
-# they are not public, such as 10.0.0.0/8. Nowhere unless you say so.
+# Where callbacks may be posted; nowhere by default. Hosts (`*.example.org`: any below it), and networks that
+# are allowed although they are not public, such as 10.0.0.0/8.
 SAYSO_CALLBACK_HOSTS = _list_of("SAYSO_CALLBACK_HOSTS", default=[])
 SAYSO_CALLBACK_NETWORKS = _list_of("SAYSO_CALLBACK_NETWORKS", default=[])
-# How much of a server's process one caller may take; each process counts by itself. 0: no limit.
+# Requests per second of one caller, counted by each process. 0: no limit.
 # A program that waits for 5,000 requests, a minute at a time, asks 83 times a second.
 SAYSO_RATE_LIMIT = env.float("SAYSO_RATE_LIMIT", default=100.0)
-# An office, or a proxy that SAYSO_TRUSTED_PROXIES does not name, is one address.
+# The same for one address: an office, or a proxy that is not in SAYSO_TRUSTED_PROXIES.
 SAYSO_ADDRESS_RATE_LIMIT = env.float("SAYSO_ADDRESS_RATE_LIMIT", default=200.0)
-# Wrong passwords a minute for one name; an address may try three times as many.
+# Wrong passwords per minute for one name; three times as many for one address.
 SAYSO_LOGIN_RATE_LIMIT = env.float("SAYSO_LOGIN_RATE_LIMIT", default=10.0)
 SAYSO_SOCKETS_PER_USER = env.int("SAYSO_SOCKETS_PER_USER", default=50)
 SAYSO_SOCKETS_PER_ADDRESS = env.int("SAYSO_SOCKETS_PER_ADDRESS", default=500)
-# What one account may have pending of what it asked over HTTP: requests, and their bytes.
+# How many requests, and bytes of them, one account may have pending that it opened over HTTP.
 SAYSO_REQUESTS_PER_USER = env.int("SAYSO_REQUESTS_PER_USER", default=1_000)
 SAYSO_BYTES_PER_USER = env.int("SAYSO_BYTES_PER_USER", default=64 * 1024 * 1024)
-# Twenty seconds of a writer that writes 1,000 a second: who waits longer has given up.
+# Commands that may wait for the writer: 20 seconds' worth at 1,000 a second.
 SAYSO_WRITER_QUEUE = env.int("SAYSO_WRITER_QUEUE", default=20_000)
 # The file of the private key that `manage.py audit_seal` signs with; see docs/audit.md.
 SAYSO_SEAL_KEY = env.str("SAYSO_SEAL_KEY", default="")
 # Where runs execute: "local", in the processes that serve; "procrastinate", in those of `manage.py work`.
 SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
-# Seconds: a process that gave no sign of life for so long has lost its runs to others.
+# Seconds without a sign of life after which other processes take over a process's runs.
 SAYSO_LEASE = env.float("SAYSO_LEASE", default=30.0)
-# Seconds that a stopping process gives to steps under way.
+# Seconds that a stopping process waits for running steps.
 SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
-# The job queue is ours alone: nothing of it is looked for in the installed apps.
+# Only our own job queue: no tasks are looked for in installed apps.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
-# What steps of the built-in agents and `disk_cleanup` may reach in a server or worker. Nothing unless you say
-# so; see orchestration/policies/allowlists.py.
+# What steps of the built-in agents and `disk_cleanup` may reach in a server or worker; nothing by default.
+# See orchestration/policies/allowlists.py.
 # Programs that the agent `command` may run, by name or absolute path.
 SAYSO_COMMANDS: list[str] = []
 # Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although
@@ -291,10 +289,10 @@ SAYSO_CLEANUP_DIRECTORIES = _list_of("SAYSO_CLEANUP_DIRECTORIES", default=[])
 # accounts, which is the default.
 SAYSO_EMAIL_RECIPIENTS = _list_of("SAYSO_EMAIL_RECIPIENTS", default=[])
 
-# Seen from outside: see docs/observability.md.
-# Who shows it may read /metrics from anywhere; without one, programs on this computer may.
+# Monitoring: see docs/observability.md.
+# A bearer token for /metrics; without one, programs on this computer may read it.
 SAYSO_METRICS_TOKEN = env.str("SAYSO_METRICS_TOKEN", default="")
-# Probes come by plain HTTP, straight from the machine or the cluster.
+# Probes use plain HTTP, from inside the machine or cluster.
 _below = re.escape(f"{FORCE_SCRIPT_NAME or ''}/".lstrip("/"))
 SECURE_REDIRECT_EXEMPT = [f"^{_below}healthz/", f"^{_below}metrics$"]
 # "text", "json", or "auto": text, and coloured where a terminal shows it.
@@ -319,16 +317,16 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "daphne": {"level": "WARNING"},
-        # It would print whole URLs, with what their query strings keep secret.
+        # It would log whole URLs, with secrets in their query strings.
         "httpx": {"level": "WARNING"},
         "django.channels.server": {"level": "CRITICAL"},
-        # Django gives them handlers of their own.
+        # Django gives them handlers of their own, which are removed here.
         "django": {"handlers": []},
         "django.server": {"handlers": [], "propagate": True, "level": "CRITICAL"},
-        # They print a line or more a second while a server is away, which our own lines tell once.
+        # They log a line or more a second during an outage, which our own lines report once.
         "psycopg.pool": {"level": "ERROR"},
         "channels_redis.pubsub": {"level": "CRITICAL"},
-        # Every job's start and end; runs are told by our own lines.
+        # It would log the start and end of every job; our own lines report runs.
         "procrastinate": {"level": "WARNING"},
     },
 }

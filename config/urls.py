@@ -1,4 +1,4 @@
-"""Every address of this installation."""
+"""The URLs of this installation."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth

@@ -1,1 +1,1 @@
-"""What machines ask of this process: whether it lives, whether it can do its work, how much it does."""
+"""Endpoints for monitoring: liveness, readiness and metrics."""

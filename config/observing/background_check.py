@@ -1,8 +1,8 @@
-"""One look at something that may hang, for those who can't wait for it.
+"""Runs a check that may hang, for callers that can't wait for it.
 
-Each look runs on a daemon thread of its own, so what hangs takes nobody's thread but that one; there is one
-at a time, however many ask; and its answer is kept for a moment, so that asking is no load. What goes
-wrong is logged when it changes.
+Each check runs on a daemon thread of its own, so one that hangs blocks no other thread. Only one runs at a
+time, however many ask, and its result is kept for a second, so asking causes no load. Errors are logged when
+they change.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ KEPT = 1.0
 
 
 class BackgroundCheck(Generic[T]):
-    """Asks `look`, from any loop and thread."""
+    """Calls `check` in the background. Its result can be awaited from any loop and thread.
+
+    `patience` and `kept` are seconds.
+    """
 
     def __init__(
-        self, name: str, look: Callable[[], T], *, patience: float = PATIENCE, kept: float = KEPT
+        self, name: str, check: Callable[[], T], *, patience: float = PATIENCE, kept: float = KEPT
     ) -> None:
         self._name = name
-        self._look = look
-        self._trouble = FailureLog(name)
+        self._check = check
+        self._failures = FailureLog(name)
         self._patience = patience
         self._kept = kept
         self._lock = Lock()
@@ -38,8 +41,8 @@ class BackgroundCheck(Generic[T]):
         self._began = 0.0
         self._ended = 0.0
 
-    async def answer(self) -> T:
-        """What the look returns or raises; TimeoutError where it takes longer than `patience`."""
+    async def result(self) -> T:
+        """Return or raise what the check does. Raises TimeoutError after `patience`."""
         answer, patience = self._current_answer()
         if not answer.done():
             waiting = asyncio.wrap_future(answer)
@@ -47,12 +50,12 @@ class BackgroundCheck(Generic[T]):
             await asyncio.wait([waiting], timeout=patience)
         if not answer.done():
             error = TimeoutError(f"no answer within {self._patience:g} s")
-            self._trouble.note(error)
+            self._failures.record(error)
             raise error
         return answer.result()
 
     def _current_answer(self) -> tuple[Future[T], float]:
-        """The answer under way or kept, else a new one; and how long it is worth waiting for it."""
+        """Return the running, kept or else a new check's answer, and how many seconds to wait for it."""
         with self._lock:
             now = monotonic()
             if self._answer is None or (self._answer.done() and now - self._ended > self._kept):
@@ -62,9 +65,9 @@ class BackgroundCheck(Generic[T]):
 
     def _work(self, answer: Future[T]) -> None:
         try:
-            with self._trouble.noticed():
-                found = self._look()
-        except Exception as error:  # noqa: BLE001  whoever asks gets it
+            with self._failures.watch():
+                found = self._check()
+        except Exception as error:  # noqa: BLE001  passed on to whoever asks
             self._ended = monotonic()
             answer.set_exception(error)
         else:
@@ -73,13 +76,13 @@ class BackgroundCheck(Generic[T]):
 
 
 def _retrieve(waiting: asyncio.Future[T]) -> None:
-    """What the look raised is taken from its answer; asyncio would log it as lost."""
+    """Mark an error as seen, which asyncio would log as lost; callers get it from the answer."""
     if not waiting.cancelled():
         waiting.exception()
 
 
 def _uncancellable() -> Future[T]:
-    """Many wait for it; that one of them gives up is none of the others' business."""
+    """Make a future that stays when one of its waiters is cancelled."""
     answer: Future[T] = Future()
     answer.set_running_or_notify_cancel()
     return answer

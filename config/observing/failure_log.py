@@ -1,4 +1,4 @@
-"""What goes wrong with something that is looked at again and again, told once."""
+"""Logs the errors of a repeated check once, not each time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class FailureLog:
-    """Logs an error when it begins, when one of another class takes its place, and when all is well again.
+    """Logs the first error, each change to an error of another class, and the first success after it.
 
-    Called from any thread.
+    Can be used from any thread.
     """
 
     def __init__(self, what: str) -> None:
@@ -24,23 +24,25 @@ class FailureLog:
         self._lock = Lock()
 
     @contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Log what is raised here, and let it pass."""
+    def watch(self) -> Iterator[None]:
+        """Log what is raised inside, and raise it again; without an error, log the recovery."""
         try:
             yield
         except Exception as error:
-            self.note(error)
+            self.record(error)
             raise
-        self.over()
+        self.clear()
 
-    def note(self, error: Exception) -> None:
+    def record(self, error: Exception) -> None:
+        """Log an error, unless the last one was of the same class."""
         with self._lock:
             if type(error) is self._kind:
                 return
             self._kind = type(error)
         log.warning("%s failed error=%s", self._what, describe(error))
 
-    def over(self) -> None:
+    def clear(self) -> None:
+        """Log the recovery, if there was an error."""
         with self._lock:
             if self._kind is None:
                 return

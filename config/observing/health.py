@@ -1,7 +1,7 @@
-"""Whether this process lives, and whether it is ready: each thing that its work takes, looked at by itself.
+"""Liveness and readiness of this process; readiness checks each part by itself.
 
-Alive: its event loop turns; nothing else is asked. Ready: whatever is sent here now would be recorded, and
-who waits would be woken. Answers name what is wrong in words of our own: errors of others may have secrets.
+Live: the event loop runs; nothing else is checked. Ready: what is sent now would be recorded, and waiters
+would be woken. Reasons are our own words, because the texts of other errors may contain secrets.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from orchestration.runtime import running_runtime
 
 log = logging.getLogger(__name__)
 
-# Seconds after a deadline in which its timeout ought to be recorded, by whichever process.
+# Seconds after a deadline within which some process should have recorded the timeout.
 IN_TIME = 15.0
-# Seconds that a part may be late with a sign of life.
+# Seconds that a part may be late before it counts as silent.
 SLACK = 10.0
 
 _NO_ANSWER = f"no answer within {PATIENCE:g} s"
 _UNKNOWN = "unknown while the database does not answer"
 
-# What is wrong; None: nothing.
+# What is wrong; None if nothing is.
 Fault = str | None
 Faults = Mapping[str, Fault]
 
@@ -68,7 +68,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
 
 
 class Readiness:
-    """What this process's work takes. Asked from any loop."""
+    """Checks what this process needs to work. Can be awaited from any loop."""
 
     def __init__(self) -> None:
         self._database: BackgroundCheck[Faults] = BackgroundCheck(
@@ -78,9 +78,9 @@ class Readiness:
         self._unready: frozenset[str] = frozenset()
 
     async def faults(self) -> Faults:
-        """Of each check its fault, or None, within little more than two seconds."""
+        """Return the fault of each check, or None, within little more than two seconds."""
         database, layer = await asyncio.gather(
-            _faults_or_unknown(self._database.answer, _OF_THE_DATABASE), self._fault_of_layer()
+            _faults_or_unknown(self._database.result, _OF_THE_DATABASE), self._fault_of_layer()
         )
         faults = {**database, "channel_layer": layer, **_faults_of_this_process()}
         self._tell_changes(frozenset(name for name, fault in faults.items() if fault))
@@ -88,10 +88,10 @@ class Readiness:
 
     async def _fault_of_layer(self) -> Fault:
         try:
-            await self._layer.answer()
+            await self._layer.result()
         except TimeoutError:
             return _NO_ANSWER
-        except Exception:  # noqa: BLE001  Layers raise what they like; the probe has logged it.
+        except Exception:  # noqa: BLE001  Layers raise what they like; the check has logged it.
             return "cannot send"
         return None
 
@@ -113,7 +113,7 @@ def _readiness() -> Readiness:
 forks.register(_readiness.cache_clear)
 
 
-# The database, all at once: on a thread and a connection of its own
+# The database: all checks together, on a thread and a connection of their own
 
 _OF_THE_DATABASE = ("database", "writes", "migrations", "audit_triggers", "deadlines")
 
@@ -125,7 +125,7 @@ async def _faults_or_unknown(answer: Callable[[], Awaitable[Faults]], names: tup
         fault = _NO_ANSWER
     except DatabaseError:
         fault = "cannot be asked"
-    except Exception:  # noqa: BLE001  the probe has logged it
+    except Exception:  # noqa: BLE001  the check has logged it
         fault = "cannot be looked at"
     return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
 
@@ -148,7 +148,7 @@ def _database(writing: WriteCheck) -> Faults:
 
 def _run_check(check: Callable[[], Fault]) -> Fault:
     try:
-        with _log_of(check.__name__.strip("_")).noticed():
+        with _log_of(check.__name__.strip("_")).watch():
             return check()
     except DatabaseError:
         return "cannot be asked"
@@ -171,7 +171,7 @@ def _migrations() -> Fault:
 
 @cache
 def _migrations_that_ship() -> Mapping[tuple[str, str], frozenset[tuple[str, str]]]:
-    """Each with those that it replaces."""
+    """List all migrations, each with those that it replaces."""
     loader = MigrationLoader(None)
     return {
         name: frozenset((app, replaced) for app, replaced in migration.replaces)
@@ -203,7 +203,7 @@ async def _send_to_nobody() -> None:
         await layer.group_send("sayso.health", {"type": "sayso.nothing"})
 
 
-# What does not make it unready: other processes go on with these runs
+# Reported, but ready all the same: other processes execute these runs
 
 
 def _unknown_to_this_process() -> dict[str, object]:
@@ -218,7 +218,7 @@ def _unknown_to_this_process() -> dict[str, object]:
     }
 
 
-# This process's own parts
+# The parts of this process
 
 
 def _faults_of_this_process() -> Faults:

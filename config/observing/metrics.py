@@ -1,7 +1,7 @@
-"""`/metrics`, as Prometheus reads it: what this process counts, and how much there is in the database now.
+"""`/metrics` for Prometheus: the counts of this process, and what is in the database now.
 
-The numbers of a process are its own; Prometheus adds up. What the database says is the same whichever process
-is asked. It is read when it is asked for, and left out where the database does not answer in time.
+Each process has counts of its own, which Prometheus adds up. The numbers of the database are the same from
+every process; they are read for each request, and left out if the database does not answer in time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from config.observing.background_check import BackgroundCheck
 from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 
-# Somebody passes on what somebody else has asked.
+# Headers that a proxy adds.
 _PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 
 
@@ -41,7 +41,7 @@ _PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-P
 async def metrics(request: HttpRequest) -> HttpResponse:
     if not await _may_read(request):
         return HttpResponse(
-            "Show the token in SAYSO_METRICS_TOKEN, or log in as staff.\n",
+            "Send the token of SAYSO_METRICS_TOKEN as a bearer token, or log in as staff.\n",
             content_type="text/plain",
             status=HTTPStatus.UNAUTHORIZED,
             headers={"WWW-Authenticate": 'Bearer realm="Sayso metrics"'},
@@ -65,7 +65,7 @@ async def _may_read(request: HttpRequest) -> bool:
 
 
 def _is_from_this_computer(request: HttpRequest) -> bool:
-    """Not what a proxy on this computer passes on, which comes from anywhere."""
+    """Tell whether a program on this computer asks, and not a proxy on it for somebody else."""
     if any(name in request.headers for name in _PASSED_ON):
         return False
     host, _ = split_domain_port(request.get_host())
@@ -84,7 +84,7 @@ def _is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """What the database says."""
+    """The numbers of the database."""
 
     requests: PendingCounts
     runs: Mapping[str, int]
@@ -93,8 +93,8 @@ class _Stored:
 
 async def _read() -> _Stored | None:
     try:
-        return await _probe().answer()
-    except Exception:  # noqa: BLE001  one of the numbers says so, and the probe has logged it
+        return await _probe().result()
+    except Exception:  # noqa: BLE001  a metric says so, and the check has logged it
         return None
 
 
@@ -144,10 +144,10 @@ def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:
     requests = stored.requests
     yield _by("sayso_pending_requests", "Requests that wait for a decision.", "kind", requests.pending)
     yield _gauge(
-        "sayso_oldest_pending_seconds", "Age of the oldest of them; 0: there is none.", requests.oldest
+        "sayso_oldest_pending_seconds", "Age of the oldest pending request; 0 without one.", requests.oldest
     )
     yield _gauge("sayso_overdue_requests", "Pending requests past their deadline.", requests.overdue)
-    yield _gauge("sayso_overdue_seconds", "By how much the first of them is late.", requests.most_overdue)
+    yield _gauge("sayso_overdue_seconds", "By how much the most overdue one is late.", requests.most_overdue)
     yield _by("sayso_runs", "Runs that have not ended.", "status", stored.runs)
     if stored.jobs is not None:
         yield _by("sayso_jobs", "Runs in the job queue.", "status", stored.jobs)

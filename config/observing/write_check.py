@@ -1,8 +1,7 @@
-"""Whether anything can be recorded now: a small write to a row of its own, committed.
+"""Checks whether the database takes writes, by a small committed write to a row of its own.
 
-Nothing less proves it. A database that answers may be read-only, and one that has no room left takes a write
-that is rolled back. So that the room for something new is tried, the row grows, and shrinks again: what it
-has taken is free for whatever comes next.
+Nothing less proves it: a database that answers may be read-only, and a full one accepts a write that is
+rolled back. The row grows and shrinks again, to check that there is space for new data without keeping it.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from orchestration.models import WriteTrial
 
 # Seconds between two writes of this process.
 EVERY = 10.0
-# Characters that can't be compressed to less than some pages of a database.
+# Random characters, more than one page of a database even when compressed.
 ROOM = 16_384
 # Milliseconds that SQLite may wait for another writer.
 LONGEST_LOCK = 1_000
 
-# What databases call it, and what we do: SQLSTATE of PostgreSQL, names of SQLite's result codes.
+# By SQLSTATE of PostgreSQL, and by names of SQLite's result codes.
 _WORDS = {
     "25006": "is read-only",
     "53100": "has no room left",
     "53300": "has no connection left",
     "SQLITE_READONLY": "is read-only",
     "SQLITE_FULL": "has no room left",
-    "SQLITE_BUSY": "is locked by somebody else",
+    "SQLITE_BUSY": "is locked by another process",
 }
 
 
 class WriteCheck:
-    """Of one process; for one thread at a time."""
+    """The check of one process, for one thread at a time."""
 
     def __init__(self) -> None:
-        self._trouble = FailureLog("check writes")
+        self._failures = FailureLog("check writes")
         self._tried_at = -inf
         self._fault: str | None = None
 
     def fault(self) -> str | None:
-        """Why nothing can be recorded, in words; None: it can. No older than EVERY seconds."""
+        """Return why nothing can be written, in words; None if it can. At most EVERY seconds old."""
         if monotonic() - self._tried_at >= EVERY:
             self._fault = self._try_write()
             self._tried_at = monotonic()
@@ -53,7 +52,7 @@ class WriteCheck:
 
     def _try_write(self) -> str | None:
         try:
-            with self._trouble.noticed():
+            with self._failures.watch():
                 _write()
         except DatabaseError as error:
             return f"the database {describe_error(error, otherwise='takes nothing new')}"
@@ -61,14 +60,14 @@ class WriteCheck:
 
 
 def describe_error(error: BaseException, *, otherwise: str) -> str:
-    """What is wrong with the database, where its error says so in a code that is known here."""
+    """Say what is wrong with the database by its error's code; `otherwise` for an unknown one."""
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
     return next((words for known, words in _WORDS.items() if str(code).startswith(known)), otherwise)
 
 
 def _write() -> None:
-    """Each statement is a transaction: a process that is frozen between them keeps nobody waiting."""
+    """Write in a transaction for each statement, so that a frozen process holds no lock between them."""
     table, now = connection.ops.quote_name(WriteTrial._meta.db_table), CLOCK[connection.vendor]
     statement = (
         f"INSERT INTO {table} (id, tried_at, room) VALUES (1, ({now}), %s)"  # noqa: S608  our own names

@@ -34,7 +34,7 @@ def test_who_logs_in_while_nothing_can_be_written_is_told_so(path: str) -> None:
     client = Client(raise_request_exception=False)
     answer = client.post(path, {"username": "ada", "password": "right"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    assert "The database is read-only just now." in answer.content.decode()
+    assert "The database is read-only at the moment." in answer.content.decode()
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), ValueError("a slip")])
@@ -50,7 +50,7 @@ def test_it_is_a_problem_for_programs_and_what_is_our_mistake_stays_one(error: E
         assert {page.status_code, problem.status_code} == {500}
     else:
         assert (page.status_code, problem.status_code) == (503, 503)
-        assert b"The database does not answer just now." in page.content
+        assert b"The database does not answer at the moment." in page.content
         assert problem.headers["Content-Type"] == "application/problem+json"
 
 

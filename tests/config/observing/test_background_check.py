@@ -38,7 +38,7 @@ def looked() -> Iterator[Looked]:
 async def test_many_who_ask_share_one_look(looked: Looked) -> None:
     looked.free.clear()
     probe = BackgroundCheck("probe", looked, patience=60)
-    asking = [asyncio.create_task(probe.answer()) for _ in range(100)]
+    asking = [asyncio.create_task(probe.result()) for _ in range(100)]
     await asyncio.sleep(0)
     looked.free.set()
     assert await asyncio.gather(*asking) == [1] * 100
@@ -46,8 +46,8 @@ async def test_many_who_ask_share_one_look(looked: Looked) -> None:
 
 async def test_an_answer_is_kept_for_a_moment(looked: Looked) -> None:
     kept, fresh = BackgroundCheck("kept", looked, kept=60), BackgroundCheck("fresh", looked, kept=-1)
-    assert [await kept.answer(), await kept.answer()] == [1, 1]
-    assert [await fresh.answer(), await fresh.answer()] == [2, 3]
+    assert [await kept.result(), await kept.result()] == [1, 1]
+    assert [await fresh.result(), await fresh.result()] == [2, 3]
 
 
 async def test_what_hangs_is_given_up_and_not_looked_at_again(looked: Looked) -> None:
@@ -56,12 +56,12 @@ async def test_what_hangs_is_given_up_and_not_looked_at_again(looked: Looked) ->
     probe = BackgroundCheck("probe", looked, patience=0.05)
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            await probe.answer()
+            await probe.result()
     assert looked.times == 1
     looked.free.set()
     while True:
         try:
-            assert await probe.answer() == 1
+            assert await probe.result() == 1
         except TimeoutError:
             continue
         break
@@ -76,7 +76,7 @@ async def test_an_error_is_everybodys_answer(caplog: pytest.LogCaptureFixture) -
     probe = BackgroundCheck("probe", fail)
     for _ in range(2):
         with pytest.raises(LookupError, match="nothing there"):
-            await probe.answer()
+            await probe.result()
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
@@ -100,7 +100,7 @@ async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
         while errors:
             with suppress(OSError, LookupError):
-                await probe.answer()
+                await probe.result()
     assert [record.getMessage() for record in caplog.records] == [
         "probe failed error=OSError: away 1",
         "probe failed error=LookupError: another",
@@ -115,7 +115,7 @@ async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.L
     with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
         for _ in range(3):
             with pytest.raises(TimeoutError):
-                await probe.answer()
+                await probe.result()
     assert [record.getMessage() for record in caplog.records] == [
         "probe failed error=TimeoutError: no answer within 0.05 s"
     ]
@@ -124,7 +124,7 @@ async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.L
 async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) -> None:
     looked.free.clear()
     probe = BackgroundCheck("probe", looked, patience=60)
-    first, second = asyncio.create_task(probe.answer()), asyncio.create_task(probe.answer())
+    first, second = asyncio.create_task(probe.result()), asyncio.create_task(probe.result())
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -135,4 +135,4 @@ async def test_who_stops_asking_takes_nothing_from_the_others(looked: Looked) ->
 
 def test_loops_may_come_and_go(looked: Looked) -> None:
     probe = BackgroundCheck("probe", looked, kept=60)
-    assert [asyncio.run(probe.answer()), asyncio.run(probe.answer())] == [1, 1]
+    assert [asyncio.run(probe.result()), asyncio.run(probe.result())] == [1, 1]

@@ -136,7 +136,7 @@ class TestReady:
             other.execute("BEGIN IMMEDIATE")
             fault = (await Readiness().faults())["writes"]
             other.execute("ROLLBACK")
-        assert fault == "the database is locked by somebody else"
+        assert fault == "the database is locked by another process"
 
     @both_databases
     async def test_it_writes_at_most_every_ten_seconds(self) -> None:
@@ -298,8 +298,8 @@ class TestServed:
             assert checks["database"] == {"ok": True}
             answer = logging_in(server)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-            assert "Not available just now" in answer.text
-            assert "The database is read-only just now." in answer.text
+            assert "Not available at the moment" in answer.text
+            assert "The database is read-only at the moment." in answer.text
             database.execute("ALTER SYSTEM RESET default_transaction_read_only")
             database.execute("SELECT pg_reload_conf()")
             database.execute(f"ALTER ROLE {APPLICATION} CONNECTION LIMIT 0")
@@ -308,7 +308,7 @@ class TestServed:
             )
             until_unready(server, "database")
             answer = asked(server, "/", Cookie="sessionid=01234567890123456789012345678901")
-            assert (answer.status_code, "does not answer just now" in answer.text) == (503, True)
+            assert (answer.status_code, "does not answer at the moment" in answer.text) == (503, True)
             assert asked(server, "/healthz/live").status_code == 200
             database.execute(f"ALTER ROLE {APPLICATION} CONNECTION LIMIT -1")
             until_ready(server)

@@ -145,7 +145,7 @@ async def test_few_are_inside_some_wait_and_the_rest_is_told_at_once(inside: Ins
     await inside.until(3)
     problem, page = await ask(few, f"{API}requests"), await ask(few)
     assert (status(problem), json.loads(problem[1]["body"])["code"]) == (503, "busy")
-    assert (status(page), b"Very busy just now" in page[1]["body"]) == (503, True)
+    assert (status(page), b"Sayso is busy" in page[1]["body"]) == (503, True)
     assert all(dict(answer[0]["headers"])[b"retry-after"] for answer in (problem, page))
     spared = asyncio.create_task(ask(few, "/healthz/live"))
     await inside.until(4)
