@@ -19,7 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.change_lists import ListAdmin
+from approvals.admin.filters import PeriodFilter, TypedField, TypedFilter
 from approvals.admin.read_only import moment_of, user_id_of
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
@@ -158,7 +159,7 @@ class RunAdmin(ListAdmin):
             messages.error(request, error.detail)
             return back
         context = {"title": "Resume?", "original": run, "run": run, "resumption": resumption}
-        return self.shown(request, "admin/orchestration/resume.html", context)
+        return self.render_page(request, "admin/orchestration/resume.html", context)
 
     @admin.display(description="run")
     def what(self, run: Run) -> SafeString:

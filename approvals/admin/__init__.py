@@ -1,4 +1,4 @@
-"""The record in Django's admin: to read, and, for those who may, to decide. Nobody adds, changes, deletes."""
+"""Django's admin of what is on record: to read and, with the permission, to decide. No rows are edited."""
 
 from approvals.admin.approvals import ApprovalAdmin
 from approvals.admin.callbacks import CallbackAdmin

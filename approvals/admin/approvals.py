@@ -1,4 +1,4 @@
-"""Approvals: decided one by one from their pages, or many at once from the list, always after a look."""
+"""Approvals: decided one by one from their pages or many at once from the list, with confirmation."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ class ApprovalAdmin(RequestAdmin):
             *super().get_urls(),
         ]
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
+    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
         return [
             PageAction(label="Approve…", address=self._url("approve", asked.pk)),
             PageAction(label="Reject…", address=self._url("reject", asked.pk)),
         ]
 
-    # What is ticked is named by the form. The list may have changed since, and its filters don't matter here.
+    # The form names what is ticked: the list may have changed since, and its filters don't matter.
 
     @admin.action(description="Approve…", permissions=["decide"])
     def approve(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, self._ticked_selection(request), Verdict.APPROVE)
+        return self._confirm(request, self._ticked(request), Verdict.APPROVE)
 
     @admin.action(description="Reject…", permissions=["decide"])
     def reject(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, self._ticked_selection(request), Verdict.REJECT)
+        return self._confirm(request, self._ticked(request), Verdict.REJECT)
 
     def approve_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         return self._decide_one(request, request_id, Verdict.APPROVE)
@@ -62,16 +62,16 @@ class ApprovalAdmin(RequestAdmin):
         return self._decide_one(request, request_id, Verdict.REJECT)
 
     def decide_view(self, request: HttpRequest) -> HttpResponse:
-        """GET asks for confirmation and a reason; POST decides, and tells the outcome of each request."""
+        """Ask for confirmation and a reason (GET), or decide and show each outcome (POST)."""
         sent = request.POST if request.method == "POST" else request.GET
         verdict = Verdict.REJECT if sent.get("decision") == Verdict.REJECT else Verdict.APPROVE
-        return self._decide(request, self.chosen(request, sent.getlist("ids")), verdict, sent)
+        return self._decide(request, self.selection(request, sent.getlist("ids")), verdict, sent)
 
     def _decide_one(self, request: HttpRequest, request_id: UUID, verdict: Verdict) -> HttpResponse:
-        """Whoever may see it may try: the writer refuses, and has the refusal on record."""
+        """Decide one request. Everybody who may see it may try; the writer records a refusal."""
         data = request.POST.copy()
         data["decision"] = verdict.value
-        return self._decide(request, self.single(request, request_id), verdict, data)
+        return self._decide(request, self.selection_of_one(request, request_id), verdict, data)
 
     def _decide(
         self, request: HttpRequest, chosen: Selection, verdict: Verdict, data: QueryDict
@@ -86,9 +86,9 @@ class ApprovalAdmin(RequestAdmin):
             return self._confirm(request, chosen, verdict, form)
         results = self._record_decisions(request, chosen, form)
         if len(results) == 1 and is_about_the_form(results[0]):
-            form.refused(results[0])
+            form.add_refusal(results[0])
             return self._confirm(request, chosen, verdict, form)
-        return self.told(request, chosen.told(results))
+        return self.show_results(request, chosen.results_of(results))
 
     def _record_decisions(
         self, request: HttpRequest, chosen: Selection, form: DecisionForm
@@ -101,11 +101,11 @@ class ApprovalAdmin(RequestAdmin):
         ]
         try:
             return deciding.decide_each(each)
-        except ApprovalError as error:  # no room for all of them: none is decided
+        except ApprovalError as error:  # the writer has no room for all of them: none is decided
             return [error] * len(each)
 
-    def _ticked_selection(self, request: HttpRequest) -> Selection:
-        return self.chosen(request, request.POST.getlist(ACTION_CHECKBOX_NAME))
+    def _ticked(self, request: HttpRequest) -> Selection:
+        return self.selection(request, request.POST.getlist(ACTION_CHECKBOX_NAME))
 
     def _confirm(
         self, request: HttpRequest, chosen: Selection, verdict: Verdict, form: DecisionForm | None = None
@@ -120,4 +120,4 @@ class ApprovalAdmin(RequestAdmin):
             "form": form,
             "changes": form.changes() if form.is_bound else [],
         }
-        return self.shown(request, "admin/approvals/decide.html", context)
+        return self.render_page(request, "admin/approvals/decide.html", context)

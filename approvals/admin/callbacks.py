@@ -1,4 +1,4 @@
-"""Callbacks: where outcomes are posted, each attempt, what became of it; and sending one again."""
+"""Callbacks: where outcomes are posted, and the result of each attempt; they can be sent again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField
+from approvals.admin.change_lists import ListAdmin
+from approvals.admin.filters import PeriodFilter, TypedField
 from approvals.admin.read_only import moment_of, user_id_of
 from approvals.admin.selection import page_of
 from approvals.models import Callback, CallbackAttempt
@@ -40,7 +41,7 @@ class Created(PeriodFilter):
 
 @admin.register(Callback)
 class CallbackAdmin(ListAdmin):
-    """The callbacks of the requests that somebody may see."""
+    """The callbacks of the requests that a person may see."""
 
     page_template = "admin/approvals/callback.html"
     list_display = ("of_request", "state", "to", "attempts", "due", "changed")
@@ -72,7 +73,7 @@ class CallbackAdmin(ListAdmin):
         }
 
     def send_again_view(self, request: HttpRequest, callback_id: UUID) -> HttpResponse:
-        """POST has it posted again, at once; its receiver knows it by its id."""
+        """Have it posted again at once (POST), under the same id."""
         if not request.user.has_perm(SEND_AGAIN):
             raise PermissionDenied
         if request.method != "POST":

@@ -38,21 +38,21 @@ class ClarificationAdmin(RequestAdmin):
             *super().get_urls(),
         ]
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
+    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
         return [PageAction(label="Answer…", address=self._url("answer", asked.pk))]
 
     @admin.action(description="Answer…", permissions=["decide"])
     def answer(self, request: HttpRequest, queryset: Requests) -> HttpResponse:
-        return self._confirm(request, self.chosen(request, request.POST.getlist(ACTION_CHECKBOX_NAME)))
+        return self._confirm(request, self.selection(request, request.POST.getlist(ACTION_CHECKBOX_NAME)))
 
     def answer_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
-        """Whoever may see it may try: the writer refuses, and has the refusal on record."""
-        return self._answer_all(request, self.single(request, request_id))
+        """Answer one request. Everybody who may see it may try; the writer records a refusal."""
+        return self._answer_all(request, self.selection_of_one(request, request_id))
 
     def answers_view(self, request: HttpRequest) -> HttpResponse:
-        """GET shows the questions; POST answers all of them, once every answer can be read."""
+        """Show the questions (GET), or answer all of them if every answer is valid (POST)."""
         sent = request.POST if request.method == "POST" else request.GET
-        return self._answer_all(request, self.chosen(request, sent.getlist("ids")))
+        return self._answer_all(request, self.selection(request, sent.getlist("ids")))
 
     def _answer_all(self, request: HttpRequest, chosen: Selection) -> HttpResponse:
         if request.method != "POST":
@@ -65,14 +65,14 @@ class ClarificationAdmin(RequestAdmin):
             self._record_answer(request, request_id, forms.get(request_id)) for request_id in chosen.ids
         ]
         if forms and len(results) == 1 and is_about_the_form(results[0]):
-            forms[chosen.ids[0]].refused(results[0])
+            forms[chosen.ids[0]].add_refusal(results[0])
             return self._confirm(request, chosen, forms)
-        return self.told(request, chosen.told(results))
+        return self.show_results(request, chosen.results_of(results))
 
     def _record_answer(
         self, request: HttpRequest, request_id: UUID, form: AnswerForm | None
     ) -> Outcome | ApprovalError:
-        """What may not be seen has no form; the writer refuses it, and says so on the trail."""
+        """Record an answer. Without a form (the request may not be seen) the writer records a refusal."""
         said = form.cleaned_data if form else {"answer": "", "comment": ""}
         try:
             actor = actor_of_http(request, Channel.ADMIN)
@@ -92,4 +92,4 @@ class ClarificationAdmin(RequestAdmin):
             "questions": questions,
             "address": self._url("answers"),
         }
-        return self.shown(request, "admin/approvals/answer.html", context)
+        return self.render_page(request, "admin/approvals/answer.html", context)

@@ -1,4 +1,4 @@
-"""Exports of the trail from the browser: what is chosen, and a stream that holds neither loop nor memory."""
+"""Exports of the trail from the browser: a form to choose, and a stream with bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINES_AT_ONCE = 500
 
 
 class ExportForm(PlainForm):
-    """Which part of the trail, and in which format. `filters` says it to approvals.trail.exports."""
+    """Chooses a part of the trail and a format; `filters` are those of approvals.trail.exports."""
 
     since = forms.DateField(
         required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}), help_text="In UTC."
@@ -32,8 +32,8 @@ class ExportForm(PlainForm):
     )
     actor = forms.CharField(
         required=False,
-        label="Who did something",
-        help_text="A username.",
+        label="By whom",
+        help_text="Username.",
     )
     kind = forms.ChoiceField(
         required=False,
@@ -52,16 +52,16 @@ class ExportForm(PlainForm):
             return None
         user = get_user_model()._default_manager.filter(username=name).first()
         if user is None:
-            raise forms.ValidationError("There is no user of this name.")
+            raise forms.ValidationError("There is no user with this name.")
         return int(user.pk)
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
         since, until = chosen.get("since"), chosen.get("until")
         if until and until == date.max:
-            self.add_error("until", "This is too late.")
+            self.add_error("until", "This date is too late.")
         elif since and until and since > until:
-            self.add_error("until", "This must not be earlier than the first day.")
+            self.add_error("until", "This must not be before the first day.")
         return chosen
 
     @property
@@ -78,9 +78,9 @@ class ExportForm(PlainForm):
 
 
 async def stream(filters: Filters, format: str) -> AsyncGenerator[str, None]:  # noqa: A002  as the option is called
-    """The export's lines, some at a time, read on a thread of its own: a snapshot belongs to one connection.
+    """Yield the export's lines, some at a time, from a thread of its own: the snapshot needs one connection.
 
-    Whoever leaves before the end, ends it. What was sent by then says of itself that it is cut short.
+    It ends when the client leaves; what was sent until then shows that it is incomplete.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="sayso-export")
     lines = exports.lines(filters, format)

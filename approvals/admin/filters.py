@@ -1,152 +1,111 @@
-"""What lists of requests can be filtered by. Reports lead here, too: their figures' rows."""
+"""Filters of the admin's lists: by the value of a column, by typed text, and by dates."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
 from django.http import HttpRequest
-
-from approvals import queries
-from approvals.admin.change_lists import PeriodFilter, TypedField, TypedFilter
-from approvals.admin.read_only import user_id_of
-from approvals.database.clock import database_now
-from approvals.domain.lifecycle import LEGAL_MOVES, Status
-from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import origins
+from django.utils.dateparse import parse_date
 
 if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
+    Rows = QuerySet[Any]
+
+LONGEST_VALUE = 200
 
 
-class InStatus(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "status"
+class ColumnFilter(admin.SimpleListFilter):
+    """Filters by the value of `column`, one of `options`."""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        possible = (Status.PENDING, *sorted(LEGAL_MOVES[model_admin.kind]))
-        return [(status.value, status.value.replace("_", " ").capitalize()) for status in possible]
+    column: str
+    options: Sequence[tuple[str, str]] = ()
 
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        return queryset.filter(status=self.value()) if self.value() else queryset
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return self.options
 
-
-class AssignedToMe(admin.SimpleListFilter):
-    title = "who decides"
-    parameter_name = "mine"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Assigned to me")]
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        if self.value() != "yes":
-            return queryset
-        user_id = user_id_of(request)
-        by_group = GroupAssignment.objects.filter(request_id=OuterRef("pk"), group__user=user_id)
-        return queryset.filter(_names(user_id=user_id) | Exists(by_group))
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 
-class Due(admin.SimpleListFilter):
-    title = "deadline"
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("soon", "Due soon"),
-            ("overdue", "Overdue"),
-            ("missed", "Timed out"),
-            ("none", "No deadline"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        pending = queryset.filter(status=Status.PENDING)
-        match self.value():
-            case "soon":
-                return pending.filter(deadline__lte=database_now() + queries.OVERDUE_SOON)
-            case "overdue":
-                return pending.filter(deadline__lte=database_now())
-            case "missed":
-                return queryset.filter(status=Status.TIMED_OUT)
-            case "none":
-                return queryset.filter(deadline__isnull=True)
-        return queryset
+def in_words(value: str) -> str:
+    """Write the value of an enumeration for people: `timed_out` as `Timed out`."""
+    return value.replace("_", " ").capitalize()
 
 
-class People(TypedFilter):
-    title = "people"
-    fields = (
-        TypedField(name="requester", label="Asked by"),
-        TypedField(name="assignee", label="Assigned to"),
-        TypedField(name="group", label="Assigned to the group"),
-        TypedField(name="decided_by", label="Decided by"),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedField:
+    """One text input of a filter. `kind` is its HTML type."""
 
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        for name in ("requester", "decided_by"):
-            if self.value(name):
-                queryset = queryset.filter(**{f"{name}__username": self.value(name)})
-        if self.value("assignee"):
-            queryset = queryset.filter(_names(user__username=self.value("assignee")))
-        if self.value("group"):
-            named = GroupAssignment.objects.filter(request_id=OuterRef("pk"))
-            queryset = queryset.filter(Exists(named.filter(group__name=self.value("group"))))
-        return queryset
+    name: str
+    label: str
+    kind: str = "text"
 
 
-class Dates(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="opened_from", label="Asked from", kind="date"),
-        TypedField(name="opened_until", label="until", kind="date"),
-        TypedField(name="closed_from", label="Closed from", kind="date"),
-        TypedField(name="closed_until", label="until", kind="date"),
-    )
+class TypedFilter(admin.ListFilter):
+    """A filter with text inputs, for values that are too many to list."""
 
-
-class Origin(admin.ListFilter):
-    """Whose names there are, the app above knows: which orchestration asked."""
-
-    title = "what asks"
+    template = "admin/_typed.html"
+    fields: tuple[TypedField, ...]
 
     def __init__(
         self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        self.resolvers = {one.word: one for one in origins.resolvers().values()}
-        for word in self.resolvers:
-            if given := params.pop(word, None):
-                self.used_parameters[word] = given[-1].replace("\0", "")
+        for name in self._names:
+            given = params.pop(name, None)
+            if given and (value := given[-1].replace("\0", "").strip()[:LONGEST_VALUE]):
+                self.used_parameters[name] = value
 
     def has_output(self) -> bool:
-        return bool(self.resolvers)
+        return True
 
     def expected_parameters(self) -> list[str | None]:
-        return list(self.resolvers)
+        return list(self._names)
 
-    def choices(self, changelist: Any) -> Any:
+    @property
+    def _names(self) -> list[str]:
+        return [field.name for field in self.fields]
+
+    def value(self, name: str) -> str:
+        return str(self.used_parameters.get(name, ""))
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        """Yield what the template shows: the inputs, and the rest of the query string."""
+        own = set(self._names)
         yield {
-            "selected": not self.used_parameters,
-            "query_string": changelist.get_query_string(remove=list(self.resolvers)),
-            "display": "All",
+            "fields": [(field, self.value(field.name)) for field in self.fields],
+            "kept": [(name, value) for name, value in changelist.params.items() if name not in own],
+            "clear": changelist.get_query_string(remove=sorted(own)) if self.used_parameters else "",
         }
-        for word, resolver in self.resolvers.items():
-            chosen = self.used_parameters.get(word)
-            names = resolver.names()
-            for name in names if chosen is None or chosen in names else [*names, chosen]:
-                yield {
-                    "selected": name == chosen,
-                    "query_string": changelist.get_query_string({word: name}),
-                    "display": name,
-                }
 
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        for word, name in self.used_parameters.items():
-            # What has no origin is left out first: there is an index of the rest.
-            queryset = queryset.exclude(origin_id="").filter(self.resolvers[word].named(str(name)))
+
+class PeriodFilter(TypedFilter):
+    """Filters from a day until a day, both included; links may also give exact times."""
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        for field in self.fields:
+            text = self.value(field.name)
+            if not text:
+                continue
+            column, _, side = field.name.rpartition("_")
+            try:
+                moment = as_moment(text, past=side == "until")
+            except (ValueError, OverflowError):
+                messages.error(request, f"{field.label}: {text!r} is not a date.")
+                return queryset.none()
+            queryset = queryset.filter(**{f"{column}_at__{'lt' if side == 'until' else 'gte'}": moment})
         return queryset
 
 
-def _names(**person: Any) -> Q:
-    """The condition that a request names this person to decide it."""
-    return Q(Exists(UserAssignment.objects.filter(request_id=OuterRef("pk"), **person)))
+def as_moment(text: str, *, past: bool = False) -> datetime:
+    """Read a time in ISO 8601, or a day as its begin or, with `past`, its end; in UTC. Raises ValueError."""
+    if "T" not in text and (day := parse_date(text)) is not None:
+        return datetime.combine(day + timedelta(days=1) if past else day, time(tzinfo=UTC))
+    # An unescaped plus sign in a query string arrives as a space.
+    moment = datetime.fromisoformat(text.replace(" ", "+"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

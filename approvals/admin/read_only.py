@@ -1,4 +1,4 @@
-"""Admin of rows on record: lists and pages to read, for staff; no forms."""
+"""The base of all admin pages: rows that staff can read and nobody can edit."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ else:
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Which rows somebody may see, is for `get_queryset` to say; what a row's page shows, for `page`."""
+    """Pages to read. `get_queryset` has the rows that a person may see, `page` what a row's page shows."""
 
     show_full_result_count = False
     list_per_page = 50
     page_template: str
 
     def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return the context of a row's page."""
         raise NotImplementedError
 
     def change_view(
@@ -39,16 +40,16 @@ class ReadOnlyAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The page of one row. It has no form, so there is no transaction around it either."""
+        """Show the page of one row. It has no form, so it needs no transaction."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}, or you may not see it.")
-        return self.shown(request, self.page_template, {"original": row, **self.page(request, row)})
+        return self.render_page(request, self.page_template, {"original": row, **self.page(request, row)})
 
-    def shown(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
-        """A page with what every admin page has around it."""
+    def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        """Render a template with the context that every admin page has."""
         around = {**self.admin_site.each_context(request), "opts": self.opts, "now": database_now()}
         return TemplateResponse(request, template, {**around, **context})
 
@@ -69,7 +70,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
 
 def moment_of(moment: datetime | None) -> SafeString | None:
-    """A moment in a list, short: in UTC, until admin.js tells it in the reader's own zone."""
+    """Show a time in short form, in UTC; admin.js changes it to the reader's time zone."""
     if moment is None:
         return None
     utc = moment.astimezone(UTC)
@@ -78,7 +79,7 @@ def moment_of(moment: datetime | None) -> SafeString | None:
 
 
 def user_id_of(request: HttpRequest) -> int:
-    """The staff member behind an admin page: the admin site lets nobody else in."""
+    """Return the id of the staff member who asks. Raises PermissionDenied if nobody is logged in."""
     user_id = request.user.pk
     if user_id is None:
         raise PermissionDenied

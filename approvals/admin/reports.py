@@ -1,4 +1,4 @@
-"""The report page, its files, and the list of the requests behind a figure."""
+"""The report page, its files, and the lists of the requests behind its figures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from approvals import queries
-from approvals.admin.change_lists import as_moment
-from approvals.admin.filters import Dates, InStatus, Origin, People
+from approvals.admin.filters import ColumnFilter, as_moment, in_words
 from approvals.admin.read_only import user_id_of
+from approvals.admin.request_filters import Dates, InStatus, Origin, People
 from approvals.admin.requests import RequestAdmin
 from approvals.admin.selection import page_of
 from approvals.database.clock import database_now
@@ -42,7 +42,7 @@ HOUR_OF_WEEK = re.compile(r"([0-6])-([01][0-9]|2[0-3])")
 
 @dataclass(slots=True)
 class Choice:
-    """What was chosen in the form, as sent; `errors` by field. Nothing: the last thirty days, by day."""
+    """What the form chose, as sent, with `errors` by field. The default is the last 30 days, by day."""
 
     since: str
     until: str
@@ -51,7 +51,7 @@ class Choice:
     period: Period | None = None
 
     @classmethod
-    def sent(cls, request: HttpRequest, now: datetime) -> Choice:
+    def from_request(cls, request: HttpRequest, now: datetime) -> Choice:
         given = request.GET
         choice = cls(given.get("since", ""), given.get("until", ""), given.get("by") or By.DAY.value)
         try:
@@ -64,23 +64,24 @@ class Choice:
 
     @property
     def days(self) -> tuple[str, str]:
-        """The first and the last, to begin another choice with; as sent where that makes no period."""
+        """The first and the last day, for the form's inputs; as they were sent if they make no period."""
         if self.period is None:
             return self.since, self.until
         last = self.period.until - timedelta(microseconds=1)
         return f"{self.period.since:%Y-%m-%d}", f"{last:%Y-%m-%d}"
 
     def query(self, **others: str) -> str:
+        """Write the query string of this choice, with other values instead."""
         sent = {"since": self.since, "until": self.until, "by": self.by, **others}
         return "?" + urlencode({name: value for name, value in sent.items() if value})
 
 
 def report_view(request: HttpRequest) -> HttpResponse:
-    """GET shows the report that was chosen, or, with `format`, sends it as a file."""
+    """Show the report that was chosen, or send it as a file with `format`."""
     if not request.user.has_perm(READ):
         raise PermissionDenied
     now = database_now()
-    choice = Choice.sent(request, now)
+    choice = Choice.from_request(request, now)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": "How decisions flow",
@@ -107,7 +108,7 @@ def _days_ago(now: datetime, days: int) -> str:
 
 
 class RowLinks:
-    """Where the rows behind figures are listed, for who may see them all."""
+    """Links from figures to lists of the requests behind them, for people who may see all requests."""
 
     def __init__(self) -> None:
         self._list = reverse("admin:approvals_humanrequest_changelist")
@@ -147,7 +148,7 @@ def _iso(moment: datetime) -> str:
 
 
 class _LinkedFilter(admin.SimpleListFilter):
-    """A filter that is offered once an address has it: its values are not to be chosen from."""
+    """A filter that appears only when a link has set it: it offers no other values."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = self.used_parameters.get(self.parameter_name or "")
@@ -164,13 +165,13 @@ class OpenAt(_LinkedFilter):
         try:
             moment = as_moment(str(self.value()))
         except (ValueError, OverflowError):
-            messages.error(request, f"Open at: {self.value()!r} is no moment.")
+            messages.error(request, f"Open at: {self.value()!r} is not a date and time.")
             return queryset.none()
         return queryset.filter(Q(closed_at__isnull=True) | Q(closed_at__gte=moment), opened_at__lt=moment)
 
 
 class OpenedIn(_LinkedFilter):
-    """An hour of the week in UTC, `0-09`: Mondays from nine to ten. No index serves it: dates go with it."""
+    """An hour of the week in UTC: `0-09` is Monday from 9 to 10. It has no index, so links add dates."""
 
     title = "opened in"
     parameter_name = "opened_in"
@@ -183,7 +184,7 @@ class OpenedIn(_LinkedFilter):
         if not self.value():
             return queryset
         if (chosen := self._hour_of_week()) is None:
-            messages.error(request, f"Opened in: {self.value()!r} is no hour of the week.")
+            messages.error(request, f"Opened in: {self.value()!r} is not an hour of the week.")
             return queryset.none()
         weekday, hour = chosen
         of_week, of_day = (extract("opened_at", tzinfo=UTC) for extract in (ExtractIsoWeekDay, ExtractHour))
@@ -213,7 +214,7 @@ class Without(_LinkedFilter):
 
 class InAnyStatus(InStatus):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        named = [(status.value, status.value.replace("_", " ").capitalize()) for status in Status]
+        named = [(status.value, in_words(status.value)) for status in Status]
         return [*named, ("decided", "Decided")]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
@@ -222,20 +223,14 @@ class InAnyStatus(InStatus):
         return super().queryset(request, queryset)
 
 
-class OfKind(admin.SimpleListFilter):
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("approval", "Approvals"), ("clarification", "Clarifications")]
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+class OfKind(ColumnFilter):
+    title = parameter_name = column = "kind"
+    options = (("approval", "Approvals"), ("clarification", "Clarifications"))
 
 
 @admin.register(HumanRequest)
 class AnyRequestAdmin(RequestAdmin):
-    """Requests of both kinds in one list, as reports count them. Their pages are those of their kinds."""
+    """Requests of both kinds in one list, as reports count them. Their pages are those of their kind."""
 
     list_filter: ClassVar[Any] = (OpenAt, OpenedIn, Without, OfKind, InAnyStatus, Origin, People, Dates)
     actions = None

@@ -1,8 +1,7 @@
-"""Requests: lists with filters, a page with the whole history, and what may be done to one from its page."""
+"""What both kinds of request share: lists with filters, a page with the history, withdraw and reassign."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 from uuid import UUID
@@ -18,34 +17,33 @@ from django.utils.safestring import SafeString
 
 from approvals import deciding, queries
 from approvals.admin.change_lists import ListAdmin
-from approvals.admin.filters import AssignedToMe, Dates, Due, InStatus, Origin, People
 from approvals.admin.read_only import moment_of, user_id_of
-from approvals.admin.selection import PageAction, Result, Selection, page_of
+from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People
+from approvals.admin.selection import PageAction, Result, Selection, page_of, uuid_or_none
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.domain.questions import REVIEWERS
-from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.exceptions import ApprovalError
 from approvals.models import Callback, HumanRequest
 from approvals.queries import permissions
 from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.marks import visible
-from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.access import record_view
+from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
 from approvals.web.pages.wording import outcome_in_words
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
 
-logger = logging.getLogger(__name__)
-
 View = Callable[[HttpRequest, UUID], HttpResponse]
 
 
 class RequestAdmin(ListAdmin):
-    """What both kinds of request have in common."""
+    """The base of the admin of approvals and of clarifications."""
 
     kind: Kind
     moment = "opened_at"
@@ -56,21 +54,16 @@ class RequestAdmin(ListAdmin):
     search_help_text = "Words of the title, the key, or the id of the request or of its run"
 
     def get_queryset(self, request: HttpRequest) -> Requests:
-        return self.listed(queries.visible_to(user_id_of(request)).filter(kind=self.kind))
-
-    def listed(self, requests: Requests) -> Requests:
-        """With what the columns show; `now` is the database's clock."""
-        return queries.with_people(requests).annotate(now=Now())
+        seen = queries.visible_to(user_id_of(request)).filter(kind=self.kind)
+        return queries.with_people(seen).annotate(now=Now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: Requests, search_term: str
     ) -> tuple[Requests, bool]:
-        """Each word is in the title or in the key; an id is a request's, or what asked it has it."""
+        """Find words in titles and keys, or the id of a request or of the run that asked."""
         sought = search_term.replace("\0", "").strip()
-        try:
-            return queryset.filter(Q(pk=UUID(sought)) | Q(origin_id=str(UUID(sought)))), False
-        except ValueError:
-            pass
+        if (found := uuid_or_none(sought)) is not None:
+            return queryset.filter(Q(pk=found) | Q(origin_id=str(found))), False
         for word in sought.split():
             queryset = queryset.filter(Q(title__icontains=word) | Q(key__icontains=word))
         return queryset, False
@@ -80,14 +73,14 @@ class RequestAdmin(ListAdmin):
         return [*(self.address_of(name, view) for name, view in own.items()), *super().get_urls()]
 
     def address_of(self, name: str, view: View) -> URLPattern:
-        """An address of a deed's own, below the request's."""
+        """Return the address of an action, below the request's page."""
         named = f"approvals_{self.opts.model_name}_{name}"
         return path(f"<uuid:request_id>/{name}/", self.admin_site.admin_view(view), name=named)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """For whoever holds the permission, or is named to decide something now.
+        """Tell whether a person holds the permission or is named in a pending request.
 
-        Django asks for each action, and again: one answer serves all of a page.
+        Django asks for each action; the answer is kept for the rest of the page.
         """
         answers: dict[Kind, bool] = vars(request).setdefault("may_decide", {})
         if self.kind not in answers:
@@ -103,8 +96,8 @@ class RequestAdmin(ListAdmin):
     # One request's page
 
     def page(self, request: HttpRequest, row: HumanRequest) -> dict[str, Any]:
-        self._record_view(request, row)
-        asked = self.seen(request, row.pk)
+        record_view(request, row.pk, Channel.ADMIN)
+        asked = self.visible_request(request, row.pk)
         trail = queries.history(asked)
         standing = queries.standing(asked) if asked.status == Status.PENDING else None
         voted = any(one.event == "decided" and one.actor == request.user.get_username() for one in trail)
@@ -113,40 +106,33 @@ class RequestAdmin(ListAdmin):
             "title": str(asked),
             "asked": asked,
             "these": [asked],
-            "edits": _edits(asked),
+            "edits": edits_of(asked),
             "trail": timeline(asked, trail),
             "faults": verification.verify_request(asked.pk),
             "callback": Callback.objects.filter(request=asked).first(),
-            "deeds": self._page_actions(request, asked, voted=voted),
+            "page_actions": self._page_actions(request, asked, voted=voted),
         }
 
-    def deciding_deeds(self, asked: HumanRequest) -> list[PageAction]:
-        """What those who may decide this request can do from its page."""
+    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
+        """List what people who may decide this request can do from its page."""
         raise NotImplementedError
 
     def _page_actions(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[PageAction]:
         if asked.status != Status.PENDING:
             return []
         rights = queries.rights_of(user_id_of(request), asked)
-        deeds = self.deciding_deeds(asked) if rights.decide and not voted else []
+        actions = self.decision_actions(asked) if rights.decide and not voted else []
         if rights.reassign:
-            deeds.append(PageAction(label="Reassign…", address=self._url("reassign", asked.pk)))
+            actions.append(PageAction(label="Reassign…", address=self._url("reassign", asked.pk)))
         if rights.withdraw:
-            deeds.append(PageAction(label="Withdraw…", address=self._url("withdraw", asked.pk)))
-        return deeds
+            actions.append(PageAction(label="Withdraw…", address=self._url("withdraw", asked.pk)))
+        return actions
 
-    def _record_view(self, request: HttpRequest, asked: HumanRequest) -> None:
-        """On record before it is shown. A page that can't be recorded is shown all the same, and logged."""
-        try:
-            deciding.record_view(actor_of_http(request, Channel.ADMIN), asked.pk)
-        except (Busy, Unavailable) as error:
-            logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
-
-    # Taking back, handing on
+    # Withdraw and reassign
 
     def withdraw_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
-        """GET asks for confirmation and a reason; POST withdraws."""
-        asked = self.seen(request, request_id)
+        """Ask for confirmation and a reason (GET), or withdraw (POST)."""
+        asked = self.visible_request(request, request_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
             may = queries.rights_of(user_id_of(request), asked).withdraw
@@ -155,17 +141,17 @@ class RequestAdmin(ListAdmin):
         return self._perform(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
 
     def reassign_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
-        """GET asks who is to decide instead; POST hands the request on."""
-        asked = self.seen(request, request_id)
+        """Ask who is to decide instead (GET), or reassign (POST)."""
+        asked = self.visible_request(request, request_id)
         form = ReassignForm(asked, request.POST or None)
         may = queries.rights_of(user_id_of(request), asked).reassign
         if request.method != "POST" or not form.is_valid():
             return self._confirm_one(request, asked, form, "Reassign", may=may)
         actor = actor_of_http(request, Channel.ADMIN)
         users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
-        users = users if users or groups else REVIEWERS  # as the form says
+        users = users if users or groups else REVIEWERS
         return self._perform(
-            request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), handed_on=True
+            request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), reassigned=True
         )
 
     def _confirm_one(
@@ -179,63 +165,65 @@ class RequestAdmin(ListAdmin):
         danger: bool = False,
     ) -> HttpResponse:
         context = {"title": f"{act}?", "act": act, "asked": asked, "form": form, "may": may, "danger": danger}
-        return self.shown(request, "admin/approvals/confirm.html", context)
+        return self.render_page(request, "admin/approvals/confirm.html", context)
 
     def _perform(
         self,
         request: HttpRequest,
         asked: HumanRequest,
         form: PlainForm,
-        deed: Callable[[], Outcome],
+        act: Callable[[], Outcome],
         *,
-        handed_on: bool = False,
+        reassigned: bool = False,
     ) -> HttpResponse:
-        """Do it and lead back to the request, or, where it is seen no more, to the list."""
+        """Do it and redirect to the request, or to the list if the person may no longer see it."""
         try:
-            outcome = deed()
+            outcome = act()
         except ApprovalError as error:
             if is_about_the_form(error):
-                form.refused(error)
-                return self._confirm_one(request, asked, form, "Reassign" if handed_on else "Withdraw")
-            return self.told(request, [Result.of(asked.pk, asked, error)])
-        if handed_on:
-            messages.success(request, format_html("{}: handed on", visible(asked.title)))
+                form.add_refusal(error)
+                return self._confirm_one(request, asked, form, "Reassign" if reassigned else "Withdraw")
+            return self.show_results(request, [Result.of(asked.pk, asked, error)])
+        if reassigned:
+            messages.success(request, format_html("{}: reassigned", visible(asked.title)))
             return HttpResponseRedirect(self._page_or_list(request, asked))
-        return self.told(request, [Result.of(asked.pk, asked, outcome)])
+        return self.show_results(request, [Result.of(asked.pk, asked, outcome)])
 
-    # What views of both kinds need
+    # For the views of both kinds
 
-    def seen(self, request: HttpRequest, request_id: UUID) -> HumanRequest:
-        """The request, of this kind, or 404."""
+    def visible_request(self, request: HttpRequest, request_id: UUID) -> HumanRequest:
+        """Return a request of this kind. Raises Http404 if there is none that this person may see."""
         found = self.get_queryset(request).filter(pk=request_id).first()
         if found is None:
             raise Http404(f"There is no {self.opts.verbose_name} {request_id}, or you may not see it.")
         return found
 
-    def chosen(self, request: HttpRequest, names: Sequence[str]) -> Selection:
+    def selection(self, request: HttpRequest, names: Sequence[str]) -> Selection:
+        """Return the requests with these ids. Raises PermissionDenied if this person decides nothing."""
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        return Selection.named(user_id_of(request), self.kind, names)
+        return Selection.from_form(user_id_of(request), self.kind, names)
 
-    def single(self, request: HttpRequest, request_id: UUID) -> Selection:
-        asked = self.seen(request, request_id)
-        return Selection.named(user_id_of(request), self.kind, [str(asked.pk)])
+    def selection_of_one(self, request: HttpRequest, request_id: UUID) -> Selection:
+        """Return a selection of one request. Raises Http404 if this person may not see it."""
+        asked = self.visible_request(request, request_id)
+        return Selection.from_form(user_id_of(request), self.kind, [str(asked.pk)])
 
-    def told(self, request: HttpRequest, results: Sequence[Result]) -> HttpResponse:
-        """Say what came of each: of one on its page, of many in a table."""
+    def show_results(self, request: HttpRequest, results: Sequence[Result]) -> HttpResponse:
+        """Show the results: a single one as a message on its page, several as a table."""
         if len(results) == 1:
-            (told,) = results
-            level = messages.ERROR if told.code else messages.SUCCESS
-            messages.add_message(request, level, visible(str(told)))
-            return HttpResponseRedirect(told.address or self._url("changelist"))
-        refused = sum(bool(told.code) for told in results)
+            (result,) = results
+            level = messages.ERROR if result.code else messages.SUCCESS
+            messages.add_message(request, level, visible(str(result)))
+            return HttpResponseRedirect(result.address or self._url("changelist"))
+        refused = sum(bool(result.code) for result in results)
         context = {
-            "title": "What came of it",
+            "title": "Results",
             "results": results,
             "done": len(results) - refused,
             "refused": refused,
         }
-        return self.shown(request, "admin/approvals/outcomes.html", context)
+        return self.render_page(request, "admin/approvals/outcomes.html", context)
 
     def _page_or_list(self, request: HttpRequest, asked: HumanRequest) -> str:
         seen = self.get_queryset(request).filter(pk=asked.pk).exists()
@@ -258,7 +246,7 @@ class RequestAdmin(ListAdmin):
 
     @admin.display(description="who decides")
     def decides(self, asked: HumanRequest) -> str:
-        return ", ".join(str(one) for one in asked.assignees) or "whoever may"
+        return ", ".join(str(one) for one in asked.assignees) or "any reviewer"
 
     @admin.display(description="asked")
     def age(self, asked: Any) -> SafeString:
@@ -266,17 +254,12 @@ class RequestAdmin(ListAdmin):
 
     @admin.display(description="time left")
     def ends(self, asked: Any) -> SafeString | None:
-        """The time that is left, or when it was closed."""
+        """Show the time that is left, or when the request was closed."""
         if asked.status != Status.PENDING:
             return format_html('<span class="quiet">closed {}</span>', moment_of(asked.closed_at))
         return time_left(asked.deadline, asked.now) if asked.deadline else None
 
 
 def is_about_the_form(result: Outcome | ApprovalError) -> TypeGuard[ApprovalError]:
-    """The writer found what was typed at fault: the person can put it right."""
+    """Tell whether the writer refused what was typed, so that the person can correct it."""
     return isinstance(result, ApprovalError) and result.code == "invalid"
-
-
-def _edits(asked: HumanRequest) -> list[Change]:
-    edited = asked.final_arguments
-    return [] if edited is None else changes(asked.arguments, edited)

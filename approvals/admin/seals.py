@@ -1,4 +1,4 @@
-"""Seals: which entries each vouches for, and what it was signed with. To read; `audit_seal` makes them."""
+"""Seals: which entries each covers, and its signature. `manage.py audit_seal` makes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField
+from approvals.admin.change_lists import ListAdmin
+from approvals.admin.filters import PeriodFilter, TypedField
 from approvals.admin.read_only import moment_of
 from approvals.models import Seal
 
@@ -26,7 +27,7 @@ class Sealed(PeriodFilter):
 
 @admin.register(Seal)
 class SealAdmin(ListAdmin):
-    """For holders of `view_seal`: a seal says how much there is of what others may not see."""
+    """Shown only with the permission `view_seal`: seals tell how many entries there are of all requests."""
 
     page_template = "admin/approvals/seal.html"
     moment = "sealed_at"

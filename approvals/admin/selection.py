@@ -1,4 +1,4 @@
-"""The requests that somebody picked to decide together, and what came of each."""
+"""The requests that a person selected to decide together, and the result of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageAction:
-    """Something that can be done to a request, at an address that asks for confirmation first."""
+    """Something that can be done to a request; its address asks for confirmation first."""
 
     label: str
     address: str
@@ -29,7 +29,7 @@ class PageAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one deed, in words. `address` is the request's page, where it may be seen."""
+    """The result for one request, in words. `address` is the request's page; empty if it may not be seen."""
 
     title: str
     words: str
@@ -51,12 +51,13 @@ class Result:
 
 
 def page_of(asked: HumanRequest) -> str:
+    """Return the address of a request's admin page."""
     return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plain:
-    """Many approvals decided together: their arguments stay as they are."""
+    """Stands for many approvals decided together, whose arguments can't be edited."""
 
     arguments: Any = None
     final_arguments: Any = None
@@ -65,7 +66,10 @@ class _Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """`ids` as sent; `requests` those of them that this person may see; `permitted` may decide."""
+    """What was selected: the `ids` sent, the `requests` that may be seen, the ids `permitted` to decide.
+
+    `cut`: more than MOST_AT_ONCE were sent.
+    """
 
     ids: tuple[UUID, ...]
     requests: tuple[HumanRequest, ...]
@@ -73,9 +77,9 @@ class Selection:
     cut: bool
 
     @classmethod
-    def named(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Selection:
-        """By the ids of a form; what is no id is left out."""
-        ids = dict.fromkeys(one for one in map(_uuid, names) if one is not None)
+    def from_form(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Selection:
+        """Make a selection of the ids that a form sent; other texts are left out."""
+        ids = dict.fromkeys(one for one in map(uuid_or_none, names) if one is not None)
         seen = queries.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
         return cls._of(user_id, list(ids), list(queries.with_people(seen)))
 
@@ -101,30 +105,31 @@ class Selection:
 
     @property
     def open(self) -> list[HumanRequest]:
-        """What would be decided now."""
+        """The selected requests that can be decided now."""
         return [one for one in self.requests if one.status == Status.PENDING and one.pk in self.permitted]
 
     @property
     def left_out(self) -> list[tuple[HumanRequest, str]]:
-        """What would not, and why."""
+        """The selected requests that can't be decided now, each with the reason."""
         return [(one, self._reason(one)) for one in self.requests if one not in self.open]
 
     @property
     def form_subject(self) -> Any:
-        """A single request may have its arguments edited; many are decided as they were asked."""
+        """What the decision form is about: only the arguments of a single request can be edited."""
         return self.requests[0] if len(self.ids) == 1 and self.requests else _Plain()
 
-    def told(self, results: Sequence[Outcome | ApprovalError]) -> list[Result]:
-        """What came of each, in the order in which they were sent."""
+    def results_of(self, outcomes: Sequence[Outcome | ApprovalError]) -> list[Result]:
+        """Describe the outcome of each request, in the order of `ids`."""
         asked = {one.pk: one for one in self.requests}
-        each = zip(self.ids, results, strict=True)
-        return [Result.of(request_id, asked.get(request_id), result) for request_id, result in each]
+        each = zip(self.ids, outcomes, strict=True)
+        return [Result.of(request_id, asked.get(request_id), outcome) for request_id, outcome in each]
 
     def _reason(self, asked: HumanRequest) -> str:
-        return outcome_in_words(asked) if asked.status != Status.PENDING else "Others decide this"
+        return outcome_in_words(asked) if asked.status != Status.PENDING else "You may not decide this"
 
 
-def _uuid(text: str) -> UUID | None:
+def uuid_or_none(text: str) -> UUID | None:
+    """Read a UUID; None for any other text."""
     try:
         return UUID(text)
     except ValueError:
@@ -132,7 +137,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _refusal(error: ApprovalError) -> str:
-    """With the recorded outcome, where the refusal does not tell it by itself."""
+    """Describe a refusal, with the recorded outcome if its own text does not have it."""
     if isinstance(error, TooLate) and error.outcome is not None:
         return f"{error.detail} On record: {_outcome_words(error.outcome)}."
     return error.detail

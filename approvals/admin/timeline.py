@@ -1,4 +1,4 @@
-"""A request's trail as its page tells it: who, when, from where, for whom, and what allowed it."""
+"""A request's trail as its page shows it: who, when, from where, for whom, and what allowed it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from approvals.models import HumanRequest
 from approvals.queries import TimelineEntry
 from approvals.web.pages.wording import Line, entry_in_words
 
-# What events stand on a policy that somebody may ask for later; views and refusals would only repeat it.
-TELLING = {"opened", "decided", "answered", "timed_out", "rescheduled"}
+# Events with which the policy is shown; views and refusals would only repeat it.
+WITH_POLICY = {"opened", "decided", "answered", "timed_out", "rescheduled"}
 BY_GROUP = "assigned group "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineItem:
-    """One entry: `line` says it in words; the rest is what auditors ask about it."""
+    """One entry: `line` says it in words, the rest is for auditors."""
 
     line: Line
     allowed_by: str
@@ -28,19 +28,20 @@ class TimelineItem:
 
 
 def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[TimelineItem]:
+    """Describe each entry of a request's trail."""
     names = _group_names(trail)
     return [
         TimelineItem(
             line=entry_in_words(entry, asked.required, choices=asked.choices),
             allowed_by=_allowed_by_words(entry.allowed_by, names),
-            policy=policy_in_words(entry.policy) if entry.event in TELLING else "",
+            policy=policy_in_words(entry.policy) if entry.event in WITH_POLICY else "",
         )
         for entry in trail
     ]
 
 
 def _group_names(trail: Iterable[TimelineEntry]) -> dict[str, str]:
-    """The groups as whose members people decided, by id, as they are called now."""
+    """Look up the present names of the groups as whose members people decided, by id."""
     ids = {
         entry.allowed_by.removeprefix(BY_GROUP) for entry in trail if entry.allowed_by.startswith(BY_GROUP)
     }
@@ -56,13 +57,13 @@ def _allowed_by_words(by: str, names: Mapping[str, str]) -> str:
 
 
 def policy_in_words(policy: Mapping[str, Any] | None) -> str:
-    """The policy that an entry names; entries of older formats name none."""
+    """Describe the policy that an entry names; empty for older formats, which name none."""
     if not policy:
         return ""
     required = int(policy.get("required", 1))
     parts = [f"{required} must approve" if required > 1 else "one decides"]
     if policy.get("four_eyes"):
-        parts.append("not who asks or reassigns")
+        parts.append("not the requester, nor who reassigns it")
     due = parse_datetime(str(policy.get("deadline") or ""))
     if due is None:
         return ", ".join([*parts, "no deadline"])

@@ -1,4 +1,4 @@
-"""API tokens: whose they are, what they are good for, what they did last; and the end of one."""
+"""API tokens: their owners, scopes and latest entries; they can be revoked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.change_lists import ListAdmin
+from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter
 from approvals.admin.read_only import moment_of, user_id_of
 from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
@@ -30,26 +31,17 @@ SEE_ALL = "approvals.view_apitoken"
 LATEST_ENTRIES = 10
 
 
-class InState(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state.value, state.value.capitalize()) for state in State]
-
-    def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
-        return queryset.filter(state=self.value()) if self.value() else queryset
+class InState(ColumnFilter):
+    title = parameter_name = column = "state"
+    options = [(state.value, state.value.capitalize()) for state in State]
 
 
-class WithScope(admin.SimpleListFilter):
-    title = "scope"
-    parameter_name = "scope"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(scope.value, scope.value) for scope in Scope]
+class WithScope(ColumnFilter):
+    title = parameter_name = "scope"
+    options = [(scope.value, scope.value) for scope in Scope]
 
     def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
-        """The column is JSON text of words without quotes, so the quoted word is in it or not."""
+        """Search the JSON text of the column for the quoted scope; scopes contain no quotes."""
         return queryset.filter(scopes__contains=f'"{self.value()}"') if self.value() else queryset
 
 
@@ -71,7 +63,7 @@ class Created(PeriodFilter):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ListAdmin):
-    """All tokens for those who may see or revoke any; for other staff their own."""
+    """All tokens for people with the permission to see or revoke them; other staff see their own."""
 
     page_template = "admin/approvals/token.html"
     list_display = ("what", "worth", "user", "good_for", "last_used", "expires", "created")
@@ -106,18 +98,20 @@ class ApiTokenAdmin(ListAdmin):
         }
 
     def revoke_view(self, request: HttpRequest, token_id: UUID) -> HttpResponse:
-        """GET asks for confirmation; POST revokes. A second time says who was first."""
+        """Ask for confirmation (GET), or revoke (POST)."""
         if not request.user.has_perm(REVOKE):
             raise PermissionDenied
         token = self.get_queryset(request).filter(pk=token_id).first()
         if token is None:
             raise Http404(f"There is no API token {token_id}.")
         if request.method != "POST":
-            return self.shown(request, "admin/approvals/revoke.html", {"title": "Revoke?", "token": token})
+            return self.render_page(
+                request, "admin/approvals/revoke.html", {"title": "Revoke?", "token": token}
+            )
         if tokens.revoke(token_id, user_id_of(request)):
-            messages.success(request, f"{token} is revoked: nobody gets in with it any more.")
+            messages.success(request, f"{token} was revoked: it no longer works.")
         else:
-            messages.info(request, f"{token} had been revoked before.")
+            messages.info(request, f"{token} was already revoked.")
         return HttpResponseRedirect(reverse("admin:approvals_apitoken_change", args=[token_id]))
 
     @admin.display(description="token")

@@ -1,4 +1,4 @@
-"""Audit entries: who did what, when, from where; whether the trail still holds; and how to take it along."""
+"""Audit entries: who did what, when, from where; verification of the trail; exports."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin, PeriodFilter, TypedField, TypedFilter
+from approvals.admin.change_lists import ListAdmin
 from approvals.admin.export import ExportForm, stream
+from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter, in_words
 from approvals.admin.read_only import moment_of, user_id_of
-from approvals.admin.selection import page_of
+from approvals.admin.selection import page_of, uuid_or_none
 from approvals.admin.timeline import policy_in_words
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
@@ -38,48 +39,25 @@ MOST_VERIFIED = 100
 HASH_LENGTH = 64
 
 
-class OfEvent(admin.SimpleListFilter):
-    title = "event"
-    parameter_name = "event"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label).capitalize()) for value, label in Event.choices]
-
-    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
-        return queryset.filter(event=self.value()) if self.value() else queryset
+class OfEvent(ColumnFilter):
+    title = parameter_name = column = "event"
+    options = [(value, str(label).capitalize()) for value, label in Event.choices]
 
 
-class OfOutcome(admin.SimpleListFilter):
-    title = "outcome"
-    parameter_name = "outcome"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, status.value.replace("_", " ").capitalize()) for status in sorted(CLOSED)]
-
-    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
-        return queryset.filter(outcome=self.value()) if self.value() else queryset
+class OfOutcome(ColumnFilter):
+    title = parameter_name = column = "outcome"
+    options = [(status.value, in_words(status.value)) for status in sorted(CLOSED)]
 
 
-class ByChannel(admin.SimpleListFilter):
-    title = "channel"
-    parameter_name = "channel"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(channel.value, channel.value.capitalize()) for channel in Channel]
-
-    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
-        return queryset.filter(channel=self.value()) if self.value() else queryset
+class ByChannel(ColumnFilter):
+    title = parameter_name = column = "channel"
+    options = [(channel.value, channel.value.capitalize()) for channel in Channel]
 
 
-class OfKind(admin.SimpleListFilter):
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind.value, kind.value.capitalize()) for kind in Kind]
-
-    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
-        return queryset.filter(request__kind=self.value()) if self.value() else queryset
+class OfKind(ColumnFilter):
+    title = parameter_name = "kind"
+    column = "request__kind"
+    options = [(kind.value, kind.value.capitalize()) for kind in Kind]
 
 
 class Who(TypedFilter):
@@ -97,11 +75,11 @@ class Who(TypedFilter):
                 queryset = queryset.filter(**{f"{name}__username": self.value(name)})
         if address := self.value("address"):
             if not _is_address(address):
-                messages.error(request, f"Address: {address!r} is none.")
+                messages.error(request, f"Address: {address!r} is not an IP address.")
                 return queryset.none()
             queryset = queryset.filter(address=address)
         if token := self.value("token"):
-            found = _uuid(token)
+            found = uuid_or_none(token)
             queryset = queryset.filter(token__name=token) if found is None else queryset.filter(token=found)
         return queryset
 
@@ -116,7 +94,7 @@ class Recorded(PeriodFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ListAdmin):
-    """The entries of the requests that somebody may see."""
+    """The entries of the requests that a person may see."""
 
     page_template = "admin/approvals/entry.html"
     moment = "recorded_at"
@@ -129,16 +107,16 @@ class AuditEntryAdmin(ListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Entries:
         entries, seen = AuditEntry.objects.all(), queries.visible_to(user_id_of(request))
-        if not seen.query.where:  # all are
+        if not seen.query.where:  # this person may see all
             return entries
-        # Asked row by row: of a set of all that may be seen, SQLite would make a list first.
+        # EXISTS, row by row: with IN, SQLite would first list all requests that may be seen.
         return entries.filter(Exists(seen.filter(pk=OuterRef("request_id"))))
 
     def get_search_results(
         self, request: HttpRequest, queryset: Entries, search_term: str
     ) -> tuple[Entries, bool]:
         sought = search_term.replace("\0", "").strip()
-        if (found := _uuid(sought)) is not None and len(sought) < HASH_LENGTH:
+        if (found := uuid_or_none(sought)) is not None and len(sought) < HASH_LENGTH:
             return queryset.filter(Q(request=found) | Q(request__origin_id=str(found))), False
         if len(sought) == HASH_LENGTH and sought.isalnum():
             return queryset.filter(Q(hash=sought) | Q(content_hash=sought)), False
@@ -182,15 +160,15 @@ class AuditEntryAdmin(ListAdmin):
 
     @admin.action(description="Verify", permissions=["view"])
     def verify(self, request: HttpRequest, queryset: Entries) -> HttpResponse:
-        """The trails that the ticked entries are part of."""
+        """Redirect to the verification of the trails that the ticked entries belong to."""
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)[: self.list_per_page]
         of_entries = self.get_queryset(request).filter(pk__in=ticked)
-        return verifying(of_entries.values_list("request_id", flat=True))
+        return redirect_to_verification(of_entries.values_list("request_id", flat=True))
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:
-        """Recomputes the trails of the requests that are named, as far as this person may see them."""
+        """Verify the trails of the named requests that this person may see."""
         names = list(dict.fromkeys(request.GET.getlist("request")))[:MOST_VERIFIED]
-        ids = [found for found in map(_uuid, names) if found is not None]
+        ids = [found for found in map(uuid_or_none, names) if found is not None]
         seen = {one.pk: one for one in queries.visible_to(user_id_of(request)).filter(pk__in=ids)}
         checked = [(seen[pk], verification.verify_request(pk)) for pk in ids if pk in seen]
         context = {
@@ -199,17 +177,17 @@ class AuditEntryAdmin(ListAdmin):
             "broken": sum(bool(faults) for _, faults in checked),
             "at": database_now(),
         }
-        return self.shown(request, "admin/approvals/verified.html", context)
+        return self.render_page(request, "admin/approvals/verified.html", context)
 
-    # Taking it along
+    # Export
 
     def export_view(self, request: HttpRequest) -> Any:
-        """Asks what to export; then sends it as it is read from the database."""
+        """Ask what to export, then stream it from the database."""
         if not request.user.has_perm(EXPORT):
             raise PermissionDenied
         form = ExportForm(request.GET if "format" in request.GET else None)
         if not form.is_valid():
-            return self.shown(request, "admin/approvals/export.html", {"title": "Export", "form": form})
+            return self.render_page(request, "admin/approvals/export.html", {"title": "Export", "form": form})
         format_, filters = form.cleaned_data["format"], form.filters
         types = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
         name = f"audit-{database_now():%Y%m%d-%H%M%S}.{format_}"
@@ -243,7 +221,7 @@ class AuditEntryAdmin(ListAdmin):
 
     @admin.display(description="channel")
     def came_by(self, entry: AuditEntry) -> SafeString:
-        """The API token beside its channel: most entries have none, and lists are wide enough."""
+        """Show the channel, and below it the API token if there is one."""
         if entry.token is None:
             return visible(entry.channel)
         return format_html('{}<div class="quiet">{}</div>', entry.channel, visible(entry.token.name))
@@ -253,15 +231,15 @@ class AuditEntryAdmin(ListAdmin):
         return format_html('<a href="{}">{}</a>', page_of(entry.request), visible(entry.request.title))
 
 
-def verifying(request_ids: Iterable[UUID]) -> HttpResponse:
-    """Leads to the verification of these requests' trails."""
+def redirect_to_verification(request_ids: Iterable[UUID]) -> HttpResponse:
+    """Redirect to the verification of these requests' trails."""
     ids = list(dict.fromkeys(request_ids))[:MOST_VERIFIED]
     query = urlencode([("request", str(one)) for one in ids])
     return HttpResponseRedirect(f"{reverse('admin:approvals_auditentry_verify')}?{query}")
 
 
 def token_url(request: HttpRequest, token: ApiToken) -> str | None:
-    """Its page, for those who may see it: whoever sees an entry reads the name of its token at least."""
+    """Return the address of a token's page; None if this person may not see it, only its name."""
     admin_of_tokens = admin.site.get_model_admin(ApiToken)
     if not admin_of_tokens.get_queryset(request).filter(pk=token.pk).exists():
         return None
@@ -269,26 +247,19 @@ def token_url(request: HttpRequest, token: ApiToken) -> str | None:
 
 
 def _beside(entry: AuditEntry) -> Sequence[tuple[str, int]]:
-    """The entries before and after this one in its chain."""
+    """List the links to the entries before and after this one in its chain."""
     near = AuditEntry.objects.filter(
         request_id=entry.request_id, sequence__in=[entry.sequence - 1, entry.sequence + 1]
     )
     pks = dict(near.values_list("sequence", "pk"))
-    words = (("Entry before", entry.sequence - 1), ("Entry after", entry.sequence + 1))
+    words = (("Previous entry", entry.sequence - 1), ("Next entry", entry.sequence + 1))
     return [(word, pks[sequence]) for word, sequence in words if sequence in pks]
 
 
 def _is_address(text: str) -> bool:
-    """PostgreSQL does not compare with anything else."""
+    """Tell whether a text is an IP address; PostgreSQL refuses to compare with anything else."""
     try:
         ip_address(text)
     except ValueError:
         return False
     return True
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -22,7 +22,7 @@ register = template.Library()
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """A drawing from the sprite; always beside a word, so hidden from screen readers."""
+    """Draw an icon; it stands beside a word, so it is hidden from screen readers."""
     return format_html(
         '<svg aria-hidden="true"><use href="{}#{}"/></svg>', static("approvals/icons.svg"), name
     )
@@ -30,7 +30,7 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag
 def time_left(deadline: datetime, now: datetime) -> SafeString:
-    """A countdown that clock.js keeps going."""
+    """Show a countdown, which clock.js keeps up to date."""
     urgent = " urgent" if relative_times.is_urgent(deadline, now) else ""
     return _time(deadline, f"left{urgent}", relative_times.time_left(deadline, now))
 
@@ -87,7 +87,7 @@ def outcome_words(asked: Any) -> str:
 
 @register.simple_tag
 def standing(asked: Any) -> queries.Standing | None:
-    """Which approvals count by now; None once it is closed."""
+    """Return which approvals count now; None for a closed request."""
     return queries.standing(asked) if asked.status == Status.PENDING else None
 
 
@@ -108,13 +108,13 @@ def sort_key(asked: Any) -> str:
 
 @register.filter
 def capped_count(number: int) -> str:
-    """A count of which no more is known from COUNTED on."""
+    """Write a count, which stops at COUNTED."""
     return str(number) if number < COUNTED else f"{COUNTED - 1}+"
 
 
 @register.filter
 def is_group(field: forms.BoundField) -> bool:
-    """A field that is several inputs needs a fieldset with a legend instead of a label."""
+    """Tell whether a field is several inputs, which need a fieldset with a legend instead of a label."""
     return isinstance(field.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
 
 

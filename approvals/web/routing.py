@@ -1,10 +1,10 @@
-"""The addresses of live connections: of pages, and of programs.
+"""The URLs of WebSockets: those of pages, and those of programs.
 
-Whoever composes those of pages validates `Origin` and adds the session. Those of programs need neither: they
-look at no cookie, and a page can't make its browser send the header that they look at.
+The ASGI application that includes those of pages must check `Origin` and add the session. Those of programs
+need neither: they ignore cookies, and a page can't make a browser send their `Authorization` header.
 
-Not the user: a connection outlives its login, so consumers ask for the user when they need one, on database
-threads. channels.auth would look it up once, on the one thread that all connections share.
+The user is not added either: a connection can outlive its login, so consumers look the user up, on database
+threads, each time they need one.
 """
 
 from __future__ import annotations

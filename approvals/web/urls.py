@@ -1,4 +1,4 @@
-"""Addresses of the inbox and its requests."""
+"""The URLs of the inbox and its requests."""
 
 from django.urls import path
 
@@ -8,7 +8,7 @@ urlpatterns = [
     path("", views.inbox, name="inbox"),
     path("rows/", views.rows, name="rows"),
     path("requests/<uuid:request_id>/", views.request_page, name="request"),
-    path("requests/<uuid:request_id>/viewed/", views.record_viewed, name="request-viewed"),
+    path("requests/<uuid:request_id>/viewed/", views.mark_viewed, name="request-viewed"),
     path("requests/<uuid:request_id>/withdraw/", views.withdraw, name="request-withdraw"),
     path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
 ]

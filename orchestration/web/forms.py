@@ -32,11 +32,11 @@ class StartForm(PlainForm):
             cleaned[INPUT] = {} if self.structure is None else self.structure.value(cleaned)
         return cleaned
 
-    def add_refusal(self, error: OrchestrationError) -> None:
+    def add_start_error(self, error: OrchestrationError) -> None:
         """Show an error of the start at the fields that it names."""
         if not isinstance(error, InvalidInput):
             self.add_error(None, error.detail)
             return
         for path, message in error.errors:
             spot = INPUT if path == INPUT else f"{INPUT}.{path}"
-            self.add_error(*self.fault(spot, message.removeprefix(f"{path}: "), ": "))
+            self.add_error(*self.locate_error(spot, message.removeprefix(f"{path}: "), ": "))

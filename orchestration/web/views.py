@@ -107,7 +107,7 @@ def start(request: HttpRequest) -> HttpResponse:
                 chosen.name, form.cleaned_data["input"], request.user, key=form.cleaned_data["key"]
             )
         except (InvalidInput, KeyConflict) as error:
-            form.add_refusal(error)
+            form.add_start_error(error)
         else:
             return HttpResponseRedirect(reverse("run", args=[run_id]), status=HTTPStatus.SEE_OTHER)
     refused = form is not None and form.is_bound and not form.rearranged

@@ -141,7 +141,7 @@ async def test_a_request_is_handed_on_and_taken_back(
     await expect(page.get_by_role("alert")).to_contain_text("nobody.known")
     await page.get_by_label("People").fill("rita")
     await page.get_by_role("button", name="Reassign").click()
-    await expect(page.get_by_text("Refund ACME: handed on")).to_be_visible()
+    await expect(page.get_by_text("Refund ACME: reassigned")).to_be_visible()
     await page.get_by_role("link", name="Withdraw…").click()
     await page.get_by_label("Reason").fill("Asked by mistake.")
     await page.get_by_role("button", name="Withdraw").click()

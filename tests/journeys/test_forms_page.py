@@ -109,7 +109,7 @@ async def test_what_the_input_of_each_format_sends_is_valid(berlin: Page, ravi: 
     await expect(berlin.get_by_label("Time zone").last).to_have_value("Europe/Berlin")
     await send(berlin)
     await expect(berlin.locator(".errors")).to_have_text(
-        "date-time does not exist in Europe/Berlin: clocks are put forward then."
+        "date-time does not exist in Europe/Berlin: the clocks go forward then."
     )
     await expect(berlin.get_by_label("Time zone").last).to_have_value("Europe/Berlin")
     await berlin.get_by_label("date-time", exact=True).fill("2026-03-29T03:30")

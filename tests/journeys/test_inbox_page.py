@@ -138,7 +138,7 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
     await expect(row(at_work, "Another printer")).to_be_visible()
     await expect(at_work.locator("#rows li")).to_have_count(2)
     await at_work.get_by_label("Kind of request").select_option("clarification")
-    await expect(at_work.get_by_text("Nothing here fits.")).to_be_visible()
+    await expect(at_work.get_by_text("No requests match.")).to_be_visible()
 
 
 # Counts the pongs that the page has heard, and notes once its reporting of a view has been answered.
@@ -210,7 +210,7 @@ async def test_show_more_keeps_the_search_and_shows_where_there_is_more(at_work:
     await at_work.reload()
     await live(at_work)
     assert (await at_work.title()).startswith("(61) ")
-    await expect(at_work.get_by_label("Whose requests")).to_contain_text("All I may see (66)")
+    await expect(at_work.get_by_label("Whose requests")).to_contain_text("Everything (66)")
     await expect(at_work.get_by_label("Whose requests")).to_contain_text("For me (61)")
     search = at_work.get_by_label("Search requests")
     await search.fill("printer")
@@ -495,7 +495,7 @@ async def test_a_note_that_can_not_be_sent_any_more_is_shown_until_it_is_thrown_
         await expect(unsent).to_contain_text("Ask <b>finance</b>")
         await at_work.reload()
         await expect(unsent).to_contain_text("Ask <b>finance</b>")
-        await unsent.get_by_role("button", name="Throw it away").click()
+        await unsent.get_by_role("button", name="Discard it").click()
         await expect(unsent).to_have_count(0)
         await at_work.reload()
         await expect(at_work.locator("#detail")).to_contain_text("by nina")

@@ -53,7 +53,7 @@ async def test_a_person_works_below_a_path_prefix(page: Page, serve: Serve, stri
         await expect(page.locator("#detail")).to_contain_text("Approved")
         assert (await in_database(gate.outcome, request_id)).approved
         await page.get_by_role("searchbox").fill("nothing of that name")
-        await expect(page.get_by_text("Nothing here fits.")).to_be_visible()
+        await expect(page.get_by_text("No requests match.")).to_be_visible()
 
         given = {"title": "Release", "items": ["Tests are green"]}
         run_id = await in_database(OrchestrationManager().start, "checklist", given, ravi)

@@ -49,7 +49,7 @@ async def test_a_revoked_token_ends_the_wait_that_is_open_with_it(
         assert not wait.done()
         began = monotonic()
         await page.get_by_role("button", name="Revoke").click()
-        await expect(page.get_by_text("is revoked: nobody gets in with it")).to_be_visible()
+        await expect(page.get_by_text("was revoked: it no longer works")).to_be_visible()
         turned_away = await wait
         assert monotonic() - began < 30
         again = await program.get(address)

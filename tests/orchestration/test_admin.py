@@ -161,7 +161,7 @@ def test_a_run_lists_what_it_asked_as_far_as_one_may_see_it(tmp_path: Path) -> N
     asked_by(run_id, "For others", assignees=[make.user()])
     page = client_of(sam).get(f"{RUNS}{run_id}/change/").content.decode()
     assert f"/admin/approvals/approval/{own}/change/" in page
-    assert "1 more that is for others to see" in page
+    assert "1 more that you may not see" in page
 
 
 def test_a_request_leads_to_its_run_and_shows_its_plan(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// Says something to those who listen instead of looking.
+// Announces a text to screen readers.
 
 const says = document.querySelector("#announce");
 

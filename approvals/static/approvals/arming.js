@@ -1,4 +1,4 @@
-// A button that the next Enter presses, and says so. Any other key lets it go.
+// Focuses a button so that Enter presses it, and says so. Any other key moves the focus away.
 
 const HARMLESS = ["Enter", "Shift", "Control", "Alt", "Meta", "Tab"];
 
@@ -15,7 +15,7 @@ export function arm(button) {
     going.abort();
   }, { signal });
   button.addEventListener("keydown", (event) => {
-    // Space presses a button when it is let go.
+    // Space presses a button when the key is released.
     if (event.key === " ") event.preventDefault();
     else if (!event.repeat && !HARMLESS.includes(event.key)) document.querySelector("#title").focus({ preventScroll: true });
   }, { signal });

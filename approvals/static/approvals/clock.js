@@ -1,5 +1,5 @@
 // Times on the page: countdowns to a deadline, "3 min ago", exact local times as titles.
-// The server's clock counts, not this machine's; web/times.py writes the same words.
+// By the server's clock, not this machine's. approvals/web/pages/relative_times.py writes the same words.
 
 import { announce } from "./announce.js";
 

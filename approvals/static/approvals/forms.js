@@ -1,5 +1,5 @@
-// Forms whose parts come and go, without asking the server: rows, what is ticked, the reader's time zone.
-// Without this each works, too: buttons send the form, everything is shown, times are given in UTC.
+// Adds and removes rows of forms, shows optional parts, offers the reader's time zone, all without the server.
+// Forms work without it: buttons send the form, everything is shown, times are in UTC.
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[name=more], button[name=less]");
@@ -38,7 +38,7 @@ function remove(entry) {
   list.querySelector(":scope > p > button").focus();
 }
 
-// In everything that a row has, the rows to copy inside of it included.
+// Renames everything inside a row, templates of further rows included.
 function rename(root, from, to) {
   for (const element of root.querySelectorAll("*")) {
     for (const attribute of element.attributes)
@@ -47,13 +47,13 @@ function rename(root, from, to) {
   }
 }
 
-// What is hidden is neither checked by the browser nor sent.
+// Disables hidden parts: the browser then neither checks nor sends them.
 function settle(root) {
   for (const inside of root.querySelectorAll(".branch > fieldset"))
     inside.disabled = !inside.parentElement.querySelector("label > input").checked;
 }
 
-// Where nothing is filled in yet, times are meant as the reader's clock shows them.
+// Empty times start with the reader's own time zone.
 function tellZone(root) {
   for (const select of root.querySelectorAll("select[data-zone]")) {
     const zone = select.dataset.zone === "name" ? here() : offset();

@@ -1,9 +1,9 @@
-// Fetches what the server has rendered and puts it where it changed: one source of markup.
+// Fetches HTML that the server rendered, and replaces the parts of the page that changed.
 
-// Says that nobody has asked to see what is fetched.
+// Tells the server that the page fetches this by itself, so it does not count as seen.
 export const UNASKED = { "Sayso-Unasked": "true" };
 
-// Nothing where the server does not answer with a page.
+// Null if the server does not answer with a page.
 export async function fragment(address, { headers, ...how } = {}) {
   const template = document.createElement("template");
   try {

@@ -1,4 +1,4 @@
-// The keys and their switch, in a dialog that comes when it is asked for.
+// The dialog with the keyboard shortcuts and their switch, loaded when it is first opened.
 
 import { fragment } from "./fragments.js";
 import { SETTING, enabled } from "./keys.js";

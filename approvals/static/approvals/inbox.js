@@ -1,4 +1,4 @@
-// The live list and the request beside it. The socket says what changed; the server renders it.
+// The live list and the request beside it. The WebSocket says what changed; the server renders it.
 
 import { announce } from "./announce.js";
 import { serverSays, tellLocalTimes } from "./clock.js";
@@ -27,7 +27,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 document.addEventListener("sayso:move", (event) => move(event.detail));
 filters.querySelector("button").hidden = true;
 
-// What searches, shows more and keeps notes comes once the page is there: later the server may be away.
+// Search, Show more and notes are loaded right after the page: later the server may be unreachable.
 let noteKeeper;
 const notes = () => (noteKeeper ??= import("./notes.js"));
 addEventListener("load", () => Promise.all([import("./search.js"), notes()]), { once: true });
@@ -39,15 +39,15 @@ function move(by) {
   next?.focus();
 }
 
-// Where there is room, the first request that waits is open from the start. Nobody asked: the focus stays, and
-// it counts as seen after a while.
+// On wide screens the first pending request opens by itself. The focus stays where it is, and the request counts
+// as seen only after a while.
 let unasked = null, standing;
 
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article")) {
     unasked = idOf(first.parentElement);
-    // What goes wrong is told elsewhere.
+    // Errors are shown elsewhere.
     window.htmx.ajax("GET", first.getAttribute("href"), { target: detail, headers: UNASKED }).catch(() => {});
   }
 }
@@ -63,7 +63,7 @@ function seen() {
   unasked = null;
 }
 
-// The ids that a snapshot has named so far: it may come in parts.
+// The ids of a snapshot so far, which may come in parts.
 let pending = [];
 
 function heard({ type, data }) {
@@ -91,7 +91,7 @@ async function lookAt(ids) {
   const shown = await ask(ids);
   if (!shown) return setTimeout(() => look(...ids), RETRY);
   shown.forEach(place);
-  // What is not among them may no longer be seen here.
+  // Rows that did not come back may no longer be seen.
   for (const id of ids) if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
 }
 
@@ -106,7 +106,7 @@ async function refresh() {
   if (selected()) refreshDetail();
 }
 
-// What the server says now: counts, whether there is more, and the rows, or those of these ids alone.
+// Fetches the counts, whether there is more, and the rows: all of them, or those of these ids.
 export async function ask(ids = []) {
   const query = search();
   query.set("shown", rows.children.length);
@@ -118,8 +118,8 @@ export async function ask(ids = []) {
   return [...fresh.querySelector("#rows").children];
 }
 
-// A snapshot has the first of all that waits, in the order of the list. Where that is what is shown here,
-// nothing came or went while nobody was listening.
+// Compares the snapshot, the first of all pending requests in the order of the list, with the rows shown here. If
+// they are the same, nothing was missed while there was no connection.
 function compare(pending) {
   const shown = waiting();
   const common = Math.min(pending.length, shown.length);
@@ -189,7 +189,7 @@ export function settle() {
 function nameThePage() {
   const [mine, seen] = ["mine", "seen"].map((name) => list.querySelector(`.${name}`).textContent);
   const [all, own] = filters.elements.show.options;
-  all.text = `All I may see (${seen})`;
+  all.text = `Everything (${seen})`;
   own.text = `For me (${mine})`;
   const name = (location.pathname !== root && detail.querySelector("h1")?.textContent) || "Inbox";
   document.title = `${mine === "0" ? "" : `(${mine}) `}${name} · Sayso`;

@@ -20,11 +20,11 @@ export function startKeys() {
   document.addEventListener("keydown", (event) => {
     const alone = performance.now() - typed > BURST;
     typed = event.key.length === 1 ? performance.now() : -BURST;
-    const deed = moves[event.key] ?? (alone ? acts[event.key] : null);
+    const action = moves[event.key] ?? (alone ? acts[event.key] : null);
     const typing = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select, dialog[open]");
-    if (!deed || typing || event.repeat || !enabled() || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!action || typing || event.repeat || !enabled() || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    deed();
+    action();
   });
 }
 

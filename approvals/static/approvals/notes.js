@@ -1,5 +1,5 @@
-// What somebody types about a request, kept in this tab for this account and request until it is sent or thrown
-// away: whoever decides meanwhile, and wherever the session ends.
+// Keeps what a person types about a request, in this tab and for this account, until it is sent or discarded: also
+// if somebody else decides meanwhile, or the session ends.
 
 const NAMES = ["comment", "reason", "answer"];
 const WORDS = { comment: "Your note", reason: "Your reason", answer: "Your answer" };
@@ -16,7 +16,7 @@ export function keep(field) {
   sessionStorage.setItem(keyOf(id, field.name), JSON.stringify({ text: field.value, field: field.id }));
 }
 
-// Puts what was kept where it was typed; where it can't be sent any more, shows it and says so.
+// Restores what was kept in its field; if it can no longer be sent, shows it and says so.
 export function bring(detail) {
   const id = idIn(detail);
   for (const name of NAMES) {
@@ -28,7 +28,7 @@ export function bring(detail) {
   }
 }
 
-// The server took what was sent. Where there still is a field for it, that is to be sent once more.
+// Forgets what the server accepted, unless the page still has a field for it: that will be sent again.
 export function sent(detail, data) {
   for (const name of NAMES) {
     if (data.has(name) && !detail.querySelector(`.act textarea[name=${name}]`)) drop(idIn(detail), name);
@@ -52,7 +52,7 @@ function tell(detail, id, name, text) {
   quote.dir = "auto";
   quote.textContent = text;
   const button = said.appendChild(document.createElement("button"));
-  button.textContent = "Throw it away";
+  button.textContent = "Discard it";
   button.addEventListener("click", () => {
     drop(id, name);
     box.remove();
@@ -61,7 +61,7 @@ function tell(detail, id, name, text) {
   detail.querySelector(".act").before(box);
 }
 
-// Who begins a note and then rejects, or the other way round, finds it where it goes on.
+// A note begun for one decision is also filled in for the other.
 document.addEventListener("toggle", ({ target }) => {
   const field = target.open && target.matches(".act details") && target.querySelector("textarea[name=comment]");
   const kept = field && read(target.closest("article").dataset.id, "comment");

@@ -8,7 +8,7 @@ import { keepConnected } from "./socket.js";
 const page = document.querySelector("article[data-run]");
 const messages = page.querySelector(".messages");
 
-// Each connection is told every message from the first one on: how many it was told, and which still grow.
+// Each connection gets all messages from the first one on: how many came, and which are still growing.
 let told = 0;
 let growing = new Map();
 
@@ -32,7 +32,7 @@ const refresh = together(async () => {
 function write({ agent, summary }, text) {
   const message = growing.get(agent) ?? next(agent);
   growing.delete(agent);
-  // Of a long message the chunks have told all.
+  // The chunks of a long message were complete.
   if (summary) return;
   const place = message.querySelector(".text");
   const whole = marked(text);

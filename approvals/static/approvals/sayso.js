@@ -1,4 +1,4 @@
-// Where a page comes alive. Without this it still works: links and forms do everything.
+// What every page runs. Pages work without it: links and forms do everything.
 
 import { startClock } from "./clock.js";
 import { startKeys } from "./keys.js";
@@ -6,19 +6,19 @@ import { startKeys } from "./keys.js";
 startClock();
 startKeys();
 
-// What forms of several parts need comes with the first of them.
+// The script for forms with several parts is loaded with the first of them.
 const addParts = (root) => root.querySelector(".list-of, .branch, .moment") && import("./forms.js");
 addParts(document);
 document.addEventListener("htmx:load", ({ detail }) => addParts(detail.elt));
 
-// What could not be sent stays typed, and says so.
+// If sending fails, the text stays in its field and a message says so.
 const trouble = document.querySelector("#trouble");
 const tell = (text) => ((trouble.textContent = text), (trouble.hidden = !text));
 const AWAY = "The server cannot be reached. Nothing was sent; what you typed is still here.";
 document.addEventListener("htmx:sendError", () => tell(AWAY));
 document.addEventListener("sayso:live", () => trouble.textContent === AWAY && tell(""));
 document.addEventListener("htmx:responseError", ({ detail }) =>
-  tell(detail.xhr.status === 404 ? "That request is not there any more, or not for you to see." : "The server could not do that. Please try again."));
+  tell(detail.xhr.status === 404 ? "That request no longer exists, or you may not see it." : "The server could not do that. Please try again."));
 document.addEventListener("htmx:beforeRequest", () => tell(""));
 
 document.addEventListener("click", ({ target }) => {

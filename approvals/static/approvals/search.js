@@ -1,4 +1,4 @@
-// Filters and Show more: the list anew, the address with it, what is open beside it stays.
+// Filters and Show more: load the list again and change the address; the open request stays.
 
 import { announce } from "./announce.js";
 import { together } from "./fragments.js";
@@ -35,6 +35,6 @@ async function showMore(most) {
   rows.children[before]?.querySelector("a").focus({ preventScroll: true });
 }
 
-// What was typed before this came.
+// Applies what was typed before this script was loaded.
 const sorted = (query) => (query.sort(), query.toString());
 if (sorted(search()) !== sorted(new URLSearchParams(location.search))) filterSoon();

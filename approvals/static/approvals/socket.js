@@ -1,4 +1,4 @@
-// One WebSocket that comes back by itself, and the pill that says how it is.
+// A WebSocket that reconnects by itself, and the pill that shows its state.
 
 const FIRST_DELAY = 500, LONGEST_DELAY = 30000, HEARTBEAT = 25000, GONE = [4401, 4404];
 const WORDS = { live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
@@ -22,7 +22,7 @@ export function keepConnected(path, heard) {
       heard(message);
     };
     socket.onclose = ({ code }) => {
-      // The session is over, or what is shown here is no longer for this person: the server says what follows.
+      // The session has ended, or this person may no longer see this page: the server decides what to show.
       if (GONE.includes(code)) return location.reload();
       failures += 1;
       show(navigator.onLine && failures < 6 ? "reconnecting" : "offline");
@@ -37,14 +37,14 @@ export function keepConnected(path, heard) {
 
   function ask() {
     if (socket.readyState !== WebSocket.OPEN) return;
-    // A dead connection can look open for minutes; one unanswered ping is enough to leave it.
+    // A dead connection can look open for minutes; one unanswered ping is enough to close it.
     if (silentSince) return socket.close();
     silentSince = Date.now();
     socket.send(JSON.stringify({ type: "ping", ref: "heartbeat", data: {} }));
   }
 
   setInterval(ask, HEARTBEAT);
-  // A short absence leaves the connection alive: its answer says so.
+  // After a short interruption the connection may still be alive: a ping tells.
   addEventListener("online", () => (openNow(), ask()));
   addEventListener("offline", () => show("offline"));
   addEventListener("pageshow", openNow);
@@ -57,5 +57,5 @@ function show(state) {
   pill.hidden = false;
   pill.dataset.state = state;
   pill.firstElementChild.textContent = WORDS[state];
-  pill.title = state === "live" ? "" : "Decisions still work; this page may be behind.";
+  pill.title = state === "live" ? "" : "Decisions still work; this page may be out of date.";
 }

@@ -1,0 +1,1 @@
+"""The inbox, the pages of requests, their forms, and what they show."""

@@ -1,4 +1,4 @@
-"""What changed between two JSON values, path by path, for people to read. Pure."""
+"""The differences between two JSON values, path by path, for people to read. Pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.domain.masking import Place, hide_headers
-
-
-class _Absent:
-    """Marks the side on which there is nothing."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT = _Absent()
+from approvals.web.pages.json_values import ABSENT, same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """`path` is written as in `items[3].name`; a side that has no such value is ABSENT."""
+    """One difference. `path` is written as in `items[3].name`; a side without such a value is ABSENT."""
 
     path: str
     before: Any
@@ -37,11 +28,16 @@ class Change:
 
 
 def changes(before: Any, after: Any) -> list[Change]:
-    """Every value that was added, removed or replaced, in the order of `before`, then of `after`.
+    """List every value that was added, removed or replaced, in the order of `before`, then of `after`.
 
-    That a header which carries a secret has changed is told, what it was and is is not.
+    The values of headers that carry secrets are hidden; that they changed is listed.
     """
     return list(_changes(before, after, "", Place()))
+
+
+def edits_of(asked: Any) -> list[Change]:
+    """List the changes with which a request's arguments were approved; empty where there are none."""
+    return [] if asked.final_arguments is None else changes(asked.arguments, asked.final_arguments)
 
 
 def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Change]:
@@ -54,12 +50,12 @@ def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Chang
         for index in range(max(len(before), len(after))):
             within = _place(place, before, after, index)
             yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]", within)
-    elif not _same(before, after):
+    elif not same(before, after):
         yield Change(path=path, before=_hide_secrets(before, place), after=_hide_secrets(after, place))
 
 
 def _place(place: Place, before: Any, after: Any, key: str | int) -> Place:
-    """On either side a secret is one."""
+    """Return the place of the side that holds a secret, if either does."""
     sides = [place.within(before, key), place.within(after, key)]
     return max(sides, key=lambda side: side.is_secret)
 
@@ -70,8 +66,3 @@ def _hide_secrets(value: Any, place: Place) -> Any:
 
 def _item(values: list[Any], index: int) -> Any:
     return values[index] if index < len(values) else ABSENT
-
-
-def _same(before: Any, after: Any) -> bool:
-    """Equal as JSON, where true is not 1."""
-    return isinstance(before, bool) == isinstance(after, bool) and bool(before == after)

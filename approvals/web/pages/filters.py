@@ -1,4 +1,4 @@
-"""What part of the inbox a page shows; it lives in the URL."""
+"""The filters of the inbox, which are part of its URL."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Filters:
     limit: int = PAGE
 
     @classmethod
-    def of(cls, query: QueryDict) -> Filters:
-        """Whatever the URL says that makes sense; the rest is as if it were not there."""
+    def from_query(cls, query: QueryDict) -> Filters:
+        """Read the filters from a URL; invalid values are ignored."""
         kind = query.get("kind", "")
         return cls(
             mine=query.get("show") == "mine",
@@ -39,22 +39,22 @@ class Filters:
 
     @property
     def query(self) -> str:
-        """`?…` for links that keep what is shown; empty where nothing is filtered."""
+        """The query string for links that keep the filters; empty if there are none."""
         return self._query(self.limit)
 
     @property
     def more(self) -> str:
-        """`?…` for more of the same; empty where this is as much as one page shows."""
+        """The query string that shows more rows; empty at the most that one page shows."""
         return self._query(self.further) if self.limit < LONGEST_PAGE else ""
 
     @property
     def further(self) -> int:
-        """How much a longer page shows."""
+        """How many rows the next longer page shows."""
         return min(self.limit * 4, LONGEST_PAGE)
 
     @property
     def longer(self) -> bool:
-        """Whether this page was asked to show more than the first."""
+        """Whether more rows are shown than at first."""
         return self.limit > PAGE
 
     @property
@@ -62,7 +62,7 @@ class Filters:
         return bool(self.mine or self.kind or self.soon or self.search)
 
     def rows(self, user_id: int, at_least: int = 0) -> tuple[list[Any], bool]:
-        """The requests to show, `at_least` so many if there are, and whether there are more."""
+        """Read the requests to show, at least `at_least` of them if there are, and whether there are more."""
         most = max(self.limit, min(at_least, LONGEST_PAGE))
         rows = queries.list_inbox(
             user_id,
@@ -88,17 +88,17 @@ class Filters:
 
 
 def number_of(query: QueryDict, name: str) -> int:
-    """A number that the URL names; 0 where it names none."""
+    """Return a number of the URL; 0 without a valid one."""
     text = query.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 6 else 0
 
 
 def sort_key(asked: Any) -> str:
-    """Sorts rows as the inbox does: by deadline, then by age."""
+    """Return a text that sorts requests as the inbox does: by deadline, then by age."""
     due = _sortable_time(asked.deadline) if asked.deadline else "last"
     return f"{due} {_sortable_time(asked.opened_at)}"
 
 
 def _sortable_time(moment: datetime) -> str:
-    """Microseconds in hexadecimal, of a length that lasts for centuries: its texts sort as times do."""
+    """Write microseconds as hexadecimal digits of fixed length: such texts sort as their times do."""
     return f"{int(moment.timestamp() * 1_000_000):014x}"

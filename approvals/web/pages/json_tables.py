@@ -1,4 +1,4 @@
-"""JSON shown to people: tables for objects, lists for lists, long text folded, and nothing hidden."""
+"""JSON values as HTML for people: objects as tables, lists as lists, long texts folded."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MANY_ITEMS = 12
 
 
 def as_html(value: Any) -> SafeString:
-    """Any JSON value as HTML, without headers that carry secrets."""
-    return _Page().value(hide_headers(value), 0)
+    """Show any JSON value as HTML; the values of headers that carry secrets are hidden."""
+    return _Rendering().value(hide_headers(value), 0)
 
 
 def pretty(value: Any) -> str:
-    """JSON to be read, without headers that carry secrets."""
+    """Write a value as indented JSON; the values of headers that carry secrets are hidden."""
     return json.dumps(hide_headers(value), ensure_ascii=False, indent=2)
 
 
-class _Page:
+class _Rendering:
     """One rendering; `left` bounds how much of a huge value becomes HTML."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def _text(text: str) -> SafeString:
 
 
 def _text_class(kind: str, text: str) -> str:
-    """The class of a text: only where a word is too long for a narrow screen, words may break inside."""
+    """Return the CSS class of a text: `long` lets words break that are too long for narrow screens."""
     return f"{kind} long" if any(len(word) > LONGEST_WORD for word in text.split()) else kind
 
 

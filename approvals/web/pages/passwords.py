@@ -1,4 +1,4 @@
-"""Pages on which people set their passwords. What may be guessed there is limited like log-in."""
+"""The pages on which people reset their passwords."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from approvals.writer import letters
 
 
 class ResetForm(forms.PasswordResetForm):
-    """Asks for a letter to each account with this address; it is made, and sent, by the postman."""
+    """Queues an email to each account with this address; a background process writes and sends it."""
 
-    def save(self, **options: Any) -> None:  # type: ignore[override]  # what a letter needs it finds itself
+    def save(self, **options: Any) -> None:  # type: ignore[override]  # needs no options
         letters.enqueue(self.get_users(self.cleaned_data["email"]), letters.PASSWORD_RESET)
 
 
 class PasswordReset(views.PasswordResetView):
-    """Takes an address and says the same whoever it belongs to."""
+    """Takes an email address. The answer is the same whether an account has it or not."""
 
     form_class = ResetForm
     template_name = "account/password_reset.html"

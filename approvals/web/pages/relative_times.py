@@ -1,4 +1,4 @@
-"""Times in words, as clock.js writes them too: the page does not change when its script starts."""
+"""Times in words, the same as clock.js writes, so that pages do not change when their script starts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ JUST_NOW = 45
 
 
 def time_left(deadline: datetime, now: datetime) -> str:
+    """Say how much time is left: `5 min 03 s left`, `Time is up`."""
     seconds = math.ceil((deadline - now).total_seconds())
     if seconds <= 0:
         return "Time is up"
@@ -23,10 +24,12 @@ def time_left(deadline: datetime, now: datetime) -> str:
 
 
 def is_urgent(deadline: datetime, now: datetime) -> bool:
+    """Tell whether a minute is left at most."""
     return (deadline - now).total_seconds() <= MINUTE
 
 
 def time_since(moment: datetime, now: datetime) -> str:
+    """Say how long ago something was: `just now`, `5 min ago`, `yesterday`."""
     seconds = (now - moment).total_seconds()
     if seconds < JUST_NOW:
         return "just now"
@@ -39,5 +42,5 @@ def time_since(moment: datetime, now: datetime) -> str:
 
 
 def _round_half_up(number: float) -> int:
-    """Halves go up, as in the browser."""
+    """Round halves up, as JavaScript does."""
     return math.floor(number + 0.5)

@@ -1,4 +1,4 @@
-"""What the page of one request shows to one person: facts, the act that is open to him or her, the trail."""
+"""What the page of one request shows to one person: facts, the form to decide or answer, the trail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from approvals import queries
 from approvals.domain.lifecycle import Kind, Status, Verdict
-from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import AnswerForm, DecisionForm, ReasonForm
 from approvals.web.pages.wording import entry_in_words, standing_in_words
 
@@ -21,7 +21,7 @@ LONG_JSON = 16_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Why what was sent did not happen."""
+    """The reason why what a person sent was not done."""
 
     text: str
     tone: str = "warn"
@@ -29,7 +29,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestPage:
-    """`form` is what the person sent, with its errors; None: nothing was sent yet."""
+    """The content of the page. `form` is what the person sent, with its errors; None: nothing yet."""
 
     asked: Any
     username: str
@@ -40,12 +40,12 @@ class RequestPage:
 
     @property
     def act(self) -> str:
-        """What is open to this person: `decide`, or why not: `closed`, `voted`, `watching`."""
+        """`decide` if this person can decide now, or why not: `closed`, `voted` or `watching`."""
         if self.asked.status != Status.PENDING:
             return "closed"
         if not self.rights.decide:
             return "watching"
-        # Enough count again, so that whoever repeats a vote closes it.
+        # Enough approvals count again: repeating the vote closes the request.
         return "voted" if self._has_voted and self.standing.missing else "decide"
 
     @cached_property
@@ -66,7 +66,7 @@ class RequestPage:
             **self._counts(),
             "arguments": outcome.arguments,
             "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
-            "edits": _edits(asked),
+            "edits": edits_of(asked),
             "trail": [
                 entry_in_words(entry, asked.required, requester, asked.choices) for entry in self.trail
             ],
@@ -75,7 +75,7 @@ class RequestPage:
         }
 
     def _counts(self) -> dict[str, Any]:
-        """How many approvals count, and what of that needs words; once it is closed, the history tells."""
+        """Count the approvals, and say what is odd about them; for a closed request the history does."""
         if self.asked.status != Status.PENDING:
             return {"counted": self.asked.approvals, "missing": 0, "standing": ""}
         standing = self.standing
@@ -106,22 +106,17 @@ class RequestPage:
 
 
 def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
-    """The form that fits this kind of request, filled with what was sent."""
+    """Return the form for this kind of request, with what was sent."""
     return DecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
 
 
 def _reject_form(asked: Any, data: Mapping[str, Any] | None) -> DecisionForm:
     form = DecisionForm(asked, data, auto_id="reject_%s")
-    form.fields["comment"].label = "Why? Whoever asked will read it"
+    form.fields["comment"].label = "Why? The requester will read this"
     return form
-
-
-def _edits(asked: Any) -> list[Change]:
-    final = asked.final_arguments
-    return [] if final is None else changes(asked.arguments, final)
 
 
 def _deciders(asked: Any) -> str:
     names = [user.get_username() for user in asked.assigned_users.all()]
     names += [f"the group {group.name}" for group in asked.assigned_groups.all()]
-    return ", ".join(sorted(names)) or "Whoever may decide what is assigned to nobody"
+    return ", ".join(sorted(names)) or "Any reviewer"

@@ -1,11 +1,10 @@
-"""The inbox and the request pages: read, decide, answer, withdraw. Plain forms; scripts only make them live.
+"""The inbox and the pages of requests: read, decide, answer, withdraw. All of it works without scripts.
 
-Every address answers a whole page, or, where a page of ours asks for its `detail`, just the request in it.
+Every address answers with a whole page, or, if a page's script asks for its `detail`, with the request alone.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -34,16 +33,14 @@ from approvals.exceptions import (
 )
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages import json_tables
-from approvals.web.pages.access import page, user_id, wants_detail
+from approvals.web.pages.access import page, record_view, user_id, wants_detail
 from approvals.web.pages.filters import Filters, number_of, sort_key
 from approvals.web.pages.forms import DecisionForm, ReasonForm
 from approvals.web.pages.request_page import ActForm, Notice, RequestPage, form_for
 
-logger = logging.getLogger(__name__)
-
 MOST_IDS = 100
 
-# What a refused decision gets: the same page, what is on record, and why.
+# The status of the page that shows why a decision was refused.
 STATUSES: dict[type[ApprovalError], HTTPStatus] = {
     InvalidAnswer: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -64,10 +61,10 @@ def inbox(request: HttpRequest) -> HttpResponse:
 @page(UnknownRequest)
 @require_safe
 def rows(request: HttpRequest) -> HttpResponse:
-    """The list as it is now; with `id`, only those rows of it, also where they have closed meanwhile.
+    """Show the list as it is now; with `id`, only those rows, also if they are closed by now.
 
-    `open` names the request that the page shows beside it: it stays in the list, wherever it stands. `shown`
-    is how many rows the page has: what arrived since it was loaded is part of its list, too.
+    `open` is the request that the page shows beside the list, which keeps its row. `shown` is the number of
+    rows on the page: those that arrived since it was loaded stay part of its list.
     """
     context = _list_context(request, _request_beside(request), number_of(request.GET, "shown"))
     ids = {queries.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
@@ -87,17 +84,17 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if _is_opened_by_person(request) and not (
         _has_seen(request, trail) and _stuck_is_on_record(asked, trail)
     ):
-        _record_view(request, asked)
+        record_view(request, asked.pk, Channel.PAGE)
         trail = queries.history(asked)
     return _show_request(request, asked, trail=trail)
 
 
 @page(UnknownRequest)
 @require_POST
-def record_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    """A request that a page opened by itself has stood before this person's eyes."""
+def mark_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Record that a person saw a request which the page had opened by itself."""
     asked = queries.request_for(user_id(request), request_id)
-    _record_view(request, asked)
+    record_view(request, asked.pk, Channel.PAGE)
     return _back_to(request, asked)
 
 
@@ -114,7 +111,7 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 @page(UnknownRequest)
 @require_safe
 def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    """The arguments alone, as JSON: for those too long to be part of the page."""
+    """Send the arguments as JSON: they can be too long for the page."""
     outcome = queries.outcome_of(queries.request_for(user_id(request), request_id))
     return HttpResponse(json_tables.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
 
@@ -153,7 +150,7 @@ def _answer(request: HttpRequest, asked: Any, form: ActForm) -> object:
 def _submit(
     request: HttpRequest, asked: Any, write: Callable[[], object], *, form: ActForm | None = None
 ) -> HttpResponse:
-    """Have it recorded, then send the browser to the record; or say why not, keeping what was typed."""
+    """Record it and redirect to the request; or show why it was refused, and what was typed."""
     try:
         write()
     except UnknownRequest:
@@ -164,7 +161,7 @@ def _submit(
 
 
 def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
-    back = reverse("request", args=[asked.pk]) + Filters.of(request.GET).query
+    back = reverse("request", args=[asked.pk]) + Filters.from_query(request.GET).query
     return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
 
 
@@ -173,7 +170,7 @@ def _show_refusal(
 ) -> HttpResponse:
     status = STATUSES[type(error)]
     if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
-        form.refused(error)
+        form.add_refusal(error)
         return _show_request(request, asked, form=form, status=status)
     notice = Notice(text=f"{error.detail} What you sent was not recorded.")
     fresh = queries.request_for(user_id(request), asked.pk)
@@ -192,7 +189,7 @@ def _show_request(
     notice: Notice | None = None,
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
-    """The request, alone or in the whole page with the list beside it."""
+    """Show the request, alone or in the whole page with the list beside it."""
     shown = RequestPage(
         asked=asked,
         username=request.user.get_username(),
@@ -208,10 +205,10 @@ def _show_request(
 
 
 def _is_opened_by_person(request: HttpRequest) -> bool:
-    """Whether a person opens this page: no script of ours by itself, and no browser that fetches ahead."""
-    by_itself = "Sayso-Unasked" in request.headers
-    ahead = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
-    return request.method == "GET" and not by_itself and not ahead
+    """Tell whether a person opens this page, rather than a script by itself or a browser that prefetches."""
+    by_script = "Sayso-Unasked" in request.headers
+    prefetched = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    return request.method == "GET" and not by_script and not prefetched
 
 
 def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
@@ -219,18 +216,10 @@ def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
     return any(entry.event == "viewed" and entry.actor == username for entry in trail)
 
 
-def _record_view(request: HttpRequest, asked: Any) -> None:
-    """On record before it is shown. A page that can't be recorded is shown all the same, and logged."""
-    try:
-        deciding.record_view(actor_of_http(request, Channel.PAGE), asked.pk)
-    except (Busy, Unavailable) as error:
-        logger.warning("view not recorded request_id=%s code=%s", asked.pk, error.code)
-
-
 def _stuck_is_on_record(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
-    """Whether the trail says that too few may decide it, if they are too few."""
-    told = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
-    return asked.status != Status.PENDING or told[-1:] == ["stuck"] or not queries.standing(asked).stuck
+    """Tell whether the trail says so, if too few people may decide the request."""
+    events = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
+    return asked.status != Status.PENDING or events[-1:] == ["stuck"] or not queries.standing(asked).stuck
 
 
 def _can_decide(request: HttpRequest, asked: Any) -> bool:
@@ -238,15 +227,15 @@ def _can_decide(request: HttpRequest, asked: Any) -> bool:
 
 
 def _request_beside(request: HttpRequest) -> Any | None:
-    """The request that is open beside the list; None where there is none to be seen."""
+    """Return the request that is open beside the list; None if there is none that may be seen."""
     with suppress(UnknownRequest):
         return queries.request_for(user_id(request), request.GET.get("open", ""))
     return None
 
 
 def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
-    """What the list shows: the first that fit the filters; where nothing is filtered, also what is open."""
-    filters = Filters.of(request.GET)
+    """Return what the list shows: the first matches, and without filters also the open request."""
+    filters = Filters.from_query(request.GET)
     found, more = filters.rows(user_id(request), at_least)
     if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
         found = sorted([*found, opened], key=sort_key)
@@ -263,14 +252,14 @@ def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int
 def _page_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "now": database_now(),
-        "filters": Filters.of(request.GET),
+        "filters": Filters.from_query(request.GET),
         "section": "inbox",
         "here": request.get_full_path(),
     }
 
 
 def _closed_rows(request: HttpRequest, ids: set[UUID]) -> list[Any]:
-    """Those of these requests that this user may see and that no longer wait."""
+    """List those of these requests that are closed and that this user may see."""
     rows = queries.requests_by_id(ids, light=True)
     closed = [row for row in rows if row.status != Status.PENDING]
     visible = queries.visible_ids([user_id(request)], closed)[user_id(request)]

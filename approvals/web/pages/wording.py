@@ -1,4 +1,4 @@
-"""What pages say about a request: its outcome, what follows if nobody decides, each entry of its trail."""
+"""Sentences about a request: its outcome, what happens if nobody decides, each entry of its trail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.domain.lifecycle import Kind, Status, Verdict
+from approvals.domain.lifecycle import Kind, Status
 from approvals.queries import Standing, TimelineEntry
 
 KINDS = {Kind.APPROVAL: "Approve", Kind.CLARIFICATION: "Answer"}
@@ -16,7 +16,7 @@ EVENTS = {
     "viewed": "Seen",
     "answered": "Answered",
     "withdrawn": "Withdrawn",
-    "reassigned": "Handed on",
+    "reassigned": "Reassigned",
     "rescheduled": "Deadline moved",
     "purged": "Content removed",
 }
@@ -31,7 +31,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry of the trail in words. `said` is a comment or an answer; a JSON value, or None."""
+    """One entry of the trail in words. `said` is a comment or an answer (a JSON value), or None."""
 
     entry: TimelineEntry
     text: str
@@ -39,7 +39,7 @@ class Line:
 
 
 def outcome_in_words(asked: Any) -> str:
-    """How it ended and by whom, in a few words: `Approved by ann`."""
+    """Say how a request ended and by whom: `Approved by ann`."""
     if asked.status == Status.PENDING:
         return "Pending"
     if asked.status == Status.TIMED_OUT:
@@ -49,16 +49,17 @@ def outcome_in_words(asked: Any) -> str:
 
 
 def too_few(required: object, able: object) -> str:
-    """That a pending request can't be decided any more: `able` people may decide it, `required` must."""
-    return f"Too few may decide this: {required} must, and only {able or 'nobody'} may"
+    """Say that a pending request can't be approved: `required` people must approve it, only `able` may."""
+    who = f"only {able}" if able else "nobody"
+    return f"Too few people may decide this: {required} must approve, but {who} may"
 
 
 def standing_in_words(standing: Standing) -> str:
-    """Which approvals do not count, and that it can't be decided any more; empty: there is nothing to say."""
+    """Say which approvals do not count, and whether too few may decide; empty if neither is the case."""
     said = []
     if standing.void:
         said.append(
-            f"Not counted: the approval of {_join_names(standing.void)}, who may not decide this any more."
+            f"Not counted: the approval of {_join_names(standing.void)}, who may no longer decide this."
         )
     if standing.stuck:
         said.append(f"{too_few(standing.required, standing.able)}. Reassign or withdraw it.")
@@ -66,18 +67,18 @@ def standing_in_words(standing: Standing) -> str:
 
 
 def if_nobody_decides(asked: Any) -> str:
+    """Say what happens at the deadline; after a colon, the default answer is to follow."""
     if asked.deadline is None:
-        return "It waits: there is no deadline."
+        return "It keeps waiting: there is no deadline."
     if asked.kind == Kind.APPROVAL:
-        verdict = "approved" if asked.on_timeout == Verdict.APPROVE else "rejected"
-        return f"It counts as {verdict} when the time is up."
+        return f"{_passive(asked.on_timeout).capitalize()} automatically at the deadline."
     if asked.default is None:
-        return "It ends without an answer when the time is up."
-    return "This answer is taken when the time is up:"
+        return "It ends without an answer at the deadline."
+    return "This answer is recorded automatically at the deadline:"
 
 
 def with_labels(answer: Any, choices: Any) -> Any:
-    """What was picked as people read it, `Europe (eu)`, where the choices have labels."""
+    """Return an answer with the labels of its choices, `Europe (eu)`, if they have any."""
     if isinstance(answer, list):
         return [with_labels(one, choices) for one in answer]
     if not isinstance(choices, Mapping) or not isinstance(answer, str) or answer not in choices:
@@ -88,10 +89,10 @@ def with_labels(answer: Any, choices: Any) -> Any:
 def entry_in_words(
     entry: TimelineEntry, required: int, requester: str | None = None, choices: Any = None
 ) -> Line:
-    """`required`: how many approvals the request needs; `requester`: for whom a program asked."""
+    """Describe an entry. The request needs `required` approvals; a program asked for `requester`."""
     said = entry.content or {}
     if entry.event == "opened" and entry.actor is None and requester:
-        return Line(entry=entry, text=f"Asked for {requester}{_by_override(entry)}")
+        return Line(entry=entry, text=f"Asked by a program for {requester}{_by_override(entry)}")
     who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
     return Line(
         entry=entry, text=_sentence(entry, who, said, required), said=_comment_or_answer(said, choices)
@@ -113,7 +114,7 @@ def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: in
 
 
 def _by_override(entry: TimelineEntry) -> str:
-    return f"; who decides was set by {entry.overridden_by}" if entry.overridden_by else ""
+    return f"; {entry.overridden_by} set who decides" if entry.overridden_by else ""
 
 
 def _decision_in_words(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
@@ -127,7 +128,7 @@ def _decision_in_words(entry: TimelineEntry, who: str, said: dict[str, Any], req
 
 def _timeout_in_words(said: dict[str, Any]) -> str:
     verdict = said.get("on_timeout")
-    return f"Time was up: {_passive(verdict)} by default" if verdict else "Time was up"
+    return f"The deadline passed: {_passive(verdict)} by default" if verdict else "The deadline passed"
 
 
 def _attempt(said: dict[str, Any]) -> str:
@@ -136,7 +137,7 @@ def _attempt(said: dict[str, Any]) -> str:
     if "answer" in said:
         return "answer"
     if "users" in said:
-        return "hand it on"
+        return "reassign it"
     return "withdraw it" if "reason" in said else "do something"
 
 

@@ -81,13 +81,15 @@ class TestButtons:
         shown = page(client_of(rita).get(f"{APPROVALS}{request_id}/change/"))
         assert "0 of 2 approvals" in shown
         assert "Not counted: the approval of sam" in shown
-        assert shown.count("Too few may decide this: 2 must, and only 1 may") == 2, "state and history"
+        assert shown.count("Too few people may decide this: 2 must approve, but only 1 may") == 2, (
+            "state and history"
+        )
 
     def test_an_auditor_decides_nothing(self) -> None:
         """Nor may one who is no reviewer by a form made by hand; the refusal is told and on record."""
         auditor = make.user("ines", is_staff=True, groups=(Group.objects.get(name="auditor"),))
         client, request_id = client_of(auditor), make.approval()
-        assert "for you to decide" in page(client.get(f"{APPROVALS}{request_id}/approve/"))
+        assert "that you can decide now" in page(client.get(f"{APPROVALS}{request_id}/approve/"))
         for deed in ("approve", "reject", "withdraw", "reassign"):
             response = client.post(f"{APPROVALS}{request_id}/{deed}/", {"comment": ""}, follow=True)
             assert "not_permitted" in said(response), deed
@@ -127,7 +129,7 @@ class TestReassigning:
         assert "rita" in page(client_of(rita).get(address))
         given = {"users": "sam,\nrita", "groups": ["payments"]}
         response = client_of(rita).post(address, given, follow=True)
-        assert said(response) == "Refund 12.00 EUR: handed on"
+        assert said(response) == "Refund 12.00 EUR: reassigned"
         asked = HumanRequest.objects.get()
         assert {one.username for one in asked.assigned_users.all()} == {"sam", "rita"}
         assert [one.name for one in asked.assigned_groups.all()] == ["payments"]
@@ -145,7 +147,7 @@ class TestReassigning:
         request_id = make.approval(assignees=[sam])
         response = client_of(sam).post(f"{APPROVALS}{request_id}/reassign/", {"users": "pat"}, follow=True)
         assert response.redirect_chain == [(APPROVALS, 302)]
-        assert said(response) == "Refund 12.00 EUR: handed on"
+        assert said(response) == "Refund 12.00 EUR: reassigned"
 
     def test_a_clarification_is_handed_on_and_taken_back_too(self, rita: User) -> None:
         make.user("sam", is_staff=True)

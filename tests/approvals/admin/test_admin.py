@@ -237,7 +237,7 @@ class TestPages:
         deciding.decide(make.actor(rita), asked, "approve", arguments={"amount": "11.00"})
         edited = self.words_of(client, asked)
         assert "Exact arguments, as approved amount 11.00" in edited
-        assert "Arguments as they were asked amount 12.00" in edited
+        assert "Arguments as requested amount 12.00" in edited
         deciding.decide(make.actor(rita), same, "approve")
         assert "Exact arguments amount 12.00" in self.words_of(client, same)
 
@@ -317,7 +317,7 @@ class TestDeciding:
         assert f'name="ids" value="{open_one}"' in page
         assert f'name="ids" value="{closed}"' not in page
         assert "Rejected by rita" in page
-        assert "Others decide this" in page
+        assert "You may not decide this" in page
 
     def test_deciding_from_the_page_leads_back_to_it(self, client: Client) -> None:
         request_id = make.approval()

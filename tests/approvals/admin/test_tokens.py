@@ -194,7 +194,7 @@ class TestRevoking:
         response = client.post(address, follow=True)
         assert response.redirect_chain == [(f"{TOKENS}{token.pk}/change/", 302)]
         page = text(response)
-        assert "is revoked" in page
+        assert "was revoked: it no longer works" in page
         assert f"by {who}" in page
         assert address not in page
         assert tokens.bearer(secret) is None
@@ -204,8 +204,8 @@ class TestRevoking:
         address = f"{TOKENS}{token.pk}/revoke/"
         client_of(guard).post(address)
         client = client_of(boss)
-        assert "revoked already" in text(client.get(address))
-        assert "had been revoked before" in text(client.post(address, follow=True))
+        assert "already revoked" in text(client.get(address))
+        assert "was already revoked" in text(client.post(address, follow=True))
         assert ApiToken.objects.get(pk=token.pk).revoked_by == guard
 
     def test_who_may_not_has_no_button_and_is_refused(self, sam: User) -> None:

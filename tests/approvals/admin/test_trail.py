@@ -112,7 +112,7 @@ class TestVerifying:
         client = client_of(make.user("sam", is_staff=True))
         text = page(client.get(f"{ENTRIES}verify/?request={request_id}&request=nonsense"))
         assert "Secret" not in text
-        assert "Nothing was named that you may see" in text
+        assert "No request was named that you may see" in text
 
 
 class TestEntries:
@@ -124,9 +124,13 @@ class TestEntries:
         deciding.decide(make.actor(User.objects.get(username="sam")), request_id, "reject")
         first, second = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
         text = page(client.get(f"{ENTRIES}{first.pk}/change/"))
-        for piece in ("on behalf of ann", "not who asks or reassigns", f"{ENTRIES}{second.pk}/change/"):
+        for piece in (
+            "on behalf of ann",
+            "not the requester, nor who reassigns it",
+            f"{ENTRIES}{second.pk}/change/",
+        ):
             assert piece in text
-        assert "Entry before" not in text
+        assert "Previous entry" not in text
 
     def test_the_history_names_the_group_that_allowed_it(self, client: Client) -> None:
         sam = make.user("sam")
@@ -188,8 +192,8 @@ class TestExporting:
     @pytest.mark.parametrize(
         ("period", "said"),
         [
-            ("until=9999-12-31", "This is too late."),
-            ("since=2026-02-01&until=2026-01-31", "This must not be earlier than the first day."),
+            ("until=9999-12-31", "This date is too late."),
+            ("since=2026-02-01&until=2026-01-31", "This must not be before the first day."),
         ],
     )
     def test_an_impossible_period_is_said_beside_it(self, client: Client, period: str, said: str) -> None:

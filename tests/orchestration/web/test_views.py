@@ -99,7 +99,7 @@ class TestResume:
         shown = text(client.get(page(one)))
         assert "Resume this run" in shown
         assert "Asks again: Refund? (rejected)" in shown
-        assert "What is recorded as done is not done again." in shown
+        assert "Finished steps are not repeated." in shown
         response = client.post(page(one) + "resume/")
         assert (response.status_code, response["Location"]) == (303, page(one))
         shown = text(client.get(page(one)))
@@ -175,7 +175,7 @@ class TestList:
 
     def test_no_runs_is_said_kindly(self, client: Client) -> None:
         assert "No runs yet." in text(client.get("/runs/"))
-        assert "Nothing here fits." in text(client.get("/runs/?q=x"))
+        assert "No runs match." in text(client.get("/runs/?q=x"))
 
     def test_a_list_takes_the_same_queries_however_long_it_is(self, client: Client, olga: User) -> None:
         def queries() -> int:
@@ -218,7 +218,7 @@ class TestRun:
         html = client_of(olga).get(page(one)).content.decode()
         assert "Others decide" not in html
         assert request not in html
-        assert "1 request that is for others to see" in html
+        assert "1 request that you may not see" in html
 
     @pytest.mark.parametrize(
         ("fields", "words"),

@@ -1,8 +1,11 @@
 """The forms that people fill in, for the pages and the admin alike.
 
-They turn what a browser sends into the values that approvals.deciding takes, and put what that refuses on the
-field at fault. What is allowed is not decided here. `rules` reads a JSON Schema, `building` makes `parts` of
-it, `structures` is the whole of them; `plain` is the base of all forms, `requests` has those about requests.
+They turn what a browser sends into the values that approvals.deciding takes, and show its refusals at the
+field at fault. What is allowed is decided there, not here.
+
+From a JSON Schema to fields: `schema_reader` reads the schema, `builder` makes the tree of `parts`,
+`schema_fields` has the whole of it, `bound_parts` shows it to templates. `plain_form` is the base of all
+forms, `request_forms` has those about requests.
 """
 
 from __future__ import annotations

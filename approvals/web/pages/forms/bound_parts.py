@@ -1,14 +1,14 @@
-"""The parts of a form as a template walks through them: each with its bound field and what is inside."""
+"""The parts of a form as templates show them: each with its bound field and the parts inside."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 
-from approvals.web.pages.forms.parts import NEW, Branch, Group, Leaf, Part, Row, Rows, Variants
+from approvals.web.pages.forms.parts import NEW, Group, Part, Row, Rows, Variants
 
 if TYPE_CHECKING:
     from approvals.web.pages.forms.plain_form import PlainForm
@@ -16,72 +16,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BoundRow:
-    form: PlainForm
-    row: Row
-    of: Rows
+    """A row of a list. Its remove button sends `address`; the ids of its inputs begin with `id_prefix`."""
 
-    @property
-    def id(self) -> str:
-        return self.row.id
-
-    @property
-    def part(self) -> BoundPart:
-        return BoundPart(self.form, self.row.part)
-
-    @property
-    def address(self) -> str:
-        """What the button that removes it sends."""
-        return f"{self.form.add_prefix(self.of.name)}[{self.row.id}]"
+    id: str
+    part: BoundPart
+    address: str
+    is_new: bool
 
     @property
     def id_prefix(self) -> str:
-        """How the ids of its inputs begin."""
         return as_id(f"id_{self.address}")
-
-    @property
-    def is_new(self) -> bool:
-        return self.form.new_row == self.address
 
 
 @dataclass(frozen=True, slots=True)
 class BoundBranch:
-    form: PlainForm
-    branch: Branch
-    of: Variants
+    """One of the shapes that a value may have."""
 
-    @property
-    def id(self) -> str:
-        return self.branch.id
-
-    @property
-    def label(self) -> str:
-        return self.branch.label
-
-    @property
-    def part(self) -> BoundPart:
-        return BoundPart(self.form, self.branch.part)
-
-    @property
-    def chosen(self) -> bool:
-        return self.branch.id == self.of.chosen
+    id: str
+    label: str
+    part: BoundPart
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BoundPart:
+    """A part in its form. Attributes that are not defined here are the part's own."""
+
     form: PlainForm
     part: Part
 
-    @property
-    def kind(self) -> str:
-        return self.part.kind
-
-    @property
-    def label(self) -> str:
-        return self.part.label
-
-    @property
-    def hint(self) -> str:
-        return self.part.hint
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
 
     @property
     def is_root(self) -> bool:
@@ -97,62 +62,35 @@ class BoundPart:
         return self.form.add_prefix(self.part.name)
 
     @property
-    def skeleton(self) -> str:
-        return self.part.skeleton if isinstance(self.part, Leaf) else ""
-
-    @property
-    def schema(self) -> str:
-        return self.part.schema if isinstance(self.part, Leaf) else ""
-
-    @property
     def parts(self) -> Iterator[BoundPart]:
         inside = self.part.parts.values() if isinstance(self.part, Group) else ()
         return (BoundPart(self.form, one) for one in inside)
 
     @property
-    def switched(self) -> bool:
-        return isinstance(self.part, Group) and self.part.switch is not None
-
-    @property
-    def on(self) -> bool:
-        return not isinstance(self.part, Group) or self.part.on
-
-    @property
     def rows(self) -> list[BoundRow]:
-        rows = self.part.rows if isinstance(self.part, Rows) else []
-        return [BoundRow(self.form, row, self.part) for row in rows if isinstance(self.part, Rows)]
+        return [self._row(row) for row in self.part.rows] if isinstance(self.part, Rows) else []
 
     @property
     def blank(self) -> BoundRow | None:
-        if not isinstance(self.part, Rows):
-            return None
-        return BoundRow(self.form, Row(id=NEW, part=self.part.blank), self.part)
-
-    @property
-    def most(self) -> int | None:
-        return self.part.most if isinstance(self.part, Rows) else None
-
-    @property
-    def entry(self) -> str:
-        """What one of the rows is called."""
-        return self.part.blank.label if isinstance(self.part, Rows) else ""
+        """The row that new rows are copied from."""
+        return self._row(Row(id=NEW, part=self.part.blank)) if isinstance(self.part, Rows) else None
 
     @property
     def branches(self) -> list[BoundBranch]:
-        branches = self.part.branches if isinstance(self.part, Variants) else []
-        return [BoundBranch(self.form, one, self.part) for one in branches if isinstance(self.part, Variants)]
+        if not isinstance(self.part, Variants):
+            return []
+        return [
+            BoundBranch(one.id, one.label, BoundPart(self.form, one.part), one.id == self.part.chosen)
+            for one in self.part.branches
+        ]
 
-    @property
-    def may_be_none(self) -> bool:
-        return isinstance(self.part, Variants) and not self.part.chooser.required
-
-    @property
-    def none_chosen(self) -> bool:
-        return isinstance(self.part, Variants) and self.part.chosen == ""
+    def _row(self, row: Row) -> BoundRow:
+        address = f"{self.html_name}[{row.id}]"
+        return BoundRow(row.id, BoundPart(self.form, row.part), address, address == self.form.new_row)
 
 
 def as_id(name: str) -> str:
-    """A name as an HTML id: `.` as two dashes, what is no letter, digit or `_` as its code between dashes."""
+    """Write a name as an HTML id: `.` as two dashes, other special characters as codes between dashes."""
     return "".join(_as_id(character) for character in name)
 
 

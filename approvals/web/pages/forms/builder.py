@@ -1,7 +1,7 @@
-"""Makes the parts of a form from a schema: a field for each value that one can be made for, else JSON.
+"""Makes the parts of a form from a schema: a field for each value if possible, else a JSON text area.
 
-Where the schema goes in circles, where its alternatives have no titles, or where what is there now does not
-fit, the one property is edited as JSON, and the rest stays as it is. How many parts there may be is bounded.
+A property is edited as JSON if its schema refers to itself, if its alternatives have no titles, or if its
+present value does not fit; the other properties keep their fields. The number of parts is bounded.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import TooManyFieldsSent
 
-from approvals.web.pages.differences import ABSENT
 from approvals.web.pages.forms.examples import example_of, schema_text
-from approvals.web.pages.forms.fields import JSONValueField, OptionField, TicksField, same
+from approvals.web.pages.forms.fields import JSONValueField, OptionField, TicksField
 from approvals.web.pages.forms.parts import NEW, Branch, Fixed, Group, Leaf, Part, Row, Rows, Variants
 from approvals.web.pages.forms.scalar_fields import SCALARS, hint_of, scalar_field
 from approvals.web.pages.forms.schema_reader import NoFieldError, Option, Rule, Rules, label_of
 from approvals.web.pages.forms.submission import Submission
+from approvals.web.pages.json_values import ABSENT, is_number, same
 
 MOST_PARTS = 400
 MOST_PARTS_ADDED = 1_500
@@ -28,9 +28,9 @@ YES_OR_NO = (Option(value=True, label="Yes"), Option(value=False, label="No"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a part goes. `start` is what it shows at first: what is there now (`given`), or a default.
+    """Where a part goes. `start` is what it shows at first: the present value (`given`) or a default.
 
-    `editing`: what is around it is there now, so that what is not there shall not come to be by itself.
+    `editing`: the value around it exists already, so a property that it lacks gets no default.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Place:
 
 
 class Builder:
-    """One form. `sent` says which rows there are, and what is ticked; None: nothing was sent yet."""
+    """Makes the parts of one form. `sent` is what a browser sent of it; None: nothing yet."""
 
     def __init__(self, rules: Rules, sent: Submission | None) -> None:
         self._rules = rules
@@ -53,6 +53,7 @@ class Builder:
         self._adding = False
 
     def part(self, schema: Any, place: Place, within: Rule | None = None) -> Part:
+        """Make the part for a subschema of the rule `within`."""
         try:
             return self._build(self._rules.of(schema, within), place)
         except NoFieldError:
@@ -101,14 +102,14 @@ class Builder:
                 value=shown,
                 help_text=str(about.get("description", "")),
             ),
-            skeleton=example_of(self._rules, schema),
+            example=example_of(self._rules, schema),
             schema=schema_text(self._rules, schema),
         )
 
     def _scalar(self, rule: Rule, place: Place) -> Leaf:
         start = _not_null(rule, place.start)
         blank_is_a_value = start == "" and rule.type == "string"
-        required = place.required and not rule.nullable and not blank_is_a_value
+        required = _is_required(rule, place) and not blank_is_a_value
         field = scalar_field(rule, start, label=place.label, required=required)
         empty = _empty(rule, place)
         if blank_is_a_value and (place.given or place.required):
@@ -121,7 +122,7 @@ class Builder:
             raise NoFieldError
         may_be_left_out = rule.nullable or (place.editing and not place.given and not place.required)
         if may_be_left_out or place.root:
-            required = place.required and not rule.nullable
+            required = _is_required(rule, place)
             options = OptionField(
                 YES_OR_NO, required=required, value=start, none="Not given", label=place.label
             )
@@ -133,9 +134,9 @@ class Builder:
         start = place.start if any(one.value is None for one in options) else _not_null(rule, place.start)
         if start is not ABSENT and not any(same(one.value, start) for one in options):
             raise NoFieldError
-        if len(options) == 1 and place.required and not rule.nullable and not place.root:
+        required = _is_required(rule, place)
+        if len(options) == 1 and required and not place.root:
             return Fixed(name=place.name, label=place.label, fixed=options[0].value)
-        required = place.required and not rule.nullable
         field = OptionField(options, required=required, value=start, label=place.label)
         return _leaf(rule, place, field, _empty(rule, place))
 
@@ -170,12 +171,12 @@ class Builder:
 
     def _rows(self, rule: Rule, item: Rule, place: Place, start: list[Any]) -> Rows:
         fewest, most = (_count(rule.schema.get(end)) for end in ("minItems", "maxItems"))
-        # An empty text or number is no entry, so that one more to fill in does no harm.
+        # An empty text or number is no entry, so one more to fill in does no harm.
         wanted = min(fewest or 0, 20) if place.required and place.start is not None else 0
         suggested = max(wanted, 1 if item.type in SCALARS else 0)
         first = [str(number) for number in range(len(start) or suggested)]
         label = item.title or place.label
-        # These first, whatever was sent: whether there are fields for it must not depend on that.
+        # These are made first: whether they get fields must not depend on what was sent.
         parts = {row_id: self._entry(item, place, row_id, label, start) for row_id in [*first, NEW]}
         sent = self._submission_of(place)
         ids = first if sent is None else sent.ids(place.name)
@@ -212,7 +213,7 @@ class Builder:
         return part
 
     def _entry_sent(self, item: Rule, place: Place, row_id: str, label: str) -> Part:
-        """A row that somebody has added, with the rows inside of it."""
+        """Make a row that a person added, with the rows inside it; these have a budget of their own."""
         kept = None if self._adding else self._left
         if not self._adding:
             self._adding, self._left = True, self._left_for_rows
@@ -225,7 +226,7 @@ class Builder:
                 self._adding, self._left, self._left_for_rows = False, kept, self._left
 
     def _is_untouched(self, part: Part) -> bool:
-        """Whether a new row came back as it was shown, though something in it is required."""
+        """Tell whether a new row came back as it was shown, although something in it is required."""
         if self._sent is None or isinstance(part, Leaf):
             return False
         fields = part.fields()
@@ -252,7 +253,7 @@ class Builder:
             label=place.label,
             hint=rule.description,
             parts={
-                key: self.part(inner, self._member(rule, place, key, inner, start), rule)
+                key: self.part(inner, _place_within(rule, place, key, start), rule)
                 for key, inner in properties.items()
             },
             kept={key: value for key, value in known.items() if key not in properties},
@@ -262,17 +263,6 @@ class Builder:
             else None,
             on=on,
             empty=_empty(rule, place),
-        )
-
-    def _member(self, rule: Rule, place: Place, key: str, schema: Any, start: Any) -> Place:
-        known: Any = {} if start is ABSENT else start
-        return Place(
-            name=f"{place.name}.{key}" if key.isidentifier() else f"{place.name}[{json.dumps(key)}]",
-            label=label_of(schema, key),
-            required=key in rule.required,
-            start=known.get(key, ABSENT),
-            given=key in known,
-            editing=start is not ABSENT,
         )
 
     # Alternatives
@@ -291,7 +281,7 @@ class Builder:
             for one, variant in zip(ids, variants, strict=True)
         ]
         sent = self._submission_of(place)
-        required = place.required and not rule.nullable
+        required = _is_required(rule, place)
         choices = [(branch.id, branch.label) for branch in branches]
         chooser = forms.ChoiceField(
             label=place.label,
@@ -327,8 +317,25 @@ def _leaf(rule: Rule, place: Place, field: forms.Field, empty: Any = ABSENT) -> 
     return Leaf(name=place.name, label=place.label, field=field, empty=empty)
 
 
+def _place_within(rule: Rule, place: Place, key: str, start: Any) -> Place:
+    """Return the place of an object's property; `start` is the object, or ABSENT."""
+    known: Any = {} if start is ABSENT else start
+    return Place(
+        name=f"{place.name}.{key}" if key.isidentifier() else f"{place.name}[{json.dumps(key)}]",
+        label=label_of(rule.properties[key], key),
+        required=key in rule.required,
+        start=known.get(key, ABSENT),
+        given=key in known,
+        editing=start is not ABSENT,
+    )
+
+
+def _is_required(rule: Rule, place: Place) -> bool:
+    return place.required and not rule.nullable
+
+
 def _not_null(rule: Rule, start: Any) -> Any:
-    """What a field starts from: nothing, where `null` is there and may be."""
+    """Return what a field starts from: ABSENT instead of a null that the rule allows."""
     if start is not None:
         return start
     if rule.nullable:
@@ -337,15 +344,13 @@ def _not_null(rule: Rule, start: Any) -> Any:
 
 
 def _empty(rule: Rule, place: Place) -> Any:
-    """What an empty field of this rule stands for: `null` only where that is meant, not merely possible."""
+    """Return the value of an empty field: null if the rule allows it and a value is expected, else ABSENT."""
     meant = place.required or place.given or place.start not in (ABSENT, None)
     return None if rule.nullable and meant else ABSENT
 
 
 def _empty_list(rule: Rule, place: Place) -> Any:
-    if isinstance(place.start, list) or (place.required and not rule.nullable):
-        return []
-    return _empty(rule, place)
+    return [] if isinstance(place.start, list) or _is_required(rule, place) else _empty(rule, place)
 
 
 def _count(value: Any) -> int | None:
@@ -353,12 +358,12 @@ def _count(value: Any) -> int | None:
 
 
 def _fits(rule: Rule, value: Any, rules: Rules) -> bool:
-    """Whether a value is of this variant, as far as its type, its keys and its constants tell."""
+    """Tell whether a value can be of this variant, by its type, its keys and its constants."""
     types: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool}
     if rule.options is not None:
         return any(same(option.value, value) for option in rule.options)
     if rule.type in ("integer", "number"):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number(value)
     if not isinstance(value, types.get(rule.type, object)):
         return False
     if rule.type != "object":
@@ -369,7 +374,7 @@ def _fits(rule: Rule, value: Any, rules: Rules) -> bool:
 
 
 def _may_be(schema: Any, value: Any, rules: Rules, within: Rule) -> bool:
-    """False where only other values are allowed."""
+    """Tell whether a subschema allows a value, as far as its list of options says."""
     try:
         options = rules.of(schema, within).options
     except NoFieldError:

@@ -1,7 +1,7 @@
-"""Fields for points in time, which browsers send without a zone and JSON Schema wants with one.
+"""Form fields for dates and times, which browsers send without a time zone and JSON Schema wants with one.
 
-Beside the browser's own input stands the zone that is meant: UTC, or, where scripts run, the reader's own.
-A day and time become an instant in UTC; a time of day keeps the offset that was chosen.
+Beside the browser's own input is a choice of the zone: UTC or, where scripts run, the reader's own. A date
+and time are sent on in UTC; a time of day keeps the offset that was chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.domain.schemas.patterns import Pattern
-from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.json_values import ABSENT
 
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})", re.ASCII)
 _CLOCK = r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?"
@@ -31,14 +31,14 @@ NO_ZONE = ("", "No time zone")
 
 @dataclass(frozen=True, slots=True)
 class TypedMoment:
-    """What the two inputs hold: the local time as text, and the zone's name."""
+    """The content of the two inputs: the local time as text, and the zone's name."""
 
     local: str
     zone: str
 
 
 class MomentWidget(forms.MultiWidget):
-    """The browser's input, and beside it the zone."""
+    """The browser's input for a date and time, and beside it the time zone."""
 
     def __init__(self, kind: str, zones: Iterable[tuple[str, str]], attrs: dict[str, str]) -> None:
         self.zones = dict(zones)
@@ -54,7 +54,7 @@ class MomentWidget(forms.MultiWidget):
         return parts[: len(self.widgets)]
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        """With the zone that was sent among those to pick from, though only the reader's browser knew it."""
+        """Add the zone that was sent to the choices: only the reader's browser may have known it."""
         sent = value[1] if isinstance(value, list) and len(value) > 1 else ""
         if sent and isinstance(zones := self.widgets[-1], forms.Select):
             others = [one for one in self.zones.items() if one[0] != sent]
@@ -90,7 +90,7 @@ class MomentField(forms.Field):
 
     @classmethod
     def can_hold(cls, value: str, *, daily: bool) -> bool:
-        """Whether the inputs can show this text and give it back."""
+        """Tell whether the inputs can show this text and send it back."""
         found = (_TIME_OF_DAY if daily else _DAY_AND_TIME).fullmatch(value)
         try:
             return found is not None and bool(_parse_local(found[1], daily=daily))
@@ -107,7 +107,7 @@ class MomentField(forms.Field):
         return self.value if self._is_unchanged(typed) else self._compose(typed)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """The zone alone says nothing."""
+        """Compare the local times; another zone alone is no change."""
         return str((data or [""])[0] or "") != (initial.local if isinstance(initial, TypedMoment) else "")
 
     def _split(self, value: str) -> TypedMoment | None:
@@ -118,7 +118,7 @@ class MomentField(forms.Field):
         return TypedMoment(found[1].upper().replace(" ", "T"), "UTC" if zone == "Z" else zone)
 
     def _is_unchanged(self, typed: TypedMoment) -> bool:
-        """Browsers leave seconds out where they are zero."""
+        """Compare times, not texts: browsers leave out seconds that are zero."""
         if self.initial is None or typed.zone != self.initial.zone:
             return False
         try:
@@ -166,13 +166,13 @@ class MomentField(forms.Field):
             first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
             if first.astimezone(zone).replace(tzinfo=None) != local:
                 raise ValidationError(
-                    f"{self.label} does not exist in {name}: clocks are put forward then.", code="invalid"
+                    f"{self.label} does not exist in {name}: the clocks go forward then.", code="invalid"
                 )
         except OverflowError:
             raise ValidationError(f"{self.label} is out of range.", code="invalid") from None
         if first != second:
             raise ValidationError(
-                f"{self.label} is there twice in {name}, as clocks are put back then: give it in UTC.",
+                f"{self.label} occurs twice in {name}, because the clocks go back then: give it in UTC.",
                 code="invalid",
             )
         return first, "Z"
@@ -184,7 +184,7 @@ class MomentField(forms.Field):
             raise self._unknown_zone() from None
 
     def _unknown_zone(self) -> ValidationError:
-        return ValidationError(f"{self.label} needs a time zone that is known here.", code="invalid")
+        return ValidationError(f"{self.label} needs a known time zone.", code="invalid")
 
 
 def _parse_local(text: str, *, daily: bool) -> datetime | time:
@@ -197,7 +197,7 @@ def _parse_local(text: str, *, daily: bool) -> datetime | time:
 
 
 def _clock_texts(moment: time) -> list[str]:
-    """A time of day as text, the usual form first, and without what is zero."""
+    """List the ways to write a time of day, the usual one first."""
     plain = moment.strftime("%H:%M:%S")
     if moment.microsecond:
         exact = f"{plain}.{moment.microsecond:06}"

@@ -1,4 +1,4 @@
-"""What is shown beside a field for JSON: an example of its shape, and the schema that it must fit."""
+"""What is shown beside a field for JSON: an example, and the schema that the value must fit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _EXAMPLES: dict[str, Any] = {
 
 
 def example_of(rules: Rules, schema: Any) -> str:
-    """An example as JSON; empty where the schema says nothing of the shape."""
+    """Write an example value as JSON; empty if the schema does not say what the value looks like."""
     example = _example(rules, schema, DEEPEST)
     return "" if example in (None, {}, []) else _shorten(json.dumps(example, ensure_ascii=False, indent=2))
 
 
 def schema_text(rules: Rules, schema: Any) -> str:
-    """The schema as JSON, with the definitions that it refers to; empty where it says nothing."""
+    """Write the schema as JSON, with the definitions that it refers to; empty if it sets no rules."""
     if schema is True or (isinstance(schema, dict) and schema.keys() <= ANNOTATIONS):
         return ""
     found: dict[str, Any] = {}

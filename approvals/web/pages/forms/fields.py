@@ -1,6 +1,6 @@
-"""Form fields for one JSON value each: text, numbers, options, ticks, any JSON.
+"""Form fields for one JSON value each: text, numbers, options, check boxes, any JSON.
 
-What was left empty comes out as ABSENT. A value that comes back as it was shown is the very value it was.
+An empty field cleans to ABSENT. A value that comes back as it was shown stays exactly as it was.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from approvals.web.pages.differences import ABSENT
 from approvals.web.pages.forms.schema_reader import Option, Schema
+from approvals.web.pages.json_values import ABSENT, is_number, same
 
 FEW_OPTIONS = 5
 EMPTY: Any = ABSENT
+JSON_AREA = {"class": "json", "rows": 6, "spellcheck": "false", "autocomplete": "off"}
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 BOUNDS = {
@@ -31,7 +32,7 @@ BOUNDS = {
 
 
 class TextField(forms.CharField):
-    """Text as it was typed, with the line ends of every other system than a browser's."""
+    """Text as it was typed, except that line ends become newline characters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"strip": False, **options})
@@ -41,7 +42,7 @@ class TextField(forms.CharField):
 
 
 class TextValueField(TextField):
-    """A JSON text."""
+    """A JSON string."""
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
@@ -72,13 +73,13 @@ class NumberField(forms.CharField):
         return ABSENT if number == "" else number
 
     def run_validators(self, value: Any) -> None:
-        """Bounds are the schema's to check; there are none of text."""
+        """Run none: the schema checks bounds, and those of text do not fit numbers."""
 
 
 class DecimalField(forms.CharField):
-    """A decimal number that keeps its digits: a JSON text, or a number where it was one.
+    """A decimal number that keeps its digits: a JSON string, or a number where it was one.
 
-    The schema bounds only what comes as a number, so the bounds are checked here.
+    The bounds are checked here, because a schema does not apply them to strings.
     """
 
     def __init__(self, rule: Schema, **options: Any) -> None:
@@ -98,28 +99,28 @@ class DecimalField(forms.CharField):
         number = Decimal(value)
         for keyword, (fits, words) in BOUNDS.items():
             limit = self.rule.get(keyword)
-            if _is_number(limit) and not fits(number, Decimal(str(limit))):
+            if is_number(limit) and not fits(number, Decimal(str(limit))):
                 raise ValidationError(f"{self.label} must be {words} {limit}.", code="invalid")
         step = self.rule.get("multipleOf")
-        if _is_number(step) and not _is_multiple(number, Decimal(str(step))):
+        if is_number(step) and not _is_multiple(number, Decimal(str(step))):
             raise ValidationError(f"{self.label} must be a multiple of {step}.", code="invalid")
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         if not text:
             return ABSENT
-        return parse_number(text, whole=False) if _is_number(self.initial) else text
+        return parse_number(text, whole=False) if is_number(self.initial) else text
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return ("" if initial is None else str(initial)) != str(data or "")
 
 
 class JSONValueField(forms.CharField):
-    """A text area that holds one JSON value, exactly: no NaN, no infinities. It starts from `value`."""
+    """A text area for one JSON value, which starts from `value`. NaN and infinities are refused."""
 
     def __init__(self, *, value: Any = ABSENT, **options: Any) -> None:
         shown = None if value is ABSENT else as_json(value)
-        super().__init__(**{"widget": json_area(), "initial": shown, **options})
+        super().__init__(**{"widget": forms.Textarea(attrs=JSON_AREA), "initial": shown, **options})
 
     def to_python(self, value: Any) -> Any:
         text = str(super().to_python(value))
@@ -132,7 +133,7 @@ class JSONValueField(forms.CharField):
             message = f"{self.label} is not JSON: {error.msg} ({place})."
             raise ValidationError(message, code="invalid") from None
         except (ValueError, RecursionError):
-            message = f"{self.label} is nested too deeply or has impossible numbers."
+            message = f"{self.label} is nested too deeply, or has numbers that JSON does not allow."
             raise ValidationError(message, code="invalid") from None
 
     def validate(self, value: Any) -> None:
@@ -140,14 +141,14 @@ class JSONValueField(forms.CharField):
             raise ValidationError(self.error_messages["required"], code="required")
 
     def run_validators(self, value: Any) -> None:
-        """Text validators do not fit JSON values; NUL is refused where the value is checked."""
+        """Run none: validators of text do not fit JSON values, and NUL is refused with the value."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool((initial or "") != (data or ""))
 
 
 class OptionField(forms.TypedChoiceField):
-    """One of these JSON values: radio buttons for a few, a menu for many."""
+    """One of several JSON values: radio buttons for up to `few`, else a menu."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class OptionField(forms.TypedChoiceField):
 
 
 class TicksField(forms.TypedMultipleChoiceField):
-    """Any number of these JSON values, as check boxes. `values` are those ticked at first, in their order."""
+    """Any number of several JSON values, as check boxes. `values` are ticked first, and keep their order."""
 
     def __init__(self, options: Sequence[Option], *, values: Sequence[Any] = (), **more: Any) -> None:
         self.values = options_by_name(options)
@@ -201,7 +202,7 @@ class TicksField(forms.TypedMultipleChoiceField):
 
 
 def options_by_name(options: Sequence[Option]) -> dict[str, Option]:
-    """The options under the names that a form sends: their own texts, or numbers where those won't do."""
+    """Map the names that a form sends to options: their texts, or numbers if texts are not unique."""
     names = [one.value if isinstance(one.value, str) else json.dumps(one.value) for one in options]
     if len(set(names)) < len(names) or "" in names:
         names = [str(number) for number in range(len(options))]
@@ -209,19 +210,17 @@ def options_by_name(options: Sequence[Option]) -> dict[str, Option]:
 
 
 def name_of(value: Any, options: Mapping[str, Option]) -> str | None:
+    """Return the name of the option with this value; None if there is none."""
     return next((name for name, option in options.items() if same(option.value, value)), None)
 
 
 def as_json(value: Any) -> str:
+    """Write a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def json_area() -> forms.Textarea:
-    return forms.Textarea(attrs={"class": "json", "rows": 6, "spellcheck": "false", "autocomplete": "off"})
-
-
 def parse_number(text: str, *, whole: bool) -> int | float:
-    """The number as JSON has it; ValueError where there is none."""
+    """Read a JSON number. Raises ValueError for anything else, and with `whole` for fractions."""
     try:
         return int(text)
     except ValueError:
@@ -234,20 +233,12 @@ def parse_number(text: str, *, whole: bool) -> int | float:
 
 
 def with_plain_line_ends(text: str) -> str:
+    """Replace the line ends that browsers send by newline characters."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal as JSON, where true is not 1."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _among(value: Any, values: Sequence[Any]) -> bool:
     return any(same(value, one) for one in values)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_multiple(number: Decimal, step: Decimal) -> bool:

@@ -1,7 +1,7 @@
-"""The parts of a form for a JSON value, as a tree: each knows its fields, and the value they stand for.
+"""The parts of a form for a JSON value, as a tree: each has its fields, and makes its part of the value.
 
-A part's `name` is that of its form field; the parts of a row have the row's id in theirs, which stays when
-other rows go. What is checked later names spots of the value instead: `spots` tells which part each is.
+A part's `name` is that of its form field; the parts of a row have the row's id in it, which stays the same
+when other rows are removed. Errors name spots of the value instead: `spots` maps these to parts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 from django import forms
 
 from approvals.domain.payloads import spot as spot_of
-from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.json_values import ABSENT
 
 Cleaned: TypeAlias = Mapping[str, Any]
 NEW = "+"
@@ -22,7 +22,7 @@ NEW = "+"
 
 @dataclass(kw_only=True)
 class Part:
-    """`active` is false for what belongs to no value: rows to copy, what is not ticked."""
+    """One part of the form, for one part of the value."""
 
     kind: ClassVar[str] = ""
     name: str
@@ -30,18 +30,19 @@ class Part:
     hint: str = ""
 
     def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        """The fields that are this part's alone."""
+        """Yield the fields of this part alone, by name."""
         return iter(())
 
     def inner(self) -> Iterator[tuple[Part, bool]]:
-        """The parts inside, and whether each is active where this one is."""
+        """Yield the parts inside, each with whether it counts when this one does."""
         return iter(())
 
     def value(self, cleaned: Cleaned) -> Any:
-        """The JSON value that the fields stand for; ABSENT: there is none."""
+        """Return the JSON value of the cleaned fields; ABSENT if there is none."""
         raise NotImplementedError
 
     def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
+        """Yield the spots of the value from `spot` on, each with its part."""
         yield spot, self
 
     def fields(self) -> dict[str, forms.Field]:
@@ -51,14 +52,14 @@ class Part:
         return found
 
     def inactive(self) -> set[str]:
-        """The names of the fields whose content says nothing."""
+        """Return the names of the fields that do not count: of rows to copy, of what is not ticked."""
         names: set[str] = set()
         for part, active in self.inner():
             names |= part.inactive() if active else set(part.fields())
         return names
 
     def hideable(self) -> set[str]:
-        """The names of the fields that are shown only once something is ticked or chosen."""
+        """Return the names of the fields that are shown only when something is ticked or chosen."""
         names: set[str] = set()
         for part, _ in self.inner():
             names |= set(part.fields()) if self.can_hide else part.hideable()
@@ -70,18 +71,18 @@ class Part:
 
     @property
     def field_name(self) -> str | None:
-        """Where an error about this part is shown; None: on the form."""
+        """The field that shows errors about this part; None: the form does."""
         return next((name for name, _ in self.own_fields()), None)
 
 
 @dataclass(kw_only=True)
 class Leaf(Part):
-    """One field. `empty` is the value of an empty one."""
+    """One field. `empty` is its value when it is left empty; `example` and `schema` are shown beside it."""
 
     kind: ClassVar[str] = "field"
     field: forms.Field
     empty: Any = ABSENT
-    skeleton: str = ""
+    example: str = ""
     schema: str = ""
 
     def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
@@ -94,7 +95,7 @@ class Leaf(Part):
 
 @dataclass(kw_only=True)
 class Fixed(Part):
-    """The only value there can be: nothing to ask."""
+    """The only value that is possible, so nothing is asked."""
 
     kind: ClassVar[str] = "fixed"
     fixed: Any
@@ -107,7 +108,7 @@ class Fixed(Part):
 class Group(Part):
     """An object. With a `switch` it can be left out: then its value is `empty`.
 
-    `kept` is what it held beside its properties; it stays. `order` is the order its keys were in.
+    `kept` is what it held beside its properties, and stays; `order` is the order its keys were in.
     """
 
     kind: ClassVar[str] = "group"
@@ -145,7 +146,7 @@ class Group(Part):
 
 @dataclass(kw_only=True)
 class Row:
-    """One entry of a list. `untouched`: it was sent as a new row is shown, so it may be there by mistake."""
+    """One entry of a list. `untouched`: new and as it was first shown, so it may be there by mistake."""
 
     id: str
     part: Part
@@ -154,7 +155,7 @@ class Row:
 
 @dataclass(kw_only=True)
 class Rows(Part):
-    """A list: rows that can be added and removed. `marker` holds their ids; `blank` is what a new one is."""
+    """Rows that can be added and removed. `marker` holds their ids; new ones are copies of `blank`."""
 
     kind: ClassVar[str] = "rows"
     marker: forms.Field
@@ -180,9 +181,7 @@ class Rows(Part):
             yield from row.part.spots(cleaned, f"{spot}[{position}]")
 
     def _filled_rows(self, cleaned: Cleaned) -> list[Row]:
-        """The rows that are entries: empty ones are none."""
-        meant = [row for row in self.rows if not row.untouched]
-        return [row for row in meant if row.part.value(cleaned) is not ABSENT]
+        return [row for row in self.rows if not row.untouched and row.part.value(cleaned) is not ABSENT]
 
 
 @dataclass(kw_only=True)
@@ -196,7 +195,7 @@ class Branch:
 
 @dataclass(kw_only=True)
 class Variants(Part):
-    """A value of one of several shapes: the one that is `chosen`."""
+    """A value of one of several shapes, that of the `chosen` branch."""
 
     kind: ClassVar[str] = "variants"
     chooser: forms.ChoiceField

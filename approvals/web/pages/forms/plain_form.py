@@ -1,4 +1,4 @@
-"""The base of all forms: plain labels, errors that name them once, and fields made from a schema."""
+"""The base of all forms: labels without colons, errors that name their field, fields made from a schema."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django import forms
 from django.forms.utils import ErrorDict
 
 from approvals.exceptions import ApprovalError
-from approvals.web.pages.differences import ABSENT
 from approvals.web.pages.forms.bound_parts import BoundPart, as_id
 from approvals.web.pages.forms.schema_fields import SchemaFields
 from approvals.web.pages.forms.schema_reader import Schema
 from approvals.web.pages.forms.submission import Submission, is_rearranged, is_within, rearrange
+from approvals.web.pages.json_values import ABSENT
 
 
 class SchemaBoundField(forms.BoundField):
-    """A property may have any name; an id in HTML may not, and no two may be alike."""
+    """A field with an id that is valid HTML and unique, whatever the name of its property."""
 
     form: PlainForm
 
@@ -26,7 +26,7 @@ class SchemaBoundField(forms.BoundField):
         return as_id(str(super().auto_id))
 
     def value(self) -> Any:
-        """What a row holds that was added just now is what the form starts it with."""
+        """Return what was sent; for a row that was added just now, its initial value."""
         if self.form.new_row and is_within(self.html_name, self.form.new_row):
             return self.field.prepare_value(self.initial)
         return super().value()
@@ -40,10 +40,9 @@ class SchemaBoundField(forms.BoundField):
 
 
 class PlainForm(forms.Form):
-    """A form without colons after its labels, which knows where a refusal belongs.
+    """A form that shows refusals at the field at fault.
 
-    Where a button was pressed that only adds or removes a row, it is `rearranged`: it has what was sent, and
-    says nothing of errors, for nothing was meant to be sent yet.
+    After a button that only adds or removes a row, it is `rearranged`: it shows what was sent, and no errors.
     """
 
     bound_field_class = SchemaBoundField
@@ -70,7 +69,7 @@ class PlainForm(forms.Form):
         return not self.rearranged and super().is_valid()
 
     def add_structure(self, schema: Schema, name: str, current: Any = ABSENT, *, label: str = "") -> None:
-        """Add the fields that a JSON value needs which shall fit the schema."""
+        """Add the fields for a JSON value that fits the schema; `current` is what they start from."""
         prefix = self.prefix or ""
         new = self.new_row.removeprefix(f"{prefix}-")
         sent = Submission(data=self.data, prefix=prefix, new=new) if self.is_bound else None
@@ -78,30 +77,30 @@ class PlainForm(forms.Form):
         self.fields.update(self.structure.fields)
 
     def bound_structure(self) -> BoundPart | None:
-        """The fields of the schema as the page shows them."""
+        """Return the fields of the schema for a template; None if there are none."""
         return None if self.structure is None else BoundPart(self, self.structure.root)
 
     def drop_inactive_errors(self) -> None:
-        """Drop the errors of fields whose content says nothing."""
+        """Drop the errors of fields that do not count now."""
         for name in self.structure.inactive if self.structure else ():
             self.errors.pop(name, None)
 
-    def refused(self, error: ApprovalError) -> None:
-        """Put a refusal on the field it names, or, where there is none, on the form."""
+    def add_refusal(self, error: ApprovalError) -> None:
+        """Show a refusal at the field it names, or else at the form."""
         rule = error.detail.removeprefix(error.field or "")
         if not error.field or rule == error.detail:
             self.add_error(self._locate(error.field or "")[0], error.detail)
         else:
             joint = ": " if rule.startswith(":") else " "
-            self.add_error(*self.fault(error.field, rule.lstrip(": "), joint))
+            self.add_error(*self.locate_error(error.field, rule.lstrip(": "), joint))
 
-    def fault(self, spot: str, rule: str, joint: str = " ") -> tuple[str | None, str]:
-        """Where an error about a spot of what was sent belongs, and its text, which names the label once."""
+    def locate_error(self, spot: str, rule: str, joint: str = " ") -> tuple[str | None, str]:
+        """Return the field for an error about a spot, and its text, which begins with the label."""
         name, label, rest = self._locate(spot)
         return name, f"{label}{joint}{rule}" if not rest else f"{label}: {rest.lstrip('.')} {rule}"
 
     def _locate(self, spot: str) -> tuple[str | None, str, str]:
-        """The field for a spot, what it is called, and how the spot goes on inside of it."""
+        """Return the field for a spot, its label, and the rest of the spot inside it."""
         structure = self.structure
         if structure is not None and is_within(spot, structure.name):
             part, rest = structure.at(getattr(self, "cleaned_data", {}), spot)

@@ -1,4 +1,4 @@
-"""The forms about a request: decide, answer, take back, hand on."""
+"""The forms about a request: decide, answer, withdraw, reassign."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ from approvals.domain.lifecycle import Verdict
 from approvals.domain.masking import HiddenHeaders
 from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
-from approvals.web.pages.differences import ABSENT, Change, changes
+from approvals.web.pages.differences import Change, changes
 from approvals.web.pages.forms.fields import OptionField, TextField, TicksField, as_json
 from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.schema_reader import Option
+from approvals.web.pages.json_values import ABSENT
 
 COMMENT_LIMIT = 10_000
-# Groups that are ticked rather than picked from a list.
+# Up to so many choices or groups are shown as buttons or check boxes, more as a menu.
 FEW = 12
+
+
+def _text_area(label: str, rows: int, help_text: str = "", **attributes: str) -> TextField:
+    widget = forms.Textarea(attrs={"rows": rows, **attributes})
+    return TextField(
+        required=False, max_length=COMMENT_LIMIT, label=label, help_text=help_text, widget=widget
+    )
 
 
 class Approvable(Protocol):
@@ -46,10 +54,8 @@ class DecisionForm(PlainForm):
     """
 
     decision = forms.ChoiceField(choices=[(verdict.value, verdict.name.title()) for verdict in Verdict])
-    comment = TextField(
-        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
-    )
-    # Says that the argument fields below are meant: an empty check box sends nothing of its own.
+    comment = _text_area("Note", 3)
+    # Shows that the argument fields were on the page: an empty check box sends nothing itself.
     edits = forms.CharField(required=False, widget=forms.HiddenInput, initial="1")
     reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -64,37 +70,37 @@ class DecisionForm(PlainForm):
 
     @property
     def editing(self) -> bool:
-        """True where the arguments may be changed."""
+        """True if the arguments may be changed."""
         return self.structure is not None
 
     @property
     def arguments(self) -> dict[str, Any] | None:
-        """The edited arguments, once the form is valid; None where they are as asked."""
+        """The edited arguments, once the form is valid; None if nothing was changed."""
         edited = self.cleaned_data.get("arguments")
         return edited if isinstance(edited, dict) else None
 
     def changes(self) -> list[Change]:
-        """What approving now would do differently from what was asked."""
+        """List what approving now would change in the arguments."""
         return changes(self.asked, self.arguments) if self.is_valid() and self.arguments is not None else []
 
     @property
     def fingerprint(self) -> str:
-        """Names the edited arguments: sent back with the form, it says that just these were reviewed."""
+        """A hash of the edited arguments; the form sends it back to show that these were reviewed."""
         return hashlib.sha256(as_json(self.arguments).encode()).hexdigest()
 
     @property
     def unreviewed(self) -> bool:
-        """True where arguments were edited and the person has not been shown what exactly changes."""
+        """True if arguments were edited and the person has not yet seen the list of changes."""
         return self.arguments is not None and self.cleaned_data["reviewed"] != self.fingerprint
 
     def check_arguments(self) -> None:
-        """Put on its field what the edited arguments break of the request's schema."""
+        """Check the edited arguments against the request's schema, and show an error at its field."""
         if self.arguments is None or not isinstance(self.editable, dict):
             return
         try:
             check_against(self.editable, self.arguments, "arguments")
         except ApprovalError as error:
-            self.refused(error)
+            self.add_refusal(error)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -113,7 +119,7 @@ class DecisionForm(PlainForm):
             return None
         value = self.structure.value(cleaned)
         if not isinstance(value, dict):
-            self.add_error(*self.fault("arguments", "must be a JSON object."))
+            self.add_error(*self.locate_error("arguments", "must be a JSON object."))
             return None
         value = self._hidden.restored(value)
         return value if changes(self.asked, value) else None
@@ -125,9 +131,7 @@ class AnswerForm(PlainForm):
     `cleaned_data`: `answer`, a JSON value, and `comment`.
     """
 
-    comment = TextField(
-        required=False, max_length=COMMENT_LIMIT, label="Note", widget=forms.Textarea(attrs={"rows": 3})
-    )
+    comment = _text_area("Note", 3)
 
     def __init__(self, request: Answerable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
@@ -147,15 +151,13 @@ class AnswerForm(PlainForm):
 
 
 class ReasonForm(PlainForm):
-    """Why a request or a run is taken back."""
+    """Why a request is withdrawn or a run is cancelled."""
 
-    reason = TextField(
-        required=False, max_length=COMMENT_LIMIT, label="Reason", widget=forms.Textarea(attrs={"rows": 2})
-    )
+    reason = _text_area("Reason", 2)
 
 
 class Assigned(Protocol):
-    """What a form that hands on needs to know of a request."""
+    """What the form to reassign needs to know of a request."""
 
     assigned_users: Any
     assigned_groups: Any
@@ -164,17 +166,11 @@ class Assigned(Protocol):
 class ReassignForm(PlainForm):
     """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
 
-    users = TextField(
-        required=False,
-        max_length=COMMENT_LIMIT,
-        label="People",
-        help_text="Usernames, one a line.",
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
-    )
+    users = _text_area("People", 3, "Usernames, one a line.", spellcheck="false", autocapitalize="none")
     groups = forms.MultipleChoiceField(
         required=False,
         label="Groups",
-        help_text="Their members may decide. Where nobody and no group is named, whoever has the permission.",
+        help_text="Their members may decide. Without any name or group, any reviewer may.",
     )
 
     def __init__(self, request: Assigned, data: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -198,5 +194,5 @@ def _answer_field(request: Answerable) -> forms.Field:
         return TextField(label=label, widget=forms.Textarea(attrs={"rows": 4}))
     options = [Option(value=value, label=text) for value, text in labels_of(request.choices).items()]
     if not request.multiple:
-        return OptionField(options, label=label, few=12)
+        return OptionField(options, label=label, few=FEW)
     return TicksField(options, label=label, help_text="Choose any number, or none.", required=False)

@@ -1,4 +1,4 @@
-"""Which field a text or a number gets."""
+"""The form field for a JSON string or number."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from django import forms
 
 from approvals.domain.payloads import FlawError
 from approvals.domain.schemas.patterns import Pattern
-from approvals.web.pages.differences import ABSENT
 from approvals.web.pages.forms.datetime_fields import MomentField
 from approvals.web.pages.forms.fields import DECIMAL, DecimalField, NumberField, TextValueField
 from approvals.web.pages.forms.schema_reader import NoFieldError, Rule
+from approvals.web.pages.json_values import ABSENT, is_number
 
 SCALARS = frozenset({"string", "integer", "number", "decimal"})
 INPUT_TYPES = {"date": "date", "email": "email", "uri": "url"}
-HINTS = {"duration": "Such as PT1H30M, an hour and a half, or P2D, two days."}
+HINTS = {"duration": "For instance PT1H30M for 1 hour 30 minutes, or P2D for 2 days."}
 LONG_TEXT = 200
 
-# How zod's patterns for times without a zone begin, from 4.3 on its only sign of them.
+# Zod from 4.3 on says only by these patterns that a text is a time without a zone.
 _ZOD_TIME = r"^(?:[01]\d|2[0-3]):[0-5]\d"
 _ZOD_DAY = r"^(?:(?:\d\d[2468][048]|\d\d[13579][26]|\d\d0[48]|[02468][048]00|[13579][26]00)-02-29|"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-# The attribute for a bound; the nearest whole number inside; what to add where that is the bound itself.
+# Keyword: the input's attribute, how to round to a whole number, and what to add if the bound itself is out.
 _BOUNDS: dict[str, tuple[str, Callable[[float], int], int]] = {
     "minimum": ("min", math.ceil, 0),
     "exclusiveMinimum": ("min", math.ceil, 1),
@@ -36,22 +36,20 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 
 
 def hint_of(rule: Rule) -> str:
-    """What the schema says about it, or, where that is nothing, how its format is written."""
+    """Return the schema's description, or else how its format is written."""
     return rule.description or HINTS.get(str(rule.schema.get("format", "")), "")
 
 
 def scalar_field(rule: Rule, start: Any, *, label: str, required: bool) -> forms.Field:
-    """The field for a rule whose type is one of SCALARS. OddError where it could not hold `start`."""
-    if rule.type == "string":
-        return _text(rule, start, {"label": label, "required": required})
-    return _number(rule, start, {"label": label, "required": required})
+    """Make the field for a rule with a type of SCALARS. Raises NoFieldError if it could not hold `start`."""
+    make = _text_field if rule.type == "string" else _number_field
+    return make(rule, start, {"label": label, "required": required})
 
 
-def _number(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
+def _number_field(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
     if start is not ABSENT:
-        is_number = isinstance(start, int | float) and not isinstance(start, bool)
         is_text = rule.type == "decimal" and isinstance(start, str) and DECIMAL.fullmatch(start)
-        if not (is_number or is_text) or (rule.type == "integer" and not isinstance(start, int)):
+        if not (is_number(start) or is_text) or (rule.type == "integer" and not isinstance(start, int)):
             raise NoFieldError
         options["initial"] = start
     if rule.type == "decimal":
@@ -61,18 +59,18 @@ def _number(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
 
 
 def _number_input(rule: Rule) -> forms.NumberInput:
-    """Bounds for the browser, which counts steps from the lower one: of whole numbers they are whole."""
+    """Make an input with bounds. Whole numbers get whole bounds: browsers count steps from the lower one."""
     whole = rule.type == "integer"
     attributes: dict[str, Any] = {"step": "1" if whole else "any"}
     for keyword, (end, nearest, beyond) in _BOUNDS.items():
         limit = rule.schema.get(keyword)
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+        if not is_number(limit) or not math.isfinite(limit):
             continue
         attributes[end] = nearest(limit) + (beyond if nearest(limit) == limit else 0) if whole else limit
     return forms.NumberInput(attrs=attributes)
 
 
-def _text(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
+def _text_field(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
     if start is not ABSENT and not isinstance(start, str):
         raise NoFieldError
     kind = _format(rule)
@@ -93,6 +91,7 @@ def _text(rule: Rule, start: Any, options: dict[str, Any]) -> forms.Field:
 
 
 def _format(rule: Rule) -> str:
+    """Return the format that a rule names, or that its pattern shows; empty if neither does."""
     kind, pattern = str(rule.schema.get("format", "")), str(rule.schema.get("pattern", ""))
     if kind:
         return kind
@@ -102,7 +101,7 @@ def _format(rule: Rule) -> str:
 
 
 def _input_type(kind: str, start: Any) -> str:
-    """The browser's own input, where it would not change what is there now."""
+    """Return the type of a text input: the format's own, unless that would change what `start` holds."""
     if isinstance(start, str) and start and (start != start.strip() or not start.isprintable()):
         return "text"
     if kind == "date" and isinstance(start, str) and not _DATE.fullmatch(start):

@@ -1,23 +1,23 @@
-"""What a JSON Schema says about each place of a value, for forms: references followed, `null` told apart.
+"""What a JSON Schema says about each place of a value, as forms need it. Pure, without Django.
 
-Only shapes are read here. Whether a value fits is checked where decisions are made, against the whole schema.
-Pure, without Django.
+References and `allOf` are resolved, and `null` is kept apart from other types. Whether a value fits is not
+checked here but by the decision, against the whole schema.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from approvals.web.pages.differences import ABSENT
+from approvals.web.pages.json_values import ABSENT, is_number
 
 Schema: TypeAlias = Mapping[str, Any]
 
-# Keywords with which a form of an object's properties might offer no way to a value that fits.
+# Keywords that a form of an object's properties can't express: no value it makes might fit.
 CONDITIONS = frozenset(
     {
         "patternProperties",
@@ -48,7 +48,7 @@ MOST_READ = 5_000
 
 
 class NoFieldError(Exception):
-    """No form field can be made for this place: it is edited as JSON."""
+    """No form field can be made for this place; it is edited as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One place. `options` to pick from, or `variants`, each with a title, or neither.
+    """What is said about one place. It has `options` to pick from, or `variants` with titles, or neither.
 
-    `followed` are the references that led here: who meets one of them again goes round in circles.
+    `followed` are the references that led here: meeting one of them again means a circle.
     """
 
     schema: Schema
@@ -73,7 +73,7 @@ class Rule:
 
     @property
     def type(self) -> str:
-        """The one type that a value may have; empty where that is not said."""
+        """The one type that a value may have; empty if the schema does not name exactly one."""
         named = self.schema.get("type")
         if isinstance(named, str):
             return named
@@ -93,7 +93,7 @@ class Rule:
 
     @property
     def open(self) -> bool:
-        """True where nothing is said of the value but what it means."""
+        """True if any value is allowed: there are annotations at most."""
         said = self.schema.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT
         return not said and self.options is None and self.variants is None
 
@@ -104,7 +104,7 @@ class Rule:
 
     @property
     def properties(self) -> dict[str, Any]:
-        """The properties of an object, by name; those of a record with known keys, too."""
+        """The schemas of an object's properties, by name, also if `propertyNames` lists the names."""
         properties = self.schema.get("properties")
         names, each = self.schema.get("propertyNames"), self.schema.get("additionalProperties")
         keys = names.get("enum") if isinstance(names, dict) and set(names) <= {"enum", "type"} else None
@@ -114,7 +114,7 @@ class Rule:
 
     @property
     def conditions(self) -> frozenset[str]:
-        """Keywords that may rule out whatever a form can say."""
+        """Keywords that may rule out every value that a form can make."""
         known_keys = not self.schema.get("properties") and self.properties
         return frozenset(self.schema) & CONDITIONS - ({"propertyNames"} if known_keys else set())
 
@@ -127,7 +127,7 @@ class Rules:
         self._left = MOST_READ
 
     def of(self, schema: Any, within: Rule | None = None) -> Rule:
-        """The rule that a subschema is. Raises OddError where it leads in circles, or is none."""
+        """Read a subschema of the rule `within`. Raises NoFieldError if it is circular or no schema."""
         followed = within.followed if within else frozenset()
         depth = within.depth + 1 if within else 0
         if depth > DEEPEST:
@@ -170,7 +170,7 @@ class Rules:
         return replace(every, variants=tuple(variants))
 
     def _titles_by_constant(self, rules: list[Rule]) -> list[str]:
-        """What each variant is called after the one property that has another constant in each of them."""
+        """Find titles: a property that is another constant in each variant. Raises NoFieldError."""
         shared = set.intersection(*({*rule.properties} & rule.required for rule in rules))
         for name in sorted(shared):
             options = [self.of(rule.properties[name], rule).options or () for rule in rules]
@@ -180,7 +180,7 @@ class Rules:
         raise NoFieldError
 
     def _merge(self, schema: Any, followed: frozenset[str]) -> tuple[Schema, frozenset[str]]:
-        """The keywords of a subschema, of what it refers to, and of all that `allOf` adds."""
+        """Merge the keywords of a subschema with those of its reference and of its `allOf`."""
         self._left -= 1
         if self._left < 0:
             raise NoFieldError
@@ -202,6 +202,7 @@ class Rules:
         return reduce(_merge_pair, [*parts, own]), followed
 
     def target(self, reference: Any) -> Any:
+        """Look up a reference within the document. Raises NoFieldError if it leads nowhere."""
         if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
             raise NoFieldError
         target: Any = self.root
@@ -215,13 +216,13 @@ class Rules:
 
 
 def label_of(schema: Any, name: str) -> str:
-    """What people call a property: its own title, not that of the class it refers to, else its name."""
+    """Return a property's label: its own title, not that of what it refers to, or else its name."""
     title = _text(schema.get("title")) if isinstance(schema, dict) else ""
     return title or name.replace("_", " ").strip().capitalize() or "(no name)"
 
 
 def _scalar(schema: Schema, followed: frozenset[str], depth: int) -> Rule:
-    """A rule without alternatives; `null` among its types or options is told apart."""
+    """Read a subschema without alternatives; null among its types or options makes it nullable."""
     nullable = False
     types = schema.get("type")
     if isinstance(types, list):
@@ -254,12 +255,12 @@ def _is_null(rule: Rule) -> bool:
 
 
 def _decimal(number: Rule, text: Rule) -> Schema:
-    """How pydantic describes a Decimal: a number, or text that says one."""
+    """Merge the two alternatives by which pydantic describes a Decimal, into the type `decimal`."""
     return {**number.schema, **text.schema, "type": "decimal"}
 
 
 def _merge_pair(one: Schema, other: Schema) -> Schema:
-    """Two subschemas that hold for the same value, as one, as far as a form needs to know."""
+    """Merge two subschemas that both apply, as far as forms need it. Raises NoFieldError if it can't."""
     merged = {**one, **other}
     for keyword in one.keys() & other.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT:
         merged[keyword] = _merge_keyword(keyword, one[keyword], other[keyword])
@@ -280,17 +281,13 @@ def _merge_keyword(keyword: str, one: Any, other: Any) -> Any:
 
 
 def _narrow(keyword: str, one: Any, other: Any) -> Any:
-    if keyword.startswith(("min", "exclusiveMin")) and _numbers((one, other)):
+    if is_number(one) and is_number(other) and keyword.startswith(("min", "exclusiveMin")):
         return max(one, other)
-    if keyword.startswith(("max", "exclusiveMax")) and _numbers((one, other)):
+    if is_number(one) and is_number(other) and keyword.startswith(("max", "exclusiveMax")):
         return min(one, other)
     if keyword == "additionalProperties" and False in (one, other):
         return False
     raise NoFieldError
-
-
-def _numbers(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _text(value: Any) -> str:

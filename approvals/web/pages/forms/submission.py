@@ -1,4 +1,4 @@
-"""What a browser sent of a form whose parts come and go: which rows there are, what is ticked and chosen."""
+"""What a browser sent of a form with rows and optional parts: which there are, what is ticked and chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django import forms
 from django.http import QueryDict
 
 MORE, LESS = "more", "less"
-"""Names of the buttons that add a row to the list, or remove the row, that their value names."""
+"""Names of the buttons that add a row to the list, or remove the row, named by their value."""
 
 MOST_ROWS = 500
 LONGEST_ID = 4
@@ -18,18 +18,18 @@ LONGEST_ID = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """`new`: the name of a row that was added just now, of which nothing was sent yet."""
+    """What was sent. `new` names a row that was added just now: nothing was sent of it yet."""
 
     data: Mapping[str, Any]
     prefix: str = ""
     new: str = ""
 
     def knows(self, name: str) -> bool:
-        """Whether anything can have been sent of this part."""
+        """Tell whether anything of this part can have been sent."""
         return not self.new or not is_within(name, self.new)
 
     def ids(self, name: str) -> list[str]:
-        """The ids of a list's rows, in their order."""
+        """List the ids of a list's rows, in their order."""
         sent = dict.fromkeys(one for one in self._all(name) if _is_id(one))
         return list(sent)[:MOST_ROWS]
 
@@ -40,7 +40,7 @@ class Submission:
         return str(self.data.get(self._html(name), ""))
 
     def changed(self, name: str, field: forms.Field) -> bool:
-        """Whether the field has not come back as it is shown at first."""
+        """Tell whether the field came back with another value than it was first shown with."""
         data = field.widget.value_from_datadict(self.data, {}, self._html(name))
         return bool(field.has_changed(field.initial, data))
 
@@ -55,17 +55,17 @@ class Submission:
 
 
 def is_within(name: str, outer: str) -> bool:
-    """Whether a name, or a spot, is that of a part or of something inside of it."""
+    """Tell whether a name is that of a part, or of something inside it."""
     return name.startswith(outer) and name[len(outer) :][:1] in {"", ".", "[", "<"}
 
 
 def is_rearranged(data: Mapping[str, Any]) -> bool:
-    """Whether a button was pressed that only adds or removes a row."""
+    """Tell whether a button was pressed that only adds or removes a row."""
     return MORE in data or LESS in data
 
 
 def rearrange(data: Mapping[str, Any]) -> tuple[QueryDict, str]:
-    """What was sent, with the row added or removed; and the id of the new one, as `list[id]`."""
+    """Add or remove the row: return what was sent as it is then, and the new row as `list[id]`."""
     changed = QueryDict(mutable=True)
     changed.update(data)
     new = ""

@@ -1,4 +1,4 @@
-"""Details written by strangers, as HTML that is safe to put into a page. Pure: callers mark it safe."""
+"""Markdown from untrusted authors as sanitised HTML. The result is a plain str: callers mark it safe."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What formatting one text may cost. Work is counted, so that a text ends at the same place on every machine.
+"""Limits for formatting one text. Work is counted, so a text is cut at the same place on every machine.
 
-Rules in front of the parser's own count each time it looks for the next block, or the next token of a line.
-Time is asked for as well, should a single token cost more than any does that is known.
+Rules in front of the parser's own count each block and each token of a line. Processor time is bounded as
+well, in case a single token is far more expensive than expected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOKENS_BETWEEN_CLOCK_READS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """`tokens` counts for blocks and, once more, for what is in them; `seconds` are processor time."""
+    """The limits. `tokens` counts for blocks and again for their content; `seconds` are processor time."""
 
     characters: int = 100_000
     cells: int = 5_000
@@ -28,12 +28,12 @@ class Budget:
 
 
 class SpentError(Exception):
-    """Formatting goes no further."""
+    """The budget is spent: formatting ends here."""
 
 
 @dataclass(slots=True)
 class Spending:
-    """What one rendering has used of its budget; the parser's environment carries it to the rules."""
+    """What one rendering has used of its budget. The parser passes its environment to the rules."""
 
     budget: Budget
     tokens: int = 0
@@ -61,7 +61,7 @@ class Spending:
 
 
 def hold_to_budget(parser: MarkdownIt) -> None:
-    """Make the parser raise SpentError where the spending in its environment exceeds the budget."""
+    """Make the parser raise SpentError when the spending in its environment exceeds the budget."""
     alternatives = ["paragraph", "reference"]
     parser.block.ruler.at("table", _table, {"alt": alternatives})
     parser.block.ruler.before("table", "budget", _count_block, {"alt": [*alternatives, "blockquote", "list"]})
@@ -79,14 +79,14 @@ def _count_inline(state: StateInline, silent: bool) -> bool:
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Counts the cells of a table before any of them is made."""
+    """Count the cells of a table before any of them is made."""
     if not silent and table(state, start, end, True):
         state.env[_SPENDING].count_cells(_most_cells(state, start, end))
     return table(state, start, end, silent)
 
 
 def _most_cells(state: StateBlock, start: int, end: int) -> int:
-    """Each row gets as many cells as the first has; a table ends with an empty line at the latest."""
+    """Estimate a table's cells: all rows get as many as the first, and an empty line ends the table."""
     columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
     last = next((line for line in range(start, end) if state.isEmpty(line)), end)
     return columns * (last - start)

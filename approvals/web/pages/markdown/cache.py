@@ -1,9 +1,9 @@
-"""Each text is rendered once, a few of them at a time, however many look at it.
+"""Renders each text once, and few texts at a time, however many people look at them.
 
-A rendering takes a thread's time, and all threads share one processor. So whoever looks at a text that is
-being rendered waits for that; only AT_ONCE texts are rendered at once, and who waits longer than PATIENCE for
-a place gets the text as it was written. It is kept by the hash of the text, in memory alone and bounded:
-nothing is there for retention to find.
+Rendering takes processor time, which all threads share. Whoever asks for a text that is being rendered waits
+for the same result; AT_ONCE texts are rendered at the same time, and after PATIENCE seconds without a turn a
+text is shown unformatted. Results are kept by the hash of the text, in bounded memory and nowhere else, so
+retention need not look here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ KEPT_BYTES = 8 * 2**20
 
 
 def render(text: str) -> str:
-    """The text as HTML that is safe to put into a page.
+    """Return the text as HTML that is safe to put into a page.
 
-    From a thread, never from an event loop: it may take half a second, and may wait for PATIENCE.
+    Blocks for up to PATIENCE and half a second: call it from a thread, never from an event loop.
     """
-    return _cache().of(text)
+    return _cache().render(text)
 
 
 class RenderCache:
-    """`kept_bytes` counts the HTML that is kept; what was looked at least recently goes first."""
+    """Rendered texts. Keeps up to `kept_bytes` of HTML, and drops the least recently used first."""
 
     def __init__(
         self,
@@ -51,7 +51,8 @@ class RenderCache:
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._under_way: dict[bytes, Future[str]] = {}
 
-    def of(self, text: str) -> str:
+    def render(self, text: str) -> str:
+        """Return the text's HTML, rendered here or by another thread, or unformatted after `patience`."""
         key = hashlib.sha256(text.encode()).digest()
         with self._lock:
             if key in self._kept:
@@ -61,13 +62,13 @@ class RenderCache:
             if others is None:
                 self._under_way[key] = mine = Future[str]()
         if others is None:
-            return self._render(key, text, mine)
+            return self._render_as(key, text, mine)
         try:
             return others.result(self._patience)
         except NotYet:
             return as_plain_text(text, BUSY)
 
-    def _render(self, key: bytes, text: str, result: Future[str]) -> str:
+    def _render_as(self, key: bytes, text: str, result: Future[str]) -> str:
         html = None
         try:
             if self._places.acquire(timeout=self._patience):

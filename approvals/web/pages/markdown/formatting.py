@@ -1,7 +1,7 @@
-"""One text as HTML: CommonMark, tables, line breaks as they were typed, and links where addresses stand.
+"""One text as HTML: CommonMark with tables; line breaks are kept, and addresses become links.
 
-HTML in the text stays text, and links give nothing away. An independent library sanitises what the parser
-makes once more, against an allow-list. What is over the budget is shown as it was written, and says so.
+HTML in the text stays text. Another library sanitises the result again, against an allow-list. Beyond the
+budget the text is shown unformatted, with a note.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from approvals.web.pages.markdown.links import find_addresses, images_as_links
 HEADINGS_BELOW = 2
 """The page's own headings are h1 and h2."""
 
-TOO_LARGE = "What follows is shown as it was written: it is too large to be formatted."
-BUSY = "This is shown as it was written: the server has no time to format it now."
+TOO_LARGE = "The rest is shown unformatted, because the text is too long."
+BUSY = "This is shown unformatted, because the server is busy."
 
 _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 _CELL_CLASSES = {"text-align:left": "left", "text-align:center": "center", "text-align:right": "right"}
@@ -34,7 +34,7 @@ _BUDGET = Budget()
 
 
 def format_text(text: str, budget: Budget = _BUDGET) -> str:
-    """The text as sanitised HTML; cells of aligned columns have the class left, center or right."""
+    """Format a text as sanitised HTML; cells of aligned columns have the class left, center or right."""
     if len(text) > budget.characters:
         return as_plain_text(text, TOO_LARGE)
     parser = _parser()
@@ -50,18 +50,18 @@ def format_text(text: str, budget: Budget = _BUDGET) -> str:
 
 
 def as_plain_text(text: str, why: str) -> str:
-    """The text as it is, below a line that says why."""
+    """Show the text unformatted, below a line that says why."""
     return f'<p class="small muted">{escape(why)}</p><pre>{escape(text)}</pre>'
 
 
 def _parse(state: StateCore, spending: Spending) -> bool:
-    """Fill the state with the tokens of whole blocks; False: of the first ones, as many as may be."""
+    """Fill the state with the tokens of whole blocks. Return False if the budget ended before the text."""
     within = True
     try:
         block(state)
     except SpentError:
         within = False
-    # What blocks there are has used its part; what is in them has one of its own.
+    # The content of blocks has a budget of its own.
     spending.tokens = 0
     complete = 0
     try:
@@ -78,7 +78,7 @@ def _parse(state: StateCore, spending: Spending) -> bool:
 
 
 def _rest(state: StateCore) -> str:
-    """The text from the end of the last block on."""
+    """Return the text after the last block."""
     ends = (token.map[1] for token in reversed(state.tokens) if token.level == 0 and token.map)
     return "\n".join(state.src.split("\n")[next(ends, 0) :]).strip("\n")
 
@@ -110,6 +110,6 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True}).enable("table")
     hold_to_budget(parser)
     find_addresses(parser)
-    # The parser compiles its rules at first use, in steps that another thread could see half done.
+    # The parser compiles its rules at first use; another thread could see them half compiled.
     parser.render("", Spending(_BUDGET).environment)
     return parser

@@ -1,4 +1,4 @@
-"""Links that nobody marked as such: addresses in the text, and images, which are never loaded.
+"""Links made of addresses in the text and of images, which are never loaded.
 
 Loading an image from elsewhere would tell its owner who reads what, and when.
 """
@@ -28,7 +28,7 @@ def find_addresses(parser: MarkdownIt) -> None:
 
 
 def images_as_links(tokens: Sequence[Token]) -> Iterator[Token]:
-    """The tokens of a line with a link in place of each image: its description and its address."""
+    """Replace each image in the tokens of a line by a link with its description and its address."""
     depth = 0
     for token in tokens:
         depth += token.nesting if token.type in {"link_open", "link_close"} else 0
@@ -76,7 +76,7 @@ def _address(state: StateInline, silent: bool) -> bool:
 
 
 def _without_punctuation(address: str) -> str:
-    """What ends a sentence, or closes a bracket that was opened before the address, is no part of it."""
+    """Cut off what ends a sentence, or closes a bracket that was opened before the address."""
     end = len(address)
     surplus = {one: address.count(one) - address.count(opening) for one, opening in _CLOSING.items()}
     while end:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.web.pages.differences import ABSENT, Change, changes
+from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.json_values import ABSENT
 from tests.effort import effort
 
 json_values = st.recursive(

@@ -190,7 +190,7 @@ class TestInbox:
         for path in ("/", "/?q=nothing", "/?show=mine"):
             html = client.get(path).content.decode()
             assert "<title>(3) Inbox" in html
-            assert "All I may see (4)" in html
+            assert "Everything (4)" in html
             assert "For me (3)" in html
         counts = '<data class="mine">3</data> <data class="seen">4</data>'
         assert counts in client.get("/rows/?q=nothing").content.decode()
@@ -273,13 +273,13 @@ class TestRequest:
             "Rotate the key",
             "olga",
             "nina, ravi, the group Security",
-            "olga, who asked, may not",
+            "neither the requester, olga, nor anybody who reassigned it",
             "0 of 2 so far",
             "min",
-            "It counts as rejected when the time is up.",
+            "Rejected automatically at the deadline.",
             "key release hosts a b",
             "Raw JSON",
-            "Asked for olga",
+            "Asked by a program for olga",
             "Seen by ravi",
         ):
             assert words in shown
@@ -362,7 +362,7 @@ class TestRequest:
     def test_who_only_may_see_gets_no_form(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
         html = client_of(ravi).get(page(request)).content.decode()
-        assert "it is for others to decide" in html
+        assert "others decide it" in html
         assert 'name="decision"' not in html
 
 
@@ -458,11 +458,11 @@ class TestDeciding:
         User.objects.filter(pk=nina.pk).update(is_active=False)
         shown = text(client_of(ravi).get(page(request)))
         assert "0 of 2 so far" in shown
-        assert "Not counted: the approval of nina, who may not decide this any more." in shown
+        assert "Not counted: the approval of nina, who may no longer decide this." in shown
         assert "Too few" not in shown
         User.objects.filter(pk=omar.pk).update(is_active=False)
         shown = text(client_of(ravi).get(page(request)))
-        sentence = "Too few may decide this: 2 must, and only 1 may"
+        sentence = "Too few people may decide this: 2 must approve, but only 1 may"
         assert shown.count(sentence) == 2, "beside the facts, and in the history"
         assert f"{sentence}. Reassign or withdraw it." in shown
 
@@ -582,7 +582,7 @@ class TestAnswering:
         request = make.clarification(assignees=[ravi], choices=choices, default="af", timeout=600)
         shown = text(client.get(page(request)))
         assert "Europe Africa" in shown
-        assert "This answer is taken when the time is up: Africa (af)" in shown
+        assert "This answer is recorded automatically at the deadline: Africa (af)" in shown
         assert client.post(page(request), {"answer": "Europe"}).status_code == 422
         assert client.post(page(request), {"answer": "eu"}).status_code == 303
         assert outcome(request).answer == "eu"
@@ -629,7 +629,7 @@ class TestAnswering:
 
     def test_the_default_is_named_before_the_time_is_up(self, client: Client, ravi: User) -> None:
         request = make.clarification(assignees=[ravi], choices=["A", "B"], default="B", timeout=600)
-        assert "This answer is taken when the time is up: B" in text(client.get(page(request)))
+        assert "This answer is recorded automatically at the deadline: B" in text(client.get(page(request)))
 
 
 class TestAccounts:

@@ -62,11 +62,11 @@ def test_an_outcome_in_words(fields: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"deadline": None}, "It waits: there is no deadline."),
-        ({}, "It counts as rejected when the time is up."),
-        ({"on_timeout": "approve"}, "It counts as approved when the time is up."),
-        ({"kind": "clarification"}, "It ends without an answer when the time is up."),
-        ({"kind": "clarification", "default": ""}, "This answer is taken when the time is up:"),
+        ({"deadline": None}, "It keeps waiting: there is no deadline."),
+        ({}, "Rejected automatically at the deadline."),
+        ({"on_timeout": "approve"}, "Approved automatically at the deadline."),
+        ({"kind": "clarification"}, "It ends without an answer at the deadline."),
+        ({"kind": "clarification", "default": ""}, "This answer is recorded automatically at the deadline:"),
     ],
 )
 def test_what_happens_if_nobody_decides(fields: dict[str, Any], words: str) -> None:
@@ -96,7 +96,7 @@ def test_what_happens_if_nobody_decides(fields: dict[str, Any], words: str) -> N
         ),
         (
             entry("timed_out", {"on_timeout": "approve"}, actor=None, channel="deadline"),
-            "Time was up: approved by default",
+            "The deadline passed: approved by default",
             None,
         ),
         (
@@ -115,7 +115,8 @@ def test_an_entry_of_the_trail_in_words(line: TimelineEntry, text: str, said: An
 
 def test_what_a_program_asks_it_asks_for_somebody() -> None:
     assert (
-        entry_in_words(entry("opened", {}, actor=None, channel="program"), 1, "olga").text == "Asked for olga"
+        entry_in_words(entry("opened", {}, actor=None, channel="program"), 1, "olga").text
+        == "Asked by a program for olga"
     )
 
 

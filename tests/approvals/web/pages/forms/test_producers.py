@@ -285,7 +285,7 @@ def test_alternatives_with_titles_are_labelled_options() -> None:
 def test_only_the_odd_property_is_json_with_an_example_and_its_schema_beside_it() -> None:
     form = AnswerForm(asked(PYDANTIC["pydantic-2.14"]["odd"]))
     shown = {part.html_name: part for part in form.bound_structure().parts}  # type: ignore[union-attr]
-    assert json.loads(shown["answer.pair"].skeleton) == [0, "text"]
+    assert json.loads(shown["answer.pair"].example) == [0, "text"]
     assert '"prefixItems"' in shown["answer.pair"].schema
     assert shown["answer.plain"].schema == ""
     (children,) = (part for part in shown["answer.node"].parts if part.html_name.endswith("children"))

@@ -184,7 +184,7 @@ def test_emptying_a_check_box_is_an_edit() -> None:
 )
 def test_a_refusal_is_shown_on_the_field_it_names(named: str | None, shown: str) -> None:
     form = decided(approval(editable=AMOUNT), **{"arguments.amount": "9", "arguments.order": "812"})
-    form.refused(InvalidAnswer("No.", field=named))
+    form.add_refusal(InvalidAnswer("No.", field=named))
     assert set(form.errors) == {shown}
 
 

@@ -40,11 +40,11 @@ def test_a_text_is_rendered_once_however_many_look_at_it() -> None:
     renderer = Renderer()
     renderings = RenderCache(renderer, patience=patience())
     with ThreadPoolExecutor(30) as viewers:
-        views = [viewers.submit(renderings.of, "a") for _ in range(30)]
+        views = [viewers.submit(renderings.render, "a") for _ in range(30)]
         assert renderer.begun.acquire(timeout=patience())
         renderer.go.set()
         assert {view.result() for view in views} == {"<p>a</p>"}
-    assert renderings.of("a") == "<p>a</p>"
+    assert renderings.render("a") == "<p>a</p>"
     assert renderer.texts == ["a"]
 
 
@@ -53,7 +53,7 @@ def test_few_are_rendered_at_once_and_the_others_wait() -> None:
     renderings = RenderCache(renderer, at_once=2, patience=patience())
     texts = [str(number) for number in range(20)]
     with ThreadPoolExecutor(20) as viewers:
-        views = [viewers.submit(renderings.of, text) for text in texts]
+        views = [viewers.submit(renderings.render, text) for text in texts]
         assert all(renderer.begun.acquire(timeout=patience()) for _ in range(2))
         renderer.go.set()
         assert [view.result() for view in views] == [f"<p>{text}</p>" for text in texts]
@@ -65,15 +65,15 @@ def test_who_has_waited_long_enough_gets_the_text_as_written() -> None:
     renderer = Renderer()
     renderings = RenderCache(renderer, at_once=1, patience=0.0)
     with ThreadPoolExecutor(1) as viewers:
-        first: Future[str] = viewers.submit(renderings.of, "<a>")
+        first: Future[str] = viewers.submit(renderings.render, "<a>")
         assert renderer.begun.acquire(timeout=patience())
         for text in ["<b>", "<a>"]:
-            busy = renderings.of(text)
+            busy = renderings.render(text)
             assert BUSY in busy
             assert f"<pre>&lt;{text[1]}&gt;</pre>" in busy
         renderer.go.set()
         all_of([first])
-    assert renderings.of("<b>") == "<p><b></p>"
+    assert renderings.render("<b>") == "<p><b></p>"
 
 
 def test_what_is_kept_is_bounded_in_bytes() -> None:
@@ -86,7 +86,7 @@ def test_what_is_kept_is_bounded_in_bytes() -> None:
 
     renderings = RenderCache(render_one, kept_bytes=20)
     for text in ["a" * 8, "ä" * 4, "a" * 8, "c" * 8, "a" * 8, "ä" * 4, "d" * 21, "d" * 21]:
-        assert renderings.of(text) == text
+        assert renderings.render(text) == text
     assert texts == ["a" * 8, "ä" * 4, "c" * 8, "ä" * 4, "d" * 21, "d" * 21]
 
 
@@ -97,4 +97,4 @@ def test_a_text_that_cannot_be_rendered_keeps_no_place_and_nobody_waiting() -> N
     renderings = RenderCache(fail, at_once=1, patience=patience())
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            renderings.of("a")
+            renderings.render("a")

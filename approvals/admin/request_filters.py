@@ -1,0 +1,149 @@
+"""The filters of lists of requests, which links from reports use too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+
+from approvals import queries
+from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter, in_words
+from approvals.admin.read_only import user_id_of
+from approvals.database.clock import database_now
+from approvals.domain.lifecycle import LEGAL_MOVES, Status
+from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.queries import origins
+
+if TYPE_CHECKING:
+    Requests = QuerySet[HumanRequest]
+
+
+class InStatus(ColumnFilter):
+    title = "state"
+    parameter_name = column = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        possible = (Status.PENDING, *sorted(LEGAL_MOVES[model_admin.kind]))
+        return [(status.value, in_words(status.value)) for status in possible]
+
+
+class AssignedToMe(admin.SimpleListFilter):
+    title = "who decides"
+    parameter_name = "mine"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Assigned to me")]
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        if self.value() != "yes":
+            return queryset
+        user_id = user_id_of(request)
+        by_group = GroupAssignment.objects.filter(request_id=OuterRef("pk"), group__user=user_id)
+        return queryset.filter(_names(user_id=user_id) | Exists(by_group))
+
+
+class Due(admin.SimpleListFilter):
+    title = "deadline"
+    parameter_name = "due"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("soon", "Due soon"),
+            ("overdue", "Overdue"),
+            ("missed", "Timed out"),
+            ("none", "No deadline"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        pending = queryset.filter(status=Status.PENDING)
+        match self.value():
+            case "soon":
+                return pending.filter(deadline__lte=database_now() + queries.OVERDUE_SOON)
+            case "overdue":
+                return pending.filter(deadline__lte=database_now())
+            case "missed":
+                return queryset.filter(status=Status.TIMED_OUT)
+            case "none":
+                return queryset.filter(deadline__isnull=True)
+        return queryset
+
+
+class People(TypedFilter):
+    title = "people"
+    fields = (
+        TypedField(name="requester", label="Asked by"),
+        TypedField(name="assignee", label="Assigned to"),
+        TypedField(name="group", label="Assigned to the group"),
+        TypedField(name="decided_by", label="Decided by"),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        for name in ("requester", "decided_by"):
+            if self.value(name):
+                queryset = queryset.filter(**{f"{name}__username": self.value(name)})
+        if self.value("assignee"):
+            queryset = queryset.filter(_names(user__username=self.value("assignee")))
+        if self.value("group"):
+            named = GroupAssignment.objects.filter(request_id=OuterRef("pk"))
+            queryset = queryset.filter(Exists(named.filter(group__name=self.value("group"))))
+        return queryset
+
+
+class Dates(PeriodFilter):
+    title = "dates"
+    fields = (
+        TypedField(name="opened_from", label="Asked from", kind="date"),
+        TypedField(name="opened_until", label="until", kind="date"),
+        TypedField(name="closed_from", label="Closed from", kind="date"),
+        TypedField(name="closed_until", label="until", kind="date"),
+    )
+
+
+class Origin(admin.ListFilter):
+    """Which orchestration asked; the orchestration app knows the names."""
+
+    title = "what asks"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.resolvers = {one.word: one for one in origins.resolvers().values()}
+        for word in self.resolvers:
+            if given := params.pop(word, None):
+                self.used_parameters[word] = given[-1].replace("\0", "")
+
+    def has_output(self) -> bool:
+        return bool(self.resolvers)
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.resolvers)
+
+    def choices(self, changelist: Any) -> Any:
+        yield {
+            "selected": not self.used_parameters,
+            "query_string": changelist.get_query_string(remove=list(self.resolvers)),
+            "display": "All",
+        }
+        for word, resolver in self.resolvers.items():
+            chosen = self.used_parameters.get(word)
+            names = resolver.names()
+            for name in names if chosen is None or chosen in names else [*names, chosen]:
+                yield {
+                    "selected": name == chosen,
+                    "query_string": changelist.get_query_string({word: name}),
+                    "display": name,
+                }
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        for word, name in self.used_parameters.items():
+            # Requests without an origin are excluded first, because an index has the others.
+            queryset = queryset.exclude(origin_id="").filter(self.resolvers[word].named(str(name)))
+        return queryset
+
+
+def _names(**person: Any) -> Q:
+    """Return the condition that a request names this person to decide it."""
+    return Q(Exists(UserAssignment.objects.filter(request_id=OuterRef("pk"), **person)))
