@@ -96,7 +96,7 @@ def has_hidden(text: str) -> bool:
 
 
 def skeleton(text: str) -> str:
-    """What is left to tell texts apart, without white space, invisible characters and normal forms (NFKC).
+    """Return what tells texts apart: no white space, no invisible characters, no forms of the same (NFKC).
 
     Empty: nothing is to be seen of the text. Takes time as the text is long: what a normal form as a whole
     takes grows with the square of the marks in a row, and holds up every thread.

@@ -64,7 +64,7 @@ def tally(votes: Iterable[Verdict], required: int) -> Status:
 
 
 def is_overdue(deadline: datetime | None, now: datetime) -> bool:
-    """A decision made at the deadline itself is late."""
+    """Tell whether the deadline has passed; a decision made at the deadline itself is late."""
     return deadline is not None and now >= deadline
 
 
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def approved(kind: Kind, status: Status, on_timeout: Verdict | None) -> bool | None:
-    """The yes or no of an approval: None while pending, and for clarifications always."""
+    """Return the yes or no of an approval: None while pending, and for clarifications always."""
     if kind is not Kind.APPROVAL or status is Status.PENDING:
         return None
     if status is Status.TIMED_OUT:

@@ -49,7 +49,7 @@ def check_distinct(texts: Iterable[tuple[Path, str]], field: str) -> None:
 
 
 def _offers(schema: dict[str, Any]) -> Iterator[list[tuple[Path, Any]]]:
-    """The options of one schema that stand side by side: of `enum`, and of alternatives with a `const`."""
+    """Yield the options of one schema that stand side by side: an `enum`, and alternatives with `const`."""
     if isinstance(options := schema.get("enum"), list):
         yield [(["enum", index], option) for index, option in enumerate(options)]
     for keyword in ("oneOf", "anyOf"):

@@ -110,7 +110,7 @@ class Place:
     is_secret: bool = False
 
     def within(self, around: dict[str, Any] | list[Any], key: str | int) -> Place:
-        """The place of one member of the object or list that stands here.
+        """Return the place of one member of the object or list that stands here.
 
         Headers may be an object, or a list of pairs, or of objects with `name` or `key`, and `value`.
         """
@@ -132,7 +132,7 @@ _ANYWHERE = Place()
 
 
 def hide_headers(value: Any, place: Place = _ANYWHERE) -> Any:
-    """A copy of the JSON value that stands at `place`, with `•••` for each header that carries a secret."""
+    """Copy the JSON value that stands at `place`, with `•••` for each header that carries a secret."""
     return _replaced(value, lambda secret: MASK, place)
 
 
@@ -144,7 +144,7 @@ class HiddenHeaders:
         self.value = _replaced(value, self._hide)
 
     def restored(self, edited: Any) -> Any:
-        """The edited value, with the header itself wherever its mask was left, or moved."""
+        """Return the edited value, with the header itself wherever its mask was left, or moved."""
         return _replaced(
             edited, lambda text: self._secrets.get(text, text) if isinstance(text, str) else text
         )

@@ -54,8 +54,11 @@ def checked_text(
     seen: bool = False,
     error: type[ApprovalError] = InvalidRequest,
 ) -> str:
-    """The text itself, unchanged. `one_line` also refuses control characters; `required` refuses blanks, and
-    `seen` what consists of invisible characters alone."""
+    """Return the text itself, unchanged, or raise `error`, which names the field and the rule.
+
+    `one_line` also refuses control characters; `required` refuses blanks, and `seen` what consists of
+    invisible characters alone.
+    """
     try:
         text = _text(value)
         _check_length(text, required=required, max_length=max_length)
@@ -77,7 +80,7 @@ def checked_json(
     stable: bool = True,
     error: type[ApprovalError] = InvalidRequest,
 ) -> Any:
-    """An equal copy in plain JSON types that shares nothing with `value`; tuples become lists.
+    """Return an equal copy in plain JSON types that shares nothing with `value`; tuples become lists.
 
     `max_bytes` counts the compact JSON text in UTF-8. It bounds the work and `max_depth` the stack, whatever
     comes in: cycles and shared references are refused for their depth or size. `stable=False` accepts floats
@@ -91,7 +94,7 @@ def checked_json(
 
 
 def seconds(value: object, field: str, *, none_allowed: bool, zero_allowed: bool = True) -> float | None:
-    """A duration (a number or a timedelta) as a float: zero means at once, a hundred years is the most."""
+    """Return a duration (a number or a timedelta) in seconds: from zero, at once, to a hundred years."""
     if value is None and none_allowed:
         return None
     if isinstance(value, datetime.timedelta):
@@ -108,7 +111,7 @@ def seconds(value: object, field: str, *, none_allowed: bool, zero_allowed: bool
 
 
 def canonical(value: Any) -> str:
-    """The RFC 8785 text of checked JSON: equal values have equal texts, in any program, on any database."""
+    """Return the RFC 8785 text of checked JSON, equal for equal values in any program, on any database."""
     return _encode(value) if _is_plain(value) else rfc8785.dumps(value).decode()
 
 
@@ -127,10 +130,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def read_canonical(text: str) -> Any:
-    """What a canonical text says. Whole numbers beyond the safe ones are the floats that RFC 8785 so writes.
+    """Return what a canonical text says.
 
-    Trails have them from the time when they were accepted. Raises ValueError, or RecursionError, where it is
-    not JSON.
+    Whole numbers beyond the safe ones are the floats that RFC 8785 so writes. Trails have them from the
+    time when they were accepted. Raises ValueError, or RecursionError, where it is not JSON.
     """
     return json.loads(text, parse_int=_whole_number)
 
