@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
+from approvals.domain.terms import RequestTerms
 
 
 class Channel(StrEnum):
@@ -63,46 +64,29 @@ Reference: TypeAlias = UUID | Keyed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRequest:
-    """Ask. The id is the caller's, so that asking again after a lost answer finds the same request.
+class OpenRequest(RequestTerms):
+    """Ask for what the terms say.
 
-    `timeout` is in seconds from the moment of recording. A `key` re-attaches to what it asked before in
-    its `key_scope`, if that is the same question; `new_round` opens anew where that is closed, `asked_since`
-    where it is closed and was asked before that moment. `named` are the assignees as the asker named them,
-    `named_four_eyes` four eyes as the asker asked for them, where that is not what holds. `fingerprint` and
+    The id is the caller's, so that asking again after a lost answer finds the same request. `timeout` is in
+    seconds from the moment of recording. A `key` re-attaches to what it asked before in its `key_scope`, if
+    that is the same question; `new_round` opens anew where that is closed, `asked_since` where it is closed
+    and was asked before that moment. `named` are the assignees as the asker named them, `named_four_eyes`
+    four eyes as the asker asked for them, where that is not what holds. `fingerprint` and
     `former_fingerprint` are what the question hashes to now and before (approvals.domain.questions).
-    `override` says by whose word others decide than the asker named, for the trail.
-    The outcome is posted to the `callback_url`. `counted_bytes` is what it counts while it is pending against
-    what its requester may ask over HTTP; 0: it is not counted.
+    `override` says by whose word others decide than the asker named, for the trail. `counted_bytes` is what
+    the request counts while it is pending against what its requester may ask over HTTP; 0: it is not
+    counted.
     """
 
     request_id: UUID
     actor: Actor
     kind: Kind
-    title: str
-    details: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    editable: bool | dict[str, Any] = False
-    choices: list[str] | dict[str, str] | None = None
-    multiple: bool = False
-    schema: dict[str, Any] | None = None
-    requester_id: int | None = None
-    user_ids: tuple[int, ...] = ()
-    group_ids: tuple[int, ...] = ()
-    required: int = 1
-    four_eyes: bool = False
-    timeout: float | None = None
-    on_timeout: Verdict | None = None
-    default: Any = None
-    key: str = ""
     key_scope: str = ""
     new_round: bool = False
     asked_since: datetime | None = None
-    origin: dict[str, str] = field(default_factory=dict)
     named: Any = None
     fingerprint: str = ""
     former_fingerprint: str = ""
-    callback_url: str = ""
     counted_bytes: int = 0
     named_four_eyes: bool | None = None
     override: dict[str, Any] | None = None
@@ -139,8 +123,10 @@ class Expire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw:
-    """Take the question back. `by_origin`: the actor has ended what asked it, such as a run, and needs no
-    right to the request."""
+    """Take the question back.
+
+    `by_origin`: the actor has ended what asked it, such as a run, and needs no right to the request.
+    """
 
     request_id: Reference
     actor: Actor

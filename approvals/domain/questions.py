@@ -21,26 +21,18 @@ from typing import Any, Protocol, TypeAlias
 
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import canonical
+from approvals.domain.terms import Place, terms_in
 
 # What a fingerprint of this form begins with; earlier ones are hexadecimal, or empty.
 MARK = "2:"
 
-FIELDS = (
-    "kind",
-    "title",
-    "arguments",
-    "choices",
-    "multiple",
-    "schema",
-    "default",
-    "editable",
-    "required",
-    "four_eyes",
-    "on_timeout",
-)
+_MEANT = terms_in(Place.MEANING)
+# The terms that fingerprints of this form had from the beginning are those that entries had by this format.
+_LATER = [term for term in _MEANT if term.since > 4]
+FIELDS = ("kind", *(term.name for term in _MEANT))
 
 # What a question says besides; of what was asked over HTTP before fingerprints had a mark, it counts, too.
-BESIDE = ("details", "callback_url", "origin")
+BESIDE = tuple(term.name for term in terms_in(Place.BODY | Place.ROW | Place.ENTRY) if term not in _MEANT)
 
 Meaning: TypeAlias = Mapping[str, Any]
 """The FIELDS, as a request's row has them, and `assignees`, as `named` tells them."""
@@ -92,15 +84,19 @@ def named_by_name(users: Iterable[str | int], groups: Iterable[str | int]) -> di
 
 
 def meaning_of(asked: object, assignees: Any) -> dict[str, Any]:
-    """The meaning of what has all the fields as attributes: a request's row, or the command that asks it."""
+    """Return the meaning of what has all the fields as attributes: a row, or the command that asks."""
     meaning = {name: getattr(asked, name) for name in FIELDS}
-    # A clarification has none: None in a command, empty in a row.
-    return meaning | {"on_timeout": meaning["on_timeout"] or "", "assignees": assignees}
+    meaning |= {term.name: term.recorded(meaning[term.name]) for term in _MEANT}
+    return meaning | {"assignees": assignees}
 
 
 def fingerprint(meaning: Meaning) -> str:
-    """Equal meanings have equal fingerprints, in every process, for ever."""
-    text = canonical({name: meaning[name] for name in (*FIELDS, "assignees")})
+    """Equal meanings have equal fingerprints, in every process, for ever.
+
+    So a term that came later than the mark counts only where a question says it.
+    """
+    unsaid = {one.name for one in _LATER if meaning[one.name] == one.recorded(one.default)}
+    text = canonical({name: meaning[name] for name in (*FIELDS, "assignees") if name not in unsaid})
     return MARK + urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
@@ -119,7 +115,7 @@ def differences(
     *,
     four_eyes_elsewhere: bool = False,
 ) -> tuple[str, ...]:
-    """The fields in which a question differs from one on record; empty: it is the same.
+    """Return the fields in which a question differs from one on record; empty: it is the same.
 
     `four_eyes_elsewhere`: the row has what held, which is not what the question says. `former` is what the
     question hashed to before fingerprints had a mark, where it did; `beside` what it says besides, by which

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, F, Func, IntegerField, Q, When
 from django.db.models.functions import Coalesce
 
+from approvals.domain.terms import Place, terms_in
 from approvals.models import HumanRequest
 
 if TYPE_CHECKING:
     from approvals.queries.requests import Requests
 
 # Columns that may be large: of the question, and of the outcome.
-QUESTION_COLUMNS = ("details", "arguments", "editable", "choices", "schema", "default")
+QUESTION_COLUMNS = tuple(term.name for term in terms_in(Place.ROW) if term.large)
 OUTCOME_COLUMNS = ("final_arguments", "answer", "comment")
 
 

@@ -8,17 +8,18 @@ from operator import attrgetter
 from typing import Any
 
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, approved
+from approvals.domain.terms import Place, Term, terms_in
 from approvals.models import HumanRequest
 
 # What a summary leaves out.
 LARGE_IN_REQUEST = frozenset(
-    {"details", "arguments", "editable", "choices", "schema", "assignees", "default", "origin"}
+    {term.name for term in terms_in(Place.WIRE) if term.large} | {"assignees", "origin"}
 )
 LARGE_IN_OUTCOME = frozenset({"answer", "arguments", "comment"})
 
 
 def outcome_of(request: HumanRequest) -> Outcome:
-    """The outcome that this row records. Reads `decided_by`: select it along."""
+    """Return the outcome that this row records. Reads `decided_by`: select it along."""
     return recorded_outcome(
         request_id=str(request.pk),
         kind=Kind(request.kind),
@@ -60,12 +61,12 @@ def recorded_outcome(
 
 
 def on_the_wire(request: HumanRequest) -> dict[str, Any]:
-    """A request as programs get it. Reads people: `with_people` first."""
+    """Return a request as programs get it. Reads people: `with_people` first."""
     return {name: value(request) for name, value in _REQUEST.items()}
 
 
 def summary_on_the_wire(request: HumanRequest) -> dict[str, Any]:
-    """A request that is too large, without what may be large of it."""
+    """Return a request that is too large, without what may be large of it."""
     kept = {name: value(request) for name, value in _REQUEST.items() if name not in LARGE_IN_REQUEST}
     return kept | {"summary": True}
 
@@ -87,7 +88,7 @@ def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
-    """An outcome that is too large, without what may be large of it."""
+    """Return an outcome that is too large, without what may be large of it."""
     kept = {
         name: value for name, value in outcome_on_the_wire(outcome).items() if name not in LARGE_IN_OUTCOME
     }
@@ -95,7 +96,7 @@ def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
 
 
 def moment_on_the_wire(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC, with the letter Z."""
+    """Write a moment as ISO 8601 in UTC, with the letter Z."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -106,25 +107,19 @@ def _people(request: HumanRequest) -> dict[str, list[str]]:
     }
 
 
+def _reader(term: Term) -> Callable[[HumanRequest], Any]:
+    read = attrgetter(term.name)
+    return (lambda request: term.told(read(request))) if term.empty is not ... else read
+
+
 _REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {
     "id": lambda request: str(request.pk),
     "kind": attrgetter("kind"),
-    "title": attrgetter("title"),
-    "details": attrgetter("details"),
-    "arguments": attrgetter("arguments"),
-    "editable": attrgetter("editable"),
-    "choices": attrgetter("choices"),
-    "multiple": attrgetter("multiple"),
-    "schema": attrgetter("schema"),
+    **{term.name: _reader(term) for term in terms_in(Place.WIRE)},
     "status": attrgetter("status"),
     "requester": lambda request: request.requester.get_username() if request.requester else None,
     "assignees": _people,
-    "required": attrgetter("required"),
-    "four_eyes": attrgetter("four_eyes"),
     "approvals": attrgetter("approvals"),
     "opened_at": lambda request: moment_on_the_wire(request.opened_at),
     "deadline": lambda request: moment_on_the_wire(request.deadline),
-    "on_timeout": lambda request: request.on_timeout or None,
-    "default": attrgetter("default"),
-    "origin": lambda request: request.origin or None,
 }

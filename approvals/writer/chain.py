@@ -22,10 +22,13 @@ from django.db.models import Count
 from approvals.database import bulk
 from approvals.domain.commands import Actor
 from approvals.domain.payloads import canonical, canonical_plain, digest
+from approvals.domain.terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 
 FORMAT = 4
 REFUSALS_PER_MINUTE = 5
+
+_POLICY = terms_in(Place.POLICY)
 
 # What a removal was about, in its facts: all that a request asked and came to, or one person's words.
 REQUEST = "request"
@@ -81,7 +84,7 @@ def append(links: Sequence[Link]) -> None:
 
 
 def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
-    """The drafts without those refusals that are more than a minute may add to one request by one actor.
+    """Return the drafts without refusals beyond those that one actor may add to one request in a minute.
 
     A refused actor who keeps trying must not be able to grow the trail without bound.
     """
@@ -139,13 +142,9 @@ def content_hash(salt: str, content: str) -> str:
 
 
 def policy_of(request: HumanRequest) -> dict[str, Any]:
-    """How many must agree, whether the requester may, by when, and what happens if nobody decides."""
-    return {
-        "required": request.required,
-        "four_eyes": request.four_eyes,
-        "deadline": None if request.deadline is None else as_text(request.deadline),
-        "on_timeout": str(request.on_timeout),
-    }
+    """Return what decides about the request, such as how many must approve; and by when."""
+    policy = {term.name: term.recorded(getattr(request, term.name)) for term in _POLICY}
+    return policy | {"deadline": None if request.deadline is None else as_text(request.deadline)}
 
 
 def facts_of_asking(
@@ -154,10 +153,10 @@ def facts_of_asking(
     group_ids: Iterable[int],
     override: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """By what a request is found again, for whom it was asked, where it came from, who was named, and by
-    whose word, where that was not the asker's.
+    """Return what of a request stays on its first entry for ever: its key, people, origin and round.
 
-    What may be long is there as its SHA-256. It stays when what was asked is removed.
+    `override` says by whose word others decide than the asker named. What may be long is there as its
+    SHA-256. It stays when what was asked is removed.
     """
     return {
         "key": request.key,
@@ -172,14 +171,13 @@ def facts_of_asking(
 
 
 def hash_of_assignees(user_ids: Iterable[int], group_ids: Iterable[int]) -> str:
-    """The SHA-256 that entries have in place of the users and groups who were named to decide."""
+    """Return the SHA-256 that entries have in place of the users and groups who were named to decide."""
     named = {"users": sorted(set(user_ids)), "groups": sorted(set(group_ids))}
     return digest(canonical_plain(named))
 
 
 def hash_of_rest(*, multiple: bool, callback_url: str) -> str:
-    """The SHA-256 of what a removal has left in a row of the question: that choices were several, and whose
-    address the outcome went to."""
+    """Return the SHA-256 of what a removal has left of the question in its row."""
     return digest(canonical({"multiple": multiple, "callback_url": callback_url}))
 
 
@@ -202,7 +200,7 @@ BESIDE = frozenset({"host_clock", "kind", "policy", "facts"})
 
 
 def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that identify the entry, named and written as in its text.
+    """Return the columns that identify the entry, named and written as in its text.
 
     Format 1 knew no tokens: one that was added to such an entry later is a difference.
     """
@@ -228,7 +226,7 @@ def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(moment: datetime) -> str:
-    """A moment as entries and seals write it: UTC, to the microsecond."""
+    """Write a moment as entries and seals have it: UTC, to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -277,7 +275,7 @@ def _address(text: str | None) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """What a peer says of itself must not keep its deed from being recorded: PostgreSQL refuses U+0000."""
+    """Replace what PostgreSQL refuses: what a peer says of itself must not keep its act off the record."""
     return text.encode(errors="replace").decode().replace("\0", "?")
 
 

@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from approvals.database import bulk
-from approvals.domain.lifecycle import REMOVED
 from approvals.domain.payloads import read_canonical
+from approvals.domain.terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
 from approvals.writer import callbacks, chain
 
-# What `blank` empties, beside the columns that every rule may change.
-WORDS = (
-    "title",
-    "details",
-    "arguments",
-    "editable",
-    "choices",
-    "schema",
-    "default",
-    "callback_url",
-    "purged_at",
-)
+# The terms that `blank` empties, and all columns that it changes beside those that every rule may change.
+_REMOVED = [term for term in terms_in(Place.ROW) if term.removed is not ...]
+WORDS = (*(term.name for term in _REMOVED), "callback_url", "purged_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +100,9 @@ class Removals:
 
 def blank(row: HumanRequest, now: datetime) -> None:
     """Take the words out of a row; who, when, how many and the outcome remain."""
-    row.title, row.details, row.arguments, row.editable = REMOVED, "", {}, False
-    row.choices = row.schema = row.default = row.answer = row.final_arguments = None
+    for term in _REMOVED:
+        setattr(row, term.name, copy(term.removed))
+    row.answer = row.final_arguments = None
     row.comment, row.callback_url = "", callbacks.receiver_of(row.callback_url)
     row.purged_at = now
 

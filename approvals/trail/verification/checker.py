@@ -23,7 +23,8 @@ from approvals.database.stored_columns import (
     text,
     truth,
 )
-from approvals.domain.lifecycle import Status
+from approvals.domain.lifecycle import Status, Verdict
+from approvals.domain.terms import Place, terms_in
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
 from approvals.trail.verification import origins
@@ -36,19 +37,17 @@ from approvals.writer.chain import as_text, canonical_entry
 # A row of the columns below, as the driver returns it.
 Values: TypeAlias = tuple[Any, ...]
 
+# How each type of a term is stored; all others are JSON.
+_KINDS: Mapping[Any, Kind] = {str: text, bool: truth, int: number, Verdict | None: text}
 # The columns of a request that must follow from its trail, with their types.
 _ROW: Mapping[str, Kind] = {
     "id": as_id,
     "kind": text,
     "status": text,
     "requester_id": number,
-    "required": number,
-    "four_eyes": truth,
-    "key": text,
     "key_scope": text,
     "round": number,
     "fingerprint": text,
-    "on_timeout": text,
     "deadline": moment,
     "opened_at": moment,
     "closed_at": moment,
@@ -56,21 +55,12 @@ _ROW: Mapping[str, Kind] = {
     "approvals": number,
     "trail_length": number,
     "trail_head": text,
-    "title": text,
-    "details": text,
-    "arguments": json_value,
-    "editable": json_value,
-    "choices": json_value,
-    "multiple": truth,
-    "schema": json_value,
-    "default": json_value,
-    "origin": json_value,
     "origin_id": text,
-    "callback_url": text,
     "answer": json_value,
     "final_arguments": json_value,
     "comment": text,
     "purged_at": moment,
+    **{term.name: _KINDS.get(term.type, json_value) for term in terms_in(Place.ROW)},
 }
 _RESPONSE: Mapping[str, Kind] = {
     "request_id": as_id,

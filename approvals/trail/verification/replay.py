@@ -9,22 +9,12 @@ from typing import Any, NamedTuple
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status, Verdict
 from approvals.domain.payloads import canonical, read_canonical
+from approvals.domain.terms import Place, terms_in
 from approvals.models import Event
 from approvals.writer import chain
 
 # The question, by the names of the row and of the content of its first entry.
-ASKED = (
-    "title",
-    "details",
-    "arguments",
-    "editable",
-    "choices",
-    "multiple",
-    "schema",
-    "default",
-    "origin",
-    "callback_url",
-)
+ASKED = tuple(term.name for term in terms_in(Place.ROW | Place.ENTRY) if Place.POLICY not in term.places)
 
 
 class Response(NamedTuple):
@@ -224,6 +214,8 @@ def _has_other_policy(named: Mapping[str, Any], before: Mapping[str, Any]) -> bo
     if min(named["format"], before["format"]) < 3:
         return False
     now, then = dict(named["policy"]), dict(before["policy"])
+    if named["format"] > before["format"]:  # which may have more terms
+        now = {name: now[name] for name in then}
     if named["event"] == Event.RESCHEDULED:
         now["deadline"] = then["deadline"]
     return (named["kind"], now) != (before["kind"], then)

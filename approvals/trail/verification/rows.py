@@ -6,23 +6,19 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from approvals.domain.lifecycle import REMOVED, Status
+from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import canonical, digest
+from approvals.domain.terms import TERMS, Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event
 from approvals.trail.verification.replay import ASKED, Assigned, Replay, Response, Words
 from approvals.writer import chain
 from approvals.writer.chain import as_text
 
+_POLICY = terms_in(Place.POLICY)
 SAID = ("answer", "final_arguments", "comment")
 # Values of a row before anything is said, and after words were removed.
 _WORDLESS: Mapping[str, Any] = {
-    "title": REMOVED,
-    "details": "",
-    "arguments": {},
-    "editable": False,
-    "choices": None,
-    "schema": None,
-    "default": None,
+    **{name: TERMS[name].removed for name in ASKED if TERMS[name].removed is not ...},
     "answer": None,
     "final_arguments": None,
     "comment": "",
@@ -128,9 +124,7 @@ def _expected_columns(replay: Replay) -> dict[str, Any]:
         policy = replay.last["policy"]
         expected |= {
             "kind": replay.last["kind"],
-            "required": policy["required"],
-            "four_eyes": policy["four_eyes"],
-            "on_timeout": policy["on_timeout"],
+            **{term.name: policy[term.name] for term in _POLICY if term.since <= replay.last["format"]},
             "deadline": policy["deadline"] and _moment(policy["deadline"]),
         }
     return expected

@@ -1,11 +1,11 @@
-"""A question that came over HTTP, asked: found again by its key, or its assignees looked up."""
+"""A question that came over HTTP: found again by its key, or asked with its assignees looked up."""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import Group
+from pydantic import BaseModel
 
 from approvals import gate
 from approvals.domain import questions
@@ -13,31 +13,42 @@ from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.questions import REVIEWERS
+from approvals.domain.term_rules import OMITTED
+from approvals.domain.terms import TERMS, Place, terms_in
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import group_ids_of, user_ids_of
 from approvals.web.api.schemas import ApprovalQuestion, Assignees, ClarificationQuestion
+from approvals.web.api.wire import field_name
 from approvals.web.edge.problems import InvalidFields
 
 Question = ApprovalQuestion | ClarificationQuestion
 
 # Fields that say one thing as null and another when they are omitted.
-OMITTABLE = ("timeout", "default")
+OMITTABLE = [term.name for term in TERMS.values() if term.omitted is OMITTED]
 
 
-def asked(actor: Actor, question: Question) -> tuple[UUID, bool]:
-    """The id of the request, and whether it is new. Asked again under its key, the question is not looked at
-    again: what was allowed then, stays on record."""
-    kind, terms = Kind(question.kind), _terms(actor, question)
-    known = gate.on_record(kind, question.title, terms)
+def ask(actor: Actor, question: Question) -> tuple[UUID, bool]:
+    """Return the id of the request, and whether it is new.
+
+    Asked again under its key, the question is not looked at again: what was allowed then, stays on record.
+    """
+    kind, said = Kind(question.kind), _said(question)
+    title = said.pop("title")
+    terms = said | {
+        "requester": actor.user_id,
+        "named": _named(question.assignees),
+        "actor": actor,
+        "former_fingerprint": digest(canonical(normalise(question))),
+    }
+    known = gate.on_record(kind, title, terms)
     if known is not None:
         return UUID(known.request_id), False
-    ask = gate.opened_approval if kind is Kind.APPROVAL else gate.opened_clarification
-    accepted = ask(question.title, **terms, assignees=_assignees(question))
+    accepted = gate.open_or_find(kind, title, terms | {"assignees": _resolve_assignees(question)})
     return UUID(accepted.outcome.request_id), accepted.changed
 
 
-def normalised(question: Question) -> dict[str, Any]:
-    """The body without defaults and the order of names, as it was hashed before fingerprints had a mark."""
+def normalise(question: Question) -> dict[str, Any]:
+    """Return the body without defaults and the order of names, as fingerprints without a mark were made."""
     body = question.model_dump(by_alias=True, exclude_defaults=True)
     body |= {name: getattr(question, name) for name in OMITTABLE if name in question.model_fields_set}
     for names in ("users", "groups"):
@@ -46,31 +57,16 @@ def normalised(question: Question) -> dict[str, Any]:
     return body
 
 
-def _terms(actor: Actor, question: Question) -> dict[str, Any]:
-    """All but the assignees, who are named only."""
-    terms: dict[str, Any] = {
-        "details": question.details,
-        "requester": actor.user_id,
-        "named": _named(question.assignees),
-        "key": question.key,
-        "origin": question.origin and question.origin.model_dump(exclude_defaults=True),
-        "actor": actor,
-        "callback_url": question.callback_url or "",
-        "former_fingerprint": digest(canonical(normalised(question))),
+def _said(question: Question) -> dict[str, Any]:
+    """Return the terms that the body names, but for the assignees."""
+    said = {
+        term.name: getattr(question, field_name(term))
+        for term in terms_in(Place.BODY, Kind(question.kind))
+        if field_name(term) in question.model_fields_set
     }
-    terms |= {name: getattr(question, name) for name in OMITTABLE if name in question.model_fields_set}
-    if isinstance(question, ApprovalQuestion):
-        return terms | {
-            "arguments": question.arguments,
-            "editable": question.editable,
-            "required": question.required,
-            "four_eyes": question.four_eyes,
-            "on_timeout": question.on_timeout,
-        }
-    return terms | {
-        "choices": question.choices,
-        "multiple": question.multiple,
-        "schema": question.json_schema,
+    return {
+        name: value.model_dump(exclude_defaults=True) if isinstance(value, BaseModel) else value
+        for name, value in said.items()
     }
 
 
@@ -88,8 +84,8 @@ def _named(names: Assignees) -> Any:
     return questions.named_by_name(names.users, names.groups)
 
 
-def _assignees(question: Question) -> Any:
-    """Users by id and groups, or REVIEWERS; InvalidFields where a name is nobody's, or nobody is named."""
+def _resolve_assignees(question: Question) -> Any:
+    """Ids, or REVIEWERS. InvalidFields where names are nobody's, InvalidRequest where none is given."""
     if "assignees" not in question.model_fields_set:
         return REVIEWERS
     names = question.assignees
@@ -99,15 +95,15 @@ def _assignees(question: Question) -> Any:
         rule = 'must name somebody; {"reviewers": true} names whoever has the permission'
         raise InvalidRequest(f"assignees {rule}.", field="assignees")
     errors: list[tuple[str, str]] = []
-    found: list[Any] = []
-    try:
-        found += user_ids_of(names.users, "assignees.users", spots=True)
-    except InvalidRequest as error:
-        errors.append((error.field or "", error.detail))
-    try:
-        found += [Group(pk=pk) for pk in group_ids_of(names.groups, "assignees.groups", spots=True)]
-    except InvalidRequest as error:
-        errors.append((error.field or "", error.detail))
+    found: list[tuple[int, ...]] = []
+    for ids_of, given, field in (
+        (user_ids_of, names.users, "assignees.users"),
+        (group_ids_of, names.groups, "assignees.groups"),
+    ):
+        try:
+            found.append(ids_of(given, field, spots=True))
+        except InvalidRequest as error:
+            errors.append((error.field or "", error.detail))
     if errors:
         raise InvalidFields(errors)
-    return found
+    return gate.Resolved(*found)

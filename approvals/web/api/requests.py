@@ -79,7 +79,7 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     201: it is new; 200: the same question was asked under its `key` before. Needs the scope `ask`.
     """
     caller = caller_of(request, Scope.ASK)
-    request_id, new = asking.asked(actor_of(request), body)
+    request_id, new = asking.ask(actor_of(request), body)
     asked = queries.request_for(caller.user_id, request_id)
     return _answer(queries.on_the_wire(asked), HTTPStatus.CREATED if new else HTTPStatus.OK)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,15 +18,15 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from approvals.deciding import COMMENT_LIMIT
-from approvals.domain.payloads import LONGEST_DURATION
-from approvals.gate import DETAILS_LIMIT, KEY_LIMIT, TITLE_LIMIT
+from approvals.domain.lifecycle import Kind
+from approvals.domain.term_rules import OMITTED
+from approvals.domain.terms import TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
-from approvals.web.api.wire import KindName, StatusName
+from approvals.web.api.wire import KindName, StatusName, field_name, field_of, with_fields
 
 MOST_DECISIONS = 1000
 LONGEST_WAIT = 60.0
 NAME_LIMIT = 150
-URL_LIMIT = 2000
 
 
 APPROVAL_QUESTION: JsonDict = {
@@ -95,94 +96,58 @@ class Origin(Body):
     url: Annotated[str, AfterValidator(_web_address)] = Field(default="", max_length=URL_LIMIT)
 
 
+def _how_given(choices: object) -> str:
+    return "labels_of" if isinstance(choices, dict) else "listed"
+
+
+Choices: TypeAlias = Annotated[
+    Annotated[list[str], Tag("listed")] | Annotated[dict[str, str], Tag("labels_of")],
+    Discriminator(_how_given),
+]
+
+
+# The terms that HTTP has in a form of its own.
+_FORMS: Mapping[str, Any] = {"choices": Choices, "origin": Origin}
+
+
+def _fields_of(kind: Kind) -> dict[str, tuple[Any, Any]]:
+    return {field_name(term): _field_of(term) for term in terms_in(Place.BODY, kind)}
+
+
+def _field_of(term: Term) -> tuple[Any, Any]:
+    about = dict(term.limits)
+    if "gt" in about:
+        # The bound itself is refused where it is known that the question is new: some of old have it.
+        least = about.pop("gt")
+        about |= {"ge": least, "json_schema_extra": {"exclusiveMinimum": least}}
+    null = term.omitted is None or term.omitted is OMITTED
+    if term.omitted is not ...:
+        about["default"] = None if null else term.recorded(term.omitted)
+    return field_of(term, _FORMS.get(term.name, term.type), null=null, **about)
+
+
 class Question(Body):
     """What both kinds of questions say about themselves."""
 
-    title: str = Field(min_length=1, max_length=TITLE_LIMIT, description="One line.")
-    details: str = Field(default="", max_length=DETAILS_LIMIT, description="Markdown for the reviewer.")
-    assignees: Assignees = Field(
-        default=Assignees(), description="Who may decide. Omitted: whoever has the permission."
-    )
-    timeout: float | None = Field(
-        default=None,
-        ge=0,
-        le=LONGEST_DURATION,
-        allow_inf_nan=False,
-        description="Seconds to the deadline. null: no deadline; omitted: this installation's default.",
-        # Nought is refused where it is known that the question is new: some of old have it.
-        json_schema_extra={"exclusiveMinimum": 0},
-    )
-    key: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=KEY_LIMIT,
-        description="Your name for this question: repeating is safe then, also with other `details`, "
-        "`timeout`, `callback_url` or `origin`. Another question under the same key is a `key_conflict`.",
-    )
-    callback_url: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=URL_LIMIT,
-        description="Where the outcome is posted, signed (Standard Webhooks). Its host must be allowed here.",
-    )
-    origin: Origin | None = Field(default=None, description="What asks.")
+    assignees: Assignees = Field(default=Assignees(), description=TERMS["assignees"].help)
 
 
+@with_fields(_fields_of(Kind.APPROVAL))
 class ApprovalQuestion(Question):
     """Ask people to approve an exact action."""
 
     model_config = with_example(APPROVAL_QUESTION)
 
     kind: Literal["approval"]
-    arguments: dict[str, Any] = Field(
-        default={}, description="The exact action. Its SHA-256 is on record. 1 MiB at most."
-    )
-    editable: bool | dict[str, Any] = Field(
-        default=False,
-        description="May the approver change `arguments`? true, or a JSON Schema that they must fit then.",
-    )
-    required: int = Field(default=1, ge=1, description="Approvals needed; one rejection rejects.")
-    four_eyes: bool = Field(
-        default=False, description="true: neither you nor whoever reassigns it may decide it."
-    )
-    on_timeout: Literal["approve", "reject"] = Field(
-        default="reject",
-        description="What the deadline decides. `approve` only where one approval is enough and four eyes "
-        "are not needed, unless this installation allows it.",
-    )
 
 
-def _how_given(choices: object) -> str:
-    return "labelled" if isinstance(choices, dict) else "listed"
-
-
-Choices: TypeAlias = Annotated[
-    Annotated[list[str], Tag("listed")] | Annotated[dict[str, str], Tag("labelled")],
-    Discriminator(_how_given),
-]
-
-
+@with_fields(_fields_of(Kind.CLARIFICATION))
 class ClarificationQuestion(Question):
     """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
 
     model_config = with_example(CLARIFICATION_QUESTION)
 
     kind: Literal["clarification"]
-    choices: Choices | None = Field(
-        default=None,
-        description="Options to pick from: values, or an object with the label that people read for each.",
-    )
-    multiple: bool = Field(
-        default=False, description="true: any number of the choices; the answer is a list."
-    )
-    json_schema: dict[str, Any] | None = Field(
-        default=None, alias="schema", description="JSON Schema of a structured answer."
-    )
-    default: Any = Field(
-        default=None,
-        description="The answer when the deadline passes. null: none; omitted, for free text: "
-        "`No response received within timeout period`.",
-    )
 
 
 AnyQuestion: TypeAlias = Annotated[ApprovalQuestion | ClarificationQuestion, Field(discriminator="kind")]

@@ -1,32 +1,68 @@
-"""The shapes that the API answers, for its documentation: what selectors put on the wire."""
+"""The shapes that the API answers, for its documentation: what approvals.queries puts on the wire."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from enum import EnumType
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.config import JsonDict
 
+from approvals.domain.terms import Place, Term, terms_in
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def with_fields(fields: Mapping[str, tuple[Any, Any]]) -> Callable[[type[M]], type[M]]:
+    """Decorate a model: add these fields, each as its type and what `Field` returns."""
+
+    def add(model: type[M]) -> type[M]:
+        about: dict[str, Any] = {"__doc__": model.__doc__, "__module__": model.__module__, **fields}
+        return create_model(model.__name__, __base__=model, **about)
+
+    return add
+
+
+def field_name(term: Term) -> str:
+    """Name the field of a model as its term, unless that would hide something of pydantic's."""
+    return f"json_{term.name}" if hasattr(BaseModel, term.name) else term.name
+
+
+def field_of(term: Term, type_: Any, *, null: bool, **about: Any) -> tuple[Any, Any]:
+    """Return the type and field of a term, for `with_fields`; enumerations become their values."""
+    kinds = get_args(type_) if isinstance(type_, UnionType) else (type_,)
+    told: list[Any] = [
+        _literal(one) if isinstance(one, EnumType) else one for one in kinds if one is not NoneType
+    ]
+    if null and type_ is not Any:
+        told.append(None)
+    alias = None if field_name(term) == term.name else term.name
+    return reduce(or_, told), Field(alias=alias, description=term.help, **about)
+
+
+def _literal(enumeration: Any) -> Any:
+    literal: Any = Literal
+    return literal[tuple(each.value for each in enumeration)]
+
+
 APPROVAL_EXAMPLE: dict[str, Any] = {
+    **{term.name: term.told(term.recorded(term.default)) for term in terms_in(Place.WIRE)},
     "id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11",
     "kind": "approval",
     "title": "Refund 1,240.00 EUR to ACME",
     "details": "Order 812 was delivered twice.",
     "arguments": {"order": 812, "amount": "1240.00"},
-    "editable": False,
-    "choices": None,
-    "multiple": False,
-    "schema": None,
     "status": "pending",
     "requester": "billing",
     "assignees": {"users": ["ann"], "groups": ["finance"]},
-    "required": 1,
-    "four_eyes": False,
     "approvals": 0,
     "opened_at": "2026-11-22T09:30:00.120000Z",
     "deadline": "2026-11-22T09:35:00.120000Z",
     "on_timeout": "reject",
-    "default": None,
     "origin": {"kind": "job", "id": "nightly-812", "url": "https://jobs.example.org/812"},
 }
 
@@ -57,6 +93,14 @@ class Names(BaseModel):
     groups: list[str]
 
 
+@with_fields(
+    {
+        field_name(term): field_of(
+            term, term.type, null=term.empty is not ... or NoneType in get_args(term.type)
+        )
+        for term in terms_in(Place.WIRE)
+    }
+)
 class RequestOnTheWire(BaseModel):
     """A question to people, as everybody sees it who may see it."""
 
@@ -64,30 +108,14 @@ class RequestOnTheWire(BaseModel):
 
     id: str = Field(json_schema_extra={"format": "uuid"})
     kind: KindName
-    title: str
-    details: str = Field(description="Markdown.")
-    arguments: dict[str, Any] = Field(description="The exact action, as asked.")
-    editable: bool | dict[str, Any] = Field(
-        description="May the approver change `arguments`? Or the JSON Schema that the changed ones must fit."
-    )
-    choices: list[str] | dict[str, str] | None = Field(
-        description="Options to pick from: values, or each value with its label."
-    )
-    multiple: bool
-    json_schema: dict[str, Any] | None = Field(alias="schema")
     status: StatusName
     requester: str | None
     assignees: Names
-    required: int = Field(description="Approvals needed; one rejection rejects.")
-    four_eyes: bool = Field(description="Neither the requester nor whoever reassigns it may decide.")
     approvals: int = Field(
         description="Approvals so far. One counts if who gave it may decide when the request closes."
     )
     opened_at: str = Field(json_schema_extra=MOMENT)
     deadline: str | None = Field(json_schema_extra=MOMENT)
-    on_timeout: Literal["approve", "reject"] | None
-    default: Any = Field(description="The answer when the deadline passes.")
-    origin: dict[str, str] | None = Field(description="What asked: `kind`, `id`, `url`.")
 
 
 class OutcomeOnTheWire(BaseModel):

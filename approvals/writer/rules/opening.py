@@ -11,11 +11,15 @@ from typing import Any
 from approvals.domain import questions
 from approvals.domain.commands import Accepted, OpenRequest, Refused, Result
 from approvals.domain.payloads import canonical, digest
+from approvals.domain.terms import Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event, HumanRequest
 from approvals.queries import outcome_of
 from approvals.writer.batch import Batch
 from approvals.writer.chain import facts_of_asking
 from approvals.writer.rules.refusals import unchanged
+
+_IN_ROWS = terms_in(Place.ROW)
+_IN_ENTRIES = terms_in(Place.ENTRY)
 
 
 def open_request(batch: Batch, command: OpenRequest) -> Result:
@@ -36,7 +40,7 @@ def open_request(batch: Batch, command: OpenRequest) -> Result:
         row,
         Event.OPENED,
         command.actor,
-        _asked(command),
+        _question_in(command),
         facts=facts_of_asking(row, command.user_ids, command.group_ids, command.override),
         allowed_by=allowed,
         on_behalf_of_id=on_behalf_of,
@@ -75,50 +79,24 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
     return HumanRequest(
         id=command.request_id,
         kind=command.kind.value,
-        title=command.title,
-        details=command.details,
-        arguments=command.arguments,
-        editable=command.editable,
-        choices=command.choices,
-        multiple=command.multiple,
-        schema=command.schema,
         requester_id=command.requester_id,
-        required=command.required,
-        four_eyes=command.four_eyes,
-        key=command.key,
         key_scope=command.key_scope,
         round=round_number,
         opened_at=now,
         changed_at=now,
         deadline=None if command.timeout is None else now + timedelta(seconds=command.timeout),
-        on_timeout=command.on_timeout.value if command.on_timeout else "",
-        default=command.default,
-        origin=command.origin,
         origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
         fingerprint=command.fingerprint,
-        callback_url=command.callback_url,
         counted_bytes=command.counted_bytes,
+        **{term.name: term.recorded(getattr(command, term.name)) for term in _IN_ROWS},
     )
 
 
-def _asked(command: OpenRequest) -> dict[str, Any]:
+def _question_in(command: OpenRequest) -> dict[str, Any]:
     """Return what was asked, as everybody will be shown it."""
     return {
-        "title": command.title,
-        "details": command.details,
-        "arguments": command.arguments,
+        **{term.name: getattr(command, term.name) for term in _IN_ENTRIES},
         "arguments_sha256": digest(canonical(command.arguments)),
-        "editable": command.editable,
-        "choices": command.choices,
-        "multiple": command.multiple,
-        "schema": command.schema,
-        "default": command.default,
-        "on_timeout": command.on_timeout.value if command.on_timeout else None,
-        "timeout": command.timeout,
-        "required": command.required,
-        "four_eyes": command.four_eyes,
         "users": list(command.user_ids),
         "groups": list(command.group_ids),
-        "origin": command.origin,
-        "callback_url": command.callback_url,
     }

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from approvals import deciding, queries
 from approvals.domain.payloads import canonical, digest
 from approvals.models import AuditEntry, HumanRequest
-from approvals.web.api.asking import normalised
+from approvals.web.api.asking import normalise
 from approvals.web.api.schemas import APPROVAL_QUESTION, CLARIFICATION_QUESTION, ApprovalQuestion
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
@@ -52,6 +53,17 @@ def test_an_approval_is_opened_for_its_caller(billing: Program) -> None:
     assert (request["four_eyes"], request["on_timeout"], request["status"]) == (True, "reject", "pending")
     assert request["origin"] == {"kind": "job", "id": "7", "url": "https://jobs.example.org/7"}
     assert billing.get(f"/requests/{request['id']}") == request
+
+
+def test_names_are_looked_up_once(billing: Program) -> None:
+    """From the body to the row; what is looked up by id later are people's rights."""
+    make.user("ann")
+    make.group("finance", make.user("fay"))
+    with CaptureQueriesContext(connection) as captured:
+        billing.ask("Refund", assignees={"users": ["ann"], "groups": ["finance"]})
+    asked = [one["sql"] for one in captured]
+    assert sum('FROM "auth_group" WHERE' in statement for statement in asked) == 1
+    assert sum('"username" IN' in statement for statement in asked) == 1
 
 
 def test_the_trail_says_who_asked_by_which_token(billing: Program, bill: User) -> None:
@@ -315,7 +327,7 @@ class TestKeys:
             key="k",
             key_scope=f"user:{bill.pk}",
             requester_id=bill.pk,
-            fingerprint=digest(canonical(normalised(question))),
+            fingerprint=digest(canonical(normalise(question))),
         )
         assert billing.post("/requests", body, 200)["id"] == earlier
         assert billing.post("/requests", body | {"key": "another"}, 422)["code"] == "invalid"

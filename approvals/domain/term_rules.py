@@ -1,0 +1,125 @@
+"""What may be recorded of each term of a request: the rules that need more than its type and limits. Pure.
+
+Each returns the value as it is recorded, or raises InvalidRequest, which begins with the term's name. It gets
+what else the request says, too: checked if it is declared before the term in RequestTerms, else as given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from approvals.domain import schemas
+from approvals.domain.lifecycle import DEFAULT_ANSWER, Verdict
+from approvals.domain.lookalikes import check_names, check_offers
+from approvals.domain.payloads import checked_json, checked_text, seconds
+from approvals.exceptions import InvalidRequest
+
+TITLE_LIMIT = 200
+
+# Where an origin's link may lead: the web, or a page of this site; never to a script.
+_LINK = re.compile(r"https?://|/(?!/)|$")
+
+
+class _Omitted:
+    """Stands for a default that was not given: None is a default like any other."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+OMITTED: Any = _Omitted()
+
+
+def check_title(title: Any, said: Mapping[str, Any]) -> str:
+    return checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True)
+
+
+def check_arguments(arguments: Any, said: Mapping[str, Any]) -> Any:
+    arguments = {} if arguments is None else arguments
+    if not isinstance(arguments, dict):
+        raise InvalidRequest("arguments must be a JSON object.", field="arguments")
+    checked = checked_json(arguments, "arguments")
+    check_names(checked, "arguments")
+    return checked
+
+
+def check_editable(editable: Any, said: Mapping[str, Any]) -> Any:
+    if not isinstance(editable, bool | dict):
+        raise InvalidRequest("editable must be true, false or a JSON Schema.", field="editable")
+    if editable is not False and said["required"] > 1:
+        # Each would approve other arguments; then nobody has approved the same thing.
+        raise InvalidRequest(
+            "editable can't be given with required above 1: each would approve something else.",
+            field="editable",
+        )
+    return editable if isinstance(editable, bool) else _check_schema(editable, "editable")
+
+
+def check_choices(choices: Any, said: Mapping[str, Any]) -> schemas.Choices | None:
+    if choices is None:
+        return None
+    if isinstance(choices, str) or not isinstance(choices, Collection):
+        raise InvalidRequest("choices must be a list of texts, or a dict of labels.", field="choices")
+    given = choices if isinstance(choices, Mapping) else list(choices)
+    return schemas.check_choices(given, said["multiple"], "choices")
+
+
+def check_multiple(multiple: Any, said: Mapping[str, Any]) -> bool:
+    if multiple and said["choices"] is None:
+        raise InvalidRequest("multiple needs choices to pick from.", field="multiple")
+    return bool(multiple)
+
+
+def check_answer_schema(schema: Any, said: Mapping[str, Any]) -> Any:
+    if schema is None:
+        return None
+    if said["choices"] is not None:
+        raise InvalidRequest("schema can't be given together with choices.", field="schema")
+    return _check_schema(schema, "schema")
+
+
+def _check_schema(schema: Any, name: str) -> Any:
+    checked = schemas.check_schema(schema, name)
+    check_offers(checked, name)
+    return checked
+
+
+def check_timeout(timeout: Any, said: Mapping[str, Any]) -> float | None:
+    return seconds(timeout, "timeout", none_allowed=True, zero_allowed=False)
+
+
+def check_on_timeout(verdict: Any, said: Mapping[str, Any]) -> Verdict:
+    if not isinstance(verdict, str) or verdict not in set(Verdict):
+        raise InvalidRequest("on_timeout must be 'approve' or 'reject'.", field="on_timeout")
+    return Verdict(verdict)
+
+
+def check_default(default: Any, said: Mapping[str, Any]) -> Any:
+    """Return the answer at the deadline for these choices or this schema; OMITTED stands for no default."""
+    choices, schema = said["choices"], said["schema"]
+    if default is OMITTED:
+        return DEFAULT_ANSWER if choices is None and schema is None else None
+    default = checked_json(default, "default")
+    if default is None:
+        return None
+    if choices is not None:
+        return schemas.check_choice(choices, said["multiple"], default, "default", error=InvalidRequest)
+    if schema is not None:
+        return schemas.check_against(schema, default, "default", error=InvalidRequest)
+    if not isinstance(default, str):
+        raise InvalidRequest("default must be text, as the answer will be.", field="default")
+    return default
+
+
+def check_origin(origin: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
+    """Return the origin; None stands for an empty one."""
+    origin = checked_json({} if origin is None else origin, "origin")
+    if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
+        raise InvalidRequest("origin must be an object of texts: kind, id and url.", field="origin")
+    if origin.get("kind") == "run" and not origin.get("id"):
+        raise InvalidRequest("origin.id must name the run, where its kind is run.", field="origin.id")
+    if not _LINK.match(origin.get("url", "")):
+        raise InvalidRequest("origin.url must begin with https://, http:// or one /.", field="origin.url")
+    return origin
