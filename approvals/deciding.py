@@ -28,7 +28,7 @@ from approvals.domain.commands import (
     Withdraw,
 )
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
-from approvals.domain.payloads import checked_json, checked_text
+from approvals.domain.payloads import check_json, check_text
 from approvals.domain.questions import REVIEWERS
 from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
@@ -210,7 +210,7 @@ def _make_decision(
         request_id=queries.as_id(request_id),
         actor=actor,
         verdict=Verdict(verdict),
-        comment=checked_text(comment, "comment", max_length=COMMENT_LIMIT),
+        comment=check_text(comment, "comment", max_length=COMMENT_LIMIT),
         arguments=None if arguments is None else _check_arguments(arguments, verdict),
     )
 
@@ -220,21 +220,21 @@ def _check_arguments(arguments: object, verdict: str) -> Any:
         raise InvalidAnswer("arguments must be a JSON object.", field="arguments")
     if verdict == Verdict.REJECT:
         raise InvalidAnswer("arguments can be edited by an approval only.", field="arguments")
-    return checked_json(arguments, "arguments", error=InvalidAnswer)
+    return check_json(arguments, "arguments", error=InvalidAnswer)
 
 
 def _make_answer(actor: Actor, request_id: UUID | str, answer: Any, comment: str) -> Answer:
     command = Answer(
         request_id=queries.as_id(request_id),
         actor=actor,
-        answer=checked_json(answer, "answer", error=InvalidAnswer),
-        comment=checked_text(comment, "comment", max_length=COMMENT_LIMIT),
+        answer=check_json(answer, "answer", error=InvalidAnswer),
+        comment=check_text(comment, "comment", max_length=COMMENT_LIMIT),
     )
     return _fit(command)
 
 
 def _make_withdrawal(actor: Actor, request_id: UUID | str, reason: str, *, by_origin: bool) -> Withdraw:
-    reason = checked_text(reason, "reason", max_length=COMMENT_LIMIT)
+    reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
     return Withdraw(request_id=queries.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
 
 

@@ -20,7 +20,7 @@ from approvals import queries as approvals_selectors
 from approvals.database.threads import LOST, in_database
 from approvals.database.transactions import arefuse_inside_a_transaction
 from approvals.domain.commands import Actor
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from approvals.exceptions import Busy, InvalidRequest, Unavailable
 from approvals.process import hints
 from approvals.waiting.room import waiting_room
@@ -285,7 +285,7 @@ def _queue(
     orchestration = find_orchestration(name, version)
     owner_id = getattr(owner, "pk", owner)
     try:
-        key = checked_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
+        key = check_text(key or "", "key", max_length=KEY_LIMIT, one_line=True)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
     # An input that is on record was accepted, even if the rules about numbers have changed.

@@ -103,12 +103,12 @@ def skeleton(text: str) -> str:
     """
     if text.isascii() and text.isidentifier():
         return text
-    seen = _IGNORED.sub("", "".join(map(_decomposed, text)))
+    seen = _IGNORED.sub("", "".join(map(_decompose, text)))
     return seen if seen.isascii() else "".join(_in_order(seen))
 
 
 @lru_cache(maxsize=4096)
-def _decomposed(character: str) -> str:
+def _decompose(character: str) -> str:
     return unicodedata.normalize("NFKD", character)
 
 

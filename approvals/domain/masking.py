@@ -133,7 +133,7 @@ _ANYWHERE = Place()
 
 def hide_headers(value: Any, place: Place = _ANYWHERE) -> Any:
     """Copy the JSON value that stands at `place`, with `•••` for each header that carries a secret."""
-    return _replaced(value, lambda secret: MASK, place)
+    return _replace(value, lambda secret: MASK, place)
 
 
 class HiddenHeaders:
@@ -141,13 +141,11 @@ class HiddenHeaders:
 
     def __init__(self, value: Any) -> None:
         self._secrets: dict[str, Any] = {}
-        self.value = _replaced(value, self._hide)
+        self.value = _replace(value, self._hide)
 
     def restored(self, edited: Any) -> Any:
         """Return the edited value, with the header itself wherever its mask was left, or moved."""
-        return _replaced(
-            edited, lambda text: self._secrets.get(text, text) if isinstance(text, str) else text
-        )
+        return _replace(edited, lambda text: self._secrets.get(text, text) if isinstance(text, str) else text)
 
     def _hide(self, secret: Any) -> str:
         mask = f"{MASK} {len(self._secrets) + 1}"
@@ -155,13 +153,13 @@ class HiddenHeaders:
         return mask
 
 
-def _replaced(value: Any, instead: Callable[[Any], Any], place: Place = _ANYWHERE) -> Any:
+def _replace(value: Any, instead: Callable[[Any], Any], place: Place = _ANYWHERE) -> Any:
     if place.is_secret:
         return value if value in (None, "") else instead(value)
     if isinstance(value, list):
-        return [_replaced(each, instead, place.within(value, index)) for index, each in enumerate(value)]
+        return [_replace(each, instead, place.within(value, index)) for index, each in enumerate(value)]
     if isinstance(value, dict):
-        return {name: _replaced(inner, instead, place.within(value, name)) for name, inner in value.items()}
+        return {name: _replace(inner, instead, place.within(value, name)) for name, inner in value.items()}
     if place.among_headers and isinstance(value, str):
         return _LINE.sub(lambda line: _replaced_line(line, instead), value)
     return value

@@ -44,7 +44,7 @@ class FlawError(Exception):
         return error(f"{where} {self.rule}.", field=where)
 
 
-def checked_text(
+def check_text(
     value: object,
     field: str,
     *,
@@ -71,7 +71,7 @@ def checked_text(
     return text
 
 
-def checked_json(
+def check_json(
     value: object,
     field: str,
     *,
@@ -173,11 +173,11 @@ class _Copy:
 
     def of(self, value: object) -> Any:
         try:
-            return self._copied(value)
+            return self._copy(value)
         except FlawError as flaw:
             raise FlawError(flaw.rule, [*self._path, *flaw.path]) from None
 
-    def _copied(self, value: object) -> Any:
+    def _copy(self, value: object) -> Any:
         if value is None or isinstance(value, bool):
             self._count(4 if value is not False else 5)
             return value
@@ -197,7 +197,7 @@ class _Copy:
         for index, child in enumerate(value):
             self._count(1 if index else 0)
             self._path.append(index)
-            copy.append(self._copied(child))
+            copy.append(self._copy(child))
             self._path.pop()
         return copy
 
@@ -208,7 +208,7 @@ class _Copy:
             key = self._key(name)
             self._count(2 if copy else 1)
             self._path.append(key)
-            copy[key] = self._copied(child)
+            copy[key] = self._copy(child)
             self._path.pop()
         return copy
 

@@ -13,7 +13,7 @@ from typing import Any
 from approvals.domain import schemas
 from approvals.domain.lifecycle import DEFAULT_ANSWER, Verdict
 from approvals.domain.lookalikes import check_names, check_offers
-from approvals.domain.payloads import checked_json, checked_text, seconds
+from approvals.domain.payloads import check_json, check_text, seconds
 from approvals.exceptions import InvalidRequest
 
 TITLE_LIMIT = 200
@@ -33,14 +33,14 @@ OMITTED: Any = _Omitted()
 
 
 def check_title(title: Any, said: Mapping[str, Any]) -> str:
-    return checked_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True)
+    return check_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True)
 
 
 def check_arguments(arguments: Any, said: Mapping[str, Any]) -> Any:
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
         raise InvalidRequest("arguments must be a JSON object.", field="arguments")
-    checked = checked_json(arguments, "arguments")
+    checked = check_json(arguments, "arguments")
     check_names(checked, "arguments")
     return checked
 
@@ -101,7 +101,7 @@ def check_default(default: Any, said: Mapping[str, Any]) -> Any:
     choices, schema = said["choices"], said["schema"]
     if default is OMITTED:
         return DEFAULT_ANSWER if choices is None and schema is None else None
-    default = checked_json(default, "default")
+    default = check_json(default, "default")
     if default is None:
         return None
     if choices is not None:
@@ -115,7 +115,7 @@ def check_default(default: Any, said: Mapping[str, Any]) -> Any:
 
 def check_origin(origin: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
     """Return the origin; None stands for an empty one."""
-    origin = checked_json({} if origin is None else origin, "origin")
+    origin = check_json({} if origin is None else origin, "origin")
     if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
         raise InvalidRequest("origin must be an object of texts: kind, id and url.", field="origin")
     if origin.get("kind") == "run" and not origin.get("id"):

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypedDict, get_type_hints
 
 from approvals.domain import term_rules as rules
 from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Verdict
-from approvals.domain.payloads import LONGEST_DURATION, canonical, checked_text
+from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
 from approvals.domain.term_rules import OMITTED, TITLE_LIMIT
 from approvals.exceptions import InvalidRequest
 
@@ -69,7 +69,7 @@ class Term:
         if self.rule is not None:
             return self.rule(value, said)
         if self.type is str:
-            return checked_text(value, self.name, max_length=self.limits["max_length"])
+            return check_text(value, self.name, max_length=self.limits["max_length"])
         if self.type is bool:
             fits, words = isinstance(value, bool), "true or false"
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from approvals.domain.payloads import checked_text, spot
+from approvals.domain.payloads import check_text, spot
 from approvals.exceptions import InvalidRequest
 from approvals.queries import permissions
 
@@ -52,7 +52,7 @@ def check_deciders(audience: permissions.Audience, required: int) -> None:
 def _ids_of(
     values: Collection[Any], field: str, word: str, rows: Any, name_field: str, *, spots: bool
 ) -> tuple[int, ...]:
-    names = {checked_text(value, field) for value in values if isinstance(value, str)}
+    names = {check_text(value, field) for value in values if isinstance(value, str)}
     numbers = {_id_of(value, field, word, rows.model) for value in values if not isinstance(value, str)}
     by_name = dict(rows.filter(**{f"{name_field}__in": names}).values_list(name_field, "pk")) if names else {}
     by_id = set(rows.filter(pk__in=numbers).values_list("pk", flat=True)) if numbers else set()

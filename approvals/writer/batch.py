@@ -220,7 +220,7 @@ class Batch:
         """Write all changes, in a number of statements that does not grow with that of the commands."""
         self._record_the_stuck()
         drafts = chain.within_limits(self._drafts, self.now)
-        links = chain.linked(drafts, self.now)  # moves the heads of the trails, which the rows hold
+        links = chain.link_drafts(drafts, self.now)  # moves the heads of the trails, which the rows hold
         touched = ({draft.request.pk for draft in drafts} | set(self.changed)) - self._opened
         closed, others = touched & self.closed, touched - self.closed
         with together():

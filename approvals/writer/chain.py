@@ -62,13 +62,13 @@ class Link:
     content: dict[str, Any]
 
 
-def linked(drafts: Sequence[Draft], now: datetime) -> list[Link]:
+def link_drafts(drafts: Sequence[Draft], now: datetime) -> list[Link]:
     """Chain the drafts in order and move their requests' heads, in memory.
 
     The caller holds the requests' row locks and saves the heads. `now` is the database's clock.
     """
     host_now = as_text(datetime.now(UTC))
-    return [_linked(draft, now, host_now) for draft in drafts]
+    return [_link(draft, now, host_now) for draft in drafts]
 
 
 def append(links: Sequence[Link]) -> None:
@@ -230,7 +230,7 @@ def as_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _linked(draft: Draft, now: datetime, host_now: str) -> Link:
+def _link(draft: Draft, now: datetime, host_now: str) -> Link:
     request, actor = draft.request, draft.actor
     salt, content = secrets.token_hex(16), canonical(draft.content)
     request.trail_length += 1

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import pydantic
 
-from approvals.domain.payloads import checked_json
+from approvals.domain.payloads import check_json
 from approvals.exceptions import InvalidRequest
 from orchestration.catalog.inputs import Function, input_model, message_of, path_of, type_name
 from orchestration.catalog.isolation import call_for_anybody
@@ -120,7 +120,7 @@ def _check_json(value: object, *, stable: bool) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("The input is a JSON object.", field="input")
     try:
-        checked_json(value, "input", stable=stable)
+        check_json(value, "input", stable=stable)
     except InvalidRequest as error:
         raise InvalidInput(error.detail, field=error.field) from error
     return value

@@ -9,7 +9,7 @@ from datetime import timedelta
 from approvals.database.threads import in_database_now
 from approvals.domain.commands import Actor, Answer, Command, Decision
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from approvals.exceptions import AlreadyDecided, InvalidAnswer
 from orchestration.events.mapping import EventMapping
 from orchestration.events.records import EventRecords
@@ -157,7 +157,7 @@ class OrchestrationConfig:
         ]
 
     def _answer(self, request_id: str, answer: str) -> list[Command]:
-        answer = checked_text(answer, "answer", error=InvalidAnswer)
+        answer = check_text(answer, "answer", error=InvalidAnswer)
         named = self._clarifications.key_of(request_id)
         return [
             self._clarifications.open_command(request_id, self.default_timeout),

@@ -20,7 +20,7 @@ from approvals.database.transactions import arefuse_inside_a_transaction
 from approvals.domain import questions
 from approvals.domain.commands import Actor, Command, Keyed, OpenRequest, Refused, Reschedule, Result
 from approvals.domain.lifecycle import DEFAULT_ANSWER, Kind, Outcome, Verdict
-from approvals.domain.payloads import checked_text, seconds
+from approvals.domain.payloads import check_text, seconds
 from approvals.exceptions import AlreadyDecided, InvalidRequest, TooLate
 from approvals.gate import KEY_LIMIT, TITLE_LIMIT
 from approvals.process import forks
@@ -164,7 +164,7 @@ class EventRecords:
 
     def _check_id(self, event_id: str) -> str:
         field = "plan_id" if self.kind is Kind.APPROVAL else "request_id"
-        return checked_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
+        return check_text(event_id, field, max_length=KEY_LIMIT, required=True, one_line=True)
 
     def _pending_writes(self, event_id: str | None) -> list[Future[Result]]:
         with self._lock:

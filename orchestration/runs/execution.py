@@ -13,7 +13,7 @@ from approvals import deciding
 from approvals import queries as approvals_selectors
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
-from approvals.domain.payloads import checked_json
+from approvals.domain.payloads import check_json
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
 from approvals.process import telemetry
 from orchestration.catalog import find_orchestration, isolation
@@ -190,7 +190,7 @@ class Execution:
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)
         try:
-            return Ending(status=RunStatus.COMPLETED, result=checked_json(result, "result", stable=False))
+            return Ending(status=RunStatus.COMPLETED, result=check_json(result, "result", stable=False))
         except InvalidRequest as error:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
 

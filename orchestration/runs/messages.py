@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from orchestration.conf import orchestration_settings
 from orchestration.models import StepStatus
 from orchestration.runs import call_records
@@ -32,7 +32,7 @@ class MessageWriter:
             return
         if self._writing.done():
             self._writing.result()  # it only ends by failing
-        self.text += checked_text(chunk, "chunk")
+        self.text += check_text(chunk, "chunk")
         self._more.set()
 
     async def close(self) -> None:
@@ -59,7 +59,7 @@ class Messages:
     async def say(self, agent: str, text: str, key: str | None) -> None:
         """Record a whole message."""
         _check_agent_name(agent)
-        checked_text(text, "text", max_length=TEXT_LIMIT)
+        check_text(text, "text", max_length=TEXT_LIMIT)
         await self._record.admit()
         with self._replay.calling("say", agent, key, text) as call:
             if await self._record.replay_call(call) is None:
@@ -98,4 +98,4 @@ class Messages:
 
 
 def _check_agent_name(agent: str) -> None:
-    checked_text(agent, "agent", max_length=NAME_LIMIT, required=True, one_line=True)
+    check_text(agent, "agent", max_length=NAME_LIMIT, required=True, one_line=True)

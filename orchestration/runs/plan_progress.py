@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from approvals.domain.payloads import checked_json, checked_text
+from approvals.domain.payloads import check_json, check_text
 from orchestration.models import Run
 from orchestration.plans import OVER, StepState
 from orchestration.runs import call_records
@@ -43,7 +43,7 @@ class PlanProgress:
             return
         self.steps[index] = step | {
             "state": StepState(state).value,
-            "note": checked_text(note, "note", max_length=TEXT_LIMIT) or step["note"],
+            "note": check_text(note, "note", max_length=TEXT_LIMIT) or step["note"],
             "request_id": request_id or step["request_id"],
         }
         self.steps = await self._record.write(call_records.record_plan_step, self.steps, index)
@@ -52,10 +52,10 @@ class PlanProgress:
 def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": index + 1,
-        "title": checked_text(step.get("title") or step.get("action", ""), "title", max_length=TEXT_LIMIT),
+        "title": check_text(step.get("title") or step.get("action", ""), "title", max_length=TEXT_LIMIT),
         "agent": step.get("agent", ""),
         "action": step.get("action", ""),
-        "arguments": checked_json(step.get("arguments", {}), "arguments", stable=False),
+        "arguments": check_json(step.get("arguments", {}), "arguments", stable=False),
         "state": StepState.PENDING.value,
         "started_at": None,
         "finished_at": None,

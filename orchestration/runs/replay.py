@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import PurePath
 from typing import Any, Never
 
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from approvals.domain.questions import MARK
 from orchestration.exceptions import Fenced, NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.models import StepRecord, StepStatus
@@ -202,7 +202,7 @@ class Replay:
         return call
 
     def _keyed_call(self, kind: str, name: str, key: str, prints: tuple[str, ...]) -> Call:
-        checked_text(key, "key", max_length=KEY_LIMIT, required=True, one_line=True)
+        check_text(key, "key", max_length=KEY_LIMIT, required=True, one_line=True)
         if key in self._in_flight:
             self.end(NeedsKey(f"Two calls with the key {key!r} at once: each needs a key of its own."))
         call = Call(key=key, position=None, kind=kind, name=name, fingerprint=prints[0])

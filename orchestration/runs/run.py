@@ -21,7 +21,7 @@ from approvals.database.threads import in_database
 from approvals.delivery import links
 from approvals.domain import questions
 from approvals.domain.lifecycle import Kind, Outcome
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from approvals.domain.payloads import seconds as checked_seconds
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
@@ -279,7 +279,7 @@ class Run:
         that it was done, and with which result. Omitted, both are as the step's agent says, by default 0 and
         False.
         """
-        checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
+        check_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
         policy = retry_policy(retries, idempotent)
         function = partial(function, *args, **kwargs)
         await self.record.admit()

@@ -21,7 +21,7 @@ from uuid import UUID
 from django.db import close_old_connections
 
 from approvals.domain.lifecycle import Outcome
-from approvals.domain.payloads import checked_json
+from approvals.domain.payloads import check_json
 from approvals.process import failpoints, telemetry
 from orchestration.catalog import isolation
 from orchestration.catalog.isolation import Caught, Raised, catch
@@ -116,7 +116,7 @@ class Steps:
 
     async def _note_result(self, call: Call, result: Any) -> None:
         try:
-            result = checked_json(result, "result", stable=False)
+            result = check_json(result, "result", stable=False)
         except Exception as error:  # noqa: BLE001 - values of classes of its own may raise anything
             # Another attempt would repeat the effect, and hardly give a better result.
             await self._note_failure(call, error, last=True)

@@ -30,7 +30,7 @@ from typing import TypeAlias
 import httpx
 
 from approvals.conf import approval_settings
-from approvals.domain.payloads import checked_text
+from approvals.domain.payloads import check_text
 from approvals.exceptions import InvalidRequest
 
 URL_LIMIT = 2000
@@ -107,7 +107,7 @@ class Target:
 
 def check_callback_url(value: object) -> str:
     """Return the URL if outcomes may be posted there, or ""; InvalidRequest names the rule it breaks."""
-    text = checked_text(value, "callback_url", max_length=URL_LIMIT, one_line=True)
+    text = check_text(value, "callback_url", max_length=URL_LIMIT, one_line=True)
     if text:
         check_target(text)
     return text

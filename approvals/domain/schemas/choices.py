@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from approvals.domain.lookalikes import check_distinct
-from approvals.domain.payloads import FlawError, checked_text, spot
+from approvals.domain.payloads import FlawError, check_text, spot
 from approvals.domain.schemas.messages import abbreviate
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
 
@@ -43,7 +43,7 @@ def _check_texts(texts: list[tuple[list[str | int], object]], field: str) -> lis
     """Return the texts, checked one by one and beside each other. The paths name them in errors."""
     checked: list[str] = []
     for path, value in texts:
-        text = checked_text(
+        text = check_text(
             value, spot(field, path), max_length=LENGTH_LIMIT, required=True, one_line=True, seen=True
         )
         if text in checked:

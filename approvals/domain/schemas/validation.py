@@ -6,7 +6,7 @@ import json
 from functools import cache, lru_cache
 from typing import Any
 
-from approvals.domain.payloads import FlawError, checked_json
+from approvals.domain.payloads import FlawError, check_json
 from approvals.domain.schemas.dialects import Dialect, dialect_of
 from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, Document, check_work, read_document
 from approvals.domain.schemas.evaluation import first_error
@@ -21,7 +21,7 @@ def check_schema(schema: object, field: str = "schema", *, stable: bool = True) 
     most 64 KiB and 32 levels deep, with patterns that RE2 can run and references to its own parts only; else
     InvalidRequest names the spot. `stable` is that of `checked_json`.
     """
-    checked = checked_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT, stable=stable)
+    checked = check_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT, stable=stable)
     if not isinstance(checked, dict):
         raise FlawError("must be a JSON Schema, which is an object").as_error(field, InvalidRequest)
     try:
@@ -45,7 +45,7 @@ def check_against(
     stable, for it may be on record from before they had to be. `stable` is about the value.
     """
     document = _read_and_check(json.dumps(check_schema(schema, stable=False)))
-    checked = checked_json(value, field, stable=stable, error=error)
+    checked = check_json(value, field, stable=stable, error=error)
     try:
         failure = first_error(document, checked)
         if failure is not None:

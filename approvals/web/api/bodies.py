@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.http.request import RawPostDataException, UnreadablePostError
 from ninja.parser import Parser
 
-from approvals.domain.payloads import BYTES_LIMIT, DEPTH_LIMIT, checked_json
+from approvals.domain.payloads import BYTES_LIMIT, DEPTH_LIMIT, check_json
 from approvals.exceptions import InvalidRequest
 from approvals.web.edge.problems import TooLarge
 
@@ -77,7 +77,7 @@ def _storable(body: dict[str, Any]) -> Any:
     is asked for again under its key.
     """
     try:
-        return checked_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND, stable=False)
+        return check_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND, stable=False)
     except InvalidRequest as error:
         field = (error.field or "").removeprefix(".")
         raise InvalidRequest(error.detail.removeprefix("."), field=field) from None

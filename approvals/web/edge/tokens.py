@@ -21,7 +21,7 @@ from django.db.models import Case, Q, QuerySet, Value, When
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import REMOVED
-from approvals.domain.payloads import checked_text, seconds
+from approvals.domain.payloads import check_text, seconds
 from approvals.exceptions import InvalidRequest
 from approvals.models import ApiToken
 from approvals.process import hints
@@ -70,7 +70,7 @@ def issue(
     Names need not differ: the `prefix` tells tokens apart. Raises InvalidRequest naming `user`, `name`,
     `scopes` or `lifetime`.
     """
-    name = checked_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
+    name = check_text(name, "name", max_length=NAME_LIMIT, required=True, one_line=True)
     scopes = _check_scopes(scopes)
     lifetime = _check_lifetime(lifetime)
     if not get_user_model()._default_manager.filter(pk=user_id, is_active=True).exists():

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Status
 
-from approvals.domain.payloads import checked_json, checked_text
+from approvals.domain.payloads import check_json, check_text
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import Place, following, place_of
 from approvals.web.edge.problems import refusals
@@ -53,7 +53,7 @@ def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any
     """List the runs that the caller may see, newest first. Needs the scope `read`."""
     caller = caller_of(request, Scope.READ)
     if filters.orchestration is not None:
-        checked_text(filters.orchestration, "orchestration", one_line=True)
+        check_text(filters.orchestration, "orchestration", one_line=True)
     place = place_of(filters.cursor)
     runs = queries.list_runs(
         caller.user_id,
@@ -145,8 +145,8 @@ def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
 
 def _start(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
     # Errors after these checks are inside the input, or about the orchestration's name.
-    key = checked_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
-    checked_json(body.input, "input", stable=not run_records.has_key(caller.user_id, key))
+    key = check_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
+    check_json(body.input, "input", stable=not run_records.has_key(caller.user_id, key))
     try:
         return OrchestrationManager().start_once(body.orchestration, body.input, caller.user_id, key=body.key)
     except UnknownOrchestration:

@@ -22,8 +22,8 @@ from approvals.domain.payloads import (
     LARGEST_INTEGER,
     LONGEST_DURATION,
     canonical,
-    checked_json,
-    checked_text,
+    check_json,
+    check_text,
     digest,
     read_canonical,
     seconds,
@@ -81,7 +81,7 @@ class OldStyle(str, enum.Enum):  # noqa: UP042 -- its str() is "OldStyle.ON", no
 @given(values)
 def test_json_comes_back_equal_and_detached(value: Any) -> None:
     """The copy equals the value and shares no list or dict with it."""
-    copy = checked_json(value, "answer")
+    copy = check_json(value, "answer")
     assert copy == value
     assert json.dumps(copy) == json.dumps(value)
     assert not _containers(copy) & _containers(value)
@@ -92,14 +92,14 @@ def test_json_comes_back_equal_and_detached(value: Any) -> None:
 def test_the_size_is_that_of_the_compact_utf8_text(value: Any) -> None:
     """Exactly as many bytes as the compact text has are enough; one less is not."""
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-    checked_json(value, "answer", max_bytes=size)
+    check_json(value, "answer", max_bytes=size)
     with pytest.raises(InvalidRequest, match="larger than"):
-        checked_json(value, "answer", max_bytes=size - 1)
+        check_json(value, "answer", max_bytes=size - 1)
 
 
 def test_relatives_of_json_types_become_plain() -> None:
     """Tuples, ordered dicts and enumerations are recorded as what they stand for."""
-    copy = checked_json(
+    copy = check_json(
         OrderedDict(colour=Colour.RED, level=Level.HIGH, old=OldStyle.ON, pair=(1, True)), "arguments"
     )
     assert copy == {"colour": "red", "level": 3, "old": "on", "pair": [1, True]}
@@ -140,7 +140,7 @@ def test_relatives_of_json_types_become_plain() -> None:
 def test_what_json_cannot_carry_is_refused_at_its_spot(value: Any, where: str, rule: str) -> None:
     """The error names the path and the rule, and is itself safe to send."""
     with pytest.raises(InvalidRequest, match=rule.replace("+", r"\+")) as refusal:
-        checked_json(value, "arguments")
+        check_json(value, "arguments")
     assert refusal.value.field == where
     assert refusal.value.detail.startswith(where)
     refusal.value.detail.encode()
@@ -149,14 +149,14 @@ def test_what_json_cannot_carry_is_refused_at_its_spot(value: Any, where: str, r
 def test_the_largest_exact_integers_pass() -> None:
     """Up to 2**53-1 every integer is exact everywhere; from 1e21 on, floats are written as floats."""
     numbers = [LARGEST_INTEGER, -LARGEST_INTEGER, float(LARGEST_INTEGER), 1e21, -1e21, 1e300]
-    assert checked_json(numbers, "x") == numbers
+    assert check_json(numbers, "x") == numbers
 
 
 def test_nesting_ends_at_its_limit() -> None:
     """64 levels pass, the 65th is refused where it begins."""
-    assert checked_json(nested(DEPTH_LIMIT), "answer") == nested(DEPTH_LIMIT)
+    assert check_json(nested(DEPTH_LIMIT), "answer") == nested(DEPTH_LIMIT)
     with pytest.raises(InvalidRequest, match="nested deeper than 64") as refusal:
-        checked_json(nested(DEPTH_LIMIT + 1), "answer")
+        check_json(nested(DEPTH_LIMIT + 1), "answer")
     assert refusal.value.field == "answer" + "[0]" * DEPTH_LIMIT
 
 
@@ -168,26 +168,26 @@ def test_values_without_end_are_refused() -> None:
     for _ in range(60):
         bomb = [bomb] * 10
     with pytest.raises(InvalidRequest, match="nested"):
-        checked_json(cycle, "answer")
+        check_json(cycle, "answer")
     with pytest.raises(InvalidRequest, match="nested"):
-        checked_json(nested(100_000), "answer")
+        check_json(nested(100_000), "answer")
     with pytest.raises(InvalidRequest, match="larger than 1,048,576 bytes") as refusal:
-        checked_json(bomb, "answer")
+        check_json(bomb, "answer")
     assert refusal.value.field == "answer"
 
 
 def test_a_megabyte_is_the_most() -> None:
     """Counted in bytes, not characters."""
-    checked_json("x" * (BYTES_LIMIT - 2), "answer")
+    check_json("x" * (BYTES_LIMIT - 2), "answer")
     for much in ("x" * (BYTES_LIMIT - 1), "é" * (BYTES_LIMIT // 2), {"k" * BYTES_LIMIT: 1}):
         with pytest.raises(InvalidRequest, match="larger than"):
-            checked_json(much, "answer")
+            check_json(much, "answer")
 
 
 def test_an_answer_is_refused_as_an_answer() -> None:
     """The caller says which error it is."""
     with pytest.raises(InvalidAnswer):
-        checked_json({1}, "answer", error=InvalidAnswer)
+        check_json({1}, "answer", error=InvalidAnswer)
 
 
 # --- Text ---
@@ -195,9 +195,9 @@ def test_an_answer_is_refused_as_an_answer() -> None:
 
 def test_text_comes_back_unchanged() -> None:
     """Nothing is stripped or normalised."""
-    assert checked_text("  Zwölf\r\nBoxkämpfer 🥊 ", "details") == "  Zwölf\r\nBoxkämpfer 🥊 "
-    assert checked_text("", "details") == ""
-    assert type(checked_text(Colour.RED, "details")) is str
+    assert check_text("  Zwölf\r\nBoxkämpfer 🥊 ", "details") == "  Zwölf\r\nBoxkämpfer 🥊 "
+    assert check_text("", "details") == ""
+    assert type(check_text(Colour.RED, "details")) is str
 
 
 @pytest.mark.parametrize(
@@ -220,13 +220,13 @@ def test_text_comes_back_unchanged() -> None:
 def test_text_that_cannot_be_is_refused(value: Any, options: dict[str, Any], rule: str) -> None:
     """The error names the field and the rule."""
     with pytest.raises(InvalidRequest, match=rule) as refusal:
-        checked_text(value, "title", **options)
+        check_text(value, "title", **options)
     assert refusal.value.field == "title"
 
 
 def test_the_longest_text_passes() -> None:
     """The limit itself is allowed, and counted in characters."""
-    assert checked_text("ü" * 200, "title", max_length=200, one_line=True, required=True) == "ü" * 200
+    assert check_text("ü" * 200, "title", max_length=200, one_line=True, required=True) == "ü" * 200
 
 
 # --- Durations ---
@@ -264,7 +264,7 @@ def test_no_duration_only_where_that_means_something() -> None:
 @given(any_values)
 def test_what_is_accepted_has_one_canonical_text_whoever_reads_it(value: Any) -> None:
     """Any JSON there is: it is refused, or what is read from its canonical text has the same text."""
-    refusal = refusal_of(lambda: checked_json(value, "answer"))
+    refusal = refusal_of(lambda: check_json(value, "answer"))
     if refusal is None:
         assert canonical(json.loads(canonical(value))) == canonical(value)
     else:
