@@ -39,7 +39,7 @@ class Orchestration:
     def check_input(self, value: object, *, stable: bool = True) -> dict[str, Any]:
         """Check the input and return it as it will be recorded.
 
-        Raises InvalidInput, which names the field and the known fields. `stable` is that of `checked_json`:
+        Raises InvalidInput, which names the field and the known fields. `stable` is that of `check_json`:
         an input that is on record may have numbers that are no longer accepted.
         """
         value = _check_json({} if value is None else value, stable=stable)

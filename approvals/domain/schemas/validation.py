@@ -19,7 +19,7 @@ def check_schema(schema: object, field: str = "schema", *, stable: bool = True) 
 
     2020-12 unless `$schema` names another known draft. It must be valid against that draft's metaschema, at
     most 64 KiB and 32 levels deep, with patterns that RE2 can run and references to its own parts only; else
-    InvalidRequest names the spot. `stable` is that of `checked_json`.
+    InvalidRequest names the spot. `stable` is that of `check_json`.
     """
     checked = check_json(schema, field, max_bytes=BYTES_LIMIT, max_depth=DEPTH_LIMIT, stable=stable)
     if not isinstance(checked, dict):

@@ -42,7 +42,7 @@ class Object(dict[str, Any]):
 
 
 def prepare(value: Any) -> Any:
-    """Return a copy of plain JSON, at most as deep as `checked_json` allows, made of the classes above."""
+    """Return a copy of plain JSON, at most as deep as `check_json` allows, made of the classes above."""
     if isinstance(value, dict):
         members = Object((key, prepare(child)) for key, child in value.items())
         members.weight = CONTAINER + sum(weight(key) + weight(child) for key, child in members.items())
