@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -16,6 +17,7 @@ import psycopg
 import redis
 
 from orchestration.benchmark import servers
+from tests.patience import patience
 from tests.processes import bare_environment, free_port
 
 
@@ -37,7 +39,7 @@ class Breakable(servers.Server):
 
     @property
     def running(self) -> bool:
-        return self.process is not None
+        return self.process is not None and self.process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -93,11 +95,19 @@ class PostgresServer(Breakable, servers.PostgresServer):
     }
 
     def mend(self) -> None:
-        """Have it run as if nobody had ever used it, but for what its databases hold."""
-        if self.running:
-            self.thaw()
-        else:
-            self.start()
+        """Have it run as if nobody had ever used it, but for what its databases hold.
+
+        A server that was started by another thread ends with that thread, as if it was killed: then its
+        sessions may take a moment to notice, and until then it can't start again.
+        """
+        given_up = time.monotonic() + patience()
+        while not self.running:
+            try:
+                self.start()
+            except servers.ServerFailed:
+                if time.monotonic() > given_up:
+                    raise
+        self.thaw()
         self.flush()
 
     def flush(self) -> None:

@@ -48,7 +48,7 @@ def test_no_page_behind_tls_leads_to_itself(tmp_path: Path, proxies: str, locati
 BELOW = """
 import asyncio, httpx
 from django.conf import settings
-from approvals import links
+from approvals.delivery import links
 from config.asgi import application
 
 async def ask():

@@ -173,7 +173,7 @@ class TestTracing:
     @pytest.mark.processes
     def test_nothing_of_opentelemetry_is_loaded_then(self) -> None:
         code = (
-            "import sys; from approvals import telemetry; telemetry.start_tracing(());"
+            "import sys; from approvals.process import telemetry; telemetry.start_tracing(());"
             "telemetry.span('one').__enter__().note(outcome='approved');"
             "print([name for name in sys.modules if name.startswith('opentelemetry')])"
         )

@@ -186,12 +186,12 @@ def test_what_was_handed_over_is_written_before_the_interpreter_exits(stack: Sta
     key = str(uuid4())
     program = (
         "import asyncio, django; django.setup()\n"
-        "from approvals import group_commit\n"
+        "from approvals.writer import queue\n"
         "from approvals.domain.commands import *\n"
         "from approvals.database.fields import new_id\n"
         "from approvals.domain.lifecycle import Kind, Verdict\n"
         "async def ask():\n"
-        "    group_commit.submit(OpenRequest(request_id=new_id(), actor=Actor.program(), kind=Kind.APPROVAL,"
+        "    queue.submit(OpenRequest(request_id=new_id(), actor=Actor.program(), kind=Kind.APPROVAL,"
         f" title='left behind', on_timeout=Verdict.REJECT, key={key!r}))\n"
         "asyncio.run(ask())\n"
     )
