@@ -209,7 +209,7 @@ def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that decides what an answer to the question stands for, of terms that nobody has checked."""
     said = {"title": title, **terms}
     asked = {
-        one.name: one.recorded(said.get(one.name, one.omitted if one.kind in (None, kind) else one.default))
+        one.name: one.to_row(said.get(one.name, one.omitted if one.kind in (None, kind) else one.default))
         for one in terms_in(Place.MEANING)
     }
     asked["arguments"] = asked["arguments"] or {}

@@ -86,7 +86,7 @@ def named_by_name(users: Iterable[str | int], groups: Iterable[str | int]) -> di
 def meaning_of(asked: object, assignees: Any) -> dict[str, Any]:
     """Return the meaning of what has all the fields as attributes: a row, or the command that asks."""
     meaning = {name: getattr(asked, name) for name in FIELDS}
-    meaning |= {term.name: term.recorded(meaning[term.name]) for term in _MEANT}
+    meaning |= {term.name: term.to_row(meaning[term.name]) for term in _MEANT}
     return meaning | {"assignees": assignees}
 
 
@@ -95,7 +95,7 @@ def fingerprint(meaning: Meaning) -> str:
 
     So a term that came later than the mark counts only where a question says it.
     """
-    unsaid = {one.name for one in _LATER if meaning[one.name] == one.recorded(one.default)}
+    unsaid = {one.name for one in _LATER if meaning[one.name] == one.to_row(one.default)}
     text = canonical({name: meaning[name] for name in (*FIELDS, "assignees") if name not in unsaid})
     return MARK + urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 

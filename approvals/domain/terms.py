@@ -65,7 +65,7 @@ class Term:
 
     def check(self, value: Any, said: Mapping[str, Any]) -> Any:
         """Return the value as a command has it; InvalidRequest begins with the term's name."""
-        value = self.recorded(value)
+        value = self.to_row(value)
         if self.rule is not None:
             return self.rule(value, said)
         if self.type is str:
@@ -80,13 +80,13 @@ class Term:
             raise InvalidRequest(f"{self.name} must be {words}.", field=self.name)
         return value
 
-    def recorded(self, value: Any) -> Any:
+    def to_row(self, value: Any) -> Any:
         """Return what a row has for a command's value."""
         if value is None and self.empty is not ...:
             return copy(self.empty)
         return value.value if isinstance(value, Enum) else value
 
-    def told(self, value: Any) -> Any:
+    def to_wire(self, value: Any) -> Any:
         """Return what programs read for a row's value."""
         return None if value == self.empty else value
 

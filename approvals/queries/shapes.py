@@ -109,7 +109,7 @@ def _people(request: HumanRequest) -> dict[str, list[str]]:
 
 def _reader(term: Term) -> Callable[[HumanRequest], Any]:
     read = attrgetter(term.name)
-    return (lambda request: term.told(read(request))) if term.empty is not ... else read
+    return (lambda request: term.to_wire(read(request))) if term.empty is not ... else read
 
 
 _REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {

@@ -143,7 +143,7 @@ def content_hash(salt: str, content: str) -> str:
 
 def policy_of(request: HumanRequest) -> dict[str, Any]:
     """Return what decides about the request, such as how many must approve; and by when."""
-    policy = {term.name: term.recorded(getattr(request, term.name)) for term in _POLICY}
+    policy = {term.name: term.to_row(getattr(request, term.name)) for term in _POLICY}
     return policy | {"deadline": None if request.deadline is None else as_text(request.deadline)}
 
 

@@ -22,7 +22,7 @@ from approvals.domain.lifecycle import Kind
 from approvals.domain.term_rules import OMITTED
 from approvals.domain.terms import TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
-from approvals.web.api.wire import KindName, StatusName, field_name, field_of, with_fields
+from approvals.web.api.wire import KindName, StatusName, make_field, with_terms
 
 MOST_DECISIONS = 1000
 LONGEST_WAIT = 60.0
@@ -97,11 +97,11 @@ class Origin(Body):
 
 
 def _how_given(choices: object) -> str:
-    return "labels_of" if isinstance(choices, dict) else "listed"
+    return "labelled" if isinstance(choices, dict) else "listed"
 
 
 Choices: TypeAlias = Annotated[
-    Annotated[list[str], Tag("listed")] | Annotated[dict[str, str], Tag("labels_of")],
+    Annotated[list[str], Tag("listed")] | Annotated[dict[str, str], Tag("labelled")],
     Discriminator(_how_given),
 ]
 
@@ -110,11 +110,7 @@ Choices: TypeAlias = Annotated[
 _FORMS: Mapping[str, Any] = {"choices": Choices, "origin": Origin}
 
 
-def _fields_of(kind: Kind) -> dict[str, tuple[Any, Any]]:
-    return {field_name(term): _field_of(term) for term in terms_in(Place.BODY, kind)}
-
-
-def _field_of(term: Term) -> tuple[Any, Any]:
+def _body_field(term: Term) -> tuple[Any, Any]:
     about = dict(term.limits)
     if "gt" in about:
         # The bound itself is refused where it is known that the question is new: some of old have it.
@@ -122,8 +118,8 @@ def _field_of(term: Term) -> tuple[Any, Any]:
         about |= {"ge": least, "json_schema_extra": {"exclusiveMinimum": least}}
     null = term.omitted is None or term.omitted is OMITTED
     if term.omitted is not ...:
-        about["default"] = None if null else term.recorded(term.omitted)
-    return field_of(term, _FORMS.get(term.name, term.type), null=null, **about)
+        about["default"] = None if null else term.to_row(term.omitted)
+    return make_field(term, _FORMS.get(term.name, term.type), null=null, **about)
 
 
 class Question(Body):
@@ -132,7 +128,7 @@ class Question(Body):
     assignees: Assignees = Field(default=Assignees(), description=TERMS["assignees"].help)
 
 
-@with_fields(_fields_of(Kind.APPROVAL))
+@with_terms(terms_in(Place.BODY, Kind.APPROVAL), _body_field)
 class ApprovalQuestion(Question):
     """Ask people to approve an exact action."""
 
@@ -141,7 +137,7 @@ class ApprovalQuestion(Question):
     kind: Literal["approval"]
 
 
-@with_fields(_fields_of(Kind.CLARIFICATION))
+@with_terms(terms_in(Place.BODY, Kind.CLARIFICATION), _body_field)
 class ClarificationQuestion(Question):
     """Ask people for an answer: one of `choices`, data that fits `schema`, or free text."""
 

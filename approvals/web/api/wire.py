@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from enum import EnumType
 from functools import reduce
 from operator import or_
@@ -17,8 +17,11 @@ from approvals.domain.terms import Place, Term, terms_in
 M = TypeVar("M", bound=BaseModel)
 
 
-def with_fields(fields: Mapping[str, tuple[Any, Any]]) -> Callable[[type[M]], type[M]]:
-    """Decorate a model: add these fields, each as its type and what `Field` returns."""
+def with_terms(
+    terms: Iterable[Term], make: Callable[[Term], tuple[Any, Any]]
+) -> Callable[[type[M]], type[M]]:
+    """Decorate a model: add a field for each term, of which `make` returns the type and the `Field`."""
+    fields = {field_name(term): make(term) for term in terms}
 
     def add(model: type[M]) -> type[M]:
         about: dict[str, Any] = {"__doc__": model.__doc__, "__module__": model.__module__, **fields}
@@ -32,8 +35,8 @@ def field_name(term: Term) -> str:
     return f"json_{term.name}" if hasattr(BaseModel, term.name) else term.name
 
 
-def field_of(term: Term, type_: Any, *, null: bool, **about: Any) -> tuple[Any, Any]:
-    """Return the type and field of a term, for `with_fields`; enumerations become their values."""
+def make_field(term: Term, type_: Any, *, null: bool, **about: Any) -> tuple[Any, Any]:
+    """Return the type and field of a term, for `with_terms`; enumerations become their values."""
     kinds = get_args(type_) if isinstance(type_, UnionType) else (type_,)
     told: list[Any] = [
         _literal(one) if isinstance(one, EnumType) else one for one in kinds if one is not NoneType
@@ -50,7 +53,7 @@ def _literal(enumeration: Any) -> Any:
 
 
 APPROVAL_EXAMPLE: dict[str, Any] = {
-    **{term.name: term.told(term.recorded(term.default)) for term in terms_in(Place.WIRE)},
+    **{term.name: term.to_wire(term.to_row(term.default)) for term in terms_in(Place.WIRE)},
     "id": "01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11",
     "kind": "approval",
     "title": "Refund 1,240.00 EUR to ACME",
@@ -93,14 +96,11 @@ class Names(BaseModel):
     groups: list[str]
 
 
-@with_fields(
-    {
-        field_name(term): field_of(
-            term, term.type, null=term.empty is not ... or NoneType in get_args(term.type)
-        )
-        for term in terms_in(Place.WIRE)
-    }
-)
+def _wire_field(term: Term) -> tuple[Any, Any]:
+    return make_field(term, term.type, null=term.empty is not ... or NoneType in get_args(term.type))
+
+
+@with_terms(terms_in(Place.WIRE), _wire_field)
 class RequestOnTheWire(BaseModel):
     """A question to people, as everybody sees it who may see it."""
 

@@ -88,7 +88,7 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
         origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
         fingerprint=command.fingerprint,
         counted_bytes=command.counted_bytes,
-        **{term.name: term.recorded(getattr(command, term.name)) for term in _IN_ROWS},
+        **{term.name: term.to_row(getattr(command, term.name)) for term in _IN_ROWS},
     )
 
 

@@ -311,7 +311,7 @@ class TestOneRequest:
     def test_what_hands_an_outcome_to_another_question_is_named(self, columns: dict[str, Any]) -> None:
         """The approval of one invoice must not become that of another that is asked under its key."""
         origin = {"kind": "job", "id": "7", "url": ""}
-        request_id = approved(key="invoice-1", origin=origin, fingerprint="1" * 64)
+        request_id = approved(key="invoice-1", origin=origin)
         assert named(request_id) == []
         change_row(request_id, **columns)
         assert named(request_id) == [(FaultKind.ROW, None)]
