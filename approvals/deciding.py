@@ -256,16 +256,15 @@ def _fit_each(commands: Sequence[C | ApprovalError]) -> list[C | ApprovalError]:
     """
     requests = _requests_to_check([one for one in commands if _has_content(one)])
     fitted = [one if isinstance(one, ApprovalError) else _fit_to(requests, one) for one in commands]
-    misfits = [
-        (place, one)
+    misfits = {
+        place: one
         for place, one in enumerate(commands)
         if not isinstance(one, ApprovalError) and isinstance(fitted[place], ApprovalError)
+    }
+    over = _expire_overdue({one.request_id for one in misfits.values()})
+    return [
+        misfits[n] if n in misfits and misfits[n].request_id in over else one for n, one in enumerate(fitted)
     ]
-    over = _expire_overdue({one.request_id for _, one in misfits})
-    for place, one in misfits:
-        if one.request_id in over:
-            fitted[place] = one
-    return fitted
 
 
 def _has_content(command: Decision | Answer | ApprovalError) -> bool:

@@ -9,20 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from approvals.domain.commands import (
-    Answer,
-    Command,
-    Decision,
-    Expire,
-    Forget,
-    OpenRequest,
-    Purge,
-    Reassign,
-    Reschedule,
-    Result,
-    View,
-    Withdraw,
-)
+from approvals.domain import commands
+from approvals.domain.commands import Command, OpenRequest, Result
 from approvals.models import HumanRequest
 from approvals.writer.batch import Batch
 from approvals.writer.rules.changing import reassign, reschedule, view
@@ -33,15 +21,15 @@ from approvals.writer.rules.refusals import unknown
 from approvals.writer.rules.removing import forget, purge
 
 _RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
-    Decision: decide,
-    Answer: answer,
-    Expire: expire,
-    Withdraw: withdraw,
-    Reassign: reassign,
-    Reschedule: reschedule,
-    View: view,
-    Purge: purge,
-    Forget: forget,
+    commands.Decision: decide,
+    commands.Answer: answer,
+    commands.Expire: expire,
+    commands.Withdraw: withdraw,
+    commands.Reassign: reassign,
+    commands.Reschedule: reschedule,
+    commands.View: view,
+    commands.Purge: purge,
+    commands.Forget: forget,
 }
 
 
