@@ -176,15 +176,7 @@ class OrchestrationManager:
 
 async def _read_when_possible(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
     """Read what is new; wait while the database is away."""
-    attempt = 0
-    while True:
-        try:
-            return await in_database(_read, seen)
-        except LOST as error:
-            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
-            attempt += 1
-            log.warning("run not read retry_in=%s error=%s", pause, error)
-            await asyncio.sleep(pause)
+    return await journal.try_until_done(partial(in_database, _read, seen), LOST, log, "run not read")
 
 
 def _read(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -143,7 +143,8 @@ class LocalProcess:
 
     async def _hold_a_lease(self) -> None:
         """Execute runs under one lease, until it is lost."""
-        lease = await _until_it_works(partial(leases.take, serves=self._serves))
+        take = partial(in_database, leases.take, serves=self._serves)
+        lease = await journal.try_until_done(take, (DatabaseError,), log, "no lease yet")
         log.info("lease taken process=%s", lease.process_id)
         try:
             self.engine.process_id = lease.process_id
@@ -192,15 +193,3 @@ class LocalProcess:
                 await in_database(hints.send, journal.TOPIC, self._left)
         except (TimeoutError, DatabaseError) as error:
             log.warning("lease not given back process=%s error=%r", lease.process_id, error)
-
-
-async def _until_it_works(deed: Callable[[], T]) -> T:
-    attempt = 0
-    while True:
-        try:
-            return await in_database(deed)
-        except DatabaseError as error:
-            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
-            attempt += 1
-            log.warning("no lease yet retry_in=%s error=%s", pause, error)
-            await asyncio.sleep(pause)

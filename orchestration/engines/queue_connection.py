@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 6
 # Seconds until a cancellation is repeated.
 A_MOMENT = 0.5
-# Seconds until a connection that can't be had fails what wants it, which then begins anew. A pool that tries
-# for longer doubles its pauses: after an outage it would be away for as long again as that has taken.
+# Seconds until a missing connection fails what needs it, which then tries again. A pool that tries for longer
+# doubles its pauses: after an outage it would be away for as long again.
 CONNECTING = 10.0
 # Seconds until a job whose run could not even begin is tried again.
 AGAIN = 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -64,14 +64,22 @@ async def on_record(
     write: Callable[Concatenate[Ownership, P], T], owned: Ownership, /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Make a write, and return when it is committed; while the database is away, try again."""
+    call = partial(in_database, write, owned, *args, **kwargs)
+    return await try_until_done(call, LOST, log, f"run not written run={owned.run_id}")
+
+
+async def try_until_done(
+    call: Callable[[], Awaitable[T]], errors: tuple[type[Exception], ...], logger: logging.Logger, failed: str
+) -> T:
+    """Call until it succeeds, with growing pauses after these errors; log each of them as `failed`."""
     attempt = 0
     while True:
         try:
-            return await in_database(write, owned, *args, **kwargs)
-        except LOST as error:
+            return await call()
+        except errors as error:
             pause = BACKOFF[min(attempt, len(BACKOFF) - 1)]
             attempt += 1
-            log.warning("run not written run=%s retry_in=%s error=%s", owned.run_id, pause, error)
+            logger.warning("%s retry_in=%s error=%s", failed, pause, error)
             await asyncio.sleep(pause)
 
 

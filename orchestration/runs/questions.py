@@ -164,15 +164,8 @@ async def _withdraw(request_id: UUID | None) -> None:
 
 async def _ask_until_recorded(ask: Callable[[], Awaitable[str]]) -> str:
     """Open a request, trying again until it is on record; the key makes repeating harmless."""
-    attempt = 0
-    while True:
-        try:
-            return await _finish_asking(ask())
-        except (Busy, Unavailable, *LOST) as error:
-            pause = journal.BACKOFF[min(attempt, len(journal.BACKOFF) - 1)]
-            attempt += 1
-            log.warning("request not opened retry_in=%s error=%s", pause, error)
-            await asyncio.sleep(pause)
+    away = (Busy, Unavailable, *LOST)
+    return await journal.try_until_done(lambda: _finish_asking(ask()), away, log, "request not opened")
 
 
 async def _finish_asking(asking: Awaitable[str]) -> str:
