@@ -30,7 +30,7 @@ ADDITIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
             "\n    details: str\n    severity: str\n    requester: Any",
         ),
     ),
-    "approvals.models": (("\n    status = ", COLUMN),),
+    "approvals.models.requests": (("\n    status = ", COLUMN),),
 }
 
 

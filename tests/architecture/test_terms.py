@@ -52,26 +52,31 @@ RULES: Mapping[str, tuple[str, str]] = {
     ),
     "approvals/domain/lookalikes.py": ("`title` of a JSON Schema", "title"),
     "approvals/domain/masking.py": ("`key` of a header", "key"),
+    "approvals/queries/assignees.py": ("whether enough people may decide", "assignees required four_eyes"),
     "approvals/queries/permissions.py": (
         "who may decide: four eyes; `requester` allows",
         "four_eyes requester",
     ),
-    "approvals/queries/processes.py": ("what a key finds, what a run has asked", "key origin"),
+    "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
     "approvals/queries/shapes.py": (
         "people by name; an outcome's arguments and verdict; an origin may be long",
         "requester assignees arguments on_timeout origin",
     ),
     "approvals/queries/standings.py": ("how many must approve, and whether others", "required four_eyes"),
-    "approvals/queries/weights.py": ("arguments are of the question and of the outcome", "arguments"),
+    "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
     "approvals/trail/verification/origins.py": ("whether the run that asked is there", "origin"),
-    "approvals/trail/verification/records.py": ("`arguments` of a response", "arguments"),
+    "approvals/trail/verification/checker.py": ("`arguments` of a response", "arguments"),
+    "approvals/trail/verification/replay.py": (
+        "what removals leave, what a deadline answers",
+        "title arguments default assignees",
+    ),
     "approvals/trail/verification/rows.py": (
-        "facts of entries, what removals leave, what a deadline answers",
-        "title arguments multiple default origin key callback_url requester assignees",
+        "facts of entries",
+        "arguments multiple origin key callback_url requester assignees",
     ),
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
-    "approvals/trail/seals/making.py": ("`key` that signs", "key"),
+    "approvals/trail/seals/sealing.py": ("`key` that signs", "key"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
     "approvals/trail/verification/installation.py": ("`key` that signs", "key"),
     "approvals/web/api/asking.py": ("people by name", "title assignees requester"),
@@ -100,13 +105,18 @@ RULES: Mapping[str, tuple[str, str]] = {
         "callback_url arguments",
     ),
     "approvals/writer/rows.py": ("what a key finds; votes that count", "key required"),
-    "approvals/writer/rules.py": (
-        "deadlines, keys and the hash of arguments in opening; votes and edits in deciding",
-        (
-            "title details key timeout origin arguments required four_eyes editable multiple assignees"
-            " callback_url"
-        ),
+    "approvals/writer/rules/changing.py": (
+        "what is shown of a viewed request; assignees that change; deadlines that move",
+        "title details arguments assignees timeout",
     ),
+    "approvals/writer/rules/deciding.py": ("votes and edits", "required editable arguments"),
+    "approvals/writer/rules/ending.py": ("a run withdraws what it asked", "origin"),
+    "approvals/writer/rules/opening.py": (
+        "deadlines, keys, the hash of arguments; four eyes that come from elsewhere",
+        "title key timeout origin arguments four_eyes",
+    ),
+    "approvals/writer/rules/refusals.py": ("whether a key had asked before", "key"),
+    "approvals/writer/rules/removing.py": ("what a removal leaves", "multiple callback_url"),
 }
 
 
