@@ -71,6 +71,7 @@ async def adecide(
     comment: str = "",
     arguments: dict[str, Any] | None = None,
 ) -> Outcome:
+    """Do as `decide`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
         if arguments is None:  # there is nothing to look up before the writer has it
@@ -118,6 +119,7 @@ def decide_many(
 async def adecide_many(
     actor: Actor, decisions: Sequence[tuple[UUID | str, str]], *, comment: str = ""
 ) -> list[Outcome | ApprovalError]:
+    """Do as `decide_many`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     return await in_database(decide_many, actor, decisions, comment=comment)
 
@@ -132,6 +134,7 @@ def answer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = 
 
 
 async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
+    """Do as `answer`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
         command = await in_database(_make_answer, actor, request_id, answer, comment)
@@ -149,6 +152,7 @@ def withdraw(actor: Actor, request_id: UUID | str, reason: str = "", *, by_origi
 async def awithdraw(
     actor: Actor, request_id: UUID | str, reason: str = "", *, by_origin: bool = False
 ) -> Outcome:
+    """Do as `withdraw`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     return await queue.awrite(_make_withdrawal(actor, request_id, reason, by_origin=by_origin))
 
@@ -173,6 +177,7 @@ async def areassign(
     users: Collection[str | int] = (),
     groups: Collection[str | int] = (),
 ) -> Outcome:
+    """Do as `reassign`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     return await queue.awrite(await in_database(_make_reassignment, actor, request_id, users, groups))
 

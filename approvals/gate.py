@@ -217,7 +217,11 @@ def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
         asked["default"] = check_default(asked["default"], asked)
     if "named_four_eyes" in terms:
         asked["four_eyes"] = terms["named_four_eyes"]
-    named = terms["named"] if "named" in terms else questions.named(terms.get("assignees", REVIEWERS))
+    named = (
+        terms["named"]
+        if "named" in terms
+        else questions.assignees_as_named(terms.get("assignees", REVIEWERS))
+    )
     return asked | {"kind": kind.value, "assignees": named}
 
 

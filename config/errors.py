@@ -9,7 +9,7 @@ from django.views import defaults
 
 from approvals.database.threads import LOST
 from approvals.exceptions import Unavailable
-from approvals.web.api.edge import malformed
+from approvals.web.api.edge import answer_malformed
 from approvals.web.edge.throttling import refusal_for
 from config.api import ROOT
 from config.observing.write_check import describe_error
@@ -20,7 +20,7 @@ _API = f"/{ROOT}"
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refuses before it resolves the URL: with a problem in the API, else with a page."""
     if request.path_info.startswith(_API):
-        return malformed(request, exception)
+        return answer_malformed(request, exception)
     return defaults.bad_request(request, exception)
 
 

@@ -44,7 +44,7 @@ def check_distinct(texts: Iterable[tuple[Path, str]], field: str) -> None:
         if text and not seen:
             raise FlawError("has no character that can be seen", path).as_error(field, InvalidRequest)
         if (other := known.setdefault(seen, text)) != text:
-            rule = f"looks like {_written_out(other)}: it must differ in more than what can't be seen"
+            rule = f"looks like {_spell_out(other)}: it must differ in more than what can't be seen"
             raise FlawError(rule, path).as_error(field, InvalidRequest)
 
 
@@ -73,6 +73,6 @@ def _containers(value: Any) -> Iterator[tuple[Path, Any]]:
         stack += [([*path, key], inner) for key, inner in members if isinstance(inner, dict | list)]
 
 
-def _written_out(text: str) -> str:
+def _spell_out(text: str) -> str:
     cut = text if len(text) <= 40 else f"{text[:40]}…"
     return json.dumps(cut)

@@ -143,7 +143,7 @@ class HiddenHeaders:
         self._secrets: dict[str, Any] = {}
         self.value = _replace(value, self._hide)
 
-    def restored(self, edited: Any) -> Any:
+    def restore(self, edited: Any) -> Any:
         """Return the edited value, with the header itself wherever its mask was left, or moved."""
         return _replace(edited, lambda text: self._secrets.get(text, text) if isinstance(text, str) else text)
 
@@ -161,11 +161,11 @@ def _replace(value: Any, instead: Callable[[Any], Any], place: Place = _ANYWHERE
     if isinstance(value, dict):
         return {name: _replace(inner, instead, place.within(value, name)) for name, inner in value.items()}
     if place.among_headers and isinstance(value, str):
-        return _LINE.sub(lambda line: _replaced_line(line, instead), value)
+        return _LINE.sub(lambda line: _replace_line(line, instead), value)
     return value
 
 
-def _replaced_line(line: re.Match[str], instead: Callable[[Any], Any]) -> str:
+def _replace_line(line: re.Match[str], instead: Callable[[Any], Any]) -> str:
     if not _carries_a_secret(line[1], among_headers=True):
         return line[0]
     return f"{line[1]}{line[2]}{instead(line[3])}"

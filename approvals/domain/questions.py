@@ -57,7 +57,7 @@ class Recorded(Protocol):
     deadline: Any
 
 
-def named(assignees: object) -> Any:
+def assignees_as_named(assignees: object) -> Any:
     """Assignees as they were named, as JSON: names where there are some, else ids; None for REVIEWERS.
 
     Users and groups are named by their name, whether given as objects or as texts. Order and repetitions
@@ -66,7 +66,7 @@ def named(assignees: object) -> Any:
     if assignees is REVIEWERS:
         return None
     if isinstance(assignees, str) or not isinstance(assignees, Iterable):
-        return _told(assignees)
+        return _describe(assignees)
     users, groups = set(), set()
     for one in assignees:
         if isinstance(one, str | int):
@@ -74,11 +74,11 @@ def named(assignees: object) -> Any:
         elif hasattr(one, "get_username"):
             users.add(one.get_username() or one.pk)
         else:
-            groups.add(getattr(one, "name", None) or getattr(one, "pk", None) or _told(one))
-    return named_by_name(users, groups)
+            groups.add(getattr(one, "name", None) or getattr(one, "pk", None) or _describe(one))
+    return assignees_by_name(users, groups)
 
 
-def named_by_name(users: Iterable[str | int], groups: Iterable[str | int]) -> dict[str, Any]:
+def assignees_by_name(users: Iterable[str | int], groups: Iterable[str | int]) -> dict[str, Any]:
     """As `named`, of names and ids."""
     return {"users": _in_order(users), "groups": _in_order(groups)}
 
@@ -160,5 +160,5 @@ def _in_order(names: Iterable[str | int]) -> list[str | int]:
     return sorted(set(names), key=lambda name: (isinstance(name, int), name))
 
 
-def _told(value: object) -> str:
+def _describe(value: object) -> str:
     return f"<{type(value).__module__}.{type(value).__qualname__}>"

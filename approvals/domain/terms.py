@@ -212,7 +212,7 @@ class RequestTerms:
     group_ids: tuple[int, ...] = ()
 
 
-def _described() -> dict[str, Term]:
+def _describe_terms() -> dict[str, Term]:
     types, described = get_type_hints(RequestTerms), {}
     for one in fields(RequestTerms):
         if one.metadata:
@@ -223,7 +223,7 @@ def _described() -> dict[str, Term]:
     return described
 
 
-TERMS: Mapping[str, Term] = _described()
+TERMS: Mapping[str, Term] = _describe_terms()
 """The terms by name."""
 
 

@@ -94,7 +94,7 @@ class Questions:
         hidden = HiddenHeaders(request["arguments"])
         self._screen.say(f"Now: {as_text(hidden.value)}", style="dim")
         typed = parse_json_object(await self._ask_line("Arguments as JSON (or @file):"), "The arguments")
-        edited = hidden.restored(typed)
+        edited = hidden.restore(typed)
         self._screen.fields(hide_headers(edited), title="As edited", style="yellow")
         if (await self._ask_line("Approve these? [y]es, [n]o:")).lower() not in _YES:
             return await self._ask_verdict(request)

@@ -48,7 +48,7 @@ class Removals:
     """The content that some requests have, and what of it is to be removed. The caller has locked them."""
 
     def __init__(self, request_ids: Collection[UUID]) -> None:
-        self._shown = _shown(request_ids)
+        self._shown = _contents_of(request_ids)
         self.to_be_posted = callbacks.waiting_for(request_ids) if request_ids else set()
         self._removed: list[int] = []
         self._purged: dict[UUID, HumanRequest] = {}
@@ -121,7 +121,7 @@ def question_in(shown: Sequence[Shown]) -> dict[str, Any]:
     return kept
 
 
-def _shown(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]]:
+def _contents_of(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]]:
     found: defaultdict[UUID, list[Shown]] = defaultdict(list)
     if not request_ids:
         return found

@@ -47,6 +47,7 @@ class EventRecords:
         self._writes: defaultdict[str, list[Future[Result]]] = defaultdict(list)
 
     def key_of(self, event_id: str) -> Keyed:
+        """Return the key of the event's request, by which the writer finds it."""
         return Keyed(key_scope=self.scope, key=event_id)
 
     def open_command(self, event_id: str, timeout: float | timedelta, *, anew: bool = False) -> OpenRequest:
@@ -132,6 +133,7 @@ class EventRecords:
         self._hidden.update(ids)
 
     def unhide(self, event_id: str) -> None:
+        """Show the id again, if it was hidden."""
         self._hidden.pop(event_id, None)
 
     def _is_hidden(self, event_id: str, request_id: UUID) -> bool:
@@ -143,6 +145,7 @@ class EventRecords:
             write.exception()
 
     def forget(self, event_id: str) -> None:
+        """Drop the writes of this id, and with them an error that no wait has raised."""
         with self._lock:
             self._writes.pop(event_id, None)
 

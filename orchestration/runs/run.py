@@ -210,7 +210,7 @@ class Run:
             )
         else:
             people = {"assignees": list(assignees) if isinstance(assignees, Iterator) else assignees}
-            named = questions.named(people["assignees"])
+            named = questions.assignees_as_named(people["assignees"])
         return {
             **people,
             "named": named,

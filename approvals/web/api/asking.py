@@ -32,11 +32,11 @@ def ask(actor: Actor, question: Question) -> tuple[UUID, bool]:
 
     Asked again under its key, the question is not looked at again: what was allowed then, stays on record.
     """
-    kind, said = Kind(question.kind), _said(question)
+    kind, said = Kind(question.kind), _terms_said(question)
     title = said.pop("title")
     terms = said | {
         "requester": actor.user_id,
-        "named": _named(question.assignees),
+        "named": _resolve_names(question.assignees),
         "actor": actor,
         "former_fingerprint": digest(canonical(normalise(question))),
     }
@@ -57,7 +57,7 @@ def normalise(question: Question) -> dict[str, Any]:
     return body
 
 
-def _said(question: Question) -> dict[str, Any]:
+def _terms_said(question: Question) -> dict[str, Any]:
     """Return the terms that the body names, but for the assignees."""
     said = {
         term.name: getattr(question, field_name(term))
@@ -78,10 +78,10 @@ def reviewers_alone(names: Assignees, field: str = "") -> bool:
     return names.reviewers
 
 
-def _named(names: Assignees) -> Any:
+def _resolve_names(names: Assignees) -> Any:
     if not names.users and not names.groups:
-        return questions.named(REVIEWERS)
-    return questions.named_by_name(names.users, names.groups)
+        return questions.assignees_as_named(REVIEWERS)
+    return questions.assignees_by_name(names.users, names.groups)
 
 
 def _resolve_assignees(question: Question) -> Any:

@@ -87,7 +87,7 @@ def caller_of(request: HttpRequest, *scopes: Scope) -> Caller:
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """The caller, for the trail."""
+    """Return the caller as the trail names it."""
     caller: Caller = getattr(request, "auth")  # noqa: B009 - ninja sets it
     return actor_of_caller(request, caller.user_id, caller.token_id)
 

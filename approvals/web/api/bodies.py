@@ -21,7 +21,7 @@ AROUND = 4
 
 def read_body(request: HttpRequest) -> None:
     """Read the body before anybody else does, and no more of it than may be."""
-    if _announced(request) > BODY_LIMIT:
+    if _content_length(request) > BODY_LIMIT:
         raise _too_large()
     try:
         body = request.read(BODY_LIMIT + 1)
@@ -38,14 +38,14 @@ class StrictJson(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
         if not _may_be_json(request.content_type or ""):
             raise InvalidRequest("A body is JSON: send it with `Content-Type: application/json`.", field="")
-        return _storable(_parsed(request.body))
+        return _copy_recordable(_parse(request.body))
 
 
 def _may_be_json(media_type: str) -> bool:
     return media_type in ("", "application/json") or media_type.endswith("+json")
 
 
-def _announced(request: HttpRequest) -> int:
+def _content_length(request: HttpRequest) -> int:
     length = request.META.get("CONTENT_LENGTH") or "0"
     return int(length) if length.isdecimal() else 0
 
@@ -54,7 +54,7 @@ def _too_large() -> TooLarge:
     return TooLarge(f"The body is larger than {BODY_LIMIT:,} bytes.")
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(
             body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_without_duplicates
@@ -70,11 +70,11 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _storable(body: dict[str, Any]) -> Any:
-    """A copy without what can't be recorded: U+0000, lone surrogates, numbers beyond JSON's.
+def _copy_recordable(body: dict[str, Any]) -> Any:
+    """Return a copy, and refuse what can't be recorded: U+0000, lone surrogates, numbers beyond JSON's.
 
-    Floats that are not stable are refused where they would be recorded: what is on record may have them, and
-    is asked for again under its key.
+    Floats that are not stable are refused where they would be recorded: requests on record may have them, and
+    are asked for again by their key.
     """
     try:
         return check_json(body, "", max_bytes=4 * BODY_LIMIT, max_depth=DEPTH_LIMIT + AROUND, stable=False)

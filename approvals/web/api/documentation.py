@@ -24,8 +24,8 @@ class Documentation(DocsBase):
         return render(request, "api/docs.html", {"schema_url": self.get_openapi_url(api, kwargs)})
 
 
-def completed(schema: Any) -> Any:
-    """The schema with what ninja does not know: problems, and that a session needs a CSRF token."""
+def complete_schema(schema: Any) -> Any:
+    """Add to the schema what ninja does not know: problems, and that a session needs a CSRF token."""
     components = schema["components"]
     described = Problem.model_json_schema(ref_template=REFERENCES)
     components["schemas"] |= described.pop("$defs", {})
@@ -39,13 +39,13 @@ def completed(schema: Any) -> Any:
     }
     for methods in schema["paths"].values():
         for method, operation in methods.items():
-            operation["responses"] = _sorted(operation["responses"])
+            operation["responses"] = _sort(operation["responses"])
             if method != "get":
                 operation["security"] = [_with_csrf(needed) for needed in operation.get("security", [])]
     return schema
 
 
-def _sorted(responses: dict[Any, Any]) -> dict[str, Any]:
+def _sort(responses: dict[Any, Any]) -> dict[str, Any]:
     return {str(HTTPStatus(int(status)).value): responses[status] for status in sorted(responses, key=int)}
 
 

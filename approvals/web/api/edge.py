@@ -25,7 +25,7 @@ from approvals.database.threads import LOST
 from approvals.exceptions import ApprovalError
 from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body
-from approvals.web.api.documentation import Documentation, completed
+from approvals.web.api.documentation import Documentation, complete_schema
 from approvals.web.api.validation import errors_of
 from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, problem_of
 from approvals.web.edge.shares import meter
@@ -49,17 +49,17 @@ class Api(NinjaAPI):
             docs_decorator=require_safe,
             **options,
         )
-        self.add_decorator(_with_known_parameters)
+        self.add_decorator(_check_parameters)
         self.refuses(ApprovalError)
-        self.add_exception_handler(HttpError, _of_http)
+        self.add_exception_handler(HttpError, _answer_http_error)
         self.add_exception_handler(ValidationError, _of_validation)
         self.add_exception_handler(Http404, _not_found)
-        self.add_exception_handler(SuspiciousOperation, malformed)
-        self.add_exception_handler(Exception, _failed)
+        self.add_exception_handler(SuspiciousOperation, answer_malformed)
+        self.add_exception_handler(Exception, _answer_failure)
 
     def refuses(self, error: type[Exception]) -> None:
         """Answer errors of this class, which have `code`, `detail` and `field`, by the problem they are."""
-        self.add_exception_handler(error, _refused)
+        self.add_exception_handler(error, _answer_refusal)
 
     def validation_error_from_error_contexts(self, error_contexts: Any) -> ValidationError:
         if sum(one.pydantic_validation_error.error_count() for one in error_contexts) > MOST_FAULTS:
@@ -67,18 +67,18 @@ class Api(NinjaAPI):
         return super().validation_error_from_error_contexts(error_contexts)
 
     def get_openapi_schema(self, **options: Any) -> Any:
-        return completed(super().get_openapi_schema(**options))
+        return complete_schema(super().get_openapi_schema(**options))
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         urls = super()._get_urls()
         for url in urls:
             if isinstance(url, URLPattern):
-                url.callback = _answered(url.callback)
-        return [*urls, re_path("", _answered(_no_address))]
+                url.callback = _answer_as_api(url.callback)
+        return [*urls, re_path("", _answer_as_api(_no_address))]
 
 
-def malformed(request: HttpRequest, error: Any) -> HttpResponse:
-    """The problem with what Django does not take for a request, wherever it finds that out."""
+def answer_malformed(request: HttpRequest, error: Any) -> HttpResponse:
+    """Answer a request that Django can't read with the problem that says why."""
     if isinstance(error, DisallowedHost):
         return problem("invalid", "This installation goes by other names than this call's `Host`.")
     if isinstance(error, TooManyFieldsSent):
@@ -86,10 +86,10 @@ def malformed(request: HttpRequest, error: Any) -> HttpResponse:
     return problem("invalid", "The call is malformed.")
 
 
-def _with_known_parameters(view: View) -> View:
-    """The view of an operation, for addresses without parameters that it does not know or that come twice.
+def _check_parameters(view: View) -> View:
+    """Have the view refuse parameters that it does not know, or that come twice.
 
-    A filter with a slip in its name would otherwise filter nothing, and nobody would notice.
+    A filter with a typing error in its name would otherwise filter nothing, and nobody would notice.
     """
     models = view._ninja_operation.models  # type: ignore[attr-defined]  # ninja keeps it there
     known = {
@@ -114,8 +114,8 @@ def _parameters_at_fault(request: HttpRequest, known: Collection[str]) -> Iterat
             yield shown, f"{shown} is given more than once."
 
 
-def _answered(view: View) -> View:
-    """The view, what it leaves to Django answered as the API answers."""
+def _answer_as_api(view: View) -> View:
+    """Have errors that the view leaves to Django answered as problems."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -147,17 +147,17 @@ def _no_address(request: HttpRequest) -> HttpResponse:
     return problem("not_found", "There is nothing at this address.")
 
 
-def _refused(request: HttpRequest, error: Any) -> HttpResponse:
+def _answer_refusal(request: HttpRequest, error: Any) -> HttpResponse:
     return problem_of(error)
 
 
-def _of_http(request: HttpRequest, error: Any) -> HttpResponse:
-    """What ninja raises by itself: nobody is authenticated, or the parser has refused the body."""
+def _answer_http_error(request: HttpRequest, error: Any) -> HttpResponse:
+    """Answer errors that ninja raises by itself: no authentication, or a body that can't be parsed."""
     if isinstance(error.__cause__, ApprovalError):
         return problem_of(error.__cause__)
     if isinstance(error, AuthenticationError):
         return problem_of(Unauthenticated("Show a token in `Authorization: Bearer …`, or log in."))
-    return _failed(request, error)
+    return _answer_failure(request, error)
 
 
 def _of_validation(request: HttpRequest, error: Any) -> HttpResponse:
@@ -168,7 +168,7 @@ def _not_found(request: HttpRequest, error: Any) -> HttpResponse:
     return problem("not_found", "There is nothing at this address.")
 
 
-def _failed(request: HttpRequest, error: Any) -> HttpResponse:
+def _answer_failure(request: HttpRequest, error: Any) -> HttpResponse:
     """Nothing that anybody foresaw: the log has the details, the caller has none."""
     logger.error("api_failed method=%s path=%s", request.method, request.path, exc_info=error)
     if isinstance(error, LOST):

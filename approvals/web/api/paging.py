@@ -31,7 +31,7 @@ class Place:
 
 
 def place_of(cursor: str | None) -> Place | None:
-    """What this cursor names; None: the start. InvalidRequest where it is not one of ours."""
+    """Return the place that the cursor names, None for the start; InvalidRequest for an unknown cursor."""
     if cursor is None:
         return None
     try:
@@ -44,8 +44,8 @@ def place_of(cursor: str | None) -> Place | None:
     raise InvalidRequest("cursor must be one that this list gave.", field="cursor")
 
 
-def following(rows: Sequence[Row], more: bool, place: Callable[[Row], Place]) -> str | None:
-    """The cursor of what follows these rows; None where there is no more."""
+def cursor_after(rows: Sequence[Row], more: bool, place: Callable[[Row], Place]) -> str | None:
+    """Return the cursor of the next page; None if there is none."""
     return _cursor(place(rows[-1])) if more else None
 
 

@@ -20,7 +20,7 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, following, place_of
+from approvals.web.api.paging import Place, cursor_after, place_of
 from approvals.web.api.schemas import (
     APPROVAL_QUESTION,
     CLARIFICATION_QUESTION,
@@ -92,7 +92,7 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     openapi_extra=refusals(),
 )
 def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpResponse:
-    """The requests that you may see, newest first; fewer than `limit` where they are large.
+    """List the requests that you may see, newest first; fewer than `limit` if they are large.
 
     Needs the scope `read`.
     """
@@ -109,7 +109,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
         limit=filters.limit,
     )
     found = [queries.on_the_wire(row) for row in rows]
-    return _answer({"requests": found, "next": following(rows, more, _place)})
+    return _answer({"requests": found, "next": cursor_after(rows, more, _place)})
 
 
 @router.get(
@@ -121,7 +121,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
 )
 def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Needs the scope `read`; for what you have asked yourself, `ask` will do."""
-    return _answer(queries.on_the_wire(_seen(request, request_id)))
+    return _answer(queries.on_the_wire(_find_request(request, request_id)))
 
 
 @router.get(
@@ -132,12 +132,12 @@ def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     openapi_extra=refusals("unknown_request"),
 )
 def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Patience]) -> HttpResponse:
-    """What has come of the request. 200: it is closed; 202: it is still pending, after `wait` seconds.
+    """Return the outcome: 200 if the request is closed, 202 if it is still pending after `wait` seconds.
 
-    With `wait`, the answer comes the moment the request is closed. Ask again after a 202, and after a lost
-    connection. Needs the scope `read`; for what you have asked yourself, `ask` will do.
+    With `wait`, the answer comes as soon as the request is closed. Ask again after a 202, and after a lost
+    connection. Needs the scope `read`, or `ask` for your own requests.
     """
-    asked = _seen(request, request_id)
+    asked = _find_request(request, request_id)
     outcome = queries.outcome_of(asked)
     if outcome.closed:
         return _outcome(outcome)
@@ -156,7 +156,7 @@ def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Pat
 )
 def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Who did what to it, when and from where. Needs the scope `read`; for your own, `ask` will do."""
-    asked = _seen(request, request_id)
+    asked = _find_request(request, request_id)
     requester = asked.requester.get_username() if asked.requester else None
     lines = [entry_in_words(entry, asked.required, requester) for entry in queries.history(asked)]
     return _answer({"entries": [_line(line) for line in lines]})
@@ -255,8 +255,8 @@ def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
     return _answer({"results": [_result(one.request_id, result) for one, result in results]})
 
 
-def _seen(request: HttpRequest, request_id: str) -> Any:
-    """The request, if the caller may see it: any that its user sees, or just its user's own."""
+def _find_request(request: HttpRequest, request_id: str) -> Any:
+    """Return the request if the caller may see it; without the scope `read` only its user's own."""
     caller: Caller = caller_of(request, Scope.READ, Scope.ASK)
     return queries.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
 

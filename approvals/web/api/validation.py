@@ -59,17 +59,17 @@ def field_error(error: Mapping[str, Any]) -> tuple[str, str]:
     if not steps:
         return "", "A body is required." if error["type"] == "missing" else "The body is a JSON object."
     if steps[-1] in _ALTERNATIVES and error["type"] != "extra_forbidden":
-        return _told(steps[:-1], "must be true, false or a JSON object")
-    return _told(steps, _rule(error))
+        return _describe(steps[:-1], "must be true, false or a JSON object")
+    return _describe(steps, _rule(error))
 
 
-def _told(steps: Sequence[Any], rule: str) -> tuple[str, str]:
+def _describe(steps: Sequence[Any], rule: str) -> tuple[str, str]:
     field = spot("", steps).removeprefix(".")
     return field, f"{field} {rule}."
 
 
 def _of_tag(error: Mapping[str, Any]) -> tuple[str, str]:
-    """The field that says what the others mean."""
+    """Describe an error of the field that tells the kinds of bodies apart."""
     context = error["ctx"]
     field = str(context["discriminator"]).strip("'")
     if error["type"] == "union_tag_not_found":
@@ -78,7 +78,7 @@ def _of_tag(error: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _without_models(steps: Sequence[Any]) -> Sequence[Any]:
-    """The path as the body has it: without the kind of body that was tried."""
+    """Return the path in the body, without the kind of body that was tried."""
     return steps[1:] if len(steps) > 1 and steps[0] in set(Kind) else steps
 
 

@@ -79,11 +79,11 @@ class Revocations:
 
 def revocations() -> Revocations:
     """Return the process's revocations, which are followed from the first call on."""
-    return _followed_in(waiting_room())
+    return _follow_in(waiting_room())
 
 
 @lru_cache(maxsize=1)
-def _followed_in(room: WaitingRoom) -> Revocations:
+def _follow_in(room: WaitingRoom) -> Revocations:
     revocations = Revocations()
     follow_revocations(room, revocations)
     return revocations

@@ -10,7 +10,7 @@ from approvals.models import Event, HumanRequest
 from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
 from approvals.writer.chain import hash_of_assignees
-from approvals.writer.rules.refusals import check_permission, check_state, unchanged
+from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
 
 
 def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
@@ -73,7 +73,7 @@ def _outcome_as_handed_on(batch: Batch, actor: Actor, row: HumanRequest) -> Outc
 
 def reschedule(batch: Batch, command: Reschedule, row: HumanRequest) -> Result:
     if row.pk in batch.rescheduled or row.status != Status.PENDING:
-        return unchanged(row)
+        return accept_unchanged(row)
     if is_overdue(row.deadline, batch.now):
         batch.time_out(row)
         return Accepted(outcome=outcome_of(row))
@@ -95,4 +95,4 @@ def view(batch: Batch, command: View, row: HumanRequest) -> Result:
         shown = {"title": row.title, "details": row.details, "arguments": row.arguments, "status": row.status}
         batch.record(row, Event.VIEWED, command.actor, shown, allowed_by=allowed)
     batch.check_stuck(row)
-    return unchanged(row)
+    return accept_unchanged(row)

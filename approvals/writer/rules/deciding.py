@@ -10,7 +10,7 @@ from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
 from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
-from approvals.writer.rules.refusals import check_permission, check_state, unchanged
+from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
 
 
 def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
@@ -70,7 +70,7 @@ def _repeat(
     """Do nothing, unless enough votes count now that did not before: their voters may decide again."""
     open_still = row.status == Status.PENDING and not is_overdue(row.deadline, batch.now)
     if not open_still or row.required == 1 or len(batch.approvals_that_count(row)) < row.required:
-        return unchanged(row)
+        return accept_unchanged(row)
     _count_votes(batch, command, row, allowed_by, said)
     return Accepted(outcome=outcome_of(row))
 
@@ -85,7 +85,7 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and _is_same(earlier.answer, command.answer):
-        return unchanged(row)
+        return accept_unchanged(row)
     refused = check_state(batch, command.actor, row, said)
     if refused:
         return refused

@@ -7,14 +7,14 @@ from approvals.domain.lifecycle import Status, is_overdue
 from approvals.models import Event, HumanRequest
 from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
-from approvals.writer.rules.refusals import check_permission, check_state, unchanged
+from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
 
 
 def expire(batch: Batch, command: Expire, row: HumanRequest) -> Result:
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
         return Accepted(outcome=outcome_of(row))
-    return unchanged(row)
+    return accept_unchanged(row)
 
 
 def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
@@ -26,7 +26,7 @@ def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
     if isinstance(allowed, Refused):
         return allowed
     if row.status == Status.WITHDRAWN and row.decided_by_id == command.actor.user_id:
-        return unchanged(row)
+        return accept_unchanged(row)
     refused = check_state(batch, command.actor, row, said)
     if refused:
         return refused

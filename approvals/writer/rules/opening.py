@@ -16,7 +16,7 @@ from approvals.models import ORIGIN_ID_LIMIT, Event, HumanRequest
 from approvals.queries import outcome_of
 from approvals.writer.batch import Batch
 from approvals.writer.chain import facts_of_asking
-from approvals.writer.rules.refusals import unchanged
+from approvals.writer.rules.refusals import accept_unchanged
 
 _IN_ROWS = terms_in(Place.ROW)
 _IN_ENTRIES = terms_in(Place.ENTRY)
@@ -25,10 +25,10 @@ _IN_ENTRIES = terms_in(Place.ENTRY)
 def open_request(batch: Batch, command: OpenRequest) -> Result:
     known = batch.rows.get(command.request_id)
     if known is not None:
-        return unchanged(known)
+        return accept_unchanged(known)
     earlier = batch.by_key.get((command.key_scope, command.key)) if command.key else None
     if earlier is not None and not questions.is_past(earlier, command.new_round, command.asked_since):
-        return _attached(command, earlier)
+        return _attach(command, earlier)
     if refused := batch.quotas.refuse(command):
         return refused
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
@@ -48,14 +48,14 @@ def open_request(batch: Batch, command: OpenRequest) -> Result:
     return Accepted(outcome=outcome_of(row))
 
 
-def _attached(command: OpenRequest, row: HumanRequest) -> Result:
+def _attach(command: OpenRequest, row: HumanRequest) -> Result:
     if row.purged_at is not None:
         # The recorded outcome would stand for words that nobody can compare any more.
         detail = f"key {command.key!r} was used for a request whose content has been removed since."
         return Refused(code="key_conflict", detail=detail, field="key", outcome=outcome_of(row))
     differs = _differences(command, row)
     if not differs:
-        return unchanged(row)
+        return accept_unchanged(row)
     detail = (
         f"key {command.key!r} was used for another question, {row.title!r}, with other {', '.join(differs)}."
     )

@@ -55,7 +55,7 @@ def _record_refusal(batch: Batch, row: HumanRequest, actor: Actor, code: str, sa
     batch.record(row, Event.REFUSED, actor, {**said, "code": code})
 
 
-def unchanged(row: HumanRequest) -> Accepted:
+def accept_unchanged(row: HumanRequest) -> Accepted:
     return Accepted(outcome=outcome_of(row), changed=False)
 
 

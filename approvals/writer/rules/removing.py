@@ -11,7 +11,7 @@ from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
 from approvals.writer.chain import PERSON, REQUEST, as_text, hash_of_rest
 from approvals.writer.removal import Shown, question_in
-from approvals.writer.rules.refusals import check_permission, unchanged
+from approvals.writer.rules.refusals import accept_unchanged, check_permission
 
 
 def purge(batch: Batch, command: Purge, row: HumanRequest) -> Result:
@@ -19,11 +19,11 @@ def purge(batch: Batch, command: Purge, row: HumanRequest) -> Result:
     if isinstance(allowed, Refused):
         return allowed
     if row.closed_at is None or row.closed_at >= command.before:
-        return unchanged(row)
+        return accept_unchanged(row)
     shown = batch.removals.shown_before(row, command.before)
     altered = _check_hashes(shown)
     if altered or not shown:
-        return altered or unchanged(row)
+        return altered or accept_unchanged(row)
     batch.removals.purge(row, shown, batch.now)
     removed = {"before": as_text(command.before), "entries": [one.sequence for one in shown]}
     rest = hash_of_rest(multiple=row.multiple, callback_url=row.callback_url)
@@ -41,7 +41,7 @@ def forget(batch: Batch, command: Forget, row: HumanRequest) -> Result:
         shown = [one for one in shown if one.event not in {Event.OPENED, Event.DECIDED}]
     altered = _check_hashes(shown)
     if altered or not shown:
-        return altered or unchanged(row)
+        return altered or accept_unchanged(row)
     batch.removals.forget(row, shown, command.user_id)
     # What was asked is what others decided: the new entry vouches for it, without the name of who asked.
     removed = {"kept": question_in(shown), "entries": [one.sequence for one in shown]}

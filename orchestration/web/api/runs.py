@@ -11,7 +11,7 @@ from ninja import Path, Query, Router, Status
 
 from approvals.domain.payloads import check_json, check_text
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, following, place_of
+from approvals.web.api.paging import Place, cursor_after, place_of
 from approvals.web.edge.problems import refusals
 from approvals.web.edge.tokens import Scope
 from orchestration import queries
@@ -67,7 +67,7 @@ def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any
     shown = runs[: filters.limit]
     return {
         "runs": [queries.run_on_the_wire(run) for run in shown],
-        "next": following(shown, len(runs) > len(shown), _place_of_run),
+        "next": cursor_after(shown, len(runs) > len(shown), _place_of_run),
     }
 
 

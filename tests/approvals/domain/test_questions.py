@@ -23,7 +23,7 @@ names = st.lists(texts.filter(bool) | st.integers(0, 99), max_size=4)
 fields: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(FIELDS, values),
     "on_timeout": st.sampled_from(["", "approve", "reject"]),
-    "assignees": st.none() | st.builds(questions.named_by_name, names, names),
+    "assignees": st.none() | st.builds(questions.assignees_by_name, names, names),
 }
 meanings = st.fixed_dictionaries(fields)
 
@@ -66,21 +66,24 @@ def test_four_eyes_from_elsewhere_make_no_other_question_and_hide_none(
 def test_the_order_and_repetition_of_names_makes_no_difference(given_: list[Any], random: Any) -> None:
     again = given_ + given_
     random.shuffle(again)
-    assert questions.named(again) == questions.named(given_)
+    assert questions.assignees_as_named(again) == questions.assignees_as_named(given_)
 
 
 @given(st.lists(names, min_size=2, max_size=2, unique_by=lambda each: frozenset(map(repr, each))))
 def test_other_names_are_told_apart(given_: list[list[Any]]) -> None:
     """A user called 7 is not user 7, and nobody in particular is nobody at all."""
     one, other = given_
-    assert questions.named(one) != questions.named(other)
-    assert questions.named(REVIEWERS) not in (questions.named(one), questions.named(other))
+    assert questions.assignees_as_named(one) != questions.assignees_as_named(other)
+    assert questions.assignees_as_named(REVIEWERS) not in (
+        questions.assignees_as_named(one),
+        questions.assignees_as_named(other),
+    )
 
 
 @given(values)
 def test_what_can_be_no_assignee_can_be_named_all_the_same(value: Any) -> None:
     """It is refused later, by who looks at it."""
-    questions.named(value)
+    questions.assignees_as_named(value)
 
 
 def test_a_fingerprint_has_the_mark_of_its_form_and_fits_its_column() -> None:

@@ -29,7 +29,7 @@ from approvals.domain.commands import (
     Withdraw,
 )
 from approvals.domain.lifecycle import Kind, Verdict
-from approvals.domain.questions import fingerprint, meaning_of, named_by_name
+from approvals.domain.questions import assignees_by_name, fingerprint, meaning_of
 from tests.approvals.properties.model import CAST, DESK, Who
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ def questions(
         key=draw(st.sampled_from(["", *KEYS])),
         new_round=draw(st.booleans()),
     )
-    assignees = named_by_name(question.user_ids, question.group_ids)
+    assignees = assignees_by_name(question.user_ids, question.group_ids)
     meaning = meaning_of(question, assignees)
     return replace(question, named=assignees, fingerprint=fingerprint(meaning))
 

@@ -121,7 +121,7 @@ class DecisionForm(PlainForm):
         if not isinstance(value, dict):
             self.add_error(*self.locate_error("arguments", "must be a JSON object."))
             return None
-        value = self._hidden.restored(value)
+        value = self._hidden.restore(value)
         return value if changes(self.asked, value) else None
 
 
