@@ -1,4 +1,8 @@
-"""The typed settings of approvals, from Django's settings."""
+"""The typed settings of approvals, from Django's settings.
+
+config/settings.py reads them from the environment, and checks.py tests them. Fields with a default here have
+no variable: they are for tests and for projects of one's own.
+"""
 
 from __future__ import annotations
 

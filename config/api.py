@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from approvals.web.api import requests
-from approvals.web.api.edge import Api
+from approvals.web.api.error_handlers import Api
 from orchestration.exceptions import OrchestrationError
 from orchestration.web.api import runs
 

@@ -25,16 +25,16 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from approvals.web.edge.asgi import Receive, Scope, Send  # noqa: E402
-from approvals.web.edge.holding import FewPasses, HoldingAnswers  # noqa: E402
-from approvals.web.edge.shares import TakingTurns  # noqa: E402
+from approvals.web.edge.fair_shares import TakingTurns  # noqa: E402
+from approvals.web.edge.long_polling import FewPasses, HoldingAnswers  # noqa: E402
 from approvals.web.edge.throttling import FewAtOnce, Throttled  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from config.api import ROOT as API_ROOT  # noqa: E402
 from config.disconnects import IgnoreDisconnects  # noqa: E402
-from config.origins import NoForeignPages, OwnPagesOnly  # noqa: E402
 from config.proxies import Forwarded  # noqa: E402
 from config.request_ids import RequestIds  # noqa: E402
+from config.socket_origins import NoForeignPages, OwnPagesOnly  # noqa: E402
 from orchestration.conf import orchestration_settings  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402

@@ -9,7 +9,7 @@ from django.views import defaults
 
 from approvals.database.threads import LOST
 from approvals.exceptions import Unavailable
-from approvals.web.api.edge import answer_malformed
+from approvals.web.api.error_handlers import answer_malformed
 from approvals.web.edge.throttling import refusal_for
 from config.api import ROOT
 from config.observing.write_check import describe_error

@@ -103,7 +103,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     # Shows hidden characters in texts of other people by their codes.
-    "approvals.web.edge.marks.MarkedPages",
+    "approvals.web.edge.hidden_characters.MarkedPages",
 ]
 
 ROOT_URLCONF = "config.urls"

@@ -26,7 +26,7 @@ from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import requests_by_id, visible_ids
 from approvals.web.edge.actors import actor_of_http
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.catalog import orchestrations, registered_kinds
 from orchestration.conf import PROCRASTINATE
@@ -34,7 +34,7 @@ from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
 from orchestration.policies.deciders import find_people
-from orchestration.runs.resumption import describe_resumption, is_resumable
+from orchestration.runs.manual_resumption import describe_resumption, is_resumable
 from orchestration.web.plan import shown_steps
 
 if TYPE_CHECKING:

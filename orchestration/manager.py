@@ -31,7 +31,7 @@ from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.models import FINISHED, OPEN, Run, RunStatus
 from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests
-from orchestration.runs.resumption import RESUMABLE, Resumption, is_resumable, resumption_of
+from orchestration.runs.manual_resumption import RESUMABLE, Resumption, is_resumable, resumption_of
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from approvals.admin.filters import PeriodFilter, TypedField
 from approvals.admin.read_only import moment_of, user_id_of
 from approvals.admin.selection import page_of
 from approvals.models import Callback, CallbackAttempt
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from approvals.writer import callbacks
 
 if TYPE_CHECKING:

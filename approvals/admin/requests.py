@@ -30,7 +30,7 @@ from approvals.queries import permissions
 from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import record_view
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm

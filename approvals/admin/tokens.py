@@ -20,7 +20,7 @@ from approvals.admin.read_only import moment_of, user_id_of
 from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import tokens
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from approvals.web.edge.tokens import Scope, State
 
 if TYPE_CHECKING:

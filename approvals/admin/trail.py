@@ -29,7 +29,7 @@ from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
 from approvals.trail import verification
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 
 if TYPE_CHECKING:
     Entries = QuerySet[AuditEntry]

@@ -134,7 +134,7 @@ def limit_transaction_time() -> None:
 
 @cache
 def _moments() -> Any:
-    """Return psycopg's own, compiled loader of moments.
+    """Return psycopg's own compiled loader of `timestamptz` values.
 
     Django's loader, in Python, makes no difference for connections in UTC, as ours are.
     """

@@ -90,7 +90,7 @@ class Outcome:
 
 
 def approved(kind: Kind, status: Status, on_timeout: Verdict | None) -> bool | None:
-    """Return the yes or no of an approval: None while pending, and for clarifications always."""
+    """Return whether an approval was approved; None while it is pending, and for clarifications."""
     if kind is not Kind.APPROVAL or status is Status.PENDING:
         return None
     if status is Status.TIMED_OUT:

@@ -58,7 +58,7 @@ class Recorded(Protocol):
 
 
 def assignees_as_named(assignees: object) -> Any:
-    """Assignees as they were named, as JSON: names where there are some, else ids; None for REVIEWERS.
+    """Return the assignees as JSON: names of users and groups, else ids; None means any reviewer.
 
     Users and groups are named by their name, whether given as objects or as texts. Order and repetitions
     make no difference. What can't be an assignee is told by its type: nobody is looked up here.

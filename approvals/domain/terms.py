@@ -253,7 +253,7 @@ def check_terms(kind: Kind, said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def size_of(asked: RequestTerms) -> int:
-    """Return the bytes of what is asked, as they are stored."""
+    """Return the stored size of the request's terms, in bytes."""
     values = ((one.type, getattr(asked, one.attribute)) for one in _MEASURED)
     return sum(len((value if type_ is str else canonical(value)).encode()) for type_, value in values)
 

@@ -15,7 +15,7 @@ from approvals.web.edge import tokens
 
 
 def name_after(user_id: int) -> str:
-    """Return the username of an account whose person was forgotten."""
+    """Return the username that an account gets when its person is forgotten."""
     return f"removed-{user_id}"
 
 

@@ -20,6 +20,7 @@ from approvals.queries.lookups import (
     requests_of_keys,
     seconds_left,
 )
+from approvals.queries.quorum import Standing, standing
 from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.shapes import (
     LARGE_IN_REQUEST,
@@ -30,7 +31,6 @@ from approvals.queries.shapes import (
     outcome_summary_on_the_wire,
     summary_on_the_wire,
 )
-from approvals.queries.standings import Standing, standing
 from approvals.queries.visibility import (
     Rights,
     TimelineEntry,

@@ -74,7 +74,7 @@ class Audience:
     def with_assignees(
         self, by: int | None, user_ids: Collection[int], group_ids: Collection[int]
     ) -> Audience:
-        """Return the audience after `by` (None: a program) has named these people and groups to decide."""
+        """Return the audience after `by` (None: a program) has reassigned the request to these people."""
         return replace(
             self,
             user_ids=frozenset(user_ids),

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from approvals import queries
 from approvals.domain.lifecycle import Status
 from approvals.queries import COUNTED
-from approvals.web.edge import marks
+from approvals.web.edge import hidden_characters
 from approvals.web.pages import filters, json_tables, relative_times, wording
 from approvals.web.pages.markdown import render
 
@@ -67,7 +67,7 @@ def with_labels(answer: Any, choices: Any) -> Any:
 
 @register.filter
 def visible(text: str) -> SafeString:
-    return marks.visible(text)
+    return hidden_characters.visible(text)
 
 
 @register.filter

@@ -31,7 +31,7 @@ from approvals.models import Event, GroupAssignment, HumanRequest, Response, Use
 from approvals.queries import permissions
 from approvals.writer import callbacks, chain
 from approvals.writer.chain import Draft
-from approvals.writer.figures import Figures
+from approvals.writer.metrics import Figures
 from approvals.writer.quotas import Quotas
 from approvals.writer.removal import Removals
 from approvals.writer.rows import Said, read

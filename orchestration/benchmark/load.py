@@ -82,7 +82,7 @@ def write(commands: Iterable[Command]) -> None:
 
 
 def open_requests(count: int) -> list[UUID]:
-    """Put so many approvals on record; returns their ids once they are."""
+    """Open `count` approvals; return their ids after the commit."""
     commands = [opening() for _ in range(count)]
     for start in range(0, count, AT_ONCE):
         write(commands[start : start + AT_ONCE])
@@ -205,7 +205,7 @@ class Requests(Remote):
         return [str(id_) for id_ in await in_database(open_requests, count)]
 
     async def open_closed(self) -> str:
-        """Put one on record that is decided already."""
+        """Open a request, approve it, and return its id."""
         (id_,) = await self.open(1)
         await deciding.adecide(await in_database(decider), id_, "approve")
         return id_

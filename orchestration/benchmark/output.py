@@ -28,7 +28,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def show(report: Report, screen: Screen, *, judged: bool) -> None:
-    """Print a report. `judged`: whether this stack is the one that the goals are for."""
+    """Print a report. `judged`: the goals apply to this database and layer, so show whether they are met."""
     for table in report.tables:
         screen.say(table.title, style="bold")
         _show_table(table, screen)

@@ -42,7 +42,7 @@ class PairedWaiter(Waiter):
         await (self.wait(ids) if contender == SAYSO else self._waits_of(contender).begin(ids))
 
     async def moments(self, contender: str, ids: list[str]) -> Moments:
-        """Return the moments of these waits once they are over or lost."""
+        """Wait until these waits have ended or are lost; return when each was hinted, read and resumed."""
         waits = self._waits_of(contender)
         await waits.finish(ids)
         heard = self._hints if contender == SAYSO else self.futures.heard

@@ -158,7 +158,7 @@ class Environment:
         return remote
 
     async def stop(self, remote: Remote) -> None:
-        """End the object's process now, in good order."""
+        """Close the remote object, and stop its process cleanly."""
         await remote.end()
         await cast("Proxy", remote).process.end()
 

@@ -82,7 +82,7 @@ class Check:
 
     @classmethod
     def of(cls, resumed: Iterable[Sequence[str]], recorded: Mapping[str, str]) -> Check:
-        """Hold what waiters were told, (id, status), against what is on record: {id: status}.
+        """Compare what each waiter received, (id, status), with the record, {id: status}.
 
         Every recorded id had one waiter. A record that is still pending means that its wait was lost.
         """

@@ -15,7 +15,7 @@ from orchestration.conf import orchestration_settings
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle import IdleMarker
+from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.journal import Claimed
 from orchestration.runs.run import Means
 from orchestration.runs.wakeups import Wakeups

@@ -229,7 +229,7 @@ class Worker:
     # Repair of what went wrong
 
     async def _keep(self) -> None:
-        """Every heartbeat, give a worker to jobs that have none."""
+        """Replace the jobs of workers that have died, at each heartbeat."""
         async with open_queue(procrastinate.App(connector=make_connector(connections=1))) as app:
             while True:
                 await self._restart_if_silent()

@@ -78,7 +78,7 @@ class EventMapping(MutableMapping[str, V | None], Generic[V]):
         return found[-1], self.pop(found[-1])
 
     def clear(self) -> None:
-        """Forget all ids, as `del` does with each. What is on record stays."""
+        """Hide all ids from this mapping. The requests stay on record."""
         self._hide(self._all())
 
     def _all(self) -> dict[str, UUID]:

@@ -14,7 +14,7 @@ from orchestration.models import RunStatus
 from orchestration.runs import call_records, journal
 from orchestration.runs.active_steps import ActiveSteps
 from orchestration.runs.call_records import Call
-from orchestration.runs.idle import IdleMarker
+from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.replay import NO_TIME, Recorded, Replay
 

@@ -32,7 +32,7 @@ from orchestration.plans import StepState
 from orchestration.policies.deciders import OWNER, resolve_terms
 from orchestration.runs import call_records, interruptions, journal
 from orchestration.runs.call_records import Call
-from orchestration.runs.idle import IdleMarker
+from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.interruptions import Decision
 from orchestration.runs.journal import Claimed
 from orchestration.runs.messages import NAME_LIMIT, Messages, MessageWriter

@@ -19,7 +19,7 @@ from orchestration.models import FINISHED, OPEN, Run, RunStatus, StepRecord, Ste
 from orchestration.plans import StepState
 from orchestration.queries import UNOWNED
 from orchestration.runs.journal import Ownership, send_hint, short_transaction, writing
-from orchestration.runs.resumption import RESUMABLE, resumption_of
+from orchestration.runs.manual_resumption import RESUMABLE, resumption_of
 
 # Makes sure that somebody executes runs which were queued in this transaction.
 HandOver: TypeAlias = Callable[[Collection[UUID]], None]

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.domain.masking import hide_headers
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run

@@ -17,8 +17,8 @@ from approvals.database.threads import in_database
 from approvals.process.loops import PerLoop
 from approvals.web.edge.credentials import Credential
 from approvals.web.live.hubs import Hub, Seat
-from approvals.web.live.outbox import Outbox
 from approvals.web.live.protocol import Error, encode
+from approvals.web.live.send_queue import Outbox
 from orchestration import queries
 from orchestration.models import Message
 from orchestration.web import readings

@@ -30,7 +30,7 @@ from orchestration.exceptions import (
 )
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, Run, RunStatus
-from orchestration.runs.resumption import describe_resumption, is_resumable, resumption_of
+from orchestration.runs.manual_resumption import describe_resumption, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import shown_steps, time_taken
 

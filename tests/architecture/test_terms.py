@@ -63,7 +63,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "people by name; an outcome's arguments and verdict; an origin may be long",
         "requester assignees arguments on_timeout origin",
     ),
-    "approvals/queries/standings.py": ("how many must approve, and whether others", "required four_eyes"),
+    "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
     "approvals/trail/verification/origins.py": ("whether the run that asked is there", "origin"),
     "approvals/trail/verification/checker.py": ("`arguments` of a response", "arguments"),
@@ -99,7 +99,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "facts, which outlast what was asked, and the rest that a removal leaves",
         "key requester origin assignees multiple callback_url",
     ),
-    "approvals/writer/figures.py": ("counts what deadlines decided", "on_timeout default"),
+    "approvals/writer/metrics.py": ("counts what deadlines decided", "on_timeout default"),
     "approvals/writer/removal.py": (
         "the host of a callback stays; what was approved",
         "callback_url arguments",

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from approvals import deciding, queries
 from approvals.database.threads import in_database
 from approvals.process import hints
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run
 from tests import factories as make

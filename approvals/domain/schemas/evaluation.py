@@ -287,7 +287,7 @@ def _evaluated(validator: Any, instance: Any, schema: Any, directly: _Directly) 
 
 
 def _fitting_parts(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:
-    """Yield the subschemas that apply to the same value and that it fits."""
+    """Yield the subschemas applied to the same value (`$ref`, `allOf`, …) that it is valid against."""
     if "$ref" in schema:
         yield _current.get().document.targets[schema["$ref"]]
     for keyword in ("allOf", "anyOf", "oneOf"):

@@ -31,7 +31,7 @@ class Pattern:
         self.size: int = sum(max(part.programsize, part.reverseprogramsize) for part in parts)
 
     def price(self, text: str) -> int:
-        """Return how many steps of an evaluation a search of the text takes at most."""
+        """Return the maximum cost of searching the text, in evaluation steps."""
         return SEARCH + len(text) * self.size // MOVES_PER_STEP
 
     def found_in(self, text: str) -> bool:

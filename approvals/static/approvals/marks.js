@@ -1,4 +1,4 @@
-// Hidden characters of a text that arrives live, marked as the server marks those of its pages (approvals/web/edge/marks.py).
+// Hidden characters of a text that arrives live, marked as the server marks those of its pages (approvals/web/edge/hidden_characters.py).
 
 const UNSEEN = String.raw`\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\u{13430}-\u{13455}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}\u1680\u2000-\u2006\u2008\u200a\u205f\u2800\u{1d159}`;
 const CURSIVE = String.raw`[\u0620-\u065f\u066e-\u06d3\u06d5-\u06dc\u06df-\u06e8\u06ea-\u06ef\u06fa-\u06ff\u0700-\u074f\u0750-\u077f\u07c0-\u07f5\u0840-\u085b\u0860-\u086a\u0870-\u088e\u08a0-\u08e1\u08e3-\u08ff\u1820-\u18aa\u{10d00}-\u{10d27}\u{1e900}-\u{1e94b}]`;

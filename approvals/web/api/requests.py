@@ -40,7 +40,7 @@ from approvals.web.api.wire import (
     PageOfRequests,
     RequestOnTheWire,
 )
-from approvals.web.edge.holding import hold_answer
+from approvals.web.edge.long_polling import hold_answer
 from approvals.web.edge.problems import contents_of, refusals
 from approvals.web.edge.tokens import Scope
 from approvals.web.pages.wording import entry_in_words

@@ -2,7 +2,7 @@
 
 Daphne hands every frame to Twisted's transport at once, which keeps without bound what its client does not
 take; and it pings only who is silent, so that a client which talks and never reads stays for ever. Here
-`send` returns once the transport has room again, as with other servers, and `approvals.web.live.outbox`
+`send` returns once the transport has room again, as with other servers, and `approvals.web.live.send_queue`
 bounds what waits. Until then nothing is read from that client either: even a ping has an answer.
 """
 

@@ -25,13 +25,13 @@ from approvals.process.loops import PerLoop
 from approvals.web.edge import limits
 from approvals.web.edge.actors import address_of_scope
 from approvals.web.edge.asgi import Application, Receive, Scope, Send
-from approvals.web.edge.holding import AGAIN
+from approvals.web.edge.fair_shares import note_visitor
 from approvals.web.edge.limits import RateLimited
+from approvals.web.edge.long_polling import AGAIN
 from approvals.web.edge.paths import own_path
 from approvals.web.edge.problems import problem_of
-from approvals.web.edge.shares import note_visitor
-from approvals.web.live.outbox import TOO_MUCH
 from approvals.web.live.protocol import encode, refusal
+from approvals.web.live.send_queue import TOO_MUCH
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ async def respond(response: HttpResponse, send: Send) -> None:
 
 
 async def turn_away(error: ApprovalError, receive: Receive, send: Send) -> None:
-    """Accept a connection, send the error, close it: browsers hide why one is not accepted."""
+    """Accept the socket, send the error and close it: browsers don't show why a handshake was refused."""
     if (await receive())["type"] == "websocket.connect":
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": encode(refusal(error))})

@@ -25,15 +25,15 @@ from approvals.web.edge import tokens
 from approvals.web.edge.actors import actor_of_scope
 from approvals.web.edge.asgi import Receive, Scope, Send
 from approvals.web.edge.credentials import Credential, owners, secret_of
+from approvals.web.edge.fair_shares import act_turn
 from approvals.web.edge.limits import Allowance, RateLimited, of_users
-from approvals.web.edge.shares import act_turn
 from approvals.web.edge.tokens import Bearer
 from approvals.web.edge.tokens import Scope as TokenScope
 from approvals.web.live import protocol
 from approvals.web.live.hubs import UNAUTHENTICATED
 from approvals.web.live.inbox import InboxSeat, inbox_hub
-from approvals.web.live.outbox import FAILED, Outbox
 from approvals.web.live.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
+from approvals.web.live.send_queue import FAILED, Outbox
 from approvals.web.live.summaries import outcome_in_frame
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         self.enter()
 
     def enter(self) -> None:
-        """Join by the credential of the connection; close it where there is none."""
+        """Join the hub with the connection's session or token; close the connection if it has none."""
         if self._session_key:
             self.join(self._session_key)
         else:

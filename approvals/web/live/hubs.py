@@ -24,7 +24,7 @@ from approvals.waiting.room import waiting_room
 from approvals.web.edge import tokens
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.revocations import follow_revocations
-from approvals.web.live.outbox import FAILED, Outbox
+from approvals.web.live.send_queue import FAILED, Outbox
 
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)

@@ -31,7 +31,6 @@ from approvals.web.edge.credentials import Credential
 from approvals.web.edge.limits import RateLimited
 from approvals.web.live import readings
 from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
-from approvals.web.live.outbox import TOO_MUCH, Outbox
 from approvals.web.live.protocol import (
     FRAME_BUDGET,
     Hello,
@@ -54,6 +53,7 @@ from approvals.web.live.readings import (
     News,
     Place,
 )
+from approvals.web.live.send_queue import TOO_MUCH, Outbox
 
 
 class InboxSeat(Seat):

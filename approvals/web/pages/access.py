@@ -16,8 +16,8 @@ from approvals import deciding
 from approvals.domain.commands import Channel
 from approvals.exceptions import Busy, Unavailable
 from approvals.web.edge.actors import actor_of_http
+from approvals.web.edge.fair_shares import meter
 from approvals.web.edge.limits import RateLimited
-from approvals.web.edge.shares import meter
 from approvals.web.edge.throttling import refusal_page, spend
 
 logger = logging.getLogger(__name__)

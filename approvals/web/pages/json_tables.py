@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from approvals.domain.masking import hide_headers
-from approvals.web.edge.marks import visible
+from approvals.web.edge.hidden_characters import visible
 
 MOST_VALUES = 400
 DEEPEST = 5

@@ -134,7 +134,7 @@ class Abuser(Account):
         self._draw = random.Random(1)  # noqa: S311  the same each time
 
     async def abuse(self, at_once: int) -> None:
-        """Begin, with so many connections; returns once each kind of request has been answered once."""
+        """Start the abusive load; return after each kind of request has been answered once."""
         kinds = (self._ask_large, self._ask_table, self._ask_schema, self._look, self._look_for)
         for kind in kinds:
             await kind()
@@ -190,7 +190,7 @@ class Abuser(Account):
 
 
 async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
-    """Measure others' latency while one account does its worst.
+    """Measure the latency of other accounts while one account overloads the server.
 
     One server process, daphne as `manage.py serve` runs it, with the limits for one account that it has
     unless told otherwise. A second process has the session and the token of a reviewer, and reads the inbox,

@@ -155,7 +155,7 @@ class Requester(Remote):
         return called, str(command.request_id)
 
     async def expected(self, ids: list[str]) -> dict[str, str]:
-        """Return by the record who must have been shown what, as `id@number`."""
+        """Return which requests each connected person must have been shown, as `id@number`."""
         return await in_database(_expected, ids, self._people)
 
 
@@ -212,7 +212,7 @@ class Site:
         return self._draw.randrange(people)
 
     async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
-        """Return the CPU milliseconds of one user's event, beyond the server's `idle` share of a core."""
+        """Return the CPU milliseconds per event, minus those of the idle server (`idle`: share of a core)."""
         _, before = await self.server.usage()
         started = monotonic()
         for _ in range(events):

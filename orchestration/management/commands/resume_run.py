@@ -15,7 +15,7 @@ from approvals.management.screen import Refused, Screen
 from orchestration.management.refusals import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
-from orchestration.runs.resumption import describe_resumption
+from orchestration.runs.manual_resumption import describe_resumption
 
 
 class Command(BaseCommand):

@@ -19,7 +19,7 @@ from orchestration.exceptions import InvalidInput, NotPermitted, UnknownOrchestr
 from orchestration.manager import KEY_LIMIT, OrchestrationManager, require_cancelled
 from orchestration.models import Run
 from orchestration.runs import run_records
-from orchestration.runs.resumption import how_it_ended
+from orchestration.runs.manual_resumption import how_it_ended
 from orchestration.web.api.wire import NewRun, PageOfRuns, ResumptionOnTheWire, RunFilters, RunOnTheWire
 
 router = Router()

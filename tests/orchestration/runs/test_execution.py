@@ -26,7 +26,7 @@ from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.runs import call_records, journal, run_records
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle import IdleMarker
+from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.journal import Ownership
 from orchestration.runs.run import Means
 from orchestration.runs.wakeups import Wakeups

@@ -16,7 +16,7 @@ from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.runs import journal, recorder
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle import IdleMarker
+from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.run import Means
 from orchestration.runs.wakeups import Wakeups
 from orchestration.runtime import Runtime

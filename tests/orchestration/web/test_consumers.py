@@ -15,7 +15,7 @@ from django.contrib.auth.models import Permission, User
 
 from approvals.database.threads import in_database
 from approvals.process import hints
-from approvals.web.live import outbox
+from approvals.web.live import send_queue
 from approvals.web.live.inbox import inbox_hub
 from orchestration import Run, models, orchestration, queries
 from orchestration.runtime import Runtime
@@ -211,7 +211,7 @@ async def test_what_is_long_is_told_in_frames_that_fit(
     runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long message in chunks, a large run as a summary; a slow reader goes on where it stopped."""
-    monkeypatch.setattr(outbox, "CHARACTERS", 100_000)
+    monkeypatch.setattr(send_queue, "CHARACTERS", 100_000)
     text = "\U0001f600" * 99_000
     run_id = await runtime.manager.astart("live_epic", {"text": text}, owner)
     async with await watch(owner, run_id) as early:
@@ -259,7 +259,7 @@ async def test_a_slow_reader_hears_everything_once(
     runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the outbox has no room for is read again once it is drained."""
-    monkeypatch.setattr(outbox, "FRAMES", 2)
+    monkeypatch.setattr(send_queue, "FRAMES", 2)
     run_id = await runtime.manager.astart("live_chatter", {"count": 18}, owner)
     await watching.finished(run_id)
     async with await watch(owner, run_id) as connection:

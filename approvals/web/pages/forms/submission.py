@@ -65,7 +65,7 @@ def is_rearranged(data: Mapping[str, Any]) -> bool:
 
 
 def rearrange(data: Mapping[str, Any]) -> tuple[QueryDict, str]:
-    """Add or remove the row: return what was sent as it is then, and the new row as `list[id]`."""
+    """Add or remove the row; return the changed form data, and the name of the new row, `list[id]`."""
     changed = QueryDict(mutable=True)
     changed.update(data)
     new = ""

@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 from approvals import deciding, queries
 from approvals.database.threads import in_database
-from approvals.web.edge.shares import BURST, Share, of_accounts
-from approvals.web.live import consumers, outbox
+from approvals.web.edge.fair_shares import BURST, Share, of_accounts
+from approvals.web.live import consumers, send_queue
 from approvals.web.live.consumers import ACTS_AT_ONCE, InboxConsumer
 from approvals.web.live.inbox import inbox_hub
 from tests import factories
@@ -561,7 +561,7 @@ class SlowReader:
 @pytest.mark.one_stack
 async def test_a_slow_reader_costs_little_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """News beyond the bound are dropped; once it reads again it gets a snapshot instead."""
-    monkeypatch.setattr(outbox, "FRAMES", 3)
+    monkeypatch.setattr(send_queue, "FRAMES", 3)
     ada = await made(factories.user)
     slow = SlowReader(await in_database(session_of, ada))
     running = asyncio.create_task(slow.run())
@@ -583,8 +583,8 @@ async def test_a_slow_reader_costs_little_and_catches_up(monkeypatch: pytest.Mon
 
 @pytest.mark.one_stack
 async def test_a_client_that_asks_without_reading_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "FRAMES", 3)
-    monkeypatch.setattr(outbox, "ANSWERS", 5)
+    monkeypatch.setattr(send_queue, "FRAMES", 3)
+    monkeypatch.setattr(send_queue, "ANSWERS", 5)
     ada = await made(factories.user)
     slow = SlowReader(await in_database(session_of, ada))
     running = asyncio.create_task(slow.run())
@@ -612,7 +612,7 @@ async def test_a_connection_that_can_not_be_sent_something_is_closed() -> None:
             raise ValueError("exceeds the payload limit")
         said.append(message)
 
-    box = outbox.Outbox(send)
+    box = send_queue.Outbox(send)
     box.accept()
     box.tell("news")
     box.tell("too large", "more")
@@ -632,7 +632,7 @@ async def test_nothing_is_said_of_a_connection_that_is_gone() -> None:
     async def send(message: Any) -> None:
         raise ConnectionError("the client is gone")
 
-    box = outbox.Outbox(send)
+    box = send_queue.Outbox(send)
     box.tell("news")
     drained = asyncio.Event()
     box.when_drained(drained.set)

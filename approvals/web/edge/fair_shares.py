@@ -26,8 +26,8 @@ from approvals.database.threads import count_time
 from approvals.process.loops import PerLoop
 from approvals.web.edge.asgi import Application, Scope
 from approvals.web.edge.credentials import bearer_secret
-from approvals.web.edge.holding import AGAIN, HOLD
 from approvals.web.edge.limits import REMEMBERED, RateLimited
+from approvals.web.edge.long_polling import AGAIN, HOLD
 from approvals.web.edge.paths import own_path
 
 # Processor seconds a second, and how many a quiet account may use at once.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from approvals import deciding
 from approvals.domain.characters import has_hidden, hidden_runs
 from approvals.domain.lifecycle import Kind
-from approvals.web.edge.marks import MOST_IN_PAGE, MOST_IN_TEXT, STAND_IN, mark_page, visible
+from approvals.web.edge.hidden_characters import MOST_IN_PAGE, MOST_IN_TEXT, STAND_IN, mark_page, visible
 from orchestration.models import Message, Run, RunStatus
 from tests import factories as make
 from tests.approvals.domain.test_characters import HIDING, WRITTEN

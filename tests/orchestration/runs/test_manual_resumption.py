@@ -24,7 +24,7 @@ from orchestration import OrchestrationManager, Rejected, Run, TimedOut, orchest
 from orchestration.exceptions import AlreadyFinished, NotPermitted, UnknownRun
 from orchestration.models import Run as RunRow
 from orchestration.models import StepRecord
-from orchestration.runs.resumption import describe_resumption, resumption_of
+from orchestration.runs.manual_resumption import describe_resumption, resumption_of
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes

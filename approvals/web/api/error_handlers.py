@@ -27,8 +27,8 @@ from approvals.web.api.authentication import AUTHENTICATION, SAFE_METHODS
 from approvals.web.api.bodies import StrictJson, read_body
 from approvals.web.api.documentation import Documentation, complete_schema
 from approvals.web.api.validation import errors_of
+from approvals.web.edge.fair_shares import meter
 from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, problem_of
-from approvals.web.edge.shares import meter
 
 logger = logging.getLogger(__name__)
 

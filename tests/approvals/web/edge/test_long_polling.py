@@ -27,7 +27,7 @@ from approvals.exceptions import UnknownRequest
 from approvals.models import ApiToken
 from approvals.waiting.room import WaitingRoom, waiting_room
 from approvals.web.edge import tokens
-from approvals.web.edge.holding import FewPasses, HoldingAnswers, hold_answer
+from approvals.web.edge.long_polling import FewPasses, HoldingAnswers, hold_answer
 from approvals.web.edge.revocations import revocations
 from tests import factories
 from tests.approvals.waiting.conftest import until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_django import Settings
 
-from config.origins import is_own_page
+from config.socket_origins import is_own_page
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from approvals.web.edge import shares
-from approvals.web.edge.holding import FewPasses, HoldingAnswers
+from approvals.web.edge import fair_shares
+from approvals.web.edge.fair_shares import Shares, TakingTurns
 from approvals.web.edge.limits import RateLimited
-from approvals.web.edge.shares import Shares, TakingTurns
+from approvals.web.edge.long_polling import FewPasses, HoldingAnswers
 from tests.patience import patience
 
 USER = 7
@@ -36,7 +36,7 @@ class Work:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = RequestFactory().get("/")
         request.scope = scope  # type: ignore[attr-defined]
-        shares.note_visitor(request, scope["user"])
+        fair_shares.note_visitor(request, scope["user"])
         visit = scope.get("sayso.visit")
         self.here += 1
         self.most = max(self.most, self.here)
@@ -80,7 +80,7 @@ def rests(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
             rests.append(seconds)
             clock.now += seconds
 
-    monkeypatch.setattr("approvals.web.edge.shares.asyncio.sleep", rest)
+    monkeypatch.setattr("approvals.web.edge.fair_shares.asyncio.sleep", rest)
     return rests
 
 
@@ -108,7 +108,7 @@ async def ask(
 
 async def use_up(shared: TakingTurns, work: Work, **who: Any) -> None:
     work.go.set()
-    await ask(shared, seconds=2 * shares.BURST, **who)
+    await ask(shared, seconds=2 * fair_shares.BURST, **who)
     work.go.clear()
 
 
@@ -120,7 +120,7 @@ async def test_who_has_used_much_goes_one_at_a_time(work: Work, clock: Clock, re
     work.go.set()
     await asyncio.gather(*(ask(shared, seconds=0.3) for _ in range(5)))
     assert (work.done, work.most) == (6, 1)
-    assert rests == pytest.approx([4 * shares.BURST, 0.6, 0.6, 0.6, 0.6])
+    assert rests == pytest.approx([4 * fair_shares.BURST, 0.6, 0.6, 0.6, 0.6])
 
 
 async def test_others_do_not_wait_for_that(work: Work, clock: Clock, rests: list[float]) -> None:
@@ -181,7 +181,7 @@ async def test_what_is_shown_beside_it_makes_nobody_new(
         await ask(shared, path=path, headers=shown, **cost)
 
     work.go.set()
-    await ask_otherwise(0, seconds=2 * shares.BURST)
+    await ask_otherwise(0, seconds=2 * fair_shares.BURST)
     work.most = 0
     await asyncio.gather(*(ask_otherwise(number) for number in range(1, 5)))
     assert (work.done, work.most) == (5, 1)
@@ -203,10 +203,10 @@ async def test_who_shares_a_proxys_password_shares_nothing_else(work: Work, cloc
     shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     proxys = (b"authorization", b"Basic c2F5c286c2F5c28=")
     async with asyncio.TaskGroup() as tasks:
-        for number in range(shares.TOGETHER + 1):
+        for number in range(fair_shares.TOGETHER + 1):
             own = (b"cookie", b"sessionid=%d" % number)
             tasks.create_task(ask(shared, path="/", headers=[proxys, own], user=number))
-        await work.until(shares.TOGETHER + 1)
+        await work.until(fair_shares.TOGETHER + 1)
         work.go.set()
 
 
@@ -217,7 +217,7 @@ async def test_a_small_request_cuts_no_rest_short(work: Work, clock: Clock, rest
     known.of(USER).charge(0.01)
     work.go.set()
     await ask(shared)
-    assert rests == [pytest.approx(4 * shares.BURST)]
+    assert rests == [pytest.approx(4 * fair_shares.BURST)]
 
 
 async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
@@ -227,9 +227,9 @@ async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
     shared = HoldingAnswers(
         TakingTurns(FewPasses(work), api="/api/", shares=Shares(clock)), ending="/outcome"
     )
-    many = 2 * (shares.TOGETHER + shares.IN_LINE)
+    many = 2 * (fair_shares.TOGETHER + fair_shares.IN_LINE)
     work.go.set()
-    await ask(shared, seconds=2 * shares.BURST)
+    await ask(shared, seconds=2 * fair_shares.BURST)
     work.go.clear()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(many):
@@ -244,7 +244,7 @@ async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
 async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, rests: list[float]) -> None:
     shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     await use_up(shared, work)
-    clock.now += 2 * shares.BURST / shares.SHARE
+    clock.now += 2 * fair_shares.BURST / fair_shares.SHARE
     async with asyncio.TaskGroup() as tasks:
         for _ in range(2):
             tasks.create_task(ask(shared))
@@ -256,19 +256,19 @@ async def test_what_was_used_is_forgotten_with_time(work: Work, clock: Clock, re
 async def test_too_many_in_line_are_refused(work: Work, clock: Clock) -> None:
     shared = TakingTurns(work, api="/api/", shares=Shares(clock))
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(shares.TOGETHER + shares.IN_LINE):
+        for _ in range(fair_shares.TOGETHER + fair_shares.IN_LINE):
             tasks.create_task(ask(shared))
-        await work.until(shares.TOGETHER)
+        await work.until(fair_shares.TOGETHER)
         with pytest.raises(RateLimited):
             await ask(shared)
         work.go.set()
-    assert work.most == shares.TOGETHER
+    assert work.most == fair_shares.TOGETHER
 
 
 def test_a_threads_own_work_is_what_counts() -> None:
     request = RequestFactory().get("/")
-    visit = shares.Visit()
+    visit = fair_shares.Visit()
     request.scope = {"sayso.visit": visit}  # type: ignore[attr-defined]
-    with shares.meter(request):
+    with fair_shares.meter(request):
         sum(range(1_000_000))
     assert visit.seconds > 0
