@@ -185,13 +185,13 @@ async def test_after_a_restart_of_redis_it_starts_anew_and_says_so(
     async with running(ears.listener.run):
         await until(lambda: ears.renewals)
         private_redis.stop()
-        await until(lambda: "listening away" in caplog.text)
+        await until(lambda: "listening does not answer" in caplog.text)
         private_redis.start()
         await until(lambda: ears.renewals > 1)
         await heard(ears, layer)
     await layer.flush()
-    assert caplog.text.count("listening away") == 1
-    assert caplog.text.count("listening back") == 1
+    assert caplog.text.count("listening does not answer") == 1
+    assert caplog.text.count("listening answers again") == 1
 
 
 @pytest.mark.stacks("sqlite-redis")
