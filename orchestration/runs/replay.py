@@ -40,15 +40,37 @@ PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid
 # Names under which objects of these types were recorded first: a fingerprint that is on record has that name.
 RECORDED_NAMES = {
     "approvals.domain.commands.Actor": "approvals.commands.Actor",
+    "approvals.domain.commands.Decision": "approvals.deciding.Decision",
     "approvals.domain.lifecycle.Outcome": "approvals.lifecycle.Outcome",
+    "approvals.domain.questions._Reviewers": "approvals.questions._Reviewers",
+    "approvals.models.deliveries.Callback": "approvals.models.Callback",
+    "approvals.models.deliveries.CallbackAttempt": "approvals.models.CallbackAttempt",
+    "approvals.models.deliveries.Letter": "approvals.models.Letter",
+    "approvals.models.record.ReadOnlyManager": "approvals.models.ReadOnlyManager",
+    "approvals.models.record.ReadOnlyQuerySet": "approvals.models.ReadOnlyQuerySet",
+    "approvals.models.requests.Approval": "approvals.models.Approval",
+    "approvals.models.requests.Clarification": "approvals.models.Clarification",
+    "approvals.models.requests.GroupAssignment": "approvals.models.GroupAssignment",
+    "approvals.models.requests.HumanRequest": "approvals.models.HumanRequest",
+    "approvals.models.requests.Response": "approvals.models.Response",
+    "approvals.models.requests.UserAssignment": "approvals.models.UserAssignment",
+    "approvals.models.requests._OfKind": "approvals.models._OfKind",
+    "approvals.models.tokens.ApiToken": "approvals.models.ApiToken",
+    "approvals.models.trail.AuditEntry": "approvals.models.AuditEntry",
+    "approvals.models.trail.Seal": "approvals.models.Seal",
+    "approvals.models.trail.ShownContent": "approvals.models.ShownContent",
     "orchestration.agents.proxy_agent.ProxyAgent": "orchestration.proxy_agent.ProxyAgent",
     "orchestration.catalog.entries.Orchestration": "orchestration.catalog.Orchestration",
     "orchestration.catalog.entries.RegisteredAgent": "orchestration.catalog.RegisteredAgent",
+    "orchestration.catalog.isolation.Exited": "orchestration.containment.Exited",
+    "orchestration.events.config.OrchestrationConfig": "orchestration.events.OrchestrationConfig",
+    "orchestration.events.mapping.EventMapping": "orchestration.events._View",
     "orchestration.policies.deciders._Owner": "orchestration.deciders._Owner",
     "orchestration.ready_made.approval_manager.HumanApprovalManager": (
         "orchestration.approval_manager.HumanApprovalManager"
     ),
     "orchestration.runs.messages.MessageWriter": "orchestration.speech.Speech",
+    "orchestration.runs.resumption.Resumption": "orchestration.resumption.Resumption",
     "orchestration.runs.run.Run": "orchestration.runs.Run",
 }
 
