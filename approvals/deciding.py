@@ -165,8 +165,7 @@ def reassign(
 ) -> Outcome:
     """Name others, by username or id and by group name or id, instead of those who may decide now.
 
-    REVIEWERS as `users` names whoever has the permission. Who reassigns a request that needs four eyes can't
-    decide it.
+    REVIEWERS as `users` names any reviewer. Who reassigns a request that needs four eyes can't decide it.
     """
     return queue.write(_make_reassignment(actor, request_id, users, groups))
 
@@ -364,7 +363,7 @@ def _check_named(
         raise InvalidRequest("groups can't be named together with REVIEWERS.", field="groups")
     if users is not REVIEWERS and not users and not groups and before.assigned:
         raise InvalidRequest(
-            "users or groups must name somebody; REVIEWERS names whoever has the permission.", field="users"
+            "users or groups must name somebody; REVIEWERS names any reviewer.", field="users"
         )
 
 

@@ -310,7 +310,7 @@ def _check_assignees(assignees: object) -> list[Any]:
     named = list(assignees)
     if not named:
         raise InvalidRequest(
-            "assignees must name somebody; REVIEWERS (from approvals.gate) names whoever has the permission.",
+            "assignees must name somebody; REVIEWERS (from approvals.gate) names any reviewer.",
             field="assignees",
         )
     return named

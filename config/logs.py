@@ -1,7 +1,7 @@
 """The format of log lines: text for people, or JSON for programs. The loggers are the standard library's.
 
 Our own messages are words and `key=%s`: in JSON each key is a field, and the event is the words. Every line
-has the ids bound to its task (see approvals.process.telemetry.bound).
+has the ids bound to its task (see approvals.process.telemetry.bind_ids).
 """
 
 from __future__ import annotations

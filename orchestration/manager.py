@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from approvals import queries as approvals_selectors
+from approvals import queries as approvals_queries
 from approvals.database.threads import LOST, in_database
 from approvals.database.transactions import arefuse_inside_a_transaction
 from approvals.domain.commands import Actor
@@ -238,15 +238,15 @@ class _Progress:
 
     def _requests(self) -> Iterator[tuple[datetime, RunEvent]]:
         asked = [each for each in queries.request_ids_of(self._run_id) if each not in self._closed]
-        for request in approvals_selectors.requests_by_id(asked) if asked else ():
-            data = {"request": approvals_selectors.on_the_wire(request)}
+        for request in approvals_queries.requests_by_id(asked) if asked else ():
+            data = {"request": approvals_queries.on_the_wire(request)}
             if request.pk not in self._opened:
                 self._opened.add(request.pk)
                 yield request.opened_at, RunEvent(type="request_opened", data=data)
-            outcome = approvals_selectors.outcome_of(request)
+            outcome = approvals_queries.outcome_of(request)
             if request.closed_at is not None:
                 self._closed.add(request.pk)
-                data = data | {"outcome": approvals_selectors.outcome_on_the_wire(outcome)}
+                data = data | {"outcome": approvals_queries.outcome_on_the_wire(outcome)}
                 yield request.closed_at, RunEvent(type="request_closed", data=data)
 
     def _messages(self) -> Iterator[tuple[datetime, RunEvent]]:

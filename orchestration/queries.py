@@ -1,6 +1,6 @@
 """All reads of runs: which ones a user may see, which have changed, and which nobody executes.
 
-Synchronous ORM code; coroutines call it by approvals.database.connections.in_database.
+Synchronous ORM code; coroutines call it by approvals.database.threads.in_database.
 """
 
 from __future__ import annotations

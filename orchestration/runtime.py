@@ -57,7 +57,7 @@ class Runtime:
     def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self._host = _host(serves=serves, concurrency=concurrency)
-        self._postmen = _postmen(waiting_room()) if serves else []
+        self._outbox_workers = _outbox_workers(waiting_room()) if serves else []
         self.manager = OrchestrationManager(self._host.engine)
 
     @property
@@ -78,8 +78,8 @@ class Runtime:
         room = waiting_room()
         room.set_topic_source(journal.TOPIC, queries.runs_changed_since)
         await room.start()
-        for postman in self._postmen:
-            await postman.start()
+        for worker in self._outbox_workers:
+            await worker.start()
         await self._host.start()
 
     async def ready(self) -> None:
@@ -92,7 +92,7 @@ class Runtime:
 
     async def stop(self) -> None:
         # Side by side: each may need the database once more, and a server is given only seconds to stop.
-        await asyncio.gather(self._host.stop(), *[postman.stop() for postman in self._postmen])
+        await asyncio.gather(self._host.stop(), *[worker.stop() for worker in self._outbox_workers])
         await waiting_room().stop()
 
     async def look(self, ids: frozenset[UUID]) -> None:
@@ -102,7 +102,7 @@ class Runtime:
         await self._host.look_everywhere()
 
 
-def _postmen(room: WaitingRoom) -> list[OutboxWorker[Any]]:
+def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
     return [OutboxWorker(room, callbacks, WebhookCarrier()), OutboxWorker(room, letters, MailCarrier())]
 
 

@@ -104,7 +104,7 @@ class Process:
     """One child process with its output; a context manager that kills what still runs.
 
     Any program, started anew: where it is Python it reads all its packages again, so `manage.py` is better
-    started as `Managed`.
+    started by `manage`.
     """
 
     def __init__(

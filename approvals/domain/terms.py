@@ -1,8 +1,8 @@
 """What a request says about itself: each term once, with its type, limits, help, places and rule. Pure.
 
 The gate, the bodies and answers of the API, rows and entries of the trail are made from RequestTerms. A new
-term is declared there (and, at the end, with the type that callers give), gets a column in models.py with a
-migration, and the rule that uses it.
+term is declared there (and, at the end, with the type that callers give), gets a column in
+approvals/models/requests.py with a migration, and the rule that uses it.
 """
 
 from __future__ import annotations

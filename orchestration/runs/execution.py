@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from approvals import deciding
-from approvals import queries as approvals_selectors
+from approvals import queries as approvals_queries
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import check_json
@@ -204,7 +204,7 @@ def withdraw_requests(run_id: UUID) -> None:
     if run is None:
         return  # it was resumed meanwhile, and waits for its requests
     actor, reason = run_records.withdrawal_of(run)
-    for request in approvals_selectors.open_requests_of(str(run_id)):
+    for request in approvals_queries.open_requests_of(str(run_id)):
         with suppress(AlreadyDecided, TooLate):
             deciding.withdraw(actor, request.pk, reason, by_origin=True)
     if run.status in FINISHED:

@@ -99,8 +99,8 @@ class Run:
 
         `outcome.arguments` is what was approved: the approver may edit it if `editable`. `timeout` is in
         seconds. `assignees` and `four_eyes` omitted: as an administrator has set them for the orchestration,
-        else as it was registered, else the owner and False. REVIEWERS names whoever has the permission, OWNER
-        the run's owner. Raises Withdrawn where the request was withdrawn.
+        else as it was registered, else the owner and False. REVIEWERS names any reviewer, OWNER the run's
+        owner. Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.

@@ -71,7 +71,7 @@ def _terms_said(question: Question) -> dict[str, Any]:
 
 
 def reviewers_alone(names: Assignees, field: str = "") -> bool:
-    """Whether whoever has the permission is named; InvalidRequest where others are, too."""
+    """Tell whether any reviewer may decide; InvalidRequest where others are named, too."""
     if names.reviewers and (names.users or names.groups):
         where = f"{field}.reviewers" if field else "reviewers"
         raise InvalidRequest(f"{where} can't be true together with users or groups.", field=where)
@@ -92,7 +92,7 @@ def _resolve_assignees(question: Question) -> Any:
     if reviewers_alone(names, "assignees"):
         return REVIEWERS
     if not names.users and not names.groups:
-        rule = 'must name somebody; {"reviewers": true} names whoever has the permission'
+        rule = 'must name somebody; {"reviewers": true} names any reviewer'
         raise InvalidRequest(f"assignees {rule}.", field="assignees")
     errors: list[tuple[str, str]] = []
     found: list[tuple[int, ...]] = []

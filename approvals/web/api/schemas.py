@@ -69,9 +69,7 @@ class Assignees(Body):
 
     users: list[Name] = Field(default=[], max_length=1000)
     groups: list[Name] = Field(default=[], max_length=1000)
-    reviewers: bool = Field(
-        default=False, description="true, and neither users nor groups: whoever has the permission."
-    )
+    reviewers: bool = Field(default=False, description="true, and neither users nor groups: any reviewer.")
 
 
 def _no_run(kind: str) -> str:

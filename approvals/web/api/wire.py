@@ -90,7 +90,7 @@ StatusName = Literal["pending", "approved", "rejected", "answered", "timed_out",
 
 
 class Names(BaseModel):
-    """Who may decide; both empty: whoever has the permission."""
+    """Who may decide; both empty: any reviewer."""
 
     users: list[str]
     groups: list[str]
