@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Rows = QuerySet[Any]
 
 OLDER, NEWER, OLDEST = "older", "newer", "oldest"
-LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

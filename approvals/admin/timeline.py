@@ -63,7 +63,7 @@ def policy_in_words(policy: Mapping[str, Any] | None) -> str:
     required = int(policy.get("required", 1))
     parts = [f"{required} must approve" if required > 1 else "one decides"]
     if policy.get("four_eyes"):
-        parts.append("not the requester, nor who reassigns it")
+        parts.append("neither the requester nor anybody who reassigns it")
     due = parse_datetime(str(policy.get("deadline") or ""))
     if due is None:
         return ", ".join([*parts, "no deadline"])

@@ -125,7 +125,7 @@ class RequestTerms:
     )
     required: int = _approval("Approvals needed; one rejection rejects.", 1, places=_POLICY, limits={"ge": 1})
     four_eyes: bool = _approval(
-        "true: neither the requester nor whoever reassigns it may decide.", False, places=_POLICY
+        "true: neither the requester nor anybody who reassigns it may decide.", False, places=_POLICY
     )
     on_timeout: Verdict | None = _approval(
         "What the deadline decides. `approve` only where one approval is enough and four eyes are not needed,"

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 # Seconds for telling the queue which jobs are left, when the process stops.
 LAST_WORDS = 3.0
+# Seconds in which waiting runs are let go.
 A_MOMENT = 0.5
 # Seconds between two looks into the queue without an announcement: one may be missed before the worker
 # listens, or while it fetches a job.

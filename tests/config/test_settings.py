@@ -10,8 +10,6 @@ from tests.processes import bare_environment, run_manage
 
 pytestmark = pytest.mark.processes
 
-pytestmark = pytest.mark.processes
-
 ASK = """
 import asyncio, httpx
 from config.asgi import application

@@ -11,7 +11,6 @@ of them hangs with it, a bounded number waits in line, and the rest is answered 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -32,8 +31,6 @@ from approvals.web.edge.paths import own_path
 from approvals.web.edge.problems import problem_of
 from approvals.web.live.protocol import encode, refusal
 from approvals.web.live.send_queue import TOO_MUCH
-
-logger = logging.getLogger(__name__)
 
 # Requests inside Django: twice what the pool has connections for. And those that wait to be let in.
 INSIDE, IN_LINE = 64, 1024

@@ -126,7 +126,7 @@ class TestEntries:
         text = page(client.get(f"{ENTRIES}{first.pk}/change/"))
         for piece in (
             "on behalf of ann",
-            "not the requester, nor who reassigns it",
+            "neither the requester nor anybody who reassigns it",
             f"{ENTRIES}{second.pk}/change/",
         ):
             assert piece in text
