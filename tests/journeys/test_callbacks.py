@@ -160,7 +160,7 @@ def test_what_the_installation_no_longer_allows_is_not_posted(serve: Serve, hook
 async def test_a_process_that_serves_nothing_posts_nothing(stack: Stack) -> None:
     """A run in a terminal, for instance: it may end at any moment."""
     running = await runtime.start_runtime(serves=False)
-    assert running._postmen == []
+    assert running._outbox_workers == []
     await runtime.stop_runtime()
 
 
