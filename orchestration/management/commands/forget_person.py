@@ -29,7 +29,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("person", metavar="USER", help="the account of whoever is to be forgotten")
+        parser.add_argument("person", metavar="USER", help="the account of the person to forget")
         parser.add_argument("--dry-run", action="store_true", help="only count what would be removed")
         add_as_option(parser)
 

@@ -54,7 +54,7 @@ class LetGo:
 
 class Command(BaseCommand):
     help = (
-        "Start an orchestration, show it live, and let whoever sits at this terminal decide and answer. The"
+        "Start an orchestration, show it live, and let the person at this terminal decide and answer. The"
         " result goes to standard output, everything else to standard error. Ctrl-C lets go of the run, which"
         " goes on elsewhere or waits for --attach; twice within two seconds ends at once. While this terminal"
         " executes your run, its steps may reach what you may: SAYSO_CLEANUP_DIRECTORIES and the like are for"

@@ -229,7 +229,7 @@ class TestDelivering:
         await settled(callback_id, "delivered", 2)
         assert [posted.message_id for posted in hook.posted] == [str(callback_id)] * 2
 
-    async def test_several_postmen_post_once(self, start: Start, hook: Receiver) -> None:
+    async def test_several_outbox_workers_post_once(self, start: Start, hook: Receiver) -> None:
         """As several servers do."""
         for _ in range(3):
             await start()
