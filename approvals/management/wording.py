@@ -129,7 +129,7 @@ def raise_as_refusal() -> Iterator[None]:
 
 def _timeout_effect(outcome: Outcome) -> str:
     if outcome.kind == Kind.APPROVAL:
-        return "this counts as approved" if outcome.approved else "this counts as rejected"
+        return "approved by default" if outcome.approved else "rejected by default"
     return "there is no answer" if outcome.answer is None else f"the answer is {_quote(outcome.answer)}"
 
 

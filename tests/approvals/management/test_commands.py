@@ -296,8 +296,8 @@ class TestWords:
             )
         ]
         assert sentences == [
-            "Timed out; this counts as approved.",
-            "Timed out; this counts as rejected.",
+            "Timed out; approved by default.",
+            "Timed out; rejected by default.",
             "Timed out; the answer is 'later'.",
             "Timed out; there is no answer.",
         ]
