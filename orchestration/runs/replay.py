@@ -70,7 +70,7 @@ RECORDED_NAMES = {
         "orchestration.approval_manager.HumanApprovalManager"
     ),
     "orchestration.runs.messages.MessageWriter": "orchestration.speech.Speech",
-    "orchestration.runs.resumption.Resumption": "orchestration.resumption.Resumption",
+    "orchestration.runs.manual_resumption.Resumption": "orchestration.resumption.Resumption",
     "orchestration.runs.run.Run": "orchestration.runs.Run",
 }
 
@@ -101,7 +101,7 @@ class Replay:
         self._by_position = {
             each.call.position: each for each in self._by_key.values() if each.call.position is not None
         }
-        # Steps that a resumed run may not reach in the same order; see resumption.py. Found by fingerprint.
+        # Steps that a resumed run may not reach in the same order. Found by fingerprint.
         self._aside = [each for each in self._by_key.values() if _is_set_aside(each)]
         self._position = 0
         self._in_flight: set[str] = set()

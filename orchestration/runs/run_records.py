@@ -180,7 +180,7 @@ def request_cancel(run_id: UUID, actor: Actor) -> bool:
 
 
 def requeue(run_id: UUID, user_id: int | None, hand_over: HandOver) -> None:
-    """Queue an ended run again, to go on from its record; see resumption.py for what is repeated.
+    """Queue an ended run again, to go on from its record. What is repeated: see `resumption_of`.
 
     Its open requests must have been withdrawn. `hand_over` is called with the run, in the same transaction.
     Raises AlreadyFinished.
