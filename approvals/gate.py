@@ -26,12 +26,9 @@ from approvals.domain.commands import Accepted, Actor, Channel, OpenRequest
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.domain.payloads import seconds
 from approvals.domain.questions import REVIEWERS as REVIEWERS  # noqa: PLC0414 - asked for by this name here
-from approvals.domain.term_rules import OMITTED as OMITTED  # noqa: PLC0414 - as REVIEWERS
-from approvals.domain.term_rules import TITLE_LIMIT as TITLE_LIMIT  # noqa: PLC0414 - as REVIEWERS
-from approvals.domain.term_rules import check_default, check_origin
-from approvals.domain.terms import DETAILS_LIMIT as DETAILS_LIMIT  # noqa: PLC0414 - as REVIEWERS
-from approvals.domain.terms import KEY_LIMIT as KEY_LIMIT  # noqa: PLC0414 - as REVIEWERS
-from approvals.domain.terms import (
+from approvals.domain.request_terms import DETAILS_LIMIT as DETAILS_LIMIT  # noqa: PLC0414 - as REVIEWERS
+from approvals.domain.request_terms import KEY_LIMIT as KEY_LIMIT  # noqa: PLC0414 - as REVIEWERS
+from approvals.domain.request_terms import (
     TERMS,
     CommonTerms,
     Place,
@@ -42,10 +39,13 @@ from approvals.domain.terms import (
     size_of,
     terms_in,
 )
+from approvals.domain.term_rules import OMITTED as OMITTED  # noqa: PLC0414 - as REVIEWERS
+from approvals.domain.term_rules import TITLE_LIMIT as TITLE_LIMIT  # noqa: PLC0414 - as REVIEWERS
+from approvals.domain.term_rules import check_default, check_origin
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
 from approvals.queries.permissions import Audience
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import queue
 
 

@@ -10,7 +10,7 @@ class OrchestrationAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from approvals.queries.origins import register
-        from orchestration.runs.origins import KIND, resolver
+        from approvals.queries.origin_resolvers import register
+        from orchestration.runs.request_origins import KIND, resolver
 
         register(KIND, resolver())

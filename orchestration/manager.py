@@ -23,7 +23,7 @@ from approvals.domain.commands import Actor
 from approvals.domain.payloads import check_text
 from approvals.exceptions import Busy, InvalidRequest, Unavailable
 from approvals.process import hints
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
 from orchestration.catalog import find_orchestration
 from orchestration.engines import Engine, hand_over

@@ -13,8 +13,8 @@ from approvals.delivery.mail import MailCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.process import forks, telemetry
-from approvals.waiting.room import WaitingRoom, waiting_room
-from approvals.writer import callbacks, letters
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
+from approvals.writer import callbacks, emails
 from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
@@ -103,13 +103,13 @@ class Runtime:
 
 
 def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
-    return [OutboxWorker(room, callbacks, WebhookCarrier()), OutboxWorker(room, letters, MailCarrier())]
+    return [OutboxWorker(room, callbacks, WebhookCarrier()), OutboxWorker(room, emails, MailCarrier())]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:
     engine = orchestration_settings().engine
     if engine == LOCAL:
-        from orchestration.engines.local_process import LocalProcess
+        from orchestration.engines.run_host import LocalProcess
 
         return LocalProcess(serves=serves)
     if engine == PROCRASTINATE:

@@ -26,7 +26,7 @@ from tests.stacks import SECRET_KEY, Database, Stack, installation_settings
 
 # Whatever product code builds once a process, users before what they use.
 _PARTS = (
-    ("approvals.waiting.room", "close_waiting_room"),
+    ("approvals.waiting.waiting_room", "close_waiting_room"),
     ("approvals.database.threads", "close_threads"),
     ("approvals.writer.queue", "close_writer"),
     ("approvals.web.edge.limits", "forget"),

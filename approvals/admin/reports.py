@@ -26,7 +26,7 @@ from approvals.admin.selection import page_of
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
-from approvals.queries import origins, permissions
+from approvals.queries import origin_resolvers, permissions
 from approvals.reports import BadPeriod, By, Period, documents, presentation, report
 from approvals.reports.figures import DECIDED
 from approvals.reports.periods import DAY, midnight
@@ -206,7 +206,7 @@ class Without(_LinkedFilter):
             case By.APPROVER:
                 return queryset.filter(decided_by__isnull=True)
             case By.ORCHESTRATION:
-                for resolver in origins.resolvers().values():
+                for resolver in origin_resolvers.resolvers().values():
                     queryset = queryset.annotate(**{resolver.word: resolver.name()})
                     queryset = queryset.filter(**{f"{resolver.word}__isnull": True})
         return queryset

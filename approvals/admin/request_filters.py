@@ -14,7 +14,7 @@ from approvals.admin.read_only import user_id_of
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import origins
+from approvals.queries import origin_resolvers
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -110,7 +110,7 @@ class Origin(admin.ListFilter):
         self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        self.resolvers = {one.word: one for one in origins.resolvers().values()}
+        self.resolvers = {one.word: one for one in origin_resolvers.resolvers().values()}
         for word in self.resolvers:
             if given := params.pop(word, None):
                 self.used_parameters[word] = given[-1].replace("\0", "")

@@ -20,8 +20,8 @@ from django.utils.http import urlsafe_base64_encode
 from approvals.conf import approval_settings
 from approvals.delivery import links
 from approvals.waiting.outages import describe
-from approvals.writer import letters
-from approvals.writer.letters import Due
+from approvals.writer import emails
+from approvals.writer.emails import Due
 from approvals.writer.outboxes import Answer
 
 # Seconds; shorter than a claim.
@@ -50,7 +50,7 @@ class MailCarrier:
     """Sends letters on threads of its own, so that a mail server that hangs blocks nothing else."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(letters.AT_ONCE, thread_name_prefix="sayso-mail")
+        self._threads = ThreadPoolExecutor(emails.AT_ONCE, thread_name_prefix="sayso-mail")
 
     async def deliver(self, due: Due) -> Answer:
         if not links.are_set_up():

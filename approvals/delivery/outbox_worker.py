@@ -20,8 +20,8 @@ from django.db import Error as DatabaseError
 
 from approvals.database.threads import in_database
 from approvals.waiting.outages import Outage, keep_running
-from approvals.waiting.room import WaitingRoom
 from approvals.waiting.timer import Timer
+from approvals.waiting.waiting_room import WaitingRoom
 from approvals.writer.outboxes import Answer, Attempt, Due, Outbox
 
 # asyncio's clock stops while the machine is suspended.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
-from approvals.domain.terms import RequestTerms
+from approvals.domain.request_terms import RequestTerms
 
 
 class Channel(StrEnum):

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import canonical
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 
 # What a fingerprint of this form begins with; earlier ones are hexadecimal, or empty.
 MARK = "2:"

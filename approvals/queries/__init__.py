@@ -22,7 +22,7 @@ from approvals.queries.lookups import (
 )
 from approvals.queries.quorum import Standing, standing
 from approvals.queries.requests import as_id, unknown_request, with_people
-from approvals.queries.shapes import (
+from approvals.queries.serialization import (
     LARGE_IN_REQUEST,
     moment_on_the_wire,
     on_the_wire,

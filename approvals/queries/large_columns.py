@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, F, Func, IntegerField, Q, When
 from django.db.models.functions import Coalesce
 
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import HumanRequest
 
 if TYPE_CHECKING:

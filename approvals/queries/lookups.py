@@ -19,7 +19,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
 from approvals.queries import large_columns
 from approvals.queries.requests import as_id, with_people
-from approvals.queries.shapes import recorded_outcome
+from approvals.queries.serialization import recorded_outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

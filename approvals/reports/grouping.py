@@ -13,7 +13,7 @@ from django.db.models import CharField, F, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
-from approvals.queries import origins
+from approvals.queries import origin_resolvers
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def parts_of(by: By) -> Parts:
         case By.GROUP:
             return Parts(column=F("assigned_groups"), labels=Group.objects.values_list("pk", "name"))
         case By.ORCHESTRATION:
-            known = (one for one in origins.resolvers().values() if one.word == ORCHESTRATION)
+            known = (one for one in origin_resolvers.resolvers().values() if one.word == ORCHESTRATION)
             resolver = next(known, None)
             if resolver is None:
                 return Parts(column=Cast(Value(None), CharField()))

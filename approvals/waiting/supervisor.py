@@ -20,7 +20,7 @@ from approvals.waiting.deadlines import DeadlineKeeper
 from approvals.waiting.followers import Followers
 from approvals.waiting.listener import Listener, Sender
 from approvals.waiting.outages import Outage, keep_running
-from approvals.waiting.readings import OutcomeReader, Waiters
+from approvals.waiting.outcome_reads import OutcomeReader, Waiters
 from approvals.waiting.recheck import Recheck, Source
 from approvals.waiting.timer import Timer
 

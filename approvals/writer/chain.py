@@ -22,7 +22,7 @@ from django.db.models import Count
 from approvals.database import bulk
 from approvals.domain.commands import Actor
 from approvals.domain.payloads import canonical, canonical_plain, digest
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 
 FORMAT = 4

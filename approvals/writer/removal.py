@@ -16,7 +16,7 @@ from uuid import UUID
 
 from approvals.database import bulk
 from approvals.domain.payloads import read_canonical
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
 from approvals.writer import callbacks, chain
 

@@ -25,8 +25,8 @@ from approvals.conf import approval_settings
 from approvals.database import triggers
 from approvals.process import forks, hints
 from approvals.waiting.deadlines import LONGEST_SLEEP
-from approvals.waiting.room import waiting_room
 from approvals.waiting.supervisor import Health
+from approvals.waiting.waiting_room import waiting_room
 from config.observing.background_check import PATIENCE, BackgroundCheck
 from config.observing.failure_log import FailureLog
 from config.observing.write_check import WriteCheck

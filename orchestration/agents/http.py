@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from approvals.exceptions import InvalidRequest
 from orchestration.agents.arguments import Arguments, check_action, check_with
-from orchestration.agents.exchange import Exchange, exchange, target_of
+from orchestration.agents.http_client import Exchange, exchange, target_of
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
 from orchestration.exceptions import NotAllowed, StepFailed

@@ -31,7 +31,7 @@ from approvals.exceptions import ApprovalError, StillPending
 from approvals.gate import wait_for_outcome
 from approvals.process import hints
 from approvals.process.hints import Hint
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import queue
 from approvals.writer.queue import outcome_of_result
 from orchestration.benchmark.processes import Remote

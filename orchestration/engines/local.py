@@ -9,7 +9,7 @@ from uuid import UUID
 
 from approvals.database.threads import in_database
 from orchestration.conf import orchestration_settings
-from orchestration.engines.executions import Executions
+from orchestration.engines.run_tasks import Executions
 from orchestration.runs import journal
 
 

@@ -24,13 +24,12 @@ from procrastinate.worker import Worker as JobWorker
 from approvals.database.threads import in_database
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Away, keep_running
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
-from orchestration.engines.executions import Executions
 from orchestration.engines.jobs import TASK, Taken
 from orchestration.engines.queue_connection import (
     LetGo,
@@ -39,6 +38,7 @@ from orchestration.engines.queue_connection import (
     make_connector,
     open_queue,
 )
+from orchestration.engines.run_tasks import Executions
 from orchestration.engines.unknown_orchestrations import UnknownOrchestrations
 from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests

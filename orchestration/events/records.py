@@ -24,7 +24,7 @@ from approvals.domain.payloads import check_text, seconds
 from approvals.exceptions import AlreadyDecided, InvalidRequest, TooLate
 from approvals.gate import KEY_LIMIT, TITLE_LIMIT
 from approvals.process import forks
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import queue
 
 logger = logging.getLogger(__name__)

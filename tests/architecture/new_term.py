@@ -23,7 +23,7 @@ COLUMN = """
     severity = models.CharField(max_length=20, default="normal")
     status = """
 ADDITIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "approvals.domain.terms": (
+    "approvals.domain.request_terms": (
         ("\n    requester_id: ", DECLARED),
         (
             "\n    details: str\n    requester: Any",

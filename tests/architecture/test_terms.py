@@ -1,4 +1,4 @@
-"""A term of a request is declared once: what carries it along takes it from approvals.domain.terms.
+"""A term of a request is declared once: what carries it along takes it from approvals.domain.request_terms.
 
 A new one touches that description, the model with its migration, the rule that uses it, and the pages that
 show it in a way of its own.
@@ -17,7 +17,7 @@ import pytest
 from approvals import gate
 from approvals.domain import questions
 from approvals.domain.lifecycle import Kind
-from approvals.domain.terms import TERMS, Place, RequestTerms, terms_in
+from approvals.domain.request_terms import TERMS, Place, RequestTerms, terms_in
 from approvals.models import HumanRequest
 from approvals.writer.chain import FORMAT
 from tests.architecture.sources import Source, product
@@ -25,7 +25,7 @@ from tests.processes import PROJECT, Process
 from tests.stacks import Stack
 
 # The description with its rules; schemas are of JSON Schema's words.
-HOME = ("approvals/domain/terms.py", "approvals/domain/term_rules.py", "approvals/domain/schemas/")
+HOME = ("approvals/domain/request_terms.py", "approvals/domain/term_rules.py", "approvals/domain/schemas/")
 # What every term passes on its way from who asks to the record and back. The rest of the product shows terms,
 # and uses them, one by one.
 WAY = (
@@ -59,13 +59,13 @@ RULES: Mapping[str, tuple[str, str]] = {
     ),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
-    "approvals/queries/shapes.py": (
+    "approvals/queries/serialization.py": (
         "people by name; an outcome's arguments and verdict; an origin may be long",
         "requester assignees arguments on_timeout origin",
     ),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
-    "approvals/trail/verification/origins.py": ("whether the run that asked is there", "origin"),
+    "approvals/trail/verification/missing_origins.py": ("whether the run that asked is there", "origin"),
     "approvals/trail/verification/checker.py": ("`arguments` of a response", "arguments"),
     "approvals/trail/verification/replay.py": (
         "what removals leave, what a deadline answers",

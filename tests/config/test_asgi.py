@@ -16,7 +16,7 @@ from approvals import deciding, gate
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.models import AuditEntry, HumanRequest
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import OrchestrationManager
 from orchestration.engines import hand_over
 from orchestration.models import Process as Executor

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from config import urls
 
 handler400 = urls.handler400

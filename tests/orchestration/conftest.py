@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from approvals.database.threads import in_database
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration.engines import leases
 from orchestration.engines.local import LocalEngine
 from orchestration.runtime import Runtime, start_runtime, stop_runtime

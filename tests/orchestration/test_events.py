@@ -28,7 +28,7 @@ from approvals.exceptions import (
     Unavailable,
 )
 from approvals.models import AuditEntry, HumanRequest
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import execution
 from orchestration.events import OrchestrationConfig
 from tests import factories as make

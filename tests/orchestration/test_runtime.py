@@ -19,7 +19,7 @@ from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import Busy
 from orchestration import OrchestrationManager, Run, conf, orchestration, queries
-from orchestration.engines import hand_over, local_process
+from orchestration.engines import hand_over, run_host
 from orchestration.models import OPEN, Process
 from orchestration.models import Run as RunRow
 from orchestration.runs import journal, run_records
@@ -61,7 +61,7 @@ async def test_runs_that_were_queued_before_are_taken_up_at_the_start(process: P
 async def test_many_runs_are_claimed_in_batches(process: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one statement takes."""
     few = dataclasses.replace(conf.orchestration_settings(), claim_batch=2)
-    monkeypatch.setattr(local_process, "orchestration_settings", lambda: few)
+    monkeypatch.setattr(run_host, "orchestration_settings", lambda: few)
     run_ids = [await in_database(OrchestrationManager().start, "runtime_quick") for _ in range(5)]
     await start_runtime()
     for run_id in run_ids:
@@ -142,7 +142,7 @@ async def test_a_process_that_lost_its_lease_begins_anew(
 ) -> None:
     """Renewing is refused, so it lets go of its runs, takes another lease, and what is free again."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(local_process, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
     runtime = await start_runtime()
     await runtime.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
@@ -275,7 +275,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
 ) -> None:
     """The runs of this process go on, whatever becomes of what others left."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(local_process, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
     tried = asyncio.Semaphore(0)
     loop = asyncio.get_running_loop()
 
@@ -287,7 +287,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
     await runtime.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
-    monkeypatch.setattr(local_process, "withdraw_requests", busy)
+    monkeypatch.setattr(run_host, "withdraw_requests", busy)
     await in_database(leave_a_run_to_tidy)
     for _ in range(3):
         await tried.acquire()
@@ -303,7 +303,7 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
 ) -> None:
     """However much others left; else the lease would expire, and with it all that runs here."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(local_process, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
     tidying, enough = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -311,7 +311,7 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
         loop.call_soon_threadsafe(tidying.set)
         enough.wait()
 
-    monkeypatch.setattr(local_process, "withdraw_requests", take_long)
+    monkeypatch.setattr(run_host, "withdraw_requests", take_long)
     await in_database(leave_a_run_to_tidy)
     await start_runtime()
     try:

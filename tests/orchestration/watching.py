@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from approvals.database.threads import in_database
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration.engines.local import LocalEngine
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.runs import journal

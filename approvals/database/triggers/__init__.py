@@ -10,8 +10,8 @@ that allows everything. So `faults` compares the definitions, and `try_changes` 
 
 from __future__ import annotations
 
-from approvals.database.triggers.comparing import faults
-from approvals.database.triggers.installing import TABLE, install, remove
-from approvals.database.triggers.trying import NotTried, try_changes
+from approvals.database.triggers.comparison import faults
+from approvals.database.triggers.installation import TABLE, install, remove
+from approvals.database.triggers.probes import NotTried, try_changes
 
 __all__ = ["TABLE", "NotTried", "faults", "install", "remove", "try_changes"]

@@ -13,8 +13,8 @@ from django.core.management.base import BaseCommand
 
 from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
-from approvals.management.moments import parse_period
 from approvals.management.screen import Misuse, Refused
+from approvals.management.times import parse_period
 from approvals.process.files import write_whole
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from approvals.management import sealing
+from approvals.management import seal_options
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen
 from approvals.trail import seals
@@ -43,9 +43,9 @@ class Command(BaseCommand):
             if key or out or url:
                 raise Misuse("--new-key can't be combined with other options.")
             return self._make_key(Path(new_key), screen)
-        signing = sealing.load_signing_key(key)
-        path = None if out is None else sealing.check_copies_path(out)
-        target = None if url is None else sealing.check_url(url)
+        signing = seal_options.load_signing_key(key)
+        path = None if out is None else seal_options.check_copies_path(out)
+        target = None if url is None else seal_options.check_url(url)
         require_tables()
         try:
             before = seals.last_seal()
@@ -58,10 +58,10 @@ class Command(BaseCommand):
                 "This seal was signed with another key than the one before: give auditors the new public key."
             )
         if path:
-            self.stdout.write(f"{sealing.update_copies(path)} added to {path}.")
+            self.stdout.write(f"{seal_options.update_copies(path)} added to {path}.")
         newest = made or before
         if target and newest:
-            sealing.send(target, newest)
+            seal_options.send(target, newest)
             self.stdout.write(f"Seal {newest.number} sent.")
         return None
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from approvals.management import sealing
+from approvals.management import seal_options
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen, visible
 from approvals.trail import verification
@@ -51,8 +51,8 @@ class Command(BaseCommand):
         self, *, export: str | None, seals: str | None, public_keys: list[str], json: bool, **options: Any
     ) -> None:
         known: dict[str, Any] = {
-            "trusted": sealing.load_trusted_keys(public_keys),
-            "copies": sealing.read_copies(seals),
+            "trusted": seal_options.load_trusted_keys(public_keys),
+            "copies": seal_options.read_copies(seals),
             # Whoever got the key when sealing began knows that there are seals; a key in the settings proves
             # nothing.
             "must_be_sealed": bool(public_keys),

@@ -24,10 +24,10 @@ from approvals.database.stored_columns import (
     truth,
 )
 from approvals.domain.lifecycle import Status, Verdict
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
-from approvals.trail.verification import origins
+from approvals.trail.verification import missing_origins
 from approvals.trail.verification.chains import Chain, Entry
 from approvals.trail.verification.faults import Fault, FaultKind
 from approvals.trail.verification.replay import Assigned, Replay, Response, Words
@@ -114,7 +114,7 @@ class Checker:
             yield from self._with_chain(request, at, chains)
         for other, entries in chains.up_to(None):
             yield from self._without_row(other, entries)
-        yield from origins.find_missing(request_id)
+        yield from missing_origins.find_missing(request_id)
 
     def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
         """Verify this request, and entries before its own that belong to no request."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status, Verdict
 from approvals.domain.payloads import canonical, read_canonical
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import Event
 from approvals.writer import chain
 

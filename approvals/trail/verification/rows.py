@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import canonical, digest
-from approvals.domain.terms import TERMS, Place, terms_in
+from approvals.domain.request_terms import TERMS, Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event
 from approvals.trail.verification.replay import ASKED, Assigned, Replay, Response, Words
 from approvals.writer import chain

@@ -13,8 +13,8 @@ from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.questions import REVIEWERS
+from approvals.domain.request_terms import TERMS, Place, terms_in
 from approvals.domain.term_rules import OMITTED
-from approvals.domain.terms import TERMS, Place, terms_in
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import group_ids_of, user_ids_of
 from approvals.web.api.schemas import ApprovalQuestion, Assignees, ClarificationQuestion

@@ -19,8 +19,8 @@ from pydantic.config import JsonDict
 
 from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import Kind
+from approvals.domain.request_terms import TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.domain.term_rules import OMITTED
-from approvals.domain.terms import TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
 from approvals.web.api.wire import KindName, StatusName, make_field, with_terms
 

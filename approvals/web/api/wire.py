@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.config import JsonDict
 
-from approvals.domain.terms import Place, Term, terms_in
+from approvals.domain.request_terms import Place, Term, terms_in
 
 M = TypeVar("M", bound=BaseModel)
 

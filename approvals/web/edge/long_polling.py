@@ -24,7 +24,7 @@ from django.http import HttpRequest
 from approvals.conf import approval_settings
 from approvals.exceptions import StillPending, UnknownRequest
 from approvals.process.loops import PerLoop
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 from approvals.web.edge.revocations import Revocations, revocations
 

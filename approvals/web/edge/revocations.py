@@ -18,7 +18,7 @@ from approvals.database.threads import in_database
 from approvals.waiting.followers import Follower
 from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry
-from approvals.waiting.room import WaitingRoom, waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from approvals.web.edge import tokens
 
 # Tokens that were revoked are remembered, up to this many, for waits that begin at that moment.

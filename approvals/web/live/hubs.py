@@ -20,7 +20,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals.waiting.outages import Outage, keep_running
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.revocations import follow_revocations

@@ -29,8 +29,18 @@ from approvals.process.loops import PerLoop
 from approvals.queries.permissions import Person
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.limits import RateLimited
-from approvals.web.live import readings
+from approvals.web.live import inbox_reads
 from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
+from approvals.web.live.inbox_reads import (
+    SNAPSHOT_REQUESTS,
+    Attendance,
+    Entry,
+    Inbox,
+    Inboxes,
+    Item,
+    News,
+    Place,
+)
 from approvals.web.live.protocol import (
     FRAME_BUDGET,
     Hello,
@@ -42,16 +52,6 @@ from approvals.web.live.protocol import (
     Snapshot,
     encode,
     refusal,
-)
-from approvals.web.live.readings import (
-    SNAPSHOT_REQUESTS,
-    Attendance,
-    Entry,
-    Inbox,
-    Inboxes,
-    Item,
-    News,
-    Place,
 )
 from approvals.web.live.send_queue import TOO_MUCH, Outbox
 
@@ -123,11 +123,11 @@ class InboxHub(Hub[InboxSeat]):
     # All that a seat shows
 
     async def _tell(self, seats: Sequence[InboxSeat]) -> None:
-        read = await in_database(readings.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
+        read = await in_database(inbox_reads.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
         parts = [part for seat in seats if (part := self._due_of(seat, read)) is not None]
         if parts:
             wanted = {entry.id: entry for part in parts for entry in part.next}
-            items = await in_database(readings.items, wanted.values()) if wanted else {}
+            items = await in_database(inbox_reads.items, wanted.values()) if wanted else {}
             frames = _Frames()
             for part in parts:
                 if part.seat in self._seats:
@@ -216,7 +216,7 @@ class InboxHub(Hub[InboxSeat]):
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
-        news = await in_database(readings.news, ids, shown_to, self._credentials_of_user)
+        news = await in_database(inbox_reads.news, ids, shown_to, self._credentials_of_user)
         frames = _Frames()
         for turn, seat in enumerate(self._seats_of_users(news.concerned), start=1):
             if self._still_holds(seat, news.attendance):
@@ -265,7 +265,7 @@ class InboxHub(Hub[InboxSeat]):
     # The regular check
 
     async def _check(self, seats: Sequence[InboxSeat]) -> None:
-        present = await in_database(readings.attendance, {seat.credential for seat in seats})
+        present = await in_database(inbox_reads.attendance, {seat.credential for seat in seats})
         for seat in seats:
             if seat.user_id is not None:
                 self._still_holds(seat, present)

@@ -9,14 +9,14 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
 from approvals.delivery import links
-from approvals.writer import letters
+from approvals.writer import emails
 
 
 class ResetForm(forms.PasswordResetForm):
     """Queues an email to each account with this address; a background process writes and sends it."""
 
     def save(self, **options: Any) -> None:  # type: ignore[override]  # needs no options
-        letters.enqueue(self.get_users(self.cleaned_data["email"]), letters.PASSWORD_RESET)
+        emails.enqueue(self.get_users(self.cleaned_data["email"]), emails.PASSWORD_RESET)
 
 
 class PasswordReset(views.PasswordResetView):

@@ -11,7 +11,7 @@ from typing import Any
 from approvals.domain import questions
 from approvals.domain.commands import Accepted, OpenRequest, Refused, Result
 from approvals.domain.payloads import canonical, digest
-from approvals.domain.terms import Place, terms_in
+from approvals.domain.request_terms import Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event, HumanRequest
 from approvals.queries import outcome_of
 from approvals.writer.batch import Batch

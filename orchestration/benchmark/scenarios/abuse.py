@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import Permission, User
 
 from approvals.database.threads import in_database
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.benchmark import load
 from orchestration.benchmark.child import PRODUCT

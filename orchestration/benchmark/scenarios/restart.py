@@ -14,7 +14,7 @@ from django.db import connection
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration.benchmark import baseline
 from orchestration.benchmark.load import Decider, Requests, Waiter
 from orchestration.benchmark.machine import Needs

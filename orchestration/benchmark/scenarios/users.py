@@ -23,7 +23,7 @@ from django.utils.crypto import get_random_string
 
 from approvals import queries
 from approvals.database.threads import in_database
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import queue
 from approvals.writer.queue import outcome_of_result
 from orchestration.benchmark import load

@@ -19,9 +19,9 @@ from approvals.conf import approval_settings
 from approvals.domain.lifecycle import Outcome
 from approvals.gate import wait_for_outcome
 from approvals.waiting.outages import Outage
-from approvals.waiting.readings import OutcomeReader
+from approvals.waiting.outcome_reads import OutcomeReader
 from approvals.waiting.registry import Registry
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration.benchmark.load import PAUSE, Decider, Waiter, Waits, milliseconds, usage
 from orchestration.benchmark.machine import Needs
 from orchestration.benchmark.processes import Environment, Remote

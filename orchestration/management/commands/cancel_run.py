@@ -11,7 +11,7 @@ from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Screen
 from orchestration import queries
-from orchestration.management.refusals import find_run, raise_as_refusal
+from orchestration.management.command_errors import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager, require_cancelled
 from orchestration.models import RunStatus
 

@@ -28,10 +28,10 @@ from orchestration import queries
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
+from orchestration.management.command_errors import raise_as_refusal
 from orchestration.management.interrupts import Interrupts
 from orchestration.management.live_view import LiveView
 from orchestration.management.process_exit import exit_at_once, exit_process
-from orchestration.management.refusals import raise_as_refusal
 from orchestration.management.run_owner import owner_of_run
 from orchestration.management.takeover import describe_takeover
 from orchestration.manager import OrchestrationManager

@@ -12,7 +12,7 @@ from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen
-from orchestration.management.refusals import find_run, raise_as_refusal
+from orchestration.management.command_errors import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
 from orchestration.runs.manual_resumption import describe_resumption

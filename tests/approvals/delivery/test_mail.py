@@ -19,8 +19,8 @@ from approvals.delivery.mail import MailCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.models import Letter
 from approvals.process import hints
-from approvals.waiting.room import waiting_room
-from approvals.writer import letters, outboxes
+from approvals.waiting.waiting_room import waiting_room
+from approvals.writer import emails, outboxes
 from tests import factories as make
 from tests.mail_server import LATER, NEVER, SILENCE, MailServer, mail_server
 from tests.marks import both_databases
@@ -49,7 +49,7 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 async def worker(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    worker = OutboxWorker(room, letters, MailCarrier())
+    worker = OutboxWorker(room, emails, MailCarrier())
     await worker.start()
     yield
     await worker.stop()
@@ -78,7 +78,7 @@ def change(**fields: Any) -> None:
 def due_now() -> None:
     """The pause is over, and everybody is told."""
     Letter.writing.update(due_at=database_now() - timedelta(seconds=1), changed_at=database_now())
-    hints.send(letters.TOPIC, list(Letter.objects.values_list("pk", flat=True)))
+    hints.send(emails.TOPIC, list(Letter.objects.values_list("pk", flat=True)))
 
 
 async def settled(status: str, attempts: int) -> Letter:
@@ -213,26 +213,26 @@ class TestRows:
     @both_databases
     def test_a_claim_gives_each_letter_to_one(self, ada: User) -> None:
         ask()
-        (due,) = letters.claim(10)
-        assert letters.claim(10) == []
-        assert letters.next_due()[0] == due.claimed_until
-        letters.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
-        assert letters.next_due()[0] is None
-        assert letters.changed_since(due.claimed_at - timedelta(hours=1)) == {}
+        (due,) = emails.claim(10)
+        assert emails.claim(10) == []
+        assert emails.next_due()[0] == due.claimed_until
+        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
+        assert emails.next_due()[0] is None
+        assert emails.changed_since(due.claimed_at - timedelta(hours=1)) == {}
 
     def test_after_an_hour_it_is_given_up(self, ada: User) -> None:
         ask()
-        (due,) = letters.claim(10)
+        (due,) = emails.claim(10)
         Letter.writing.update(give_up_at=database_now())
-        letters.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer(error="no"))])
+        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer(error="no"))])
         assert Letter.objects.get().status == "given_up"
 
     def test_what_ended_a_month_ago_is_removed(self, ada: User) -> None:
         ask()
         Letter.writing.update(status="delivered", due_at=None, changed_at=database_now() - timedelta(days=31))
         ask()
-        (due,) = letters.claim(10)
-        letters.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
+        (due,) = emails.claim(10)
+        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
         assert Letter.objects.get().pk == due.id
 
 

@@ -26,7 +26,7 @@ from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.domain.commands import Actor
 from approvals.models import Callback, CallbackAttempt
 from approvals.process import hints
-from approvals.waiting.room import WaitingRoom, waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from approvals.writer import callbacks, outboxes
 from approvals.writer.callbacks import AT_ONCE, AT_ONE_RECEIVER, Due
 from approvals.writer.outboxes import Answer, Attempt

@@ -85,7 +85,7 @@ async def _ask_and_decide(key: str) -> str:
 def _wait_in_a_thread(key: str) -> Future[str]:
     """A wait that is under way, with all that this takes, when the process forks."""
     from approvals import gate
-    from approvals.waiting.room import waiting_room
+    from approvals.waiting.waiting_room import waiting_room
 
     told: Future[str] = Future()
 

@@ -19,7 +19,7 @@ from approvals import deciding, gate
 from approvals.database.threads import in_database
 from approvals.exceptions import StillPending, UnknownRequest
 from approvals.process import telemetry
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import OrchestrationManager, Run, orchestration
 from orchestration.runtime import start_runtime, stop_runtime
 from tests import factories

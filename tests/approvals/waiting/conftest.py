@@ -11,7 +11,7 @@ import pytest
 
 from approvals.process import hints
 from approvals.waiting.outages import keep_running
-from approvals.waiting.room import WaitingRoom, waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from tests.stacks import Stack
 
 

@@ -23,7 +23,7 @@ from approvals.database import triggers
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.models import HumanRequest
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from config.observing import write_check
 from config.observing.health import Readiness
 from orchestration.models import Run, WriteTrial

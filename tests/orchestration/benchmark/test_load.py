@@ -12,7 +12,7 @@ from approvals import deciding
 from approvals.database.fields import new_id
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration.benchmark.load import Decider, Requests, Waiter, Waits, usage
 from orchestration.benchmark.processes import Remote
 from orchestration.benchmark.report import Check

@@ -18,7 +18,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals import deciding
 from approvals.database.threads import LOST, in_database
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import OrchestrationManager, Run, conf, orchestration, queries
 from orchestration.engines import jobs
 from orchestration.engines import procrastinate as workers

@@ -19,9 +19,9 @@ from approvals.web.live import send_queue
 from approvals.web.live.inbox import inbox_hub
 from orchestration import Run, models, orchestration, queries
 from orchestration.runtime import Runtime
-from orchestration.web import readings
-from orchestration.web.hub import run_hub
+from orchestration.web import run_reads
 from orchestration.web.routing import websocket_urlpatterns
+from orchestration.web.run_hub import run_hub
 from tests import factories
 from tests.connections import Closed, Connection
 from tests.marks import both_databases
@@ -187,7 +187,7 @@ async def test_a_long_run_is_told_in_order_and_whole(
     runtime: Runtime, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In several readings, each a bounded piece, whoever else is served in between."""
-    monkeypatch.setattr(readings, "MESSAGES_AT_ONCE", 4)
+    monkeypatch.setattr(run_reads, "MESSAGES_AT_ONCE", 4)
     run_id = await runtime.manager.astart("live_chatter", {"count": 18}, owner)
     async with await watch(owner, run_id) as early:
         await watching.finished(run_id)

@@ -25,7 +25,7 @@ from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import UnknownRequest
 from approvals.models import ApiToken
-from approvals.waiting.room import WaitingRoom, waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from approvals.web.edge import tokens
 from approvals.web.edge.long_polling import FewPasses, HoldingAnswers, hold_answer
 from approvals.web.edge.revocations import revocations

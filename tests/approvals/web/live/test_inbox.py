@@ -24,8 +24,8 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.process import hints
-from approvals.waiting.room import waiting_room
-from approvals.web.live import inbox, readings, summaries
+from approvals.waiting.waiting_room import waiting_room
+from approvals.web.live import inbox, inbox_reads, summaries
 from approvals.web.live.inbox import inbox_hub
 from approvals.writer import queue
 from tests import factories
@@ -73,7 +73,7 @@ async def settled(*connections: tuple[Connection, User]) -> None:
         await deciding.awithdraw(Actor.program(), last)
         await until_fresh(connection, person)
         kinds = [frame["type"] for frame in connection.frames[before:]]
-        cut = len(connection.requests) >= readings.SNAPSHOT_REQUESTS - 1
+        cut = len(connection.requests) >= inbox_reads.SNAPSHOT_REQUESTS - 1
         # Those of others come, too.
         assert cut or kinds == ["request_opened", "request_closed"] * (len(kinds) // 2)
     for connection, person in connections:
@@ -289,7 +289,7 @@ async def test_the_hub_rests_when_nobody_is_connected() -> None:
 
 async def test_a_long_inbox_shows_the_first_and_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its length a snapshot is cut; what is shown follows as requests before the cut come and go."""
-    monkeypatch.setattr(readings, "SNAPSHOT_REQUESTS", 3)
+    monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 3)
     monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 3)
     ada = await made(factories.user)
     by_name = {"assignees": [ada]}
@@ -379,10 +379,10 @@ def small_frames(monkeypatch: pytest.MonkeyPatch, frames: str) -> None:
     """How much a snapshot holds, what is large, and how much fits into a frame."""
     if frames != "whole":
         monkeypatch.setattr(inbox, "FRAME_BUDGET", 3000)
-        monkeypatch.setattr(readings, "LARGE", 2000)
+        monkeypatch.setattr(inbox_reads, "LARGE", 2000)
         monkeypatch.setattr(summaries, "LARGE", 2000)
     if frames == "in parts and cut":
-        monkeypatch.setattr(readings, "SNAPSHOT_REQUESTS", 6)
+        monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 6)
         monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 6)
 
 
@@ -526,8 +526,8 @@ async def test_a_reading_takes_no_more_memory_however_large_the_requests_are() -
 
     def most() -> int:
         tracemalloc.start()
-        read = readings.inboxes([(credential, None)]).inboxes[ada.pk, None]
-        shown = readings.items(read.entries)
+        read = inbox_reads.inboxes([(credential, None)]).inboxes[ada.pk, None]
+        shown = inbox_reads.items(read.entries)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(shown) == 30
@@ -563,7 +563,7 @@ async def test_an_event_costs_the_same_queries_however_many_are_connected() -> N
     def queries(ids: list[UUID], connected: list[User]) -> int:
         there = {person.pk: sessions[person.pk] for person in connected}
         with CaptureQueriesContext(db_connection) as captured:
-            found = readings.news(ids, {ada.pk}, lambda user_id: there.get(user_id, set()))
+            found = inbox_reads.news(ids, {ada.pk}, lambda user_id: there.get(user_id, set()))
         assert found.visible[ada.pk] == frozenset(ids)
         return len(captured)
 

@@ -25,7 +25,7 @@ from approvals.models import HumanRequest
 from approvals.process import hints
 from approvals.process.hints import Hint
 from approvals.waiting import outages
-from approvals.waiting.room import WaitingRoom, close_waiting_room, waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, close_waiting_room, waiting_room
 from approvals.writer import queue
 from tests import factories as make
 from tests.approvals.waiting.conftest import until

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, approved
-from approvals.domain.terms import Place, Term, terms_in
+from approvals.domain.request_terms import Place, Term, terms_in
 from approvals.models import HumanRequest
 
 # What a summary leaves out.

@@ -20,7 +20,7 @@ from django.db import Error as DatabaseError
 from approvals.database.threads import in_database
 from approvals.exceptions import ApprovalError
 from approvals.process import hints
-from approvals.waiting.room import waiting_room
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
 from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings

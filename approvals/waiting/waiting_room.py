@@ -25,7 +25,7 @@ from approvals.domain.payloads import seconds
 from approvals.exceptions import StillPending
 from approvals.process import forks, telemetry
 from approvals.waiting.followers import Follower, Followers
-from approvals.waiting.readings import Waiters
+from approvals.waiting.outcome_reads import Waiters
 from approvals.waiting.recheck import Source
 from approvals.waiting.registry import Registry
 from approvals.waiting.supervisor import REQUESTS, Health, Supervisor

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import CharField, Exists, F, Func, OuterRef, QuerySet, Subquery, UUIDField
 
-from approvals.queries.origins import Resolver
+from approvals.queries.origin_resolvers import Resolver
 from orchestration.catalog import orchestrations
 from orchestration.models import Run
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from orchestration.models import Run
-from orchestration.web import readings
+from orchestration.web import run_reads
 from tests import factories as make
 from tests.connections import session_of
 
@@ -21,8 +21,8 @@ def test_who_is_logged_out_during_a_reading_is_told_nothing_of_it() -> None:
     """Rights are read after all else: what is said once they are gone is not for them any more."""
     ada = make.user()
     run = Run.objects.create(owner=ada, created_at=Now(), changed_at=Now())
-    place = readings.Place(credential=session_of(ada), run_id=run.pk, heard=0, growing=frozenset())
-    assert readings.runs([place]).owners == {place.credential: ada.pk}
+    place = run_reads.Place(credential=session_of(ada), run_id=run.pk, heard=0, growing=frozenset())
+    assert run_reads.runs([place]).owners == {place.credential: ada.pk}
 
     def log_out(execute: Any, statement: str, *rest: Any) -> Any:
         if "orchestration_message" in statement:
@@ -30,4 +30,4 @@ def test_who_is_logged_out_during_a_reading_is_told_nothing_of_it() -> None:
         return execute(statement, *rest)
 
     with connection.execute_wrapper(log_out):
-        assert readings.runs([place]).owners == {}
+        assert run_reads.runs([place]).owners == {}

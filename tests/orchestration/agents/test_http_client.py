@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from approvals.delivery.webhooks.connections import Connections
 from approvals.delivery.webhooks.targets import Reach
 from approvals.exceptions import InvalidRequest
-from orchestration.agents.exchange import Answer, Exchange, _follow_redirect, exchange, target_of
+from orchestration.agents.http_client import Answer, Exchange, _follow_redirect, exchange, target_of
 from tests.effort import effort
 from tests.orchestration.agents.web_server import WebServer
 

@@ -8,7 +8,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from approvals.database.triggers.installing import TABLES, Guarded
+from approvals.database.triggers.installation import TABLES, Guarded
 
 
 class NotTried(Exception):

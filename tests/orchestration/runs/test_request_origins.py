@@ -12,7 +12,7 @@ from pytest_django import Settings
 from approvals import deciding
 from approvals.domain.commands import Actor
 from approvals.models import HumanRequest
-from approvals.queries.origins import resolvers
+from approvals.queries.origin_resolvers import resolvers
 from approvals.trail import verification
 from approvals.trail.verification import Fault, FaultKind
 from orchestration.manager import OrchestrationManager

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, connections
 
 from approvals import deciding
-from approvals.web.live import readings
+from approvals.web.live import inbox_reads
 from tests import factories
 from tests.connections import session_of
 
@@ -21,17 +21,17 @@ def test_a_request_decided_during_a_reading_does_not_shorten_the_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All of a reading is of one moment: a list that was cut is full, and said to be cut."""
-    monkeypatch.setattr(readings, "SNAPSHOT_REQUESTS", 3)
+    monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 3)
     ada = factories.user()
     first, *others = [factories.approval(timeout=100.0 * n, assignees=[ada]) for n in range(1, 5)]
     during = _AfterTheFirst(lambda: _elsewhere(deciding.decide, factories.actor(ada), first, "approve"))
     credential = session_of(ada)
     with connection.execute_wrapper(during):
-        read = readings.inboxes([(credential, None)])
+        read = inbox_reads.inboxes([(credential, None)])
     assert during.done
     inbox = read.inboxes[ada.pk, None]
     assert ([str(entry.id) for entry in inbox.entries], inbox.cut) == ([first, *others[:2]], True)
-    again = readings.inboxes([(credential, None)]).inboxes[ada.pk, None]
+    again = inbox_reads.inboxes([(credential, None)]).inboxes[ada.pk, None]
     assert [str(entry.id) for entry in again.entries] == others
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from approvals.database.stored_columns import Kind, as_id, convert, iterate_stored, json_value
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
-from approvals.queries.origins import Resolver, resolvers
+from approvals.queries.origin_resolvers import Resolver, resolvers
 from approvals.trail.verification.faults import Fault, FaultKind
 
 _ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": json_value}

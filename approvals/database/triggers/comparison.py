@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from approvals.database.triggers.installing import TABLES, on_postgresql, on_sqlite
+from approvals.database.triggers.installation import TABLES, on_postgresql, on_sqlite
 
 
 def faults(connection: BaseDatabaseWrapper) -> list[str]:

@@ -21,7 +21,7 @@ from approvals.web.live.protocol import Error, encode
 from approvals.web.live.send_queue import Outbox
 from orchestration import queries
 from orchestration.models import Message
-from orchestration.web import readings
+from orchestration.web import run_reads
 from orchestration.web.protocol import (
     AgentMessage,
     AgentMessageChunk,
@@ -29,7 +29,7 @@ from orchestration.web.protocol import (
     RunFinished,
     RunStatus,
 )
-from orchestration.web.readings import Place, ReadRun, Runs
+from orchestration.web.run_reads import Place, ReadRun, Runs
 
 UNKNOWN_RUN = 4404
 
@@ -90,7 +90,7 @@ class RunHub(Hub[RunSeat]):
         self.refresh(seats)
 
     async def _tell(self, seats: Sequence[RunSeat]) -> None:
-        read = await in_database(readings.runs, [seat.place for seat in seats])
+        read = await in_database(run_reads.runs, [seat.place for seat in seats])
         for seat in seats:
             if seat in self._seats and self._may_watch(seat, read):
                 self._tell_seat(seat, read)
