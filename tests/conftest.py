@@ -13,6 +13,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -45,8 +46,13 @@ LASTING_THREADS = ("pool-", "ThreadPoolExecutor-")
 
 
 def pytest_configure() -> None:
-    """A shell that runs tests in the background has SIGINT ignored, and `nohup` SIGHUP, which all they start
-    would inherit."""
+    """Put right what the processes of the run would inherit.
+
+    A shell that runs tests in the background has SIGINT ignored, and `nohup` SIGHUP. Many containers forbid
+    Python to keep what it compiled; each of hundreds of processes would then compile the whole project again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
