@@ -1,7 +1,8 @@
 """The typed settings of approvals, from Django's settings.
 
-config/settings.py reads them from the environment, and checks.py tests them. Fields with a default here have
-no variable: they are for tests and for projects of one's own.
+To add one: a variable in config/settings.py, a field and a line here, a check in checks.py, a row in
+docs/deployment.md. Fields with a default here have no variable: they are for tests and for projects of one's
+own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class ApprovalSettings:
     url: str
     """The installation's address, without a slash at the end; "": no links can be made."""
     default_timeout: float
+    """How long a request waits that names no `timeout`; the limits are in domain/request_terms.py."""
     approve_on_timeout: str
     """Which requests a deadline may approve: "single", those that need one approval; "any", all."""
     recheck_interval: float

@@ -153,7 +153,7 @@ else:
     DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
     DATABASE["CONN_MAX_AGE"] = 0
     DATABASE["CONN_HEALTH_CHECKS"] = True
-DATABASE_ROUTERS = ["config.routers.QueueOnPostgreSQL"]
+DATABASE_ROUTERS = ["config.database_routers.QueueOnPostgreSQL"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The channel layer carries hints only: ids to look at again.

@@ -1,4 +1,8 @@
-"""The settings of orchestration as one typed object, read from Django's settings."""
+"""The typed settings of orchestration, from Django's settings.
+
+To add one: a variable in config/settings.py, a field and a line here, a check in checks.py, a row in
+docs/deployment.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What people may see of requests: which ones, their own rights, and the history of each."""
+"""What people may see of requests: which ones, their own rights, and the history of each.
+
+The rule is in permissions.py; `visible_to` says the same in SQL, so a change is made in both.
+"""
 
 from __future__ import annotations
 

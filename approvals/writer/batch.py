@@ -1,4 +1,8 @@
-"""The rows of a batch of commands: locked and read together, changed in memory, written together."""
+"""The rows of a batch of commands: locked and read together, changed in memory, written together.
+
+`Batch.close` is how a rule closes a request; `Batch.write` has the one UPDATE by which it is closed on
+record.
+"""
 
 from __future__ import annotations
 

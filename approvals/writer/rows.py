@@ -1,4 +1,4 @@
-"""Reads what a batch of commands needs: its rows, locked in id order, and everything about them.
+"""Read what a batch of commands needs: its rows, locked in id order, and everything about them.
 
 The rows are read by a later statement than the one that locks them: a statement that had to wait for a lock
 would join the locked row with what the other tables held when the statement began.

@@ -1,4 +1,4 @@
-"""Match the calls of a run with its record, and refuse those that differ from it.
+"""Match the calls of a run, when it goes on after a crash, with its record; refuse those that differ from it.
 
 Calls without a key of their own are numbered in the order in which they begin. That order must be the same in
 every execution, so two of them at once are refused, as is a call that differs from the recorded one. After

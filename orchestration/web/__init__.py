@@ -1,0 +1,1 @@
+"""Runs over HTTP and WebSockets: their pages, their live updates, their part of the API."""

@@ -17,7 +17,7 @@ from approvals.trail.verification.chains import Chain, Entry
 from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.trail.verification.installation import Progress, remarks
 from approvals.trail.verification.replay import Replay
-from approvals.trail.verification.seal_coverage import Sealed
+from approvals.trail.verification.seal_comparison import Sealed
 from approvals.writer.chain import BESIDE
 
 FILTERED = (

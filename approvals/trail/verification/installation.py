@@ -26,7 +26,7 @@ from approvals.trail.seals import NoSeal, SealRecord
 from approvals.trail.verification.chains import Entry
 from approvals.trail.verification.checker import Checker
 from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
-from approvals.trail.verification.seal_coverage import Sealed
+from approvals.trail.verification.seal_comparison import Sealed
 from approvals.writer.chain import as_text
 
 _SEAL: Mapping[str, Kind] = {

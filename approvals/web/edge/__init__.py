@@ -1,0 +1,1 @@
+"""What stands before pages, API and sockets: who calls, how much they may ask, how errors are answered."""

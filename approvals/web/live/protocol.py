@@ -2,7 +2,8 @@
 
 A frame is JSON text, `{"type": …, "ref": …, "data": {…}}`. `ref` is the client's own text or number (null:
 none) and comes back in the answer. What does not fit a declared message is refused as `invalid`, with the
-field at fault; what a message means is checked where it is carried out.
+field at fault; what a message means is checked where it is carried out. What is told of a request is in
+summaries.py; the messages of a run's page are in orchestration/web/protocol.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How a request ends without a decision: its deadline passes, or who asked takes it back."""
+"""How a request ends without a decision: its deadline passes, or who asked takes it back.
+
+Decisions are in deciding.py; all closings are written by `Batch.write`.
+"""
 
 from __future__ import annotations
 

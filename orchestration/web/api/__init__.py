@@ -1,0 +1,1 @@
+"""The part of the HTTP API that starts, shows and ends runs."""
