@@ -15,12 +15,17 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
-from django.db import connection, models
+import orjson
+from django.db import DataError, connection, models
+from django.db.models.base import ModelState
 
 from approvals.database.fields import JSONText
 from approvals.database.pipeline import execute, execute_for_each
 
 M = TypeVar("M", bound=models.Model)
+
+# After how many rows an update has found of those that were locked, where it should have found all.
+_CHANGED = " rows of those that were locked: the others have changed"
 
 # The values of a row by the names of its attributes, such as `vars` of an instance has.
 Row: TypeAlias = Mapping[str, Any]
@@ -68,11 +73,12 @@ def as_uuid(value: Any) -> UUID:
 
 
 def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
-    """Request the rows with these ids; call the result to get them, in no order."""
-    columns = _columns(model, connection.vendor)
-    names = ", ".join(column.name for column in columns)
-    key = column(model, "pk")
-    found = execute(f"SELECT {names} FROM {table(model)} WHERE {among(key)}", [values(ids)])  # noqa: S608
+    """Request the rows with these ids; call the result to get them, in no order.
+
+    The instances are made without Django's `__init__`, which costs more than the reading, and its signals.
+    """
+    columns, statement = _reading(model, connection.vendor)
+    found = execute(statement, [values(ids)])
     attributes = [column.attribute for column in columns]
 
     def rows() -> list[M]:
@@ -80,7 +86,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
             values if column.restored is None else map(column.restored, values)
             for column, values in zip(columns, zip(*found.rows(), strict=True), strict=False)
         ]
-        return [model.from_db(connection.alias, attributes, row) for row in zip(*by_column, strict=True)]
+        return [_instance(model, attributes, row) for row in zip(*by_column, strict=True)]
 
     return rows
 
@@ -88,18 +94,7 @@ def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
     """Insert the rows; leave out ids that the database generates."""
     if rows:
-        columns = _columns(model, connection.vendor, without=_generated_key(model))
-        names, table_ = _names(columns), table(model)
-        if connection.vendor == "postgresql":
-            execute(
-                f"INSERT INTO {table_} ({names}) SELECT {_new(columns)} FROM {_records(columns)}",  # noqa: S608
-                [_document(columns, rows)],
-            )
-        else:
-            execute_for_each(
-                f"INSERT INTO {table_} ({names}) VALUES ({_places(columns)})",  # noqa: S608
-                _tuples(columns, rows),
-            )
+        _write(_inserting(model, connection.vendor), rows)
 
 
 def insert_beside(
@@ -117,53 +112,28 @@ def insert_beside(
     """
     if not rows:
         return
-    known = _columns(other, connection.vendor, only=by)
-    own = _columns(model, connection.vendor, without=link)
-    link_name = _names(_columns(model, connection.vendor, only=(link,)))
-    key = column(other, "pk")
-    if connection.vendor == "postgresql":
-        columns = (*own, *known)
-        same = [f"other.{column.name} = new.c{at}" for at, column in enumerate(known, len(own))]
-        # Repeated as a list, so that the index is used whatever length the planner assumes for the document.
-        same.append(among(f"other.{known[0].name}"))
-        execute(
-            f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) SELECT {_new(own)}, other.{key}"  # noqa: S608
-            f" FROM {_records(columns)} JOIN {table(other)} other ON {' AND '.join(same)}",
-            [_document(columns, rows), values(row[known[0].attribute] for row in rows)],
-        )
-    else:
-        natural = " AND ".join(f"{column.name} = %s" for column in known)
-        execute_for_each(
-            f"INSERT INTO {table(model)} ({_names(own)}, {link_name}) VALUES ({_places(own)},"  # noqa: S608
-            f" (SELECT {key} FROM {table(other)} WHERE {natural}))",
-            _tuples((*own, *known), rows),
-        )
+    statement = _inserting_beside(model, connection.vendor, link, other, by)
+    # Repeated as a list, so that the index is used whatever length the planner assumes for the document.
+    first = _columns(other, connection.vendor, only=by)[0].attribute
+    _write(statement, rows, listed=lambda: values(row[first] for row in rows))
 
 
 def update(
     model: type[models.Model], rows: Sequence[Row], fields: tuple[str, ...], *, still: Any = None
-) -> Callable[[], int]:
-    """Update these fields of the rows; call the result to get how many rows were changed.
+) -> None:
+    """Update these fields of the rows, all of which are there; else the statement fails with DataError.
 
-    With `still`, only rows whose first of these fields still has that value are changed.
+    With `still`, it also fails where the first of these fields does not have that value any more.
     """
     if not rows:
-        return int
-    key, *changing = columns = _columns(model, connection.vendor, only=(_key(model).name, *fields))
-    condition = "" if still is None else f" AND old.{changing[0].name} = %s"
+        return
+    key = _key(model).attname
     limit = [] if still is None else [still]
-    if connection.vendor == "postgresql":
-        assignments = ", ".join(f"{column.name} = new.c{at}" for at, column in enumerate(changing, 1))
-        return execute(
-            f"UPDATE {table(model)} AS old SET {assignments} FROM {_records(columns)}"  # noqa: S608
-            f" WHERE old.{key.name} = new.c0 AND {among(f'old.{key.name}')}{condition}",
-            [_document(columns, rows), values(row[key.attribute] for row in rows), *limit],
-        ).count
-    assignments = ", ".join(f"{column.name} = %s" for column in changing)
-    return execute_for_each(
-        f"UPDATE {table(model)} AS old SET {assignments} WHERE old.{key.name} = %s{condition}",  # noqa: S608
-        _tuples((*changing, key), rows, *limit),
-    ).count
+    statement = _updating(model, connection.vendor, fields, conditional=still is not None)
+    if statement.columns[0].attribute == key:
+        _write(statement, rows, *limit, len(rows), listed=lambda: values(row[key] for row in rows))
+    elif (changed := _write(statement, rows, *limit)) != len(rows):
+        raise DataError(f"{changed}{_CHANGED}")
 
 
 def remove(model: type[models.Model], ids: Iterable[Any]) -> None:
@@ -219,11 +189,11 @@ def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
     """Return the function that converts this field's values for JSON (PostgreSQL) or for SQLite."""
     if isinstance(field, JSONText):
         return field.get_prep_value
+    if vendor == "postgresql":
+        return None  # the encoder writes ids and moments itself
     if isinstance(field, models.UUIDField):
-        return _text_or_none if vendor == "postgresql" else _hex
-    if isinstance(field, models.DateTimeField):
-        return _moment if vendor == "postgresql" else _moment_of_sqlite
-    return None
+        return _hex
+    return _moment_of_sqlite if isinstance(field, models.DateTimeField) else None
 
 
 def _restoration(field: Any, vendor: str) -> Callable[[Any], Any] | None:
@@ -260,18 +230,9 @@ def _text(value: UUID) -> str:
     return str(value)
 
 
-def _text_or_none(value: UUID | None) -> str | None:
-    return None if value is None else _text(value)
-
-
 @lru_cache(maxsize=4096)
 def _hex(value: UUID | None) -> str | None:
     return None if value is None else value.hex
-
-
-@lru_cache(maxsize=64)
-def _moment(value: datetime | None) -> str | None:
-    return None if value is None else value.isoformat()
 
 
 @lru_cache(maxsize=64)
@@ -289,15 +250,94 @@ def _by_row(columns: Sequence[_Column], rows: Sequence[Row]) -> Iterator[tuple[A
     return zip(*by_column, strict=True)
 
 
-# PostgreSQL
+class _Statement(NamedTuple):
+    """The text of a statement that writes rows, and the columns that it takes of each."""
+
+    text: str
+    columns: tuple[_Column, ...]
+
+
+def _write(
+    statement: _Statement, rows: Sequence[Row], *more: Any, listed: Callable[[], str] | None = None
+) -> int | None:
+    """Send the rows, on PostgreSQL with their keys as a list; on SQLite, return how many it has changed."""
+    if connection.vendor == "postgresql":
+        keys = [] if listed is None else [listed()]
+        execute(statement.text, [_document(statement.columns, rows), *keys, *more])
+        return None
+    return execute_for_each(statement.text, [(*values, *more) for values in _by_row(statement.columns, rows)])
 
 
 def _document(columns: Sequence[_Column], rows: Sequence[Row]) -> str:
+    """Return the rows as the JSON text that `_records` reads."""
     names = [f"c{at}" for at in range(len(columns))]
-    return _encode([dict(zip(names, values, strict=True)) for values in _by_row(columns, rows)])
+    return orjson.dumps([dict(zip(names, values, strict=True)) for values in _by_row(columns, rows)]).decode()
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# The texts of the statements are made once: making them takes longer than running them. PostgreSQL's take one
+# JSON document of all rows, SQLite's the values of one row.
+
+
+@cache
+def _reading(model: type[models.Model], vendor: str) -> tuple[tuple[_Column, ...], str]:
+    columns = _columns(model, vendor)
+    key = column(model, "pk")
+    return columns, f"SELECT {_names(columns)} FROM {table(model)} WHERE {among(key)}"  # noqa: S608
+
+
+@cache
+def _inserting(model: type[models.Model], vendor: str) -> _Statement:
+    columns = _columns(model, vendor, without=_generated_key(model))
+    into = f"INSERT INTO {table(model)} ({_names(columns)})"
+    if vendor == "postgresql":
+        return _Statement(f"{into} SELECT {_new(columns)} FROM {_records(columns)}", columns)  # noqa: S608
+    return _Statement(f"{into} VALUES ({_places(columns)})", columns)
+
+
+@cache
+def _inserting_beside(
+    model: type[models.Model], vendor: str, link: str, other: type[models.Model], by: tuple[str, ...]
+) -> _Statement:
+    own, known = _columns(model, vendor, without=link), _columns(other, vendor, only=by)
+    key, columns = column(other, "pk"), (*own, *known)
+    into = f"INSERT INTO {table(model)} ({_names(own)}, {column(model, link)})"
+    if vendor == "postgresql":
+        same = [f"other.{each.name} = new.c{at}" for at, each in enumerate(known, len(own))]
+        same.append(among(f"other.{known[0].name}"))
+        chosen = f"{_records(columns)} JOIN {table(other)} other ON {' AND '.join(same)}"
+        return _Statement(f"{into} SELECT {_new(own)}, other.{key} FROM {chosen}", columns)  # noqa: S608
+    natural = " AND ".join(f"{each.name} = %s" for each in known)
+    found = f"SELECT {key} FROM {table(other)} WHERE {natural}"  # noqa: S608
+    return _Statement(f"{into} VALUES ({_places(own)}, ({found}))", columns)
+
+
+@cache
+def _updating(
+    model: type[models.Model], vendor: str, fields: tuple[str, ...], *, conditional: bool
+) -> _Statement:
+    key, *changing = _columns(model, vendor, only=(_key(model).name, *fields))
+    condition = f" AND old.{changing[0].name} = %s" if conditional else ""
+    changed = f"UPDATE {table(model)} AS old SET"
+    if vendor != "postgresql":
+        assignments = ", ".join(f"{each.name} = %s" for each in changing)
+        text = f"{changed} {assignments} WHERE old.{key.name} = %s{condition}"
+        return _Statement(text, (*changing, key))
+    columns = (key, *changing)
+    assignments = ", ".join(f"{each.name} = new.c{at}" for at, each in enumerate(changing, 1))
+    chosen = f"old.{key.name} = new.c0 AND {among(f'old.{key.name}')}{condition}"
+    # Fails in the database, so that no COMMIT in the same message is carried out. The text is not constant:
+    # PostgreSQL would try to convert it beforehand.
+    every_one = f"CASE count(*) WHEN %s THEN 0 ELSE CAST(count(*) || '{_CHANGED}' AS integer) END"
+    text = f"{changed} {assignments} FROM {_records(columns)} WHERE {chosen} RETURNING 1"
+    return _Statement(f"WITH changed AS ({text}) SELECT {every_one} FROM changed", columns)  # noqa: S608
+
+
+def _instance(model: type[M], attributes: Sequence[str], values: Iterable[Any]) -> M:
+    made = model.__new__(model)
+    made.__dict__.update(zip(attributes, values, strict=True))
+    made._state = ModelState()
+    made._state.adding, made._state.db = False, connection.alias
+    return made
 
 
 def _records(columns: Sequence[_Column]) -> str:
@@ -307,13 +347,6 @@ def _records(columns: Sequence[_Column]) -> str:
 
 def _new(columns: Sequence[_Column]) -> str:
     return ", ".join(f"new.c{at}" for at in range(len(columns)))
-
-
-# SQLite
-
-
-def _tuples(columns: Sequence[_Column], rows: Sequence[Row], *more: Any) -> list[tuple[Any, ...]]:
-    return [(*values, *more) for values in _by_row(columns, rows)]
 
 
 def _places(columns: Sequence[_Column]) -> str:

@@ -27,22 +27,15 @@ class Answer:
     def __init__(self, message: _Message) -> None:
         self._message = message
         self._rows: list[tuple[Any, ...]] = []
-        self._count = 0
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """Return the rows of a SELECT."""
+        """Return the rows of a statement that returns some."""
         self._message.send()
         return self._rows
 
-    def count(self) -> int:
-        """Return how many rows the statement found or changed."""
-        self._message.send()
-        return self._count
-
     def take(self, cursor: Any, statement: str) -> None:
-        """Store the cursor's row count and, for a SELECT, its rows."""
-        self._count = cursor.rowcount
-        if statement.startswith("SELECT"):
+        """Store the rows of what returns some."""
+        if statement.startswith(("SELECT", "WITH")):
             self._rows = cursor.fetchall()
 
 
@@ -80,6 +73,7 @@ class _Here(local):
 
 
 _here = _Here()
+_BEGIN, _COMMIT = "BEGIN", "COMMIT"
 _numbers = count(1)
 _prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
 
@@ -111,13 +105,23 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> Answer:
     return answer
 
 
-def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> Answer:
-    """Run a statement once for each of these lists of parameters (SQLite)."""
-    answer = Answer(_Message())
+def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> int:
+    """Run a statement once for each of these lists of parameters (SQLite); return how many rows changed."""
     with connection.cursor() as cursor:
         cursor.executemany(statement, parameters)
-        answer.take(cursor, statement)
-    return answer
+        return int(cursor.rowcount)
+
+
+def begin() -> None:
+    """Begin the transaction of `transactions.begun_inside`, with the statements that follow (PostgreSQL)."""
+    if connection.vendor == "postgresql":
+        execute(_BEGIN)
+
+
+def commit() -> None:
+    """Commit it, with the statements before; not if one of them fails."""
+    if connection.vendor == "postgresql":
+        execute(_COMMIT)
 
 
 def limit_transaction_time() -> None:
@@ -147,12 +151,13 @@ def _executions(statements: Sequence[str]) -> list[str]:
     connection.ensure_connection()
     if connection.connection.prepare_threshold is None:
         return list(statements)
-    known = _prepared.setdefault(connection.connection, {})
+    known = _prepared.setdefault(connection.connection, {_BEGIN: _BEGIN, _COMMIT: _COMMIT})
     _prepare(known, [statement for statement in dict.fromkeys(statements) if statement not in known])
-    return [f"EXECUTE {known[statement]}{_places(statement.count('%s'))}" for statement in statements]
+    return [known[statement] for statement in statements]
 
 
 def _prepare(known: dict[str, str], statements: Sequence[str]) -> None:
+    """Have the statements prepared, and add the text that executes each."""
     if not statements:
         return
     names = {statement: f"sayso_{next(_numbers)}" for statement in statements}
@@ -160,7 +165,7 @@ def _prepare(known: dict[str, str], statements: Sequence[str]) -> None:
         cursor.execute(
             ";".join(f"PREPARE {name} AS {_number_parameters(one)}" for one, name in names.items())
         )
-    known.update(names)
+    known.update({one: f"EXECUTE {name}{_places(one.count('%s'))}" for one, name in names.items()})
 
 
 def _number_parameters(statement: str) -> str:

@@ -1,4 +1,4 @@
-"""Snapshots to read from, and the refusal to record inside a caller's own transaction."""
+"""Transactions: the writer's own, snapshots to read from, and none of the caller's around what records."""
 
 from __future__ import annotations
 
@@ -6,9 +6,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.db import connection, connections, transaction
+from django.db import Error, connection, connections, transaction
+from psycopg.pq import TransactionStatus
 
 _OWN_TRANSACTION = "Sayso records in a transaction of its own: call it outside of atomic blocks."
+
+
+@contextmanager
+def begun_inside() -> Iterator[None]:
+    """Open a durable transaction that the code inside begins and commits, by `pipeline.begin` and `commit`.
+
+    So each goes in a message with other statements, where Django's `atomic` sends two more to PostgreSQL. To
+    Django it is a transaction like any other: hooks of `on_commit` run after it, and it is rolled back where
+    the code raises. RuntimeError if it was not committed.
+    """
+    if connection.vendor != "postgresql":
+        with transaction.atomic(durable=True):
+            yield
+        return
+    connection.validate_no_atomic_block()
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    connection.needs_rollback = False
+    connection.in_atomic_block, connection.autocommit = True, False
+    try:
+        yield
+        _check_committed()
+    except BaseException:
+        _leave()
+        _roll_back()
+        raise
+    _leave()
+    connection.run_and_clear_commit_hooks()
+
+
+def _check_committed() -> None:
+    if connection.connection.info.transaction_status != TransactionStatus.IDLE:
+        raise RuntimeError("the transaction was not committed")
+
+
+def _leave() -> None:
+    connection.in_atomic_block, connection.autocommit = False, True
+
+
+def _roll_back() -> None:
+    try:
+        connection.rollback()
+    except Error:
+        connection.close()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
+import orjson
 import rfc8785
 
 from approvals.domain.characters import skeleton
@@ -112,11 +113,11 @@ def seconds(value: object, field: str, *, none_allowed: bool, zero_allowed: bool
 
 def canonical(value: Any) -> str:
     """Return the RFC 8785 text of checked JSON, equal for equal values in any program, on any database."""
-    return _encode(value) if _is_plain(value) else rfc8785.dumps(value).decode()
+    return canonical_plain(value) if _is_plain(value) else rfc8785.dumps(value).decode()
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether Python's own encoder writes what RFC 8785 asks for, which it does twenty times faster.
+    """Whether a compiled encoder writes what RFC 8785 asks for, which it does a hundred times faster.
 
     They differ in how numbers with a fraction look and in the order of names beyond ASCII.
     """
@@ -143,12 +144,9 @@ def _whole_number(digits: str) -> int | float:
     return float(number) if LARGEST_INTEGER < abs(number) < WRITTEN_WITH_EXPONENT else number
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
-
 def canonical_plain(value: Any) -> str:
     """As `canonical`, for values that are known to have ASCII names and no fractions: none is looked at."""
-    return _encode(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def digest(text: str) -> str:

@@ -7,7 +7,7 @@ record.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -229,18 +229,14 @@ class Batch:
         closed, others = touched & self.closed, touched - self.closed
         with together():
             bulk.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
-            closing = self._saving(closed, still=Status.PENDING.value)
-            changing = self._saving(others)
+            self._save(closed, still=Status.PENDING.value)
+            self._save(others)
             self._end_assignments(closed)
             self._write_assignments()
             bulk.insert(Response, self._responses)
             chain.append(links)
             self.removals.write()
-        if closing() + changing() != len(touched):
-            raise RuntimeError("a locked request changed under its lock")
-        self.callbacks = [
-            callback.pk for callback in callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
-        ]
+            self.callbacks = callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
 
     def _record_the_stuck(self) -> None:
         """Record on the trail which requests too few people may decide, where it does not say so yet."""
@@ -266,9 +262,9 @@ class Batch:
         new = {pk for pk in request_ids if None in self._approved_by[pk]}
         return new | set(given.values_list("request_id", flat=True))
 
-    def _saving(self, ids: set[UUID], still: str | None = None) -> Callable[[], int]:
+    def _save(self, ids: set[UUID], still: str | None = None) -> None:
         rows = [vars(self.rows[pk]) for pk in ids]
-        return bulk.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
+        bulk.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
 
     def _end_assignments(self, closed: set[UUID]) -> None:
         """End the assignments of closed requests; skip those that are known to have none."""

@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from approvals import queries
+from approvals.database import bulk
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Outcome
 from approvals.models import Callback, CallbackAttempt, DeliveryStatus, HumanRequest
@@ -54,8 +55,8 @@ class Due(outboxes.Due):
         return receiver_of(self.url)
 
 
-def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[Callback]:
-    """Write the callbacks of these requests, inside the transaction that closes them."""
+def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[UUID]:
+    """Write the callbacks of these requests, inside the transaction that closes them; return their ids."""
     due = [
         Callback(
             request=request,
@@ -68,7 +69,8 @@ def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[Callback]:
         for request in closed
         if request.callback_url
     ]
-    return Callback.writing.bulk_create(due)
+    bulk.insert(Callback, [vars(callback) for callback in due])
+    return [callback.pk for callback in due]
 
 
 def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:

@@ -16,6 +16,8 @@ from functools import partial
 
 from django.db import transaction
 
+from approvals.database.pipeline import commit, together
+from approvals.database.transactions import begun_inside
 from approvals.domain.commands import Command, Result
 from approvals.process import failpoints, hints
 from approvals.writer import callbacks
@@ -28,10 +30,12 @@ def execute(commands: Sequence[Command]) -> list[Result]:
 
     Once it returns, accepted and refused alike are committed and the hint is on its way.
     """
-    with transaction.atomic(durable=True):
+    with begun_inside():
         batch = Batch(commands)
         results = [carry_out(batch, command) for command in commands]
-        batch.write()
+        with together():
+            batch.write()
+            commit()
         if batch.closed:
             transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
         if batch.changed:

@@ -17,7 +17,7 @@ from django.db import connection
 
 from approvals.database import bulk
 from approvals.database.clock import CLOCK, as_utc
-from approvals.database.pipeline import execute, limit_transaction_time, together
+from approvals.database.pipeline import begin, execute, limit_transaction_time, together
 from approvals.domain.commands import Answer, Command, Decision, Keyed, OpenRequest, Reassign
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
@@ -52,14 +52,17 @@ class Findings:
 
 def read(commands: Sequence[Command]) -> Findings:
     """Lock the rows that the commands concern, until the transaction ends, and read all that they need."""
-    ids = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)} | _ids_of_keys(
-        commands
-    )
+    keys = _keys(commands)
+    if keys:
+        begin()
+    ids = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)} | _ids_of_keys(keys)
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     counted = quotas.accounts_counted(commands)
     votes = any(isinstance(command, Decision | Answer) for command in commands)
     with together():
+        if not keys:
+            begin()
         limit_transaction_time()
         quotas.lock_accounts(counted)
         locked = _asking_locks(ids)
@@ -132,13 +135,17 @@ def _name_deciders(rows: Collection[HumanRequest]) -> None:
         row.decided_by = deciders[row.decided_by_id]
 
 
-def _ids_of_keys(commands: Sequence[Command]) -> set[UUID]:
+def _keys(commands: Sequence[Command]) -> set[tuple[str, str]]:
+    """Return the keys by which commands name requests, each with its scope."""
     keys = {(one.key_scope, one.key) for one in commands if isinstance(one, OpenRequest) and one.key}
-    keys |= {
+    return keys | {
         (one.request_id.key_scope, one.request_id.key)
         for one in commands
         if isinstance(one.request_id, Keyed)
     }
+
+
+def _ids_of_keys(keys: set[tuple[str, str]]) -> set[UUID]:
     if not keys:
         return set()
     scopes, names = {scope for scope, _ in keys}, {name for _, name in keys}

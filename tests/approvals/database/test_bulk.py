@@ -55,7 +55,7 @@ def test_text_comes_back_as_it_went_in(text: str) -> None:
 def test_nothing_takes_no_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         bulk.insert(HumanRequest, [])
-        assert bulk.update(HumanRequest, [], ("status",))() == 0
+        bulk.update(HumanRequest, [], ("status",))
 
 
 def test_each_row_gets_values_of_its_own() -> None:
@@ -63,24 +63,27 @@ def test_each_row_gets_values_of_its_own() -> None:
     bulk.insert(HumanRequest, rows)
     for number, each in enumerate(rows):
         each["title"], each["answer"] = f"Changed {number}", {"number": number}
-    assert bulk.update(HumanRequest, rows, ("title", "answer"))() == 3
+    bulk.update(HumanRequest, rows, ("title", "answer"))
     kept = {each.pk: (each.title, each.answer) for each in HumanRequest.objects.all()}
     assert kept == {each["id"]: (each["title"], each["answer"]) for each in rows}
 
 
-def test_a_row_that_is_not_there_is_not_counted() -> None:
+def test_an_update_of_a_row_that_is_not_there_fails_and_changes_nothing() -> None:
     rows = [row(), row()]
     bulk.insert(HumanRequest, rows[:1])
-    assert bulk.update(HumanRequest, rows, ("title",))() == 1
+    with pytest.raises(DataError, match="1 rows of those that were locked"), transaction.atomic():
+        bulk.update(HumanRequest, [{**each, "title": "Other"} for each in rows], ("title",))
+    assert HumanRequest.objects.get().title == "Which?"
 
 
-def test_a_row_that_has_moved_on_is_left_alone() -> None:
+def test_an_update_of_a_row_that_has_moved_on_fails_and_changes_nothing() -> None:
     rows = [row(), row(status="answered", closed_at=NOW)]
     bulk.insert(HumanRequest, rows)
     changed = [{**each, "status": "withdrawn", "closed_at": NOW} for each in rows]
-    assert bulk.update(HumanRequest, changed, ("status", "closed_at"), still="pending")() == 1
+    with pytest.raises(DataError, match="1 rows of those that were locked"), transaction.atomic():
+        bulk.update(HumanRequest, changed, ("status", "closed_at"), still="pending")
     kept = {each.pk: each.status for each in HumanRequest.objects.all()}
-    assert kept == {rows[0]["id"]: "withdrawn", rows[1]["id"]: "answered"}
+    assert kept == {rows[0]["id"]: "pending", rows[1]["id"]: "answered"}
 
 
 def test_rows_beside_others_find_them_by_their_natural_key() -> None:

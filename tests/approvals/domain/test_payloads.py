@@ -299,7 +299,7 @@ def test_equal_values_have_equal_texts(value: dict[str, Any]) -> None:
 @effort()
 @given(any_values)
 def test_every_text_is_the_one_that_the_library_of_the_rfc_writes(value: Any) -> None:
-    """Also where Python's own encoder, which is faster, writes it."""
+    """Also where the compiled encoder, which is faster, writes it."""
     assert canonical(value) == rfc8785.dumps(value).decode()
 
 

@@ -9,10 +9,12 @@ import threading
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 
 from approvals import gate
 from approvals.database.fields import new_id
+from approvals.database.pipeline import commit
+from approvals.database.transactions import begun_inside
 from approvals.domain.commands import (
     Accepted,
     Actor,
@@ -101,12 +103,13 @@ def test_a_command_handed_over_twice_is_recorded_once() -> None:
 
 def test_who_comes_second_with_a_key_finds_what_another_process_is_just_opening() -> None:
     theirs, ours = asked(key="refund"), asked(key="refund")
-    with transaction.atomic():
+    with begun_inside():
         batch = Batch([theirs])
         carry_out(batch, theirs)
         batch.write()
         writing = queue.submit(ours)
         until_somebody_waits_for_a_lock()
+        commit()
     found = writing.result()
     assert isinstance(found, Accepted)
     assert (found.changed, found.outcome.request_id) == (False, str(theirs.request_id))
