@@ -69,6 +69,7 @@ PACKAGES = (
     "jsonschema.validators",
     "markdown_it",
     "nh3",
+    "orjson",
     "procrastinate.contrib.django",
     "procrastinate.psycopg_connector",
     "procrastinate.worker",

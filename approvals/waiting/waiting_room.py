@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import cache
 from time import monotonic
@@ -29,6 +30,7 @@ from approvals.waiting.outcome_reads import Waiters
 from approvals.waiting.recheck import Source
 from approvals.waiting.registry import Registry
 from approvals.waiting.supervisor import REQUESTS, Health, Supervisor
+from approvals.writer import closings
 
 LAST_LOOK = 2.0
 STOPPING = 10.0
@@ -87,6 +89,10 @@ class WaitingRoom:
             _measure(outcome, monotonic() - began)
             span.note(outcome=outcome.status)
             return outcome
+
+    def wake(self, closed: Collection[UUID], outcome: Callable[[UUID], Outcome]) -> None:
+        """Wake who waits for these requests, which this process has closed on record a moment ago."""
+        self._waiters.wake({each: outcome(each) for each in self._waiters.waited_for(closed)})
 
     def follow(self, topic: str, follower: Follower) -> None:
         """Call `follower` with each change of this topic from now on, while the room runs."""
@@ -161,6 +167,7 @@ def waiting_room() -> WaitingRoom:
 def close_waiting_room() -> None:
     """Stop and forget the room; the next use makes another."""
     if _room.cache_info().currsize:
+        closings.detach(_room().wake)
         _room().close()
         _room.cache_clear()
 
@@ -168,7 +175,9 @@ def close_waiting_room() -> None:
 @cache
 def _room() -> WaitingRoom:
     telemetry.waits.set_function(lambda: len(_room()))
-    return WaitingRoom()
+    room = WaitingRoom()
+    closings.attach(room.wake)
+    return room
 
 
 def _forget() -> None:

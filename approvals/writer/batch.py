@@ -30,9 +30,9 @@ from approvals.domain.commands import (
     Reschedule,
     View,
 )
-from approvals.domain.lifecycle import Kind, Status, Verdict, may_become
+from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
-from approvals.queries import permissions
+from approvals.queries import outcome_of, permissions
 from approvals.writer import callbacks, chain
 from approvals.writer.chain import Draft
 from approvals.writer.metrics import Figures
@@ -93,6 +93,10 @@ class Batch:
         if isinstance(reference, Keyed):
             return self.by_key.get(_key(reference))
         return self.rows.get(reference)
+
+    def outcome(self, request_id: UUID) -> Outcome:
+        """Return what this row records now."""
+        return outcome_of(self.rows[request_id])
 
     def add(self, row: HumanRequest, command: OpenRequest) -> None:
         """Add a new request, assigned to those whom the command names."""

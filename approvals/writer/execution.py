@@ -20,7 +20,7 @@ from approvals.database.pipeline import commit, together
 from approvals.database.transactions import begun_inside
 from approvals.domain.commands import Command, Result
 from approvals.process import failpoints, hints
-from approvals.writer import callbacks
+from approvals.writer import callbacks, closings
 from approvals.writer.batch import Batch
 from approvals.writer.rules import carry_out
 
@@ -38,6 +38,7 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             commit()
         if batch.closed:
             transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
+            transaction.on_commit(partial(closings.tell, batch.closed, batch.outcome), robust=True)
         if batch.changed:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:

@@ -12,13 +12,15 @@ import pytest
 from approvals.process import hints
 from approvals.waiting.outages import keep_running
 from approvals.waiting.waiting_room import WaitingRoom, waiting_room
+from approvals.writer import closings
 from tests.stacks import Stack
 
 
 @pytest.fixture
 async def room(stack: Stack) -> AsyncIterator[WaitingRoom]:
-    """The process's room, running on the test's loop."""
+    """The process's room, on the test's loop; what this process decides, it hears of as of another's."""
     room = waiting_room()
+    closings.detach(room.wake)
     await room.start()
     yield room
     await room.stop()
