@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import partial
 from itertools import islice
+from math import ceil
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -29,8 +30,10 @@ from approvals.web.live.send_queue import FAILED, Outbox
 P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 
-# Seconds between checks of all credentials, users and rights, which each event and each act checks too.
+# Seconds within which all credentials, users and rights are checked, as each event and each act does; and
+# in how many parts, so that thousands of connections take little of the processor at a time.
 CHECK_INTERVAL = 45.0
+CHECK_PARTS = 45
 
 HINTS_AT_ONCE = 500
 CHECKS_AT_ONCE = 500
@@ -70,6 +73,7 @@ class Hub(ABC, Generic[S]):
         self._hinted: dict[UUID, None] = {}
         self._due: dict[S, None] = {}
         self._unchecked: dict[S, None] = {}
+        self._not_yet_checked: dict[S, None] = {}  # in this round of regular checks
         self._doubtful: dict[S, None] = {}
         self._revocations = _Revocations(self)
         self._task: asyncio.Task[None] | None = None
@@ -92,6 +96,7 @@ class Hub(ABC, Generic[S]):
         self._seats.remove(seat)
         self._due.pop(seat, None)
         self._unchecked.pop(seat, None)
+        self._not_yet_checked.pop(seat, None)
         self._doubtful.pop(seat, None)
         self._forget(seat)
         if not self._seats:
@@ -157,7 +162,7 @@ class Hub(ABC, Generic[S]):
             room.ensure_running()
             room.follow(self.topic, self)
             follow_revocations(room, self._revocations)
-            self._checks = self.loop.call_later(CHECK_INTERVAL, self._check_regularly)
+            self._schedule_checks()
             try:
                 await self._do_everything()
             finally:
@@ -201,9 +206,17 @@ class Hub(ABC, Generic[S]):
                 self._expel(seat, FAILED)
             raise
 
-    def _check_regularly(self) -> None:
-        self.check_everybody()
-        self._checks = self.loop.call_later(CHECK_INTERVAL, self._check_regularly)
+    def _schedule_checks(self) -> None:
+        self._checks = self.loop.call_later(CHECK_INTERVAL / CHECK_PARTS, self._check_some)
+
+    def _check_some(self) -> None:
+        """Have the next part of all seats checked."""
+        if not self._not_yet_checked:
+            self._not_yet_checked.update(dict.fromkeys(self._seats))
+        part = _take(self._not_yet_checked, ceil(len(self._seats) / CHECK_PARTS))
+        self._unchecked.update(dict.fromkeys(part))
+        self._bell.set()
+        self._schedule_checks()
 
     def _refresh_all(self) -> None:
         self.refresh(self._seats)
