@@ -293,7 +293,11 @@ def _command_of(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest
 def _people_of(terms: Mapping[str, Any]) -> tuple[int | None, Resolved]:
     """Who asks and who is named, looked up."""
     requester, assignees = terms.get("requester"), terms.get("assignees", REVIEWERS)
-    requester_id = None if requester is None else user_ids_of([requester], "requester")[0]
+    actor: Actor | None = terms.get("actor")
+    if requester is None or (actor is not None and actor.user_id == requester):
+        requester_id = requester  # whoever acts was looked up to act
+    else:
+        requester_id = user_ids_of([requester], "requester")[0]
     if isinstance(assignees, Resolved):
         return requester_id, assignees
     named = _check_assignees(assignees)

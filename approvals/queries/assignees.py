@@ -32,9 +32,12 @@ def group_ids_of(groups: Collection[Any], field: str, *, spots: bool = False) ->
 
 
 def check_deciders(audience: permissions.Audience, required: int) -> None:
-    """Raise InvalidRequest where fewer people than required could ever decide; it names the field."""
+    """Raise InvalidRequest where fewer people than required could ever decide; it names the field.
+
+    The users in the audience are known to be active.
+    """
     four_eyes = audience.four_eyes
-    if required == 1 and not four_eyes and not audience.assigned:
+    if required == 1 and not four_eyes and (audience.user_ids or not audience.assigned):
         return
     possible = permissions.count_deciders(audience)
     if possible >= required:

@@ -17,7 +17,7 @@ Credential: TypeAlias = str | UUID
 
 
 def owners(credentials: Collection[Credential]) -> dict[Credential, int]:
-    """Return the user ids of these credentials, without those that are not valid any more; four queries."""
+    """Return the user ids of these credentials, without those that are not valid any more; three queries."""
     session_keys = [each for each in credentials if isinstance(each, str)]
     token_ids = [each for each in credentials if isinstance(each, UUID)]
     return dict([*sessions.owners(session_keys).items(), *tokens.owners(token_ids).items()])

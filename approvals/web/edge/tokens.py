@@ -18,6 +18,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Case, Q, QuerySet, Value, When
+from django.db.models.functions import Now
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import REMOVED
@@ -92,19 +93,18 @@ def issue(
 
 def bearer(secret: str) -> Bearer | None:
     """Return who shows this secret, and note the use; None where it is unknown, expired or revoked."""
-    now = database_now()
-    token = _holding(now).filter(secret_hash=_hash(secret)).first()
+    token = _holding().annotate(now=Now()).filter(secret_hash=_hash(secret)).first()
     if token is None:
         return None
-    _note_use(token, now)
+    _note_use(token, token.now)
     return Bearer(token_id=token.pk, user_id=token.user_id, scopes=frozenset(map(Scope, token.scopes)))
 
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Return the user ids of these tokens, without those that are not valid any more. Two queries."""
+    """Return the user ids of these tokens, without those that are not valid any more. One query."""
     if not token_ids:
         return {}
-    return dict(_holding(database_now()).filter(pk__in=token_ids).values_list("pk", "user_id"))
+    return dict(_holding().filter(pk__in=token_ids).values_list("pk", "user_id"))
 
 
 def revoke(token_id: UUID, by_user_id: int | None) -> bool:
@@ -133,7 +133,7 @@ def revoked_since(moment: datetime) -> dict[UUID, datetime | None]:
     return dict(ApiToken.objects.filter(revoked_at__gte=moment).values_list("pk", "revoked_at"))
 
 
-def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:
+def with_state(tokens: QuerySet[ApiToken], now: datetime | Now) -> QuerySet[Any]:
     """Add to each of these tokens its `state` at `now` (database clock)."""
     state = Case(
         When(revoked_at__isnull=False, then=Value(State.REVOKED.value)),
@@ -144,8 +144,8 @@ def with_state(tokens: QuerySet[ApiToken], now: datetime) -> QuerySet[Any]:
     return tokens.annotate(state=state)
 
 
-def _holding(now: datetime) -> QuerySet[Any]:
-    return with_state(ApiToken.objects.all(), now).filter(state=State.ACTIVE.value)
+def _holding() -> QuerySet[Any]:
+    return with_state(ApiToken.objects.all(), Now()).filter(state=State.ACTIVE.value)
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

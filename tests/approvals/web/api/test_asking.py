@@ -66,6 +66,22 @@ def test_names_are_looked_up_once(billing: Program) -> None:
     assert sum('"username" IN' in statement for statement in asked) == 1
 
 
+@pytest.mark.parametrize(
+    "assignees", [{"reviewers": True}, {"users": ["ann"], "groups": ["finance"]}, {"groups": ["finance"]}]
+)
+def test_what_is_asked_takes_five_statements_before_it_is_written(
+    billing: Program, assignees: dict[str, Any]
+) -> None:
+    """The token, the key, the users, the groups, their members; five more read what is answered."""
+    make.group("finance", make.user("ann"))
+    with CaptureQueriesContext(connection) as statements:
+        billing.ask("Refund", key="refund 812", assignees=assignees)
+    texts = [each["sql"] for each in statements]
+    answer = max(at for at, text in enumerate(texts) if 'FROM "approvals_humanrequest" ' in text)
+    assert answer <= 5
+    assert len(texts) - answer <= 5
+
+
 def test_the_trail_says_who_asked_by_which_token(billing: Program, bill: User) -> None:
     request = billing.ask()
     (entry,) = AuditEntry.objects.filter(request_id=request["id"]).select_related("token")

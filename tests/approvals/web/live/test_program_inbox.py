@@ -284,7 +284,7 @@ async def test_who_leaves_before_the_token_was_looked_up_takes_no_seat() -> None
         assert len(inbox_hub()._seats) == 1
 
 
-async def test_sessions_and_tokens_are_looked_up_with_four_queries(
+async def test_sessions_and_tokens_are_looked_up_with_three_queries(
     django_assert_max_num_queries: Any,
 ) -> None:
     """However many; what does not hold is left out."""
@@ -299,7 +299,7 @@ async def test_sessions_and_tokens_are_looked_up_with_four_queries(
         return holding, [*holding, programs[-1].token_id, "unknown"]
 
     def looked_up(asked: list[Any]) -> dict[Any, int]:
-        with django_assert_max_num_queries(4):
+        with django_assert_max_num_queries(3):
             return dict(credentials.owners(asked))
 
     holding, asked = await in_database(made)
