@@ -121,10 +121,14 @@ def _is_plain(value: Any) -> bool:
 
     They differ in how numbers with a fraction look and in the order of names beyond ASCII.
     """
-    if isinstance(value, str | None):
+    if value is None or isinstance(value, str):
         return True
     if isinstance(value, dict):
-        return all(name.isascii() and _is_plain(child) for name, child in value.items())
+        for name, child in value.items():
+            # Most children are texts or nothing: a call for each would take longer than the encoding.
+            if not name.isascii() or not (child is None or isinstance(child, str) or _is_plain(child)):
+                return False
+        return True
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return isinstance(value, int) and -LARGEST_INTEGER <= value <= LARGEST_INTEGER

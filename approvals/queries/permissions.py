@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -188,8 +188,15 @@ def build_audiences(
             four_eyes=request.four_eyes,
             reassigned_by=frozenset(reassigned_by.get(request.pk, ())),
         )
+        if request.four_eyes or request.pk in users or request.pk in groups
+        else _audience_of_reviewers(request.requester_id)
         for request in requests
     }
+
+
+@lru_cache(maxsize=1024)
+def _audience_of_reviewers(requester_id: int | None) -> Audience:
+    return Audience(requester_id=requester_id)
 
 
 def _reassigners(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
