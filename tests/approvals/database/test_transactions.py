@@ -102,5 +102,17 @@ def test_a_decision_takes_two_messages() -> None:
     assert HumanRequest.objects.get(pk=second).status == "approved"
 
 
+@pytest.mark.stacks("postgresql-redis")
+def test_without_prepared_statements_it_takes_the_same_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a pooler that gives each transaction another connection."""
+    connection.ensure_connection()
+    monkeypatch.setattr(connection.connection, "prepare_threshold", None)
+    request_id = UUID(factories.approval())
+    with CaptureQueriesContext(connection) as messages:
+        decide(request_id)
+    assert [each["sql"].count("EXECUTE") for each in messages] == [0, 0]
+    assert HumanRequest.objects.get(pk=request_id).status == "approved"
+
+
 def decide(request_id: UUID) -> None:
     execution.execute([Decision(request_id=request_id, actor=Actor.program(), verdict=Verdict.APPROVE)])
