@@ -15,10 +15,8 @@ from orchestration.conf import orchestration_settings
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.journal import Claimed
 from orchestration.runs.run import Means
-from orchestration.runs.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +33,7 @@ class Executions:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
         self._context = allowlists.clean_context()
         self._means = Means(
-            ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step"),
-            Wakeups(),
-            IdleMarker(),
+            ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step")
         )
 
     @property

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals.database.clock import database_now
-from orchestration.models import Message, RunStatus, StepRecord, StepStatus
+from orchestration.models import Message, StepRecord, StepStatus
 from orchestration.plans import OVER, StepState
 from orchestration.runs.journal import Ownership, writing
 
@@ -33,19 +33,23 @@ class Call:
     attempt: int = 1
 
 
-def record_status(owned: Ownership, status: RunStatus) -> None:
+def record_status(owned: Ownership) -> None:
     """Record the run's status alone."""
-    with writing(owned, status=status):
+    with writing(owned):
         pass
 
 
-def record_step_start(owned: Ownership, call: Call, status: RunStatus) -> None:
-    with writing(owned, news=call.attempt == 1, status=status):
-        _save_call(owned, call, status=StepStatus.STARTED, begun_by=_this_process())
+def record_call(owned: Ownership, call: Call, status: StepStatus, /, **values: Any) -> None:
+    """Record the state of a call, with `values` for columns of its record.
 
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"[:200]
+    What may have had an effect is recorded even if the run was cancelled: a failure, or a step's result.
+    """
+    ended = status == StepStatus.FAILED or (call.kind == "step" and status == StepStatus.DONE)
+    known = (status == StepStatus.STARTED and call.attempt > 1) or (
+        status == StepStatus.OPEN and call.kind == "interrupted"
+    )
+    with writing(owned, news=not known, begins=not ended):
+        _save_call(owned, call, status=status, **values)
 
 
 def find_step(run_id: UUID, key: str) -> StepRecord:
@@ -53,37 +57,12 @@ def find_step(run_id: UUID, key: str) -> StepRecord:
     return StepRecord.objects.get(run_id=run_id, key=key)
 
 
-def record_step_result(owned: Ownership, call: Call, result: Any) -> None:
-    with writing(owned, news=True, begins=False):
-        _save_call(owned, call, status=StepStatus.DONE, result=result)
-
-
-def record_step_retry(owned: Ownership, call: Call, error: str) -> None:
-    with writing(owned, news=True):
-        _save_call(owned, call, status=StepStatus.RETRYING, error=error)
-
-
-def record_step_failure(owned: Ownership, call: Call, error: str) -> None:
-    with writing(owned, news=True, begins=False):
-        _save_call(owned, call, status=StepStatus.FAILED, error=error)
-
-
-def record_question(owned: Ownership, call: Call, request_id: UUID, status: RunStatus) -> None:
-    with writing(owned, news=call.kind != "interrupted", status=status):
-        _save_call(owned, call, status=StepStatus.OPEN, request_id=request_id)
-
-
-def record_answer(owned: Ownership, call: Call, request_id: UUID, outcome: Any, status: RunStatus) -> None:
-    with writing(owned, news=True, status=status):
-        _save_call(owned, call, status=StepStatus.DONE, request_id=request_id, result=outcome)
-
-
-def record_sleep(owned: Ownership, call: Call, until: datetime | float, status: RunStatus) -> datetime:
+def record_sleep(owned: Ownership, call: Call, until: datetime | float) -> datetime:
     """Record that the run sleeps, and until when; return that moment.
 
     `until` is a moment, or seconds from now. A sleep that is on record keeps its end.
     """
-    with writing(owned, news=True, status=status):
+    with writing(owned, news=True):
         asleep = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.SLEEPING)
         for due_at in asleep.values_list("due_at", flat=True):
             if due_at is not None:
@@ -93,35 +72,16 @@ def record_sleep(owned: Ownership, call: Call, until: datetime | float, status: 
         return due_at
 
 
-def record_wakeup(owned: Ownership, call: Call, status: RunStatus) -> None:
-    with writing(owned, news=True, status=status):
-        _save_call(owned, call, status=StepStatus.DONE)
-
-
-def record_cancelled_wait(
-    owned: Ownership,
-    call: Call,
-    step: StepStatus,
-    waits: int,
-    status: RunStatus,
-    *,
-    request_id: UUID | None = None,
-) -> None:
-    """Record that the run cancelled this wait, for the `waits`-th time, and goes on."""
-    with writing(owned, news=True, status=status):
-        _save_call(owned, call, status=step, cancelled_waits=waits, cancelled_at=Now(), request_id=request_id)
-
-
-def record_message(owned: Ownership, call: Call, agent: str, text: str, status: RunStatus) -> None:
-    with writing(owned, news=True, status=status):
+def record_message(owned: Ownership, call: Call, agent: str, text: str) -> None:
+    with writing(owned, news=True):
         if not _is_done(owned, call):  # it may be a repeated write
             Message.objects.create(run_id=owned.run_id, agent=agent, text=text, said_at=Now())
             _save_call(owned, call, status=StepStatus.DONE)
 
 
-def begin_message(owned: Ownership, call: Call, agent: str, status: RunStatus) -> int:
+def begin_message(owned: Ownership, call: Call, agent: str) -> int:
     """Record an empty message that will grow, and return its id; end what an earlier attempt left."""
-    with writing(owned, news=call.attempt == 1, status=status):
+    with writing(owned, news=call.attempt == 1):
         Message.objects.filter(run_id=owned.run_id, agent=agent, complete=False).update(complete=True)
         message = Message.objects.create(
             run_id=owned.run_id, agent=agent, text="", complete=False, said_at=Now()
@@ -167,9 +127,12 @@ def _save_call(owned: Ownership, call: Call, **values: Any) -> None:
     Columns that are not given stay as they are, such as the error of an earlier attempt.
     """
     finished = values["status"] in (StepStatus.DONE, StepStatus.FAILED)
+    if "cancelled_waits" in values:
+        values["cancelled_at"] = Now()
     changes = [*values, "attempts", "finished_at"]
     if values["status"] == StepStatus.STARTED:
-        changes.append("started_at")
+        values["begun_by"] = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        changes += ["begun_by", "started_at"]
     record = StepRecord(
         run_id=owned.run_id,
         key=call.key,

@@ -125,7 +125,7 @@ class Execution:
         if self._run is None:
             self._left = True
         else:
-            self._run.active_steps.stop_admitting(self._leave)
+            self._run.record.active_steps.stop_admitting(self._leave)
 
     def _leave(self) -> None:
         self._left = True

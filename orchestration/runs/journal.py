@@ -43,12 +43,14 @@ BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 class Ownership:
     """The right to write one run, until somebody begins its next epoch.
 
-    `executing`: whether any code of the run executes after a write; otherwise it only waits.
+    `executing`: whether any code of the run executes after a write; otherwise it only waits. `status`: the
+    run's status after a write; None: as it is.
     """
 
     run_id: UUID
     epoch: int
     executing: bool = True
+    status: RunStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,8 @@ def writing(owned: Ownership, *, begins: bool = True, news: bool = False, **chan
     """
     if news:
         changes["deaths"] = 0
+    if owned.status is not None:
+        changes["status"] = owned.status
     with short_transaction(durable=True):
         # First: the row's lock makes a takeover wait until this write is committed.
         current = Run.objects.filter(pk=owned.run_id, epoch=owned.epoch, status__in=OPEN)

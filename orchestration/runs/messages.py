@@ -63,8 +63,7 @@ class Messages:
         await self._record.admit()
         with self._replay.calling("say", agent, key, text) as call:
             if await self._record.replay_call(call) is None:
-                status = self._record.update_status()
-                await self._record.write(call_records.record_message, call, agent, text, status)
+                await self._record.write(call_records.record_message, call, agent, text)
                 self._replay.remember(call, StepStatus.DONE)
 
     @asynccontextmanager
@@ -77,8 +76,7 @@ class Messages:
             if recorded is not None:
                 yield MessageWriter(None, text=recorded.result)
                 return
-            status = self._record.update_status()
-            message = await self._record.write(call_records.begin_message, call, agent, status)
+            message = await self._record.write(call_records.begin_message, call, agent)
             self._replay.remember(call, StepStatus.STARTED)
 
         async def extend(text: str) -> None:

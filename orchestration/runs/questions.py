@@ -24,7 +24,7 @@ from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, Busy, KeyConflict, Unavailable
 from orchestration.exceptions import ReplayMismatch
 from orchestration.models import Run, StepStatus
-from orchestration.runs import call_records, journal, run_records
+from orchestration.runs import journal, run_records
 from orchestration.runs.call_records import Call
 from orchestration.runs.recorder import Recorder
 
@@ -68,10 +68,7 @@ class Questions:
             request_id = await self._request_for(call, ask)
             outcome = await gate.wait_for_outcome(request_id)
         result = _outcome_as_json(outcome)
-        await self._record.write(
-            call_records.record_answer, call, request_id, result, self._record.update_status()
-        )
-        self._replay.remember(call, StepStatus.DONE, result=result)
+        await self._record.record(call, StepStatus.DONE, request_id=request_id, result=result)
         return result
 
     async def _request_for(self, call: Call, ask: Ask) -> UUID:
@@ -93,9 +90,7 @@ class Questions:
 
     async def _record_request(self, call: Call, request_id: UUID) -> UUID:
         try:
-            await self._record.write_wait(
-                call_records.record_question, call, request_id, self._record.update_status()
-            )
+            await self._record.record(call, StepStatus.OPEN, waits=True, request_id=request_id)
         except asyncio.CancelledError:
             # The run's new owner finds this request by its key; if the run has ended, nobody does.
             if self._replay.over is not None:
@@ -105,7 +100,6 @@ class Questions:
                     with suppress(ApprovalError):
                         await deciding.awithdraw(actor, request_id, reason, by_origin=True)
             raise
-        self._replay.remember(call, StepStatus.OPEN, request_id=request_id)
         return request_id
 
     def _key(self, call: Call) -> str:
@@ -122,16 +116,7 @@ class Questions:
         """
         request_id = await self._request_of(call)
         status = StepStatus.OPEN if keep_open and request_id else StepStatus.GIVEN_UP
-        waits = self._replay.begin_count(call)
-        await self._record.write(
-            call_records.record_cancelled_wait,
-            call,
-            status,
-            waits,
-            self._record.update_status(),
-            request_id=request_id,
-        )
-        self._replay.remember(call, status, request_id=request_id, cancelled_waits=waits)
+        await self._record.record_cancelled_wait(call, status, request_id=request_id)
         if status == StepStatus.GIVEN_UP:
             await _withdraw(request_id)
 

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, Never, cast
 from uuid import UUID
 
 from approvals import gate
@@ -28,20 +28,19 @@ from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
 from orchestration.catalog.retries import retry_policy
 from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
+from orchestration.models import StepStatus
 from orchestration.plans import StepState
 from orchestration.policies.deciders import OWNER, resolve_terms
 from orchestration.runs import call_records, interruptions, journal
 from orchestration.runs.call_records import Call
-from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.interruptions import Decision
 from orchestration.runs.journal import Claimed
 from orchestration.runs.messages import NAME_LIMIT, Messages, MessageWriter
 from orchestration.runs.plan_progress import PlanProgress
 from orchestration.runs.questions import Ask, Questions
-from orchestration.runs.recorder import Recorder
-from orchestration.runs.sleeps import Sleeps
+from orchestration.runs.recorder import IdleMarker, Recorder
+from orchestration.runs.sleeps import Wakeups, sleep
 from orchestration.runs.steps import Steps
-from orchestration.runs.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +50,8 @@ class Means:
     """What the runs of one process share: threads for steps, a timer for sleeps, a marker of idle runs."""
 
     threads: Executor
-    wakeups: Wakeups
-    idle_marker: IdleMarker
+    wakeups: Wakeups = field(default_factory=Wakeups)
+    idle_marker: IdleMarker = field(default_factory=IdleMarker)
 
 
 class Run:
@@ -66,9 +65,8 @@ class Run:
         self.owner: Any = row.owner
         self.record = Recorder(claimed, means.idle_marker)
         self.replay = self.record.replay
-        self.active_steps = self.record.active_steps
+        self._wakeups = means.wakeups
         self._steps = Steps(self.id, self.record, means.threads, self._ask_about_interruption)
-        self._sleeps = Sleeps(self.record, means.wakeups)
         self._questions = Questions(row, self.record)
         self._messages = Messages(self.record)
         self._progress = PlanProgress(row, self.record)
@@ -240,7 +238,7 @@ class Run:
     async def _sleep(self, until: datetime | float, key: str | None) -> None:
         await self.record.admit()
         with self.replay.calling("sleep", "sleep", key, None) as call:
-            await self._sleeps.sleep(call, until)
+            await sleep(self.record, self._wakeups, call, until)
 
     # Messages
 
@@ -293,10 +291,7 @@ class Run:
                 question, partial(self._open_interruption, call, function)
             )
             if interruptions.decision_of(outcome) is Decision.STOP:
-                text = interruptions.describe_stopped_step(call.name, outcome)
-                # As failed, not as answered: if the run is resumed, the question is asked again.
-                await self.record.write(call_records.record_step_failure, question, text)
-                self.replay.end(Interrupted(text))
+                await self._stop(question, interruptions.describe_stopped_step(call.name, outcome))
             return outcome
 
     async def _open_interruption(
@@ -338,9 +333,12 @@ class Run:
             )
             outcome = await self._questions.outcome(question, ask)
             if not interruptions.may_go_on(outcome):
-                text = interruptions.describe_stopped_run(deaths, outcome)
-                await self.record.write(call_records.record_step_failure, question, text)
-                self.replay.end(Interrupted(text))
+                await self._stop(question, interruptions.describe_stopped_run(deaths, outcome))
+
+    async def _stop(self, question: Call, text: str) -> Never:
+        """End the run. The question is recorded as failed, so that a resumed run asks it again."""
+        await self.record.record(question, StepStatus.FAILED, error=text)
+        self.replay.end(Interrupted(text))
 
     # The plan, for people to follow
 

@@ -28,7 +28,7 @@ from orchestration.catalog.isolation import Caught, Raised, catch
 from orchestration.catalog.retries import RetryPolicy, pause_after
 from orchestration.exceptions import StepFailed, plain_words
 from orchestration.models import StepStatus
-from orchestration.runs import call_records, interruptions
+from orchestration.runs import interruptions
 from orchestration.runs.call_records import Call
 from orchestration.runs.interruptions import Decision
 from orchestration.runs.recorder import Recorder
@@ -45,7 +45,6 @@ class Steps:
     def __init__(self, run_id: UUID, record: Recorder, threads: Executor, ask_about: AskAbout) -> None:
         self._run_id = run_id
         self._record = record
-        self._replay = record.replay
         self._threads = threads
         self._ask_about = ask_about
 
@@ -64,7 +63,7 @@ class Steps:
         return deepcopy(recorded.result)
 
     async def _go_on(self, call: Call, function: partial[Any], policy: RetryPolicy) -> None:
-        begun = self._replay.find(call)
+        begun = self._record.replay.find(call)
         if begun is not None and begun.status == StepStatus.STARTED:
             await self._go_on_after_interruption(call, function, policy)
         else:
@@ -75,8 +74,7 @@ class Steps:
         while True:
             await self._record.active_steps.admit_step()
             with self._record.active_steps.track():
-                await self._record.write(call_records.record_step_start, call, self._record.update_status())
-                self._replay.remember(call, StepStatus.STARTED)
+                await self._record.record(call, StepStatus.STARTED)
                 caught = await catch(self._result(call, function))
                 if not isinstance(caught, Raised):
                     failpoints.reach("step-performed")
@@ -106,13 +104,9 @@ class Steps:
         )
         times = f" at attempt {call.attempt}" if call.attempt > 1 else ""
         text = f"Step {call.name!r} failed{times}: {plain_words(error)}"
-        if not last:
-            await self._record.write(call_records.record_step_retry, call, text)
-            self._replay.remember(call, StepStatus.RETRYING)
-            return
-        await self._record.write(call_records.record_step_failure, call, text)
-        self._replay.remember(call, StepStatus.FAILED, error=text)
-        raise StepFailed(text) from error
+        await self._record.record(call, StepStatus.FAILED if last else StepStatus.RETRYING, error=text)
+        if last:
+            raise StepFailed(text) from error
 
     async def _note_result(self, call: Call, result: Any) -> None:
         try:
@@ -120,8 +114,7 @@ class Steps:
         except Exception as error:  # noqa: BLE001 - values of classes of its own may raise anything
             # Another attempt would repeat the effect, and hardly give a better result.
             await self._note_failure(call, error, last=True)
-        await self._record.write(call_records.record_step_result, call, result)
-        self._replay.remember(call, StepStatus.DONE, result=result)
+        await self._record.record(call, StepStatus.DONE, result=result)
 
     async def _go_on_after_interruption(
         self, call: Call, function: partial[Any], policy: RetryPolicy

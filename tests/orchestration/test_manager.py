@@ -32,7 +32,7 @@ from orchestration.exceptions import (
     UnknownRun,
 )
 from orchestration.models import Run as RunRow
-from orchestration.models import RunStatus, StepRecord
+from orchestration.models import RunStatus, StepRecord, StepStatus
 from orchestration.runs import call_records, execution, journal, run_records
 from orchestration.runs.execution import withdraw_requests
 from orchestration.runtime import Runtime
@@ -309,18 +309,20 @@ async def test_what_begins_is_refused_from_the_moment_a_cancellation_is_on_recor
     run_id = await OrchestrationManager(engine).astart("manager_waits", owner=owner)
     owned = journal.Ownership(run_id, 1)
     step = call_records.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
-    await in_database(call_records.record_step_start, owned, step, RunStatus.RUNNING)
+    await in_database(call_records.record_call, owned, step, StepStatus.STARTED)
     await in_database(run_records.request_cancel, run_id, factories.actor(owner))
-    await in_database(call_records.record_step_result, owned, step, 1)
+    await in_database(call_records.record_call, owned, step, StepStatus.DONE, result=1)
     after = call_records.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
+    question = call_records.Call(key="ask#3", position=3, kind="ask", name="b", fingerprint="")
     begins: list[tuple[Any, ...]] = [
-        (call_records.record_step_start, after, RunStatus.RUNNING),
-        (call_records.record_question, after, run_id, RunStatus.WAITING),
-        (call_records.record_answer, after, run_id, {}, RunStatus.RUNNING),
-        (call_records.record_message, after, "a", "x", RunStatus.RUNNING),
-        (call_records.begin_message, after, "a", RunStatus.RUNNING),
+        (call_records.record_call, after, StepStatus.STARTED),
+        (call_records.record_call, question, StepStatus.OPEN),
+        (call_records.record_call, question, StepStatus.DONE),
+        (call_records.record_sleep, after, 1.0),
+        (call_records.record_message, after, "a", "x"),
+        (call_records.begin_message, after, "a"),
         (call_records.record_plan, 1, []),
-        (call_records.record_status, RunStatus.RUNNING),
+        (call_records.record_status,),
     ]
     for write, *arguments in begins:
         with pytest.raises(Cancelled):

@@ -25,7 +25,6 @@ from orchestration.engines import procrastinate as workers
 from orchestration.engines.procrastinate import Worker
 from orchestration.exceptions import Fenced
 from orchestration.models import Run as RunRow
-from orchestration.models import RunStatus
 from orchestration.runs import call_records, journal
 from orchestration.runs.journal import Ownership
 from tests import factories
@@ -146,7 +145,7 @@ async def test_a_worker_that_says_nothing_loses_its_runs_and_can_not_write_them(
     second = await worker()
     await until_recorded(lambda: epoch_of(run_id) == 2)
     with pytest.raises(Fenced):
-        await in_database(call_records.record_status, stale, RunStatus.RUNNING)
+        await in_database(call_records.record_status, stale)
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
     await executing(first, set())

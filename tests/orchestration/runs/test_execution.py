@@ -26,10 +26,8 @@ from orchestration.engines.local import LocalEngine
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.runs import call_records, journal, run_records
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.journal import Ownership
 from orchestration.runs.run import Means
-from orchestration.runs.wakeups import Wakeups
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -685,14 +683,11 @@ async def test_every_write_of_a_former_epoch_is_refused(process: Processes) -> N
     former = Ownership(run_id, 0)
     call = call_records.Call(key="a#1", position=1, kind="step", name="a", fingerprint="")
     writes: list[tuple[Any, ...]] = [
-        (call_records.record_status, models.RunStatus.RUNNING),
-        (call_records.record_step_start, call, models.RunStatus.RUNNING),
-        (call_records.record_step_result, call, 1),
-        (call_records.record_step_failure, call, "x"),
-        (call_records.record_question, call, run_id, models.RunStatus.WAITING),
-        (call_records.record_answer, call, run_id, {}, models.RunStatus.RUNNING),
-        (call_records.record_message, call, "a", "x", models.RunStatus.RUNNING),
-        (call_records.begin_message, call, "a", models.RunStatus.RUNNING),
+        (call_records.record_status,),
+        *((call_records.record_call, call, status) for status in models.StepStatus),
+        (call_records.record_sleep, call, 1.0),
+        (call_records.record_message, call, "a", "x"),
+        (call_records.begin_message, call, "a"),
         (call_records.extend_message, 1, "x"),
         (call_records.record_plan, 1, []),
         (run_records.record_end, run_records.Ending(status=models.RunStatus.COMPLETED)),
@@ -735,11 +730,11 @@ async def test_repeating_a_write_is_harmless(process: Processes) -> None:
     owned = Ownership(run_id, 1)
     call = call_records.Call(key="say#1", position=1, kind="say", name="a", fingerprint="")
     for _ in range(2):
-        await in_database(call_records.record_message, owned, call, "a", "hello", models.RunStatus.RUNNING)
+        await in_database(call_records.record_message, owned, call, "a", "hello")
     step = call_records.Call(key="b#2", position=2, kind="step", name="b", fingerprint="")
     for _ in range(2):
-        await in_database(call_records.record_step_start, owned, step, models.RunStatus.RUNNING)
-        await in_database(call_records.record_step_result, owned, step, 1)
+        await in_database(call_records.record_call, owned, step, models.StepStatus.STARTED)
+        await in_database(call_records.record_call, owned, step, models.StepStatus.DONE, result=1)
     assert await in_database(models.Message.objects.count) == 1
     assert await in_database(models.StepRecord.objects.count) == 2
 
@@ -877,7 +872,7 @@ def threads() -> Iterator[Executor]:
 async def executed(run_id: UUID, threads: Executor) -> tuple[Execution, asyncio.Task[None]]:
     """The run in the hands of this process."""
     (claimed,) = await in_database(journal.claim, [run_id], None)
-    execution = Execution(claimed, Means(threads, Wakeups(), IdleMarker()))
+    execution = Execution(claimed, Means(threads))
     return execution, asyncio.create_task(execution.execute())
 
 

@@ -16,9 +16,7 @@ from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
 from orchestration.runs import journal, recorder
 from orchestration.runs.execution import Execution
-from orchestration.runs.idle_marking import IdleMarker
 from orchestration.runs.run import Means
-from orchestration.runs.wakeups import Wakeups
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.orchestration.conftest import Processes
@@ -268,7 +266,7 @@ async def test_a_process_that_lets_go_of_a_run_withdraws_nothing(
     (claimed,) = await in_database(journal.claim, [run_id], None)
     before = asyncio.all_tasks()
     with ThreadPoolExecutor(1) as threads:
-        execution = Execution(claimed, Means(threads, Wakeups(), IdleMarker()))
+        execution = Execution(claimed, Means(threads))
         task = asyncio.create_task(execution.execute())
         request = await asked(run_id)
         await until_recorded(models.StepRecord.objects.filter(status="open").exists)

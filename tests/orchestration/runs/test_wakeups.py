@@ -10,8 +10,8 @@ import pytest
 from django.db import OperationalError
 from hypothesis import given, strategies
 
-from orchestration.runs import wakeups
-from orchestration.runs.wakeups import Wakeups
+from orchestration.runs import sleeps
+from orchestration.runs.sleeps import Wakeups
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -43,8 +43,8 @@ async def settled() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the clock as often as the loop goes round, whatever is due when."""
-    monkeypatch.setattr(wakeups, "LONGEST_SLEEP", 0.0)
-    monkeypatch.setattr(wakeups, "SHORTEST_SLEEP", 0.0)
+    monkeypatch.setattr(sleeps, "LONGEST_SLEEP", 0.0)
+    monkeypatch.setattr(sleeps, "SHORTEST_SLEEP", 0.0)
 
 
 @pytest.mark.usefixtures("quick")
