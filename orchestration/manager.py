@@ -26,7 +26,8 @@ from approvals.process import hints
 from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
 from orchestration.catalog import find_orchestration
-from orchestration.engines import Engine, hand_over
+from orchestration.engines import hand_over
+from orchestration.engines.hosts import Host
 from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.models import FINISHED, OPEN, Run, RunStatus
 from orchestration.runs import journal, run_records
@@ -47,10 +48,10 @@ class RunEvent:
 
 
 class OrchestrationManager:
-    """Manages runs. With an engine, runs that it starts belong to this process while that lives."""
+    """Manages runs. With a host that executes runs, those that it starts belong to this process."""
 
-    def __init__(self, engine: Engine | None = None) -> None:
-        self._engine = engine
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host
 
     def start(
         self,
@@ -89,17 +90,17 @@ class OrchestrationManager:
         key: str | None = None,
         version: int | None = None,
     ) -> UUID:
-        """Queue a run like `start`; with an engine, it begins in this process at once.
+        """Queue a run like `start`; with a host that executes runs, it begins in this process at once.
 
         Not inside a transaction, since a rollback could not take it back.
         """
         await arefuse_inside_a_transaction()
-        process_id = None if self._engine is None else self._engine.process_id
+        process_id = None if self._host is None else self._host.process_id
         queue = partial(_queue, name, input, owner, key=key, version=version, process_id=process_id)
         # In its context, which says whether allow-lists apply.
         run_id, _ = await in_database(copy_context().run, queue)
-        if self._engine is not None:
-            await self._engine.execute([run_id])
+        if self._host is not None:
+            await self._host.execute([run_id])
         return run_id
 
     def resume(self, actor: Actor, run_id: UUID | str) -> None:

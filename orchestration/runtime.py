@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -16,9 +14,8 @@ from approvals.process import forks, telemetry
 from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from approvals.writer import callbacks, emails
 from orchestration import queries
-from orchestration.catalog import Kind
-from orchestration.conf import orchestration_settings
-from orchestration.engines import LOCAL, PROCRASTINATE, Host
+from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
+from orchestration.engines.hosts import Host
 from orchestration.manager import OrchestrationManager
 from orchestration.runs import journal
 
@@ -26,7 +23,7 @@ from orchestration.runs import journal
 async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime:
     """Start the runtime on the running loop. Idempotent; the database need not be there yet.
 
-    `serves` False: it executes only runs that are started by `runtime.manager` or given to `take_up`, and
+    `serves` False: it executes only runs that `runtime.manager` starts or `runtime.host` is to take up, and
     delivers nothing. `concurrency`: with the engine `procrastinate`, how many runs this process executes at
     once; 0: none, workers do.
     """
@@ -56,23 +53,13 @@ class Runtime:
 
     def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._host = _host(serves=serves, concurrency=concurrency)
+        self.host = _host(serves=serves, concurrency=concurrency)
         self._outbox_workers = _outbox_workers(waiting_room()) if serves else []
-        self.manager = OrchestrationManager(self._host.engine)
+        self.manager = OrchestrationManager(self.host)
 
     @property
     def dead(self) -> bool:
         return self._loop.is_closed()
-
-    @property
-    def executes(self) -> bool:
-        """Whether the process can execute runs now, as far as that is its part."""
-        return self._host.executes
-
-    @property
-    def unknown(self) -> Mapping[Kind, int]:
-        """Orchestrations that this process does not know, with how many open runs each has."""
-        return self._host.unknown
 
     async def start(self) -> None:
         room = waiting_room()
@@ -80,26 +67,12 @@ class Runtime:
         await room.start()
         for worker in self._outbox_workers:
             await worker.start()
-        await self._host.start()
-
-    async def ready(self) -> None:
-        """Return when the process may execute runs, if that is its part."""
-        await self._host.ready()
-
-    async def take_up(self, run_id: UUID) -> None:
-        """Execute this run here whenever nobody does; without effect if workers execute runs."""
-        await self._host.take_up(run_id)
+        await self.host.start()
 
     async def stop(self) -> None:
         # Side by side: each may need the database once more, and a server is given only seconds to stop.
-        await asyncio.gather(self._host.stop(), *[worker.stop() for worker in self._outbox_workers])
+        await asyncio.gather(self.host.stop(), *[worker.stop() for worker in self._outbox_workers])
         await waiting_room().stop()
-
-    async def look(self, ids: frozenset[UUID]) -> None:
-        await self._host.look(ids)
-
-    async def look_everywhere(self) -> None:
-        await self._host.look_everywhere()
 
 
 def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
@@ -109,14 +82,13 @@ def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
 def _host(*, serves: bool, concurrency: int) -> Host:
     engine = orchestration_settings().engine
     if engine == LOCAL:
-        from orchestration.engines.run_host import LocalProcess
+        from orchestration.engines.local import LocalHost
 
-        return LocalProcess(serves=serves)
+        return LocalHost(serves=serves)
     if engine == PROCRASTINATE:
-        from orchestration.engines.dispatcher import Dispatcher
         from orchestration.engines.procrastinate import Worker
 
-        return Worker(concurrency=concurrency) if concurrency else Dispatcher()
+        return Worker(concurrency=concurrency) if concurrency else Host()
     raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {engine!r}")
 
 

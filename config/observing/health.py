@@ -208,7 +208,7 @@ async def _send_to_nobody() -> None:
 
 def _unknown_to_this_process() -> dict[str, object]:
     runtime = running_runtime()
-    unknown = {} if runtime is None else runtime.unknown
+    unknown = {} if runtime is None else runtime.host.unknown
     return {
         "unknown_orchestrations": [
             {"name": name, "version": version, "runs": number}
@@ -243,4 +243,4 @@ def _engine() -> Fault:
     runtime = running_runtime()
     if runtime is None:
         return "does not run"
-    return None if runtime.executes else "may not execute runs"
+    return None if runtime.host.executes else "may not execute runs"

@@ -10,9 +10,9 @@ still executing here.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from functools import partial
 from uuid import UUID
 
 import procrastinate
@@ -22,14 +22,13 @@ from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker as JobWorker
 
 from approvals.database.threads import in_database
-from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Away, keep_running
 from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
-from orchestration.catalog import Kind
 from orchestration.conf import orchestration_settings
 from orchestration.engines import jobs as runs_as_jobs
 from orchestration.engines.claims import Claims
+from orchestration.engines.hosts import Host
 from orchestration.engines.jobs import TASK, Taken
 from orchestration.engines.queue_connection import (
     LetGo,
@@ -39,7 +38,6 @@ from orchestration.engines.queue_connection import (
     open_queue,
 )
 from orchestration.engines.run_tasks import Executions
-from orchestration.engines.unknown_orchestrations import UnknownOrchestrations
 from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests
 
@@ -54,19 +52,16 @@ A_MOMENT = 0.5
 LOOK_AGAIN = 1.0
 
 
-class Worker:
+class Worker(Host):
     """The host of a worker process: it has `concurrency` jobs at most. Follows the runs' topic."""
 
-    engine = None
-
     def __init__(self, *, concurrency: int) -> None:
+        super().__init__()
         self._concurrency = concurrency
         self._executions = Executions()
         self._claims = Claims()
-        self._unknown = UnknownOrchestrations()
         self._ready = asyncio.Event()
         self._working: JobWorker | None = None
-        self._tasks: list[asyncio.Task[None]] = []
         # Jobs whose function runs here; and jobs that were taken but have no function here, at the last look.
         self._jobs: set[int] = set()
         self._suspects: frozenset[int] = frozenset()
@@ -77,10 +72,6 @@ class Worker:
     @property
     def executes(self) -> bool:
         return self._worker_id is not None
-
-    @property
-    def unknown(self) -> Mapping[Kind, int]:
-        return self._unknown.runs
 
     @property
     def _worker_id(self) -> int | None:
@@ -97,16 +88,13 @@ class Worker:
         for name, work in (
             ("job worker", self._work),
             ("job keeper", self._keep),
-            ("run keeper", self._look_after_runs),
+            # Apart from jobs, which must not wait: tidying thousands of runs takes a while.
+            ("run keeper", partial(self._look_after_runs, orchestration_settings().heartbeat)),
         ):
-            running = keep_running(name, work)
-            self._tasks.append(asyncio.create_task(running, context=contextvars.Context()))
+            self._begin(keep_running(name, work))
 
     async def ready(self) -> None:
         await self._ready.wait()
-
-    async def take_up(self, run_id: UUID) -> None:
-        """Do nothing: the queue has a job for the run."""
 
     async def stop(self) -> None:
         # The queue's worker takes nothing more, but stays until its jobs are given back: others get
@@ -146,16 +134,12 @@ class Worker:
         if jobless := await in_database(runs_as_jobs.defer_runs_without_job):
             log.warning("runs had no job runs=%d", len(jobless))
         await self._tidy(None)
-        await self._unknown.look()
+        await super().look_everywhere()
 
     async def _abandon_lost_runs(self, among: frozenset[UUID]) -> None:
         """Stop executing runs that have ended, or belong to others by now."""
         if epochs := self._executions.epochs(among):
             self._executions.abandon(await in_database(queries.runs_taken_over, epochs))
-
-    async def _tidy(self, among: Collection[UUID] | None) -> None:
-        for run_id in await in_database(queries.runs_to_tidy, among):
-            await in_database(withdraw_requests, run_id)
 
     # Jobs
 
@@ -267,12 +251,3 @@ class Worker:
             log.warning("jobs were forgotten jobs=%d", len(forgotten))
             await in_database(runs_as_jobs.give_back, forgotten)
         self._suspects = suspects
-
-    async def _look_after_runs(self) -> None:
-        """Look after runs, apart from jobs, which must not wait: tidying thousands of runs takes a while."""
-        while True:
-            try:
-                await self.look_everywhere()
-            except (DatabaseError, ApprovalError) as error:
-                log.warning("runs not looked after error=%r", error)
-            await asyncio.sleep(orchestration_settings().heartbeat)

@@ -1,6 +1,6 @@
 """Decide what is kept of an ended run's record when somebody resumes the run.
 
-After a crash an open run goes on by itself: see engines/run_host.py and runs/replay.py.
+After a crash an open run goes on by itself: see engines/local.py and runs/replay.py.
 
 Calls that are recorded as done are kept, and never done again. The call that made the run fail is deleted: a
 question that was rejected, withdrawn or not answered in time is asked again, a step that failed is tried

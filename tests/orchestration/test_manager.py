@@ -402,7 +402,7 @@ async def test_what_the_installation_cancels_or_ends_is_taken_back_by_itself(
     run_id = await OrchestrationManager(engine).astart("manager_asks", owner=owner)
     request = await asked(run_id)
     await OrchestrationManager().acancel(Actor.program(), run_id)
-    engine.cancel([run_id])
+    await engine.look(frozenset([run_id]))
     await finished(run_id)
     outcome = await gate.wait_for_outcome(request["id"])
     assert (outcome.withdrawn, outcome.decided_by, outcome.comment) == (True, None, "The run was cancelled.")

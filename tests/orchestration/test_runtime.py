@@ -19,7 +19,7 @@ from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.exceptions import Busy
 from orchestration import OrchestrationManager, Run, conf, orchestration, queries
-from orchestration.engines import hand_over, run_host
+from orchestration.engines import hand_over, hosts, local
 from orchestration.models import OPEN, Process
 from orchestration.models import Run as RunRow
 from orchestration.runs import journal, run_records
@@ -61,7 +61,7 @@ async def test_runs_that_were_queued_before_are_taken_up_at_the_start(process: P
 async def test_many_runs_are_claimed_in_batches(process: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one statement takes."""
     few = dataclasses.replace(conf.orchestration_settings(), claim_batch=2)
-    monkeypatch.setattr(run_host, "orchestration_settings", lambda: few)
+    monkeypatch.setattr(local, "orchestration_settings", lambda: few)
     run_ids = [await in_database(OrchestrationManager().start, "runtime_quick") for _ in range(5)]
     await start_runtime()
     for run_id in run_ids:
@@ -77,11 +77,11 @@ async def test_what_a_dead_process_left_is_taken_over(
     engine = await process()
     run_id = await OrchestrationManager(engine).astart("runtime_asks", owner=owner)
     request = await asked(run_id)
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 1, "its owner lives"
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
     await in_database(Process.objects.filter(pk=engine.process_id).update, expires_at=long_ago)  # type: ignore[misc]
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await in_database(RunRow.objects.get, pk=run_id)).epoch == 2
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
@@ -90,10 +90,10 @@ async def test_what_a_dead_process_left_is_taken_over(
 async def test_a_terminal_takes_up_nothing_but_its_own(process: Processes) -> None:
     """Queued runs wait for a server."""
     runtime = await start_runtime(serves=False)
-    await runtime.ready()
+    await runtime.host.ready()
     queued = await in_database(OrchestrationManager().start, "runtime_quick")
-    await runtime.look_everywhere()
-    await runtime.look(frozenset([queued]))
+    await runtime.host.look_everywhere()
+    await runtime.host.look(frozenset([queued]))
     own = await runtime.manager.astart("runtime_quick")
     assert (await finished(own))["result"] == "done"
     assert (await in_database(RunRow.objects.get, pk=queued)).status == "queued"
@@ -108,12 +108,12 @@ async def test_a_terminal_takes_up_what_it_is_attached_to_whenever_nobody_execut
     wanted, other = [await OrchestrationManager(engine).astart("runtime_asks", owner=owner) for _ in range(2)]
     request = await asked(wanted)
     terminal = await start_runtime(serves=False)
-    await terminal.ready()
-    await terminal.take_up(wanted)
-    await terminal.look_everywhere()
+    await terminal.host.ready()
+    await terminal.host.take_up(wanted)
+    await terminal.host.look_everywhere()
     assert (await in_database(RunRow.objects.get, pk=wanted)).epoch == 1
     await in_database(Process.objects.filter(pk=engine.process_id).update, released_at=Now())  # type: ignore[misc]
-    await terminal.look(frozenset([other, wanted]))
+    await terminal.host.look(frozenset([other, wanted]))
     assert (await in_database(RunRow.objects.get, pk=wanted)).epoch == 2
     assert (await in_database(RunRow.objects.get, pk=other)).epoch == 1
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
@@ -124,7 +124,7 @@ async def test_a_terminal_takes_up_what_it_is_attached_to_whenever_nobody_execut
 async def test_a_stopping_process_hands_its_runs_over(process: Processes, owner: User) -> None:
     """Nothing is recorded of the stop; the next one goes on at once."""
     first = await start_runtime()
-    await first.ready()
+    await first.host.ready()
     run_id = await first.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
     await stop_runtime()
@@ -142,9 +142,9 @@ async def test_a_process_that_lost_its_lease_begins_anew(
 ) -> None:
     """Renewing is refused, so it lets go of its runs, takes another lease, and what is free again."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(local, "orchestration_settings", lambda: often)
     runtime = await start_runtime()
-    await runtime.ready()
+    await runtime.host.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
     before = await in_database(Process.objects.get)
@@ -184,7 +184,7 @@ async def test_what_an_ended_run_left_open_is_taken_back(
     await engine.let_go()
     owned = journal.Ownership(run_id, 1)
     await in_database(run_records.record_end, owned, run_records.Ending(status="failed", error="x"))  # type: ignore[arg-type]
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await gate.wait_for_outcome(request["id"])).withdrawn
     assert not await in_database(queries.runs_to_tidy)
 
@@ -209,7 +209,7 @@ async def test_a_database_that_is_away_delays_runs_and_fails_none(private_postgr
     private_postgres.stop()
     runtime = await start_runtime()
     private_postgres.start()
-    await runtime.ready()
+    await runtime.host.ready()
     run_id = await runtime.manager.astart("runtime_asks")
     request = await asked(run_id)
     private_postgres.stop()
@@ -244,7 +244,7 @@ async def test_a_run_that_was_recorded_as_taken_but_never_begun_is_begun(runtime
         process_id=process.pk,
         hand_over=hand_over,
     )
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await finished(run_id))["result"] == "done"
 
 
@@ -275,7 +275,7 @@ async def test_what_can_not_be_tidied_ends_no_lease(
 ) -> None:
     """The runs of this process go on, whatever becomes of what others left."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(local, "orchestration_settings", lambda: often)
     tried = asyncio.Semaphore(0)
     loop = asyncio.get_running_loop()
 
@@ -284,10 +284,10 @@ async def test_what_can_not_be_tidied_ends_no_lease(
         raise Busy("locked")
 
     runtime = await start_runtime()
-    await runtime.ready()
+    await runtime.host.ready()
     run_id = await runtime.manager.astart("runtime_asks", owner=owner)
     request = await asked(run_id)
-    monkeypatch.setattr(run_host, "withdraw_requests", busy)
+    monkeypatch.setattr(hosts, "withdraw_requests", busy)
     await in_database(leave_a_run_to_tidy)
     for _ in range(3):
         await tried.acquire()
@@ -303,7 +303,7 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
 ) -> None:
     """However much others left; else the lease would expire, and with it all that runs here."""
     often = dataclasses.replace(conf.orchestration_settings(), lease_renewal=0.05)
-    monkeypatch.setattr(run_host, "orchestration_settings", lambda: often)
+    monkeypatch.setattr(local, "orchestration_settings", lambda: often)
     tidying, enough = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -311,7 +311,7 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
         loop.call_soon_threadsafe(tidying.set)
         enough.wait()
 
-    monkeypatch.setattr(run_host, "withdraw_requests", take_long)
+    monkeypatch.setattr(hosts, "withdraw_requests", take_long)
     await in_database(leave_a_run_to_tidy)
     await start_runtime()
     try:

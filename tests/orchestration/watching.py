@@ -10,7 +10,7 @@ from uuid import UUID
 
 from approvals.database.threads import in_database
 from approvals.waiting.waiting_room import waiting_room
-from orchestration.engines.local import LocalEngine
+from orchestration.engines.local import LocalHost
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.runs import journal
 
@@ -54,7 +54,7 @@ async def until_recorded(is_so: Callable[[], bool]) -> None:
         waiting_room().unfollow(journal.TOPIC, follower)
 
 
-async def idle(engine: LocalEngine) -> None:
+async def idle(engine: LocalHost) -> None:
     """Return once the engine executes nothing."""
     while engine.run_ids:  # noqa: ASYNC110 - its tasks are its own; this only lets them go on
         await asyncio.sleep(0)

@@ -169,9 +169,9 @@ class TestRuns:
         before = await in_database(HumanRequest.objects.filter(kind="approval", title="Refund").count)
         ann, olga = [await in_database(User.objects.get, username=name) for name in ("ann", "olga")]
         runtime = await start_runtime(concurrency=10)
-        await runtime.ready()
+        await runtime.host.ready()
         try:
-            await runtime.look_everywhere()
+            await runtime.host.look_everywhere()
             question = await asked(runs[2], "Why?")
             await deciding.aanswer(factories.actor(olga), question["id"], "damaged")
             assert (await finished(runs[2]))["result"] == ["approved", "damaged"]

@@ -144,7 +144,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
 
     async def begin(runtime: Runtime) -> UUID:
         if goes_on_here:
-            await runtime.take_up(run.pk)
+            await runtime.host.take_up(run.pk)
         return run.pk
 
     return person, begin, allowlists.unlimited() if run.owner_id == person.pk else nullcontext()
@@ -158,7 +158,7 @@ async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any]
     interrupts = Interrupts(lambda: _say_what_happens(screen), lambda: exit_at_once(INTERRUPTED))
     try:
         runtime = await start_runtime(serves=False)
-        await runtime.ready()
+        await runtime.host.ready()
     except asyncio.CancelledError:
         await stop_runtime()
         return None

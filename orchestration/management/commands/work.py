@@ -87,7 +87,7 @@ async def _work(concurrency: int, screen: Screen) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     runtime = await start_runtime(concurrency=concurrency)
     try:
-        await _first(runtime.ready(), stopping.wait())
+        await _first(runtime.host.ready(), stopping.wait())
         if not stopping.is_set():
             screen.say(f"Sayso works on up to {concurrency:,} runs at once (Ctrl-C stops it).")
             await stopping.wait()

@@ -132,7 +132,7 @@ class TestWaiting:
 
         runtime = await start_runtime()
         try:
-            await runtime.ready()
+            await runtime.host.ready()
             owner = await in_database(factories.user)
             run_id = await in_database(OrchestrationManager().start, "traced", {}, owner)
             await deciding.adecide(factories.actor(owner), (await asked(run_id))["id"], "approve")

@@ -81,7 +81,7 @@ class TestReady:
     async def test_all_is_well_where_all_parts_run(self) -> None:
         runtime = await start_runtime()
         try:
-            await runtime.ready()
+            await runtime.host.ready()
             room, readiness = waiting_room(), Readiness()
             while room.health is None or room.health.heard_at is None or room.health.kept_at is None:
                 await in_database(database_now)

@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 async def terminal() -> Runtime:
     runtime = await start_runtime(serves=False)
-    await runtime.ready()
+    await runtime.host.ready()
     return runtime
 
 

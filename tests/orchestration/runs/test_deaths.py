@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from approvals import deciding
 from approvals.database.threads import in_database
 from orchestration import OrchestrationManager, Run, models, orchestration, queries
-from orchestration.engines.local import LocalEngine
+from orchestration.engines.local import LocalHost
 from orchestration.runs import journal
 from orchestration.runs.interruptions import GO_ON, Decision, details_for_run, title_for_run
 from tests import factories
@@ -68,14 +68,14 @@ async def waiting(run: Run, *, sleeps: bool) -> str:
     return "went on"
 
 
-async def dies(engine: LocalEngine) -> None:
+async def dies(engine: LocalHost) -> None:
     """Without a word: its lease runs out, and what it still does is fenced."""
     assert engine.process_id is not None
     processes = models.Process.objects.filter(pk=engine.process_id)
     assert await in_database(processes.update, expires_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 
-async def takes_up(process: Processes, run_id: UUID) -> LocalEngine:
+async def takes_up(process: Processes, run_id: UUID) -> LocalHost:
     """Another process executes the run; a row that is just being written is left to the next look."""
     engine = await process()
     while run_id not in engine.run_ids:

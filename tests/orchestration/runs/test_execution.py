@@ -22,7 +22,7 @@ from approvals.domain.commands import Actor
 from approvals.exceptions import Unavailable
 from orchestration import OrchestrationManager, Rejected, Run, models, orchestration, queries
 from orchestration.engines import hand_over
-from orchestration.engines.local import LocalEngine
+from orchestration.engines.local import LocalHost
 from orchestration.exceptions import WORDS_LIMIT, Fenced, OrchestrationError, ReplayMismatch, plain_words
 from orchestration.runs import call_records, journal, run_records
 from orchestration.runs.execution import Execution
@@ -45,7 +45,7 @@ def crash_after(run_id: UUID, records: int) -> None:
     hand_over([run_id])  # as the queue's keeper would continue the dead worker's job
 
 
-def expire(engine: LocalEngine) -> None:
+def expire(engine: LocalHost) -> None:
     """Let the lease of this engine's process have run out long ago."""
     processes = models.Process.objects.filter(pk=engine.process_id or UUID(int=0))
     assert processes.update(expires_at=datetime(2000, 1, 1, tzinfo=UTC))
@@ -168,7 +168,7 @@ async def test_whatever_the_code_of_a_run_raises_ends_that_run_only(
         assert run["status"] == ended, error
         assert run["error"], error
         assert (run["reason"] == "step_failed") is in_a_step, error
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert lives == dict.fromkeys(UNUSUAL, 1)
     recorded = models.StepRecord.objects.exclude(run_id=other_id).values_list("status", flat=True)
     assert await in_database(list, recorded) == (["failed"] * len(UNUSUAL) if in_a_step else [])
@@ -292,7 +292,7 @@ async def test_a_run_goes_on_from_wherever_it_stopped(runtime: Runtime, owner: U
     before = [await finished(run_id) for run_id in runs]
     for records, run_id in enumerate(runs):
         await in_database(crash_after, run_id, records)
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     for records, run_id in enumerate(runs):
         after = await finished(run_id)
         assert after["status"] == "completed"
@@ -335,7 +335,7 @@ async def test_what_is_recorded_is_what_was_returned_the_first_time_too(
     expected = [pair, *[{"pair": [*pair, "changed"]}] * 3]
     assert seen == expected
     await in_database(crash_after, run_id, 2)
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await finished(run_id))["status"] == "completed"
     assert seen == expected * 2
 
@@ -358,7 +358,7 @@ async def test_a_failure_that_was_handled_replays_as_a_failure(runtime: Runtime)
     run_id = await runtime.manager.astart("execution_handled")
     before = await finished(run_id)
     await in_database(crash_after, run_id, 1)
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     assert (await finished(run_id))["result"] == [before["result"][0], "instead 2"]
     assert calls["once"] == 1
 

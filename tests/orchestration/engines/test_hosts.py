@@ -26,7 +26,7 @@ from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, until_recorded
 from tests.stacks import WITH_WORKERS, Stack
 
-LOGGER = "orchestration.engines.unknown_orchestrations"
+LOGGER = "orchestration.engines.hosts"
 
 
 @orchestration("unknown_asks")
@@ -86,19 +86,19 @@ async def test_a_run_that_this_process_does_not_know_waits_for_one_that_does(
     """It is not begun, not failed, and asked for no more than once; what is known goes on meanwhile."""
     run_id = await in_database(queue, *kind)
     for _ in range(3):
-        await runtime.look_everywhere()
+        await runtime.host.look_everywhere()
         await finished(await runtime.manager.astart("unknown_quick"))
     left = await in_database(row, run_id)
     assert (left.status, left.epoch, left.process_id) == ("queued", 0, None)
-    assert runtime.unknown == {kind: 1}
+    assert runtime.host.unknown == {kind: 1}
     if stack.workers:
         assert await in_database(job_events, run_id) == [("todo", "deferred")], "it rests"
     name, version = kind
     learned = catalog.Orchestration(name=name, version=version, title="", description="", function=asks_again)
     monkeypatch.setitem(registry._orchestrations, kind, learned)
-    await runtime.look_everywhere()
+    await runtime.host.look_everywhere()
     request = await asked(run_id)
-    assert runtime.unknown == {}
+    assert runtime.host.unknown == {}
     reviewer = await in_database(factories.reviewer)
     await deciding.adecide(factories.actor(reviewer), request["id"], "approve")
     assert (await finished(run_id))["result"] == f"version {version}"
@@ -130,8 +130,8 @@ async def test_what_is_unknown_is_logged_when_it_changes_and_counted(
 
 
 async def _looked(runtime: Runtime, expected: dict[Kind, int]) -> None:
-    await runtime.look_everywhere()
-    assert runtime.unknown == expected
+    await runtime.host.look_everywhere()
+    assert runtime.host.unknown == expected
 
 
 async def test_what_an_unknown_run_has_asked_stays_open(
@@ -161,7 +161,7 @@ async def test_a_job_of_an_earlier_release_that_is_not_known_comes_to_rest(runti
     await in_database(_move_to_the_common_queue, run_id)
     while await in_database(_queues_of, run_id) != {jobs.queue_of(("unknown_asks", 2))}:
         # It is taken once, ends with nothing, and is queued anew: twice, if the worker looks right then.
-        await runtime.look_everywhere()
+        await runtime.host.look_everywhere()
     await finished(await in_database(queue, "unknown_quick", 1))
     assert set(await in_database(job_events, run_id)) == {("todo", "deferred")}
     assert (await in_database(row, run_id)).epoch == 0
