@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.conf import settings
 from django.core import checks
@@ -37,152 +37,159 @@ _LIMITS = (
 _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 
 
-@checks.register()
-def check_values(**kwargs: Any) -> list[checks.CheckMessage]:
+Messages: TypeAlias = Iterator[checks.CheckMessage]
+
+
+def check(*tags: str, deploy: bool = False) -> Callable[[Callable[..., Messages]], Callable[..., list[Any]]]:
+    """Register a function that yields messages as a system check; it is told the databases to check."""
+
+    def register(function: Callable[..., Messages]) -> Callable[..., list[Any]]:
+        def run(*, databases: Sequence[str] | None = None, **others: Any) -> list[Any]:
+            return list(function(databases or ()))
+
+        return checks.register(*tags, deploy=deploy)(run)
+
+    return register
+
+
+@check()
+def check_values(databases: Sequence[str]) -> Messages:
     """Check settings for invalid values."""
-    return [
-        *_check_positive("SAYSO_DEFAULT_TIMEOUT", "sayso.E001"),
-        *_check_approve_on_timeout(),
-        *_check_positive("SAYSO_RECHECK_INTERVAL", "sayso.E002"),
-        *_check_positive("SAYSO_DATABASE_THREADS", "sayso.E003"),
-        *(message for name in _LIMITS for message in _check_not_negative(name)),
-        *_check_trusted_proxies(),
-        *_check_callback_networks(),
-        *_check_callback_hosts(),
-        *_check_log_format(),
-        *_check_metrics_token(),
-        *_check_own_url(),
-        *_check_script_name(),
-        *_check_email_timeouts(),
-    ]
+    yield from check_number("SAYSO_DEFAULT_TIMEOUT", "E001")
+    yield from _check_approve_on_timeout()
+    yield from check_number("SAYSO_RECHECK_INTERVAL", "E002")
+    yield from check_number("SAYSO_DATABASE_THREADS", "E003")
+    for name in _LIMITS:
+        yield from check_number(name, "E009", rule="0 or more", zero_allowed=True)
+    yield from _check_trusted_proxies()
+    yield from check_networks("SAYSO_CALLBACK_NETWORKS", settings.SAYSO_CALLBACK_NETWORKS, "E005", "W007")
+    yield from check_hosts("SAYSO_CALLBACK_HOSTS", settings.SAYSO_CALLBACK_HOSTS, "hooks.example.org", "W008")
+    yield from _check_log_format()
+    yield from _check_metrics_token()
+    yield from _check_own_url()
+    yield from _check_script_name()
+    yield from _check_email_timeouts()
 
 
-@checks.register(checks.Tags.security, deploy=True)
-def check_links(**kwargs: Any) -> list[checks.CheckMessage]:
+@check(checks.Tags.security, deploy=True)
+def check_links(databases: Sequence[str]) -> Messages:
     """Check that the installation knows its address: without it, it sends no links."""
-    if settings.SAYSO_URL:
-        return []
-    return [
-        checks.Warning(
+    if not settings.SAYSO_URL:
+        yield checks.Warning(
             "SAYSO_URL is not set: nobody can reset a forgotten password.",
             hint="Set it to the address that people use, such as https://sayso.example.com.",
             id="sayso.W030",
         )
-    ]
 
 
-@checks.register(checks.Tags.security)
-def check_proxies(**kwargs: Any) -> list[checks.CheckMessage]:
+@check(checks.Tags.security)
+def check_proxies(databases: Sequence[str]) -> Messages:
     """Check for settings other than SAYSO_TRUSTED_PROXIES that trust headers of proxies."""
-    found: list[checks.CheckMessage] = []
     if settings.SECURE_PROXY_SSL_HEADER:
-        found.append(
-            checks.Warning(
-                "SECURE_PROXY_SSL_HEADER is set: Django trusts that header from anybody who connects.",
-                hint="Leave it out. X-Forwarded-Proto is trusted from SAYSO_TRUSTED_PROXIES.",
-                id="sayso.W031",
-            )
+        yield checks.Warning(
+            "SECURE_PROXY_SSL_HEADER is set: Django trusts that header from anybody who connects.",
+            hint="Leave it out. X-Forwarded-Proto is trusted from SAYSO_TRUSTED_PROXIES.",
+            id="sayso.W031",
         )
     if settings.SAYSO_SERVER_BELIEVES:
-        found.append(
-            checks.Warning(
-                "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by that of X-Forwarded-For,"
-                " which the trail and the limits then use.",
-                hint="Start uvicorn with --no-proxy-headers, and name proxies in SAYSO_TRUSTED_PROXIES.",
-                id="sayso.W032",
-            )
+        yield checks.Warning(
+            "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by that of X-Forwarded-For,"
+            " which the trail and the limits then use.",
+            hint="Start uvicorn with --no-proxy-headers, and name proxies in SAYSO_TRUSTED_PROXIES.",
+            id="sayso.W032",
         )
-    return found
 
 
-@checks.register(checks.Tags.security)
-def check_secret_key(**kwargs: Any) -> list[checks.CheckMessage]:
+@check(checks.Tags.security)
+def check_secret_key(databases: Sequence[str]) -> Messages:
     """Check that the secret key, which signs sessions and links, is strong and private."""
-    found: list[checks.CheckMessage] = []
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
-        found.append(
-            checks.Warning(
-                "SAYSO_SECRET_KEY is weak: sessions could be forged.",
-                hint=f"Leave it out, or set at least {_WEAK_LENGTH} random characters.",
-                id="sayso.W001",
-            )
+        yield checks.Warning(
+            "SAYSO_SECRET_KEY is weak: sessions could be forged.",
+            hint=f"Leave it out, or set at least {_WEAK_LENGTH} random characters.",
+            id="sayso.W001",
         )
-    return [*found, *_check_key_file()]
+    path = Path(settings.VAR) / "secret_key"
+    if not path.exists():
+        return
+    if path.stat().st_mode & 0o077:
+        yield checks.Warning(
+            f"Other accounts of this computer can read {path}.", hint=f"chmod 600 {path}", id="sayso.W002"
+        )
+    if not _is_sqlite() and not settings.DEBUG and path.read_text().strip() == settings.SECRET_KEY:
+        yield checks.Warning(
+            "The secret key is in a file of this computer, which other computers of this installation lack.",
+            hint="Set SAYSO_SECRET_KEY to the same value everywhere.",
+            id="sayso.W003",
+        )
 
 
-@checks.register(checks.Tags.security, deploy=True)
-def check_files(**kwargs: Any) -> list[checks.CheckMessage]:
+@check(checks.Tags.security, deploy=True)
+def check_files(databases: Sequence[str]) -> Messages:
     """Check that only this account can read the installation's files, such as the database and keys."""
     folder = Path(settings.VAR)
-    found = list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1))
-    if not found:
-        return []
-    named = ", ".join(str(path) for path in found[:_NAMED_AT_MOST])
-    more = " and more" if len(found) > _NAMED_AT_MOST else ""
-    return [
-        checks.Warning(
+    if found := list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1)):
+        named = ", ".join(str(path) for path in found[:_NAMED_AT_MOST])
+        more = " and more" if len(found) > _NAMED_AT_MOST else ""
+        yield checks.Warning(
             f"Other accounts of this computer have access to files in SAYSO_VAR: {named}{more}.",
             hint=f"chmod -R go= {folder}",
             id="sayso.W015",
         )
-    ]
 
 
-@checks.register()
-def check_processes(**kwargs: Any) -> list[checks.CheckMessage]:
+@check()
+def check_processes(databases: Sequence[str]) -> Messages:
     """Check for combinations that are slow or wrong with several processes or computers."""
     if settings.DEBUG:
-        return []
-    sqlite = _is_sqlite()
+        return
     processes: int = getattr(settings, "SAYSO_PROCESSES", 1)
     in_memory = settings.CHANNEL_LAYERS.get("default", {}).get("BACKEND") == _IN_MEMORY
-    found: list[checks.CheckMessage] = []
-    if in_memory and not sqlite:
-        found.append(
-            checks.Warning(
-                "PostgreSQL is used with the in-memory channel layer: other processes see decisions only"
-                f" every {settings.SAYSO_RECHECK_INTERVAL:g} s.",
-                hint="Set REDIS_URL.",
-                id="sayso.W004",
-            )
+    if in_memory and not _is_sqlite():
+        yield checks.Warning(
+            "PostgreSQL is used with the in-memory channel layer: other processes see decisions only"
+            f" every {settings.SAYSO_RECHECK_INTERVAL:g} s.",
+            hint="Set REDIS_URL.",
+            id="sayso.W004",
         )
-    if sqlite and processes > 1:
-        found.append(
-            checks.Warning(
-                f"SQLite is used with {processes} processes: it has one writer at a time.",
-                hint="Set DATABASE_URL to a PostgreSQL database, or WEB_CONCURRENCY to 1.",
-                id="sayso.W005",
-            )
+    if _is_sqlite() and processes > 1:
+        yield checks.Warning(
+            f"SQLite is used with {processes} processes: it has one writer at a time.",
+            hint="Set DATABASE_URL to a PostgreSQL database, or WEB_CONCURRENCY to 1.",
+            id="sayso.W005",
         )
-    return found
 
 
-@checks.register(checks.Tags.database)
-def check_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+@check(checks.Tags.database)
+def check_triggers(databases: Sequence[str]) -> Messages:
     """Check that the triggers protect the audit table."""
-    return [message for alias in databases or () for message in _check_triggers_of(alias)]
+    for connection in map(connections.__getitem__, databases):
+        tables = connection.introspection.table_names()
+        if triggers.TABLE in tables and (faults := triggers.faults(connection)):
+            yield checks.Warning(
+                f"The audit table is not protected: {', '.join(faults)}.",
+                hint="Run `manage.py migrate`, which installs the triggers.",
+                id="sayso.W006",
+            )
 
 
-def _check_positive(name: str, check_id: str) -> Iterator[checks.CheckMessage]:
+def check_number(
+    name: str, check_id: str, *, rule: str = "a positive number", zero_allowed: bool = False
+) -> Messages:
+    """Check that a setting is a finite number, and positive or, if allowed, zero."""
     value = getattr(settings, name)
-    if not math.isfinite(value) or value <= 0:
-        yield checks.Error(f"{name} must be a positive number, not {value!r}.", id=check_id)
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
+        yield checks.Error(f"{name} must be {rule}, not {value!r}.", id=f"sayso.{check_id}")
 
 
-def _check_approve_on_timeout() -> Iterator[checks.CheckMessage]:
+def _check_approve_on_timeout() -> Messages:
     if settings.SAYSO_APPROVE_ON_TIMEOUT not in _APPROVE_ON_TIMEOUT:
         words = " or ".join(_APPROVE_ON_TIMEOUT)
         value = settings.SAYSO_APPROVE_ON_TIMEOUT
         yield checks.Error(f"SAYSO_APPROVE_ON_TIMEOUT must be {words}, not {value!r}.", id="sayso.E015")
 
 
-def _check_not_negative(name: str) -> Iterator[checks.CheckMessage]:
-    value = getattr(settings, name)
-    if not math.isfinite(value) or value < 0:
-        yield checks.Error(f"{name} must be 0 or more, not {value!r}.", id="sayso.E009")
-
-
-def _check_trusted_proxies() -> Iterator[checks.CheckMessage]:
+def _check_trusted_proxies() -> Messages:
     for address in settings.SAYSO_TRUSTED_PROXIES:
         try:
             ip_network(address)
@@ -194,17 +201,7 @@ def _check_trusted_proxies() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _check_callback_networks() -> Iterator[checks.CheckMessage]:
-    return check_networks("SAYSO_CALLBACK_NETWORKS", settings.SAYSO_CALLBACK_NETWORKS, "E005", "W007")
-
-
-def _check_callback_hosts() -> Iterator[checks.CheckMessage]:
-    return check_hosts("SAYSO_CALLBACK_HOSTS", settings.SAYSO_CALLBACK_HOSTS, "hooks.example.org", "W008")
-
-
-def check_networks(
-    setting: str, entries: Iterable[str], invalid: str, everything: str
-) -> Iterator[checks.CheckMessage]:
+def check_networks(setting: str, entries: Iterable[str], invalid: str, everything: str) -> Messages:
     """Check networks: the error `invalid`, or the warning `everything` for a network of all addresses."""
     for text in entries:
         network = targets.parse_network(text)
@@ -222,9 +219,7 @@ def check_networks(
             )
 
 
-def check_hosts(
-    setting: str, entries: Iterable[str], example: str, invalid: str
-) -> Iterator[checks.CheckMessage]:
+def check_hosts(setting: str, entries: Iterable[str], example: str, invalid: str) -> Messages:
     """Check hosts and patterns of hosts: the warning `invalid` for other text."""
     for text in entries:
         if not targets.is_pattern(text):
@@ -235,7 +230,7 @@ def check_hosts(
             )
 
 
-def _check_log_format() -> Iterator[checks.CheckMessage]:
+def _check_log_format() -> Messages:
     if settings.SAYSO_LOG_FORMAT not in _LOG_FORMATS:
         yield checks.Error(
             f"SAYSO_LOG_FORMAT can't be {settings.SAYSO_LOG_FORMAT!r}.",
@@ -244,7 +239,7 @@ def _check_log_format() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _check_metrics_token() -> Iterator[checks.CheckMessage]:
+def _check_metrics_token() -> Messages:
     if 0 < len(settings.SAYSO_METRICS_TOKEN) < _TOKEN_LENGTH:
         yield checks.Warning(
             "SAYSO_METRICS_TOKEN is short: it could be guessed.",
@@ -253,7 +248,7 @@ def _check_metrics_token() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _check_own_url() -> Iterator[checks.CheckMessage]:
+def _check_own_url() -> Messages:
     url = settings.SAYSO_URL
     if url and (fault := links.fault_of(url)):
         yield checks.Error(
@@ -263,7 +258,7 @@ def _check_own_url() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _check_script_name() -> Iterator[checks.CheckMessage]:
+def _check_script_name() -> Messages:
     name = settings.FORCE_SCRIPT_NAME
     if name and not links.is_prefix(name):
         yield checks.Error(
@@ -279,7 +274,7 @@ def _check_script_name() -> Iterator[checks.CheckMessage]:
         )
 
 
-def _check_email_timeouts() -> Iterator[checks.CheckMessage]:
+def _check_email_timeouts() -> Messages:
     for timeout in _timeouts_of_mail():
         if timeout is None or not math.isfinite(timeout) or timeout <= 0:
             yield checks.Error(
@@ -303,34 +298,5 @@ def _is_weak(key: str) -> bool:
     return len(key) < _WEAK_LENGTH or len(set(key)) < _WEAK_VARIETY or key.startswith("django-insecure-")
 
 
-def _check_key_file() -> Iterator[checks.CheckMessage]:
-    path = Path(settings.VAR) / "secret_key"
-    if not path.exists():
-        return
-    if path.stat().st_mode & 0o077:
-        yield checks.Warning(
-            f"Other accounts of this computer can read {path}.", hint=f"chmod 600 {path}", id="sayso.W002"
-        )
-    if not _is_sqlite() and not settings.DEBUG and path.read_text().strip() == settings.SECRET_KEY:
-        yield checks.Warning(
-            "The secret key is in a file of this computer, which other computers of this installation lack.",
-            hint="Set SAYSO_SECRET_KEY to the same value everywhere.",
-            id="sayso.W003",
-        )
-
-
 def _is_sqlite() -> bool:
     return connections["default"].vendor == "sqlite"
-
-
-def _check_triggers_of(alias: str) -> Iterator[checks.CheckMessage]:
-    connection = connections[alias]
-    if triggers.TABLE not in connection.introspection.table_names():
-        return
-    faults = triggers.faults(connection)
-    if faults:
-        yield checks.Warning(
-            f"The audit table is not protected: {', '.join(faults)}.",
-            hint="Run `manage.py migrate`, which installs the triggers.",
-            id="sayso.W006",
-        )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 from django.core import checks
@@ -14,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection
 
-from approvals.checks import check_hosts, check_networks
+from approvals.checks import Messages, check, check_hosts, check_networks, check_number
 from approvals.domain.questions import REVIEWERS
 from orchestration.catalog import find_orchestration, kind_name, not_imported, registered_kinds
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
@@ -25,104 +23,33 @@ from orchestration.policies.deciders import find_people, overrides
 ENGINES = (LOCAL, PROCRASTINATE)
 
 
-@checks.register()
-def check_engine(**kwargs: Any) -> list[checks.CheckMessage]:
+@check()
+def check_engine(databases: Sequence[str]) -> Messages:
     """Check that the engine is known, and that the database supports it."""
     if settings.SAYSO_ENGINE not in ENGINES:
-        return [
-            checks.Error(
-                f"SAYSO_ENGINE is {settings.SAYSO_ENGINE!r}.",
-                hint=f"Known engines: {', '.join(ENGINES)}.",
-                id="sayso.E101",
-            )
-        ]
-    if settings.SAYSO_ENGINE == PROCRASTINATE and connection.vendor != "postgresql":
-        return [
-            checks.Error(
-                "SAYSO_ENGINE is 'procrastinate', whose queue needs PostgreSQL.",
-                hint="Set DATABASE_URL to a PostgreSQL database, or leave SAYSO_ENGINE out.",
-                id="sayso.E102",
-            )
-        ]
-    return []
+        yield checks.Error(
+            f"SAYSO_ENGINE is {settings.SAYSO_ENGINE!r}.",
+            hint=f"Known engines: {', '.join(ENGINES)}.",
+            id="sayso.E101",
+        )
+    elif settings.SAYSO_ENGINE == PROCRASTINATE and connection.vendor != "postgresql":
+        yield checks.Error(
+            "SAYSO_ENGINE is 'procrastinate', whose queue needs PostgreSQL.",
+            hint="Set DATABASE_URL to a PostgreSQL database, or leave SAYSO_ENGINE out.",
+            id="sayso.E102",
+        )
 
 
-@checks.register()
-def check_durations(**kwargs: Any) -> list[checks.CheckMessage]:
+@check()
+def check_durations(databases: Sequence[str]) -> Messages:
     """Check that durations are finite and not negative."""
-    found: list[checks.CheckMessage] = []
-    if not (math.isfinite(settings.SAYSO_LEASE) and settings.SAYSO_LEASE > 0):
-        found.append(
-            checks.Error(
-                f"SAYSO_LEASE must be a positive number, not {settings.SAYSO_LEASE!r}.", id="sayso.E103"
-            )
-        )
-    if not (math.isfinite(settings.SAYSO_DRAIN) and settings.SAYSO_DRAIN >= 0):
-        found.append(
-            checks.Error(
-                f"SAYSO_DRAIN must be zero or a positive number, not {settings.SAYSO_DRAIN!r}.",
-                id="sayso.E104",
-            )
-        )
-    return found
+    yield from check_number("SAYSO_LEASE", "E103")
+    yield from check_number("SAYSO_DRAIN", "E104", rule="zero or a positive number", zero_allowed=True)
 
 
-@checks.register()
-def check_commands(**kwargs: Any) -> list[checks.CheckMessage]:
+@check()
+def check_commands(databases: Sequence[str]) -> Messages:
     """Check that the programs that the agent `command` may run exist."""
-    return list(_programs_not_found())
-
-
-@checks.register()
-def check_effects(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn of entries in the other allow-lists that allow nothing, or everything."""
-    configured = orchestration_settings()
-    return [
-        *check_hosts("SAYSO_HTTP_HOSTS", configured.http_hosts, "api.example.org", "W103"),
-        *check_networks("SAYSO_HTTP_NETWORKS", configured.http_networks, "E106", "W102"),
-        *_directories(configured.cleanup_directories),
-        *_recipients(configured.email_recipients),
-    ]
-
-
-@checks.register(deploy=True)
-def check_modules(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Report modules whose orchestrations could not be imported."""
-    registered_kinds()
-    return [
-        checks.Error(
-            f"{module} could not be imported: {error}",
-            hint="Runs of its orchestrations are left to processes that could.",
-            id="sayso.E105",
-        )
-        for module, error in not_imported().items()
-    ]
-
-
-@checks.register(checks.Tags.database)
-def check_deciders(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn of deciders that don't exist: a run that asks them fails. No error, for people come and go."""
-    if "default" not in (databases or ()) or DecidersOverride._meta.db_table not in _tables():
-        return []
-    named = [(kind_name(kind), find_orchestration(*kind).deciders) for kind in sorted(registered_kinds())]
-    named += [(f"{one}, as set in the admin", one.names) for one in overrides()]
-    return [
-        checks.Warning(
-            f"Deciders of orchestration {what}: {one}.",
-            hint="Runs fail when they ask: make the group, or name others.",
-            id="sayso.W110",
-        )
-        for what, names in named
-        if names and names is not REVIEWERS
-        for one in find_people(names)[2]
-    ]
-
-
-def _tables() -> list[str]:
-    return connection.introspection.table_names()
-
-
-def _programs_not_found() -> Iterator[checks.CheckMessage]:
     for program in orchestration_settings().commands:
         if not isinstance(program, str) or shutil.which(program) is None:
             yield checks.Warning(
@@ -131,7 +58,46 @@ def _programs_not_found() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _directories(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+@check()
+def check_effects(databases: Sequence[str]) -> Messages:
+    """Warn of entries in the other allow-lists that allow nothing, or everything."""
+    configured = orchestration_settings()
+    yield from check_hosts("SAYSO_HTTP_HOSTS", configured.http_hosts, "api.example.org", "W103")
+    yield from check_networks("SAYSO_HTTP_NETWORKS", configured.http_networks, "E106", "W102")
+    yield from _check_directories(configured.cleanup_directories)
+    yield from _check_recipients(configured.email_recipients)
+
+
+@check(deploy=True)
+def check_modules(databases: Sequence[str]) -> Messages:
+    """Report modules whose orchestrations could not be imported."""
+    registered_kinds()
+    for module, error in not_imported().items():
+        yield checks.Error(
+            f"{module} could not be imported: {error}",
+            hint="Runs of its orchestrations are left to processes that could.",
+            id="sayso.E105",
+        )
+
+
+@check(checks.Tags.database)
+def check_deciders(databases: Sequence[str]) -> Messages:
+    """Warn of deciders that don't exist: a run that asks them fails. No error, for people come and go."""
+    tables = connection.introspection.table_names() if "default" in databases else ()
+    if DecidersOverride._meta.db_table not in tables:
+        return
+    named = [(kind_name(kind), find_orchestration(*kind).deciders) for kind in sorted(registered_kinds())]
+    named += [(f"{one}, as set in the admin", one.names) for one in overrides()]
+    for what, names in named:
+        for one in find_people(names)[2] if names and names is not REVIEWERS else ():
+            yield checks.Warning(
+                f"Deciders of orchestration {what}: {one}.",
+                hint="Runs fail when they ask: make the group, or name others.",
+                id="sayso.W110",
+            )
+
+
+def _check_directories(entries: Iterable[str]) -> Messages:
     for text in entries:
         if not text.startswith("/"):
             yield checks.Warning(
@@ -146,7 +112,7 @@ def _directories(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
             )
 
 
-def _recipients(entries: Iterable[str]) -> Iterator[checks.CheckMessage]:
+def _check_recipients(entries: Iterable[str]) -> Messages:
     for text in entries:
         try:
             if text != ACCOUNTS:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TextIO, cast
 
-from django.core.management.base import CommandError, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -30,6 +31,22 @@ class Misuse(CommandError):
 
 class Refused(CommandError):
     """The command was valid, but refused. Exit status 1."""
+
+
+class ScreenCommand(BaseCommand):
+    """A command that writes to `screen`, its standard output, and `progress`, its standard error."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        self._colors = {name: options[name] for name in ("no_color", "force_color")}
+        return super().execute(*args, **options)
+
+    @cached_property
+    def screen(self) -> Screen:
+        return Screen(self.stdout, **self._colors)
+
+    @cached_property
+    def progress(self) -> Screen:
+        return Screen(self.stderr, **self._colors)
 
 
 class Screen:

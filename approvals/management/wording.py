@@ -10,7 +10,8 @@ from typing import Any
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.domain.masking import hide_headers
 from approvals.exceptions import ApprovalError
-from approvals.management.screen import Refused, as_text, visible
+from approvals.management.screen import Refused, Screen, as_text, visible
+from approvals.queries import outcome_on_the_wire
 
 KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
 STATUS_MARKS = {
@@ -29,6 +30,7 @@ STATUS_STYLES = {
     Status.TIMED_OUT: "yellow",
     Status.WITHDRAWN: "dim",
 }
+MORE_NEEDED = "Your approval is on record; more are needed."
 _URGENT = timedelta(minutes=1)
 
 
@@ -111,11 +113,22 @@ def outcome_sentence(outcome: Outcome) -> str:
             return f"{status.value.capitalize()}{by}{at}{said}"
 
 
-def refusal(error: ApprovalError) -> Refused:
-    """Convert an error to the command's: code, rule, field, and the outcome on record."""
+def refusal(error: Any) -> Refused:
+    """Convert an error to the command's: code, rule, field, and the outcome on record, if it has these."""
     field = f" ({error.field})" if error.field else ""
-    recorded = f" {outcome_sentence(error.outcome)}" if error.outcome is not None else ""
+    outcome = getattr(error, "outcome", None)
+    recorded = "" if outcome is None else f" {outcome_sentence(outcome)}"
     return Refused(visible(f"{error.code}: {error.detail}{field}{recorded}"))
+
+
+def show_outcome(screen: Screen, outcome: Outcome, *, as_json: bool) -> None:
+    """Show what came of a decision or answer."""
+    if as_json:
+        screen.json(outcome_on_the_wire(outcome))
+    elif outcome.closed:
+        screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
+    else:
+        screen.say(MORE_NEEDED)
 
 
 @contextmanager

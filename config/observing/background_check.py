@@ -8,18 +8,54 @@ they change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-from config.observing.failure_log import FailureLog
+from approvals.waiting.outages import describe
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PATIENCE = 2.0
 KEPT = 1.0
+
+
+class FailureLog:
+    """Logs the first error, each change to an error of another class, and the first success after it.
+
+    Can be used from any thread.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._kind: type[Exception] | None = None
+        self._lock = Lock()
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Note what is raised inside, and raise it again; without an error, note the success."""
+        try:
+            yield
+        except Exception as error:
+            self.note(error)
+            raise
+        self.note(None)
+
+    def note(self, error: Exception | None) -> None:
+        """Log an error, or a success, unless the last one was of the same class."""
+        kind = None if error is None else type(error)
+        with self._lock:
+            before, self._kind = self._kind, kind
+        if error is not None and kind is not before:
+            log.warning("%s failed error=%s", self._what, describe(error))
+        elif error is None and before is not None:
+            log.info("%s answers again", self._what)
 
 
 class BackgroundCheck(Generic[T]):
@@ -50,7 +86,7 @@ class BackgroundCheck(Generic[T]):
             await asyncio.wait([waiting], timeout=patience)
         if not answer.done():
             error = TimeoutError(f"no answer within {self._patience:g} s")
-            self._failures.record(error)
+            self._failures.note(error)
             raise error
         return answer.result()
 

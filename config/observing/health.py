@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from time import monotonic
 
@@ -27,8 +27,7 @@ from approvals.process import forks, hints
 from approvals.waiting.deadlines import LONGEST_SLEEP
 from approvals.waiting.supervisor import Health
 from approvals.waiting.waiting_room import waiting_room
-from config.observing.background_check import PATIENCE, BackgroundCheck
-from config.observing.failure_log import FailureLog
+from config.observing.background_check import PATIENCE, BackgroundCheck, FailureLog
 from config.observing.write_check import WriteCheck
 from orchestration import catalog
 from orchestration.runtime import running_runtime
@@ -79,9 +78,7 @@ class Readiness:
 
     async def faults(self) -> Faults:
         """Return the fault of each check, or None, within little more than two seconds."""
-        database, layer = await asyncio.gather(
-            _faults_or_unknown(self._database.result, _OF_THE_DATABASE), self._fault_of_layer()
-        )
+        database, layer = await asyncio.gather(self._faults_of_database(), self._fault_of_layer())
         faults = {**database, "channel_layer": layer, **_faults_of_this_process()}
         self._tell_changes(frozenset(name for name, fault in faults.items() if fault))
         return faults
@@ -94,6 +91,18 @@ class Readiness:
         except Exception:  # noqa: BLE001  Layers raise what they like; the check has logged it.
             return "cannot send"
         return None
+
+    async def _faults_of_database(self) -> Faults:
+        try:
+            return await self._database.result()
+        except TimeoutError:
+            fault = _NO_ANSWER
+        except DatabaseError:
+            fault = "cannot be asked"
+        except Exception:  # noqa: BLE001  the check has logged it
+            fault = "cannot be looked at"
+        unknown = dict.fromkeys(("writes", "migrations", "audit_triggers", "deadlines"), _UNKNOWN)
+        return {"database": fault, **unknown}
 
     def _tell_changes(self, unready: frozenset[str]) -> None:
         if unready == self._unready:
@@ -114,20 +123,6 @@ forks.register(_readiness.cache_clear)
 
 
 # The database: all checks together, on a thread and a connection of their own
-
-_OF_THE_DATABASE = ("database", "writes", "migrations", "audit_triggers", "deadlines")
-
-
-async def _faults_or_unknown(answer: Callable[[], Awaitable[Faults]], names: tuple[str, ...]) -> Faults:
-    try:
-        return await answer()
-    except TimeoutError:
-        fault = _NO_ANSWER
-    except DatabaseError:
-        fault = "cannot be asked"
-    except Exception:  # noqa: BLE001  the check has logged it
-        fault = "cannot be looked at"
-    return {names[0]: fault, **dict.fromkeys(names[1:], _UNKNOWN)}
 
 
 def _database(writing: WriteCheck) -> Faults:

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from approvals.database.clock import CLOCK
-from config.observing.failure_log import FailureLog
+from config.observing.background_check import FailureLog
 from orchestration.models import WriteTrial
 
 # Seconds between two writes of this process.

@@ -13,7 +13,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError
 from approvals.management.questions import EndOfInput, Questions
 from approvals.management.screen import Screen, as_text
-from approvals.management.wording import STATUS_MARKS, STATUS_STYLES, facts
+from approvals.management.wording import MORE_NEEDED, STATUS_MARKS, STATUS_STYLES, facts
 from orchestration.manager import RunEvent
 from orchestration.models import OPEN, RunStatus
 
@@ -114,7 +114,7 @@ class LiveView:
         if outcome is None:
             self._point_to(request)
         elif not outcome.closed:
-            self._screen.say("Your approval is on record; more are needed.")
+            self._screen.say(MORE_NEEDED)
 
     async def _stop_asking(self) -> None:
         if self._asking:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from approvals.management.screen import Refused, Screen
+from approvals.management.screen import Refused, Screen, ScreenCommand
 from approvals.queries import permissions
 from approvals.trail import retention
 
@@ -35,16 +34,24 @@ def require_right(person: User) -> None:
 
 
 @contextmanager
-def progress(screen: Screen, word: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def progress(command: ScreenCommand, requests: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error. Ctrl-C ends the command; what was removed stays removed."""
-    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("Requests"), BarColumn(), MofNCompleteColumn())
+    shown = command.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=requests)
         try:
             yield lambda done: bar.advance(task, done)
         except KeyboardInterrupt:
             bar.stop()
-            _stop(screen)
+            command.screen.say("Stopped. What was removed is on the trail. To go on, call the command again.")
+            raise SystemExit(INTERRUPTED) from None
+
+
+def show_counts(screen: Screen, heading: str, counts: Mapping[str, int]) -> None:
+    """Show how many rows of each kind there are."""
+    screen.say(heading)
+    screen.table(("", ""), [(name, str(count)) for name, count in counts.items()])
 
 
 def refuse_if_altered(altered: Sequence[UUID]) -> None:
@@ -59,8 +66,3 @@ def refuse_if_altered(altered: Sequence[UUID]) -> None:
 def join_ids(ids: Sequence[UUID]) -> str:
     """List the first of these ids."""
     return ", ".join(map(str, ids[:NAMED_AT_MOST])) + (", …" if len(ids) > NAMED_AT_MOST else "")
-
-
-def _stop(screen: Screen) -> NoReturn:
-    screen.say("Stopped. What was removed is on the trail. To go on, call the command again.")
-    raise SystemExit(INTERRUPTED)

@@ -5,8 +5,8 @@ A run keeps its owner, times and status, and its steps by kind, key and time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,22 +25,6 @@ if TYPE_CHECKING:
 SET = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How many rows were purged."""
-
-    runs: int = 0
-    steps: int = 0
-    messages: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            runs=self.runs + other.runs,
-            steps=self.steps + other.steps,
-            messages=self.messages + other.messages,
-        )
-
-
 def still_open(run_ids: Collection[str]) -> set[str]:
     """Return those of these runs that have not ended, and read their requests again after a restart."""
     ids = {run_id: UUID(run_id) for run_id in run_ids if _is_id(run_id)}
@@ -48,20 +32,22 @@ def still_open(run_ids: Collection[str]) -> set[str]:
     return {run_id for run_id, pk in ids.items() if pk in found}
 
 
-def purge_runs(before: datetime) -> Iterator[Counts]:
-    """Purge the runs that ended before this moment; yield the counts of each transaction."""
+def purge_runs(before: datetime) -> Counter[str]:
+    """Purge the runs that ended before this moment; count the rows, as `purgeable_runs`."""
+    purged = Counter(runs=0, steps=0, messages=0)
     while found := list(_due(before).order_by("pk").values_list("pk", flat=True)[:SET]):
-        yield _purge(found)
+        purged.update(_purge(found))
+    return purged
 
 
-def purgeable_runs(before: datetime) -> Counts:
-    """Count what `purge_runs` would remove."""
+def purgeable_runs(before: datetime) -> Mapping[str, int]:
+    """Count the runs, steps and messages that `purge_runs` would remove."""
     runs = _due(before)
-    return Counts(
-        runs=runs.count(),
-        steps=StepRecord.objects.filter(run__in=runs).count(),
-        messages=Message.objects.filter(run__in=runs).count(),
-    )
+    return {
+        "runs": runs.count(),
+        "steps": StepRecord.objects.filter(run__in=runs).count(),
+        "messages": Message.objects.filter(run__in=runs).count(),
+    }
 
 
 def forget_in_steps(request_ids: Collection[UUID], name_instead: str) -> int:
@@ -88,7 +74,7 @@ def _due(before: datetime) -> Runs:
     )
 
 
-def _purge(run_ids: Collection[UUID]) -> Counts:
+def _purge(run_ids: Collection[UUID]) -> Mapping[str, int]:
     with transaction.atomic(durable=True):
         # Only runs that are still ended: one may have been resumed meanwhile.
         rows = Run.objects.filter(pk__in=run_ids, status__in=FINISHED, purged_at__isnull=True)
@@ -101,7 +87,7 @@ def _purge(run_ids: Collection[UUID]) -> Counts:
         purged = runs.update(
             title=REMOVED, input={}, result=None, error="", plan=[], cancelled_from={}, purged_at=Now()
         )
-    return Counts(runs=purged, steps=purged_steps, messages=messages)
+    return {"runs": purged, "steps": purged_steps, "messages": messages}
 
 
 def _is_id(text: str) -> bool:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals import deciding, queries
-from approvals.domain.lifecycle import Status
-from approvals.exceptions import ApprovalError, UnknownRequest
+from approvals.exceptions import UnknownRequest
 from approvals.management.answering import parse_answer
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Screen
-from approvals.management.wording import STATUS_STYLES, outcome_sentence, refusal
+from approvals.management.screen import ScreenCommand
+from approvals.management.wording import raise_as_refusal, show_outcome
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Answer a clarification: with text, with one of its choices, with a JSON array of choices where"
         " several may be picked, or with JSON (or @file) where the answer is a form."
@@ -33,20 +30,14 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         require_tables()
         person = acting_person(options["username"])
-        try:
+        with raise_as_refusal():
             outcome = deciding.answer(
                 actor_in_terminal(person, "answer"),
                 options["id"],
                 _parse_answer(person.pk, options["id"], options["text"]),
                 comment=options["comment"],
             )
-        except ApprovalError as error:
-            raise refusal(error) from error
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
-        if options["json"]:
-            screen.json(queries.outcome_on_the_wire(outcome))
-        else:
-            screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
+        show_outcome(self.screen, outcome, as_json=options["json"])
 
 
 def _parse_answer(user_id: int, request_id: str, text: str) -> Any:

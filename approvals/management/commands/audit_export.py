@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from django.core.management.base import BaseCommand
 from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused
-from approvals.management.times import parse_period
 from approvals.process.files import write_whole
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", metavar="FILE", help="default: standard output")
 
     def handle(self, *, format: str, out: str | None, **options: Any) -> None:  # noqa: A002
-        since, until = parse_period(options["since"], options["until"])
+        since, until = _parse_period(options["since"], options["until"])
         path = None if out is None else Path(out)
         if path is not None and not path.parent.is_dir():
             raise Misuse(f"There is no directory {str(path.parent)!r}.")
@@ -64,6 +64,29 @@ class Command(BaseCommand):
                 self.stdout.write(line, ending="")
         except BrokenPipeError:
             raise Refused("The reader of the output has closed it: the export is incomplete.") from None
+
+
+def _parse_period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Parse --since and --until; a day as `until` is included. `Misuse` if they are invalid."""
+    begin, end = _moment(since, "--since"), _moment(until, "--until", end=True)
+    if begin and end and begin >= end:
+        raise Misuse("--until must be later than --since.")
+    return begin, end
+
+
+def _moment(text: str | None, name: str, *, end: bool = False) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        if len(text) == len("2026-01-31"):
+            day = datetime.combine(date.fromisoformat(text), time(), UTC)
+            return day + timedelta(days=1) if end else day
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Misuse(
+            f"{name} must be a day or a moment in ISO 8601, such as 2026-01-31 or 2026-01-31T12:00Z."
+        ) from None
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from rich.text import Text
 
 from approvals.database.clock import database_now
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Screen
+from approvals.management.screen import Misuse, Screen, ScreenCommand
 from approvals.process.files import write_whole
 from approvals.reports import BadPeriod, By, Period, Report, documents, labels, report
 
 TABLE = "table"
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Report how many requests were opened, how they ended, how long decisions took and how many are"
         " open, in the last thirty days or any period. Without a terminal, cells are separated by tabs."
@@ -50,9 +49,7 @@ class Command(BaseCommand):
             raise Misuse(f"--{error.field} {error}.") from error
         found = report(period, By(by))
         if format == TABLE:
-            _show(
-                Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"]), found
-            )
+            _show(self.screen, found)
         elif path is None:
             self.stdout.write(documents.FORMATS[format][0](found), ending="")
         else:

@@ -6,16 +6,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.management import seal_options
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Refused, Screen
+from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand
 from approvals.trail import seals
 from approvals.trail.seals import NotSealed, SealRecord, keys
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Sign the range, count and SHA-256 of all entries since the last seal, and that seal's hash, with an"
         " Ed25519 key. Where nothing is new, the last seal is kept and sent again. See docs/audit.md."
@@ -38,11 +36,10 @@ class Command(BaseCommand):
     def handle(
         self, *, key: str | None, out: str | None, url: str | None, new_key: str | None, **options: Any
     ) -> None:
-        screen = Screen(self.stderr, no_color=options["no_color"], force_color=options["force_color"])
         if new_key is not None:
             if key or out or url:
                 raise Misuse("--new-key can't be combined with other options.")
-            return self._make_key(Path(new_key), screen)
+            return self._make_key(Path(new_key), self.progress)
         signing = seal_options.load_signing_key(key)
         path = None if out is None else seal_options.check_copies_path(out)
         target = None if url is None else seal_options.check_url(url)
@@ -54,7 +51,7 @@ class Command(BaseCommand):
             raise Refused(str(error)) from error
         self.stdout.write(_result_sentence(made, before))
         if made and before and made.key != before.key:
-            screen.say(
+            self.progress.say(
                 "This seal was signed with another key than the one before: give auditors the new public key."
             )
         if path:

@@ -8,21 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from approvals.management import seal_options
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Refused, Screen, visible
+from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand, visible
 from approvals.trail import verification
 from approvals.trail.exports import NotAnExport
 from approvals.trail.verification import Progress as Told
 from approvals.trail.verification import Report
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Recompute every chain and seal, check that the triggers refuse changes, and compare every request"
         " with its trail. Shows the first fault of each kind. Exit status: 0 valid, 1 faults found,"
@@ -59,11 +58,10 @@ class Command(BaseCommand):
         }
         with _progress(shown=self.stderr.isatty() and not json) as told:
             report = _installation(told, known) if export is None else _file(Path(export), told, known)
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if json:
-            screen.json(_as_json(report))
+            self.screen.json(_as_json(report))
         else:
-            _show(screen, report)
+            _show(self.screen, report)
         if not report.holds:
             raise Refused("The trail is broken.")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.exceptions import InvalidRequest
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person
-from approvals.management.screen import Misuse, Screen, visible
+from approvals.management.screen import Misuse, ScreenCommand, visible
 from approvals.management.wording import moment
 from approvals.web.edge import tokens
 from approvals.web.edge.tokens import Scope
@@ -21,7 +19,7 @@ SECONDS_A_DAY = 86_400
 OPTIONS = {"name": "--name", "lifetime": "--expires-in", "scopes": "--scope", "user": "USER"}
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Issue an API token, with which a program acts as USER. Standard output gets the token and nothing"
         " else, so that TOKEN=$(manage.py create_token …) works. Only its hash is kept."
@@ -64,7 +62,6 @@ class Command(BaseCommand):
         by_default = "" if options["scopes"] else ", because no --scope was given"
         end = f"until {moment(token.expires_at)}" if token.expires_at else "until it is revoked"
         scopes = f"{' and '.join(token.scopes)}{by_default}"
-        screen = Screen(self.stderr, no_color=options["no_color"], force_color=options["force_color"])
-        screen.say(f"Token {token.name!r} for {person.get_username()}: {scopes}; holds {end}.")
-        screen.say("This is the only time that it is shown; only its hash is kept.")
+        self.progress.say(f"Token {token.name!r} for {person.get_username()}: {scopes}; holds {end}.")
+        self.progress.say("This is the only time that it is shown; only its hash is kept.")
         self.stdout.write(secret)

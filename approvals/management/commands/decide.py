@@ -5,19 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
-from approvals import deciding, queries
-from approvals.domain.lifecycle import Status, Verdict
-from approvals.exceptions import ApprovalError
+from approvals import deciding
+from approvals.domain.lifecycle import Verdict
 from approvals.management.installation import require_tables
 from approvals.management.json_option import parse_json_object
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Screen
-from approvals.management.wording import STATUS_STYLES, outcome_sentence, refusal
+from approvals.management.screen import ScreenCommand
+from approvals.management.wording import raise_as_refusal, show_outcome
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = "Approve or reject a request. Exit status 1 where it is refused; the error begins with its code."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,7 +33,7 @@ class Command(BaseCommand):
         require_tables()
         actor = actor_in_terminal(acting_person(options["username"]), "decide")
         changed = options["arguments"]
-        try:
+        with raise_as_refusal():
             outcome = deciding.decide(
                 actor,
                 options["id"],
@@ -44,12 +41,4 @@ class Command(BaseCommand):
                 comment=options["comment"],
                 arguments=None if changed is None else parse_json_object(changed, "--arguments"),
             )
-        except ApprovalError as error:
-            raise refusal(error) from error
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
-        if options["json"]:
-            screen.json(queries.outcome_on_the_wire(outcome))
-        elif outcome.closed:
-            screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
-        else:
-            screen.say("Your approval is on record; more are needed.")
+        show_outcome(self.screen, outcome, as_json=options["json"])

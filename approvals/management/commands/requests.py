@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from rich.text import Text
 
 from approvals import queries
 from approvals.domain.lifecycle import Kind, Status
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, add_as_option
-from approvals.management.screen import Screen, visible
+from approvals.management.screen import Screen, ScreenCommand, visible
 from approvals.management.wording import KIND_MARKS, STATUS_MARKS, STATUS_STYLES, time_left
 
 SHOWN_AT_MOST = 200
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "List the requests that you may see, by deadline. Without a terminal, one line each: id, kind,"
         " status, deadline, requester and title, separated by tabs."
@@ -36,13 +35,12 @@ class Command(BaseCommand):
         person = acting_person(username)
         rows = queries.list_inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
         requests = [queries.on_the_wire(row) for row in rows]
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if json:
-            screen.json(requests)
-        elif screen.is_terminal:
-            _show(screen, requests, status)
+            self.screen.json(requests)
+        elif self.screen.is_terminal:
+            _show(self.screen, requests, status)
         else:
-            screen.table((), [_line(request) for request in requests])
+            self.screen.table((), [_line(request) for request in requests])
         if len(requests) == SHOWN_AT_MOST:
             self.stderr.write(f"These are the first {SHOWN_AT_MOST}; there may be more.")
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Screen
+from approvals.management.screen import ScreenCommand
 from orchestration import queries
-from orchestration.management.command_errors import find_run, raise_as_refusal
+from orchestration.management.runs import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager, require_cancelled
 from orchestration.models import RunStatus
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "End a run, and withdraw its open requests. Completed steps are not undone. Exit status 1 if this is"
         " refused; the error begins with its code."
@@ -28,7 +26,6 @@ class Command(BaseCommand):
 
     def handle(self, *, id: str, **options: Any) -> None:  # noqa: A002 - the argument's name
         require_tables()
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         person = acting_person(options["username"])
         run = find_run(person, id)
         with raise_as_refusal():
@@ -36,4 +33,4 @@ class Command(BaseCommand):
             run = queries.run_by_id(run.pk)
             require_cancelled(run)
         done = "Cancelled" if run.status == RunStatus.CANCELLED else "Its process is cancelling it"
-        screen.say(f"{done}: {run.title}, {run.pk}")
+        self.screen.say(f"{done}: {run.title}, {run.pk}")

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
 from approvals.management.installation import prepare_tables
-from approvals.management.screen import Screen
+from approvals.management.screen import Screen, ScreenCommand
 from orchestration.management.demo_data import (
     DemoPerson,
     allow_samples,
@@ -25,7 +24,7 @@ from orchestration.management.server import add_address_options, require_free, s
 PATIENCE = 7_200.0
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Migrate, create two demo people with new one-time passwords, start sample orchestrations that wait"
         " for them, and serve. For the embedded SQLite database only; your own accounts are not changed."
@@ -35,7 +34,6 @@ class Command(BaseCommand):
         add_address_options(parser)
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         # The port first: if a demo runs already, its passwords must stay valid.
         require_free(host, port)
         require_embedded()
@@ -44,8 +42,8 @@ class Command(BaseCommand):
         allow_samples()
         people = demo_people()
         start_samples()
-        serve(host, port, lambda url: _announce(screen, url, people), quiet=options["verbosity"] < 2)
-        screen.say(
+        serve(host, port, lambda url: _announce(self.screen, url, people), quiet=options["verbosity"] < 2)
+        self.screen.say(
             "Stopped. The samples still wait in the database; `manage.py demo` continues them.", style="dim"
         )
         exit_process()

@@ -8,19 +8,24 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand
 
 from approvals.management import accounts
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Misuse, Refused, Screen
+from approvals.management.screen import Misuse, Refused, ScreenCommand
 from approvals.management.wording import raise_as_refusal
 from approvals.trail import retention
-from orchestration.management.removal import join_ids, progress, refuse_if_altered, require_right
+from orchestration.management.removal import (
+    join_ids,
+    progress,
+    refuse_if_altered,
+    require_right,
+    show_counts,
+)
 from orchestration.runs import retention as runs
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Remove the name and the words of USER: the account becomes removed-<number>, inactive, without"
         " tokens; comments and answers go, and what entries of the trail showed to USER. Chains still verify."
@@ -35,20 +40,18 @@ class Command(BaseCommand):
 
     def handle(self, *, person: str, dry_run: bool, username: str | None = None, **options: Any) -> None:
         require_tables()
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         operator, forgotten = acting_person(username), _account(person)
         if operator.pk == forgotten.pk:
             raise Misuse("You can't remove your own account: name another person with --as USER.")
         require_right(operator)
         counts = retention.count_forgettable(forgotten.pk)
         if dry_run:
-            screen.say("Nothing was removed. There are:")
-            found = (
-                ("requests", counts.requests),
-                ("contents of entries", counts.contents),
-                ("responses", counts.responses),
-            )
-            screen.table(("", ""), [(name, str(count)) for name, count in found])
+            found = {
+                "requests": counts.requests,
+                "contents of entries": counts.contents,
+                "responses": counts.responses,
+            }
+            show_counts(self.screen, "Nothing was removed. There are:", found)
         _require_nothing_open(forgotten.pk)
         if dry_run:
             return
@@ -58,10 +61,7 @@ class Command(BaseCommand):
         name = accounts.name_after(forgotten.pk)
         done, needed, altered = 0, 0, list[UUID]()
         actor = actor_in_terminal(operator, "forget_person")
-        with (
-            progress(screen, "Requests", counts.requests, shown=self.stderr.isatty()) as advance,
-            raise_as_refusal(),
-        ):
+        with progress(self, counts.requests) as advance, raise_as_refusal():
             for removed in retention.forget(actor, forgotten.pk):
                 advance(removed.looked_at)
                 done += removed.done
@@ -73,7 +73,9 @@ class Command(BaseCommand):
         if needed:
             raise Refused(f"still_needed: {needed} outcomes are still to be posted. Try again later.")
         accounts.take_name(forgotten.pk)
-        screen.say(f"The account is {name!r} now. Removed from {done} requests; {ended} API tokens ended.")
+        self.screen.say(
+            f"The account is {name!r} now. Removed from {done} requests; {ended} API tokens ended."
+        )
 
 
 def _account(username: str) -> User:

@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand
 
 from approvals.database.threads import in_database
 from approvals.delivery import links
@@ -23,17 +22,14 @@ from approvals.management.json_option import parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
-from approvals.management.screen import Misuse, Screen
+from approvals.management.screen import Misuse, Screen, ScreenCommand
 from orchestration import queries
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
-from orchestration.management.command_errors import raise_as_refusal
-from orchestration.management.interrupts import Interrupts
 from orchestration.management.live_view import LiveView
-from orchestration.management.process_exit import exit_at_once, exit_process
-from orchestration.management.run_owner import owner_of_run
-from orchestration.management.takeover import describe_takeover
+from orchestration.management.process_exit import Interrupts, exit_at_once, exit_process
+from orchestration.management.runs import describe_takeover, owner_of_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
 from orchestration.policies import allowlists
@@ -52,7 +48,7 @@ class LetGo:
     words: str
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Start an orchestration, show it live, and let the person at this terminal decide and answer. The"
         " result goes to standard output, everything else to standard error. Ctrl-C lets go of the run, which"
@@ -76,8 +72,7 @@ class Command(BaseCommand):
         add_as_option(parser)
 
     def handle(self, *, name: str | None, detach: bool, attach: str | None, **options: Any) -> None:
-        colours = {"no_color": options["no_color"], "force_color": options["force_color"]}
-        result, progress = Screen(self.stdout, **colours), Screen(self.stderr, **colours)
+        result, progress = self.screen, self.progress
         given, username = options["input"], options["username"]
         if attach is not None:
             if name or given or detach:

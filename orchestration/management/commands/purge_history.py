@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-from django.core.management.base import BaseCommand
 
 from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Misuse, Screen
+from approvals.management.screen import Misuse, Screen, ScreenCommand
 from approvals.management.wording import moment, raise_as_refusal
 from approvals.trail import retention as requests
-from orchestration.management.removal import progress, refuse_if_altered, require_right
+from orchestration.management.removal import progress, refuse_if_altered, require_right, show_counts
 from orchestration.runs import retention as runs
 
 LONGEST = 36_500
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Remove what was shown and said: of requests that were closed, and of runs that ended, more than"
         " DAYS days ago. Entries of the trail, their hashes, times and actors stay, and still verify; every"
@@ -39,15 +37,14 @@ class Command(BaseCommand):
     def handle(self, *, older_than: str, dry_run: bool, username: str | None = None, **options: Any) -> None:
         days = _days(older_than)
         require_tables()
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         before = database_now() - timedelta(days=days)
         person = acting_person(username)
         require_right(person)
-        with progress(screen, "Requests", requests.count_due(before), shown=self.stderr.isatty()) as advance:
+        with progress(self, requests.count_due(before)) as advance:
             if dry_run:
-                _count(screen, before, advance)
+                _count(self.screen, before, advance)
                 return
-            altered = _purge(screen, actor_in_terminal(person, "purge_history"), before, advance)
+            altered = _purge(self.screen, actor_in_terminal(person, "purge_history"), before, advance)
         refuse_if_altered(altered)
 
 
@@ -63,25 +60,14 @@ def _days(text: str) -> int:
 
 
 def _count(screen: Screen, before: datetime, advance: Any) -> None:
-    requests_, contents, responses = 0, 0, 0
+    found = Counter({"requests": 0, "contents of entries": 0, "responses": 0})
     for counts in requests.count_purgeable(before, sparing=runs.still_open):
         advance(counts.looked_at)
-        requests_ += counts.requests
-        contents += counts.contents
-        responses += counts.responses
-    ended = runs.purgeable_runs(before)
-    _show(
-        screen,
-        f"Closed or ended before {moment(before)}; nothing was removed:",
-        {
-            "requests": requests_,
-            "contents of entries": contents,
-            "responses": responses,
-            "runs": ended.runs,
-            "steps": ended.steps,
-            "messages": ended.messages,
-        },
-    )
+        found["requests"] += counts.requests
+        found["contents of entries"] += counts.contents
+        found["responses"] += counts.responses
+    heading = f"Closed or ended before {moment(before)}; nothing was removed:"
+    show_counts(screen, heading, {**found, **runs.purgeable_runs(before)})
 
 
 def _purge(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list[UUID]:
@@ -92,17 +78,6 @@ def _purge(screen: Screen, actor: Actor, before: datetime, advance: Any) -> list
             advance(removed.looked_at)
             done += removed.done
             altered += removed.altered
-    ended = runs.Counts()
-    for counts in runs.purge_runs(before):
-        ended += counts
-    _show(
-        screen,
-        f"Removed what was closed or ended before {moment(before)}:",
-        {"requests": done, "runs": ended.runs, "steps": ended.steps, "messages": ended.messages},
-    )
+    heading = f"Removed what was closed or ended before {moment(before)}:"
+    show_counts(screen, heading, {"requests": done, **runs.purge_runs(before)})
     return altered
-
-
-def _show(screen: Screen, heading: str, counts: Mapping[str, int]) -> None:
-    screen.say(heading)
-    screen.table(("", ""), [(name, str(count)) for name, count in counts.items()])

@@ -6,19 +6,17 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
-from approvals.management.screen import Refused, Screen
-from orchestration.management.command_errors import find_run, raise_as_refusal
+from approvals.management.screen import Refused, Screen, ScreenCommand
+from orchestration.management.runs import find_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
 from orchestration.runs.manual_resumption import describe_resumption
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Let a run that failed or was rejected go on from its record, in a server or worker. Questions and"
         " steps that ended badly are asked or tried again; what is recorded as done is not repeated. Lists"
@@ -34,25 +32,24 @@ class Command(BaseCommand):
 
     def handle(self, *, id: str, dry_run: bool, yes: bool, **options: Any) -> None:  # noqa: A002 - its name
         require_tables()
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         person = acting_person(options["username"])
         manager, actor = OrchestrationManager(), actor_in_terminal(person, "resume_run")
         run = find_run(person, id)
         with raise_as_refusal():
             sentences = describe_resumption(manager.resumption(actor, run.pk))
             if run.status in OPEN:
-                screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
+                self.screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
                 return
-            screen.say(f"{run.title}, {run.pk}: {run.status}")
+            self.screen.say(f"{run.title}, {run.pk}: {run.status}")
             for sentence in sentences or ["Nothing is asked or tried again"]:
-                screen.say(f"{sentence}.")
-            screen.say("What is recorded as done is not done again.")
+                self.screen.say(f"{sentence}.")
+            self.screen.say("What is recorded as done is not done again.")
             if dry_run:
                 return
             if not yes and sys.stdin.isatty():
-                _confirm(screen)
+                _confirm(self.screen)
             manager.resume(actor, run.pk)
-        screen.say(f"Queued for a server or worker; see {links.address_of(f'/runs/{run.pk}/')}")
+        self.screen.say(f"Queued for a server or worker; see {links.address_of(f'/runs/{run.pk}/')}")
 
 
 def _confirm(screen: Screen) -> None:

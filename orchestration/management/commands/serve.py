@@ -5,26 +5,23 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.management.installation import prepare_tables
-from approvals.management.screen import Screen
+from approvals.management.screen import Screen, ScreenCommand
 from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, names_are_missing, require_free, serve
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = "Migrate the database, then serve HTTP, WebSocket and the runtime in one process, until Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_address_options(parser)
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         require_free(host, port)
         prepare_tables()
-        serve(host, port, lambda url: _announce(screen, host, url))
-        screen.say("Stopped.", style="dim")
+        serve(host, port, lambda url: _announce(self.screen, host, url))
+        self.screen.say("Stopped.", style="dim")
         exit_process()
 
 

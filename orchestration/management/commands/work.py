@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Refused, Screen
+from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand
 from approvals.process import telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.management.process_exit import exit_process
@@ -21,7 +19,7 @@ from orchestration.runtime import start_runtime, stop_runtime
 MOST = 100_000
 
 
-class Command(BaseCommand):
+class Command(ScreenCommand):
     help = (
         "Execute runs from the job queue (SAYSO_ENGINE=procrastinate), until SIGTERM or Ctrl-C. Then steps"
         " that execute may end, and all runs go on in other workers."
@@ -43,7 +41,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, concurrency: int, metrics: tuple[str, int] | None, **options: Any) -> None:
-        screen = Screen(self.stdout, no_color=options["no_color"], force_color=options["force_color"])
         if not 1 <= concurrency <= MOST:
             raise Misuse(f"--concurrency {concurrency} is out of range: 1 to {MOST}.")
         engine = orchestration_settings().engine
@@ -54,8 +51,8 @@ class Command(BaseCommand):
             )
         require_tables()
         with _serve_metrics(metrics):
-            asyncio.run(_work(concurrency, screen))
-        screen.say("Stopped.", style="dim")
+            asyncio.run(_work(concurrency, self.screen))
+        self.screen.say("Stopped.", style="dim")
         exit_process()
 
 

@@ -97,7 +97,7 @@ async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptu
             raise error
 
     probe = BackgroundCheck("probe", look, kept=-1)
-    with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
+    with caplog.at_level(logging.INFO, logger="config.observing.background_check"):
         while errors:
             with suppress(OSError, LookupError):
                 await probe.result()
@@ -112,7 +112,7 @@ async def test_what_goes_wrong_is_logged_when_it_changes(caplog: pytest.LogCaptu
 async def test_a_look_that_hangs_is_logged_once(looked: Looked, caplog: pytest.LogCaptureFixture) -> None:
     looked.free.clear()
     probe = BackgroundCheck("probe", looked, patience=0.05)
-    with caplog.at_level(logging.INFO, logger="config.observing.failure_log"):
+    with caplog.at_level(logging.INFO, logger="config.observing.background_check"):
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await probe.result()

@@ -29,13 +29,12 @@ from orchestration import checks
 from orchestration.catalog import registry
 from orchestration.engines import leases
 from orchestration.exceptions import NotAllowed
-from orchestration.management import demo_data, run_owner
+from orchestration.management import demo_data, runs
 from orchestration.management.commands.orchestrate import _exit_status, _join
-from orchestration.management.interrupts import Interrupts
 from orchestration.management.live_view import LiveView
-from orchestration.management.run_owner import owner_of_run
+from orchestration.management.process_exit import Interrupts
+from orchestration.management.runs import describe_takeover, owner_of_run
 from orchestration.management.server import require_free
-from orchestration.management.takeover import describe_takeover
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.models import Run
 from orchestration.policies import allowlists
@@ -168,7 +167,7 @@ class TestOwners:
     def on_this_computer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever runs the tests is called ana."""
         monkeypatch.setattr(people, "computer_user", lambda: "ana")
-        monkeypatch.setattr(run_owner, "computer_user", lambda: "ana")
+        monkeypatch.setattr(runs, "computer_user", lambda: "ana")
 
     def test_the_first_owner_is_made(self, screen: Screen, output: io.StringIO) -> None:
         """An account of no special rights, which can sign in nowhere before it has a password."""
