@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pydantic
 
+from orchestration.catalog.signatures import path_of
 from orchestration.exceptions import InvalidInput
 from orchestration.plans import Agent
 
-Check: TypeAlias = Callable[[str, dict[str, Any]], object]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -20,53 +20,46 @@ class Arguments(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    actions: ClassVar[tuple[str, ...]] = ()
+    """What the agent can do; empty: any text is an action."""
+
     @classmethod
-    def read(cls, arguments: dict[str, Any]) -> Self:
-        """Validate the arguments; InvalidInput names a field such as `arguments.url`."""
+    def read(cls, action: str, arguments: dict[str, Any]) -> Self:
+        """Validate a step; InvalidInput names a field such as `arguments.url`."""
+        if cls.actions and action not in cls.actions:
+            known = ", ".join(cls.actions)
+            raise InvalidInput(
+                f"action: {action!r} is not known here. Known actions: {known}.", field="action"
+            )
         try:
             return cls.model_validate_json(json.dumps(arguments))
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            field = "arguments" + "".join(_step(part) for part in first["loc"])
+            field = path_of(("arguments", *first["loc"]))
             known = ", ".join(cls.model_fields)
             raise InvalidInput(f"{field}: {_rule(first)}. Known names: {known}.", field=field) from None
 
-
-def check_action(action: str, *known: str) -> None:
-    """Raise InvalidInput unless `action` is among the known actions."""
-    if action not in known:
-        raise InvalidInput(
-            f"action: {action!r} is not known here. Known actions: {', '.join(known)}.", field="action"
-        )
+    def check_here(self) -> None:
+        """Raise InvalidInput for what this process can't do; may read the database."""
 
 
-def check_with(check: Check, *, here: Check | None = None) -> Callable[[F], F]:
-    """Attach checks of a step to an agent's function: `check(action, arguments)`. Put this below `@agent`.
-
-    A check raises InvalidInput, which names a field such as `arguments.url`. `here` checks what this process
-    can do, and may read the database.
-    """
+def check_with(arguments: type[Arguments]) -> Callable[[F], F]:
+    """Have the steps of an agent checked before its function is called. Put this below `@agent`."""
 
     def attach(function: F) -> F:
-        function.check, function.check_here = check, here  # type: ignore[attr-defined]  # functions take these
+        function.arguments = arguments  # type: ignore[attr-defined]  # functions take it
         return function
 
     return attach
 
 
 def check_agent(agent: Agent, action: str, arguments: dict[str, Any], *, here: bool = True) -> None:
-    """Check a step by its agent's checks, if it has any; `here`: also what this process can do."""
-    function = getattr(agent, "function", agent)
-    checks: list[Check | None] = [getattr(function, "check", None)]
-    if here:
-        checks.append(getattr(function, "check_here", None))
-    for check in checks:
-        if check is not None:
-            check(action, arguments)
-
-
-def _step(part: int | str) -> str:
-    return f"[{part}]" if isinstance(part, int) else f".{part}"
+    """Check a step by its agent's arguments, if it has any; `here`: also what this process can do."""
+    known: type[Arguments] | None = getattr(getattr(agent, "function", agent), "arguments", None)
+    if known is not None:
+        asked = known.read(action, arguments)
+        if here:
+            asked.check_here()
 
 
 def _rule(error: Any) -> str:

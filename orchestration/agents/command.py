@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orchestration.agents.arguments import Arguments, check_action, check_with
+from orchestration.agents.arguments import Arguments, check_with
 from orchestration.agents.program import run_program
 from orchestration.catalog import agent
 from orchestration.exceptions import InvalidInput, StepFailed
@@ -28,26 +28,28 @@ OUTPUT_LIMIT = 65_536
 class Command(Arguments):
     """A program to run. `timeout` in seconds, `output_limit` in bytes; no `directory`: an empty one."""
 
+    actions = ("run",)
+
     program: str
     arguments: list[str] = []
     directory: str | None = None
     timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     output_limit: Annotated[int, Field(ge=1000, le=262_144)] = OUTPUT_LIMIT
 
-
-def check_here(action: str, arguments: dict[str, Any]) -> None:
-    """Raise InvalidInput for a program that can't run here."""
-    check_allowed(read(action, arguments))
-
-
-def read(action: str, arguments: dict[str, Any]) -> Command:
-    """Validate a step for this agent."""
-    check_action(action, "run")
-    return Command.read(arguments)
+    def check_here(self) -> None:
+        """Raise InvalidInput for a program that is not allowed or not found, and for a missing directory."""
+        allowlists.check_program(self.program)
+        _path(self.program)
+        directory = self.directory
+        if directory is not None and not (directory.startswith("/") and Path(directory).is_dir()):
+            raise InvalidInput(
+                f"arguments.directory: {directory!r} is not the absolute path of a directory.",
+                field="arguments.directory",
+            )
 
 
 @agent("command", description="Runs a program of this machine, without a shell and within limits.")
-@check_with(read, here=check_here)
+@check_with(Command)
 async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Run a program that `SAYSO_COMMANDS` names; its output is shown while it runs, and is the result.
 
@@ -56,7 +58,7 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
     Step: `{"agent": "command", "action": "run", "arguments": {"program": "df", "arguments": ["-h"]}}`
     """
-    asked = read(action, arguments)
+    asked = Command.read(action, arguments)
     async with run.speaking("command") as speak:
         ended = await run.step(f"run {asked.program}"[:100], partial(_run, speak), asked.model_dump())
         if not speak.text:  # a replay: the program ran before the restart
@@ -64,19 +66,6 @@ async def command(run: Run, action: str, arguments: dict[str, Any]) -> str:
     if ended["status"] != 0:
         raise StepFailed(_how_it_failed(asked, ended))
     return str(ended["output"])
-
-
-def check_allowed(asked: Command) -> None:
-    """Raise InvalidInput for a program that is not allowed or not found, and for a missing directory."""
-    allowlists.check_program(asked.program)
-    _path(asked.program)
-    if asked.directory is not None and not (
-        asked.directory.startswith("/") and Path(asked.directory).is_dir()
-    ):
-        raise InvalidInput(
-            f"arguments.directory: {asked.directory!r} is not the absolute path of a directory.",
-            field="arguments.directory",
-        )
 
 
 def _path(program: str) -> str:
@@ -91,7 +80,7 @@ def _path(program: str) -> str:
 
 async def _run(speak: MessageWriter, given: dict[str, Any]) -> dict[str, Any]:
     asked = Command(**given)
-    check_allowed(asked)
+    asked.check_here()
     async with _directory(asked) as directory:
         ended = await run_program(
             _path(asked.program),

@@ -11,7 +11,7 @@ from django.core.validators import validate_email
 from pydantic import AfterValidator, Field
 
 from approvals.delivery import mail
-from orchestration.agents.arguments import Arguments, check_action, check_with
+from orchestration.agents.arguments import Arguments, check_with
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
 from orchestration.policies import allowlists
@@ -38,24 +38,19 @@ Address = Annotated[str, AfterValidator(_address)]
 class Letter(Arguments):
     """A plain text email."""
 
+    actions = ("send",)
+
     to: Annotated[list[Address], Field(min_length=1, max_length=100)]
     subject: Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
     body: str
 
-
-def read(action: str, arguments: dict[str, Any]) -> Letter:
-    """Validate a step for this agent."""
-    check_action(action, "send")
-    return Letter.read(arguments)
-
-
-def check_here(action: str, arguments: dict[str, Any]) -> None:
-    """Raise NotAllowed for recipients that this process may not write to."""
-    allowlists.check_recipients(read(action, arguments).to)
+    def check_here(self) -> None:
+        """Raise NotAllowed for recipients that this process may not write to."""
+        allowlists.check_recipients(self.to)
 
 
 @agent("email", description="Sends an email, after approval of its recipients and text.")
-@check_with(read, here=check_here)
+@check_with(Letter)
 async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Send a plain text email from the installation's address to recipients in `SAYSO_EMAIL_RECIPIENTS`.
 
@@ -64,7 +59,7 @@ async def email(run: Run, action: str, arguments: dict[str, Any]) -> str:
     Step: `{"agent": "email", "action": "send", "arguments": {"to": ["ana@example.org"], "subject": "Done",
     "body": "The backup is complete."}}`
     """
-    letter = {"from": settings.DEFAULT_FROM_EMAIL, **read(action, arguments).model_dump()}
+    letter = {"from": settings.DEFAULT_FROM_EMAIL, **Letter.read(action, arguments).model_dump()}
     await run.approve(title_of(f"Send an email: {letter['subject']}"), arguments=letter)
     await run.step("send", _send, letter)
     sent = f"Sent “{letter['subject']}” to {', '.join(letter['to'])}."

@@ -12,7 +12,7 @@ import httpx
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from approvals.exceptions import InvalidRequest
-from orchestration.agents.arguments import Arguments, check_action, check_with
+from orchestration.agents.arguments import Arguments, check_with
 from orchestration.agents.http_client import Exchange, exchange, target_of
 from orchestration.agents.proxy_agent import title_of
 from orchestration.catalog import agent
@@ -24,7 +24,6 @@ SAFE_METHODS = ("GET", "HEAD")
 KEY_HEADER = "idempotency-key"
 # These headers could send the checked request to another host, or hide a second request in it.
 FRAMING = {"host", "content-length", "transfer-encoding", "connection", "upgrade"}
-METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
 
 
 def _web_address(text: str) -> str:
@@ -49,6 +48,8 @@ def _own_headers(headers: dict[str, str]) -> dict[str, str]:
 class Request(Arguments):
     """A request. `body` is sent as it is; `timeout` in seconds for everything, `answer_limit` in bytes."""
 
+    actions = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
+
     url: Annotated[str, AfterValidator(_web_address)]
     headers: Annotated[dict[str, str], AfterValidator(_own_headers)] = {}
     json_body: Annotated[JsonValue, Field(alias="json")] = None
@@ -62,23 +63,16 @@ class Request(Arguments):
             raise ValueError("give json or body, not both")
         return self
 
-
-def read(action: str, arguments: dict[str, Any]) -> Request:
-    """Validate a step for this agent."""
-    check_action(action, *METHODS)
-    return Request.read(arguments)
-
-
-def check_here(action: str, arguments: dict[str, Any]) -> None:
-    """Raise NotAllowed for a URL that may not be requested, as far as is known without resolving its host."""
-    with _refuse_as_not_allowed():
-        target_of(read(action, arguments).url, allowlists.http_reach())
+    def check_here(self) -> None:
+        """Raise NotAllowed for a URL out of reach, as far as is known without resolving its host."""
+        with _refuse_as_not_allowed():
+            target_of(self.url, allowlists.http_reach())
 
 
 @agent(
     "http", description="Makes an HTTP request. Anything but GET and HEAD asks for approval of that request."
 )
-@check_with(read, here=check_here)
+@check_with(Request)
 async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Make the request and return status and text of the answer; the step fails on a status of 400 or more.
 
@@ -89,7 +83,7 @@ async def http(run: Run, action: str, arguments: dict[str, Any]) -> str:
 
     Step: `{"agent": "http", "action": "GET", "arguments": {"url": "https://example.org/status"}}`
     """
-    asked = read(action, arguments)
+    asked = Request.read(action, arguments)
     request = _exchange(action, asked)
     if action not in SAFE_METHODS:
         await run.approve(title_of(f"{action} {asked.url}"), arguments=asdict(request))

@@ -24,21 +24,16 @@ class Question(Arguments):
     timeout: Annotated[float, Field(gt=0)] | None = None
 
 
-def read(action: str, arguments: dict[str, Any]) -> Question:
-    """Validate a step for this agent."""
-    return Question.read(arguments)
-
-
 @agent(
     "person", description="Asks a person a question; the action is the question, the answer is the result."
 )
-@check_with(read)
+@check_with(Question)
 async def person(run: Run, action: str, arguments: dict[str, Any]) -> str:
     """Ask the question and return the answer.
 
     Step: `{"agent": "person", "action": "Which shelf?", "arguments": {"choices": ["top", "bottom"]}}`
     """
-    asked = read(action, arguments)
+    asked = Question.read(action, arguments)
     proxy = ProxyAgent(run, assignees=await people_named(run, asked.assignees, "arguments.assignees"))
     return await proxy.ask(
         action,

@@ -13,9 +13,9 @@ import pydantic
 
 from approvals.domain.payloads import check_json
 from approvals.exceptions import InvalidRequest
-from orchestration.catalog.inputs import Function, input_model, message_of, path_of, type_name
 from orchestration.catalog.isolation import call_for_anybody
 from orchestration.catalog.retries import RetryPolicy
+from orchestration.catalog.signatures import Function, input_model, message_of, path_of, type_name
 from orchestration.exceptions import InvalidInput
 from orchestration.plans import InvalidPlan
 

@@ -21,9 +21,8 @@ from django.utils.module_loading import module_has_submodule
 from approvals.domain.questions import REVIEWERS
 from approvals.process import forks
 from orchestration.catalog.entries import Check, Orchestration, RegisteredAgent
-from orchestration.catalog.inputs import Function
 from orchestration.catalog.retries import RetryPolicy
-from orchestration.catalog.signatures import check_agent, check_orchestration, full_name
+from orchestration.catalog.signatures import Function, check_agent, check_orchestration, full_name
 from orchestration.exceptions import UnknownOrchestration, plain_words
 
 log = logging.getLogger(__name__)
@@ -166,22 +165,21 @@ _orchestrations: dict[Kind, Orchestration] = {}
 _agents: dict[str, RegisteredAgent] = {}
 _broken: dict[str, str] = {}
 _discovery = threading.RLock()
-_discovered = False
+_discovered = threading.Event()
 
 # No fork while another thread imports: the child would have half a registry.
 forks.register(_discovery.release, pause=_discovery.acquire, resume=_discovery.release)
 
 
 def _discover() -> None:
-    global _discovered  # noqa: PLW0603 - the catalog is the process's own, like Django's admin site
     with _discovery:
-        if _discovered:
+        if _discovered.is_set():
             return
-        _discovered = True  # before the imports: a module may look into the catalog while it is imported
+        _discovered.set()  # before the imports: a module may look into the catalog while it is imported
         try:
             _import_all()
         except BaseException:
-            _discovered = False
+            _discovered.clear()
             raise
 
 
