@@ -27,25 +27,24 @@ async def start_runtime(*, serves: bool = True, concurrency: int = 0) -> Runtime
     delivers nothing. `concurrency`: with the engine `procrastinate`, how many runs this process executes at
     once; 0: none, workers do.
     """
-    global _runtime  # noqa: PLW0603 - the process's own, like its waiting room
-    if _runtime is None or _runtime.dead:
+    runtime = _runtime.value
+    if runtime is None or runtime.dead:
         telemetry.start_tracing(orchestration_settings().trace_exporters)
-        _runtime = Runtime(serves=serves, concurrency=concurrency)
-        await _runtime.start()
-    return _runtime
+        runtime = _runtime.value = Runtime(serves=serves, concurrency=concurrency)
+        await runtime.start()
+    return runtime
 
 
 async def stop_runtime() -> None:
     """Let go of all runs, so that other processes continue them at once. Idempotent."""
-    global _runtime
-    if _runtime is not None:
-        stopping, _runtime = _runtime, None
+    stopping, _runtime.value = _runtime.value, None
+    if stopping is not None:
         await stopping.stop()
 
 
 def running_runtime() -> Runtime | None:
     """Return this process's runtime, or None where it was not started."""
-    return _runtime
+    return _runtime.value
 
 
 class Runtime:
@@ -92,13 +91,4 @@ def _host(*, serves: bool, concurrency: int) -> Host:
     raise ImproperlyConfigured(f"SAYSO_ENGINE: unknown engine {engine!r}")
 
 
-_runtime: Runtime | None = None
-
-
-def _forget() -> None:
-    global _runtime  # noqa: PLW0603
-    forks.keep(_runtime)
-    _runtime = None
-
-
-forks.register(_forget)
+_runtime: forks.Slot[Runtime] = forks.Slot()

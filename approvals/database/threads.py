@@ -187,13 +187,8 @@ def _pause() -> None:
     close_idle(each for each in _own_connection() if each.vendor == "sqlite" and not each.in_atomic_block)
 
 
-def _resume() -> None:
-    _calls.resume()
-
-
 def _forget() -> None:
-    global _calls  # noqa: PLW0603 - a thread of the parent may have held its lock
-    _calls = forks.Activity()
+    _calls.forget()
     _threads.cache_clear()
     for inherited in [*_kept, *_own_connection()]:
         forks.keep(inherited)
@@ -214,4 +209,4 @@ def _own_connection() -> list[BaseDatabaseWrapper]:
     return [each for each in known if each.alias == DEFAULT_DB_ALIAS]
 
 
-forks.register(_forget, pause=_pause, resume=_resume)
+forks.register(_forget, pause=_pause, resume=_calls.resume)

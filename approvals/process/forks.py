@@ -15,10 +15,13 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 PATIENCE = 10.0
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def _nothing() -> None:
@@ -50,6 +53,18 @@ def register(
     _parts.append(_Part(forget=forget, pause=pause, resume=resume))
 
 
+class Slot(Generic[T]):
+    """Holds a value that a process has at most once; a forked child begins without it."""
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+        register(self._forget)
+
+    def _forget(self) -> None:
+        keep(self.value)
+        self.value = None
+
+
 def keep(inherited: object) -> None:
     """Keep a reference for ever: cleaning this up in the child would end it for the parent, too."""
     _inherited.append(inherited)
@@ -59,6 +74,10 @@ class Activity:
     """Work that threads do inside `with activity:`, and that can be paused."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the parent's threads in a child: one of them may have held the lock."""
         self._changed = threading.Condition()
         self._threads: list[int] = []
         self._paused = False

@@ -30,7 +30,8 @@ IDS_A_MESSAGE = 1000
 
 Sink: TypeAlias = Callable[[str, Sequence[UUID]], None]
 
-_sink: Sink | None = None
+# Forgotten in a forked child: it would wake the parent's event loop.
+_sink: forks.Slot[Sink] = forks.Slot()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,8 @@ def send(topic: str, ids: Iterable[UUID | str]) -> None:
         wanted = [each if isinstance(each, UUID) else UUID(each) for each in ids]
         if not wanted:
             return
-        if _sink is not None:
-            _sink(topic, wanted)
+        if _sink.value is not None:
+            _sink.value(topic, wanted)
         else:
             _send_from_here(topic, wanted)
     except Exception:
@@ -79,24 +80,13 @@ def send(topic: str, ids: Iterable[UUID | str]) -> None:
 
 def attach(sink: Sink) -> None:
     """Pass this process's hints to `sink`, which must not block and is called from any thread."""
-    global _sink  # noqa: PLW0603
-    _sink = sink
+    _sink.value = sink
 
 
 def detach(sink: Sink) -> None:
     """Stop passing hints to `sink`, unless another one has replaced it."""
-    global _sink  # noqa: PLW0603
-    if _sink == sink:
-        _sink = None
-
-
-def _forget() -> None:
-    """Drop the sink in a forked child: it would wake the parent's event loop."""
-    global _sink  # noqa: PLW0603
-    _sink = None
-
-
-forks.register(_forget)
+    if _sink.value == sink:
+        _sink.value = None
 
 
 def hints_for(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -148,11 +148,13 @@ class _OpenTelemetrySpan(Span):
     """A span of OpenTelemetry. Of an error it records the class only: texts may hold secrets."""
 
     __slots__ = ("_current", "_span")
+    # The process's own, as OpenTelemetry's provider is.
+    tracer: ClassVar[Any] = None
 
     def __init__(self, name: str, attributes: Mapping[str, object], links: Iterable[Any]) -> None:
         from opentelemetry.trace import Link
 
-        self._current = _tracer.start_as_current_span(
+        self._current = self.tracer.start_as_current_span(
             name,
             attributes=_attributes(attributes),
             links=[Link(each) for each in links],
@@ -180,12 +182,12 @@ class _OpenTelemetrySpan(Span):
 
 def span(name: str, /, links: Iterable[Any] = (), **attributes: object) -> Span:
     """Open a span. `links` are spans, from `current_span`, that the work is done for."""
-    return _SILENT if _tracer is None else _OpenTelemetrySpan(name, attributes, links)
+    return _SILENT if _OpenTelemetrySpan.tracer is None else _OpenTelemetrySpan(name, attributes, links)
 
 
 def current_span() -> Any:
     """Return the current span of this task or thread, to be linked to, if there is one."""
-    if _tracer is None:
+    if _OpenTelemetrySpan.tracer is None:
         return None
     from opentelemetry.trace import get_current_span
 
@@ -196,7 +198,7 @@ def current_span() -> Any:
 @contextmanager
 def continue_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
     """Make spans part of the trace that a caller's headers name."""
-    if _tracer is None:
+    if _OpenTelemetrySpan.tracer is None:
         yield
         return
     from opentelemetry import context, propagate
@@ -215,7 +217,7 @@ def start_tracing(exporters: Sequence[str]) -> None:
     An existing provider is used; otherwise the SDK is set up with these exporters. All other options are the
     SDK's environment variables, OTEL_*.
     """
-    if not exporters or _tracer is not None:
+    if not exporters or _OpenTelemetrySpan.tracer is not None:
         return
     try:
         from opentelemetry import trace
@@ -231,8 +233,7 @@ def start_tracing(exporters: Sequence[str]) -> None:
 
 def set_tracer_provider(provider: Any) -> None:
     """Send spans to this OpenTelemetry provider; None: nowhere."""
-    global _tracer  # noqa: PLW0603 - the process's own, as OpenTelemetry's provider is
-    _tracer = None if provider is None else provider.get_tracer("sayso")
+    _OpenTelemetrySpan.tracer = None if provider is None else provider.get_tracer("sayso")
 
 
 def _provider(exporters: Sequence[str]) -> Any:
@@ -267,4 +268,3 @@ def _attributes(given: Mapping[str, object]) -> dict[str, Any]:
 
 
 _SILENT = Span()
-_tracer: Any = None

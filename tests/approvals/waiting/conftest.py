@@ -40,7 +40,7 @@ async def other_process(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 def deaf_and_dumb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every hint of this process is lost, in both directions."""
     monkeypatch.setattr(hints, "attach", lambda sink: None)
-    monkeypatch.setattr(hints, "_sink", lambda topic, ids: None)
+    monkeypatch.setattr(hints._sink, "value", lambda topic, ids: None)
 
 
 async def until(condition: Callable[[], object]) -> None:

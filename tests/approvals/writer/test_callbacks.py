@@ -38,7 +38,7 @@ def allowed(settings: Settings) -> None:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[UUID]]]:
     """The hints that were sent."""
     sent: list[tuple[str, list[UUID]]] = []
-    monkeypatch.setattr(hints, "_sink", lambda topic, ids: sent.append((topic, list(ids))))
+    monkeypatch.setattr(hints._sink, "value", lambda topic, ids: sent.append((topic, list(ids))))
     return sent
 
 
