@@ -90,11 +90,6 @@ class KeptQuerySet(models.QuerySet["Run"]):
     delete = adelete = _raw_delete = _refuse
 
 
-class KeptManager(models.Manager["Run"]):
-    def get_queryset(self) -> KeptQuerySet:
-        return KeptQuerySet(self.model, using=self._db)
-
-
 class Run(models.Model):
     """One execution of an orchestration. `process` and `epoch` say who may write it."""
 
@@ -146,7 +141,7 @@ class Run(models.Model):
     # When retention removed input, result and messages.
     purged_at = models.DateTimeField(null=True, blank=True)
 
-    objects: ClassVar[models.Manager[Run]] = KeptManager()
+    objects: ClassVar[models.Manager[Run]] = KeptQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -24,6 +24,16 @@ UNDER_WAY = frozenset({StepState.RUNNING, StepState.WAITING})
 OVER = frozenset(StepState) - UNDER_WAY - {StepState.PENDING}
 
 
+# What a plan's step shows before it is begun.
+NOT_BEGUN: Mapping[str, Any] = {
+    "state": StepState.PENDING.value,
+    "started_at": None,
+    "finished_at": None,
+    "request_id": None,
+    "note": "",
+}
+
+
 class InvalidPlan(ValueError):
     """The plan is invalid; `field` is the path of what is wrong, such as `steps[2].agent`."""
 

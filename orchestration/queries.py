@@ -63,27 +63,18 @@ def unknown_kinds() -> dict[catalog.Kind, int]:
 # What people see
 
 
-def runs_for(user_id: int, *, status: str | None = None, search: str = "", limit: int = 200) -> list[Run]:
-    """Return the newest runs that this user may see; `search` in title, orchestration, owner and id."""
-    runs = _visible_to(user_id)
-    if status:
-        runs = runs.filter(status=status)
-    if search:
-        runs = runs.filter(_search_condition(search.strip()))
-    return list(_with_details(runs).order_by("-created_at", "id")[:limit])
-
-
 def list_runs(
     user_id: int,
     *,
     status: str | None = None,
+    search: str = "",
     orchestration: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     behind: tuple[datetime, UUID] | None = None,
-    limit: int,
+    limit: int = 200,
 ) -> list[Run]:
-    """Return the runs that this user may see, newest first.
+    """Return the runs that this user may see, newest first; `search` in title, orchestration, owner and id.
 
     Created at `since` or later, and before `until`; `behind` is moment and id of the run before the first.
     """
@@ -95,6 +86,8 @@ def list_runs(
         "created_at__lt": until,
     }
     runs = runs.filter(**{name: value for name, value in given.items() if value is not None})
+    if search:
+        runs = runs.filter(_search_condition(search.strip()))
     if behind is not None:
         at, run_id = behind
         runs = runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id))

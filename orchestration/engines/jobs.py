@@ -135,7 +135,7 @@ def gather_statistics() -> None:
     A table that fills faster than autovacuum runs is searched as if it were empty, at a second a job. The
     function belongs to the table's owner, since nobody else may analyze it.
     """
-    if waiting_count() >= LONG:
+    if counts_by_status()["todo"] >= LONG:
         with connection.cursor() as cursor:
             cursor.execute("SELECT sayso_gather_statistics()")
 
@@ -157,8 +157,3 @@ def has_live_worker() -> bool:
     """Tell whether any worker had a heartbeat recently."""
     lost = timedelta(seconds=orchestration_settings().heartbeat_lost)
     return ProcrastinateWorker.objects.filter(last_heartbeat__gt=Now() - lost).exists()
-
-
-def waiting_count() -> int:
-    """Count the runs that wait for a worker."""
-    return ProcrastinateJob.objects.filter(status="todo", task_name=TASK).count()

@@ -40,14 +40,12 @@ class OrchestrationConfig:
             _approval_of,
             ask=self.set_approval_pending,
             decide=self.set_approval_result,
-            forget=self.cleanup_approval,
         )
         self.clarifications: MutableMapping[str, str | None] = EventMapping(
             self._clarifications,
             _answer_of,
             ask=self.set_clarification_pending,
             decide=self.set_clarification_result,
-            forget=self.cleanup_clarification,
         )
 
     def set_approval_pending(self, plan_id: str) -> None:
@@ -65,14 +63,14 @@ class OrchestrationConfig:
         await self._approvals.awrite(plan_id, [opening])
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
-        """Decision the plan, as this program; also before anybody waits or has asked.
+        """Decide about the plan, as this program; also before anybody waits or has asked.
 
         `approvals[plan_id] = True` (or False) does the same.
         """
         self._approvals.submit(plan_id, self._approval(plan_id, approved))
 
     async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
-        """Decision the plan and await the record; AlreadyDecided and TooLate have the recorded outcome."""
+        """Decide about the plan, await the record; AlreadyDecided and TooLate have the recorded outcome."""
         await self._approvals.awrite(plan_id, self._approval(plan_id, approved))
 
     async def wait_for_approval(self, plan_id: str, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109

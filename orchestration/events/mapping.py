@@ -27,13 +27,11 @@ class EventMapping(MutableMapping[str, V | None], Generic[V]):
         *,
         ask: Callable[[str], None],
         decide: Callable[[str, V], None],
-        forget: Callable[[str], None],
     ) -> None:
         self._events = events
         self._value = value
         self._ask = ask
         self._decide = decide
-        self._forget = forget
 
     def __getitem__(self, event_id: str) -> V | None:
         self._events.wait_for_writes(event_id)
@@ -87,5 +85,5 @@ class EventMapping(MutableMapping[str, V | None], Generic[V]):
 
     def _hide(self, ids: Mapping[str, UUID]) -> None:
         for event_id in ids:
-            self._forget(event_id)
+            self._events.forget(event_id)
         self._events.hide(ids)

@@ -92,7 +92,7 @@ def allow_samples() -> None:
 def start_samples() -> None:
     """Queue the samples for the server, except those that still wait from an earlier `demo`."""
     owner = get_user_model()._default_manager.get(username=OWNER)
-    known = queries.runs_for(owner.pk)
+    known = queries.list_runs(owner.pk)
     for name, given in _samples().items():
         prefix = f"demo-{name}-"
         earlier = [run for run in known if run.key.startswith(prefix)]

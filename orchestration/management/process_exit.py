@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from approvals.writer import queue
 
@@ -40,6 +40,17 @@ def exit_at_once(status: int) -> NoReturn:
         with suppress(OSError, ValueError):  # its reader may be gone
             stream.flush()
     os._exit(status)
+
+
+async def first_of(*awaitables: Awaitable[Any]) -> None:
+    """Return when the first of these is done; cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 class Interrupts:

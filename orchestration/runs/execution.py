@@ -85,7 +85,7 @@ class Execution:
     async def _execute_and_record(self, span: telemetry.Span) -> None:
         try:
             ending = await self._to_the_end()
-            await self._record(ending)
+            await journal.on_record(run_records.record_end, self._owned, ending)
         except Fenced:
             if self._left:
                 raise asyncio.CancelledError from None
@@ -193,9 +193,6 @@ class Execution:
             return Ending(status=RunStatus.COMPLETED, result=check_json(result, "result", stable=False))
         except InvalidRequest as error:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
-
-    async def _record(self, ending: Ending) -> None:
-        await journal.on_record(run_records.record_end, self._owned, ending)
 
 
 def withdraw_requests(run_id: UUID) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from approvals.domain.payloads import check_json, check_text
 from orchestration.models import Run
-from orchestration.plans import OVER, StepState
+from orchestration.plans import NOT_BEGUN, OVER, StepState
 from orchestration.runs import call_records
 from orchestration.runs.recorder import Recorder
 
@@ -56,9 +56,5 @@ def _plan_step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
         "agent": step.get("agent", ""),
         "action": step.get("action", ""),
         "arguments": check_json(step.get("arguments", {}), "arguments", stable=False),
-        "state": StepState.PENDING.value,
-        "started_at": None,
-        "finished_at": None,
-        "request_id": None,
-        "note": "",
+        **NOT_BEGUN,
     }

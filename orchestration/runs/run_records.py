@@ -16,7 +16,7 @@ from approvals.domain.commands import Actor, Channel
 from approvals.domain.payloads import canonical
 from orchestration.exceptions import AlreadyFinished, KeyConflict, UnknownRun
 from orchestration.models import FINISHED, OPEN, Run, RunStatus, StepRecord, StepStatus
-from orchestration.plans import StepState
+from orchestration.plans import NOT_BEGUN, StepState
 from orchestration.queries import UNOWNED
 from orchestration.runs.journal import Ownership, send_hint, short_transaction, writing
 from orchestration.runs.manual_resumption import RESUMABLE, resumption_of
@@ -249,12 +249,4 @@ def _restore_cancelled_waits(run_id: UUID) -> None:
 
 def _reset_plan_step(step: dict[str, Any]) -> dict[str, Any]:
     """Return a plan's step as it was before it failed; a replay marks it again where the run handled that."""
-    if step["state"] == StepState.COMPLETED:
-        return step
-    return step | {
-        "state": StepState.PENDING.value,
-        "started_at": None,
-        "finished_at": None,
-        "request_id": None,
-        "note": "",
-    }
+    return step if step["state"] == StepState.COMPLETED else {**step, **NOT_BEGUN}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from approvals.web.edge.credentials import Credential
 from approvals.web.live.consumers import LiveConsumer
 from approvals.web.live.inbox import InboxSeat, inbox_hub
-from orchestration.web.run_hub import RunSeat, run_hub
+from orchestration.web.run_hub import run_hub
+from orchestration.web.run_reads import RunSeat
 
 
 class RunConsumer(LiveConsumer):

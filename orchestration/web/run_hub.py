@@ -15,10 +15,8 @@ from uuid import UUID
 
 from approvals.database.threads import in_database
 from approvals.process.loops import PerLoop
-from approvals.web.edge.credentials import Credential
-from approvals.web.live.hubs import Hub, Seat
+from approvals.web.live.hubs import Hub
 from approvals.web.live.protocol import Error, encode
-from approvals.web.live.send_queue import Outbox
 from orchestration import queries
 from orchestration.models import Message
 from orchestration.web import run_reads
@@ -29,7 +27,7 @@ from orchestration.web.protocol import (
     RunFinished,
     RunStatus,
 )
-from orchestration.web.run_reads import Place, ReadRun, Runs
+from orchestration.web.run_reads import ReadRun, Runs, RunSeat
 
 UNKNOWN_RUN = 4404
 
@@ -37,33 +35,6 @@ UNKNOWN_RUN = 4404
 # longer message are repeated at its end.
 CHUNK = 16_384
 BEGINNING = 200
-
-
-class RunSeat(Seat):
-    """One connection to one run, and what it was sent.
-
-    `heard`: the last message; `growing`: messages that were not complete, with the number of characters sent;
-    `told`: the version of the run.
-    """
-
-    __slots__ = ("finished", "growing", "heard", "run_id", "told")
-
-    def __init__(self, outbox: Outbox, credential: Credential, run_id: UUID) -> None:
-        super().__init__(outbox, credential)
-        self.run_id = run_id
-        self.heard = 0
-        self.growing: dict[int, int] = {}
-        self.told: int | None = None
-        self.finished = False
-
-    @property
-    def place(self) -> Place:
-        return Place(
-            credential=self.credential,
-            run_id=self.run_id,
-            heard=self.heard,
-            growing=frozenset(self.growing),
-        )
 
 
 class RunHub(Hub[RunSeat]):
@@ -90,7 +61,7 @@ class RunHub(Hub[RunSeat]):
         self.refresh(seats)
 
     async def _tell(self, seats: Sequence[RunSeat]) -> None:
-        read = await in_database(run_reads.runs, [seat.place for seat in seats])
+        read = await in_database(run_reads.runs, seats)
         for seat in seats:
             if seat in self._seats and self._may_watch(seat, read):
                 self._tell_seat(seat, read)

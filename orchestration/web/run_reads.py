@@ -13,7 +13,9 @@ from uuid import UUID
 from django.db.models import Q
 
 from approvals.web.edge.credentials import Credential, owners
+from approvals.web.live.hubs import Seat
 from approvals.web.live.protocol import Json
+from approvals.web.live.send_queue import Outbox
 from approvals.web.live.summaries import LARGE
 from orchestration import queries
 from orchestration.models import FINISHED, Message, Run
@@ -22,14 +24,22 @@ from orchestration.models import FINISHED, Message, Run
 MESSAGES_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """How far one connection has come: its last message, and the messages that still grow for it."""
+class RunSeat(Seat):
+    """One connection to one run, and what it was sent.
 
-    credential: Credential
-    run_id: UUID
-    heard: int
-    growing: frozenset[int]
+    `heard`: the last message; `growing`: messages that were not complete, with the number of characters sent;
+    `told`: the version of the run.
+    """
+
+    __slots__ = ("finished", "growing", "heard", "run_id", "told")
+
+    def __init__(self, outbox: Outbox, credential: Credential, run_id: UUID) -> None:
+        super().__init__(outbox, credential)
+        self.run_id = run_id
+        self.heard = 0
+        self.growing: dict[int, int] = {}
+        self.told: int | None = None
+        self.finished = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +62,14 @@ class Runs:
     more: bool
 
 
-def runs(places: Sequence[Place]) -> Runs:
-    """Read what is new to these connections; of a finished run, all messages are found."""
-    run_ids = {place.run_id for place in places}
+def runs(seats: Sequence[RunSeat]) -> Runs:
+    """Read what is new to these seats, which do not change meanwhile."""
+    run_ids = {seat.run_id for seat in seats}
     # The runs before the messages, so that all messages of a finished run are found.
     found = queries.runs_by_id(run_ids)
-    messages = _messages(places)
+    messages = _messages(seats)
     # Permissions last: who has lost them gets nothing that was said after that.
-    present = owners({place.credential for place in places})
+    present = owners({seat.credential for seat in seats})
     visible = queries.visible_run_ids(set(present.values()), run_ids)
     return Runs(
         owners=present,
@@ -80,15 +90,15 @@ def _read(run: Run) -> ReadRun:
     )
 
 
-def _messages(places: Sequence[Place]) -> list[Message]:
-    """Read the first messages that are new to any of these connections, in one query."""
+def _messages(seats: Sequence[RunSeat]) -> list[Message]:
+    """Read the first messages that are new to any of these seats, in one query."""
     heard: dict[UUID, int] = {}
-    wanted = Q(pk__in={message_id for place in places for message_id in place.growing})
-    for place in places:
-        heard[place.run_id] = min(place.heard, heard.get(place.run_id, place.heard))
+    wanted = Q(pk__in={message_id for seat in seats for message_id in seat.growing})
+    for seat in seats:
+        heard[seat.run_id] = min(seat.heard, heard.get(seat.run_id, seat.heard))
     for run_id, last in heard.items():
         wanted |= Q(run_id=run_id, pk__gt=last)
-    return list(Message.objects.filter(wanted).order_by("pk")[:MESSAGES_AT_ONCE]) if places else []
+    return list(Message.objects.filter(wanted).order_by("pk")[:MESSAGES_AT_ONCE]) if seats else []
 
 
 def _by_run(messages: Sequence[Message]) -> Mapping[UUID, Sequence[Message]]:

@@ -75,7 +75,7 @@ class Filters:
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     filters = Filters.of(request)
-    found = queries.runs_for(
+    found = queries.list_runs(
         user_id(request), status=filters.status or None, search=filters.search, limit=filters.limit + 1
     )
     return render(

@@ -45,10 +45,10 @@ def test_people_see_their_own_runs() -> None:
     auditor = factories.user(may=("view_run",))
     root = factories.user(is_superuser=True)
     gone = factories.user(may=("view_run",), is_active=False)
-    assert queries.runs_for(ann.pk) == [anns]
+    assert queries.list_runs(ann.pk) == [anns]
     for sees_all in (auditor, root):
-        assert set(queries.runs_for(sees_all.pk)) == {anns, bobs, nobodys}
-    assert queries.runs_for(gone.pk) == []
+        assert set(queries.list_runs(sees_all.pk)) == {anns, bobs, nobodys}
+    assert queries.list_runs(gone.pk) == []
     assert queries.visible_run_ids([ann.pk, root.pk, gone.pk], [anns.pk, bobs.pk]) == {
         ann.pk: {anns.pk},
         root.pk: {anns.pk, bobs.pk},
@@ -106,7 +106,7 @@ def test_runs_are_found_by_title_orchestration_owner_and_id() -> None:
     new = run(None, orchestration="refund", title="Pay back", status="failed", finished_at=now)
 
     def found(**filters: Any) -> list[Run]:
-        return queries.runs_for(root.pk, **filters)
+        return queries.list_runs(root.pk, **filters)
 
     assert found() == [new, old]
     assert found(limit=1) == [new]
@@ -141,7 +141,7 @@ def test_a_list_of_runs_costs_the_same_however_long(
     for _ in range(3):
         step(run(ann, status="waiting"), 1)
     with django_assert_num_queries(3):
-        assert len([queries.run_on_the_wire(each) for each in queries.runs_for(ann.pk)]) == 3
+        assert len([queries.run_on_the_wire(each) for each in queries.list_runs(ann.pk)]) == 3
 
 
 def test_messages_come_in_order_and_from_where_one_left_off() -> None:

@@ -28,7 +28,7 @@ from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
 from orchestration.exceptions import InvalidInput
 from orchestration.management.live_view import LiveView
-from orchestration.management.process_exit import Interrupts, exit_at_once, exit_process
+from orchestration.management.process_exit import Interrupts, exit_at_once, exit_process, first_of
 from orchestration.management.runs import describe_takeover, owner_of_run, raise_as_refusal
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
@@ -181,14 +181,9 @@ async def _run_until(
     event: asyncio.Event, awaitable: Awaitable[Mapping[str, Any] | None]
 ) -> Mapping[str, Any] | None:
     """Return the awaitable's result; None where the event is set first."""
-    watching, leaving = asyncio.ensure_future(awaitable), asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
-        return watching.result() if watching.done() else None
-    finally:
-        for task in (watching, leaving):
-            task.cancel()
-        await asyncio.wait([watching, leaving])
+    watching = asyncio.ensure_future(awaitable)
+    await first_of(watching, event.wait())
+    return None if watching.cancelled() else watching.result()
 
 
 def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:

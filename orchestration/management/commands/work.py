@@ -13,7 +13,7 @@ from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand
 from approvals.process import telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
-from orchestration.management.process_exit import exit_process
+from orchestration.management.process_exit import exit_process, first_of
 from orchestration.runtime import start_runtime, stop_runtime
 
 MOST = 100_000
@@ -84,19 +84,9 @@ async def _work(concurrency: int, screen: Screen) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     runtime = await start_runtime(concurrency=concurrency)
     try:
-        await _first(runtime.host.ready(), stopping.wait())
+        await first_of(runtime.host.ready(), stopping.wait())
         if not stopping.is_set():
             screen.say(f"Sayso works on up to {concurrency:,} runs at once (Ctrl-C stops it).")
             await stopping.wait()
     finally:
         await stop_runtime()
-
-
-async def _first(*awaitables: Any) -> None:
-    tasks = [asyncio.ensure_future(each) for each in awaitables]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
