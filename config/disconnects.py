@@ -22,22 +22,20 @@ class IgnoreDisconnects:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ONLY_READ:
-            receive = _UntilSent(receive).receive
+            receive = _until_sent(receive)
         await self._application(scope, receive, send)
 
 
-class _UntilSent:
-    """Passes on a client's messages up to the end of its request, and none after it."""
+def _until_sent(receive: Receive) -> Receive:
+    """Pass on a client's messages up to the end of its request, and none after it."""
+    sent = False
 
-    __slots__ = ("_receive", "_sent")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._sent = False
-
-    async def receive(self) -> Message:
-        if self._sent:
+    async def next_message() -> Message:
+        nonlocal sent
+        if sent:
             await asyncio.get_running_loop().create_future()
-        message = await self._receive()
-        self._sent = message["type"] == "http.request" and not message.get("more_body", False)
+        message = await receive()
+        sent = message["type"] == "http.request" and not message.get("more_body", False)
         return message
+
+    return next_message

@@ -130,6 +130,12 @@ class Cancelled(Fenced):
 WORDS_LIMIT = 2000
 
 
+def because(outcome: Outcome) -> str:
+    """Say who decided and why, as far as that is known, in words that follow a verb."""
+    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
+    return f"{by}: {outcome.comment}" if outcome.comment else by
+
+
 def plain_words(error: BaseException) -> str:
     """Describe an error for people and for the record.
 

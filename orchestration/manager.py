@@ -166,18 +166,14 @@ class OrchestrationManager:
         try:
             seen = _Progress(run_id)
             while not seen.finished:
-                seen, events = await _read_when_possible(seen)
+                read = partial(in_database, _read, seen)
+                seen, events = await journal.try_until_done(read, LOST, log, "run not read")
                 for event in events:
                     yield event
                 if not seen.finished:
                     await watcher.wait_for_change()
         finally:
             room.unfollow(journal.TOPIC, watcher)
-
-
-async def _read_when_possible(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:
-    """Read what is new; wait while the database is away."""
-    return await journal.try_until_done(partial(in_database, _read, seen), LOST, log, "run not read")
 
 
 def _read(seen: _Progress) -> tuple[_Progress, list[RunEvent]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -21,8 +21,7 @@ from orchestration import catalog
 from orchestration.exceptions import UnknownRun
 from orchestration.models import FINISHED, OPEN, Message, Process, Run, RunStatus, StepRecord, StepStatus
 
-if TYPE_CHECKING:
-    Runs = QuerySet[Run]
+Runs: TypeAlias = QuerySet[Run]
 
 SEE_ALL = "orchestration.view_run"
 CHANGE_ALL = "orchestration.change_run"

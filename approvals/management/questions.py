@@ -51,7 +51,8 @@ class Questions:
 
         Return the outcome; None if it was left for later. EndOfInput when the input has ended.
         """
-        self._show(request)
+        word = "Approve?" if request["kind"] == Kind.APPROVAL else "Question"
+        self._screen.fields(facts(request), title=f"{word} {request['title']}", style="cyan")
         self._keyboard.forget()
         while True:
             try:
@@ -65,10 +66,6 @@ class Questions:
             except (ApprovalError, Misuse) as error:
                 words = refusal(error) if isinstance(error, ApprovalError) else error
                 self._screen.say(str(words), style="red")
-
-    def _show(self, request: Mapping[str, Any]) -> None:
-        word = "Approve?" if request["kind"] == Kind.APPROVAL else "Question"
-        self._screen.fields(facts(request), title=f"{word} {request['title']}", style="cyan")
 
     async def _decide_or_answer(self, request: Mapping[str, Any]) -> Outcome:
         if request["kind"] == Kind.CLARIFICATION:
@@ -156,11 +153,9 @@ class Questions:
                 self._screen.say(str(error), style="red")
 
     async def _ask_text(self) -> str:
-        typed = await self._ask_line("Answer:")
-        while not typed:
+        while not (typed := await self._ask_line("Answer:")):
             if (await self._ask_line("Send an empty answer? [y]es, [n]o:")).lower() in _YES:
                 break
-            typed = await self._ask_line("Answer:")
         return typed
 
     async def _ask_line(self, question: str) -> str:

@@ -46,17 +46,14 @@ class WriteCheck:
     def fault(self) -> str | None:
         """Return why nothing can be written, in words; None if it can. At most EVERY seconds old."""
         if monotonic() - self._tried_at >= EVERY:
-            self._fault = self._try_write()
+            self._fault = None
+            try:
+                with self._failures.watch():
+                    _write()
+            except DatabaseError as error:
+                self._fault = f"the database {describe_error(error, otherwise='takes nothing new')}"
             self._tried_at = monotonic()
         return self._fault
-
-    def _try_write(self) -> str | None:
-        try:
-            with self._failures.watch():
-                _write()
-        except DatabaseError as error:
-            return f"the database {describe_error(error, otherwise='takes nothing new')}"
-        return None
 
 
 def describe_error(error: BaseException, *, otherwise: str) -> str:

@@ -108,14 +108,11 @@ def _may_be_repeated(request: Exchange) -> bool:
 
 
 def _exchange(method: str, asked: Request) -> Exchange:
-    if asked.json_body is None:
-        return Exchange(method=method, url=asked.url, headers=asked.headers, body=asked.body)
-    return Exchange(
-        method=method,
-        url=asked.url,
-        headers={"Content-Type": "application/json", **asked.headers},
-        body=json.dumps(asked.json_body, ensure_ascii=False),
-    )
+    headers, body = asked.headers, asked.body
+    if asked.json_body is not None:
+        headers = {"Content-Type": "application/json", **headers}
+        body = json.dumps(asked.json_body, ensure_ascii=False)
+    return Exchange(method=method, url=asked.url, headers=headers, body=body)
 
 
 async def _send(request: dict[str, Any], seconds: float, limit: int) -> dict[str, Any]:

@@ -25,10 +25,6 @@ class Finished:
     output: str
 
 
-async def silence(text: str) -> None:
-    """Ignore output before it is complete."""
-
-
 async def run_program(
     path: str,
     arguments: Sequence[str],
@@ -36,7 +32,7 @@ async def run_program(
     directory: str,
     seconds: float,
     output_limit: int,
-    hear: Callable[[str], Awaitable[None]] = silence,
+    hear: Callable[[str], Awaitable[None]],
 ) -> Finished:
     """Run `path` in `directory` for at most `seconds`; return stdout and stderr as one text.
 

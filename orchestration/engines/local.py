@@ -104,7 +104,8 @@ class LocalHost(Host):
 
     async def look_everywhere(self) -> None:
         await self._cancel(self.run_ids)
-        await self._begin_what_is_taken()
+        if self.process_id is not None:
+            await self.execute(await in_database(queries.runs_not_begun, self.process_id, self.run_ids))
         if self._serves:
             await in_database(leases.end_dead_leases)
             await self._take_up(None)
@@ -120,10 +121,6 @@ class LocalHost(Host):
     async def _cancel(self, run_ids: frozenset[UUID]) -> None:
         if run_ids:
             self._executions.cancel(await in_database(queries.runs_to_cancel, run_ids))
-
-    async def _begin_what_is_taken(self) -> None:
-        if self.process_id is not None:
-            await self.execute(await in_database(queries.runs_not_begun, self.process_id, self.run_ids))
 
     async def _take_up(self, among: frozenset[UUID] | None) -> None:
         batch = orchestration_settings().claim_batch

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from approvals.database.threads import in_database_now
-from approvals.domain.commands import Actor, Answer, Command, Decision
+from approvals.domain.commands import Actor, Answer, Decision
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.domain.payloads import check_text
 from approvals.exceptions import AlreadyDecided, InvalidAnswer
@@ -53,25 +53,22 @@ class OrchestrationConfig:
 
         `approvals[plan_id] = None` does the same.
         """
-        self._approvals.submit(
-            plan_id, [self._approvals.open_command(plan_id, self.default_timeout, anew=True)]
-        )
+        self._approvals.submit(plan_id, self.default_timeout)
 
     async def aset_approval_pending(self, plan_id: str) -> None:
         """Ask for the approval of a plan, and await the record."""
-        opening = self._approvals.open_command(plan_id, self.default_timeout, anew=True)
-        await self._approvals.awrite(plan_id, [opening])
+        await self._approvals.awrite(plan_id, self.default_timeout)
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
         """Decide about the plan, as this program; also before anybody waits or has asked.
 
         `approvals[plan_id] = True` (or False) does the same.
         """
-        self._approvals.submit(plan_id, self._approval(plan_id, approved))
+        self._approvals.submit(plan_id, self.default_timeout, self._decision(plan_id, approved))
 
     async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
         """Decide about the plan, await the record; AlreadyDecided and TooLate have the recorded outcome."""
-        await self._approvals.awrite(plan_id, self._approval(plan_id, approved))
+        await self._approvals.awrite(plan_id, self.default_timeout, self._decision(plan_id, approved))
 
     async def wait_for_approval(self, plan_id: str, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109
         """Wait for the decision; return False where it is rejected or withdrawn, or the deadline passes.
@@ -87,24 +84,22 @@ class OrchestrationConfig:
 
         `clarifications[request_id] = None` does the same.
         """
-        opening = self._clarifications.open_command(request_id, self.default_timeout, anew=True)
-        self._clarifications.submit(request_id, [opening])
+        self._clarifications.submit(request_id, self.default_timeout)
 
     async def aset_clarification_pending(self, request_id: str) -> None:
         """Ask for a clarification, and await the record."""
-        opening = self._clarifications.open_command(request_id, self.default_timeout, anew=True)
-        await self._clarifications.awrite(request_id, [opening])
+        await self._clarifications.awrite(request_id, self.default_timeout)
 
     def set_clarification_result(self, request_id: str, answer: str) -> None:
         """Answer, as this program; also before anybody waits or has asked. An empty text is an answer.
 
         `clarifications[request_id] = answer` does the same.
         """
-        self._clarifications.submit(request_id, self._answer(request_id, answer))
+        self._clarifications.submit(request_id, self.default_timeout, self._answer(request_id, answer))
 
     async def aset_clarification_result(self, request_id: str, answer: str) -> None:
         """Answer and await the record; AlreadyDecided and TooLate have the recorded outcome."""
-        await self._clarifications.awrite(request_id, self._answer(request_id, answer))
+        await self._clarifications.awrite(request_id, self.default_timeout, self._answer(request_id, answer))
 
     async def wait_for_clarification(self, request_id: str, timeout: float | timedelta | None = None) -> str:  # noqa: ASYNC109
         """Wait for the answer; return the default text where the deadline passes.
@@ -144,23 +139,17 @@ class OrchestrationConfig:
         """
         self._clarifications.forget(request_id)
 
-    def _approval(self, plan_id: str, approved: bool) -> list[Command]:
+    def _decision(self, plan_id: str, approved: bool) -> Decision:
         if not isinstance(approved, bool):  # the text "no" is true, too
             raise InvalidAnswer("approved is true or false.", field="approved")
         verdict = Verdict.APPROVE if approved else Verdict.REJECT
         named = self._approvals.key_of(plan_id)
-        return [
-            self._approvals.open_command(plan_id, self.default_timeout),
-            Decision(request_id=named, actor=Actor.program(), verdict=verdict),
-        ]
+        return Decision(request_id=named, actor=Actor.program(), verdict=verdict)
 
-    def _answer(self, request_id: str, answer: str) -> list[Command]:
+    def _answer(self, request_id: str, answer: str) -> Answer:
         answer = check_text(answer, "answer", error=InvalidAnswer)
         named = self._clarifications.key_of(request_id)
-        return [
-            self._clarifications.open_command(request_id, self.default_timeout),
-            Answer(request_id=named, actor=Actor.program(), answer=answer),
-        ]
+        return Answer(request_id=named, actor=Actor.program(), answer=answer)
 
 
 def _approval_of(outcome: Outcome) -> bool | None:

@@ -50,27 +50,12 @@ class EventRecords:
         """Return the key of the event's request, by which the writer finds it."""
         return Keyed(key_scope=self.scope, key=event_id)
 
-    def open_command(self, event_id: str, timeout: float | timedelta, *, anew: bool = False) -> OpenRequest:
-        """Build the command that asks, or finds the request; `anew` asks again where that is closed."""
-        self._check_id(event_id)
-        words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
-        title = f"{words} {event_id}"[:TITLE_LIMIT]
-        return OpenRequest(
-            request_id=new_id(),
-            actor=Actor.program(),
-            kind=self.kind,
-            title=title,
-            fingerprint=questions.fingerprint(gate.meaning(self.kind, title, {})),
-            timeout=seconds(timeout, "default_timeout", none_allowed=False, zero_allowed=False),
-            on_timeout=Verdict.REJECT if self.kind is Kind.APPROVAL else None,
-            default=None if self.kind is Kind.APPROVAL else DEFAULT_ANSWER,
-            key=event_id,
-            key_scope=self.scope,
-            new_round=anew,
-        )
+    def submit(self, event_id: str, timeout: float | timedelta, result: Command | None = None) -> None:
+        """Ask, or record the result, of a request that is asked within `timeout` if nobody has asked it.
 
-    def submit(self, event_id: str, commands: list[Command]) -> None:
-        """Write the commands: at once outside of event loops, else soon, even if the loop ends before."""
+        Outside of event loops it is written at once, else soon, even if the loop ends before.
+        """
+        commands = self._commands(event_id, timeout, result)
         self.unhide(event_id)
         try:
             asyncio.get_running_loop()
@@ -85,8 +70,14 @@ class EventRecords:
         for write in writes:
             write.add_done_callback(partial(self._on_write_done, event_id))
 
-    async def awrite(self, event_id: str, commands: list[Command]) -> None:
-        """Write the commands, await the record, and raise what was refused."""
+    async def awrite(
+        self,
+        event_id: str,
+        timeout: float | timedelta,  # noqa: ASYNC109 - the request's deadline, not this call's
+        result: Command | None = None,
+    ) -> None:
+        """Write as `submit` does, await the record, and raise what was refused."""
+        commands = self._commands(event_id, timeout, result)
         await arefuse_inside_a_transaction()
         self.unhide(event_id)
         for write in queue.submit_many(commands):
@@ -148,6 +139,31 @@ class EventRecords:
         """Drop the writes of this id, and with them an error that no wait has raised."""
         with self._lock:
             self._writes.pop(event_id, None)
+
+    def _commands(
+        self, event_id: str, timeout: float | timedelta, result: Command | None
+    ) -> tuple[Command, ...]:
+        """Build the command that asks, or finds the request; then that of the result.
+
+        Without a result, a closed request is asked again.
+        """
+        self._check_id(event_id)
+        words = "Approval of plan" if self.kind is Kind.APPROVAL else "Clarification"
+        title = f"{words} {event_id}"[:TITLE_LIMIT]
+        opening = OpenRequest(
+            request_id=new_id(),
+            actor=Actor.program(),
+            kind=self.kind,
+            title=title,
+            fingerprint=questions.fingerprint(gate.meaning(self.kind, title, {})),
+            timeout=seconds(timeout, "default_timeout", none_allowed=False, zero_allowed=False),
+            on_timeout=Verdict.REJECT if self.kind is Kind.APPROVAL else None,
+            default=None if self.kind is Kind.APPROVAL else DEFAULT_ANSWER,
+            key=event_id,
+            key_scope=self.scope,
+            new_round=result is None,
+        )
+        return (opening,) if result is None else (opening, result)
 
     def _write_now(self, event_id: str, command: Command) -> None:
         try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from approvals.domain.lifecycle import Outcome
 from orchestration.agents.proxy_agent import people_named, title_of
 from orchestration.catalog import orchestration
-from orchestration.exceptions import Rejected, Withdrawn
+from orchestration.exceptions import Rejected, Withdrawn, because
 from orchestration.plans import StepState
 from orchestration.runs.run import Run
 
@@ -100,14 +100,9 @@ async def _confirm_item(run: Run, index: int, item: Item, confirm: Callable[[], 
                 await run.mark_step(index, StepState.SKIPPED, rejected.detail)
                 return SKIPPED
         else:
-            note = _note(confirmed)
+            note = f"confirmed{because(confirmed)}"
             await run.mark_step(index, StepState.COMPLETED, note)
             return note
-
-
-def _note(confirmed: Outcome) -> str:
-    by = f"confirmed by {confirmed.decided_by}" if confirmed.decided_by else "confirmed"
-    return f"{by}: {confirmed.comment}" if confirmed.comment else by
 
 
 def _report(title: str, items: Items, notes: list[str]) -> str:

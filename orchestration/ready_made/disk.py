@@ -128,7 +128,7 @@ def largest_files(
     _wait_until_changes_show([changed_at for _, changed_at in files])
     now = time.time_ns()
     return Found(
-        files=[file if _shows_changes(at, now) else replace(file, changed="") for file, at in files],
+        files=[file if at + _tick(at) <= now else replace(file, changed="") for file, at in files],
         unreadable=search.unreadable,
     )
 
@@ -317,10 +317,6 @@ def _wait_until_changes_show(changed_at: Collection[int]) -> None:
     now = time.time_ns()
     due = max((at + _tick(at) for at in changed_at if at <= now), default=now)
     time.sleep(max(due - now, 0) / SECOND)
-
-
-def _shows_changes(changed_at: int, now: int) -> bool:
-    return changed_at + _tick(changed_at) <= now
 
 
 def _tick(changed_at: int) -> int:

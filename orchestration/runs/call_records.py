@@ -74,7 +74,8 @@ def record_sleep(owned: Ownership, call: Call, until: datetime | float) -> datet
 
 def record_message(owned: Ownership, call: Call, agent: str, text: str) -> None:
     with writing(owned, news=True):
-        if not _is_done(owned, call):  # it may be a repeated write
+        done = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.DONE)
+        if not done.exists():  # it may be a repeated write
             Message.objects.create(run_id=owned.run_id, agent=agent, text=text, said_at=Now())
             _save_call(owned, call, status=StepStatus.DONE)
 
@@ -151,7 +152,3 @@ def _save_call(owned: Ownership, call: Call, **values: Any) -> None:
         unique_fields=["run", "key"],
         update_fields=changes,
     )
-
-
-def _is_done(owned: Ownership, call: Call) -> bool:
-    return StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.DONE).exists()

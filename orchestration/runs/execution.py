@@ -80,21 +80,18 @@ class Execution:
                 "sayso.run", run=self.run_id, orchestration=row.orchestration, epoch=self._owned.epoch
             ) as span,
         ):
-            await self._execute_and_record(span)
-
-    async def _execute_and_record(self, span: telemetry.Span) -> None:
-        try:
-            ending = await self._to_the_end()
-            await journal.on_record(run_records.record_end, self._owned, ending)
-        except Fenced:
-            if self._left:
-                raise asyncio.CancelledError from None
-            log.warning("run left to its new owner run=%s epoch=%s", self.run_id, self._owned.epoch)
-            return
-        span.note(status=ending.status)
-        telemetry.runs_ended.labels(ending.status).inc()
-        log.info("run ended run=%s status=%s reason=%s", self.run_id, ending.status, ending.reason)
-        await in_database(withdraw_requests, self.run_id)
+            try:
+                ending = await self._to_the_end()
+                await journal.on_record(run_records.record_end, self._owned, ending)
+            except Fenced:
+                if self._left:
+                    raise asyncio.CancelledError from None
+                log.warning("run left to its new owner run=%s epoch=%s", self.run_id, self._owned.epoch)
+                return
+            span.note(status=ending.status)
+            telemetry.runs_ended.labels(ending.status).inc()
+            log.info("run ended run=%s status=%s reason=%s", self.run_id, ending.status, ending.reason)
+            await in_database(withdraw_requests, self.run_id)
 
     def cancel(self) -> None:
         """End the run: refuse all further calls of its code, and cancel it.

@@ -13,6 +13,7 @@ from typing import Any
 
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.masking import hide_headers
+from orchestration.exceptions import because
 from orchestration.models import StepRecord, StepStatus
 from orchestration.runs.replay import plain
 
@@ -145,10 +146,8 @@ def _record(record: StepRecord) -> str:
 
 
 def _how(outcome: Outcome) -> str:
-    who = f" by {outcome.decided_by}" if outcome.decided_by else ""
-    how = f"stopped{who}" if outcome.answer is not None else f"the question about it was withdrawn{who}"
-    because = f": {outcome.comment}" if outcome.comment else ""
-    return f"{how}{because}"
+    how = "the question about it was withdrawn" if outcome.answer is None else "stopped"
+    return f"{how}{because(outcome)}"
 
 
 def _arguments(function: partial[Any]) -> str:

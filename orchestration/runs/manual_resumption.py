@@ -93,7 +93,7 @@ def _bad_ends(reason: str, records: Sequence[StepRecord]) -> set[int]:
     for each in reversed(records):
         if _ended_badly(each) and (begun_after is None or begun_after < _end_of(each)):
             ends.append(each)
-        if _is_call(each):
+        if each.kind in (STEP, SLEEP, *QUESTIONS):  # and not just a message
             begun_after = each.started_at if begun_after is None else max(begun_after, each.started_at)
     for reasons, kinds in ((BY_A_QUESTION, QUESTIONS), (BY_A_STEP, (STEP,))):
         # The run may have cleaned up after it by other calls.
@@ -132,11 +132,6 @@ def _was_under_way(record: StepRecord) -> bool:
     if record.status == StepStatus.STARTED:
         return record.kind != STEP
     return record.kind == INTERRUPTED and record.status == StepStatus.FAILED
-
-
-def _is_call(record: StepRecord) -> bool:
-    """Tell whether a record is a step, sleep or question, and not just a message."""
-    return record.kind in (STEP, SLEEP, *QUESTIONS)
 
 
 def _beyond(ends: Collection[int], records: Sequence[StepRecord]) -> Iterator[StepRecord]:

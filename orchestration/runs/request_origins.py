@@ -48,28 +48,13 @@ class AsOriginId(Func):
 def resolver() -> Resolver:
     """Return how queries over requests find the names of runs' orchestrations."""
     return Resolver(
-        word="orchestration", names=_names, name=_name, named=_is_named, there=_there, table=_table
+        word="orchestration",
+        names=lambda: sorted(orchestrations()),
+        name=lambda: Subquery(_runs().values("orchestration")[:1], output_field=CharField()),
+        named=lambda name: Exists(_runs().filter(orchestration=name)),
+        there=lambda: Exists(_runs()),
+        table=lambda: Run.objects.values(origin=AsOriginId("id"), name=F("orchestration")),
     )
-
-
-def _names() -> list[str]:
-    return sorted(orchestrations())
-
-
-def _name() -> Subquery:
-    return Subquery(_runs().values("orchestration")[:1], output_field=CharField())
-
-
-def _is_named(name: str) -> Exists:
-    return Exists(_runs().filter(orchestration=name))
-
-
-def _there() -> Exists:
-    return Exists(_runs())
-
-
-def _table() -> QuerySet[Run, Any]:
-    return Run.objects.values(origin=AsOriginId("id"), name=F("orchestration"))
 
 
 def _runs() -> QuerySet[Run]:

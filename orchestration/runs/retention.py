@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 from uuid import UUID
 
 from django.db import transaction
@@ -18,8 +18,7 @@ from django.db.models.functions import Now
 from approvals.domain.lifecycle import REMOVED
 from orchestration.models import FINISHED, OPEN, Message, Run, StepRecord
 
-if TYPE_CHECKING:
-    Runs = QuerySet[Run]
+Runs: TypeAlias = QuerySet[Run]
 
 # Runs in one transaction.
 SET = 200

@@ -27,7 +27,7 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
 from orchestration.catalog.retries import retry_policy
-from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn
+from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn, because
 from orchestration.models import StepStatus
 from orchestration.plans import StepState
 from orchestration.policies.deciders import OWNER, resolve_terms
@@ -119,9 +119,7 @@ class Run:
         )
         if outcome.approved:
             return outcome
-        if outcome.withdrawn:
-            raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
-        reason = "nobody decided in time" if outcome.timed_out else f"rejected{_because(outcome)}"
+        reason = "nobody decided in time" if outcome.timed_out else f"rejected{because(outcome)}"
         raise Rejected(f"{title}: {reason}", outcome=outcome)
 
     async def ask(
@@ -154,8 +152,6 @@ class Run:
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
         former = [terms["choices"], multiple, schema]
         outcome = await self._ask(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
-        if outcome.withdrawn:
-            raise Withdrawn(f"{title}: withdrawn{_because(outcome)}", outcome=outcome)
         if outcome.timed_out and outcome.answer is None:
             raise TimedOut(f"{title}: nobody answered in time", outcome=outcome)
         return outcome.answer
@@ -173,7 +169,10 @@ class Run:
     ) -> Outcome:
         await self.record.admit()
         with self.replay.calling(kind, title, key, meaning, former=former) as call:
-            return await self._questions.outcome(call, ask, keep_open=keep_open)
+            outcome = await self._questions.outcome(call, ask, keep_open=keep_open)
+        if outcome.withdrawn:
+            raise Withdrawn(f"{title}: withdrawn{because(outcome)}", outcome=outcome)
+        return outcome
 
     async def _open(
         self,
@@ -356,11 +355,6 @@ class Run:
     ) -> None:
         """Show the state of a step of the plan. A step that is over stays so, unless a new plan is shown."""
         await self._progress.mark(index, state, note, request_id)
-
-
-def _because(outcome: Outcome) -> str:
-    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
-    return f"{by}: {outcome.comment}" if outcome.comment else by
 
 
 def _plain_choices(choices: Collection[str] | None) -> Any:

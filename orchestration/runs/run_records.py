@@ -94,6 +94,7 @@ def _find_by_key(orchestration: str, given: dict[str, Any], owner_id: int | None
 
 def record_end(owned: Ownership, ending: Ending) -> None:
     """Record how the run ended; nothing can be written to it afterwards."""
+    asked = StepRecord.objects.filter(run_id=owned.run_id, status=StepStatus.OPEN)
     with writing(
         owned,
         begins=False,
@@ -103,13 +104,9 @@ def record_end(owned: Ownership, ending: Ending) -> None:
         error=ending.error,
         finished_at=Now(),
         # A completed run that waits for nothing needs no tidying.
-        leaves_requests=ending.status != RunStatus.COMPLETED or _has_open_requests(owned.run_id),
+        leaves_requests=ending.status != RunStatus.COMPLETED or asked.exists(),
     ):
         pass
-
-
-def _has_open_requests(run_id: UUID) -> bool:
-    return StepRecord.objects.filter(run_id=run_id, status=StepStatus.OPEN).exists()
 
 
 def has_ended(run_id: UUID) -> bool:
@@ -210,7 +207,10 @@ def requeue(run_id: UUID, user_id: int | None, hand_over: HandOver) -> None:
             finished_at=None,
             leaves_requests=False,
             changed_at=Now(),
-            plan=[_reset_plan_step(step) for step in run.plan],
+            # Steps that failed are to be begun again; a replay marks those whose failure the run handled.
+            plan=[
+                step if step["state"] == StepState.COMPLETED else {**step, **NOT_BEGUN} for step in run.plan
+            ],
         )
         hand_over([run_id])
         send_hint([run_id])
@@ -245,8 +245,3 @@ def _restore_cancelled_waits(run_id: UUID) -> None:
     given_up = records.filter(status=StepStatus.GIVEN_UP, cancelled_waits=0)
     given_up.filter(due_at__isnull=False).update(status=StepStatus.SLEEPING)
     given_up.delete()
-
-
-def _reset_plan_step(step: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan's step as it was before it failed; a replay marks it again where the run handled that."""
-    return step if step["state"] == StepState.COMPLETED else {**step, **NOT_BEGUN}

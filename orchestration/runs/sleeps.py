@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -32,6 +33,7 @@ from orchestration.runs.recorder import Recorder
 LONGEST_SLEEP = 15.0
 # Seconds until the next look where the timer was a little early.
 SHORTEST_SLEEP = 0.001
+ASK_DATABASE = partial(in_database, database_now)
 
 
 async def sleep(record: Recorder, wakeups: Wakeups, call: Call, until: datetime | float) -> None:
@@ -61,10 +63,6 @@ async def _end_of_sleep(record: Recorder, call: Call, until: datetime | float) -
     return end
 
 
-async def _ask_the_database() -> datetime:
-    return await in_database(database_now)
-
-
 @dataclass(order=True, slots=True)
 class _Sleeper:
     moment: datetime
@@ -77,7 +75,7 @@ class _Sleeper:
 class Wakeups:
     """Wakes sleepers. Belongs to one event loop; has a task from the first sleep until `close`."""
 
-    def __init__(self, clock: Callable[[], Awaitable[datetime]] = _ask_the_database) -> None:
+    def __init__(self, clock: Callable[[], Awaitable[datetime]] = ASK_DATABASE) -> None:
         self._clock = clock
         self._sleepers: list[_Sleeper] = []
         self._gone = 0

@@ -27,13 +27,12 @@ class RunConsumer(LiveConsumer):
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
         self._inbox, self._runs = inbox_hub(), run_hub()
         self._run = RunSeat(self.outbox, credential, run_id)
-        self._requests = InboxSeat(self.outbox, credential, str(run_id), greeted=self._watch)
+        self._requests = InboxSeat(
+            self.outbox, credential, str(run_id), greeted=lambda: self._runs.join(self._run)
+        )
         self._inbox.join(self._requests)
 
     def leave(self) -> None:
         if self._requests:
             self._inbox.leave(self._requests)
             self._runs.leave(self._run)
-
-    def _watch(self) -> None:
-        self._runs.join(self._run)

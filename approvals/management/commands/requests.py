@@ -40,7 +40,8 @@ class Command(ScreenCommand):
         elif self.screen.is_terminal:
             _show(self.screen, requests, status)
         else:
-            self.screen.table((), [_line(request) for request in requests])
+            names = ("id", "kind", "status", "deadline", "requester", "title")
+            self.screen.table((), [[request[name] or "-" for name in names] for request in requests])
         if len(requests) == SHOWN_AT_MOST:
             self.stderr.write(f"These are the first {SHOWN_AT_MOST}; there may be more.")
 
@@ -70,8 +71,3 @@ def _state(request: Mapping[str, Any], now: datetime) -> Text:
         return Text(STATUS_MARKS[status], style=STATUS_STYLES[status])
     words, urgent = time_left(request["deadline"], now)
     return Text(f"! {words}" if urgent else words, style="bold red" if urgent else "")
-
-
-def _line(request: Mapping[str, Any]) -> list[str]:
-    names = ("id", "kind", "status", "deadline", "requester", "title")
-    return [request[name] or "-" for name in names]

@@ -9,7 +9,6 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -39,13 +38,6 @@ COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED, LET_GO, INTERRUPTED = 0, 1, 3
 
 # Starts a run in this process, or attaches to one; returns its id.
 Begin: TypeAlias = Callable[[Runtime], Awaitable[UUID]]
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """The person let go of the run; `words` say who continues it."""
-
-    words: str
 
 
 class Command(ScreenCommand):
@@ -145,8 +137,8 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
     return person, begin, allowlists.unlimited() if run.owner_id == person.pk else nullcontext()
 
 
-async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | LetGo | None:
-    """Return the run at its end; None where the person left before it was started."""
+async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any] | str | None:
+    """Return the run at its end, or who continues it; None where the person left before it was started."""
     keyboard = Keyboard.of(sys.stdin) if screen.is_terminal else None
     actor = actor_in_terminal(person, "orchestrate")
     live = LiveView(screen, person.pk, Questions(screen, keyboard, actor) if keyboard else None)
@@ -186,12 +178,12 @@ async def _run_until(
     return None if watching.cancelled() else watching.result()
 
 
-def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | LetGo:
+def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | str:
     """Return the run if it has ended, else who continues it."""
     run = queries.run_by_id(run_id)
     if run.status not in OPEN:
         return queries.run_on_the_wire(run)
-    return LetGo(describe_takeover(run_id))
+    return describe_takeover(run_id)
 
 
 async def _watch(manager: OrchestrationManager, run_id: str, live: LiveView) -> Mapping[str, Any] | None:
@@ -203,11 +195,11 @@ async def _watch(manager: OrchestrationManager, run_id: str, live: LiveView) -> 
     return None
 
 
-def _end(run: Mapping[str, Any] | LetGo | None, result: Screen, progress: Screen) -> NoReturn:
+def _end(run: Mapping[str, Any] | str | None, result: Screen, progress: Screen) -> NoReturn:
     if run is None:
         sys.exit(INTERRUPTED)
-    if isinstance(run, LetGo):
-        progress.say(run.words, style="yellow")
+    if isinstance(run, str):
+        progress.say(run, style="yellow")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         exit_process(LET_GO)  # a step that did not end in time must not keep the terminal
     _show_end(run, result, progress)

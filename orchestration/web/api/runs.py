@@ -67,7 +67,7 @@ def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any
     shown = runs[: filters.limit]
     return {
         "runs": [queries.run_on_the_wire(run) for run in shown],
-        "next": cursor_after(shown, len(runs) > len(shown), _place_of_run),
+        "next": cursor_after(shown, len(runs) > len(shown), lambda run: Place(at=run.created_at, id=run.pk)),
     }
 
 
@@ -176,7 +176,3 @@ def _find(caller: Caller, run_id: str) -> Run:
 
 def _on_the_wire(caller: Caller, run_id: UUID) -> dict[str, Any]:
     return queries.run_on_the_wire(queries.run_for(caller.user_id, run_id))
-
-
-def _place_of_run(run: Run) -> Place:
-    return Place(at=run.created_at, id=run.pk)

@@ -12,11 +12,20 @@ from orchestration.agents.program import Finished, run_program
 FOREVER = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
 
 
+async def ignore(text: str) -> None:
+    """Listen to nothing: all of the output comes back at the end."""
+
+
 async def python(
     code: str, *arguments: str, directory: str = "/", seconds: float = 60, limit: int = 1000
 ) -> Finished:
     return await run_program(
-        sys.executable, ["-c", code, *arguments], directory=directory, seconds=seconds, output_limit=limit
+        sys.executable,
+        ["-c", code, *arguments],
+        directory=directory,
+        seconds=seconds,
+        output_limit=limit,
+        hear=ignore,
     )
 
 
@@ -122,4 +131,4 @@ async def test_one_that_escapes_the_group_does_not_hold_us_up() -> None:
 
 async def test_a_program_that_can_not_start_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        await run_program(str(tmp_path / "none"), [], directory="/", seconds=1, output_limit=10)
+        await run_program(str(tmp_path / "none"), [], directory="/", seconds=1, output_limit=10, hear=ignore)
