@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,35 +50,24 @@ _FILES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoPerson:
-    """A person to sign in as. The password is valid until the next `demo`."""
-
-    username: str
-    password: str
-    role: str
-
-
 def require_embedded() -> None:
     """Raise Refused unless the database is the embedded one: people and samples are added to it."""
     if not is_embedded():
         raise Refused("`demo` is for the embedded database only: it would add people to yours. Use `serve`.")
 
 
-def demo_people() -> list[DemoPerson]:
-    """Create or update both people, with new passwords; raise Refused if their names are taken."""
+def demo_people() -> list[tuple[str, str, str]]:
+    """Create or update both people; return the name, new password and role of each.
+
+    Raises Refused if their names are taken.
+    """
     _require_free_names()
     names = (DEMO, REQUESTERS, REVIEWERS)
     demo, requesters, reviewers = (Group.objects.get_or_create(name=name)[0] for name in names)
     reviewers.permissions.set(_permissions())
     return [
         _person(OWNER, "owns and starts runs, decides about them", [demo, requesters]),
-        _person(
-            REVIEWER,
-            "sees all, confirms, opens the admin",
-            [demo, reviewers],
-            staff=True,
-        ),
+        _person(REVIEWER, "sees all, confirms, opens the admin", [demo, reviewers], staff=True),
     ]
 
 
@@ -169,14 +157,14 @@ def _require_free_names() -> None:
         )
 
 
-def _person(username: str, role: str, groups: list[Group], *, staff: bool = False) -> DemoPerson:
+def _person(username: str, role: str, groups: list[Group], *, staff: bool = False) -> tuple[str, str, str]:
     password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
     person, _ = User.objects.get_or_create(username=username)
     person.is_active, person.is_staff, person.is_superuser = True, staff, False
     person.set_password(password)
     person.save()
     person.groups.set(groups)
-    return DemoPerson(username=username, password=password, role=role)
+    return username, password, role
 
 
 def _permissions() -> list[Permission]:

@@ -43,22 +43,6 @@ RECORDED_NAMES = {
     "approvals.domain.commands.Decision": "approvals.deciding.Decision",
     "approvals.domain.lifecycle.Outcome": "approvals.lifecycle.Outcome",
     "approvals.domain.questions._Reviewers": "approvals.questions._Reviewers",
-    "approvals.models.deliveries.Callback": "approvals.models.Callback",
-    "approvals.models.deliveries.CallbackAttempt": "approvals.models.CallbackAttempt",
-    "approvals.models.deliveries.Letter": "approvals.models.Letter",
-    "approvals.models.record.ReadOnlyManager": "approvals.models.ReadOnlyManager",
-    "approvals.models.record.ReadOnlyQuerySet": "approvals.models.ReadOnlyQuerySet",
-    "approvals.models.requests.Approval": "approvals.models.Approval",
-    "approvals.models.requests.Clarification": "approvals.models.Clarification",
-    "approvals.models.requests.GroupAssignment": "approvals.models.GroupAssignment",
-    "approvals.models.requests.HumanRequest": "approvals.models.HumanRequest",
-    "approvals.models.requests.Response": "approvals.models.Response",
-    "approvals.models.requests.UserAssignment": "approvals.models.UserAssignment",
-    "approvals.models.requests._OfKind": "approvals.models._OfKind",
-    "approvals.models.tokens.ApiToken": "approvals.models.ApiToken",
-    "approvals.models.trail.AuditEntry": "approvals.models.AuditEntry",
-    "approvals.models.trail.Seal": "approvals.models.Seal",
-    "approvals.models.trail.ShownContent": "approvals.models.ShownContent",
     "orchestration.agents.proxy_agent.ProxyAgent": "orchestration.proxy_agent.ProxyAgent",
     "orchestration.catalog.entries.Orchestration": "orchestration.catalog.Orchestration",
     "orchestration.catalog.entries.RegisteredAgent": "orchestration.catalog.RegisteredAgent",
@@ -286,7 +270,10 @@ def plain(value: object) -> Any:
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, PLAIN):
         return str(value)
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    module = type(value).__module__
+    if module.startswith("approvals.models."):
+        module = "approvals.models"  # which was one module
+    name = f"{module}.{type(value).__qualname__}"
     return f"<{RECORDED_NAMES.get(name, name)}>"
 
 

@@ -11,7 +11,6 @@ from django.conf import settings
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen, ScreenCommand
 from orchestration.management.demo_data import (
-    DemoPerson,
     allow_samples,
     demo_people,
     require_embedded,
@@ -49,14 +48,11 @@ class Command(ScreenCommand):
         exit_process()
 
 
-def _announce(screen: Screen, url: str, people: Sequence[DemoPerson]) -> None:
+def _announce(screen: Screen, url: str, people: Sequence[tuple[str, str, str]]) -> None:
     screen.fields(
         {"inbox": f"{url}/", "runs": f"{url}/runs/", "admin": f"{url}/admin/"}, title="Sayso", style="green"
     )
-    screen.table(
-        ("Sign in as", "One-time password", ""),
-        [(person.username, person.password, person.role) for person in people],
-    )
+    screen.table(("Sign in as", "One-time password", ""), people)
     screen.say(
         "The passwords are valid until the next `manage.py demo`. Ctrl-C stops the server.", style="dim"
     )

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.exceptions import InvalidRequest
+from approvals.models import Approval, AuditEntry
 from orchestration.exceptions import NeedsKey, OrchestrationError, ReplayMismatch
 from orchestration.models import StepRecord, StepStatus
 from orchestration.runs.call_records import Call
@@ -134,6 +135,9 @@ def test_rows_of_older_runs_have_the_same_fingerprint() -> None:
     """Each model of approvals counts by the name that it had when all of them were one module."""
     for model in apps.get_app_config("approvals").get_models():
         assert plain(object.__new__(model)) == f"<approvals.models.{model.__name__}>"
+    assert plain(AuditEntry.objects) == "<approvals.models.ReadOnlyManager>"
+    assert plain(AuditEntry.objects.none()) == "<approvals.models.ReadOnlyQuerySet>"
+    assert plain(Approval.objects) == "<approvals.models._OfKind>"
 
 
 def test_fingerprints_see_values_not_identities() -> None:
