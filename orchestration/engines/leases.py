@@ -3,7 +3,7 @@
 One row for each process. Beside it the process holds a locked file under `var/processes/`: the kernel
 releases the lock when the process dies, however it dies, so another process of the same machine need not wait
 until the lease expires. Without such a file (on another machine) the lease alone decides. Runs of processes
-that are not alive any more are taken up by run_host.py.
+that are not alive any more are taken up by local.py.
 """
 
 from __future__ import annotations
