@@ -12,21 +12,21 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from approvals.admin.change_lists import ListAdmin
-from approvals.admin.filters import PeriodFilter, TypedField, TypedFilter
-from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.filters import ColumnFilter, TypedField, column_filter, days, equals, typed_filter
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import requests_by_id, visible_ids
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.access import user_id
 from orchestration import queries
 from orchestration.catalog import orchestrations, registered_kinds
 from orchestration.conf import PROCRASTINATE
@@ -48,47 +48,13 @@ else:
 LATEST_MESSAGES = 200
 
 
-class InStatus(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in RunStatus.choices]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        return queryset.filter(status=self.value()) if self.value() else queryset
-
-
-class OfOrchestration(admin.SimpleListFilter):
+class OfOrchestration(ColumnFilter):
     """Offers the registered orchestrations; a link may name one that is registered no longer."""
 
-    title = "orchestration"
-    parameter_name = "orchestration"
+    title = parameter_name = column = "orchestration"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in sorted({*orchestrations(), self.value() or ""} - {""})]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        return queryset.filter(orchestration=self.value()) if self.value() else queryset
-
-
-class Owner(TypedFilter):
-    title = "people"
-    fields = (TypedField(name="owner", label="Owner"),)
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        owner = self.value("owner")
-        return queryset.filter(owner__username=owner) if owner else queryset
-
-
-class Dates(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="created_from", label="Queued from", kind="date"),
-        TypedField(name="created_until", label="until", kind="date"),
-        TypedField(name="finished_from", label="Ended from", kind="date"),
-        TypedField(name="finished_until", label="until", kind="date"),
-    )
 
 
 @admin.register(Run)
@@ -98,34 +64,33 @@ class RunAdmin(ListAdmin):
     page_template = "admin/orchestration/run.html"
     moment = "created_at"
     list_display = ("what", "state", "orchestration", "owner", "began", "ended")
-    list_filter = (InStatus, OfOrchestration, Owner, Dates)
+    list_filter = (
+        column_filter("status", [(value, str(label)) for value, label in RunStatus.choices], title="state"),
+        OfOrchestration,
+        typed_filter("people", TypedField(name="owner", label="Owner", where=equals("owner__username"))),
+        typed_filter("dates", *days("created", "Queued from"), *days("finished", "Ended from")),
+    )
     list_select_related = ("owner",)
     search_fields = ("title", "key")
     search_help_text = "Words of the title, the key, or the run's id"
+    id_fields = ("pk",)
+    views: ClassVar = {"<uuid:run_id>/resume/": "resume_view"}
+    began = moment_column("created_at", "queued")
+    ended = moment_column("finished_at", "ended")
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs = Run.objects.all()
         return runs if request.user.has_perm(queries.SEE_ALL) else runs.filter(owner_id=request.user.pk)
 
-    def get_search_results(self, request: HttpRequest, queryset: Runs, search_term: str) -> tuple[Runs, bool]:
-        sought = search_term.replace("\0", "").strip()
-        try:
-            return queryset.filter(pk=UUID(sought)), False
-        except ValueError:
-            pass
-        for word in sought.split():
-            queryset = queryset.filter(Q(title__icontains=word) | Q(key__icontains=word))
-        return queryset, False
-
     def page(self, request: HttpRequest, row: Run) -> dict[str, Any]:
         run, messages = queries.run_by_id(row.pk), queries.messages_of(row)
         steps = queries.steps_of(row)
         asked = requests_by_id([step.request_id for step in steps if step.request_id])
-        seen = visible_ids([user_id_of(request)], asked)[user_id_of(request)]
+        seen = visible_ids([user_id(request)], asked)[user_id(request)]
         return {
             "title": str(row),
             "run": run,
-            "may_resume": is_resumable(run) and queries.may_change(user_id_of(request), run),
+            "may_resume": is_resumable(run) and queries.may_change(user_id(request), run),
             "unknown": run.status in OPEN and (run.orchestration, run.version) not in registered_kinds(),
             "reason": run.reason.replace("_", " "),
             "plan": shown_steps(run.plan),
@@ -135,10 +100,6 @@ class RunAdmin(ListAdmin):
             "messages_of_run": messages[-LATEST_MESSAGES:],
             "earlier": max(0, len(messages) - LATEST_MESSAGES),
         }
-
-    def get_urls(self) -> list[Any]:
-        resume = self.admin_site.admin_view(self.resume_view)
-        return [path("<uuid:run_id>/resume/", resume, name="orchestration_run_resume"), *super().get_urls()]
 
     def resume_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """GET says what the run repeats when it is resumed; POST resumes it."""
@@ -164,14 +125,6 @@ class RunAdmin(ListAdmin):
     @admin.display(description="run")
     def what(self, run: Run) -> SafeString:
         return visible(run.title or run.orchestration)
-
-    @admin.display(description="queued")
-    def began(self, run: Run) -> SafeString | None:
-        return moment_of(run.created_at)
-
-    @admin.display(description="ended")
-    def ended(self, run: Run) -> SafeString | None:
-        return moment_of(run.finished_at)
 
     @admin.display(description="state")
     def state(self, run: Run) -> SafeString:
@@ -254,7 +207,7 @@ class DecidersOverrideAdmin(OverrideModelAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        obj.changed_by_id, obj.changed_at = user_id_of(request), database_now()
+        obj.changed_by_id, obj.changed_at = user_id(request), database_now()
         super().save_model(request, obj, form, change)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.urls import URLPattern, path
 
 from approvals import deciding
-from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.admin.requests import ONE, RequestAdmin, is_about_the_form
 from approvals.admin.selection import PageAction, Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
@@ -29,15 +28,12 @@ if TYPE_CHECKING:
 class ApprovalAdmin(RequestAdmin):
     kind = Kind.APPROVAL
     actions = ("approve", "reject")
-
-    def get_urls(self) -> list[URLPattern]:
-        decide = self.admin_site.admin_view(self.decide_view)
-        return [
-            path("decide/", decide, name="approvals_approval_decide"),
-            self.address_of("approve", self.approve_view),
-            self.address_of("reject", self.reject_view),
-            *super().get_urls(),
-        ]
+    views: ClassVar = {
+        "decide/": "decide_view",
+        f"{ONE}approve/": "approve_view",
+        f"{ONE}reject/": "reject_view",
+        **RequestAdmin.views,
+    }
 
     def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
         return [

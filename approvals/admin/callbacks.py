@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -11,17 +11,17 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin
-from approvals.admin.filters import PeriodFilter, TypedField
-from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.filters import days, typed_filter
 from approvals.admin.selection import page_of
 from approvals.models import Callback, CallbackAttempt
 from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.access import user_id
 from approvals.writer import callbacks
 
 if TYPE_CHECKING:
@@ -31,14 +31,6 @@ SEND_AGAIN = "approvals.resend_callback"
 LATEST_SENT = 10
 
 
-class Created(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="created_from", label="Closed from", kind="date"),
-        TypedField(name="created_until", label="until", kind="date"),
-    )
-
-
 @admin.register(Callback)
 class CallbackAdmin(ListAdmin):
     """The callbacks of the requests that a person may see."""
@@ -46,19 +38,17 @@ class CallbackAdmin(ListAdmin):
     page_template = "admin/approvals/callback.html"
     list_display = ("of_request", "state", "to", "attempts", "due", "changed")
     moment = "created_at"
-    list_filter = ("status", Created)
+    list_filter = ("status", typed_filter("dates", *days("created", "Closed from")))
     search_fields = ("url", "request__title")
     search_help_text = "Address or request"
     list_select_related = ("request",)
+    views: ClassVar = {"<uuid:callback_id>/send_again/": "send_again_view"}
+    due = moment_column("due_at", "next attempt")
+    changed = moment_column("changed_at", "last change")
 
     def get_queryset(self, request: HttpRequest) -> Callbacks:
-        seen = queries.visible_to(user_id_of(request))
+        seen = queries.visible_to(user_id(request))
         return Callback.objects.filter(request__in=seen).select_related("request")
-
-    def get_urls(self) -> list[URLPattern]:
-        again = self.admin_site.admin_view(self.send_again_view)
-        address = "<uuid:callback_id>/send_again/"
-        return [path(address, again, name="approvals_callback_send_again"), *super().get_urls()]
 
     def page(self, request: HttpRequest, row: Callback) -> dict[str, Any]:
         return {
@@ -97,11 +87,3 @@ class CallbackAdmin(ListAdmin):
     def state(self, callback: Callback) -> SafeString:
         word = callback.get_status_display().capitalize()
         return format_html('<span class="state is-{}">{}</span>', callback.status, word)
-
-    @admin.display(description="next attempt")
-    def due(self, callback: Callback) -> SafeString | None:
-        return moment_of(callback.due_at)
-
-    @admin.display(description="last change")
-    def changed(self, callback: Callback) -> SafeString | None:
-        return moment_of(callback.changed_at)

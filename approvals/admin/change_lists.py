@@ -1,31 +1,42 @@
-"""Lists that are as fast with a million rows as with ten: rows are not counted, and pages are not numbered.
+"""The base of all admin pages: lists, and rows that staff can read and nobody can edit.
 
-A page begins after a row, which the index of the list's order finds. So new rows do not move the others, and
-the last page costs no more than the first.
+Lists are as fast with a million rows as with ten: rows are not counted, and pages are not numbered. A page
+begins after a row, which the index of the list's order finds. So new rows do not move the others, and the
+last page costs no more than the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from approvals.admin.filters import as_moment
-from approvals.admin.read_only import ReadOnlyAdmin
+from approvals.database.clock import database_now
+from approvals.templatetags.sayso import iso
 
 if TYPE_CHECKING:
     Rows = QuerySet[Any]
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
 
 OLDER, NEWER, OLDEST = "older", "newer", "oldest"
 
@@ -117,13 +128,80 @@ class PagedChangeList(ChangeList):
         return self.get_query_string({PAGE_VAR: Page.link(which, getattr(row, by), row.pk)})
 
 
-class ListAdmin(ReadOnlyAdmin):
-    """The base of all lists, newest first by the column `moment`, which needs an index with the key."""
+class ListAdmin(ModelAdmin):
+    """The base of all pages. `get_queryset` has the rows that a person may see.
+
+    Lists are sorted by the column `moment`, newest first; it needs an index with the key. `page` returns what
+    the page of a row shows. `views` are further pages: addresses below the list's, with their methods.
+    """
 
     moment: str
+    page_template: str
+    views: ClassVar[Mapping[str, str]] = {}
+    id_fields: tuple[str, ...] = ()
+    """Columns of ids; a search for an id looks there, and not for words."""
     change_list_template = "admin/records.html"
+    list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
     sortable_by = ()
+
+    def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return the context of a row's page."""
+        raise NotImplementedError
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the page of one row. It has no form, so it needs no transaction."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}, or you may not see it.")
+        return self.render_page(request, self.page_template, {"original": row, **self.page(request, row)})
+
+    def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        """Render a template with the context that every admin page has."""
+        around = {**self.admin_site.each_context(request), "opts": self.opts, "now": database_now()}
+        return TemplateResponse(request, template, {**around, **context})
+
+    def get_urls(self) -> list[Any]:
+        """Add the `views`, named by their methods without `_view`."""
+        named = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [
+            path(
+                address,
+                self.admin_site.admin_view(getattr(self, method)),
+                name=f"{named}_{method.removesuffix('_view')}",
+            )
+            for address, method in self.views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_active and request.user.is_staff)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
+        if self.id_fields and (found := uuid_or_none(search_term.strip())) is not None:
+            return queryset.filter(Q(*((name, found) for name in self.id_fields), _connector=Q.OR)), False
+        return super().get_search_results(request, queryset, search_term)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -152,3 +230,30 @@ class ListAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, str]:
         return f"-{self.moment}", "-pk"
+
+
+def moment_column(name: str, words: str, *, empty: str | None = None) -> Callable[[Any, Any], Any]:
+    """Make the method of a list's column that shows the moment `name` of each row."""
+
+    @admin.display(description=words, empty_value=empty)
+    def column(_: Any, row: Any) -> SafeString | None:
+        return moment_of(getattr(row, name))
+
+    return column
+
+
+def moment_of(moment: datetime | None) -> SafeString | None:
+    """Show a time in short form, in UTC; admin.js changes it to the reader's time zone."""
+    if moment is None:
+        return None
+    utc = moment.astimezone(UTC)
+    exact, short = f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M} UTC"
+    return format_html('<time class="moment" datetime="{}" title="{}">{}</time>', iso(utc), exact, short)
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """Read a UUID; None for any other text."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
 
 from approvals import deciding
-from approvals.admin.requests import RequestAdmin, is_about_the_form
+from approvals.admin.requests import ONE, RequestAdmin, is_about_the_form
 from approvals.admin.selection import PageAction, Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome
@@ -29,14 +28,7 @@ if TYPE_CHECKING:
 class ClarificationAdmin(RequestAdmin):
     kind = Kind.CLARIFICATION
     actions = ("answer",)
-
-    def get_urls(self) -> list[URLPattern]:
-        several = self.admin_site.admin_view(self.answers_view)
-        return [
-            path("answer/", several, name="approvals_clarification_answers"),
-            self.address_of("answer", self.answer_view),
-            *super().get_urls(),
-        ]
+    views: ClassVar = {"answer/": "answers_view", f"{ONE}answer/": "answer_view", **RequestAdmin.views}
 
     def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
         return [PageAction(label="Answer…", address=self._url("answer", asked.pk))]

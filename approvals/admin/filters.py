@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.dateparse import parse_date
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     Rows = QuerySet[Any]
 
 LONGEST_VALUE = 200
+
+Condition: TypeAlias = Callable[[str], Q | Exists]
 
 
 class ColumnFilter(admin.SimpleListFilter):
@@ -32,6 +35,14 @@ class ColumnFilter(admin.SimpleListFilter):
         return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 
+def column_filter(
+    name: str, options: Sequence[tuple[str, str]], *, title: str = "", column: str = ""
+) -> type[ColumnFilter]:
+    """Make a filter by a column; `name` is its parameter, and unless told otherwise its title and column."""
+    about = {"title": title or name, "parameter_name": name, "column": column or name, "options": options}
+    return type("ColumnFilter", (ColumnFilter,), about)
+
+
 def in_words(value: str) -> str:
     """Write the value of an enumeration for people: `timed_out` as `Timed out`."""
     return value.replace("_", " ").capitalize()
@@ -39,10 +50,15 @@ def in_words(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedField:
-    """One text input of a filter. `kind` is its HTML type."""
+    """One text input of a filter; `kind` is its HTML type.
+
+    `where` makes the condition, and raises ValueError or OverflowError for a text that is not `what`.
+    """
 
     name: str
     label: str
+    where: Condition
+    what: str = ""
     kind: str = "text"
 
 
@@ -56,50 +72,59 @@ class TypedFilter(admin.ListFilter):
         self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        for name in self._names:
-            given = params.pop(name, None)
+        for field in self.fields:
+            given = params.pop(field.name, None)
             if given and (value := given[-1].replace("\0", "").strip()[:LONGEST_VALUE]):
-                self.used_parameters[name] = value
+                self.used_parameters[field.name] = value
 
     def has_output(self) -> bool:
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        return list(self._names)
-
-    @property
-    def _names(self) -> list[str]:
         return [field.name for field in self.fields]
-
-    def value(self, name: str) -> str:
-        return str(self.used_parameters.get(name, ""))
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         """Yield what the template shows: the inputs, and the rest of the query string."""
-        own = set(self._names)
+        own = [field.name for field in self.fields]
         yield {
-            "fields": [(field, self.value(field.name)) for field in self.fields],
+            "fields": [(field, self.used_parameters.get(field.name, "")) for field in self.fields],
             "kept": [(name, value) for name, value in changelist.params.items() if name not in own],
-            "clear": changelist.get_query_string(remove=sorted(own)) if self.used_parameters else "",
+            "clear": changelist.get_query_string(remove=own) if self.used_parameters else "",
         }
-
-
-class PeriodFilter(TypedFilter):
-    """Filters from a day until a day, both included; links may also give exact times."""
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         for field in self.fields:
-            text = self.value(field.name)
-            if not text:
-                continue
-            column, _, side = field.name.rpartition("_")
-            try:
-                moment = as_moment(text, past=side == "until")
-            except (ValueError, OverflowError):
-                messages.error(request, f"{field.label}: {text!r} is not a date.")
-                return queryset.none()
-            queryset = queryset.filter(**{f"{column}_at__{'lt' if side == 'until' else 'gte'}": moment})
+            if text := str(self.used_parameters.get(field.name, "")):
+                try:
+                    queryset = queryset.filter(field.where(text))
+                except (ValueError, OverflowError):
+                    messages.error(request, f"{field.label}: {text!r} is not {field.what}.")
+                    return queryset.none()
         return queryset
+
+
+def typed_filter(title: str, *fields: TypedField) -> type[TypedFilter]:
+    """Make a filter with these text inputs."""
+    return type("TypedFilter", (TypedFilter,), {"title": title, "fields": fields})
+
+
+def equals(column: str) -> Condition:
+    """Return the condition that a column has the text as its value."""
+    return lambda text: Q(**{column: text})
+
+
+def days(name: str, since: str, until: str = "until") -> Iterator[TypedField]:
+    """Yield inputs for the first and last day of the column `name`_at, both included, with these labels.
+
+    Links may give exact times instead.
+    """
+    for side, label, lookup in (("from", since, "gte"), ("until", until, "lt")):
+        where = partial(_compare, f"{name}_at__{lookup}", past=side == "until")
+        yield TypedField(name=f"{name}_{side}", label=label, where=where, what="a date", kind="date")
+
+
+def _compare(lookup: str, text: str, *, past: bool) -> Q:
+    return Q(**{lookup: as_moment(text, past=past)})
 
 
 def as_moment(text: str, *, past: bool = False) -> datetime:

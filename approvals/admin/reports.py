@@ -18,8 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from approvals import queries
-from approvals.admin.filters import ColumnFilter, as_moment, in_words
-from approvals.admin.read_only import user_id_of
+from approvals.admin.filters import as_moment, column_filter, in_words
 from approvals.admin.request_filters import Dates, InStatus, Origin, People
 from approvals.admin.requests import RequestAdmin
 from approvals.admin.selection import page_of
@@ -30,6 +29,7 @@ from approvals.queries import origin_resolvers, permissions
 from approvals.reports import BadPeriod, By, Period, documents, presentation, report
 from approvals.reports.figures import DECIDED
 from approvals.reports.periods import DAY, midnight
+from approvals.web.pages.access import user_id
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -223,27 +223,29 @@ class InAnyStatus(InStatus):
         return super().queryset(request, queryset)
 
 
-class OfKind(ColumnFilter):
-    title = parameter_name = column = "kind"
-    options = (("approval", "Approvals"), ("clarification", "Clarifications"))
-
-
 @admin.register(HumanRequest)
 class AnyRequestAdmin(RequestAdmin):
     """Requests of both kinds in one list, as reports count them. Their pages are those of their kind."""
 
-    list_filter: ClassVar[Any] = (OpenAt, OpenedIn, Without, OfKind, InAnyStatus, Origin, People, Dates)
+    list_filter: ClassVar[Any] = (
+        OpenAt,
+        OpenedIn,
+        Without,
+        column_filter("kind", [("approval", "Approvals"), ("clarification", "Clarifications")]),
+        InAnyStatus,
+        Origin,
+        People,
+        Dates,
+    )
     actions = None
+    views: ClassVar = {}
 
     def get_queryset(self, request: HttpRequest) -> Requests:
-        seen = queries.visible_to(user_id_of(request))
+        seen = queries.visible_to(user_id(request))
         return queries.with_people(seen).annotate(now=Now())
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return False
-
-    def get_urls(self) -> list[Any]:
-        return super(RequestAdmin, self).get_urls()
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **extra: Any) -> HttpResponse:
         asked = self.get_object(request, unquote(object_id))

@@ -9,12 +9,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
 from approvals import queries
-from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter, in_words
-from approvals.admin.read_only import user_id_of
+from approvals.admin.filters import ColumnFilter, TypedField, days, equals, in_words, typed_filter
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import origin_resolvers
+from approvals.web.pages.access import user_id
 
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
@@ -39,9 +39,10 @@ class AssignedToMe(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         if self.value() != "yes":
             return queryset
-        user_id = user_id_of(request)
-        by_group = GroupAssignment.objects.filter(request_id=OuterRef("pk"), group__user=user_id)
-        return queryset.filter(_names(user_id=user_id) | Exists(by_group))
+        me = user_id(request)
+        return queryset.filter(
+            Q(_names(UserAssignment, user=me)) | Q(_names(GroupAssignment, group__user=me))
+        )
 
 
 class Due(admin.SimpleListFilter):
@@ -49,12 +50,8 @@ class Due(admin.SimpleListFilter):
     parameter_name = "due"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("soon", "Due soon"),
-            ("overdue", "Overdue"),
-            ("missed", "Timed out"),
-            ("none", "No deadline"),
-        ]
+        named = {"soon": "Due soon", "overdue": "Overdue", "missed": "Timed out", "none": "No deadline"}
+        return list(named.items())
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         pending = queryset.filter(status=Status.PENDING)
@@ -70,35 +67,25 @@ class Due(admin.SimpleListFilter):
         return queryset
 
 
-class People(TypedFilter):
-    title = "people"
-    fields = (
-        TypedField(name="requester", label="Asked by"),
-        TypedField(name="assignee", label="Assigned to"),
-        TypedField(name="group", label="Assigned to the group"),
-        TypedField(name="decided_by", label="Decided by"),
-    )
-
-    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        for name in ("requester", "decided_by"):
-            if self.value(name):
-                queryset = queryset.filter(**{f"{name}__username": self.value(name)})
-        if self.value("assignee"):
-            queryset = queryset.filter(_names(user__username=self.value("assignee")))
-        if self.value("group"):
-            named = GroupAssignment.objects.filter(request_id=OuterRef("pk"))
-            queryset = queryset.filter(Exists(named.filter(group__name=self.value("group"))))
-        return queryset
+def _names(assignments: Any, **named: Any) -> Exists:
+    """Return the condition that a request names a person or a group to decide it."""
+    return Exists(assignments.objects.filter(request_id=OuterRef("pk"), **named))
 
 
-class Dates(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="opened_from", label="Asked from", kind="date"),
-        TypedField(name="opened_until", label="until", kind="date"),
-        TypedField(name="closed_from", label="Closed from", kind="date"),
-        TypedField(name="closed_until", label="until", kind="date"),
-    )
+People = typed_filter(
+    "people",
+    TypedField(name="requester", label="Asked by", where=equals("requester__username")),
+    TypedField(
+        name="assignee", label="Assigned to", where=lambda name: _names(UserAssignment, user__username=name)
+    ),
+    TypedField(
+        name="group",
+        label="Assigned to the group",
+        where=lambda name: _names(GroupAssignment, group__name=name),
+    ),
+    TypedField(name="decided_by", label="Decided by", where=equals("decided_by__username")),
+)
+Dates = typed_filter("dates", *days("opened", "Asked from"), *days("closed", "Closed from"))
 
 
 class Origin(admin.ListFilter):
@@ -142,8 +129,3 @@ class Origin(admin.ListFilter):
             # Requests without an origin are excluded first, because an index has the others.
             queryset = queryset.exclude(origin_id="").filter(self.resolvers[word].named(str(name)))
         return queryset
-
-
-def _names(**person: Any) -> Q:
-    """Return the condition that a request names this person to decide it."""
-    return Q(Exists(UserAssignment.objects.filter(request_id=OuterRef("pk"), **person)))

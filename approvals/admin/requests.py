@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import deciding, queries
-from approvals.admin.change_lists import ListAdmin
-from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, moment_of
 from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People
-from approvals.admin.selection import PageAction, Result, Selection, page_of, uuid_or_none
+from approvals.admin.selection import PageAction, Result, Selection, page_of
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
@@ -31,7 +30,7 @@ from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.hidden_characters import visible
-from approvals.web.pages.access import record_view
+from approvals.web.pages.access import record_view, user_id
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
 from approvals.web.pages.wording import outcome_in_words
@@ -39,7 +38,7 @@ from approvals.web.pages.wording import outcome_in_words
 if TYPE_CHECKING:
     Requests = QuerySet[HumanRequest]
 
-View = Callable[[HttpRequest, UUID], HttpResponse]
+ONE = "<uuid:request_id>/"
 
 
 class RequestAdmin(ListAdmin):
@@ -52,30 +51,12 @@ class RequestAdmin(ListAdmin):
     list_filter = (InStatus, AssignedToMe, Due, Origin, People, Dates)
     search_fields = ("title", "key")
     search_help_text = "Words of the title, the key, or the id of the request or of its run"
+    id_fields = ("pk", "origin_id")
+    views: ClassVar = {f"{ONE}withdraw/": "withdraw_view", f"{ONE}reassign/": "reassign_view"}
 
     def get_queryset(self, request: HttpRequest) -> Requests:
-        seen = queries.visible_to(user_id_of(request)).filter(kind=self.kind)
+        seen = queries.visible_to(user_id(request)).filter(kind=self.kind)
         return queries.with_people(seen).annotate(now=Now())
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: Requests, search_term: str
-    ) -> tuple[Requests, bool]:
-        """Find words in titles and keys, or the id of a request or of the run that asked."""
-        sought = search_term.replace("\0", "").strip()
-        if (found := uuid_or_none(sought)) is not None:
-            return queryset.filter(Q(pk=found) | Q(origin_id=str(found))), False
-        for word in sought.split():
-            queryset = queryset.filter(Q(title__icontains=word) | Q(key__icontains=word))
-        return queryset, False
-
-    def get_urls(self) -> list[URLPattern]:
-        own = {"withdraw": self.withdraw_view, "reassign": self.reassign_view}
-        return [*(self.address_of(name, view) for name, view in own.items()), *super().get_urls()]
-
-    def address_of(self, name: str, view: View) -> URLPattern:
-        """Return the address of an action, below the request's page."""
-        named = f"approvals_{self.opts.model_name}_{name}"
-        return path(f"<uuid:request_id>/{name}/", self.admin_site.admin_view(view), name=named)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Tell whether a person holds the permission or is named in a pending request.
@@ -84,14 +65,12 @@ class RequestAdmin(ListAdmin):
         """
         answers: dict[Kind, bool] = vars(request).setdefault("may_decide", {})
         if self.kind not in answers:
-            answers[self.kind] = self._decides_something(user_id_of(request))
+            answers[self.kind] = self._decides_something(user_id(request))
         return answers[self.kind]
 
-    def _decides_something(self, user_id: int) -> bool:
-        person = permissions.persons([user_id])[user_id]
-        return person.holds(permissions.DECIDE) or bool(
-            queries.list_inbox(user_id, kind=self.kind, mine=True, limit=1)
-        )
+    def _decides_something(self, me: int) -> bool:
+        may_decide_all = permissions.persons([me])[me].holds(permissions.DECIDE)
+        return may_decide_all or bool(queries.list_inbox(me, kind=self.kind, mine=True, limit=1))
 
     # One request's page
 
@@ -120,7 +99,7 @@ class RequestAdmin(ListAdmin):
     def _page_actions(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[PageAction]:
         if asked.status != Status.PENDING:
             return []
-        rights = queries.rights_of(user_id_of(request), asked)
+        rights = queries.rights_of(user_id(request), asked)
         actions = self.decision_actions(asked) if rights.decide and not voted else []
         if rights.reassign:
             actions.append(PageAction(label="Reassign…", address=self._url("reassign", asked.pk)))
@@ -135,7 +114,7 @@ class RequestAdmin(ListAdmin):
         asked = self.visible_request(request, request_id)
         form = ReasonForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            may = queries.rights_of(user_id_of(request), asked).withdraw
+            may = queries.rights_of(user_id(request), asked).withdraw
             return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
         actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
         return self._perform(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
@@ -144,7 +123,7 @@ class RequestAdmin(ListAdmin):
         """Ask who is to decide instead (GET), or reassign (POST)."""
         asked = self.visible_request(request, request_id)
         form = ReassignForm(asked, request.POST or None)
-        may = queries.rights_of(user_id_of(request), asked).reassign
+        may = queries.rights_of(user_id(request), asked).reassign
         if request.method != "POST" or not form.is_valid():
             return self._confirm_one(request, asked, form, "Reassign", may=may)
         actor = actor_of_http(request, Channel.ADMIN)
@@ -202,12 +181,12 @@ class RequestAdmin(ListAdmin):
         """Return the requests with these ids. Raises PermissionDenied if this person decides nothing."""
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        return Selection.from_form(user_id_of(request), self.kind, names)
+        return Selection.from_form(user_id(request), self.kind, names)
 
     def selection_of_one(self, request: HttpRequest, request_id: UUID) -> Selection:
         """Return a selection of one request. Raises Http404 if this person may not see it."""
         asked = self.visible_request(request, request_id)
-        return Selection.from_form(user_id_of(request), self.kind, [str(asked.pk)])
+        return Selection.from_form(user_id(request), self.kind, [str(asked.pk)])
 
     def show_results(self, request: HttpRequest, results: Sequence[Result]) -> HttpResponse:
         """Show the results: a single one as a message on its page, several as a table."""

@@ -9,20 +9,11 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.admin.change_lists import ListAdmin
-from approvals.admin.filters import PeriodFilter, TypedField
-from approvals.admin.read_only import moment_of
+from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.filters import days, typed_filter
 from approvals.models import Seal
 
 SEE = "approvals.view_seal"
-
-
-class Sealed(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="sealed_from", label="From (UTC)", kind="date"),
-        TypedField(name="sealed_until", label="Until (UTC)", kind="date"),
-    )
 
 
 @admin.register(Seal)
@@ -32,7 +23,8 @@ class SealAdmin(ListAdmin):
     page_template = "admin/approvals/seal.html"
     moment = "sealed_at"
     list_display = ("name", "sealed", "entries", "chains", "through", "key")
-    list_filter = (Sealed,)
+    list_filter = (typed_filter("dates", *days("sealed", "From (UTC)", "Until (UTC)")),)
+    sealed = moment_column("sealed_at", "sealed")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request, obj) and request.user.has_perm(SEE)
@@ -47,10 +39,6 @@ class SealAdmin(ListAdmin):
     @admin.display(description="seal")
     def name(self, seal: Seal) -> str:
         return f"Seal {seal.number}"
-
-    @admin.display(description="sealed")
-    def sealed(self, seal: Seal) -> SafeString | None:
-        return moment_of(seal.sealed_at)
 
     @admin.display(description="entries by id")
     def through(self, seal: Seal) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from approvals import queries
+from approvals.admin.change_lists import uuid_or_none
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError, TooLate
 from approvals.models import HumanRequest
@@ -80,13 +81,9 @@ class Selection:
     def from_form(cls, user_id: int, kind: Kind, names: Iterable[str]) -> Selection:
         """Make a selection of the ids that a form sent; other texts are left out."""
         ids = dict.fromkeys(one for one in map(uuid_or_none, names) if one is not None)
-        seen = queries.visible_to(user_id).filter(kind=kind, pk__in=list(ids)[:MOST_AT_ONCE])
-        return cls._of(user_id, list(ids), list(queries.with_people(seen)))
-
-    @classmethod
-    def _of(cls, user_id: int, ids: Sequence[UUID], rows: Sequence[HumanRequest]) -> Selection:
-        within = ids[:MOST_AT_ONCE]
-        by_id = {row.pk: row for row in rows}
+        within = list(ids)[:MOST_AT_ONCE]
+        seen = queries.visible_to(user_id).filter(kind=kind, pk__in=within)
+        by_id = {row.pk: row for row in queries.with_people(seen)}
         requests = tuple(by_id[request_id] for request_id in within if request_id in by_id)
         person = permissions.persons([user_id])[user_id]
         audiences = permissions.audiences(requests)
@@ -126,14 +123,6 @@ class Selection:
 
     def _reason(self, asked: HumanRequest) -> str:
         return outcome_in_words(asked) if asked.status != Status.PENDING else "You may not decide this"
-
-
-def uuid_or_none(text: str) -> UUID | None:
-    """Read a UUID; None for any other text."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _refusal(error: ApprovalError) -> str:

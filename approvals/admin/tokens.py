@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin
-from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter
-from approvals.admin.read_only import moment_of, user_id_of
+from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.filters import ColumnFilter, TypedField, column_filter, days, equals, typed_filter
 from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
 from approvals.web.edge import tokens
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.edge.tokens import Scope, State
+from approvals.web.pages.access import user_id
 
 if TYPE_CHECKING:
     Tokens = QuerySet[Any]  # each with its `state`
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 REVOKE = "approvals.revoke_apitoken"
 SEE_ALL = "approvals.view_apitoken"
 LATEST_ENTRIES = 10
-
-
-class InState(ColumnFilter):
-    title = parameter_name = column = "state"
-    options = [(state.value, state.value.capitalize()) for state in State]
 
 
 class WithScope(ColumnFilter):
@@ -45,22 +40,6 @@ class WithScope(ColumnFilter):
         return queryset.filter(scopes__contains=f'"{self.value()}"') if self.value() else queryset
 
 
-class Of(TypedFilter):
-    title = "people"
-    fields = (TypedField(name="user", label="Acts as"),)
-
-    def queryset(self, request: HttpRequest, queryset: Tokens) -> Tokens:
-        return queryset.filter(user__username=self.value("user")) if self.value("user") else queryset
-
-
-class Created(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="created_from", label="Created from", kind="date"),
-        TypedField(name="created_until", label="until", kind="date"),
-    )
-
-
 @admin.register(ApiToken)
 class ApiTokenAdmin(ListAdmin):
     """All tokens for people with the permission to see or revoke them; other staff see their own."""
@@ -68,26 +47,28 @@ class ApiTokenAdmin(ListAdmin):
     page_template = "admin/approvals/token.html"
     list_display = ("what", "worth", "user", "good_for", "last_used", "expires", "created")
     moment = "created_at"
-    list_filter = (InState, WithScope, Of, Created)
+    list_filter = (
+        column_filter("state", [(state.value, state.value.capitalize()) for state in State]),
+        WithScope,
+        typed_filter("people", TypedField(name="user", label="Acts as", where=equals("user__username"))),
+        typed_filter("dates", *days("created", "Created from")),
+    )
     search_fields = ("name", "prefix", "user__username")
     search_help_text = "Name, user, or how the token begins"
     list_select_related = ("user",)
+    views: ClassVar = {"<uuid:token_id>/revoke/": "revoke_view"}
+    created = moment_column("created_at", "created")
+    expires = moment_column("expires_at", "expires", empty="never")
+    last_used = moment_column("last_used_at", "last used", empty="never")
 
     def get_queryset(self, request: HttpRequest) -> Tokens:
         rows = ApiToken.objects.select_related("user", "revoked_by")
         if not (request.user.has_perm(REVOKE) or request.user.has_perm(SEE_ALL)):
-            rows = rows.filter(user_id=user_id_of(request))
+            rows = rows.filter(user_id=user_id(request))
         return tokens.with_state(rows, database_now())
 
-    def get_urls(self) -> list[URLPattern]:
-        revoke = self.admin_site.admin_view(self.revoke_view)
-        return [
-            path("<uuid:token_id>/revoke/", revoke, name="approvals_apitoken_revoke"),
-            *super().get_urls(),
-        ]
-
     def page(self, request: HttpRequest, row: ApiToken) -> dict[str, Any]:
-        did = AuditEntry.objects.filter(token=row, request__in=queries.visible_to(user_id_of(request)))
+        did = AuditEntry.objects.filter(token=row, request__in=queries.visible_to(user_id(request)))
         latest = did.select_related("request", "actor").order_by("-recorded_at", "-id")
         return {
             "title": str(row),
@@ -108,7 +89,7 @@ class ApiTokenAdmin(ListAdmin):
             return self.render_page(
                 request, "admin/approvals/revoke.html", {"title": "Revoke?", "token": token}
             )
-        if tokens.revoke(token_id, user_id_of(request)):
+        if tokens.revoke(token_id, user_id(request)):
             messages.success(request, f"{token} was revoked: it no longer works.")
         else:
             messages.info(request, f"{token} was already revoked.")
@@ -125,15 +106,3 @@ class ApiTokenAdmin(ListAdmin):
     @admin.display(description="state")
     def worth(self, token: Any) -> SafeString:
         return format_html('<span class="state is-{}">{}</span>', token.state, token.state.capitalize())
-
-    @admin.display(description="created")
-    def created(self, token: ApiToken) -> SafeString | None:
-        return moment_of(token.created_at)
-
-    @admin.display(description="expires", empty_value="never")
-    def expires(self, token: ApiToken) -> SafeString | None:
-        return moment_of(token.expires_at)
-
-    @admin.display(description="last used", empty_value="never")
-    def last_used(self, token: ApiToken) -> SafeString | None:
-        return moment_of(token.last_used_at)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin
+from approvals.admin.change_lists import ListAdmin, moment_column, uuid_or_none
 from approvals.admin.export import ExportForm, stream
-from approvals.admin.filters import ColumnFilter, PeriodFilter, TypedField, TypedFilter, in_words
-from approvals.admin.read_only import moment_of, user_id_of
-from approvals.admin.selection import page_of, uuid_or_none
+from approvals.admin.filters import TypedField, column_filter, days, equals, in_words, typed_filter
+from approvals.admin.selection import page_of
 from approvals.admin.timeline import policy_in_words
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
@@ -30,6 +29,7 @@ from approvals.domain.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
 from approvals.trail import verification
 from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.access import user_id
 
 if TYPE_CHECKING:
     Entries = QuerySet[AuditEntry]
@@ -39,57 +39,14 @@ MOST_VERIFIED = 100
 HASH_LENGTH = 64
 
 
-class OfEvent(ColumnFilter):
-    title = parameter_name = column = "event"
-    options = [(value, str(label).capitalize()) for value, label in Event.choices]
+def _of_token(text: str) -> Q:
+    found = uuid_or_none(text)
+    return Q(token__name=text) if found is None else Q(token=found)
 
 
-class OfOutcome(ColumnFilter):
-    title = parameter_name = column = "outcome"
-    options = [(status.value, in_words(status.value)) for status in sorted(CLOSED)]
-
-
-class ByChannel(ColumnFilter):
-    title = parameter_name = column = "channel"
-    options = [(channel.value, channel.value.capitalize()) for channel in Channel]
-
-
-class OfKind(ColumnFilter):
-    title = parameter_name = "kind"
-    column = "request__kind"
-    options = [(kind.value, kind.value.capitalize()) for kind in Kind]
-
-
-class Who(TypedFilter):
-    title = "who"
-    fields = (
-        TypedField(name="actor", label="Username"),
-        TypedField(name="on_behalf_of", label="On behalf of"),
-        TypedField(name="token", label="API token: name or id"),
-        TypedField(name="address", label="Address"),
-    )
-
-    def queryset(self, request: HttpRequest, queryset: Entries) -> Entries:
-        for name in ("actor", "on_behalf_of"):
-            if self.value(name):
-                queryset = queryset.filter(**{f"{name}__username": self.value(name)})
-        if address := self.value("address"):
-            if not _is_address(address):
-                messages.error(request, f"Address: {address!r} is not an IP address.")
-                return queryset.none()
-            queryset = queryset.filter(address=address)
-        if token := self.value("token"):
-            found = uuid_or_none(token)
-            queryset = queryset.filter(token__name=token) if found is None else queryset.filter(token=found)
-        return queryset
-
-
-class Recorded(PeriodFilter):
-    title = "dates"
-    fields = (
-        TypedField(name="recorded_from", label="From (UTC)", kind="date"),
-        TypedField(name="recorded_until", label="Until (UTC)", kind="date"),
-    )
+def _from_address(text: str) -> Q:
+    ip_address(text)  # ValueError for anything else, which PostgreSQL would refuse
+    return Q(address=text)
 
 
 @admin.register(AuditEntry)
@@ -99,14 +56,32 @@ class AuditEntryAdmin(ListAdmin):
     page_template = "admin/approvals/entry.html"
     moment = "recorded_at"
     list_display = ("recorded", "happened", "of_request", "who", "came_by", "address", "allowed_by")
-    list_filter = (OfEvent, OfOutcome, ByChannel, OfKind, Who, Recorded)
+    list_filter = (
+        column_filter("event", [(value, str(label).capitalize()) for value, label in Event.choices]),
+        column_filter("outcome", [(status.value, in_words(status.value)) for status in sorted(CLOSED)]),
+        column_filter("channel", [(channel.value, channel.value.capitalize()) for channel in Channel]),
+        column_filter(
+            "kind", [(kind.value, kind.value.capitalize()) for kind in Kind], column="request__kind"
+        ),
+        typed_filter(
+            "who",
+            TypedField(name="actor", label="Username", where=equals("actor__username")),
+            TypedField(name="on_behalf_of", label="On behalf of", where=equals("on_behalf_of__username")),
+            TypedField(name="token", label="API token: name or id", where=_of_token),
+            TypedField(name="address", label="Address", where=_from_address, what="an IP address"),
+        ),
+        typed_filter("dates", *days("recorded", "From (UTC)", "Until (UTC)")),
+    )
     list_select_related = ("request", "actor", "on_behalf_of", "token")
     search_fields = ("request__title",)
     search_help_text = "Words of the request's title, its id or its run's, or the hash of an entry"
+    id_fields = ("request", "request__origin_id")
     actions = ("verify",)
+    views: ClassVar = {"verify/": "verify_view", "export/": "export_view"}
+    recorded = moment_column("recorded_at", "when")
 
     def get_queryset(self, request: HttpRequest) -> Entries:
-        entries, seen = AuditEntry.objects.all(), queries.visible_to(user_id_of(request))
+        entries, seen = AuditEntry.objects.all(), queries.visible_to(user_id(request))
         if not seen.query.where:  # this person may see all
             return entries
         # EXISTS, row by row: with IN, SQLite would first list all requests that may be seen.
@@ -115,24 +90,10 @@ class AuditEntryAdmin(ListAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Entries, search_term: str
     ) -> tuple[Entries, bool]:
-        sought = search_term.replace("\0", "").strip()
-        if (found := uuid_or_none(sought)) is not None and len(sought) < HASH_LENGTH:
-            return queryset.filter(Q(request=found) | Q(request__origin_id=str(found))), False
+        sought = search_term.strip()
         if len(sought) == HASH_LENGTH and sought.isalnum():
             return queryset.filter(Q(hash=sought) | Q(content_hash=sought)), False
-        for word in sought.split():
-            queryset = queryset.filter(request__title__icontains=word)
-        return queryset, False
-
-    def get_urls(self) -> list[URLPattern]:
-        own = {"verify": self.verify_view, "export": self.export_view}
-        return [
-            *(
-                path(f"{name}/", self.admin_site.admin_view(view), name=f"approvals_auditentry_{name}")
-                for name, view in own.items()
-            ),
-            *super().get_urls(),
-        ]
+        return super().get_search_results(request, queryset, search_term)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -169,7 +130,7 @@ class AuditEntryAdmin(ListAdmin):
         """Verify the trails of the named requests that this person may see."""
         names = list(dict.fromkeys(request.GET.getlist("request")))[:MOST_VERIFIED]
         ids = [found for found in map(uuid_or_none, names) if found is not None]
-        seen = {one.pk: one for one in queries.visible_to(user_id_of(request)).filter(pk__in=ids)}
+        seen = {one.pk: one for one in queries.visible_to(user_id(request)).filter(pk__in=ids)}
         checked = [(seen[pk], verification.verify_request(pk)) for pk in ids if pk in seen]
         context = {
             "title": "Verification",
@@ -198,10 +159,6 @@ class AuditEntryAdmin(ListAdmin):
         )
 
     # Columns of the list
-
-    @admin.display(description="when")
-    def recorded(self, entry: AuditEntry) -> SafeString | None:
-        return moment_of(entry.recorded_at)
 
     @admin.display(description="event")
     def happened(self, entry: AuditEntry) -> SafeString:
@@ -254,12 +211,3 @@ def _beside(entry: AuditEntry) -> Sequence[tuple[str, int]]:
     pks = dict(near.values_list("sequence", "pk"))
     words = (("Previous entry", entry.sequence - 1), ("Next entry", entry.sequence + 1))
     return [(word, pks[sequence]) for word, sequence in words if sequence in pks]
-
-
-def _is_address(text: str) -> bool:
-    """Tell whether a text is an IP address; PostgreSQL refuses to compare with anything else."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
