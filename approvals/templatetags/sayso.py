@@ -56,33 +56,17 @@ def markdown(text: str) -> SafeString:
 
 
 @register.filter
-def as_html(value: Any) -> SafeString:
-    return json_tables.as_html(value)
-
-
-@register.filter
-def with_labels(answer: Any, choices: Any) -> Any:
-    return wording.with_labels(answer, choices)
-
-
-@register.filter
-def visible(text: str) -> SafeString:
-    return hidden_characters.visible(text)
-
-
-@register.filter
-def pretty(value: Any) -> str:
-    return json_tables.pretty(value)
-
-
-@register.filter
 def kind_word(asked: Any) -> str:
     return wording.KINDS[asked.kind]
 
 
-@register.filter
-def outcome_words(asked: Any) -> str:
-    return wording.outcome_in_words(asked)
+register.filter("as_html", json_tables.as_html)
+register.filter("pretty", json_tables.pretty)
+register.filter("visible", hidden_characters.visible)
+register.filter("sort_key", filters.sort_key)
+register.filter("with_labels", wording.with_labels)
+register.filter("outcome_words", wording.outcome_in_words)
+register.filter("if_nobody_decides", wording.if_nobody_decides)
 
 
 @register.simple_tag
@@ -94,16 +78,6 @@ def standing(asked: Any) -> queries.Standing | None:
 @register.filter
 def standing_words(standing: queries.Standing | None) -> str:
     return "" if standing is None else wording.standing_in_words(standing)
-
-
-@register.filter
-def if_nobody_decides(asked: Any) -> str:
-    return wording.if_nobody_decides(asked)
-
-
-@register.filter
-def sort_key(asked: Any) -> str:
-    return filters.sort_key(asked)
 
 
 @register.filter

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
+from ninja.operation import Operation
 from ninja.params.models import QueryModel
 
 from approvals.database.threads import LOST
@@ -69,12 +70,16 @@ class Api(NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> Any:
         return complete_schema(super().get_openapi_schema(**options))
 
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Name operations as their functions."""
+        return operation.view_func.__name__
+
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         urls = super()._get_urls()
         for url in urls:
             if isinstance(url, URLPattern):
                 url.callback = _answer_as_api(url.callback)
-        return [*urls, re_path("", _answer_as_api(_no_address))]
+        return [*urls, re_path("", _answer_as_api(_not_found))]
 
 
 def answer_malformed(request: HttpRequest, error: Any) -> HttpResponse:
@@ -127,7 +132,7 @@ def _answer_as_api(view: View) -> View:
             except ApprovalError as error:
                 response = problem_of(error)
             except Http404:
-                response = problem("not_found", "There is nothing at this address.")
+                response = _not_found(request)
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response = _with_allow(response)
         response.headers.setdefault("Cache-Control", "no-store")
@@ -141,10 +146,6 @@ def _with_allow(response: HttpResponseBase) -> HttpResponse:
     refusal = problem("method_not_allowed", f"This address takes {response['Allow']}.")
     refusal["Allow"] = response["Allow"]
     return refusal
-
-
-def _no_address(request: HttpRequest) -> HttpResponse:
-    return problem("not_found", "There is nothing at this address.")
 
 
 def _answer_refusal(request: HttpRequest, error: Any) -> HttpResponse:
@@ -164,7 +165,7 @@ def _of_validation(request: HttpRequest, error: Any) -> HttpResponse:
     return problem_of(InvalidFields(errors_of(error)))
 
 
-def _not_found(request: HttpRequest, error: Any) -> HttpResponse:
+def _not_found(request: HttpRequest, error: object = None) -> HttpResponse:
     return problem("not_found", "There is nothing at this address.")
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals.exceptions import InvalidRequest
@@ -19,15 +18,8 @@ DEFAULT_LIMIT = 50
 LIMIT = 200
 LONGEST_CURSOR = 200
 
-Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a row stands: behind it are those that are older, and of the same moment those of lower ids."""
-
-    at: datetime
-    id: UUID
+# Where a row stands: behind it are those that are older, and of the same moment those of lower ids.
+Place: TypeAlias = tuple[datetime, UUID]
 
 
 def place_of(cursor: str | None) -> Place | None:
@@ -36,7 +28,7 @@ def place_of(cursor: str | None) -> Place | None:
         return None
     try:
         at, _, row_id = _text(cursor).partition(" ")
-        place = Place(at=datetime.fromisoformat(at).astimezone(UTC), id=UUID(row_id))
+        place = datetime.fromisoformat(at).astimezone(UTC), UUID(row_id)
         if _cursor(place) == cursor:
             return place
     except (ValueError, OverflowError):
@@ -44,13 +36,14 @@ def place_of(cursor: str | None) -> Place | None:
     raise InvalidRequest("cursor must be one that this list gave.", field="cursor")
 
 
-def cursor_after(rows: Sequence[Row], more: bool, place: Callable[[Row], Place]) -> str | None:
-    """Return the cursor of the next page; None if there is none."""
-    return _cursor(place(rows[-1])) if more else None
+def cursor_after(rows: Sequence[Any], more: bool, moment: str) -> str | None:
+    """Return the cursor of the next page of rows, newest first by `moment`; None if there is none."""
+    return _cursor((getattr(rows[-1], moment), rows[-1].pk)) if more else None
 
 
 def _cursor(place: Place) -> str:
-    text = f"{place.at.astimezone(UTC).isoformat()} {place.id}"
+    at, row_id = place
+    text = f"{at.astimezone(UTC).isoformat()} {row_id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -1,7 +1,7 @@
 """Requests over HTTP: ask, look, wait, decide. Views only parse, call and say what came of it.
 
-They never wait for people: an answer that is to be held back is held back outside of Django (approvals.web.
-holding).
+They never wait for people: an answer that is to be held back is held back outside of Django, by
+approvals.web.edge.long_polling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.web.api import asking
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, cursor_after, place_of
+from approvals.web.api.paging import cursor_after, place_of
 from approvals.web.api.schemas import (
     APPROVAL_QUESTION,
     CLARIFICATION_QUESTION,
@@ -41,11 +41,14 @@ from approvals.web.api.wire import (
     RequestOnTheWire,
 )
 from approvals.web.edge.long_polling import hold_answer
-from approvals.web.edge.problems import contents_of, refusals
+from approvals.web.edge.problems import contents_of, described
 from approvals.web.edge.tokens import Scope
 from approvals.web.pages.wording import entry_in_words
 
 router = Router(by_alias=True)
+
+# Problems of what changes a request.
+ON_CHANGE = ("unknown_request", "already_decided", "too_late", "too_large")
 
 RequestId = Annotated[
     str,
@@ -53,25 +56,17 @@ RequestId = Annotated[
     Path(...),
 ]
 
-
-EXAMPLES = {
-    "content": {
-        "application/json": {
-            "examples": {
-                "approval": {"summary": "An approval", "value": APPROVAL_QUESTION},
-                "clarification": {"summary": "A clarification", "value": CLARIFICATION_QUESTION},
-            }
-        }
-    }
+_EXAMPLES = {
+    "approval": {"summary": "An approval", "value": APPROVAL_QUESTION},
+    "clarification": {"summary": "A clarification", "value": CLARIFICATION_QUESTION},
 }
+EXAMPLES = {"content": {"application/json": {"examples": _EXAMPLES}}}
 
 
 @router.post(
     "/requests",
     response={201: RequestOnTheWire, 200: RequestOnTheWire},
-    operation_id="ask",
-    summary="Ask",
-    openapi_extra={**refusals("key_conflict", "too_large", "quota_exceeded"), "requestBody": EXAMPLES},
+    **described("Ask", "key_conflict", "too_large", "quota_exceeded", requestBody=EXAMPLES),
 )
 def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     """Ask people to approve an exact action, or for an answer; you are the requester.
@@ -84,20 +79,13 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
     return _answer(queries.on_the_wire(asked), HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
-@router.get(
-    "/requests",
-    response=PageOfRequests,
-    operation_id="list_requests",
-    summary="List requests",
-    openapi_extra=refusals(),
-)
+@router.get("/requests", response=PageOfRequests, **described("List requests"))
 def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpResponse:
     """List the requests that you may see, newest first; fewer than `limit` if they are large.
 
     Needs the scope `read`.
     """
     caller = caller_of(request, Scope.READ)
-    place = place_of(filters.cursor)
     rows, more = queries.list_requests(
         caller.user_id,
         status=filters.status,
@@ -105,19 +93,15 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpR
         mine=filters.assigned == "me",
         since=filters.since,
         until=filters.until,
-        behind=None if place is None else (place.at, place.id),
+        behind=place_of(filters.cursor),
         limit=filters.limit,
     )
     found = [queries.on_the_wire(row) for row in rows]
-    return _answer({"requests": found, "next": cursor_after(rows, more, _place)})
+    return _answer({"requests": found, "next": cursor_after(rows, more, "opened_at")})
 
 
 @router.get(
-    "/requests/{request_id}",
-    response=RequestOnTheWire,
-    operation_id="get_request",
-    summary="One request",
-    openapi_extra=refusals("unknown_request"),
+    "/requests/{request_id}", response=RequestOnTheWire, **described("One request", "unknown_request")
 )
 def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Needs the scope `read`; for what you have asked yourself, `ask` will do."""
@@ -127,9 +111,7 @@ def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
 @router.get(
     "/requests/{request_id}/outcome",
     response={200: OutcomeOnTheWire, 202: OutcomeOnTheWire},
-    operation_id="get_outcome",
-    summary="Wait for the outcome",
-    openapi_extra=refusals("unknown_request"),
+    **described("Wait for the outcome", "unknown_request"),
 )
 def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Patience]) -> HttpResponse:
     """Return the outcome: 200 if the request is closed, 202 if it is still pending after `wait` seconds.
@@ -150,9 +132,7 @@ def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Pat
 @router.get(
     "/requests/{request_id}/history",
     response=History,
-    operation_id="get_history",
-    summary="The trail of a request",
-    openapi_extra=refusals("unknown_request"),
+    **described("The trail of a request", "unknown_request"),
 )
 def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     """Who did what to it, when and from where. Needs the scope `read`; for your own, `ask` will do."""
@@ -163,11 +143,7 @@ def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
 
 
 @router.post(
-    "/requests/{request_id}/decision",
-    response=OutcomeOnTheWire,
-    operation_id="decide",
-    summary="Approve or reject",
-    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+    "/requests/{request_id}/decision", response=OutcomeOnTheWire, **described("Approve or reject", *ON_CHANGE)
 )
 def decide(request: HttpRequest, request_id: RequestId, body: DecisionBody) -> HttpResponse:
     """Vote on an approval. With a quorum, it may still be `pending` then.
@@ -182,13 +158,7 @@ def decide(request: HttpRequest, request_id: RequestId, body: DecisionBody) -> H
     )
 
 
-@router.post(
-    "/requests/{request_id}/answer",
-    response=OutcomeOnTheWire,
-    operation_id="answer",
-    summary="Answer",
-    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
-)
+@router.post("/requests/{request_id}/answer", response=OutcomeOnTheWire, **described("Answer", *ON_CHANGE))
 def answer(request: HttpRequest, request_id: RequestId, body: AnswerBody) -> HttpResponse:
     """Answer a clarification. Repeating your own answer is safe. Needs the scope `decide`."""
     caller_of(request, Scope.DECIDE)
@@ -198,9 +168,7 @@ def answer(request: HttpRequest, request_id: RequestId, body: AnswerBody) -> Htt
 @router.post(
     "/requests/{request_id}/withdraw",
     response=OutcomeOnTheWire,
-    operation_id="withdraw",
-    summary="Take a question back",
-    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+    **described("Take a question back", *ON_CHANGE),
 )
 def withdraw(
     request: HttpRequest,
@@ -215,11 +183,7 @@ def withdraw(
 
 
 @router.post(
-    "/requests/{request_id}/reassign",
-    response=OutcomeOnTheWire,
-    operation_id="reassign",
-    summary="Let others decide",
-    openapi_extra=refusals("unknown_request", "already_decided", "too_late", "too_large"),
+    "/requests/{request_id}/reassign", response=OutcomeOnTheWire, **described("Let others decide", *ON_CHANGE)
 )
 def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody) -> HttpResponse:
     """Hand on what is assigned to you. Repeating is safe, also where you can't see it any more then.
@@ -231,13 +195,7 @@ def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody
     return _outcome(deciding.reassign(actor_of(request), request_id, users, body.groups))
 
 
-@router.post(
-    "/decisions",
-    response=DecisionResults,
-    operation_id="decide_many",
-    summary="Many decisions at once",
-    openapi_extra=refusals("too_large"),
-)
+@router.post("/decisions", response=DecisionResults, **described("Many decisions at once", "too_large"))
 def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
     """Make up to 1,000 decisions; each gets its outcome, or the error that it would get alone, in order.
 
@@ -259,10 +217,6 @@ def _find_request(request: HttpRequest, request_id: str) -> Any:
     """Return the request if the caller may see it; without the scope `read` only its user's own."""
     caller: Caller = caller_of(request, Scope.READ, Scope.ASK)
     return queries.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
-
-
-def _place(row: Any) -> Place:
-    return Place(at=row.opened_at, id=row.pk)
 
 
 def _line(line: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from django.http import HttpResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, InvalidRequest, KeyConflict, QuotaExceeded
@@ -21,47 +22,40 @@ from approvals.web.api.wire import OUTCOME_EXAMPLE, OutcomeOnTheWire
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUSES: Mapping[str, HTTPStatus] = {
-    "unauthenticated": HTTPStatus.UNAUTHORIZED,
-    "not_permitted": HTTPStatus.FORBIDDEN,
-    "unknown_request": HTTPStatus.NOT_FOUND,
-    "unknown_run": HTTPStatus.NOT_FOUND,
-    "not_found": HTTPStatus.NOT_FOUND,
-    "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
-    "already_decided": HTTPStatus.CONFLICT,
-    "already_finished": HTTPStatus.CONFLICT,
-    "too_late": HTTPStatus.CONFLICT,
-    "key_conflict": HTTPStatus.CONFLICT,
-    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
-    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
-    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
-    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
-    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+# The status of each code, and its meaning for the documentation.
+_CODES: Mapping[str, tuple[int, str]] = {
+    "unauthenticated": (401, "No valid token, and no valid session."),
+    "not_permitted": (
+        403,
+        "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
+    ),
+    "unknown_request": (404, "There is no such request, or you may not see it."),
+    "unknown_run": (404, "There is no such run, or you may not see it."),
+    "not_found": (404, "There is nothing at this address."),
+    "method_not_allowed": (405, "The address does not take this method; see `Allow`."),
+    "already_decided": (
+        409,
+        "It was decided before, or you have voted otherwise; `outcome` is what is on record.",
+    ),
+    "already_finished": (409, "The run has ended."),
+    "too_late": (409, "The deadline had passed; `outcome` is what is on record."),
+    "key_conflict": (
+        409,
+        (
+            "The same key was used for something else; nothing was opened. Of a request, `id` names it,"
+            " `outcome` says what has come of it, and `differs` which fields are others."
+        ),
+    ),
+    "too_large": (413, "The body is larger than may be sent."),
+    "invalid": (422, "What was sent breaks a rule; `errors` names each field at fault."),
+    "rate_limited": (429, "Too many requests; see `Retry-After`."),
+    "quota_exceeded": (429, "You have as many requests pending as one account may have; nothing was opened."),
+    "internal": (500, "An error of this installation; its log has the details."),
+    "busy": (503, "Too much is queued. Nothing was recorded; see `Retry-After`."),
+    "unavailable": (503, "The database does not answer. Repeating is safe; see `Retry-After`."),
 }
-
-# The meaning of each code, for the documentation.
-MEANINGS: Mapping[str, str] = {
-    "unauthenticated": "No valid token, and no valid session.",
-    "not_permitted": "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
-    "unknown_request": "There is no such request, or you may not see it.",
-    "unknown_run": "There is no such run, or you may not see it.",
-    "not_found": "There is nothing at this address.",
-    "method_not_allowed": "The address does not take this method; see `Allow`.",
-    "already_decided": "It was decided before, or you have voted otherwise; `outcome` is what is on record.",
-    "already_finished": "The run has ended.",
-    "too_late": "The deadline had passed; `outcome` is what is on record.",
-    "key_conflict": "The same key was used for something else; nothing was opened. Of a request, `id` names"
-    " it, `outcome` says what has come of it, and `differs` which fields are others.",
-    "too_large": "The body is larger than may be sent.",
-    "invalid": "What was sent breaks a rule; `errors` names each field at fault.",
-    "rate_limited": "Too many requests; see `Retry-After`.",
-    "quota_exceeded": "You have as many requests pending as one account may have; nothing was opened.",
-    "internal": "An error of this installation; its log has the details.",
-    "busy": "Too much is queued. Nothing was recorded; see `Retry-After`.",
-    "unavailable": "The database does not answer. Repeating is safe; see `Retry-After`.",
-}
+STATUSES = {code: HTTPStatus(status) for code, (status, _) in _CODES.items()}
+MEANINGS = {code: meaning for code, (_, meaning) in _CODES.items()}
 
 # Problems of these codes name fields of the body.
 _OF_FIELDS = ("invalid", "key_conflict")
@@ -86,23 +80,20 @@ class FieldError(BaseModel):
     message: str
 
 
+PROBLEM_EXAMPLE: JsonDict = {
+    "type": "about:blank",
+    "title": "Unprocessable Entity",
+    "status": 422,
+    "detail": "title is required.",
+    "code": "invalid",
+    "errors": [{"field": "title", "message": "title is required."}],
+}
+
+
 class Problem(BaseModel):
     """An RFC 9457 problem. `code` is stable: match on it, never on texts."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "about:blank",
-                    "title": "Unprocessable Entity",
-                    "status": 422,
-                    "detail": "title is required.",
-                    "code": "invalid",
-                    "errors": [{"field": "title", "message": "title is required."}],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [PROBLEM_EXAMPLE]})
 
     type: str
     title: str
@@ -171,26 +162,25 @@ def problem(code: str, detail: str) -> HttpResponse:
     return _response(code, {"code": code, "detail": detail})
 
 
-def refusals(*codes: str) -> dict[str, Any]:
-    """Return the problems of an operation for its documentation: these, and those of all operations."""
+def described(summary: str, *codes: str, **more: Any) -> dict[str, Any]:
+    """Return what documents an operation: a summary, and its problems: these, and those of all operations."""
     by_status: dict[HTTPStatus, list[str]] = {}
     for code in ("unauthenticated", "not_permitted", "invalid", *codes, *_ALWAYS):
         by_status.setdefault(STATUSES[code], []).append(code)
-    return {
-        "responses": {
-            status.value: {
-                "description": " ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
-                "headers": dict.fromkeys(_HEADERS.get(status, {}), _TEXT),
-                "content": {
-                    MEDIA_TYPE: {
-                        "schema": {"$ref": "#/components/schemas/Problem"},
-                        "examples": {code: {"value": _example(code)} for code in codes},
-                    }
-                },
-            }
-            for status, codes in sorted(by_status.items())
+    responses = {
+        status.value: {
+            "description": " ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
+            "headers": dict.fromkeys(_HEADERS.get(status, {}), _TEXT),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {code: {"value": _example(code)} for code in codes},
+                }
+            },
         }
+        for status, codes in sorted(by_status.items())
     }
+    return {"summary": summary, "openapi_extra": {"responses": responses, **more}}
 
 
 def _example(code: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from ninja import Path, Query, Router, Status
 
 from approvals.domain.payloads import check_json, check_text
 from approvals.web.api.authentication import Caller, actor_of, caller_of
-from approvals.web.api.paging import Place, cursor_after, place_of
-from approvals.web.edge.problems import refusals
+from approvals.web.api.paging import cursor_after, place_of
+from approvals.web.edge.problems import described
 from approvals.web.edge.tokens import Scope
 from orchestration import queries
 from orchestration.exceptions import InvalidInput, NotPermitted, UnknownOrchestration
@@ -24,17 +24,18 @@ from orchestration.web.api.wire import NewRun, PageOfRuns, ResumptionOnTheWire, 
 
 router = Router()
 
+# Problems of what changes a run.
+ON_CHANGE = ("unknown_run", "already_finished")
+
 RunId = Annotated[str, Path(description="The run's id.", format="uuid")]
 
 
 @router.post(
     "/runs",
     response={201: RunOnTheWire, 200: RunOnTheWire},
-    operation_id="start_run",
-    summary="Start a run",
-    openapi_extra=refusals("key_conflict", "too_large"),
+    **described("Start a run", "key_conflict", "too_large"),
 )
-def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
+def start_run(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     """Queue a run for the servers, owned by the caller. 201: it is new; 200: its `key` was used before.
 
     Needs the scope `ask` and the permission `orchestration.add_run`.
@@ -46,51 +47,36 @@ def start(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     return Status(HTTPStatus.CREATED if new else HTTPStatus.OK, _on_the_wire(caller, run_id))
 
 
-@router.get(
-    "/runs", response=PageOfRuns, operation_id="list_runs", summary="List runs", openapi_extra=refusals()
-)
+@router.get("/runs", response=PageOfRuns, **described("List runs"))
 def list_runs(request: HttpRequest, filters: Query[RunFilters]) -> dict[str, Any]:
     """List the runs that the caller may see, newest first. Needs the scope `read`."""
     caller = caller_of(request, Scope.READ)
     if filters.orchestration is not None:
         check_text(filters.orchestration, "orchestration", one_line=True)
-    place = place_of(filters.cursor)
     runs = queries.list_runs(
         caller.user_id,
         status=filters.status,
         orchestration=filters.orchestration,
         since=filters.since,
         until=filters.until,
-        behind=None if place is None else (place.at, place.id),
+        behind=place_of(filters.cursor),
         limit=filters.limit + 1,
     )
     shown = runs[: filters.limit]
     return {
         "runs": [queries.run_on_the_wire(run) for run in shown],
-        "next": cursor_after(shown, len(runs) > len(shown), lambda run: Place(at=run.created_at, id=run.pk)),
+        "next": cursor_after(shown, len(runs) > len(shown), "created_at"),
     }
 
 
-@router.get(
-    "/runs/{run_id}",
-    response=RunOnTheWire,
-    operation_id="get_run",
-    summary="One run",
-    openapi_extra=refusals("unknown_run"),
-)
+@router.get("/runs/{run_id}", response=RunOnTheWire, **described("One run", "unknown_run"))
 def get_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """Get one run. Needs the scope `read`; for the caller's own runs, `ask` is enough."""
     return queries.run_on_the_wire(_find(caller_of(request, Scope.READ, Scope.ASK), run_id))
 
 
-@router.post(
-    "/runs/{run_id}/cancel",
-    response=RunOnTheWire,
-    operation_id="cancel_run",
-    summary="Cancel a run",
-    openapi_extra=refusals("unknown_run", "already_finished"),
-)
-def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+@router.post("/runs/{run_id}/cancel", response=RunOnTheWire, **described("Cancel a run", *ON_CHANGE))
+def cancel_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """End the run and withdraw its open requests. Its process stops it, so it may go on for a moment.
 
     Needs the scope `ask`. Repeating is safe: the cancelled run is returned. A run that has ended otherwise is
@@ -106,11 +92,9 @@ def cancel(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
 @router.get(
     "/runs/{run_id}/resume",
     response=ResumptionOnTheWire,
-    operation_id="preview_resumption",
-    summary="What resuming a run would do",
-    openapi_extra=refusals("unknown_run", "already_finished"),
+    **described("What resuming a run would do", *ON_CHANGE),
 )
-def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+def preview_resumption(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """Say which questions are asked again, and which steps tried again. Changes nothing.
 
     Needs the scope `ask`, and the right to resume the run. All lists are empty if the run is open.
@@ -124,14 +108,8 @@ def preview(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     }
 
 
-@router.post(
-    "/runs/{run_id}/resume",
-    response=RunOnTheWire,
-    operation_id="resume_run",
-    summary="Resume a run",
-    openapi_extra=refusals("unknown_run", "already_finished"),
-)
-def resume(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
+@router.post("/runs/{run_id}/resume", response=RunOnTheWire, **described("Resume a run", *ON_CHANGE))
+def resume_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     """Let a run that failed or was rejected go on from its record.
 
     Questions that ended badly are asked again, failed steps are tried again, and what is recorded as done is
