@@ -29,7 +29,7 @@ class StartForm(PlainForm):
         cleaned = super().clean() or {}
         self.drop_inactive_errors()
         if not self.errors:
-            cleaned[INPUT] = {} if self.structure is None else self.structure.value(cleaned)
+            cleaned[INPUT] = {} if self.structure is None else self.structure_value(cleaned)
         return cleaned
 
     def add_start_error(self, error: OrchestrationError) -> None:

@@ -3,9 +3,9 @@
 They turn what a browser sends into the values that approvals.deciding takes, and show its refusals at the
 field at fault. What is allowed is decided there, not here.
 
-From a JSON Schema to fields: `schema_reader` reads the schema, `builder` makes the tree of `parts`,
-`schema_fields` has the whole of it, `bound_parts` shows it to templates. `plain_form` is the base of all
-forms, `request_forms` has those about requests.
+From a JSON Schema to fields: `schema_reader` reads the schema, `builder` makes the tree of `parts`, `fields`
+and `datetime_fields` hold the values. `plain_form` is the base of all forms, `request_forms` has those about
+requests.
 """
 
 from __future__ import annotations

@@ -14,10 +14,16 @@ from django import forms
 from django.core.exceptions import TooManyFieldsSent
 
 from approvals.web.pages.forms.examples import example_of, schema_text
-from approvals.web.pages.forms.fields import JSONValueField, OptionField, TicksField
-from approvals.web.pages.forms.parts import NEW, Branch, Fixed, Group, Leaf, Part, Row, Rows, Variants
-from approvals.web.pages.forms.scalar_fields import SCALARS, hint_of, scalar_field
-from approvals.web.pages.forms.schema_reader import NoFieldError, Option, Rule, Rules, label_of
+from approvals.web.pages.forms.fields import (
+    SCALARS,
+    JSONValueField,
+    OptionField,
+    TicksField,
+    hint_of,
+    scalar_field,
+)
+from approvals.web.pages.forms.parts import NEW, Fixed, Group, Leaf, Part, Row, Rows, Variants
+from approvals.web.pages.forms.schema_reader import NoFieldError, Option, Rule, Rules, Schema, label_of
 from approvals.web.pages.forms.submission import Submission
 from approvals.web.pages.json_values import ABSENT, is_number, same
 
@@ -42,7 +48,21 @@ class Place:
     root: bool = False
 
 
-class Builder:
+def build(
+    schema: Schema, name: str, current: Any = ABSENT, *, sent: Submission | None = None, label: str = ""
+) -> Part:
+    """Make the parts of a schema under one name.
+
+    They start from `current`; values in it that the schema does not name are kept. With `sent`, what a
+    browser sent, its rows and ticks decide which fields there are.
+    """
+    given = current is not ABSENT
+    label = label or label_of(schema, name)
+    place = Place(name=name, label=label, start=current, given=given, editing=given, root=True)
+    return _Builder(Rules(schema), sent).part(schema, place)
+
+
+class _Builder:
     """Makes the parts of one form. `sent` is what a browser sent of it; None: nothing yet."""
 
     def __init__(self, rules: Rules, sent: Submission | None) -> None:
@@ -93,14 +113,12 @@ class Builder:
         shown = ABSENT if place.start is None and not place.given else place.start
         if shown is ABSENT and not place.editing and about.get("default") is not None:
             shown = about["default"]
+        help_text = str(about.get("description", ""))
         return Leaf(
             name=place.name,
             label=place.label,
             field=JSONValueField(
-                label=place.label,
-                required=place.required,
-                value=shown,
-                help_text=str(about.get("description", "")),
+                label=place.label, required=place.required, value=shown, help_text=help_text
             ),
             example=example_of(self._rules, schema),
             schema=schema_text(self._rules, schema),
@@ -111,10 +129,9 @@ class Builder:
         blank_is_a_value = start == "" and rule.type == "string"
         required = _is_required(rule, place) and not blank_is_a_value
         field = scalar_field(rule, start, label=place.label, required=required)
-        empty = _empty(rule, place)
         if blank_is_a_value and (place.given or place.required):
-            empty = ""
-        return _leaf(rule, place, field, empty)
+            return _leaf(rule, place, field, empty="")
+        return _leaf(rule, place, field)
 
     def _boolean(self, rule: Rule, place: Place) -> Leaf:
         start = _not_null(rule, place.start)
@@ -123,11 +140,11 @@ class Builder:
         may_be_left_out = rule.nullable or (place.editing and not place.given and not place.required)
         if may_be_left_out or place.root:
             required = _is_required(rule, place)
-            options = OptionField(
+            field: forms.Field = OptionField(
                 YES_OR_NO, required=required, value=start, none="Not given", label=place.label
             )
-            return _leaf(rule, place, options, _empty(rule, place))
-        field = forms.BooleanField(label=place.label, required=False, initial=start is True)
+        else:
+            field = forms.BooleanField(label=place.label, required=False, initial=start is True)
         return _leaf(rule, place, field)
 
     def _options(self, rule: Rule, options: tuple[Option, ...], place: Place) -> Part:
@@ -138,7 +155,7 @@ class Builder:
         if len(options) == 1 and required and not place.root:
             return Fixed(name=place.name, label=place.label, fixed=options[0].value)
         field = OptionField(options, required=required, value=start, label=place.label)
-        return _leaf(rule, place, field, _empty(rule, place))
+        return _leaf(rule, place, field)
 
     def _nothing(self, _: Rule, place: Place) -> Fixed:
         if place.start not in (ABSENT, None):
@@ -167,7 +184,7 @@ class Builder:
         if ABSENT in known or len(distinct) < len(start):
             raise NoFieldError
         field = TicksField(options, values=start, label=place.label, required=False)
-        return _leaf(rule, place, field, _empty_list(rule, place))
+        return _leaf(rule, place, field, empty=_empty_list(rule, place))
 
     def _rows(self, rule: Rule, item: Rule, place: Place, start: list[Any]) -> Rows:
         fewest, most = (_count(rule.schema.get(end)) for end in ("minItems", "maxItems"))
@@ -185,16 +202,14 @@ class Builder:
             part = parts.get(row_id) or self._entry_sent(item, place, row_id, label)
             new = int(row_id) >= len(start) and position >= (fewest or 0)
             rows.append(Row(id=row_id, part=part, untouched=new and self._is_untouched(part)))
+        ids_sent = forms.Field(
+            label=place.label, required=False, initial=first, widget=forms.MultipleHiddenInput
+        )
         return Rows(
-            name=place.name,
-            label=place.label,
-            hint=rule.description,
-            marker=forms.Field(
-                label=place.label, required=False, initial=first, widget=forms.MultipleHiddenInput
-            ),
+            **_about(rule, place, empty=_empty_list(rule, place)),
+            field=ids_sent,
             rows=rows,
             blank=parts[NEW],
-            empty=_empty_list(rule, place),
             most=most,
         )
 
@@ -229,9 +244,8 @@ class Builder:
         """Tell whether a new row came back as it was shown, although something in it is required."""
         if self._sent is None or isinstance(part, Leaf):
             return False
-        fields = part.fields()
-        missing = any(one.required and one.initial in (None, "") for one in fields.values())
-        return missing and not any(self._sent.changed(name, one) for name, one in fields.items())
+        missing = any(one.required and one.initial in (None, "") for one in part.fields.values())
+        return missing and not any(self._sent.changed(name, one) for name, one in part.fields.items())
 
     # Objects
 
@@ -248,21 +262,17 @@ class Builder:
         sent = self._submission_of(place)
         if can_be_left_out and sent is not None:
             on = sent.has(place.name)
+        switch = forms.BooleanField(label=place.label, required=False, initial=on)
         return Group(
-            name=place.name,
-            label=place.label,
-            hint=rule.description,
+            **_about(rule, place),
+            field=switch if can_be_left_out else None,
             parts={
                 key: self.part(inner, _place_within(rule, place, key, start), rule)
                 for key, inner in properties.items()
             },
             kept={key: value for key, value in known.items() if key not in properties},
             order=tuple(known),
-            switch=forms.BooleanField(label=place.label, required=False, initial=on)
-            if can_be_left_out
-            else None,
             on=on,
-            empty=_empty(rule, place),
         )
 
     # Alternatives
@@ -276,13 +286,13 @@ class Builder:
         if start is not ABSENT and not fitting:
             raise NoFieldError
         chosen = fitting[0] if fitting else ""
-        branches = [
-            Branch(id=one, label=variant.title, part=self._branch(variant, place, one, one == chosen))
+        branches = {
+            one: self._branch(variant, place, one, one == chosen)
             for one, variant in zip(ids, variants, strict=True)
-        ]
+        }
         sent = self._submission_of(place)
         required = _is_required(rule, place)
-        choices = [(branch.id, branch.label) for branch in branches]
+        choices = [(one, part.label) for one, part in branches.items()]
         chooser = forms.ChoiceField(
             label=place.label,
             required=required,
@@ -291,13 +301,10 @@ class Builder:
             initial=chosen,
         )
         return Variants(
-            name=place.name,
-            label=place.label,
-            hint=rule.description,
-            chooser=chooser,
+            **_about(rule, place),
+            field=chooser,
             branches=branches,
             chosen=chosen if sent is None else sent.chosen(place.name),
-            empty=_empty(rule, place),
         )
 
     def _branch(self, variant: Rule, place: Place, branch_id: str, chosen: bool) -> Part:
@@ -312,9 +319,15 @@ class Builder:
         return self._build(variant, inner)
 
 
-def _leaf(rule: Rule, place: Place, field: forms.Field, empty: Any = ABSENT) -> Leaf:
+def _about(rule: Rule, place: Place, **about: Any) -> dict[str, Any]:
+    """Return what parts of all kinds have, and `about`."""
+    hint, empty = rule.description, _empty(rule, place)
+    return {"name": place.name, "label": place.label, "hint": hint, "empty": empty, **about}
+
+
+def _leaf(rule: Rule, place: Place, field: forms.Field, **about: Any) -> Leaf:
     field.help_text = hint_of(rule)
-    return Leaf(name=place.name, label=place.label, field=field, empty=empty)
+    return Leaf(**_about(rule, place, **about), field=field)
 
 
 def _place_within(rule: Rule, place: Place, key: str, start: Any) -> Place:

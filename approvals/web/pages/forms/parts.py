@@ -1,4 +1,4 @@
-"""The parts of a form for a JSON value, as a tree: each has its fields, and makes its part of the value.
+"""The parts of a form for a JSON value, as a tree: each has its field, and makes its part of the value.
 
 A part's `name` is that of its form field; the parts of a row have the row's id in it, which stays the same
 when other rows are removed. Errors name spots of the value instead: `spots` maps these to parts.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
 from django import forms
 
 from approvals.domain.payloads import spot as spot_of
+from approvals.web.pages.forms.submission import is_within
 from approvals.web.pages.json_values import ABSENT
 
 Cleaned: TypeAlias = Mapping[str, Any]
@@ -22,16 +24,16 @@ NEW = "+"
 
 @dataclass(kw_only=True)
 class Part:
-    """One part of the form, for one part of the value."""
+    """One part of the form, for one part of the value, which is `empty` if nothing is filled in."""
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str]
+    hides: ClassVar[bool] = False
+    """What is inside is shown only when the part's own field is ticked or chosen."""
     name: str
     label: str
     hint: str = ""
-
-    def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        """Yield the fields of this part alone, by name."""
-        return iter(())
+    field: forms.Field | None = None
+    empty: Any = ABSENT
 
     def inner(self) -> Iterator[tuple[Part, bool]]:
         """Yield the parts inside, each with whether it counts when this one does."""
@@ -41,52 +43,57 @@ class Part:
         """Return the JSON value of the cleaned fields; ABSENT if there is none."""
         raise NotImplementedError
 
+    def inner_spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
+        """Yield the spots of the parts inside that count, if this part is at `spot`."""
+        return iter(())
+
     def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
         """Yield the spots of the value from `spot` on, each with its part."""
         yield spot, self
+        for inner, part in self.inner_spots(cleaned, spot):
+            yield from part.spots(cleaned, inner)
 
+    def at(self, cleaned: Cleaned, spot: str) -> tuple[Part, str]:
+        """Find the part closest to a spot such as `answer.lines[2].sum`, and the rest of the way to it."""
+        closest, length = self, len(self.name)
+        for known, part in self.spots(cleaned, self.name):
+            if length <= len(known) <= len(spot) and is_within(spot, known):
+                closest, length = part, len(known)
+        return closest, spot[length:]
+
+    @cached_property
     def fields(self) -> dict[str, forms.Field]:
-        found = dict(self.own_fields())
+        """All fields from this part on, by name."""
+        found = {} if self.field is None else {self.name: self.field}
         for part, _ in self.inner():
-            found |= part.fields()
+            found |= part.fields
         return found
 
+    @cached_property
     def inactive(self) -> set[str]:
-        """Return the names of the fields that do not count: of rows to copy, of what is not ticked."""
-        names: set[str] = set()
-        for part, active in self.inner():
-            names |= part.inactive() if active else set(part.fields())
-        return names
+        """The names of the fields that do not count: of rows to copy, of what is not ticked."""
+        return {name for part, active in self.inner() for name in (part.inactive if active else part.fields)}
 
+    @cached_property
     def hideable(self) -> set[str]:
-        """Return the names of the fields that are shown only when something is ticked or chosen."""
-        names: set[str] = set()
-        for part, _ in self.inner():
-            names |= set(part.fields()) if self.can_hide else part.hideable()
-        return names
-
-    @property
-    def can_hide(self) -> bool:
-        return False
+        """The names of the fields that a page may hide: a browser must not require them."""
+        hides = self.hides and self.field is not None
+        return {name for part, _ in self.inner() for name in (part.fields if hides else part.hideable)}
 
     @property
     def field_name(self) -> str | None:
         """The field that shows errors about this part; None: the form does."""
-        return next((name for name, _ in self.own_fields()), None)
+        return None if self.field is None else self.name
 
 
 @dataclass(kw_only=True)
 class Leaf(Part):
-    """One field. `empty` is its value when it is left empty; `example` and `schema` are shown beside it."""
+    """One field, with an `example` and the `schema` beside it."""
 
     kind: ClassVar[str] = "field"
     field: forms.Field
-    empty: Any = ABSENT
     example: str = ""
     schema: str = ""
-
-    def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        yield self.name, self.field
 
     def value(self, cleaned: Cleaned) -> Any:
         given = cleaned.get(self.name, ABSENT)
@@ -106,29 +113,20 @@ class Fixed(Part):
 
 @dataclass(kw_only=True)
 class Group(Part):
-    """An object. With a `switch` it can be left out: then its value is `empty`.
+    """An object. With a field, a tick, it can be left out.
 
     `kept` is what it held beside its properties, and stays; `order` is the order its keys were in.
     """
 
     kind: ClassVar[str] = "group"
+    hides: ClassVar[bool] = True
     parts: dict[str, Part]
     kept: dict[str, Any] = field(default_factory=dict)
     order: tuple[str, ...] = ()
-    switch: forms.Field | None = None
     on: bool = True
-    empty: Any = ABSENT
-
-    def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        if self.switch is not None:
-            yield self.name, self.switch
 
     def inner(self) -> Iterator[tuple[Part, bool]]:
         yield from ((part, self.on) for part in self.parts.values())
-
-    @property
-    def can_hide(self) -> bool:
-        return self.switch is not None
 
     def value(self, cleaned: Cleaned) -> Any:
         if not self.on:
@@ -137,11 +135,9 @@ class Group(Part):
         value = self.kept | {key: one for key, one in filled.items() if one is not ABSENT}
         return {key: value[key] for key in dict.fromkeys([*self.order, *filled]) if key in value}
 
-    def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
-        yield spot, self
+    def inner_spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
         if self.on:
-            for key, part in self.parts.items():
-                yield from part.spots(cleaned, spot_of(spot, [key]))
+            yield from ((spot_of(spot, [key]), part) for key, part in self.parts.items())
 
 
 @dataclass(kw_only=True)
@@ -155,73 +151,45 @@ class Row:
 
 @dataclass(kw_only=True)
 class Rows(Part):
-    """Rows that can be added and removed. `marker` holds their ids; new ones are copies of `blank`."""
+    """Rows that can be added and removed. The field holds their ids; new ones are copies of `blank`."""
 
     kind: ClassVar[str] = "rows"
-    marker: forms.Field
     rows: list[Row]
     blank: Part
-    empty: Any = ABSENT
     most: int | None = None
-
-    def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        yield self.name, self.marker
 
     def inner(self) -> Iterator[tuple[Part, bool]]:
         yield from ((row.part, not row.untouched) for row in self.rows)
         yield self.blank, False
 
     def value(self, cleaned: Cleaned) -> Any:
-        values = [row.part.value(cleaned) for row in self._filled_rows(cleaned)]
-        return values or self.empty
+        return [part.value(cleaned) for part in self._filled(cleaned)] or self.empty
 
-    def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
-        yield spot, self
-        for position, row in enumerate(self._filled_rows(cleaned)):
-            yield from row.part.spots(cleaned, f"{spot}[{position}]")
+    def inner_spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
+        for position, part in enumerate(self._filled(cleaned)):
+            yield f"{spot}[{position}]", part
 
-    def _filled_rows(self, cleaned: Cleaned) -> list[Row]:
-        return [row for row in self.rows if not row.untouched and row.part.value(cleaned) is not ABSENT]
-
-
-@dataclass(kw_only=True)
-class Branch:
-    """One of several shapes that a value may have."""
-
-    id: str
-    label: str
-    part: Part
+    def _filled(self, cleaned: Cleaned) -> list[Part]:
+        counting = [row.part for row in self.rows if not row.untouched]
+        return [part for part in counting if part.value(cleaned) is not ABSENT]
 
 
 @dataclass(kw_only=True)
 class Variants(Part):
-    """A value of one of several shapes, that of the `chosen` branch."""
+    """A value of one of several shapes, which have ids: that of the branch `chosen`, if any."""
 
     kind: ClassVar[str] = "variants"
-    chooser: forms.ChoiceField
-    branches: list[Branch]
+    hides: ClassVar[bool] = True
+    branches: dict[str, Part]
     chosen: str
-    empty: Any = ABSENT
-
-    def own_fields(self) -> Iterator[tuple[str, forms.Field]]:
-        yield self.name, self.chooser
 
     def inner(self) -> Iterator[tuple[Part, bool]]:
-        yield from ((branch.part, branch.id == self.chosen) for branch in self.branches)
-
-    @property
-    def can_hide(self) -> bool:
-        return True
+        yield from ((part, name == self.chosen) for name, part in self.branches.items())
 
     def value(self, cleaned: Cleaned) -> Any:
-        part = self._part()
+        part = self.branches.get(self.chosen)
         return self.empty if part is None else part.value(cleaned)
 
-    def spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
-        yield spot, self
-        part = self._part()
-        if part is not None:
-            yield from part.spots(cleaned, spot)
-
-    def _part(self) -> Part | None:
-        return next((branch.part for branch in self.branches if branch.id == self.chosen), None)
+    def inner_spots(self, cleaned: Cleaned, spot: str) -> Iterator[tuple[str, Part]]:
+        if self.chosen in self.branches:
+            yield spot, self.branches[self.chosen]

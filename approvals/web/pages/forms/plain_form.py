@@ -1,16 +1,21 @@
-"""The base of all forms: labels without colons, errors that name their field, fields made from a schema."""
+"""The base of all forms: labels without colons, errors that name their field, fields made from a schema.
+
+`BoundPart` is what templates show of the parts of a schema: each with its bound field, and the parts inside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.forms.utils import ErrorDict
 
 from approvals.exceptions import ApprovalError
-from approvals.web.pages.forms.bound_parts import BoundPart, as_id
-from approvals.web.pages.forms.schema_fields import SchemaFields
+from approvals.web.pages.forms.builder import build
+from approvals.web.pages.forms.parts import NEW, Cleaned, Group, Part, Row, Rows, Variants
 from approvals.web.pages.forms.schema_reader import Schema
 from approvals.web.pages.forms.submission import Submission, is_rearranged, is_within, rearrange
 from approvals.web.pages.json_values import ABSENT
@@ -23,7 +28,7 @@ class SchemaBoundField(forms.BoundField):
 
     @property
     def auto_id(self) -> str:
-        return as_id(str(super().auto_id))
+        return _as_id(str(super().auto_id))
 
     def value(self) -> Any:
         """Return what was sent; for a row that was added just now, its initial value."""
@@ -33,8 +38,7 @@ class SchemaBoundField(forms.BoundField):
 
     def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
         built = super().build_widget_attrs(attrs, widget)
-        structure = self.form.structure
-        if structure is not None and self.name in structure.hideable:
+        if self.form.structure is not None and self.name in self.form.structure.hideable:
             built.pop("required", None)
         return built
 
@@ -46,7 +50,7 @@ class PlainForm(forms.Form):
     """
 
     bound_field_class = SchemaBoundField
-    structure: SchemaFields | None = None
+    structure: Part | None = None
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         self.rearranged = data is not None and is_rearranged(data)
@@ -73,12 +77,17 @@ class PlainForm(forms.Form):
         prefix = self.prefix or ""
         new = self.new_row.removeprefix(f"{prefix}-")
         sent = Submission(data=self.data, prefix=prefix, new=new) if self.is_bound else None
-        self.structure = SchemaFields(schema, name, current, sent=sent, label=label)
+        self.structure = build(schema, name, current, sent=sent, label=label)
         self.fields.update(self.structure.fields)
 
     def bound_structure(self) -> BoundPart | None:
         """Return the fields of the schema for a template; None if there are none."""
-        return None if self.structure is None else BoundPart(self, self.structure.root)
+        return None if self.structure is None else BoundPart(self, self.structure)
+
+    def structure_value(self, cleaned: Cleaned) -> Any:
+        """Return the JSON value of the schema's fields, without optional ones left empty; None: no value."""
+        value = ABSENT if self.structure is None else self.structure.value(cleaned)
+        return None if value is ABSENT else value
 
     def drop_inactive_errors(self) -> None:
         """Drop the errors of fields that do not count now."""
@@ -115,3 +124,70 @@ def _messages(label: str) -> dict[str, str]:
         "invalid_choice": f"{label} must be one of the options.",
         "invalid_list": f"{label} must be a list of options.",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRow:
+    """A row of a list. Its remove button sends `address`; the ids of its inputs begin with `id_prefix`."""
+
+    id: str
+    part: BoundPart
+    address: str
+
+    @property
+    def is_new(self) -> bool:
+        return self.address == self.part.form.new_row
+
+    @property
+    def id_prefix(self) -> str:
+        return _as_id(f"id_{self.address}")
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPart:
+    """A part in its form. Attributes that are not defined here are the part's own."""
+
+    form: PlainForm
+    part: Part
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+    @property
+    def is_root(self) -> bool:
+        return self.part is self.form.structure
+
+    @property
+    def field(self) -> forms.BoundField | None:
+        return None if self.part.field is None else self.form[self.part.name]
+
+    @property
+    def html_name(self) -> str:
+        return self.form.add_prefix(self.part.name)
+
+    @property
+    def parts(self) -> Iterator[BoundPart]:
+        inside = self.part.parts.values() if isinstance(self.part, Group) else ()
+        return (BoundPart(self.form, one) for one in inside)
+
+    @property
+    def branches(self) -> Iterator[tuple[str, BoundPart]]:
+        branches = self.part.branches.items() if isinstance(self.part, Variants) else ()
+        return ((one, BoundPart(self.form, part)) for one, part in branches)
+
+    @property
+    def rows(self) -> list[BoundRow]:
+        return [self._row(row) for row in self.part.rows] if isinstance(self.part, Rows) else []
+
+    @property
+    def blank(self) -> BoundRow | None:
+        """The row that new rows are copied from."""
+        return self._row(Row(id=NEW, part=self.part.blank)) if isinstance(self.part, Rows) else None
+
+    def _row(self, row: Row) -> BoundRow:
+        return BoundRow(row.id, BoundPart(self.form, row.part), f"{self.html_name}[{row.id}]")
+
+
+def _as_id(name: str) -> str:
+    """Write a name as an HTML id: `.` as two dashes, other special characters as codes between dashes."""
+    return re.sub(r"[^a-zA-Z0-9_]", lambda found: "--" if found[0] == "." else f"-{ord(found[0]):x}-", name)

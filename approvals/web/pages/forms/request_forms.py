@@ -117,7 +117,7 @@ class DecisionForm(PlainForm):
         self.drop_inactive_errors()
         if self.errors:
             return None
-        value = self.structure.value(cleaned)
+        value = self.structure_value(cleaned)
         if not isinstance(value, dict):
             self.add_error(*self.locate_error("arguments", "must be a JSON object."))
             return None
@@ -144,7 +144,7 @@ class AnswerForm(PlainForm):
         cleaned = super().clean() or {}
         self.drop_inactive_errors()
         if self.structure is not None and not self.errors:
-            cleaned["answer"] = self.structure.value(cleaned)
+            cleaned["answer"] = self.structure_value(cleaned)
         elif cleaned.get("answer") is ABSENT:
             cleaned["answer"] = []
         return cleaned

@@ -19,24 +19,11 @@ Schema: TypeAlias = Mapping[str, Any]
 
 # Keywords that a form of an object's properties can't express: no value it makes might fit.
 CONDITIONS = frozenset(
-    {
-        "patternProperties",
-        "propertyNames",
-        "minProperties",
-        "maxProperties",
-        "if",
-        "then",
-        "else",
-        "not",
-        "dependentSchemas",
-        "dependencies",
-        "unevaluatedProperties",
-        "contains",
-        "prefixItems",
-        "unevaluatedItems",
-        "$dynamicRef",
-        "$recursiveRef",
-    }
+    [
+        *("patternProperties", "propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),
+        *("if", "then", "else", "not", "dependentSchemas", "dependencies", "$dynamicRef", "$recursiveRef"),
+        *("contains", "prefixItems", "unevaluatedItems"),
+    ]
 )
 ANNOTATIONS = frozenset(
     ["title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"]
@@ -90,12 +77,6 @@ class Rule:
     @property
     def default(self) -> Any:
         return self.schema.get("default", ABSENT)
-
-    @property
-    def open(self) -> bool:
-        """True if any value is allowed: there are annotations at most."""
-        said = self.schema.keys() - ANNOTATIONS - ABOUT_THE_DOCUMENT
-        return not said and self.options is None and self.variants is None
 
     @property
     def required(self) -> frozenset[str]:
@@ -159,7 +140,9 @@ class Rules:
             options = [option for rule in rules for option in rule.options or ()]
             return replace(every, options=tuple(options))
         if [rule.type for rule in rules] == ["number", "string"]:
-            return replace(every, schema={**_decimal(*rules), **about})
+            # So pydantic describes a Decimal.
+            number, text = (rule.schema for rule in rules)
+            return replace(every, schema={**number, **text, "type": "decimal", **about})
         titles = [rule.title for rule in rules]
         if len(set(titles)) < len(titles) or not all(titles):
             titles = self._titles_by_constant(rules)
@@ -252,11 +235,6 @@ def _option(value: Any, title: str = "") -> Option:
 
 def _is_null(rule: Rule) -> bool:
     return rule.type == "null" or (rule.options is not None and [one.value for one in rule.options] == [None])
-
-
-def _decimal(number: Rule, text: Rule) -> Schema:
-    """Merge the two alternatives by which pydantic describes a Decimal, into the type `decimal`."""
-    return {**number.schema, **text.schema, "type": "decimal"}
 
 
 def _merge_pair(one: Schema, other: Schema) -> Schema:

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from approvals.exceptions import InvalidAnswer
 from approvals.web.pages.forms import AnswerForm, DecisionForm
-from approvals.web.pages.forms.schema_fields import SchemaFields
+from approvals.web.pages.forms.builder import build
 from tests.submissions import Page
 
 REFUND = {"order": 812, "amount": "12.00", "note": None}
@@ -304,7 +304,7 @@ def test_ids_in_the_page_have_no_spaces_whatever_properties_are_called() -> None
 
 def test_a_schema_of_very_many_properties_is_edited_as_json() -> None:
     many = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(500)}}
-    assert set(SchemaFields(many, "answer").fields) == {"answer"}
+    assert set(build(many, "answer").fields) == {"answer"}
 
 
 def test_an_answer_to_be_written_as_json_starts_empty() -> None:
