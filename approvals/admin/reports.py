@@ -26,7 +26,7 @@ from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.queries import origin_resolvers, permissions
-from approvals.reports import BadPeriod, By, Period, documents, presentation, report
+from approvals.reports import BadPeriod, By, Period, documents, labels, presentation, report
 from approvals.reports.figures import DECIDED
 from approvals.reports.periods import DAY, midnight
 from approvals.web.pages.access import user_id
@@ -123,9 +123,9 @@ class RowLinks:
 
     def _when(self, column: str, period: Period) -> dict[str, str]:
         if column in {"backlog", "oldest", "mean_age"}:
-            return {"open_at": _iso(period.until)}
+            return {"open_at": labels.iso(period.until)}
         name = "opened" if column == "opened" else "closed"
-        return {f"{name}_from": _iso(period.since), f"{name}_until": _iso(period.until)}
+        return {f"{name}_from": labels.iso(period.since), f"{name}_until": labels.iso(period.until)}
 
     def _which(self, column: str) -> dict[str, str]:
         if column in {*Status} - {Status.PENDING}:
@@ -141,10 +141,6 @@ class RowLinks:
         if name is None:
             return {"without": by.value}
         return {"decided_by" if by is By.APPROVER else by.value: name}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 class _LinkedFilter(admin.SimpleListFilter):

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ STYLE = "approvals/report.css"
 def as_json(report: Report) -> str:
     """Format as JSON by docs/report.schema.json."""
     document = {
-        "made_at": _moment(report.made_at),
+        "made_at": labels.iso(report.made_at),
         **_period(report.period),
         "by": report.by.value,
         "total": _figures(report.total),
@@ -83,19 +82,15 @@ def _figures(figures: Figures) -> dict[str, float | None]:
 
 
 def _period(period: Period) -> dict[str, str]:
-    return {"since": _moment(period.since), "until": _moment(period.until)}
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return {"since": labels.iso(period.since), "until": labels.iso(period.until)}
 
 
 def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option is called
+    """Return a name for the file of this report."""
     last = labels.days(report.period).rpartition(" ")[2]
     return f"report-by-{report.by}-{report.period.since:%Y-%m-%d}-{last}.{format}"
 
 
 def grouping_choices() -> list[tuple[str, str]]:
-    """Return a name for the file of this report."""
     """Return what a report can be grouped by: values and labels."""
     return [(by.value, labels.BY[by]) for by in By]

@@ -17,8 +17,6 @@ from approvals.queries import origin_resolvers
 
 T = TypeVar("T")
 
-ORCHESTRATION = "orchestration"
-
 
 class By(StrEnum):
     """What a report can be grouped by."""
@@ -80,7 +78,7 @@ def parts_of(by: By) -> Parts:
         case By.GROUP:
             return Parts(column=F("assigned_groups"), labels=Group.objects.values_list("pk", "name"))
         case By.ORCHESTRATION:
-            known = (one for one in origin_resolvers.resolvers().values() if one.word == ORCHESTRATION)
+            known = (one for one in origin_resolvers.resolvers().values() if one.word == By.ORCHESTRATION)
             resolver = next(known, None)
             if resolver is None:
                 return Parts(column=Cast(Value(None), CharField()))

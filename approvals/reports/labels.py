@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from approvals.reports.figures import Figures, Report, Row
+from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period, midnight
 
@@ -61,6 +61,8 @@ COLUMNS = (
     Column(attribute="mean_age", name="mean_age_seconds", heading="Mean age", unit="seconds"),
 )
 
+BY_ATTRIBUTE = {column.attribute: column for column in COLUMNS}
+
 BY: Mapping[By, str] = {
     By.DAY: "Day",
     By.KIND: "Kind",
@@ -83,15 +85,8 @@ def part(report: Report, row: Row) -> str:
 
 def columns(by: By) -> list[Column]:
     """Return the columns that have figures in this grouping."""
-    there: Any = Figures() if by is By.APPROVER else Figures(opened=0, timed_out=0, withdrawn=0, backlog=0)
-    always = {"timeout_rate", "median", "p90", "p95", "oldest", "mean_age"}
-    absent = {"timeout_rate", "oldest", "mean_age"} if by is By.APPROVER else set()
-    return [
-        column
-        for column in COLUMNS
-        if column.attribute not in absent
-        and (column.attribute in always or getattr(there, column.attribute) is not None)
-    ]
+    of_approvers = {*DECIDED, *PERCENTILES}
+    return [column for column in COLUMNS if by is not By.APPROVER or column.attribute in of_approvers]
 
 
 def duration(seconds: float) -> str:
@@ -117,6 +112,11 @@ def share(value: float) -> str:
 def moment(value: datetime) -> str:
     """Format a moment in UTC, to the minute."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def iso(value: datetime) -> str:
+    """Format a moment in UTC by ISO 8601."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def period(value: Period) -> str:

@@ -9,42 +9,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from approvals.reports import labels
-from approvals.reports.figures import Figures, Report, Slot
+from approvals.reports.figures import ENDS, Figures, Report, Slot
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
 # Width of a label below the axis.
 LABEL = 150
 SVG = "http://www.w3.org/2000/svg"
 
-# Ticks of logarithmic axes: times to decision range from seconds to weeks.
+# Ticks of logarithmic axes, by unit with its seconds: times to decision range from seconds to weeks.
+_UNITS = {
+    "s": (1, (0.01, 0.1, 1, 3, 10, 30)),
+    "min": (60, (1, 5, 15)),
+    "h": (3_600, (1, 3, 12)),
+    "d": (86_400, (1, 3, 7, 14, 30, 90)),
+    "y": (31_536_000, (1, 3, 10)),
+}
 _TIMES = {
-    0.01: "0.01 s",
-    0.1: "0.1 s",
-    1: "1 s",
-    3: "3 s",
-    10: "10 s",
-    30: "30 s",
-    60: "1 min",
-    300: "5 min",
-    900: "15 min",
-    3_600: "1 h",
-    10_800: "3 h",
-    43_200: "12 h",
-    86_400: "1 d",
-    259_200: "3 d",
-    604_800: "7 d",
-    1_209_600: "14 d",
-    2_592_000: "30 d",
-    7_776_000: "90 d",
-    31_536_000: "1 y",
-    94_608_000: "3 y",
-    315_360_000: "10 y",
+    number * seconds: f"{number} {unit}" for unit, (seconds, numbers) in _UNITS.items() for number in numbers
 }
 _SHORTEST = 0.01
 _PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
@@ -52,11 +39,13 @@ _PLACES = {"d", "x", "y", "cx", "cy", "width", "height", "transform"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One line or bar of a plot. `look` is a class in the stylesheet."""
+    """One line or bar of a plot. Its column's attribute names a class in the stylesheet."""
 
     column: labels.Column
-    look: str
     name: str
+
+    def of(self, figures: Sequence[Figures]) -> list[float | None]:
+        return [getattr(one, self.column.attribute) for one in figures]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,91 +64,78 @@ Options = dict[str, Any]
 Draw = Callable[[Sequence[Figures], Sequence[Series], Options], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sketch:
-    """What a plot shows. `summary` has placeholders for "on" a "day", or "in" a "week"."""
-
-    name: str
-    title: str
-    summary: str
-    series: Sequence[Series]
-    draw: Draw
-    width: int = WIDTH
-
-
 def plots(report: Report) -> list[Plot]:
     """Draw all plots of the report."""
-    return [_plot(report, sketch) for sketch in _sketches()]
-
-
-def _sketches() -> Iterator[Sketch]:
-    yield Sketch(
-        name="times",
-        title="Time to decision",
-        summary="How long people took, from opening to decision, for what was decided {at} each {slot}.",
-        series=_series(median="Median", p90="p90: nine in ten were quicker", p95="p95"),
-        draw=_lines_of_times,
-    )
-    yield Sketch(
-        name="outcomes",
-        title="Outcomes",
-        summary="What was closed {at} each {slot}, by how it ended.",
-        series=_series(
-            approved="Approved",
-            rejected="Rejected",
-            answered="Answered",
-            timed_out="Timed out",
-            withdrawn="Withdrawn",
-        ),
-        draw=_bars,
-    )
-    yield Sketch(
-        name="backlog",
-        title="Backlog",
-        summary="How many requests were open at the end of each {slot}.",
-        series=_series(backlog="Open"),
-        draw=_line_of_counts,
-        width=HALF,
-    )
-    yield Sketch(
-        name="ages",
-        title="Age of the backlog",
-        summary="How long what was open at the end of each {slot} had been open by then.",
-        series=_series(mean_age="Mean", oldest="Oldest"),
-        draw=_lines_of_times,
-        width=HALF,
-    )
-
-
-def _plot(report: Report, sketch: Sketch) -> Plot:
-    slots = report.timeline
     at, slot = ("on", "day") if report.days else ("in", "week")
-    summary = sketch.summary.format(at=at, slot=slot)
-    names = [labels.days(slot.period) for slot in slots]
-    chart = sketch.draw([slot.figures for slot in slots], sketch.series, _options(sketch.width))
-    # All labels are in the shapes' titles; below the axis there are as many as fit.
-    chart.x_labels = names
-    chart.x_labels_major = names[:: -(-len(names) * LABEL // sketch.width)]
-    drawn = ET.fromstring(chart.render())  # noqa: S314  our own
-    return Plot(
-        name=sketch.name,
-        title=sketch.title,
-        summary=summary,
-        svg=_clean(drawn, f"{sketch.title}. {summary}", sketch.series),
-        series=sketch.series,
-        rows=list(zip(names, slots, strict=True)),
-    )
-
-
-def _series(**names: str) -> list[Series]:
-    by_attribute = {column.attribute: column for column in labels.COLUMNS}
     return [
-        Series(column=by_attribute[attribute], look=attribute, name=name) for attribute, name in names.items()
+        _plot(
+            report,
+            name="times",
+            title="Time to decision",
+            summary=f"How long people took, from opening to decision, for what was decided {at} each {slot}.",
+            series=_series(median="Median", p90="p90: nine in ten were quicker", p95="p95"),
+            draw=_lines_of_times,
+        ),
+        _plot(
+            report,
+            name="outcomes",
+            title="Outcomes",
+            summary=f"What was closed {at} each {slot}, by how it ended.",
+            series=_series(**{end.value: labels.BY_ATTRIBUTE[end.value].heading for end in ENDS}),
+            draw=_bars,
+        ),
+        _plot(
+            report,
+            name="backlog",
+            title="Backlog",
+            summary=f"How many requests were open at the end of each {slot}.",
+            series=_series(backlog="Open"),
+            draw=_line_of_counts,
+            width=HALF,
+        ),
+        _plot(
+            report,
+            name="ages",
+            title="Age of the backlog",
+            summary=f"How long what was open at the end of each {slot} had been open by then.",
+            series=_series(mean_age="Mean", oldest="Oldest"),
+            draw=_lines_of_times,
+            width=HALF,
+        ),
     ]
 
 
+def _plot(
+    report: Report,
+    *,
+    name: str,
+    title: str,
+    summary: str,
+    series: Sequence[Series],
+    draw: Draw,
+    width: int = WIDTH,
+) -> Plot:
+    names = [labels.days(slot.period) for slot in report.timeline]
+    chart = draw([slot.figures for slot in report.timeline], series, _options(width))
+    # All labels are in the shapes' titles; below the axis there are as many as fit.
+    chart.x_labels = names
+    chart.x_labels_major = names[:: -(-len(names) * LABEL // width)]
+    drawn = ET.fromstring(chart.render())  # noqa: S314  our own
+    svg = _clean(drawn, f"{title}. {summary}", series)
+    rows = list(zip(names, report.timeline, strict=True))
+    return Plot(name=name, title=title, summary=summary, svg=svg, series=series, rows=rows)
+
+
+def _series(**names: str) -> list[Series]:
+    return [Series(column=labels.BY_ATTRIBUTE[attribute], name=name) for attribute, name in names.items()]
+
+
 def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    rows = {each.name: [_at_least(getattr(one, each.look)) for one in figures] for each in series}
+    # Small values are raised to the shortest tick: a logarithmic axis has no zero.
+    rows = {
+        each.name: [value if value is None else max(value, _SHORTEST) for value in each.of(figures)]
+        for each in series
+    }
     there = [value for row in rows.values() for value in row if value is not None] or [1.0, 60.0]
     low, high = min(there) / 1.2, max(there) * 1.2
     while len(ticks := [time for time in _TIMES if low <= time <= high]) < 2:
@@ -172,30 +148,22 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
     return _with(chart, rows)
 
 
-def _at_least(seconds: float | None) -> float | None:
-    """Raise small values to the shortest tick: a logarithmic axis has no zero."""
-    return None if seconds is None else max(seconds, _SHORTEST)
-
-
 def _bars(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    axis = _whole(figures, series, stacked=True)
-    return _with(load_pygal().StackedBar(**options, **axis), _counts(figures, series))
+    rows = {each.name: each.of(figures) for each in series}
+    most = max((sum(value or 0 for value in slot) for slot in zip(*rows.values(), strict=True)), default=0)
+    return _with(load_pygal().StackedBar(**options, **_whole(most)), rows)
 
 
 def _line_of_counts(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    return _with(load_pygal().Line(**options, **_whole(figures, series)), _counts(figures, series))
+    rows = {each.name: each.of(figures) for each in series}
+    most = max((value or 0 for row in rows.values() for value in row), default=0)
+    return _with(load_pygal().Line(**options, **_whole(most)), rows)
 
 
-def _counts(figures: Sequence[Figures], series: Sequence[Series]) -> dict[str, list[Any]]:
-    return {each.name: [getattr(one, each.look) for one in figures] for each in series}
-
-
-def _whole(figures: Sequence[Figures], series: Sequence[Series], *, stacked: bool = False) -> dict[str, Any]:
+def _whole(most: float) -> Options:
     """Return the options of an axis with a few whole numbers from 0."""
-    together = sum if stacked else max
-    most = max((together(getattr(one, each.look) for each in series) for one in figures), default=0)
     step = _step(max(most, 1) / 5)
-    ticks = [number * step for number in range(-(-max(most, 1) // step) + 1)]
+    ticks = [number * step for number in range(int(-(-max(most, 1) // step)) + 1)]
     return {"formatter": _count, "y_labels": ticks, "range": (0, ticks[-1])}
 
 
@@ -256,7 +224,7 @@ def _clean(root: ET.Element, told: str, series: Sequence[Series]) -> str:
     for place, each in enumerate(series):
         for group in root.iter(f"{{{SVG}}}g"):
             if f"serie-{place}" in _classes(group):
-                group.set("class", f"series look-{each.look}")
+                group.set("class", f"series look-{each.column.attribute}")
                 _say_what_is_shown(group, each.name)
     for element in root.iter():
         for attribute in ("id", "style"):
@@ -303,10 +271,3 @@ def _tag(element: ET.Element) -> str:
 
 def _classes(element: ET.Element) -> tuple[str, ...]:
     return tuple(element.get("class", "").split())
-
-
-def levels(hours: Sequence[Sequence[int]], count: int = 8) -> Iterator[list[tuple[int, int]]]:
-    """Yield, for each day of the week, each hour's number and its shade from 0 to `count` (the most)."""
-    most = max(map(max, hours), default=0) or 1
-    for day in hours:
-        yield [(number, -(-number * count // most)) for number in day]

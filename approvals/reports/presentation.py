@@ -10,9 +10,10 @@ from approvals.reports import labels
 from approvals.reports.figures import Figures, Report, Row
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
-from approvals.reports.plots import Plot, levels, plots
+from approvals.reports.plots import Plot, plots
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+SHADES = 8
 
 
 class Links(Protocol):
@@ -44,7 +45,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hour:
-    """One hour of the week: how many requests were opened, and the shade."""
+    """One hour of the week: how many requests were opened, and the shade, from 0 to SHADES."""
 
     number: int
     level: int
@@ -96,7 +97,7 @@ def hour_in_words(weekday: int, hour: int) -> str:
 
 
 def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
-    total, by_name = report.total, {column.attribute: column for column in labels.COLUMNS}
+    total, by_name = report.total, labels.BY_ATTRIBUTE
 
     def figure(name: str) -> Cell:
         return _cell(by_name[name], total, report.period, None, links)
@@ -139,16 +140,17 @@ def _cell(
 
 
 def _week(report: Report, links: Links | None) -> Iterator[tuple[str, list[Hour]]]:
-    for weekday, day in enumerate(levels(report.hours)):
+    most = max(map(max, report.hours), default=0) or 1
+    for weekday, day in enumerate(report.hours):
         yield (
             WEEKDAYS[weekday],
             [
                 Hour(
                     number=number,
-                    level=level,
+                    level=-(-number * SHADES // most),
                     title=f"{hour_in_words(weekday, hour)}: {number:,} opened",
                     url=links.url_of_hour(weekday, hour, report.period) if links and number else "",
                 )
-                for hour, (number, level) in enumerate(day)
+                for hour, number in enumerate(day)
             ],
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from approvals.domain.lifecycle import Status
 from approvals.reports import By, Period, report
-from approvals.reports.plots import SVG, levels, plots
+from approvals.reports.plots import SVG, plots
+from approvals.reports.presentation import present
 from tests.approvals.reports.records import Asked, after, put_on_record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -78,6 +80,8 @@ def test_drawing_leaves_no_import_hook_of_an_old_kind() -> None:
 
 
 def test_shades_grow_with_what_they_stand_for() -> None:
-    shades = list(levels([[0, 1, 50], [100, 99, 12]]))
-    assert shades == [[(0, 0), (1, 1), (50, 4)], [(100, 8), (99, 8), (12, 1)]]
-    assert list(levels([[0, 0]])) == [[(0, 0), (0, 0)]]
+    for hours, levels in (([[0, 1, 50], [100, 99, 12]], [[0, 1, 4], [8, 8, 1]]), ([[0, 0]], [[0, 0]])):
+        week = present(replace(report(PERIOD), hours=hours)).week
+        assert [[(hour.number, hour.level) for hour in day] for _, day in week] == [
+            list(zip(*each, strict=True)) for each in zip(hours, levels, strict=True)
+        ]
