@@ -16,7 +16,7 @@ from django.urls import set_script_prefix
 
 from approvals.delivery import links
 from approvals.web.edge.actors import is_proxy
-from approvals.web.edge.asgi import Application, Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Receive, Scope, Send, header_lines
 
 PROTOCOL, PREFIX = b"x-forwarded-proto", b"x-forwarded-prefix"
 _SECURE = {"http": "https", "websocket": "wss"}
@@ -58,5 +58,5 @@ def _whole(path: str, prefix: str) -> str:
 
 
 def _last(scope: Scope, name: bytes) -> str:
-    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    values = header_lines(scope, name)
     return ",".join(values).rpartition(",")[2].strip()

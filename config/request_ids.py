@@ -11,7 +11,7 @@ import secrets
 
 from approvals.process import telemetry
 from approvals.web.edge.actors import is_proxy
-from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send, header_lines
 
 HEADER = b"x-request-id"
 _ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
@@ -34,7 +34,7 @@ class RequestIds:
 
 def _id_from_proxy(scope: Scope) -> str | None:
     peer = scope.get("client") or ("", 0)
-    named: list[str] = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
+    named = header_lines(scope, HEADER)
     if len(named) == 1 and _ID.fullmatch(named[0]) and is_proxy(peer[0]):
         return named[0]
     return None

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
-from approvals.web.edge.asgi import Application, Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Receive, Scope, Send, header_lines
 
 
 class OwnPagesOnly:
@@ -24,7 +24,7 @@ class OwnPagesOnly:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = is_own_page(_values(scope, b"origin"), _values(scope, b"host"))
+        allowed = is_own_page(header_lines(scope, b"origin"), header_lines(scope, b"host"))
         application: Application = self._application if allowed else WebsocketDenier()
         await application(scope, receive, send)
 
@@ -33,7 +33,7 @@ class NoForeignPages(OwnPagesOnly):
     """Accepts also connections without an origin: programs, which send no cookies of a browser."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _values(scope, b"origin"):
+        if header_lines(scope, b"origin"):
             await super().__call__(scope, receive, send)
         else:
             await self._application(scope, receive, send)
@@ -65,7 +65,3 @@ def _is_here(origin: SplitResult, host: str) -> bool:
         return False
     domain, _ = split_domain_port(host)
     return origin.netloc == host and validate_host(domain, settings.ALLOWED_HOSTS)
-
-
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name]

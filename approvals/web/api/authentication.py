@@ -14,10 +14,10 @@ from django.http import HttpRequest
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from approvals.domain.commands import Actor
+from approvals.domain.commands import Actor, Channel
 from approvals.exceptions import InvalidRequest, NotPermitted
 from approvals.web.edge import tokens
-from approvals.web.edge.actors import actor_of_caller
+from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.credentials import bearer_secret
 from approvals.web.edge.problems import Unauthenticated
 from approvals.web.edge.throttling import spend
@@ -89,7 +89,7 @@ def caller_of(request: HttpRequest, *scopes: Scope) -> Caller:
 def actor_of(request: HttpRequest) -> Actor:
     """Return the caller as the trail names it."""
     caller: Caller = getattr(request, "auth")  # noqa: B009 - ninja sets it
-    return actor_of_caller(request, caller.user_id, caller.token_id)
+    return actor_of_http(request, Channel.API, caller.user_id, caller.token_id)
 
 
 def _check_csrf(request: Any) -> None:

@@ -15,20 +15,24 @@ from django.http import HttpRequest
 
 from approvals.conf import approval_settings
 from approvals.domain.commands import Actor, Channel
+from approvals.web.edge.asgi import header_lines
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 USER_AGENT_LIMIT = 400
 
 
-def actor_of_http(request: HttpRequest, channel: Channel) -> Actor:
-    """Return the logged-in user of this request, as an actor."""
-    return _actor_of_http(request, request.user.pk, channel, None)
-
-
-def actor_of_caller(request: HttpRequest, user_id: int, token_id: UUID | None) -> Actor:
-    """Return the actor of an API call: the user as whom it acts, and the token that was shown, if any."""
-    return _actor_of_http(request, user_id, Channel.API, token_id)
+def actor_of_http(
+    request: HttpRequest, channel: Channel, user_id: int | None = None, token_id: UUID | None = None
+) -> Actor:
+    """Return the actor of a request: who is logged in or, for the API, as whom it acts, by which token."""
+    return Actor(
+        user_id=request.user.pk if user_id is None else user_id,
+        channel=channel,
+        address=address_of_http(request),
+        user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
+        token_id=token_id,
+    )
 
 
 def actor_of_scope(
@@ -39,7 +43,7 @@ def actor_of_scope(
         user_id=user_id,
         channel=channel,
         address=address_of_scope(scope),
-        user_agent=_header(scope, b"user-agent")[:USER_AGENT_LIMIT],
+        user_agent=",".join(header_lines(scope, b"user-agent"))[:USER_AGENT_LIMIT],
         token_id=token_id,
     )
 
@@ -53,7 +57,7 @@ def address_of_http(request: HttpRequest) -> str | None:
 def address_of_scope(scope: Mapping[str, Any]) -> str | None:
     """Return the client's IP address of a request or a connection that Django has not seen yet."""
     peer = scope.get("client") or ("", 0)
-    return client_address(peer[0], _header(scope, b"x-forwarded-for"))
+    return client_address(peer[0], ",".join(header_lines(scope, b"x-forwarded-for")))
 
 
 def client_address(peer: str, forwarded_for: str) -> str | None:
@@ -72,23 +76,6 @@ def is_proxy(peer: str) -> bool:
     """Whether this peer is a trusted proxy, whose `X-Forwarded-` headers count."""
     address = _address(peer)
     return address is not None and _is_trusted(address)
-
-
-def _actor_of_http(
-    request: HttpRequest, user_id: int | None, channel: Channel, token_id: UUID | None
-) -> Actor:
-    return Actor(
-        user_id=user_id,
-        channel=channel,
-        address=address_of_http(request),
-        user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
-        token_id=token_id,
-    )
-
-
-def _header(scope: Mapping[str, Any], name: bytes) -> str:
-    """Join all the lines of a header: a proxy may have added one of its own."""
-    return ",".join(value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name)
 
 
 def _is_trusted(address: Address) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,11 +25,10 @@ from django.http.cookie import parse_cookie
 from approvals.conf import approval_settings
 from approvals.database.threads import count_time
 from approvals.process.loops import PerLoop
-from approvals.web.edge.asgi import Application, Scope
+from approvals.web.edge.asgi import Application, Scope, header_lines, own_path
 from approvals.web.edge.credentials import bearer_secret
 from approvals.web.edge.limits import REMEMBERED, RateLimited
 from approvals.web.edge.long_polling import AGAIN, HOLD
-from approvals.web.edge.paths import own_path
 
 # Processor seconds a second, and how many a quiet account may use at once.
 SHARE, BURST = 1 / 3, 1.0
@@ -40,14 +40,12 @@ TOGETHER, IN_LINE = 8, 1_000
 _VISIT = "sayso.visit"
 
 
+@dataclass(slots=True)
 class Visit:
     """One request: its user, once known, and the processor time that it took."""
 
-    __slots__ = ("seconds", "user_id")
-
-    def __init__(self) -> None:
-        self.user_id: int | None = None
-        self.seconds = 0.0
+    user_id: int | None = None
+    seconds: float = 0.0
 
 
 def note_visitor(request: HttpRequest, user_id: int) -> None:
@@ -188,15 +186,16 @@ class TakingTurns:
                 self._share(shown).charge(visit.seconds)
 
     def _shown(self, scope: Scope) -> bytes | None:
-        """Return a digest of the credential that counts, or None.
+        """Return a digest of the credential that counts, or None; headers are joined as Django does.
 
         A second credential, or another spelling of the header, must not make an account look like a new one.
         """
         secret = None
         if own_path(scope).startswith(self._api):
-            secret = bearer_secret(_join_header(scope, b"authorization", ","))
+            secret = bearer_secret(",".join(header_lines(scope, b"authorization")))
         if secret is None:
-            secret = parse_cookie(_join_header(scope, b"cookie", "; ")).get(settings.SESSION_COOKIE_NAME)
+            cookies = parse_cookie("; ".join(header_lines(scope, b"cookie")))
+            secret = cookies.get(settings.SESSION_COOKIE_NAME)
         return hashlib.sha256(secret.encode("utf-8", "replace")).digest() if secret else None
 
     def _share(self, shown: bytes) -> Share:
@@ -212,8 +211,3 @@ class TakingTurns:
 def _bound(remembered: OrderedDict[Any, Any]) -> None:
     if len(remembered) > REMEMBERED:
         remembered.popitem(last=False)
-
-
-def _join_header(scope: Scope, name: bytes, between: str) -> str:
-    """Join all the lines of a header, as Django does."""
-    return between.join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

@@ -41,7 +41,7 @@ def limit_attempts(view: View, field: str = "username") -> View:
         if request.method != "POST":
             return view(request, *args, **kwargs)
         name = _comparable(request.POST.get(field, ""))
-        counts = [*_of_address(request), (limits.of_logins(), _known_cookie(request, name) or (field, name))]
+        counts = _counts(request, _known_cookie(request, name) or (field, name))
         if refusal := _one_too_many(counts):
             return refusal
         response = view(request, *args, **kwargs)
@@ -60,7 +60,7 @@ def limit_account_attempts(view: View) -> View:
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST" or not request.user.is_authenticated:
             return view(request, *args, **kwargs)
-        counts = [*_of_address(request), (limits.of_logins(), ("account", request.user.pk))]
+        counts = _counts(request, ("account", request.user.pk))
         if refusal := _one_too_many(counts):
             return refusal
         response = view(request, *args, **kwargs)
@@ -71,10 +71,10 @@ def limit_account_attempts(view: View) -> View:
     return limited
 
 
-def _of_address(request: HttpRequest) -> Counts:
-    """Return the address's count, which comes first: attempts refused there do not count for the name."""
+def _counts(request: HttpRequest, caller: Hashable) -> Counts:
+    """Return what counts the attempt: the address first, where attempts refused do not count for the name."""
     network = limits.network_of(address_of_http(request))
-    return [(limits.of_login_addresses(), network)] if network else []
+    return [*([(limits.of_login_addresses(), network)] if network else []), (limits.of_logins(), caller)]
 
 
 def _one_too_many(counts: Counts) -> HttpResponseBase | None:

@@ -58,14 +58,12 @@ def hold_answer(
         hold.wait = Wait(request_id=request_id, seconds=seconds, token_id=token_id)
 
 
+@dataclass(slots=True)
 class Hold:
     """Carries the view's wish to the middleware: `wait` as asked; `held` once a 202 was held back for it."""
 
-    __slots__ = ("held", "wait")
-
-    def __init__(self) -> None:
-        self.wait: Wait | None = None
-        self.held: Wait | None = None
+    wait: Wait | None = None
+    held: Wait | None = None
 
     def around(self, send: Send) -> Send:
         async def send_unless_held(message: Message) -> None:
@@ -103,7 +101,7 @@ class HoldingAnswers:
     async def _pass(self, scope: Scope, send: Send, gone: asyncio.Task[None]) -> None:
         """Call Django in a task of its own, whose context variables do not stay in ours."""
         if not gone.done():
-            await asyncio.create_task(self._application({**scope, GONE: gone}, _Question().receive, send))
+            await asyncio.create_task(self._application({**scope, GONE: gone}, _receive_once(), send))
 
 
 class FewPasses:
@@ -123,22 +121,17 @@ class FewPasses:
                 await self._application(scope, receive, send)
 
 
-class _Question:
-    """A GET as Django receives it: its body, which means nothing, is empty.
+def _receive_once() -> Receive:
+    """Make Django receive a GET: its body, which means nothing, is empty.
 
     Django is not told of a client that goes away: it would only abandon its thread, and a pass is short.
     """
+    bodies: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
-    __slots__ = ("_asked",)
+    async def receive() -> Message:
+        return bodies.pop() if bodies else await asyncio.get_running_loop().create_future()
 
-    def __init__(self) -> None:
-        self._asked = False
-
-    async def receive(self) -> Message:
-        if self._asked:
-            await asyncio.get_running_loop().create_future()
-        self._asked = True
-        return {"type": "http.request", "body": b"", "more_body": False}
+    return receive
 
 
 async def _until_gone(receive: Receive) -> None:

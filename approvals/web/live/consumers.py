@@ -255,7 +255,7 @@ class ProgramInboxConsumer(InboxConsumer):
 
     async def _bearer(self, scope: TokenScope) -> Bearer:
         """Return who shows the token at this moment; Unauthenticated or NotPermitted where it does not do."""
-        secret = secret_of(self.scope["headers"])
+        secret = secret_of(self.scope)
         bearer = None if secret is None else await in_database(tokens.bearer, secret)
         if bearer is None:
             raise Unauthenticated("This token is unknown, or it has expired or been revoked.")
