@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from approvals.queries import permissions
 from approvals.web.pages.wording import outcome_in_words
 
 MOST_AT_ONCE = 100
+# Stands for many approvals decided together, whose arguments can't be edited.
+_MANY = SimpleNamespace(arguments=None, final_arguments=None, editable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,6 @@ class Result:
 def page_of(asked: HumanRequest) -> str:
     """Return the address of a request's admin page."""
     return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plain:
-    """Stands for many approvals decided together, whose arguments can't be edited."""
-
-    arguments: Any = None
-    final_arguments: Any = None
-    editable: Any = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +107,7 @@ class Selection:
     @property
     def form_subject(self) -> Any:
         """What the decision form is about: only the arguments of a single request can be edited."""
-        return self.requests[0] if len(self.ids) == 1 and self.requests else _Plain()
+        return self.requests[0] if len(self.ids) == 1 and self.requests else _MANY
 
     def results_of(self, outcomes: Sequence[Outcome | ApprovalError]) -> list[Result]:
         """Describe the outcome of each request, in the order of `ids`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -19,6 +18,7 @@ from approvals.domain.commands import Channel
 from approvals.queries import open_requests_of, visible_ids
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages.access import page, user_id, wants_detail
+from approvals.web.pages.filters import ListFilters
 from orchestration import catalog, queries
 from orchestration.exceptions import (
     AlreadyFinished,
@@ -34,9 +34,6 @@ from orchestration.runs.manual_resumption import describe_resumption, is_resumab
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import shown_steps, time_taken
 
-PAGE = 50
-LONGEST_PAGE = 1_000
-
 REASONS = {
     "rejected": "A person rejected it.",
     "timed_out": "Nobody answered in time.",
@@ -48,33 +45,21 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    status: str = ""
-    search: str = ""
-    limit: int = PAGE
+class Filters(ListFilters):
+    """The filters of the list of runs."""
 
-    @classmethod
-    def of(cls, request: HttpRequest) -> Filters:
-        status, limit = request.GET.get("status", ""), request.GET.get("limit", "")
-        return cls(
-            status=status if status in RunStatus.values else "",
-            search=request.GET.get("q", "").replace("\x00", "").strip()[:200],
-            limit=min(max(int(limit), PAGE), LONGEST_PAGE) if limit.isdecimal() and len(limit) < 6 else PAGE,
-        )
+    status: str = ""
 
     @property
-    def more(self) -> str:
-        """The query string for more of the same runs; empty where a page can't show more."""
-        if self.limit >= LONGEST_PAGE:
-            return ""
-        parts = {"status": self.status, "q": self.search, "limit": str(min(self.limit * 4, LONGEST_PAGE))}
-        return "?" + urlencode({name: value for name, value in parts.items() if value})
+    def parts(self) -> dict[str, str]:
+        return {"status": self.status, "q": self.search}
 
 
 @page(UnknownRun)
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
-    filters = Filters.of(request)
+    status = request.GET.get("status", "")
+    filters = Filters(status=status if status in RunStatus.values else "", **Filters.read(request.GET))
     found = queries.list_runs(
         user_id(request), status=filters.status or None, search=filters.search, limit=filters.limit + 1
     )

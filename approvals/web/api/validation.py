@@ -55,7 +55,7 @@ def field_error(error: Mapping[str, Any]) -> tuple[str, str]:
     source, *steps = error["loc"]
     if error["type"].startswith("union_tag"):
         return _of_tag(error)
-    steps = _without_tags(_without_models(steps[1:] if source == "body" else steps))
+    steps = _without_tags(steps[1:] if source == "body" else steps)
     if not steps:
         return "", "A body is required." if error["type"] == "missing" else "The body is a JSON object."
     if steps[-1] in _ALTERNATIVES and error["type"] != "extra_forbidden":
@@ -77,15 +77,13 @@ def _of_tag(error: Mapping[str, Any]) -> tuple[str, str]:
     return field, f"{field} must be one of: {context['expected_tags']}."
 
 
-def _without_models(steps: Sequence[Any]) -> Sequence[Any]:
-    """Return the path in the body, without the kind of body that was tried."""
-    return steps[1:] if len(steps) > 1 and steps[0] in set(Kind) else steps
-
-
 def _without_tags(steps: Sequence[Any]) -> Sequence[Any]:
-    """Without how the choices were given, as a list or with labels."""
-    tagged = len(steps) > 1 and steps[0] == "choices" and steps[1] in ("listed", "labelled")
-    return [steps[0], *steps[2:]] if tagged else steps
+    """Return the path without the kind of body that was tried, and without how choices were given."""
+    if len(steps) > 1 and steps[0] in set(Kind):
+        steps = steps[1:]
+    if len(steps) > 1 and steps[0] == "choices" and steps[1] in ("listed", "labelled"):
+        return [steps[0], *steps[2:]]
+    return steps
 
 
 def _rule(error: Mapping[str, Any]) -> str:

@@ -51,12 +51,17 @@ def _owners_of_sessions(session_keys: Collection[str]) -> dict[str, int]:
     if not session_keys:
         return {}
     claims = {key: data for key, data in _session_data(session_keys).items() if _names_a_user(data)}
-    users = _active_users({_user_id(data) for data in claims.values()})
-    proofs = {user_id: _proofs(user) for user_id, user in users.items()}
+    users = get_user_model()._default_manager.filter(is_active=True).in_bulk(map(_user_id, claims.values()))
+    proofs = {
+        user_id: (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+        for user_id, user in users.items()
+    }
     return {
         key: _user_id(data)
         for key, data in claims.items()
-        if _proves(data[HASH_SESSION_KEY], proofs.get(_user_id(data), ()))
+        if any(
+            constant_time_compare(data[HASH_SESSION_KEY], proof) for proof in proofs.get(_user_id(data), ())
+        )
     }
 
 
@@ -77,15 +82,3 @@ def _names_a_user(data: Mapping[str, Any]) -> bool:
 def _user_id(data: Mapping[str, Any]) -> int:
     user_id: int = get_user_model()._meta.pk.to_python(data[SESSION_KEY])
     return user_id
-
-
-def _active_users(user_ids: Collection[int]) -> dict[int, Any]:
-    return get_user_model()._default_manager.filter(is_active=True).in_bulk(user_ids)
-
-
-def _proofs(user: Any) -> tuple[str, ...]:
-    return (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-
-
-def _proves(claimed: str, proofs: Collection[str]) -> bool:
-    return any(constant_time_compare(claimed, proof) for proof in proofs)

@@ -1,4 +1,4 @@
-"""The filters of the inbox, which are part of its URL."""
+"""The filters of lists, which are part of their URLs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    mine: bool = False
-    kind: str = ""
-    soon: bool = False
+class ListFilters:
+    """What every list has: a search, and how many rows it shows. Subclasses add their own filters."""
+
     search: str = ""
     limit: int = PAGE
 
-    @classmethod
-    def from_query(cls, query: QueryDict) -> Filters:
-        """Read the filters from a URL; invalid values are ignored."""
-        kind = query.get("kind", "")
-        return cls(
-            mine=query.get("show") == "mine",
-            kind=kind if kind in set(Kind) else "",
-            soon=query.get("soon") == "1",
-            search=query.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH],
-            limit=min(max(number_of(query, "limit"), PAGE), LONGEST_PAGE),
-        )
+    @staticmethod
+    def read(query: QueryDict) -> dict[str, Any]:
+        """Read the search and the limit from a URL; invalid values are ignored."""
+        return {
+            "search": query.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH],
+            "limit": min(max(number_of(query, "limit"), PAGE), LONGEST_PAGE),
+        }
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The parameters of the query string but for the limit."""
+        return {"q": self.search}
 
     @property
     def query(self) -> str:
@@ -57,9 +57,38 @@ class Filters:
         """Whether more rows are shown than at first."""
         return self.limit > PAGE
 
+    def _query(self, limit: int) -> str:
+        parts = {**self.parts, "limit": str(limit) if limit > PAGE else ""}
+        encoded = urlencode({name: value for name, value in parts.items() if value})
+        return f"?{encoded}" if encoded else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters(ListFilters):
+    """The filters of the inbox."""
+
+    mine: bool = False
+    kind: str = ""
+    soon: bool = False
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> Filters:
+        kind = query.get("kind", "")
+        return cls(
+            mine=query.get("show") == "mine",
+            kind=kind if kind in set(Kind) else "",
+            soon=query.get("soon") == "1",
+            **cls.read(query),
+        )
+
+    @property
+    def parts(self) -> dict[str, str]:
+        mine, soon = "mine" if self.mine else "", "1" if self.soon else ""
+        return {"show": mine, "kind": self.kind, "soon": soon, "q": self.search}
+
     @property
     def active(self) -> bool:
-        return bool(self.mine or self.kind or self.soon or self.search)
+        return any(self.parts.values())
 
     def rows(self, user_id: int, at_least: int = 0) -> tuple[list[Any], bool]:
         """Read the requests to show, at least `at_least` of them if there are, and whether there are more."""
@@ -74,17 +103,6 @@ class Filters:
             light=True,
         )
         return rows[:most], len(rows) > most
-
-    def _query(self, limit: int) -> str:
-        parts = {
-            "show": "mine" if self.mine else "",
-            "kind": self.kind,
-            "soon": "1" if self.soon else "",
-            "q": self.search,
-            "limit": str(limit) if limit > PAGE else "",
-        }
-        encoded = urlencode({name: value for name, value in parts.items() if value})
-        return f"?{encoded}" if encoded else ""
 
 
 def number_of(query: QueryDict, name: str) -> int:

@@ -19,24 +19,19 @@ ActForm: TypeAlias = DecisionForm | AnswerForm
 LONG_JSON = 16_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """The reason why what a person sent was not done."""
-
-    text: str
-    tone: str = "warn"
-
-
 @dataclass(frozen=True, kw_only=True)
 class RequestPage:
-    """The content of the page. `form` is what the person sent, with its errors; None: nothing yet."""
+    """The content of the page. `form` is what the person sent, with its errors; None: nothing yet.
+
+    `notice`: why what was sent was not done.
+    """
 
     asked: Any
     username: str
     rights: queries.Rights
     trail: Sequence[queries.TimelineEntry]
     form: ActForm | None = None
-    notice: Notice | None = None
+    notice: str = ""
 
     @property
     def act(self) -> str:
@@ -70,7 +65,7 @@ class RequestPage:
             "trail": [
                 entry_in_words(entry, asked.required, requester, asked.choices) for entry in self.trail
             ],
-            "withdraw_form": self._withdraw_form(),
+            "withdraw_form": ReasonForm(auto_id="withdraw_%s") if self.may_withdraw else None,
             **(self._forms() if self.act == "decide" else {}),
         }
 
@@ -86,11 +81,12 @@ class RequestPage:
         }
 
     @property
+    def may_withdraw(self) -> bool:
+        return self.rights.withdraw and self.act != "closed"
+
+    @property
     def _has_voted(self) -> bool:
         return any(entry.event == "decided" and entry.actor == self.username for entry in self.trail)
-
-    def _withdraw_form(self) -> ReasonForm | None:
-        return ReasonForm(auto_id="withdraw_%s") if self.rights.withdraw and self.act != "closed" else None
 
     def _forms(self) -> dict[str, Any]:
         if self.asked.kind == Kind.CLARIFICATION:

@@ -20,36 +20,16 @@ from approvals import deciding, queries
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Status
-from approvals.exceptions import (
-    AlreadyDecided,
-    ApprovalError,
-    Busy,
-    InvalidAnswer,
-    InvalidRequest,
-    NotPermitted,
-    TooLate,
-    Unavailable,
-    UnknownRequest,
-)
+from approvals.exceptions import ApprovalError, UnknownRequest
 from approvals.web.edge.actors import actor_of_http
+from approvals.web.edge.problems import STATUSES
 from approvals.web.pages import json_tables
 from approvals.web.pages.access import page, record_view, user_id, wants_detail
 from approvals.web.pages.filters import Filters, number_of, sort_key
 from approvals.web.pages.forms import DecisionForm, ReasonForm
-from approvals.web.pages.request_page import ActForm, Notice, RequestPage, form_for
+from approvals.web.pages.request_page import ActForm, RequestPage, form_for
 
 MOST_IDS = 100
-
-# The status of the page that shows why a decision was refused.
-STATUSES: dict[type[ApprovalError], HTTPStatus] = {
-    InvalidAnswer: HTTPStatus.UNPROCESSABLE_ENTITY,
-    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
-    NotPermitted: HTTPStatus.FORBIDDEN,
-    AlreadyDecided: HTTPStatus.CONFLICT,
-    TooLate: HTTPStatus.CONFLICT,
-    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
-    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-}
 
 
 @page(UnknownRequest)
@@ -121,30 +101,19 @@ def _submit_form(request: HttpRequest, asked: Any, form: ActForm) -> HttpRespons
         return _show_request(request, asked, form=form)
     if not form.is_valid():
         return _show_request(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    if isinstance(form, DecisionForm):
-        if form.unreviewed and _can_decide(request, asked):
-            form.check_arguments()
-            status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
-            return _show_request(request, asked, form=form, status=status)
-        return _submit(request, asked, lambda: _decide(request, asked, form), form=form)
-    return _submit(request, asked, lambda: _answer(request, asked, form), form=form)
+    if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(request, asked):
+        form.check_arguments()
+        status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
+        return _show_request(request, asked, form=form, status=status)
+    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
 
+    def write() -> object:
+        if isinstance(form, DecisionForm):
+            verdict, edited = said["decision"], said["arguments"]
+            return deciding.decide(actor, asked.pk, verdict, comment=said["comment"], arguments=edited)
+        return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
 
-def _decide(request: HttpRequest, asked: Any, form: ActForm) -> object:
-    said = form.cleaned_data
-    return deciding.decide(
-        actor_of_http(request, Channel.PAGE),
-        asked.pk,
-        said["decision"],
-        comment=said["comment"],
-        arguments=said["arguments"],
-    )
-
-
-def _answer(request: HttpRequest, asked: Any, form: ActForm) -> object:
-    said = form.cleaned_data
-    actor = actor_of_http(request, Channel.PAGE)
-    return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
+    return _submit(request, asked, write, form=form)
 
 
 def _submit(
@@ -168,11 +137,11 @@ def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
 def _show_refusal(
     request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None
 ) -> HttpResponse:
-    status = STATUSES[type(error)]
+    status = STATUSES[error.code]
     if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
         form.add_refusal(error)
         return _show_request(request, asked, form=form, status=status)
-    notice = Notice(text=f"{error.detail} What you sent was not recorded.")
+    notice = f"{error.detail} What you sent was not recorded."
     fresh = queries.request_for(user_id(request), asked.pk)
     response = _show_request(request, fresh, form=form, notice=notice, status=status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -186,7 +155,7 @@ def _show_request(
     *,
     trail: list[queries.TimelineEntry] | None = None,
     form: ActForm | None = None,
-    notice: Notice | None = None,
+    notice: str = "",
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
     """Show the request, alone or in the whole page with the list beside it."""
@@ -241,12 +210,8 @@ def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int
         found = sorted([*found, opened], key=sort_key)
     last_closed = None if found else queries.last_closed_for(user_id(request))
     waiting = queries.count_waiting(user_id(request))
-    return _page_context(request) | {
-        "rows": found,
-        "more": more,
-        "waiting": waiting,
-        "last_closed": last_closed,
-    }
+    shown = {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
+    return _page_context(request) | shown
 
 
 def _page_context(request: HttpRequest) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from approvals.domain.schemas.patterns import Pattern
 from approvals.web.pages.json_values import ABSENT
 
-_OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})", re.ASCII)
+_OFFSET = re.compile(r"[+-](\d{2}):(\d{2})", re.ASCII)
 _CLOCK = r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?"
 _ZONE = r"Z|[+-]\d{2}:\d{2}"
 _DAY_AND_TIME = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK})({_ZONE})?", re.ASCII | re.IGNORECASE)
@@ -156,10 +156,8 @@ class MomentField(forms.Field):
 
     def _instant(self, local: datetime, name: str) -> tuple[datetime, str]:
         if offset := _OFFSET.fullmatch(name):
-            sign = -1 if offset[1] == "-" else 1
-            if int(offset[2]) > 23 or int(offset[3]) > 59:
+            if int(offset[1]) > 23 or int(offset[2]) > 59:
                 raise self._unknown_zone()
-            timezone(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3])))
             return local, name
         zone = self._zone(name)
         try:

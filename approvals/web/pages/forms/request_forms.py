@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from django import forms
 from django.contrib.auth.models import Group
@@ -31,22 +31,6 @@ def _text_area(label: str, rows: int, help_text: str = "", **attributes: str) ->
     )
 
 
-class Approvable(Protocol):
-    """What a decision form needs to know of a request."""
-
-    arguments: Any
-    final_arguments: Any
-    editable: Any
-
-
-class Answerable(Protocol):
-    """What an answer form needs to know of a request."""
-
-    choices: Any
-    multiple: bool
-    schema: Any
-
-
 class DecisionForm(PlainForm):
     """Approve or reject an approval, with a comment; where the request allows it, with edited arguments.
 
@@ -59,7 +43,7 @@ class DecisionForm(PlainForm):
     edits = forms.CharField(required=False, widget=forms.HiddenInput, initial="1")
     reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, request: Approvable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
         self.asked = request.arguments if request.final_arguments is None else request.final_arguments
         self.editable = request.editable
@@ -133,7 +117,7 @@ class AnswerForm(PlainForm):
 
     comment = _text_area("Note", 3)
 
-    def __init__(self, request: Answerable, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
         if request.schema is None:
             self.fields["answer"] = _answer_field(request)
@@ -156,13 +140,6 @@ class ReasonForm(PlainForm):
     reason = _text_area("Reason", 2)
 
 
-class Assigned(Protocol):
-    """What the form to reassign needs to know of a request."""
-
-    assigned_users: Any
-    assigned_groups: Any
-
-
 class ReassignForm(PlainForm):
     """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
 
@@ -173,7 +150,7 @@ class ReassignForm(PlainForm):
         help_text="Their members may decide. Without any name or group, any reviewer may.",
     )
 
-    def __init__(self, request: Assigned, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         users = [user.get_username() for user in request.assigned_users.all()]
         groups = [group.name for group in request.assigned_groups.all()]
         super().__init__(data, initial={"users": "\n".join(users), "groups": groups}, **options)
@@ -188,7 +165,7 @@ class ReassignForm(PlainForm):
         return str(self.cleaned_data["users"]).replace(",", " ").split()
 
 
-def _answer_field(request: Answerable) -> forms.Field:
+def _answer_field(request: Any) -> forms.Field:
     label = "Your answer"
     if request.choices is None:
         return TextField(label=label, widget=forms.Textarea(attrs={"rows": 4}))
