@@ -17,22 +17,10 @@ from orchestration.web.run_reads import RunSeat
 class RunConsumer(LiveConsumer):
     """Serves `/ws/runs/<id>/`."""
 
-    _requests: InboxSeat | None = None
-
-    @property
-    def user_id(self) -> int | None:
-        return self._requests.user_id if self._requests else None
-
     def join(self, credential: Credential) -> None:
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
-        self._inbox, self._runs = inbox_hub(), run_hub()
-        self._run = RunSeat(self.outbox, credential, run_id)
-        self._requests = InboxSeat(
-            self.outbox, credential, str(run_id), greeted=lambda: self._runs.join(self._run)
-        )
-        self._inbox.join(self._requests)
 
-    def leave(self) -> None:
-        if self._requests:
-            self._inbox.leave(self._requests)
-            self._runs.leave(self._run)
+        def watch() -> None:
+            self.take_seat(run_hub(), RunSeat(self.outbox, credential, run_id))
+
+        self.take_seat(inbox_hub(), InboxSeat(self.outbox, credential, str(run_id), greeted=watch))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
@@ -30,7 +30,7 @@ from approvals.web.edge.limits import Allowance, RateLimited, of_users
 from approvals.web.edge.tokens import Bearer
 from approvals.web.edge.tokens import Scope as TokenScope
 from approvals.web.live import protocol
-from approvals.web.live.hubs import UNAUTHENTICATED
+from approvals.web.live.hubs import UNAUTHENTICATED, Hub, S, Seat
 from approvals.web.live.inbox import InboxSeat, inbox_hub
 from approvals.web.live.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
 from approvals.web.live.send_queue import FAILED, Outbox
@@ -76,6 +76,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 
     def __init__(self) -> None:
         self._acting = 0
+        self._seats: list[tuple[Hub[Any], Seat]] = []
         self._frames = Allowance(burst=FRAMES_AT_ONCE, rate=FRAMES_A_SECOND)
         self._refusals = Allowance(burst=REFUSALS_A_MINUTE, rate=REFUSALS_A_MINUTE / 60)
         self._faults = Allowance(burst=FAULTS_A_MINUTE, rate=FAULTS_A_MINUTE / 60)
@@ -88,7 +89,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             try:
                 await self._converse(receive)
             finally:
-                self.leave()
+                for hub, seat in self._seats:
+                    hub.leave(seat)
                 self.outbox.discard()
                 telemetry.sockets.dec()
 
@@ -96,14 +98,10 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         """Take seats in the hubs that show something here."""
         raise NotImplementedError
 
-    def leave(self) -> None:
-        """Give up the seats that were taken."""
-        raise NotImplementedError
-
-    @property
-    def user_id(self) -> int | None:
-        """The user of the connection; None until the first reading."""
-        raise NotImplementedError
+    def take_seat(self, hub: Hub[S], seat: S) -> None:
+        """Take a seat, until the client has left."""
+        self._seats.append((hub, seat))
+        hub.join(seat)
 
     async def _converse(self, receive: Receive) -> None:
         while True:
@@ -187,7 +185,9 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
         return actor_of_scope(self.scope, user_id, Channel.WEBSOCKET)
 
     def _user_exceeds_limit(self) -> bool:
-        return self.user_id is not None and of_users().take(self.user_id) > 0
+        # Not known until the first reading.
+        user_id = self._seats[0][1].user_id if self._seats else None
+        return user_id is not None and of_users().take(user_id) > 0
 
     def _refuse_malformed(self, error: Malformed) -> None:
         self.refuse(error, error.ref)
@@ -207,20 +207,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 class InboxConsumer(LiveConsumer):
     """`/ws/inbox/`: the requests that this person may see."""
 
-    _seat: InboxSeat | None = None
-
-    @property
-    def user_id(self) -> int | None:
-        return self._seat.user_id if self._seat else None
-
     def join(self, credential: Credential) -> None:
-        self._hub = inbox_hub()
-        self._seat = InboxSeat(self.outbox, credential)
-        self._hub.join(self._seat)
-
-    def leave(self) -> None:
-        if self._seat:
-            self._hub.leave(self._seat)
+        self.take_seat(inbox_hub(), InboxSeat(self.outbox, credential))
 
 
 class ProgramInboxConsumer(InboxConsumer):

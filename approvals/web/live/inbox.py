@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from approvals.conf import approval_settings
@@ -29,30 +29,10 @@ from approvals.process.loops import PerLoop
 from approvals.queries.permissions import Person
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.limits import RateLimited
-from approvals.web.live import inbox_reads
+from approvals.web.live import inbox_reads, protocol
 from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
-from approvals.web.live.inbox_reads import (
-    SNAPSHOT_REQUESTS,
-    Attendance,
-    Entry,
-    Inbox,
-    Inboxes,
-    Item,
-    News,
-    Place,
-)
-from approvals.web.live.protocol import (
-    FRAME_BUDGET,
-    Hello,
-    Json,
-    RequestClosed,
-    RequestOpened,
-    RequestUpdated,
-    ServerMessage,
-    Snapshot,
-    encode,
-    refusal,
-)
+from approvals.web.live.inbox_reads import Attendance, Inbox, Inboxes, Item, News, Place, weight_of
+from approvals.web.live.protocol import FRAME_BUDGET, Json, ServerMessage, encode
 from approvals.web.live.send_queue import TOO_MUCH, Outbox
 
 
@@ -92,21 +72,19 @@ class InboxSeat(Seat):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """The next part of a snapshot: the first `lacking` entries. `anew`: the snapshot begins with it."""
+    """The next part of a snapshot: the first `lacking` rows. `anew`: the snapshot begins with it."""
 
     seat: InboxSeat
     person: Person
     inbox: Inbox
-    lacking: Sequence[Entry]
+    lacking: Sequence[Any]
     anew: bool
 
     @property
-    def next(self) -> Sequence[Entry]:
-        """About as many entries as fit a frame, at least one."""
-        weights = accumulate(entry.weight for entry in self.lacking)
-        fitting = [
-            entry for entry, weight in zip(self.lacking, weights, strict=True) if weight <= FRAME_BUDGET
-        ]
+    def next(self) -> Sequence[Any]:
+        """About as many rows as fit a frame, at least one."""
+        weights = accumulate(map(weight_of, self.lacking))
+        fitting = [row for row, weight in zip(self.lacking, weights, strict=True) if weight <= FRAME_BUDGET]
         return fitting or self.lacking[:1]
 
 
@@ -126,7 +104,7 @@ class InboxHub(Hub[InboxSeat]):
         read = await in_database(inbox_reads.inboxes, [(seat.credential, seat.origin_id) for seat in seats])
         parts = [part for seat in seats if (part := self._due_of(seat, read)) is not None]
         if parts:
-            wanted = {entry.id: entry for part in parts for entry in part.next}
+            wanted = {row.pk: row for part in parts for row in part.next}
             items = await in_database(inbox_reads.items, wanted.values()) if wanted else {}
             frames = _Frames()
             for part in parts:
@@ -152,14 +130,14 @@ class InboxHub(Hub[InboxSeat]):
     def _part_of(self, seat: InboxSeat, person: Person, inbox: Inbox) -> _Part | None:
         part = partial(_Part, seat=seat, person=person, inbox=inbox)
         if seat.shown is None or (seat.person != person and seat.partial):
-            return part(lacking=inbox.entries, anew=True)
+            return part(lacking=inbox.rows, anew=True)
         if seat.partial:
-            lacking = [entry for entry in inbox.entries if entry.id not in seat.shown]
+            lacking = [row for row in inbox.rows if row.pk not in seat.shown]
             return part(lacking=lacking, anew=False)
         if seat.shown == inbox.versions:
             seat.person, seat.end = person, inbox.end
         elif seat.person != person or inbox.cut or seat.end:
-            return part(lacking=inbox.entries, anew=True)
+            return part(lacking=inbox.rows, anew=True)
         else:
             self._catch_up(seat.shown, inbox)
         return None
@@ -172,17 +150,17 @@ class InboxHub(Hub[InboxSeat]):
     def _turn_away(self, seat: InboxSeat) -> None:
         most = approval_settings().sockets_per_user
         error = RateLimited(f"You have {most} connections open, which is the most allowed: close one.")
-        seat.outbox.tell(encode(refusal(error)))
+        seat.outbox.tell(encode(protocol.refusal(error)))
         self._expel(seat, TOO_MUCH)
 
     def _greet(self, seat: InboxSeat, person: Person, server_time: str | None) -> None:
         seat.user_id = person.id
         self._seats_of[person.id].add(seat)
         self._note_credentials(person.id)
-        seat.outbox.tell(encode(Hello(user=person.username, server_time=server_time)))
+        seat.outbox.tell(encode(protocol.Hello(user=person.username, server_time=server_time)))
 
     def _send(self, part: _Part, items: Mapping[UUID, Item], frames: _Frames) -> None:
-        seat, sent = part.seat, _fitting(items[entry.id] for entry in part.next)
+        seat, sent = part.seat, _fitting(items[row.pk] for row in part.next)
         more = len(sent) < len(part.lacking)
         # One that breaks off is ended first: what follows would be taken for its next part.
         ending = [frames.snapshot([], more=False)] if part.anew and seat.partial else []
@@ -245,7 +223,7 @@ class InboxHub(Hub[InboxSeat]):
         if item.id not in shown:
             if item.outcome is not None or seat.partial or not seat.reaches(item):
                 return None
-            if seat.end is not None or len(shown) >= SNAPSHOT_REQUESTS:
+            if seat.end is not None or len(shown) >= inbox_reads.SNAPSHOT_REQUESTS:
                 self.refresh([seat])
                 return None
             shown[item.id] = item.version
@@ -338,19 +316,21 @@ class _Frames:
         self._snapshots: dict[tuple[Hashable, ...], str] = {}
 
     def opened(self, item: Item) -> str:
-        return self._once(item, RequestOpened(request=item.request))
+        return self._once(item, protocol.RequestOpened(request=item.request))
 
     def updated(self, item: Item) -> str:
-        return self._once(item, RequestUpdated(request=item.request))
+        return self._once(item, protocol.RequestUpdated(request=item.request))
 
     def closed(self, item: Item) -> str:
-        return self._once(item, RequestClosed(request=item.request, outcome=item.outcome or Json.of(None)))
+        return self._once(
+            item, protocol.RequestClosed(request=item.request, outcome=item.outcome or Json.of(None))
+        )
 
     def snapshot(self, items: Sequence[Item], *, more: bool) -> str:
         key = (more, *(item.id for item in items))
         if key not in self._snapshots:
             requests = Json.array(item.request for item in items)
-            self._snapshots[key] = encode(Snapshot(requests=requests, more=more))
+            self._snapshots[key] = encode(protocol.Snapshot(requests=requests, more=more))
         return self._snapshots[key]
 
     def _once(self, item: Item, message: ServerMessage) -> str:

@@ -6,7 +6,7 @@ nothing in it that its users may not see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from typing import Any, TypeAlias
@@ -53,34 +53,23 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One pending request of an inbox, without its large fields, which `items` reads.
+class Inbox:
+    """The pending requests of one scope, in order. `cut`: there may be more after the last.
 
-    `weight` is about the bytes that it will take in a frame; LARGE at most.
+    `rows` are without large fields, which `items` reads.
     """
 
-    id: UUID
-    version: datetime
-    place: Place
-    weight: int
-    row: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inbox:
-    """The pending requests of one scope, in order. `cut`: there may be more after the last."""
-
-    entries: tuple[Entry, ...]
+    rows: Sequence[Any]
     cut: bool
 
     @property
     def versions(self) -> dict[UUID, datetime]:
-        return {entry.id: entry.version for entry in self.entries}
+        return {row.pk: row.changed_at for row in self.rows}
 
     @property
     def end(self) -> Place | None:
         """The place of the last request, if the list was cut there."""
-        return self.entries[-1].place if self.cut and self.entries else None
+        return _place(self.rows[-1]) if self.cut and self.rows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +113,25 @@ def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
     A request decided between two queries would leave a list that is not full, as if it had not been cut.
     """
     with snapshot():
-        return _inboxes(wanted)
+        present = attendance({credential for credential, _ in wanted})
+        scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
+        return Inboxes(
+            attendance=present,
+            inboxes={scope: _inbox(scope, present) for scope in scopes},
+            server_time=queries.moment_on_the_wire(database_now()),
+        )
 
 
-def items(entries: Collection[Entry]) -> dict[UUID, Item]:
-    """Return the items of these entries; what a request asks stays the same while it is pending."""
-    return _items([entry.row for entry in entries])
+def weight_of(row: Any) -> int:
+    """Return about how many bytes a request will take in a frame."""
+    weight: int = row.weight
+    return FRAME_OF_REQUEST + min(weight, LARGE)
+
+
+def items(rows: Collection[Any]) -> dict[UUID, Item]:
+    """Read the rows' large fields; what a request asks stays the same while it is pending."""
+    queries.load_large(rows, LARGE)
+    return {row.pk: _item(row) for row in rows}
 
 
 def news(
@@ -155,18 +157,8 @@ def news(
     return News(
         concerned=frozenset(user_id for user_id, credentials in shown_by.items() if credentials),
         attendance=present,
-        items=_items([request for request in requests if request.pk in seen]),
+        items=items([request for request in requests if request.pk in seen]),
         visible=visible,
-    )
-
-
-def _inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
-    present = attendance({credential for credential, _ in wanted})
-    scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
-    return Inboxes(
-        attendance=present,
-        inboxes={scope: _inbox(scope, present) for scope in scopes},
-        server_time=queries.moment_on_the_wire(database_now()),
     )
 
 
@@ -175,13 +167,11 @@ def _inbox(scope: Scope, present: Attendance) -> Inbox:
     if origin_id is None:
         rows = queries.list_inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
     else:
-        rows = _visible(queries.open_requests_of(origin_id, light=True), present.people[user_id])
+        person = present.people[user_id]
+        asked = queries.open_requests_of(origin_id, light=True)
+        rows = [row for row in asked if permissions.may_see(person, _audience(row))]
         rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]
-    return Inbox(entries=tuple(_entry(row) for row in rows), cut=len(rows) == SNAPSHOT_REQUESTS)
-
-
-def _visible(rows: list[Any], person: Person) -> list[Any]:
-    return [row for row in rows if permissions.may_see(person, _audience(row))]
+    return Inbox(rows=rows, cut=len(rows) == SNAPSHOT_REQUESTS)
 
 
 def _audience(request: Any) -> Audience:
@@ -196,16 +186,6 @@ def _audience(request: Any) -> Audience:
 
 def _place(request: Any) -> Place:
     return request.deadline or _NEVER, request.opened_at, request.pk
-
-
-def _entry(row: Any) -> Entry:
-    weight = min(row.weight, LARGE) + FRAME_OF_REQUEST
-    return Entry(id=row.pk, version=row.changed_at, place=_place(row), weight=weight, row=row)
-
-
-def _items(rows: Collection[Any]) -> dict[UUID, Item]:
-    queries.load_large(rows, LARGE)
-    return {row.pk: _item(row) for row in rows}
 
 
 def _item(row: Any) -> Item:

@@ -290,7 +290,6 @@ async def test_the_hub_rests_when_nobody_is_connected() -> None:
 async def test_a_long_inbox_shows_the_first_and_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its length a snapshot is cut; what is shown follows as requests before the cut come and go."""
     monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 3)
-    monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 3)
     ada = await made(factories.user)
     by_name = {"assignees": [ada]}
     ids = [await made(factories.approval, timeout=1000.0 + 100 * n, **by_name) for n in range(4)]
@@ -383,7 +382,6 @@ def small_frames(monkeypatch: pytest.MonkeyPatch, frames: str) -> None:
         monkeypatch.setattr(summaries, "LARGE", 2000)
     if frames == "in parts and cut":
         monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 6)
-        monkeypatch.setattr(inbox, "SNAPSHOT_REQUESTS", 6)
 
 
 @pytest.mark.parametrize("seed", range(4 * max(TIMES, 1)))
@@ -527,7 +525,7 @@ async def test_a_reading_takes_no_more_memory_however_large_the_requests_are() -
     def most() -> int:
         tracemalloc.start()
         read = inbox_reads.inboxes([(credential, None)]).inboxes[ada.pk, None]
-        shown = inbox_reads.items(read.entries)
+        shown = inbox_reads.items(read.rows)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(shown) == 30

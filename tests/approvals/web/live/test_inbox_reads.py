@@ -30,9 +30,9 @@ def test_a_request_decided_during_a_reading_does_not_shorten_the_list(
         read = inbox_reads.inboxes([(credential, None)])
     assert during.done
     inbox = read.inboxes[ada.pk, None]
-    assert ([str(entry.id) for entry in inbox.entries], inbox.cut) == ([first, *others[:2]], True)
+    assert ([str(row.pk) for row in inbox.rows], inbox.cut) == ([first, *others[:2]], True)
     again = inbox_reads.inboxes([(credential, None)]).inboxes[ada.pk, None]
-    assert [str(entry.id) for entry in again.entries] == others
+    assert [str(row.pk) for row in again.rows] == others
 
 
 class _AfterTheFirst:
