@@ -30,11 +30,7 @@ class ExportForm(PlainForm):
     until = forms.DateField(
         required=False, label="Until", widget=forms.DateInput(attrs={"type": "date"}), help_text="Included."
     )
-    actor = forms.CharField(
-        required=False,
-        label="By whom",
-        help_text="Username.",
-    )
+    actor = forms.CharField(required=False, label="By whom", help_text="Username.")
     kind = forms.ChoiceField(
         required=False,
         choices=[("", "Both"), *((kind.value, f"{kind.value.capitalize()}s") for kind in Kind)],

@@ -86,7 +86,7 @@ def report_view(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "How decisions flow",
         "choice": choice,
-        "parts": documents.grouping_choices(),
+        "parts": [(by.value, labels.BY[by]) for by in By],
         "lengths": [(days, choice.query(since=_days_ago(now, days), until="")) for days in LENGTHS],
     }
     if choice.period is None or choice.errors:

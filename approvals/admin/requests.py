@@ -196,12 +196,7 @@ class RequestAdmin(ListAdmin):
             messages.add_message(request, level, visible(str(result)))
             return HttpResponseRedirect(result.address or self._url("changelist"))
         refused = sum(bool(result.code) for result in results)
-        context = {
-            "title": "Results",
-            "results": results,
-            "done": len(results) - refused,
-            "refused": refused,
-        }
+        context = {"title": "Results", "results": results, "done": len(results) - refused, "refused": refused}
         return self.render_page(request, "admin/approvals/outcomes.html", context)
 
     def _page_or_list(self, request: HttpRequest, asked: HumanRequest) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -124,7 +123,9 @@ class AuditEntryAdmin(ListAdmin):
         """Redirect to the verification of the trails that the ticked entries belong to."""
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)[: self.list_per_page]
         of_entries = self.get_queryset(request).filter(pk__in=ticked)
-        return redirect_to_verification(of_entries.values_list("request_id", flat=True))
+        ids = dict.fromkeys(of_entries.values_list("request_id", flat=True))
+        query = urlencode([("request", str(one)) for one in ids])
+        return HttpResponseRedirect(f"{reverse('admin:approvals_auditentry_verify')}?{query}")
 
     def verify_view(self, request: HttpRequest) -> HttpResponse:
         """Verify the trails of the named requests that this person may see."""
@@ -186,13 +187,6 @@ class AuditEntryAdmin(ListAdmin):
     @admin.display(description="request")
     def of_request(self, entry: AuditEntry) -> SafeString:
         return format_html('<a href="{}">{}</a>', page_of(entry.request), visible(entry.request.title))
-
-
-def redirect_to_verification(request_ids: Iterable[UUID]) -> HttpResponse:
-    """Redirect to the verification of these requests' trails."""
-    ids = list(dict.fromkeys(request_ids))[:MOST_VERIFIED]
-    query = urlencode([("request", str(one)) for one in ids])
-    return HttpResponseRedirect(f"{reverse('admin:approvals_auditentry_verify')}?{query}")
 
 
 def token_url(request: HttpRequest, token: ApiToken) -> str | None:

@@ -4,8 +4,8 @@
 """
 
 from approvals.reports.builder import report
-from approvals.reports.figures import Figures, Report, Row, Slot
+from approvals.reports.figures import Figures, Report, Row
 from approvals.reports.grouping import By
 from approvals.reports.periods import BadPeriod, Period
 
-__all__ = ["BadPeriod", "By", "Figures", "Period", "Report", "Row", "Slot", "report"]
+__all__ = ["BadPeriod", "By", "Figures", "Period", "Report", "Row", "report"]

@@ -18,7 +18,7 @@ from approvals.database.transactions import snapshot
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.reports.dialects import ALL, Closings, Times, dialect, fetch
-from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row, Slot
+from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row
 from approvals.reports.grouping import By, Parts, parts_of
 from approvals.reports.periods import DAY, Period
 from approvals.reports.timelines import Backlog, Stay, Timeline, backlogs
@@ -47,7 +47,7 @@ def report(period: Period, by: By = By.DAY) -> Report:
             by=by,
             days=timeline.width == DAY,
             total=total,
-            rows=_days(slots) if by is By.DAY else _rows(period, by),
+            rows=slots if by is By.DAY else _rows(period, by),
             timeline=slots,
             hours=_week(timeline.origin, hours),
         )
@@ -72,7 +72,7 @@ def _count_opened_by_hour(timeline: Timeline) -> dict[int, int]:
     return dict(fetch(f"SELECT {hour}, count(*) FROM ({facts}) facts GROUP BY 1", params))  # noqa: S608
 
 
-def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[Slot]]:
+def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[Row]]:
     """Return the figures of the whole period, then of each day or week of it."""
     slot = dialect().slot("closed_at", timeline.origin, timeline.seconds)
     opened: Counter[int] = Counter()
@@ -83,7 +83,11 @@ def _slots(timeline: Timeline, hours: Mapping[int, int]) -> tuple[Figures, list[
     left = list(backlogs(timeline, _stays(timeline)))
     total = _figures(opened.total(), closed.get(ALL), left[-1])
     return total, [
-        Slot(period=period, figures=_figures(opened[number], closed.get(number), left[number]))
+        Row(
+            name=f"{period.since:%Y-%m-%d}",
+            period=period,
+            figures=_figures(opened[number], closed.get(number), left[number]),
+        )
         for number, period in enumerate(timeline.slots())
     ]
 
@@ -107,12 +111,6 @@ def _stays(timeline: Timeline) -> Iterator[Stay]:
     )
     for begin, end, count, first, sum_ in found:
         yield Stay(opened=begin, closed=end, count=count, first=first, sum=sum_)
-
-
-def _days(slots: Iterable[Slot]) -> list[Row]:
-    return [
-        Row(name=f"{slot.period.since:%Y-%m-%d}", period=slot.period, figures=slot.figures) for slot in slots
-    ]
 
 
 def _week(origin: datetime, hours: Mapping[int, int]) -> list[list[int]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
@@ -15,7 +14,6 @@ from django.utils.safestring import SafeString
 
 from approvals.reports import labels, presentation
 from approvals.reports.figures import Figures, Report
-from approvals.reports.grouping import By
 from approvals.reports.periods import Period
 from approvals.trail.exports.formats import BYTE_ORDER_MARK, escape_formulas
 
@@ -42,8 +40,10 @@ def as_csv(report: Report) -> str:
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["by", "name", "since", "until", *(column.name for column in labels.COLUMNS)])
-    for cells in _csv_rows(report):
-        writer.writerow(cells)
+    rows = [(report.by.value, row.name or "", row.period, row.figures) for row in report.rows]
+    for by, name, period, figures in [*rows, ("total", "", report.period, report.total)]:
+        values = ("" if value is None else value for value in _figures(figures).values())
+        writer.writerow([by, escape_formulas(name), *_period(period).values(), *values])
     return text.getvalue()
 
 
@@ -65,18 +65,6 @@ FORMATS: Mapping[str, tuple[Callable[[Report], str], str]] = {
 }
 
 
-def _csv_rows(report: Report) -> Iterator[list[Any]]:
-    for row in report.rows:
-        yield _cells(report.by.value, row.name or "", row.period, row.figures)
-    yield _cells("total", "", report.period, report.total)
-
-
-def _cells(by: str, name: str, period: Period, figures: Figures) -> list[Any]:
-    times = _period(period)
-    values = _figures(figures).values()
-    return [by, escape_formulas(name), *times.values(), *("" if value is None else value for value in values)]
-
-
 def _figures(figures: Figures) -> dict[str, float | None]:
     return {column.name: column.value(figures) for column in labels.COLUMNS}
 
@@ -89,8 +77,3 @@ def file_name(report: Report, format: str) -> str:  # noqa: A002  as the option 
     """Return a name for the file of this report."""
     last = labels.days(report.period).rpartition(" ")[2]
     return f"report-by-{report.by}-{report.period.since:%Y-%m-%d}-{last}.{format}"
-
-
-def grouping_choices() -> list[tuple[str, str]]:
-    """Return what a report can be grouped by: values and labels."""
-    return [(by.value, labels.BY[by]) for by in By]

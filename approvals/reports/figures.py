@@ -53,16 +53,11 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """A day or week of the period, or the part of it that belongs to the period."""
-
-    period: Period
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One part of the report's grouping; `name` is None for requests without one."""
+    """One part of the report's grouping, or one day or week of its timeline.
+
+    `name` is None for requests without a part. A day or week may be in the period only in part.
+    """
 
     name: str | None
     figures: Figures
@@ -83,5 +78,5 @@ class Report:
     days: bool
     total: Figures
     rows: Sequence[Row]
-    timeline: Sequence[Slot]
+    timeline: Sequence[Row]
     hours: Sequence[Sequence[int]]

@@ -41,7 +41,7 @@ class Column:
             case "seconds":
                 return duration(found)
             case "share":
-                return share(found)
+                return f"{found * 100:.1f} %"
         return f"{found:,}"
 
 
@@ -102,11 +102,6 @@ def duration(seconds: float) -> str:
             below, name = _UNITS[place + 1]
             return f"{whole} {unit} {rest_of // below} {name}" if rest_of // below else f"{whole} {unit}"
     return f"{rest} s"
-
-
-def share(value: float) -> str:
-    """Format a share as a percentage."""
-    return f"{value * 100:.1f} %"
 
 
 def moment(value: datetime) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from approvals.reports import labels
-from approvals.reports.figures import ENDS, Figures, Report, Slot
+from approvals.reports.figures import ENDS, Figures, Report, Row
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
 # Width of a label below the axis.
@@ -57,7 +57,7 @@ class Plot:
     summary: str
     svg: str
     series: Sequence[Series]
-    rows: Sequence[tuple[str, Slot]]
+    rows: Sequence[tuple[str, Row]]
 
 
 Options = dict[str, Any]

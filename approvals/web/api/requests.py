@@ -18,21 +18,9 @@ from approvals import deciding, queries
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
-from approvals.web.api import asking
+from approvals.web.api import asking, schemas
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import cursor_after, place_of
-from approvals.web.api.schemas import (
-    APPROVAL_QUESTION,
-    CLARIFICATION_QUESTION,
-    AnswerBody,
-    AnyQuestion,
-    DecisionBody,
-    ManyDecisions,
-    Patience,
-    ReassignmentBody,
-    RequestFilters,
-    WithdrawalBody,
-)
 from approvals.web.api.wire import (
     DecisionResults,
     History,
@@ -51,14 +39,12 @@ router = Router(by_alias=True)
 ON_CHANGE = ("unknown_request", "already_decided", "too_late", "too_large")
 
 RequestId = Annotated[
-    str,
-    WithJsonSchema({"type": "string", "format": "uuid", "description": "The request's id."}),
-    Path(...),
+    str, WithJsonSchema({"type": "string", "format": "uuid", "description": "The request's id."}), Path(...)
 ]
 
 _EXAMPLES = {
-    "approval": {"summary": "An approval", "value": APPROVAL_QUESTION},
-    "clarification": {"summary": "A clarification", "value": CLARIFICATION_QUESTION},
+    "approval": {"summary": "An approval", "value": schemas.APPROVAL_QUESTION},
+    "clarification": {"summary": "A clarification", "value": schemas.CLARIFICATION_QUESTION},
 }
 EXAMPLES = {"content": {"application/json": {"examples": _EXAMPLES}}}
 
@@ -68,7 +54,7 @@ EXAMPLES = {"content": {"application/json": {"examples": _EXAMPLES}}}
     response={201: RequestOnTheWire, 200: RequestOnTheWire},
     **described("Ask", "key_conflict", "too_large", "quota_exceeded", requestBody=EXAMPLES),
 )
-def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
+def ask(request: HttpRequest, body: Body[schemas.AnyQuestion]) -> HttpResponse:
     """Ask people to approve an exact action, or for an answer; you are the requester.
 
     201: it is new; 200: the same question was asked under its `key` before. Needs the scope `ask`.
@@ -80,7 +66,7 @@ def ask(request: HttpRequest, body: Body[AnyQuestion]) -> HttpResponse:
 
 
 @router.get("/requests", response=PageOfRequests, **described("List requests"))
-def list_requests(request: HttpRequest, filters: Query[RequestFilters]) -> HttpResponse:
+def list_requests(request: HttpRequest, filters: Query[schemas.RequestFilters]) -> HttpResponse:
     """List the requests that you may see, newest first; fewer than `limit` if they are large.
 
     Needs the scope `read`.
@@ -113,7 +99,9 @@ def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     response={200: OutcomeOnTheWire, 202: OutcomeOnTheWire},
     **described("Wait for the outcome", "unknown_request"),
 )
-def get_outcome(request: HttpRequest, request_id: RequestId, patience: Query[Patience]) -> HttpResponse:
+def get_outcome(
+    request: HttpRequest, request_id: RequestId, patience: Query[schemas.Patience]
+) -> HttpResponse:
     """Return the outcome: 200 if the request is closed, 202 if it is still pending after `wait` seconds.
 
     With `wait`, the answer comes as soon as the request is closed. Ask again after a 202, and after a lost
@@ -145,7 +133,7 @@ def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
 @router.post(
     "/requests/{request_id}/decision", response=OutcomeOnTheWire, **described("Approve or reject", *ON_CHANGE)
 )
-def decide(request: HttpRequest, request_id: RequestId, body: DecisionBody) -> HttpResponse:
+def decide(request: HttpRequest, request_id: RequestId, body: schemas.DecisionBody) -> HttpResponse:
     """Vote on an approval. With a quorum, it may still be `pending` then.
 
     Repeating your own decision is safe; changing it is `already_decided`. Needs the scope `decide`.
@@ -159,7 +147,7 @@ def decide(request: HttpRequest, request_id: RequestId, body: DecisionBody) -> H
 
 
 @router.post("/requests/{request_id}/answer", response=OutcomeOnTheWire, **described("Answer", *ON_CHANGE))
-def answer(request: HttpRequest, request_id: RequestId, body: AnswerBody) -> HttpResponse:
+def answer(request: HttpRequest, request_id: RequestId, body: schemas.AnswerBody) -> HttpResponse:
     """Answer a clarification. Repeating your own answer is safe. Needs the scope `decide`."""
     caller_of(request, Scope.DECIDE)
     return _outcome(deciding.answer(actor_of(request), request_id, body.answer, comment=body.comment))
@@ -173,7 +161,7 @@ def answer(request: HttpRequest, request_id: RequestId, body: AnswerBody) -> Htt
 def withdraw(
     request: HttpRequest,
     request_id: RequestId,
-    body: WithdrawalBody = WithdrawalBody(),  # noqa: B008 - a value
+    body: schemas.WithdrawalBody = schemas.WithdrawalBody(),  # noqa: B008 - a value
 ) -> HttpResponse:
     """Take back what you have asked; who waits for it is told. Repeating is safe. Needs the scope `ask`."""
     caller = caller_of(request, Scope.ASK)
@@ -185,7 +173,7 @@ def withdraw(
 @router.post(
     "/requests/{request_id}/reassign", response=OutcomeOnTheWire, **described("Let others decide", *ON_CHANGE)
 )
-def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody) -> HttpResponse:
+def reassign(request: HttpRequest, request_id: RequestId, body: schemas.ReassignmentBody) -> HttpResponse:
     """Hand on what is assigned to you. Repeating is safe, also where you can't see it any more then.
 
     Needs the scope `decide`.
@@ -196,7 +184,7 @@ def reassign(request: HttpRequest, request_id: RequestId, body: ReassignmentBody
 
 
 @router.post("/decisions", response=DecisionResults, **described("Many decisions at once", "too_large"))
-def decide_many(request: HttpRequest, body: ManyDecisions) -> HttpResponse:
+def decide_many(request: HttpRequest, body: schemas.ManyDecisions) -> HttpResponse:
     """Make up to 1,000 decisions; each gets its outcome, or the error that it would get alone, in order.
 
     Repeating is safe. Needs the scope `decide`.

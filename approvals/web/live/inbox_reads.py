@@ -135,9 +135,7 @@ def items(rows: Collection[Any]) -> dict[UUID, Item]:
 
 
 def news(
-    ids: Collection[UUID],
-    shown_to: Collection[int],
-    credentials_of: Callable[[int], Collection[Credential]],
+    ids: Collection[UUID], shown_to: Collection[int], credentials_of: Callable[[int], Collection[Credential]]
 ) -> News:
     """Return the state of these requests, for the users they are `shown_to` and all others they concern.
 

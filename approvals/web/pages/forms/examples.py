@@ -11,13 +11,7 @@ DEEPEST = 4
 MOST_PROPERTIES = 30
 LONGEST = 8_000
 
-_EXAMPLES: dict[str, Any] = {
-    "string": "text",
-    "integer": 0,
-    "number": 0,
-    "boolean": False,
-    "null": None,
-}
+_EXAMPLES: dict[str, Any] = {"string": "text", "integer": 0, "number": 0, "boolean": False, "null": None}
 
 
 def example_of(rules: Rules, schema: Any) -> str:
