@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 
 from approvals import deciding
 from approvals.admin.requests import ONE, RequestAdmin, is_about_the_form
-from approvals.admin.selection import PageAction, Selection
+from approvals.admin.selection import Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.exceptions import ApprovalError
@@ -34,12 +34,6 @@ class ApprovalAdmin(RequestAdmin):
         f"{ONE}reject/": "reject_view",
         **RequestAdmin.views,
     }
-
-    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
-        return [
-            PageAction(label="Approve…", address=self._url("approve", asked.pk)),
-            PageAction(label="Reject…", address=self._url("reject", asked.pk)),
-        ]
 
     # The form names what is ticked: the list may have changed since, and its filters don't matter.
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 
 from approvals import deciding
 from approvals.admin.requests import ONE, RequestAdmin, is_about_the_form
-from approvals.admin.selection import PageAction, Selection
+from approvals.admin.selection import Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome
 from approvals.exceptions import ApprovalError
@@ -29,9 +29,6 @@ class ClarificationAdmin(RequestAdmin):
     kind = Kind.CLARIFICATION
     actions = ("answer",)
     views: ClassVar = {"answer/": "answers_view", f"{ONE}answer/": "answer_view", **RequestAdmin.views}
-
-    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
-        return [PageAction(label="Answer…", address=self._url("answer", asked.pk))]
 
     @admin.action(description="Answer…", permissions=["decide"])
     def answer(self, request: HttpRequest, queryset: Requests) -> HttpResponse:

@@ -20,7 +20,7 @@ from approvals.admin.change_lists import ListAdmin, moment_of
 from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People
 from approvals.admin.selection import PageAction, Result, Selection, page_of
 from approvals.admin.timeline import timeline
-from approvals.domain.commands import Channel
+from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
@@ -92,81 +92,63 @@ class RequestAdmin(ListAdmin):
             "page_actions": self._page_actions(request, asked, voted=voted),
         }
 
-    def decision_actions(self, asked: HumanRequest) -> list[PageAction]:
-        """List what people who may decide this request can do from its page."""
-        raise NotImplementedError
-
     def _page_actions(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[PageAction]:
         if asked.status != Status.PENDING:
             return []
         rights = queries.rights_of(user_id(request), asked)
-        actions = self.decision_actions(asked) if rights.decide and not voted else []
-        if rights.reassign:
-            actions.append(PageAction(label="Reassign…", address=self._url("reassign", asked.pk)))
-        if rights.withdraw:
-            actions.append(PageAction(label="Withdraw…", address=self._url("withdraw", asked.pk)))
-        return actions
+        acts = list(map(str, self.actions or ())) if rights.decide and not voted else []
+        acts += ["reassign"] if rights.reassign else []
+        acts += ["withdraw"] if rights.withdraw else []
+        return [PageAction(label=f"{act.title()}…", address=self._url(act, asked.pk)) for act in acts]
 
     # Withdraw and reassign
 
     def withdraw_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         """Ask for confirmation and a reason (GET), or withdraw (POST)."""
-        asked = self.visible_request(request, request_id)
-        form = ReasonForm(request.POST or None)
-        if request.method != "POST" or not form.is_valid():
-            may = queries.rights_of(user_id(request), asked).withdraw
-            return self._confirm_one(request, asked, form, "Withdraw", may=may, danger=True)
-        actor, reason = actor_of_http(request, Channel.ADMIN), form.cleaned_data["reason"]
-        return self._perform(request, asked, form, lambda: deciding.withdraw(actor, request_id, reason))
+        asked, form = self.visible_request(request, request_id), ReasonForm(request.POST or None)
+
+        def withdraw(actor: Actor) -> Outcome:
+            return deciding.withdraw(actor, request_id, form.cleaned_data["reason"])
+
+        return self._change_one(request, asked, form, act="withdraw", change=withdraw)
 
     def reassign_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         """Ask who is to decide instead (GET), or reassign (POST)."""
         asked = self.visible_request(request, request_id)
         form = ReassignForm(asked, request.POST or None)
-        may = queries.rights_of(user_id(request), asked).reassign
-        if request.method != "POST" or not form.is_valid():
-            return self._confirm_one(request, asked, form, "Reassign", may=may)
-        actor = actor_of_http(request, Channel.ADMIN)
-        users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
-        users = users if users or groups else REVIEWERS
-        return self._perform(
-            request, asked, form, lambda: deciding.reassign(actor, request_id, users, groups), reassigned=True
-        )
 
-    def _confirm_one(
+        def reassign(actor: Actor) -> Outcome:
+            users, groups = form.cleaned_data["users"], form.cleaned_data["groups"]
+            return deciding.reassign(actor, request_id, users if users or groups else REVIEWERS, groups)
+
+        return self._change_one(request, asked, form, act="reassign", change=reassign)
+
+    def _change_one(
         self,
         request: HttpRequest,
         asked: HumanRequest,
         form: PlainForm,
+        *,
         act: str,
-        *,
-        may: bool = True,
-        danger: bool = False,
+        change: Callable[[Actor], Outcome],
     ) -> HttpResponse:
-        context = {"title": f"{act}?", "act": act, "asked": asked, "form": form, "may": may, "danger": danger}
+        """Ask for confirmation, or do it and redirect to the request, or to the list if it is hidden now."""
+        if request.method == "POST" and form.is_valid():
+            result: Outcome | ApprovalError
+            try:
+                result = change(actor_of_http(request, Channel.ADMIN))
+            except ApprovalError as error:
+                result = error
+            if act == "reassign" and isinstance(result, Outcome):
+                messages.success(request, format_html("{}: reassigned", visible(asked.title)))
+                seen = self.get_queryset(request).filter(pk=asked.pk).exists()
+                return HttpResponseRedirect(page_of(asked) if seen else self._url("changelist"))
+            if not is_about_the_form(result):
+                return self.show_results(request, [Result.of(asked.pk, asked, result)])
+            form.add_refusal(result)
+        may = getattr(queries.rights_of(user_id(request), asked), act)
+        context = {"title": f"{act.title()}?", "act": act.title(), "asked": asked, "form": form, "may": may}
         return self.render_page(request, "admin/approvals/confirm.html", context)
-
-    def _perform(
-        self,
-        request: HttpRequest,
-        asked: HumanRequest,
-        form: PlainForm,
-        act: Callable[[], Outcome],
-        *,
-        reassigned: bool = False,
-    ) -> HttpResponse:
-        """Do it and redirect to the request, or to the list if the person may no longer see it."""
-        try:
-            outcome = act()
-        except ApprovalError as error:
-            if is_about_the_form(error):
-                form.add_refusal(error)
-                return self._confirm_one(request, asked, form, "Reassign" if reassigned else "Withdraw")
-            return self.show_results(request, [Result.of(asked.pk, asked, error)])
-        if reassigned:
-            messages.success(request, format_html("{}: reassigned", visible(asked.title)))
-            return HttpResponseRedirect(self._page_or_list(request, asked))
-        return self.show_results(request, [Result.of(asked.pk, asked, outcome)])
 
     # For the views of both kinds
 
@@ -198,10 +180,6 @@ class RequestAdmin(ListAdmin):
         refused = sum(bool(result.code) for result in results)
         context = {"title": "Results", "results": results, "done": len(results) - refused, "refused": refused}
         return self.render_page(request, "admin/approvals/outcomes.html", context)
-
-    def _page_or_list(self, request: HttpRequest, asked: HumanRequest) -> str:
-        seen = self.get_queryset(request).filter(pk=asked.pk).exists()
-        return page_of(asked) if seen else self._url("changelist")
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:approvals_{self.opts.model_name}_{name}", args=args)

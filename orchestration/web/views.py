@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.database.clock import database_now
-from approvals.domain.commands import Channel
+from approvals.domain.commands import Actor, Channel
 from approvals.queries import open_requests_of, visible_ids
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages.access import page, user_id, wants_detail
@@ -121,25 +122,26 @@ def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End the run, and withdraw what it asks."""
-    run = queries.run_for(user_id(request), run_id)
-    try:
-        cancelled = OrchestrationManager().cancel(actor_of_http(request, Channel.PAGE), run.pk)
-    except NotPermitted as error:
-        raise PermissionDenied(error.detail) from None
-    if not cancelled:
-        ended = queries.run_for(user_id(request), run_id)
-        notice = "The run has already ended, so it can't be cancelled."
-        return _render_run(request, ended, notice=notice, status=HTTPStatus.CONFLICT)
-    return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
+
+    def cancel_open(actor: Actor, run_id: UUID) -> None:
+        if not OrchestrationManager().cancel(actor, run_id):
+            raise AlreadyFinished("The run has already ended, so it can't be cancelled.")
+
+    return _change(request, run_id, cancel_open)
 
 
 @page(UnknownRun)
 @require_POST
 def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Let the run go on from its record; its page says what that repeats."""
+    return _change(request, run_id, OrchestrationManager().resume)
+
+
+def _change(request: HttpRequest, run_id: UUID, change: Callable[[Actor, UUID], object]) -> HttpResponse:
+    """Change the run and redirect to its page, or show why that is not possible any more."""
     run = queries.run_for(user_id(request), run_id)
     try:
-        OrchestrationManager().resume(actor_of_http(request, Channel.PAGE), run.pk)
+        change(actor_of_http(request, Channel.PAGE), run.pk)
     except NotPermitted as error:
         raise PermissionDenied(error.detail) from None
     except AlreadyFinished as error:

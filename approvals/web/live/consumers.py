@@ -109,14 +109,11 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             if message["type"] == "websocket.disconnect":
                 return
             if message["type"] == "websocket.connect":
-                self._greet()
+                # Any client is accepted: browsers learn the code of a close only after that.
+                self.outbox.accept()
+                self.enter()
             elif not self.outbox.closing:
                 self._listen(message.get("text"))
-
-    def _greet(self) -> None:
-        """Accept any client: browsers learn the code of a close only after that."""
-        self.outbox.accept()
-        self.enter()
 
     def enter(self) -> None:
         """Join the hub with the connection's session or token; close the connection if it has none."""

@@ -121,8 +121,9 @@ class InboxHub(Hub[InboxSeat]):
             return None
         person = read.attendance.people[owner]
         if seat.user_id is None:
-            if not self._has_place(person):
-                self._turn_away(seat)
+            most = approval_settings().sockets_per_user
+            if most and len(self._seats_of.get(person.id, ())) >= most:
+                self._turn_away(seat, most)
                 return None
             self._greet(seat, person, read.server_time)
         return self._part_of(seat, person, read.inboxes[owner, seat.origin_id])
@@ -142,13 +143,8 @@ class InboxHub(Hub[InboxSeat]):
             self._catch_up(seat.shown, inbox)
         return None
 
-    def _has_place(self, person: Person) -> bool:
-        """Whether this person may have one more connection to this process."""
-        most = approval_settings().sockets_per_user
-        return not most or len(self._seats_of.get(person.id, ())) < most
-
-    def _turn_away(self, seat: InboxSeat) -> None:
-        most = approval_settings().sockets_per_user
+    def _turn_away(self, seat: InboxSeat, most: int) -> None:
+        """Close the connection of a person who has as many to this process as one may have."""
         error = RateLimited(f"You have {most} connections open, which is the most allowed: close one.")
         seat.outbox.tell(encode(protocol.refusal(error)))
         self._expel(seat, TOO_MUCH)
@@ -165,7 +161,10 @@ class InboxHub(Hub[InboxSeat]):
         # One that breaks off is ended first: what follows would be taken for its next part.
         ending = [frames.snapshot([], more=False)] if part.anew and seat.partial else []
         if not seat.outbox.tell(*ending, frames.snapshot(sent, more=more)):
-            self._go_on_later(seat, anew=part.anew)
+            if part.anew:
+                self._owe_a_snapshot(seat)
+            else:
+                seat.outbox.when_drained(partial(self.refresh, [seat]))
             return
         before = {} if part.anew or seat.shown is None else seat.shown
         self._remember(seat, before | {item.id: item.version for item in sent})
@@ -179,12 +178,6 @@ class InboxHub(Hub[InboxSeat]):
             seat.greeted()
             seat.greeted = None
 
-    def _go_on_later(self, seat: InboxSeat, *, anew: bool) -> None:
-        if anew:
-            self._owe_a_snapshot(seat)
-        else:
-            seat.outbox.when_drained(partial(self.refresh, [seat]))
-
     def _catch_up(self, shown: Mapping[UUID, datetime], inbox: Inbox) -> None:
         """Have what differs read next, and sent as events."""
         listed = inbox.versions
@@ -196,7 +189,8 @@ class InboxHub(Hub[InboxSeat]):
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
         news = await in_database(inbox_reads.news, ids, shown_to, self._credentials_of_user)
         frames = _Frames()
-        for turn, seat in enumerate(self._seats_of_users(news.concerned), start=1):
+        seats = [seat for user_id in news.concerned for seat in self._seats_of.get(user_id, ())]
+        for turn, seat in enumerate(seats, start=1):
             if self._still_holds(seat, news.attendance):
                 self._tell_seat(seat, ids, news, frames)
             if turn % SEATS_BETWEEN_TURNS == 0:
@@ -209,9 +203,7 @@ class InboxHub(Hub[InboxSeat]):
         if seat.shown.keys() & ids - visible:
             self._make_snapshot_due(seat)
         items = [news.items[id_] for id_ in sorted(visible)]
-        self._tell_events(seat, [self._difference(seat, seat.shown, item, frames) for item in items])
-
-    def _tell_events(self, seat: InboxSeat, events: Iterable[str | None]) -> None:
+        events = [self._difference(seat, seat.shown, item, frames) for item in items]
         told = [event for event in events if event is not None]
         if told and not seat.outbox.tell(*told):
             self._owe_a_snapshot(seat)
@@ -228,17 +220,17 @@ class InboxHub(Hub[InboxSeat]):
                 return None
             shown[item.id] = item.version
             self._showing[item.id].add(seat)
-            return frames.opened(item)
+            return frames.event(protocol.RequestOpened, item)
         if seat.end is not None:
             self.refresh([seat])
         if item.outcome is not None:
             del shown[item.id]
             self._not_showing(seat, item.id)
-            return frames.closed(item)
+            return frames.event(protocol.RequestClosed, item, outcome=item.outcome)
         if shown[item.id] == item.version:
             return None
         shown[item.id] = item.version
-        return frames.updated(item)
+        return frames.event(protocol.RequestUpdated, item)
 
     # The regular check
 
@@ -278,9 +270,6 @@ class InboxHub(Hub[InboxSeat]):
     def _credentials_of_user(self, user_id: int) -> frozenset[Credential]:
         return self._credentials_of.get(user_id, frozenset())
 
-    def _seats_of_users(self, user_ids: Iterable[int]) -> list[InboxSeat]:
-        return [seat for user_id in user_ids for seat in self._seats_of.get(user_id, ())]
-
     def _remember(self, seat: InboxSeat, shown: dict[UUID, datetime] | None) -> None:
         before = (seat.shown or {}).keys()
         now = (shown or {}).keys()
@@ -312,19 +301,14 @@ class _Frames:
     """The frames of one reading, each encoded once for all who get it."""
 
     def __init__(self) -> None:
-        self._encoded: dict[tuple[str, UUID], str] = {}
+        self._encoded: dict[tuple[object, UUID], str] = {}
         self._snapshots: dict[tuple[Hashable, ...], str] = {}
 
-    def opened(self, item: Item) -> str:
-        return self._once(item, protocol.RequestOpened(request=item.request))
-
-    def updated(self, item: Item) -> str:
-        return self._once(item, protocol.RequestUpdated(request=item.request))
-
-    def closed(self, item: Item) -> str:
-        return self._once(
-            item, protocol.RequestClosed(request=item.request, outcome=item.outcome or Json.of(None))
-        )
+    def event(self, kind: Callable[..., ServerMessage], item: Item, **more: Json) -> str:
+        key = (kind, item.id)
+        if key not in self._encoded:
+            self._encoded[key] = encode(kind(request=item.request, **more))
+        return self._encoded[key]
 
     def snapshot(self, items: Sequence[Item], *, more: bool) -> str:
         key = (more, *(item.id for item in items))
@@ -332,12 +316,6 @@ class _Frames:
             requests = Json.array(item.request for item in items)
             self._snapshots[key] = encode(protocol.Snapshot(requests=requests, more=more))
         return self._snapshots[key]
-
-    def _once(self, item: Item, message: ServerMessage) -> str:
-        key = (message.type, item.id)
-        if key not in self._encoded:
-            self._encoded[key] = encode(message)
-        return self._encoded[key]
 
 
 def _fitting(items: Iterable[Item]) -> list[Item]:
