@@ -88,6 +88,7 @@ class TestLists:
             ("orchestration=disk_cleanup", set()),
             ("q=thei", {"Theirs"}),
             ("q=their+key-7", {"Theirs"}),
+            ("q=%22key-7%22", {"Theirs"}),
             ("q={run}", {"Theirs"}),
             ("q={closed}", {"Closed"}),
             ("opened_until=1999-12-31", set()),
