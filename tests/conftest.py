@@ -25,7 +25,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 from pytest_django import DjangoDbBlocker
 
-from tests import in_process, processes
+from tests import effort, in_process, processes  # noqa: F401  how long hypothesis searches
 from tests.database_roles import KEEPER
 from tests.processes import Process, Server
 from tests.servers import ForeignServer, PostgresServer, RedisServer, postgres_server, redis_server

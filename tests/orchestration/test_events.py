@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 from django.db import OperationalError, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import deciding, queries
@@ -33,7 +33,7 @@ from approvals.writer import execution
 from orchestration.events import OrchestrationConfig
 from tests import factories as make
 from tests.conftest import Manage
-from tests.effort import effort
+from tests.effort import SHARED_FIXTURES, effort
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,6 @@ DICTIONARY_DEEDS: dict[str, Callable[[MutableMapping[str, bool | None], str], ob
 }
 DEEDS = st.sampled_from(["ask", "approve", "reject", *DICTIONARY_DEEDS])
 KEYS = st.sampled_from("abc")
-FIXTURES = HealthCheck.function_scoped_fixture
 
 
 @pytest.fixture
@@ -240,7 +239,7 @@ class TestDictionaries:
 
     @pytest.mark.one_stack
     @given(deeds=st.lists(st.tuples(DEEDS, KEYS), max_size=12))
-    @settings(effort(30), suppress_health_check=[*effort(30).suppress_health_check, FIXTURES])
+    @effort(30, allowed=(SHARED_FIXTURES,))
     def test_whatever_is_done_it_does_as_a_dictionary(self, deeds: list[tuple[str, str]]) -> None:
         """But for a second result, which changes nothing until the id is asked again."""
         approvals: MutableMapping[str, bool | None] = OrchestrationConfig().approvals

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.domain.lifecycle import Status
@@ -15,7 +15,7 @@ from approvals.models import GroupAssignment, HumanRequest
 from approvals.reports import By, Figures, Period, Report, report
 from tests.approvals.reports import reference
 from tests.approvals.reports.records import MONDAY, Asked, after, put_on_record
-from tests.effort import effort
+from tests.effort import SHARED_FIXTURES, effort
 from tests.in_process import as_superuser
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def requests(draw: st.DrawFn) -> Asked:
     )
 
 
-@settings(effort(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(40, allowed=(SHARED_FIXTURES,))
 @given(
     asked=st.lists(requests(), max_size=25),
     since=st.integers(-DAY, 2 * DAY),

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -23,6 +23,7 @@ from approvals.models import AuditEntry, HumanRequest
 from approvals.writer import execution
 from tests import factories as make
 from tests.approvals.web.api.program import Program
+from tests.effort import SHARED_FIXTURES, effort
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, both_databases]
@@ -208,7 +209,7 @@ class Wish(NamedTuple):
     most=st.integers(0, 4),
     most_bytes=st.sampled_from([0, 60, 100]),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(15, allowed=(SHARED_FIXTURES,))
 def test_whatever_is_asked_and_closed_is_refused_exactly_where_it_would_be_too_much(
     stack: Any, batches: list[list[Wish]], most: int, most_bytes: int
 ) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -20,7 +19,7 @@ from orchestration.exceptions import InvalidInput, NotAllowed
 from orchestration.policies import allowlists
 from orchestration.runtime import Runtime, start_runtime, stop_runtime
 from tests import factories
-from tests.effort import effort
+from tests.effort import SHARED_FIXTURES, effort
 from tests.orchestration.people import begin
 from tests.stacks import Stack
 
@@ -140,7 +139,7 @@ class TestDirectories:
         (tree / "link").symlink_to(tree / "allowed")
         return tree
 
-    @hypothesis.settings(effort(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @effort(300, allowed=(SHARED_FIXTURES,))
     @given(st.lists(st.sampled_from(NAMES), max_size=6))
     def test_no_spelling_and_no_link_leads_outside(self, tree: Path, names: Sequence[str]) -> None:
         """Checked against the folders themselves: is one of those above it the allowed one?"""

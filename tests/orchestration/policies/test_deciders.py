@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import deciding, gate, queries
@@ -24,6 +24,7 @@ from orchestration.models import Run as RunRow
 from orchestration.policies.deciders import resolve_terms
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.effort import SHARED_FIXTURES, effort
 from tests.marks import both_databases
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished
@@ -270,7 +271,7 @@ NAMED = [None, REVIEWERS, ("finance",), ("fay",)]
     call_eyes=st.sampled_from([None, True, False]),
     owned=st.booleans(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(60, allowed=(SHARED_FIXTURES,))
 def test_the_nearest_word_holds(
     finance: Group, code: Any, code_eyes: bool, set_: Any, call: Any, call_eyes: bool | None, owned: bool
 ) -> None:

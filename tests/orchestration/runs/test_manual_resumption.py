@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import deciding, gate
@@ -27,6 +27,7 @@ from orchestration.models import StepRecord
 from orchestration.runs.manual_resumption import describe_resumption, resumption_of
 from orchestration.runtime import Runtime
 from tests import factories
+from tests.effort import SHARED_FIXTURES, effort
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until
 
@@ -404,7 +405,7 @@ async def ask_about(run: Run, item: Approve) -> None:
 
 
 @pytest.mark.one_stack
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(25, allowed=(SHARED_FIXTURES,))
 @given(program=programs(), verdicts=st.lists(st.booleans(), max_size=8))
 async def test_whatever_a_run_does_it_can_be_resumed_and_does_nothing_twice(
     process: Processes, program: list[Any], verdicts: list[bool]
