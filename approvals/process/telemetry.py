@@ -110,12 +110,6 @@ def serve_metrics(host: str, port: int) -> Callable[[], None]:
     return stop
 
 
-def add_counts(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
-    """Add to a counter, by labels."""
-    for labels, number in numbers.items():
-        counter.labels(*labels).inc(number)
-
-
 # Ids
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -16,6 +17,7 @@ LARGE_IN_REQUEST = frozenset(
     {term.name for term in terms_in(Place.WIRE) if term.large} | {"assignees", "origin"}
 )
 LARGE_IN_OUTCOME = frozenset({"answer", "arguments", "comment"})
+_OUTCOME = tuple(one.name for one in fields(Outcome))
 
 
 def outcome_of(request: HumanRequest) -> Outcome:
@@ -72,27 +74,14 @@ def summary_on_the_wire(request: HumanRequest) -> dict[str, Any]:
 
 
 def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "request_id": outcome.request_id,
-        "kind": outcome.kind,
-        "status": outcome.status,
-        "approved": outcome.approved,
-        "answer": outcome.answer,
-        "arguments": outcome.arguments,
-        "comment": outcome.comment,
-        "decided_by": outcome.decided_by,
-        "decided_at": moment_on_the_wire(outcome.decided_at),
-        "timed_out": outcome.timed_out,
-        "withdrawn": outcome.withdrawn,
-    }
+    said = {name: getattr(outcome, name) for name in _OUTCOME}
+    return said | {"decided_at": moment_on_the_wire(outcome.decided_at)}
 
 
 def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome that is too large, without what may be large of it."""
-    kept = {
-        name: value for name, value in outcome_on_the_wire(outcome).items() if name not in LARGE_IN_OUTCOME
-    }
-    return kept | {"summary": True}
+    kept = outcome_on_the_wire(outcome)
+    return {name: kept[name] for name in _OUTCOME if name not in LARGE_IN_OUTCOME} | {"summary": True}
 
 
 def moment_on_the_wire(moment: datetime | None) -> str | None:

@@ -74,26 +74,17 @@ def purge(actor: Actor, before: datetime, *, sparing: Sparing) -> Iterator[Remov
     `sparing` returns the origins whose requests are still needed. Raises what the writer refuses, such as
     NotPermitted.
     """
-    for rows in _in_sets(_due(before)):
-        spared = set(sparing([origin for _, origin in rows if origin]))
-        commands = [
-            Purge(request_id=pk, actor=actor, before=before)
-            for pk, origin in rows
-            if not origin or origin not in spared
-        ]
-        yield _carry_out(commands, len(rows))
+    for looked_at, ids in _purgeable(before, sparing):
+        yield _carry_out([Purge(request_id=pk, actor=actor, before=before) for pk in ids], looked_at)
 
 
 def count_purgeable(before: datetime, *, sparing: Sparing) -> Iterator[Counts]:
     """Count what `purge` would remove, one set at a time."""
-    for rows in _in_sets(_due(before)):
-        spared = set(sparing([origin for _, origin in rows if origin]))
-        ids = [pk for pk, origin in rows if not origin or origin not in spared]
-        contents = _contents(before).filter(entry__request_id__in=ids)
+    for looked_at, ids in _purgeable(before, sparing):
         yield Counts(
-            looked_at=len(rows),
+            looked_at=looked_at,
             requests=len(ids),
-            contents=contents.count(),
+            contents=_contents(before).filter(entry__request_id__in=ids).count(),
             responses=_with_words(Response.objects.filter(request_id__in=ids)).count(),
         )
 
@@ -124,11 +115,8 @@ def count_forgettable(user_id: int) -> Counts:
 
 def requests_closed_by(user_id: int) -> Iterator[list[UUID]]:
     """Yield the requests that this person has decided, answered or withdrawn, one set at a time."""
-    rows = HumanRequest.objects.filter(decided_by_id=user_id).order_by("pk").values_list("pk", flat=True)
-    found = list(rows[:SET])
-    while found:
-        yield found
-        found = list(rows.filter(pk__gt=found[-1])[:SET])
+    for rows in _in_sets(HumanRequest.objects.filter(decided_by_id=user_id)):
+        yield [pk for pk, _ in rows]
 
 
 def is_allowed_by_database() -> bool:
@@ -153,6 +141,13 @@ def pending_of(user_id: int) -> list[UUID]:
     pending = HumanRequest.objects.filter(status=Status.PENDING)
     concerned = pending.filter(Q(requester_id=user_id) | Exists(said) | Exists(named))
     return list(concerned.order_by("pk").values_list("pk", flat=True))
+
+
+def _purgeable(before: datetime, sparing: Sparing) -> Iterator[tuple[int, list[UUID]]]:
+    """Yield, for each set of requests that are due, how many they are, and which are not needed any more."""
+    for rows in _in_sets(_due(before)):
+        spared = set(sparing([origin for _, origin in rows if origin]))
+        yield len(rows), [pk for pk, origin in rows if not origin or origin not in spared]
 
 
 def _due(before: datetime) -> Requests:

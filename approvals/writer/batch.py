@@ -91,7 +91,7 @@ class Batch:
     def find(self, reference: Reference) -> HumanRequest | None:
         """Return the row that a command names by its id, or the latest one of its key."""
         if isinstance(reference, Keyed):
-            return self.by_key.get(_key(reference))
+            return self.by_key.get((reference.key_scope, reference.key))
         return self.rows.get(reference)
 
     def outcome(self, request_id: UUID) -> Outcome:
@@ -298,15 +298,11 @@ class Batch:
     def _user(self, person: permissions.Person) -> Any:
         """Return the user object of this person: one for all that he decides in this batch."""
         if person.id not in self._users:
-            self._users[person.id] = _as_user(person)
+            self._users[person.id] = get_user_model()(pk=person.id, **{_username_field(): person.username})
         return self._users[person.id]
 
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
-
-
-def _key(keyed: Keyed) -> tuple[str, str]:
-    return keyed.key_scope, keyed.key
 
 
 def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], HumanRequest]:
@@ -317,7 +313,3 @@ def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], Huma
 @cache
 def _username_field() -> str:
     return str(get_user_model().USERNAME_FIELD)
-
-
-def _as_user(person: permissions.Person) -> Any:
-    return get_user_model()(pk=person.id, **{_username_field(): person.username})

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.db.models import Count
@@ -55,12 +55,8 @@ class Draft:
     on_behalf_of_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """An entry of a chain with the content that it vouches for, ready to be written."""
-
-    entry: dict[str, Any]
-    content: dict[str, Any]
+# The columns of an entry, and of the content that it vouches for.
+Link: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 def link_drafts(drafts: Sequence[Draft], now: datetime) -> list[Link]:
@@ -74,10 +70,10 @@ def link_drafts(drafts: Sequence[Draft], now: datetime) -> list[Link]:
 
 def append(links: Sequence[Link]) -> None:
     """Write the entries and their contents, in the caller's transaction: two statements for any number."""
-    bulk.insert(AuditEntry, [link.entry for link in links])
+    bulk.insert(AuditEntry, [entry for entry, _ in links])
     bulk.insert_beside(
         ShownContent,
-        [link.content for link in links],
+        [content for _, content in links],
         link="entry",
         other=AuditEntry,
         by=("request", "sequence"),
@@ -268,7 +264,7 @@ def _link(draft: Draft, now: datetime, host_now: str, salt: str) -> Link:
     entry["canonical"] = canonical_entry(entry, beside)
     entry["hash"] = request.trail_head = digest(entry["canonical"])
     shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
-    return Link(entry=entry, content=shown)
+    return entry, shown
 
 
 @lru_cache(maxsize=1024)

@@ -11,18 +11,35 @@ Called by approvals.writer.queue only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 
 from approvals.database.pipeline import commit, together
 from approvals.database.transactions import begun_inside
-from approvals.domain.commands import Command, Result
+from approvals.domain import commands as asked
+from approvals.domain.commands import Command, OpenRequest, Result
+from approvals.models import HumanRequest
 from approvals.process import failpoints, hints
 from approvals.writer import callbacks, closings
 from approvals.writer.batch import Batch
-from approvals.writer.rules import carry_out
+from approvals.writer.rules import changing, deciding, removing
+from approvals.writer.rules.opening import open_request
+from approvals.writer.rules.refusals import unknown
+
+_RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
+    asked.Decision: deciding.decide,
+    asked.Answer: deciding.answer,
+    asked.Expire: deciding.expire,
+    asked.Withdraw: deciding.withdraw,
+    asked.Reassign: changing.reassign,
+    asked.Reschedule: changing.reschedule,
+    asked.View: changing.view,
+    asked.Purge: removing.purge,
+    asked.Forget: removing.forget,
+}
 
 
 def execute(commands: Sequence[Command]) -> list[Result]:
@@ -45,3 +62,13 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             transaction.on_commit(partial(hints.send, callbacks.TOPIC, batch.callbacks), robust=True)
     batch.figures.publish(results)
     return results
+
+
+def carry_out(batch: Batch, command: Command) -> Result:
+    """Apply the command to the batch's rows; return the outcome then on record, or the refusal."""
+    if isinstance(command, OpenRequest):
+        return open_request(batch, command)
+    row = batch.find(command.request_id)
+    if row is None:
+        return unknown(command.request_id)
+    return _RULES[type(command)](batch, command, row)

@@ -77,27 +77,20 @@ class Attempt(Generic[D]):
 
 
 class Outbox(Protocol[D]):
-    """The module of an outbox: callbacks or letters. Synchronous, on rows only."""
+    """The module of an outbox, callbacks or emails: synchronous, on rows only."""
 
-    @property
-    def TOPIC(self) -> str:  # noqa: N802 - a module's constant
-        """The topic of its hints, which carry ids of waiting rows."""
+    TOPIC: str
+    """The topic of its hints, which carry ids of waiting rows."""
+    AT_ONCE: int
+    """How many a process has under way."""
 
-    @property
-    def AT_ONCE(self) -> int:  # noqa: N802
-        """How many a process has under way."""
+    def claim(self, limit: int, under_way: Mapping[str, int]) -> list[D]: ...
 
-    def claim(self, limit: int, under_way: Mapping[str, int]) -> list[D]:
-        """Claim what is due, for this caller alone. `under_way`: how many it has, by receiver."""
+    def record(self, attempts: Sequence[Attempt[D]]) -> None: ...
 
-    def record(self, attempts: Sequence[Attempt[D]]) -> None:
-        """Record attempts, and settle their rows."""
+    def next_due(self, under_way: Mapping[str, int]) -> tuple[datetime | None, datetime]: ...
 
-    def next_due(self, under_way: Mapping[str, int]) -> tuple[datetime | None, datetime]:
-        """Return when a row is due first or a claim runs out, and the database's clock."""
-
-    def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-        """Return the waiting rows that changed at `moment` or later, with versions."""
+    def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]: ...
 
 
 def claim_rows(waiting: Deliveries, found: Collection[UUID]) -> tuple[list[UUID], datetime, datetime]:

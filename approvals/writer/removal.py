@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from approvals.database import bulk
@@ -25,8 +24,7 @@ _REMOVED = [term for term in terms_in(Place.ROW) if term.removed is not ...]
 WORDS = (*(term.name for term in _REMOVED), "callback_url", "purged_at")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """What an entry's actor was shown or said. `holds`: it fits its hash."""
 
     entry_id: int
@@ -126,22 +124,10 @@ def _contents_of(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]
     if not request_ids:
         return found
     entries = AuditEntry.objects.filter(request_id__in=request_ids, shown__isnull=False).order_by("sequence")
-    columns = ("pk", "request_id", "sequence", "event", "actor_id", "recorded_at", "content_hash")
-    for pk, request_id, sequence, event, actor_id, recorded_at, hash_, salt, content in entries.values_list(
-        *columns, "shown__salt", "shown__content"
-    ):
-        found[request_id].append(
-            Shown(
-                entry_id=pk,
-                request_id=request_id,
-                sequence=sequence,
-                event=event,
-                actor_id=actor_id,
-                recorded_at=recorded_at,
-                holds=chain.content_hash(salt, content) == hash_,
-                content=_parse(content),
-            )
-        )
+    columns = ("pk", *Shown._fields[1:-2], "content_hash", "shown__salt", "shown__content")
+    for *named, hash_, salt, content in entries.values_list(*columns):
+        shown = Shown._make([*named, chain.content_hash(salt, content) == hash_, _parse(content)])
+        found[shown.request_id].append(shown)
     return found
 
 

@@ -65,8 +65,10 @@ RULES: Mapping[str, tuple[str, str]] = {
     ),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
-    "approvals/trail/verification/missing_origins.py": ("whether the run that asked is there", "origin"),
-    "approvals/trail/verification/checker.py": ("`arguments` of a response", "arguments"),
+    "approvals/trail/verification/checker.py": (
+        "`arguments` of a response; whether the run that asked is there",
+        "arguments origin",
+    ),
     "approvals/trail/verification/replay.py": (
         "what removals leave, what a deadline answers",
         "title arguments default assignees",
@@ -76,9 +78,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "arguments multiple origin key callback_url requester assignees",
     ),
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
-    "approvals/trail/seals/sealing.py": ("`key` that signs", "key"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
-    "approvals/trail/verification/installation.py": ("`key` that signs", "key"),
     "approvals/web/api/asking.py": ("people by name", "title assignees requester"),
     "approvals/web/api/requests.py": ("decisions, the trail in words", "arguments required requester"),
     "approvals/web/api/schemas.py": (
@@ -109,8 +109,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "what is shown of a viewed request; assignees that change; deadlines that move",
         "title details arguments assignees timeout",
     ),
-    "approvals/writer/rules/deciding.py": ("votes and edits", "required editable arguments"),
-    "approvals/writer/rules/ending.py": ("a run withdraws what it asked", "origin"),
+    "approvals/writer/rules/deciding.py": (
+        "votes and edits; a run withdraws what it asked",
+        "required editable arguments origin",
+    ),
     "approvals/writer/rules/opening.py": (
         "deadlines, keys, the hash of arguments; four eyes that come from elsewhere",
         "title key timeout origin arguments four_eyes",

@@ -17,6 +17,7 @@ from approvals import deciding, gate
 from approvals.database.threads import in_database
 from approvals.models import AuditEntry, Callback
 from approvals.trail import exports
+from approvals.trail.exports.records import EntryRecord
 from approvals.web.edge import tokens
 from tests import factories as make
 from tests.conftest import Manage
@@ -176,7 +177,7 @@ async def test_an_auditor_finds_verifies_and_exports_and_decides_nothing(
         await page.get_by_role("button", name="Export").click()
     await (await download.value).save_as(tmp_path / "trail.jsonl")
     with exports.open_export(tmp_path / "trail.jsonl") as export:
-        assert sum(isinstance(record, exports.EntryRecord) for record in export.records()) >= 4
+        assert sum(isinstance(record, EntryRecord) for record in export.records()) >= 4
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

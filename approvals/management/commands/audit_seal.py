@@ -50,7 +50,7 @@ class Command(ScreenCommand):
         except NotSealed as error:
             raise Refused(str(error)) from error
         self.stdout.write(_result_sentence(made, before))
-        if made and before and made.key != before.key:
+        if made and before and made.public_key != before.public_key:
             self.progress.say(
                 "This seal was signed with another key than the one before: give auditors the new public key."
             )
@@ -76,7 +76,7 @@ class Command(ScreenCommand):
 def _result_sentence(made: SealRecord | None, before: SealRecord | None) -> str:
     if made:
         return (
-            f"Seal {made.number}: {made.entries} entries, {made.first} to {made.last}; {made.chains} requests"
-            " were opened among them."
+            f"Seal {made.number}: {made.entries} entries, {made.first_entry} to {made.last_entry};"
+            f" {made.chains} requests were opened among them."
         )
     return f"Nothing new since seal {before.number}." if before else "There is nothing to seal."

@@ -21,16 +21,8 @@ from typing import Any
 from uuid import UUID
 
 from approvals.domain.payloads import canonical, read_canonical
-from approvals.trail.exports.records import (
-    FORMAT,
-    EntryRecord,
-    Header,
-    NoRecord,
-    Record,
-    as_fields,
-    from_fields,
-    from_json,
-)
+from approvals.trail.exports import records
+from approvals.trail.exports.records import FORMAT, EntryRecord, Header, NoRecord, Record
 from approvals.trail.seals import SealRecord
 
 # Characters that begin a formula in some spreadsheet; the last four are the first four in full width.
@@ -74,20 +66,6 @@ _COLUMNS = (
 )
 # Columns by the format of the file.
 COLUMNS: Mapping[int, Sequence[str]] = {1: _COLUMNS, 2: (*_COLUMNS, "columns")}
-_NAMED = (
-    "recorded_at",
-    "event",
-    "outcome",
-    "request",
-    "sequence",
-    "actor",
-    "on_behalf_of",
-    "channel",
-    "token",
-    "address",
-    "user_agent",
-    "allowed_by",
-)
 _QUOTED = frozenset('",\r\n')
 
 
@@ -101,12 +79,12 @@ class JsonLines:
         return ""
 
     def line(self, record: Record) -> str:
-        return f"{canonical(as_fields(record))}\n"
+        return f"{canonical(records.as_fields(record))}\n"
 
     def records(self, lines: Iterable[str]) -> Iterator[Record | NoRecord]:
         for line in lines:
             try:
-                record = from_json(line, self._format)
+                record = records.from_json(line, self._format)
             except NoRecord as error:
                 yield error
                 continue
@@ -168,8 +146,8 @@ class Csv:
             case EntryRecord():
                 return self._cells_of_entry(record)
             case SealRecord():
-                return {key: str(value) for key, value in as_fields(record).items()}
-        fields = as_fields(record)
+                return {key: str(value) for key, value in records.as_fields(record).items()}
+        fields = records.as_fields(record)
         return {"record": fields.pop("record"), "canonical": canonical(fields)}
 
     def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
@@ -178,7 +156,8 @@ class Csv:
             self._request, self._title = named.get("request"), ""
         if named.get("event") in ("opened", "purged"):
             self._title = _title_in(content) or self._title
-        cells = {name: escape_formulas(_text_of(named.get(name))) for name in _NAMED}
+        # What the text says under the name of a column; those below say something else.
+        cells = {name: escape_formulas(_text_of(named.get(name))) for name in _COLUMNS}
         return cells | {
             "record": "entry",
             "id": str(record.id),
@@ -191,6 +170,7 @@ class Csv:
             "hash": record.hash,
             "salt": record.salt or "",
             "content": record.content or "",
+            "signature": "",
             "columns": "" if record.columns is None else canonical(record.columns),
         }
 
@@ -220,25 +200,26 @@ def request_of(record: EntryRecord) -> tuple[UUID, int]:
 
 def _escape_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
     """Escape semicolons in JSON cells where a formula would begin behind them."""
-    return {**cells, **{name: _SEMICOLON.sub(r"\\u003b", cells[name]) for name in _JSON if name in cells}}
+    return _change_json(cells, lambda text: _SEMICOLON.sub(r"\\u003b", text))
 
 
 def _restore_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
-    return {
-        **cells,
-        **{name: _SEMICOLON_BY_NUMBER.sub(r"\1;", cells[name]) for name in _JSON if name in cells},
-    }
+    return _change_json(cells, lambda text: _SEMICOLON_BY_NUMBER.sub(r"\1;", text))
+
+
+def _change_json(cells: Mapping[str, str], change: Callable[[str], str]) -> dict[str, str]:
+    return {name: change(text) if name in _JSON else text for name, text in cells.items()}
 
 
 def _parse(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
     if cells["record"] in ("export", "end"):
-        return from_fields({"record": cells["record"], **_parse_object(cells["canonical"])}, format)
+        return records.from_fields({"record": cells["record"], **_parse_object(cells["canonical"])}, format)
     fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
     for name in ("salt", "content"):
         fields[name] = cells[name] or None
     if cells.get("columns"):
         fields["columns"] = _parse_object(cells["columns"])
-    return from_fields(fields, format)
+    return records.from_fields(fields, format)
 
 
 def _number(cell: str) -> int | None:
@@ -278,8 +259,5 @@ def _text_of(value: object) -> str:
         return value or ""
     try:
         return canonical(value)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # numbers without canonical form, or too deep: no entry of ours has them
+    except (ValueError, RecursionError):  # without canonical form, or too deep: no entry of ours has it
         return ""

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
 from approvals.domain.payloads import canonical
 from approvals.trail.seals.keys import as_hex, has_signed
@@ -21,27 +22,41 @@ class NoSeal(ValueError):
     """This text is not a seal."""
 
 
+def _encodable(text: str) -> str:
+    """Fail for half of a surrogate pair, which JSON can escape."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, Strict(), AfterValidator(_encodable)]
+Number = Annotated[int, Strict()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealRecord:
-    """A seal. `first` and `last` are ids of entries; `chains` is how many trails began among them.
+    """A seal; all but `host_clock` are the columns of its row, aliases are the names in its text.
 
-    `digest` is the SHA-256 of a line for each entry: its id, a space, its hash and a line feed, in the order
-    of request ids and, of a request, of sequence. `previous` is the hash of the seal before it.
+    The entries are those with ids from `first_entry` to `last_entry`; `chains` is how many trails began among
+    them. `digest` is the SHA-256 of a line for each entry: its id, a space, its hash and a line feed, in the
+    order of request ids and, of a request, of sequence. `previous_hash` is the hash of the seal before it.
     """
 
-    number: int
-    first: int
-    last: int
-    entries: int
-    chains: int
-    digest: str
-    previous: str
-    sealed_at: str
-    host_clock: str
-    key: str
-    canonical: str
-    hash: str
-    signature: str
+    number: Annotated[Number, Field(alias="seal")]
+    first_entry: Annotated[Number, Field(alias="first")]
+    last_entry: Annotated[Number, Field(alias="last")]
+    entries: Number
+    chains: Number
+    digest: Annotated[Text, Field(alias="sha256")]
+    previous_hash: Annotated[Text, Field(alias="previous")]
+    sealed_at: Text
+    host_clock: Text
+    public_key: Annotated[Text, Field(alias="key")]
+    canonical: Text
+    hash: Text
+    signature: Text
+
+
+_SEAL = TypeAdapter(SealRecord)
 
 
 class Digest:
@@ -75,7 +90,7 @@ def sign(
         {
             "format": FORMAT,
             "seal": before.number + 1 if before else 1,
-            "first": before.last + 1 if before else 1,
+            "first": before.last_entry + 1 if before else 1,
             "last": last,
             "entries": digest.entries,
             "chains": digest.chains,
@@ -93,26 +108,10 @@ def sign(
 
 def parse(text: str, *, hash_: str, signature: str) -> SealRecord:
     """Parse a seal; NoSeal if the text is none. `find_fault` verifies it."""
+    proof = {"canonical": text, "hash": hash_, "signature": signature}
     try:
-        for each in (text, hash_, signature):
-            each.encode()  # fails for half of a surrogate pair, which JSON can escape
-        said = json.loads(text)
-        return SealRecord(
-            number=_number(said, "seal"),
-            first=_number(said, "first"),
-            last=_number(said, "last"),
-            entries=_number(said, "entries"),
-            chains=_number(said, "chains"),
-            digest=_text(said, "sha256"),
-            previous=_text(said, "previous"),
-            sealed_at=_text(said, "sealed_at"),
-            host_clock=_text(said, "host_clock"),
-            key=_text(said, "key"),
-            canonical=text,
-            hash=hash_,
-            signature=signature,
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return _SEAL.validate_python({**json.loads(text), **proof})
+    except (ValueError, TypeError, RecursionError) as error:
         raise NoSeal("This is not a seal.") from error
 
 
@@ -125,43 +124,33 @@ def find_fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[s
         return f"Seal {before.number + 1 if before else 1} is missing."
     if hashlib.sha256(seal.canonical.encode()).hexdigest() != seal.hash:
         return "Its text does not hash to its hash."
-    if seal.previous != (before.hash if before else "") or seal.first != (before.last + 1 if before else 1):
+    if (seal.previous_hash, seal.first_entry) != (
+        (before.hash, before.last_entry + 1) if before else ("", 1)
+    ):
         return "It was made after another seal than the one before it."
-    if trusted and seal.key not in trusted:
-        return f"It was signed with another key: {seal.key}."
-    if not has_signed(seal.key, seal.signature, seal.canonical):
+    if trusted and seal.public_key not in trusted:
+        return f"It was signed with another key: {seal.public_key}."
+    if not has_signed(seal.public_key, seal.signature, seal.canonical):
         return "Its signature is not that of its text."
     return ""
 
 
+def as_fields(seal: SealRecord) -> dict[str, str]:
+    """Return the members of the JSON that is kept of a seal, in files and elsewhere."""
+    return {"record": "seal", "canonical": seal.canonical, "hash": seal.hash, "signature": seal.signature}
+
+
 def as_line(seal: SealRecord) -> str:
     """Format a seal as one line of JSON, for files and receivers."""
-    return canonical(
-        {"record": "seal", "canonical": seal.canonical, "hash": seal.hash, "signature": seal.signature}
-    )
+    return canonical(as_fields(seal))
 
 
 def from_line(line: str) -> SealRecord:
     """Parse a seal from such a line; NoSeal if it is none."""
     try:
         said = json.loads(line)
-        if said["record"] != "seal":
-            raise NoSeal("This is not a seal.")
-        return parse(str(said["canonical"]), hash_=str(said["hash"]), signature=str(said["signature"]))
+        if said["record"] == "seal":
+            return parse(said["canonical"], hash_=said["hash"], signature=said["signature"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NoSeal("This is not a seal.") from error
-
-
-def _number(said: dict[str, Any], name: str) -> int:
-    value = said[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise NoSeal(f"{name} of a seal must be a number.")
-    return value
-
-
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said[name]
-    if not isinstance(value, str):
-        raise NoSeal(f"{name} of a seal must be a text.")
-    value.encode()
-    return value
+    raise NoSeal("This is not a seal.")

@@ -11,6 +11,7 @@ below are visible.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from time import monotonic, sleep
 
@@ -104,23 +105,11 @@ def _writing() -> set[str]:
 
 
 def _unsealed_entries(before: SealRecord | None, until: int) -> Iterator[tuple[int, int, str]]:
-    entries = AuditEntry.objects.filter(pk__gt=before.last if before else 0, pk__lte=until)
+    entries = AuditEntry.objects.filter(pk__gt=before.last_entry if before else 0, pk__lte=until)
     in_order = entries.order_by("request_id", "sequence").values_list("pk", "sequence", "hash")
     return in_order.iterator(CHUNK)
 
 
 def _row(seal: SealRecord) -> Seal:
-    return Seal(
-        number=seal.number,
-        first_entry=seal.first,
-        last_entry=seal.last,
-        entries=seal.entries,
-        chains=seal.chains,
-        digest=seal.digest,
-        previous_hash=seal.previous,
-        sealed_at=datetime.fromisoformat(seal.sealed_at),
-        public_key=seal.key,
-        canonical=seal.canonical,
-        hash=seal.hash,
-        signature=seal.signature,
-    )
+    columns = {one.name: getattr(seal, one.name) for one in fields(seal) if one.name != "host_clock"}
+    return Seal(**columns | {"sealed_at": datetime.fromisoformat(seal.sealed_at)})

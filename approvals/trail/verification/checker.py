@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
+
+from django.db.models import Q, QuerySet
 
 from approvals.database.stored_columns import (
     ENTRY,
@@ -27,8 +31,9 @@ from approvals.domain.lifecycle import Status, Verdict
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
-from approvals.trail.verification import missing_origins
-from approvals.trail.verification.chains import Chain, Entry
+from approvals.queries.origin_resolvers import resolvers
+from approvals.trail.exports.writer import record_of
+from approvals.trail.verification.chains import Chain
 from approvals.trail.verification.faults import Fault, FaultKind
 from approvals.trail.verification.replay import Assigned, Replay, Response, Words
 from approvals.trail.verification.rows import Responses, Row, disagreements
@@ -73,6 +78,7 @@ _RESPONSE: Mapping[str, Kind] = {
     "comment": text,
 }
 _USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number, "pending": truth}
+_ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": json_value}
 _GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number, "pending": truth}
 
 
@@ -90,16 +96,21 @@ class _Found(NamedTuple):
 
 
 class Checker:
-    """Verifies requests with their entries and responses. Calls `each` with every entry."""
+    """Verifies requests with their entries and responses.
 
-    def __init__(self, each: Callable[[Entry], None] | None = None) -> None:
+    Calls `each` with the id, the place and the hash of every entry.
+    """
+
+    def __init__(self, each: Callable[[int, int, str], object] = lambda *_: None) -> None:
         self._each = each
         self.entries = self.chains = self.missing = self.missing_beginnings = 0
 
     def check(self, request_id: UUID | None = None) -> Iterator[Fault]:
         """Yield the faults of this request, or of all. Each table is read once, in the same order."""
         of_it = {} if request_id is None else {"request_id": request_id}
-        requests = HumanRequest.objects.filter(**({} if request_id is None else {"pk": request_id}))
+        requests = HumanRequest.objects.filter(
+            **{"pk" if name == "request_id" else name: value for name, value in of_it.items()}
+        )
         chains = _Beside(
             iterate_stored(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk")
         )
@@ -114,7 +125,7 @@ class Checker:
             yield from self._with_chain(request, at, chains)
         for other, entries in chains.up_to(None):
             yield from self._without_row(other, entries)
-        yield from missing_origins.find_missing(request_id)
+        yield from _find_missing_origins(requests)
 
     def _with_chain(self, request: _Found, at: Any, chains: _Beside) -> Iterator[Fault]:
         """Verify this request, and entries before its own that belong to no request."""
@@ -133,8 +144,8 @@ class Checker:
 
     def _with_row(self, request: _Found, entries: Iterable[Values]) -> Iterator[Fault]:
         row = request.row
-        chain, replay = Chain(row["id"]), Replay()
-        yield from self._follow(chain, entries, replay)
+        chain = Chain(row["id"])
+        yield from self._follow(chain, entries)
         length = chain.sequence if "trail_length" in request.misfits else row["trail_length"]
         if not chain.sequence:
             self.missing += length
@@ -147,7 +158,7 @@ class Checker:
         self.missing += chain.missing - missing
         # A broken chain is no basis for comparing the row.
         if not chain.broken:
-            yield from _compare(chain, request, replay)
+            yield from _compare(chain, request)
 
     def _without_row(self, of: Any, entries: Iterable[Values]) -> Iterator[Fault]:
         try:
@@ -155,7 +166,7 @@ class Checker:
         except NO_FORM:
             yield from self._without_request(entries)
             return
-        yield from self._follow(chain, entries, Replay())
+        yield from self._follow(chain, entries)
         yield chain.fault(FaultKind.ROW, "Its entries exist, but the request is missing.")
 
     def _without_request(self, entries: Iterable[Values]) -> Iterator[Fault]:
@@ -168,7 +179,7 @@ class Checker:
             )
             yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)
 
-    def _follow(self, chain: Chain, entries: Iterable[Values], replay: Replay) -> Iterator[Fault]:
+    def _follow(self, chain: Chain, entries: Iterable[Values]) -> Iterator[Fault]:
         for values in entries:
             columns, misfits = convert(ENTRY, values)
             self.entries += 1
@@ -178,16 +189,11 @@ class Checker:
                 )
                 yield chain.fault(FaultKind.CHANGED_ENTRY, detail)
                 continue
-            entry = _build_entry(columns)
-            if self._each:
-                self._each(entry)
-            named, fault = chain.follow(entry)
-            if fault is None and not _agree(columns, named):
-                fault = chain.disagreeing_columns(entry)
-            if fault:
-                yield fault
-            elif not chain.broken and not replay.take(named, entry.content):
-                yield chain.malformed_content(entry)
+            entry = record_of(columns)
+            self._each(entry.id, columns["sequence"], entry.hash)
+            # The text must also be written as it is to be.
+            agrees = partial(_says, entry.canonical, columns)
+            yield from chain.take(columns["sequence"], entry, agrees)
         self.chains += bool(chain.sequence)
         self.missing += chain.missing
         self.missing_beginnings += bool(chain.sequence) and not chain.begun
@@ -222,13 +228,16 @@ class _Beside:
         return self._head
 
 
-def _compare(chain: Chain, request: _Found, replay: Replay) -> Iterator[Fault]:
+def _says(text: str, columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
+    return canonical_entry(columns, named) == text
+
+
+def _compare(chain: Chain, request: _Found) -> Iterator[Fault]:
     """Compare a request with its chain, which is valid."""
-    if replay.unexplained:
-        yield chain.unexplained_removal(min(replay.unexplained))
+    yield from chain.unexplained_removal({})
     for name in request.misfits:
         yield chain.fault(FaultKind.ROW, f"The {name} of the row is not in the form of such values.")
-    for detail in () if request.misfits else _disagreements(request, replay):
+    for detail in () if request.misfits else _disagreements(request, chain.replay):
         yield chain.fault(FaultKind.ROW, detail)
 
 
@@ -240,28 +249,6 @@ def _disagreements(request: _Found, replay: Replay) -> list[str]:
     if request.waiting - {request.row["status"] == Status.PENDING}:
         found.append(f"It is {request.row['status']}, and who is named to decide is listed otherwise.")
     return found
-
-
-def _build_entry(columns: Mapping[str, Any]) -> Entry:
-    """Build an entry. A missing or non-text hash is treated as one that no entry ever had."""
-    salt, content = columns["shown__salt"], columns["shown__content"]
-    return Entry(
-        columns["id"],
-        columns["request_id"],
-        columns["sequence"],
-        str(columns["hash"]),
-        str(columns["canonical"]),
-        None if salt is None else str(salt),
-        None if content is None else str(content),
-    )
-
-
-def _agree(columns: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
-    """Whether the columns and the text say the same, and the text is written as it must be."""
-    try:
-        return bool(canonical_entry(columns, named) == columns["canonical"])
-    except NO_FORM:
-        return False
 
 
 def _read_responses(rows: Iterable[Values]) -> dict[Response, Words]:
@@ -285,3 +272,21 @@ def _read_assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[A
         groups=frozenset(each["group_id"] for each in by_group),
     )
     return named, frozenset(each["pending"] for each in (*by_user, *by_group))
+
+
+def _find_missing_origins(requests: QuerySet[HumanRequest]) -> Iterator[Fault]:
+    """Yield a fault for each of these that is pending and whose origin, of a known kind, is missing.
+
+    Such as a run that was deleted directly in the database.
+    """
+    pending = requests.filter(status=Status.PENDING)
+    for kind, resolver in resolvers().items():
+        # Other kinds are left out as far as text tells.
+        gone = pending.filter(Q(origin__contains=json.dumps(kind)), ~resolver.there())
+        for values in iterate_stored(gone, _ORIGIN, "pk"):
+            row, misfits = convert(_ORIGIN, values)
+            origin = row["origin"]
+            # Malformed values are reported by the comparison with the trail.
+            if not misfits and isinstance(origin, dict) and origin.get("kind") == kind:
+                detail = f"It is pending, but what asked it, {kind} {origin.get('id')}, is missing."
+                yield Fault(kind=FaultKind.ORIGIN, detail=detail, request_id=row["id"])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from approvals.database.stored_columns import NO_FORM
 from approvals.domain.payloads import canonical
-from approvals.trail import exports
-from approvals.trail.exports import End, EntryRecord, Export, Header, NoRecord
+from approvals.trail.exports.formats import request_of
+from approvals.trail.exports.reader import Export, open_export
+from approvals.trail.exports.records import End, EntryRecord, Header, NoRecord, Record
 from approvals.trail.seals import SealRecord
-from approvals.trail.verification.chains import Chain, Entry
+from approvals.trail.verification.chains import Chain
 from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.trail.verification.installation import Progress, remarks
-from approvals.trail.verification.replay import Replay
 from approvals.trail.verification.seal_comparison import Sealed
 from approvals.writer.chain import BESIDE
 
@@ -41,7 +41,7 @@ def verify_export(
     were read, and how many there are.
     """
     findings = Findings()
-    with exports.open_export(path) as export:
+    with open_export(path) as export:
         file = _File(export, Sealed(trusted), copies)
         findings.add(file.faults(_report_progress(export, path, progress)))
         findings.add(file.sealed.absence() if must_be_sealed else ())
@@ -62,7 +62,6 @@ class _File:
         self.sealed = sealed
         self._copies = dict(copies or {})
         self._chain: Chain | None = None
-        self._replay = Replay()
         # Lines of this chain's entries without content, by sequence.
         self._emptied: dict[int, int] = {}
         self._end: End | None = None
@@ -70,7 +69,7 @@ class _File:
         self.entries = self.chains = 0
         self._seals = self._missing = self._missing_beginnings = 0
 
-    def faults(self, records: Iterator[exports.Record | NoRecord]) -> Iterator[Fault]:
+    def faults(self, records: Iterator[Record | NoRecord]) -> Iterator[Fault]:
         for record in records:
             if self._end is not None:
                 yield self._fault_here("There is more after the end.")
@@ -78,7 +77,7 @@ class _File:
             yield from self._take(record)
         yield from self._at_the_end()
 
-    def _take(self, record: exports.Record | NoRecord) -> Iterator[Fault]:
+    def _take(self, record: Record | NoRecord) -> Iterator[Fault]:
         match record:
             case NoRecord():
                 yield self._fault_here(str(record))
@@ -109,7 +108,7 @@ class _File:
     def _take_entry(self, record: EntryRecord) -> Iterator[Fault]:
         self.entries += 1
         try:
-            request_id, sequence = exports.request_of(record)
+            request_id, sequence = request_of(record)
         except NoRecord as error:
             yield self._fault_here(str(error))
             return
@@ -118,39 +117,21 @@ class _File:
         chain = self._chain
         assert chain is not None  # noqa: S101  begun above
         self.sealed.add(record.id, sequence, record.hash)
-        entry = Entry(
-            record.id,
-            request_id,
-            sequence,
-            record.hash,
-            record.canonical,
-            record.salt,
-            record.content,
-            self._export.line,
-        )
-        named, fault = chain.follow(entry)
-        if fault is None and not _agree(record.columns, named):
-            fault = chain.disagreeing_columns(entry)
         if record.content is None:
             self._emptied[sequence] = self._export.line
-        if fault:
-            yield fault
-        elif not chain.broken and not self._replay.take(named, record.content):
-            yield chain.malformed_content(entry)
+        yield from chain.take(sequence, record, partial(_agree, record.columns), self._export.line)
 
     def _begin(self, request_id: UUID) -> Iterator[Fault]:
         yield from self._close_chain()
         if self._chain is not None and request_id < self._chain.request_id:
             yield self._fault_here("It is not in its place: chains come in the order of their requests' ids.")
-        self._chain, self._replay, self._emptied = Chain(request_id), Replay(), {}
+        self._chain, self._emptied = Chain(request_id), {}
         self.chains += 1
 
     def _close_chain(self) -> Iterator[Fault]:
         if self._chain is None:
             return
-        if self._replay.unexplained and not self._chain.broken:
-            first = min(self._replay.unexplained)
-            yield self._chain.unexplained_removal(first, self._emptied[first])
+        yield from self._chain.unexplained_removal(self._emptied)
         self._missing += self._chain.missing
         self._missing_beginnings += not self._chain.begun
 
@@ -183,15 +164,10 @@ class _File:
 def _agree(columns: Mapping[str, Any] | None, named: Mapping[str, Any]) -> bool:
     """Whether the columns, if the file has them, and the text say the same."""
     said = {name: value for name, value in named.items() if name not in BESIDE}
-    try:
-        return columns is None or canonical(columns) == canonical(said)
-    except NO_FORM:  # a forged chain may have anything
-        return False
+    return columns is None or canonical(columns) == canonical(said)
 
 
-def _report_progress(
-    export: Export, path: Path, progress: Progress | None
-) -> Iterator[exports.Record | NoRecord]:
+def _report_progress(export: Export, path: Path, progress: Progress | None) -> Iterator[Record | NoRecord]:
     total = path.stat().st_size if progress else 0
     for number, record in enumerate(export.records(), 1):
         yield record

@@ -23,7 +23,6 @@ from approvals.database.transactions import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.trail import seals
 from approvals.trail.seals import NoSeal, SealRecord
-from approvals.trail.verification.chains import Entry
 from approvals.trail.verification.checker import Checker
 from approvals.trail.verification.faults import Fault, FaultKind, Findings, Report
 from approvals.trail.verification.seal_comparison import Sealed
@@ -137,28 +136,18 @@ def _read_seals(unreadable: list[Fault]) -> Iterator[SealRecord]:
 
 
 def _agree(columns: Mapping[str, Any], seal: SealRecord) -> bool:
-    said = {
-        "number": seal.number,
-        "first_entry": seal.first,
-        "last_entry": seal.last,
-        "entries": seal.entries,
-        "chains": seal.chains,
-        "digest": seal.digest,
-        "previous_hash": seal.previous,
-        "sealed_at": seal.sealed_at,
-        "public_key": seal.key,
-    }
     at = columns["sealed_at"]
-    return said.items() <= {**columns, "sealed_at": isinstance(at, datetime) and as_text(at)}.items()
+    written = {**columns, "sealed_at": isinstance(at, datetime) and as_text(at)}
+    return all(written[name] == getattr(seal, name) for name in columns)
 
 
-def _each(sealed: Sealed, progress: Progress | None, total: int) -> Callable[[Entry], None]:
+def _each(sealed: Sealed, progress: Progress | None, total: int) -> Callable[[int, int, str], None]:
     if progress is None:
-        return lambda entry: sealed.add(entry.id, entry.sequence, entry.hash)
+        return sealed.add
     numbers, tell = count(1), progress
 
-    def each(entry: Entry) -> None:
-        sealed.add(entry.id, entry.sequence, entry.hash)
+    def each(entry_id: int, sequence: int, entry_hash: str) -> None:
+        sealed.add(entry_id, sequence, entry_hash)
         number = next(numbers)
         if number % STRIDE == 0 or number == total:
             tell(number, total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
-from approvals.trail.seals import Digest, SealRecord, find_fault
+from approvals.trail.seals.records import Digest, SealRecord, find_fault
 from approvals.trail.verification.faults import Fault, FaultKind
 
 NONE_LEFT = "There are no seals, though their public key was given: all of them are gone."
@@ -25,10 +25,6 @@ class Sealed:
     @property
     def number(self) -> int:
         return len(self._ends)
-
-    @property
-    def last(self) -> SealRecord | None:
-        return self._before
 
     def take_seals(
         self, seals: Iterable[SealRecord], copies: Mapping[int, SealRecord] | None = None
@@ -87,7 +83,7 @@ class Sealed:
     def _take(self, seal: SealRecord) -> None:
         self._before = seal
         # A seal that was rewritten must not make the search below fail.
-        self._ends.append(max(seal.last, self._ends[-1] if self._ends else 0))
+        self._ends.append(max(seal.last_entry, self._ends[-1] if self._ends else 0))
         self._expected.append((seal.number, seal.entries, seal.chains, seal.digest))
         self._found.append(Digest())
 

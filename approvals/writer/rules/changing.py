@@ -60,14 +60,7 @@ def _outcome_as_handed_on(batch: Batch, actor: Actor, row: HumanRequest) -> Outc
         request_id=recorded.request_id,
         kind=recorded.kind,
         status=Status.PENDING.value,
-        approved=None,
-        answer=None,
         arguments=row.arguments,
-        comment="",
-        decided_by=None,
-        decided_at=None,
-        timed_out=False,
-        withdrawn=False,
     )
 
 

@@ -1,10 +1,10 @@
-"""How a vote on an approval and the answer of a clarification are taken, counted and recorded."""
+"""How a request ends: by votes, which are counted, by an answer, at its deadline, or taken back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from approvals.domain.commands import Accepted, Answer, Decision, Refused, Result
+from approvals.domain.commands import Accepted, Answer, Decision, Expire, Refused, Result, Withdraw
 from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
@@ -93,6 +93,31 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
     row.answer = command.answer
     batch.close(row, Status.ANSWERED, command.actor, command.comment)
     batch.record(row, Event.ANSWERED, command.actor, said, status=Status.ANSWERED, allowed_by=allowed)
+    return Accepted(outcome=outcome_of(row))
+
+
+def expire(batch: Batch, command: Expire, row: HumanRequest) -> Result:
+    if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
+        batch.time_out(row)
+        return Accepted(outcome=outcome_of(row))
+    return accept_unchanged(row)
+
+
+def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
+    said = {"reason": command.reason}
+    if command.by_origin:
+        allowed: str | Refused = "origin"
+    else:
+        allowed = check_permission(batch, command.actor, row, permissions.withdraws_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if row.status == Status.WITHDRAWN and row.decided_by_id == command.actor.user_id:
+        return accept_unchanged(row)
+    refused = check_state(batch, command.actor, row, said)
+    if refused:
+        return refused
+    batch.close(row, Status.WITHDRAWN, command.actor, command.reason)
+    batch.record(row, Event.WITHDRAWN, command.actor, said, status=Status.WITHDRAWN, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
 
 

@@ -21,9 +21,11 @@ from approvals import deciding
 from approvals.domain.payloads import canonical, digest
 from approvals.models import AuditEntry, HumanRequest, Response, ShownContent
 from approvals.trail import exports, seals, verification
-from approvals.trail.exports import EntryRecord, Filters, NotAnExport, formats
+from approvals.trail.exports import Filters, NotAnExport, formats
 from approvals.trail.exports.formats import Csv, escape_formulas
+from approvals.trail.exports.records import EntryRecord, NoRecord, Record
 from approvals.trail.seals import keys
+from approvals.trail.seals.records import from_line
 from approvals.trail.verification import FaultKind, Report
 from approvals.writer import chain
 from tests import factories as make
@@ -295,7 +297,7 @@ class TestColumns:
             assert [(one.kind, one.line) for one in verified(file).first] == [(kind, at + 1)]
 
 
-def read(file: Path) -> list[exports.Record | exports.NoRecord]:
+def read(file: Path) -> list[Record | NoRecord]:
     with exports.open_export(file) as opened:
         return list(opened.records())
 
@@ -577,7 +579,7 @@ class TestOtherFiles:
         file.write_text("".join([lines[0], f"{json.dumps(fields)}\n", *lines[2:]]))
         assert (FaultKind.EXPORT, 2) in [(one.kind, one.line) for one in verified(file).first]
         with pytest.raises(seals.NoSeal):
-            seals.from_line(json.dumps(fields))
+            from_line(json.dumps(fields))
 
     def test_a_number_of_too_many_digits_is_named(self, file: Path) -> None:
         approved()

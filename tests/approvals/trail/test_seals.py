@@ -61,11 +61,11 @@ class TestMaking:
         approved(), approved()
         second = seal()
         said = json.loads(second.canonical)
-        rows = AuditEntry.objects.filter(pk__gt=first.last).order_by("request_id", "sequence")
+        rows = AuditEntry.objects.filter(pk__gt=first.last_entry).order_by("request_id", "sequence")
         lines = "".join(f"{row.pk} {row.hash}\n" for row in rows)
         assert said["sha256"] == hashlib.sha256(lines.encode()).hexdigest()
         assert (said["entries"], said["chains"], said["previous"]) == (4, 2, first.hash)
-        assert (said["first"], said["last"]) == (first.last + 1, max(row.pk for row in rows))
+        assert (said["first"], said["last"]) == (first.last_entry + 1, max(row.pk for row in rows))
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(said["key"]))
         public.verify(bytes.fromhex(second.signature), second.canonical.encode())
 
@@ -149,7 +149,7 @@ class TestHorizon:
             slow.insert()
             approved()
             with pytest.raises(NotSealed, match="not ended"):
-                seals.wait_until_settled(0.0)
+                module.wait_until_settled(0.0)
             slow.rollback()
         assert not Seal.objects.exists()
 

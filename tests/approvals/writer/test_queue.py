@@ -30,8 +30,8 @@ from approvals.exceptions import Busy, Unavailable
 from approvals.models import AuditEntry, HumanRequest
 from approvals.writer import queue
 from approvals.writer.batch import Batch
+from approvals.writer.execution import carry_out
 from approvals.writer.queue import Writer
-from approvals.writer.rules import carry_out
 from tests import factories as make
 from tests.patience import patience
 from tests.stacks import Stack
