@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from approvals.domain.characters import skeleton
-from approvals.domain.payloads import FlawError
+from approvals.domain.payloads import FlawError, shorten
 from approvals.exceptions import InvalidRequest
 
 Path: TypeAlias = list[str | int]
@@ -44,7 +44,7 @@ def check_distinct(texts: Iterable[tuple[Path, str]], field: str) -> None:
         if text and not seen:
             raise FlawError("has no character that can be seen", path).as_error(field, InvalidRequest)
         if (other := known.setdefault(seen, text)) != text:
-            rule = f"looks like {_spell_out(other)}: it must differ in more than what can't be seen"
+            rule = f"looks like {json.dumps(shorten(other))}: it must differ in more than what can't be seen"
             raise FlawError(rule, path).as_error(field, InvalidRequest)
 
 
@@ -71,8 +71,3 @@ def _containers(value: Any) -> Iterator[tuple[Path, Any]]:
         yield path, one
         members = one.items() if isinstance(one, dict) else enumerate(one)
         stack += [([*path, key], inner) for key, inner in members if isinstance(inner, dict | list)]
-
-
-def _spell_out(text: str) -> str:
-    cut = text if len(text) <= 40 else f"{text[:40]}…"
-    return json.dumps(cut)

@@ -30,11 +30,7 @@ _PEM = r"[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
 _SHAPES = [
     (re.compile(rule, re.IGNORECASE if flags == "i" else 0), kept)
     for flags, rule, kept in (
-        (
-            "",
-            rf"-----BEGIN {_PEM}[\s\S]*?(?:-----END {_PEM}|\Z)",
-            MASK,
-        ),
+        ("", rf"-----BEGIN {_PEM}[\s\S]*?(?:-----END {_PEM}|\Z)", MASK),
         # URLs: what stands before the @ of the host, also where a password was not encoded.
         ("", r"://[^\s/?#]*@", f"://{MASK}@"),
         ("", r"://[^\s/?#:@]*:(?!\d{1,5}(?:[/?#\s]|\Z))[^\s@]+@", f"://{MASK}@"),

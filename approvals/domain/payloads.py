@@ -14,7 +14,7 @@ import json
 import math
 import unicodedata
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -62,13 +62,19 @@ def check_text(
     """
     try:
         text = _text(value)
-        _check_length(text, required=required, max_length=max_length)
-        if one_line:
-            _check_line(text)
-        if seen:
-            _check_seen(text)
     except FlawError as flaw:
         raise flaw.as_error(field, error) from None
+    rule = ""
+    if required and not text.strip():
+        rule = "must not be empty"
+    elif max_length is not None and len(text) > max_length:
+        rule = f"must have at most {max_length:,} characters, not {len(text):,}"
+    elif one_line and any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        rule = "must be one line without control characters"
+    elif seen and not skeleton(text):
+        rule = "must have a character that can be seen"
+    if rule:
+        raise FlawError(rule).as_error(field, error)
     return text
 
 
@@ -143,6 +149,15 @@ def read_canonical(text: str) -> Any:
     return json.loads(text, parse_int=_whole_number)
 
 
+def parse_object(text: str, read: Callable[[str], Any] = read_canonical) -> dict[str, Any] | None:
+    """Return the JSON object that a text is; None where it is none, for somebody may have altered it."""
+    try:
+        value = read(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _whole_number(digits: str) -> int | float:
     number = int(digits)
     return float(number) if LARGEST_INTEGER < abs(number) < WRITTEN_WITH_EXPONENT else number
@@ -161,6 +176,10 @@ def digest(text: str) -> str:
 def spot(field: str, path: Iterable[str | int]) -> str:
     """Where in a field: `arguments.items[3].name`; keys that are no names are quoted and cut short."""
     return field + "".join(_step(step) for step in path)
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 class _Copy:
@@ -274,34 +293,12 @@ def _integer(value: int) -> int:
 def _float(value: float, *, stable: bool) -> float:
     if not math.isfinite(value):
         raise FlawError("is not a finite number")
-    if stable:
-        _check_float(value)
-    return float(value)
-
-
-def _check_float(value: float) -> None:
-    if LARGEST_INTEGER < abs(value) < WRITTEN_WITH_EXPONENT:
+    if stable and LARGEST_INTEGER < abs(value) < WRITTEN_WITH_EXPONENT:
         raise FlawError(
             "is a number from 2**53 to below 10**21, which is recorded as an integer that JSON cannot carry:"
             " send it as a string"
         )
-
-
-def _check_length(text: str, *, required: bool, max_length: int | None) -> None:
-    if required and not text.strip():
-        raise FlawError("must not be empty")
-    if max_length is not None and len(text) > max_length:
-        raise FlawError(f"must have at most {max_length:,} characters, not {len(text):,}")
-
-
-def _check_line(text: str) -> None:
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
-        raise FlawError("must be one line without control characters")
-
-
-def _check_seen(text: str) -> None:
-    if not skeleton(text):
-        raise FlawError("must have a character that can be seen")
+    return float(value)
 
 
 def _type_name(value: object) -> str:
@@ -320,9 +317,5 @@ def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     if step.removeprefix("$").isidentifier():
-        return f".{_cut(step)}"
-    return f"[{json.dumps(_cut(step))}]"
-
-
-def _cut(key: str) -> str:
-    return key if len(key) <= 40 else f"{key[:40]}…"
+        return f".{shorten(step)}"
+    return f"[{json.dumps(shorten(step))}]"

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from approvals.database.fields import new_id
+from approvals.domain.request_terms import URL_LIMIT
 from approvals.models.record import OnRecord
 from approvals.models.requests import HumanRequest
 
@@ -37,6 +38,13 @@ class Delivery(OnRecord):
 
     class Meta:
         abstract = True
+        constraints = [
+            models.CheckConstraint(
+                name="%(class)s_due_fits_status",
+                condition=Q(status=DeliveryStatus.WAITING, due_at__isnull=False)
+                | Q(~Q(status=DeliveryStatus.WAITING), due_at__isnull=True),
+            ),
+        ]
 
 
 class Callback(Delivery):
@@ -46,17 +54,10 @@ class Callback(Delivery):
     """
 
     request = models.OneToOneField(HumanRequest, on_delete=models.PROTECT, related_name="callback")
-    url = models.CharField(max_length=2000)
+    url = models.CharField(max_length=URL_LIMIT)
 
-    class Meta:
+    class Meta(Delivery.Meta):
         permissions = [("resend_callback", "Can send outcomes again")]
-        constraints = [
-            models.CheckConstraint(
-                name="callback_due_fits_status",
-                condition=Q(status=DeliveryStatus.WAITING, due_at__isnull=False)
-                | Q(~Q(status=DeliveryStatus.WAITING), due_at__isnull=True),
-            ),
-        ]
         indexes = [
             models.Index(
                 name="callback_due", fields=["due_at", "id"], condition=Q(status=DeliveryStatus.WAITING)
@@ -99,13 +100,9 @@ class Letter(Delivery):
     kind = models.CharField(max_length=32, choices=LetterKind.choices)
     error = models.CharField(max_length=200, blank=True)
 
-    class Meta:
+    class Meta(Delivery.Meta):
         constraints = [
-            models.CheckConstraint(
-                name="letter_due_fits_status",
-                condition=Q(status=DeliveryStatus.WAITING, due_at__isnull=False)
-                | Q(~Q(status=DeliveryStatus.WAITING), due_at__isnull=True),
-            ),
+            *Delivery.Meta.constraints,
             models.UniqueConstraint(
                 name="one_letter_of_a_kind_waits",
                 fields=["user", "kind"],

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from django.db import models
 
-if TYPE_CHECKING:
-    QuerySet = models.QuerySet[Any]
-    Manager = models.Manager[Any]
-else:
-    QuerySet = models.QuerySet
-    Manager = models.Manager
+QuerySet: TypeAlias = models.QuerySet[Any]
+Manager: TypeAlias = models.Manager[Any]
 
 
 class ReadOnlyQuerySet(QuerySet):

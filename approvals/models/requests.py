@@ -11,6 +11,8 @@ from django.db.models import F, Q
 
 from approvals.database.fields import JSONText, new_id
 from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
+from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
+from approvals.domain.term_rules import TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
 
 # This many characters of an origin's id have a column of their own, to search by.
@@ -22,7 +24,7 @@ class HumanRequest(OnRecord):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
-    title = models.CharField(max_length=200)
+    title = models.CharField(max_length=TITLE_LIMIT)
     details = models.TextField(blank=True)
     arguments = JSONText(default=dict)
     editable = JSONText(default=bool)
@@ -45,7 +47,7 @@ class HumanRequest(OnRecord):
     )
     required = models.PositiveIntegerField(default=1)
     four_eyes = models.BooleanField(default=False)
-    key = models.CharField(max_length=200, blank=True)
+    key = models.CharField(max_length=KEY_LIMIT, blank=True)
     key_scope = models.CharField(max_length=100, blank=True)
     round = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField()
@@ -59,7 +61,7 @@ class HumanRequest(OnRecord):
     # The hash of the whole question, if its `key` may not be used for another one.
     fingerprint = models.CharField(max_length=64, blank=True)
     # Where the outcome is posted.
-    callback_url = models.CharField(max_length=2000, blank=True)
+    callback_url = models.CharField(max_length=URL_LIMIT, blank=True)
     # While pending, these bytes count against the quota of its requester over HTTP; 0: not counted.
     counted_bytes = models.PositiveIntegerField(default=0, db_default=0)
 

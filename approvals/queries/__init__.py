@@ -3,19 +3,16 @@
 Synchronous ORM code; coroutines cross over by approvals.database.threads.in_database.
 """
 
-from approvals.queries.inbox import COUNTED, OVERDUE_SOON, Waiting, count_waiting, list_inbox
+from approvals.domain.payloads import parse_object
+from approvals.queries.inbox import OVERDUE_SOON, count_waiting, list_inbox
 from approvals.queries.large_columns import load_large
 from approvals.queries.lookups import (
-    RequestState,
     changed_since,
-    count_on_record,
-    missing_ids,
     next_deadline,
     open_requests_of,
     outcomes,
     overdue,
     request_of_key,
-    request_states,
     requests_by_id,
     requests_of_keys,
     seconds_left,
@@ -23,7 +20,6 @@ from approvals.queries.lookups import (
 from approvals.queries.quorum import Standing, standing
 from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.serialization import (
-    LARGE_IN_REQUEST,
     moment_on_the_wire,
     on_the_wire,
     outcome_of,
@@ -37,7 +33,6 @@ from approvals.queries.visibility import (
     history,
     last_closed_for,
     list_requests,
-    parse_object,
     request_for,
     rights_of,
     visible_ids,
@@ -45,24 +40,18 @@ from approvals.queries.visibility import (
 )
 
 __all__ = [
-    "COUNTED",
-    "LARGE_IN_REQUEST",
     "OVERDUE_SOON",
-    "RequestState",
     "Rights",
     "Standing",
     "TimelineEntry",
-    "Waiting",
     "as_id",
     "changed_since",
-    "count_on_record",
     "count_waiting",
     "history",
     "last_closed_for",
     "list_inbox",
     "list_requests",
     "load_large",
-    "missing_ids",
     "moment_on_the_wire",
     "next_deadline",
     "on_the_wire",
@@ -75,7 +64,6 @@ __all__ = [
     "parse_object",
     "request_for",
     "request_of_key",
-    "request_states",
     "requests_by_id",
     "requests_of_keys",
     "rights_of",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -16,11 +16,14 @@ from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import large_columns, permissions
-from approvals.queries.requests import barred, group_assignments, user_assignments, with_people
-
-if TYPE_CHECKING:
-    from approvals.queries.requests import Requests
-
+from approvals.queries.requests import (
+    Requests,
+    barred,
+    given,
+    group_assignments,
+    user_assignments,
+    with_people,
+)
 
 OVERDUE_SOON = timedelta(minutes=5)
 # With fewer assignments than this, requests are looked up by their ids.
@@ -48,17 +51,17 @@ def list_inbox(
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return []
-    wanted = Q()
-    if status:
-        wanted &= Q(status=status)
-    if kind:
-        wanted &= Q(kind=kind)
+    wanted = given(status=status, kind=kind)
     if overdue_soon:
         wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
     for word in search.split():
         wanted &= Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
     pending = status == Status.PENDING
-    parts = _parts_to_decide(person, pending=pending) if mine else _parts_seen(person, pending=pending)
+    if not mine and person.holds(permissions.SEE_ALL):
+        parts = [HumanRequest.objects.all()]
+    else:
+        in_charge = _parts_in_charge(person, pending=pending)
+        parts = _without_barred(person, in_charge) if mine else _parts_seen(person, in_charge)
     order = _DUE_FIRST if pending else _LAST_CLOSED_FIRST
     return _first_of(parts, wanted, order, limit, light=light)
 
@@ -77,7 +80,9 @@ def count_waiting(user_id: int) -> Waiting:
     if person is None or not person.active:
         return Waiting(seen=0, mine=0)
     in_charge = _parts_in_charge(person, pending=True)
-    return Waiting(seen=_count(_all_seen(person, in_charge)), mine=_count(_without_barred(person, in_charge)))
+    return Waiting(
+        seen=_count(_parts_seen(person, in_charge)), mine=_count(_without_barred(person, in_charge))
+    )
 
 
 def _count(parts: Iterable[Requests]) -> int:
@@ -139,26 +144,15 @@ def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
     return chain.from_iterable(firsts)
 
 
-def _parts_seen(person: permissions.Person, *, pending: bool) -> list[Requests]:
+def _parts_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
     """Return queries of what this person may see, as `visible_to` does; a request may be in several."""
-    if person.holds(permissions.SEE_ALL):
-        return [HumanRequest.objects.all()]
-    return _all_seen(person, _parts_in_charge(person, pending=pending))
-
-
-def _parts_to_decide(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    """Return queries of what this person may decide, as `decidable_by` does."""
-    return _without_barred(person, _parts_in_charge(person, pending=pending))
-
-
-def _all_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
     if person.holds(permissions.SEE_ALL):
         return [HumanRequest.objects.all()]
     return [HumanRequest.objects.filter(requester_id=person.id), *in_charge]
 
 
 def _without_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
-    """Leave out requests that this person may not decide because of four eyes."""
+    """Leave out what four eyes keep this person from deciding; the rest is as `decidable_by` has it."""
     return [part.exclude(barred(person)) for part in in_charge]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Case, F, Func, IntegerField, Q, When
 from django.db.models.functions import Coalesce
 
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import HumanRequest
-
-if TYPE_CHECKING:
-    from approvals.queries.requests import Requests
+from approvals.queries.requests import Requests
 
 # Columns that may be large: of the question, and of the outcome.
 QUESTION_COLUMNS = tuple(term.name for term in terms_in(Place.ROW) if term.large)

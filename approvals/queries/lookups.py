@@ -1,8 +1,8 @@
-"""Lookups without a user: outcomes, what has changed, deadlines, requests by origin and by key."""
+"""Lookups without a user: outcomes, what has changed, deadlines, requests by origin and by key, counts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.db.models import Count
 
 from approvals.database import bulk
 from approvals.database.clock import database_now
@@ -22,25 +23,16 @@ from approvals.queries.requests import as_id, with_people
 from approvals.queries.serialization import recorded_outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestState:
-    """What a row says that its waiters need."""
-
-    request_id: UUID
-    outcome: Outcome
-    deadline: datetime | None
-
-
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
     """Return those of these requests that exist; `light` leaves out large columns, as `defer_large` does."""
     found = HumanRequest.objects.filter(pk__in=[as_id(request_id) for request_id in ids])
     return list(with_people(large_columns.defer_large(found) if light else found))
 
 
-def request_states(ids: Collection[UUID], *, only_closed: bool = False) -> list[RequestState]:
-    """Read the outcomes of these requests, or of those that are closed; unknown ids are left out."""
-    statement = _states_statement(connection.vendor, only_closed=only_closed)
-    return [_build_state(row) for row in execute(statement, [bulk.values(ids)]).rows()]
+def outcomes(ids: Collection[UUID], *, only_closed: bool = False) -> dict[UUID, Outcome]:
+    """Return the outcomes of these requests, or of those that are closed, by id; unknown ids are left out."""
+    statement = _outcomes_statement(connection.vendor, only_closed=only_closed)
+    return dict(map(_read_outcome, execute(statement, [bulk.values(ids)]).rows()))
 
 
 def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
@@ -60,11 +52,6 @@ def missing_ids(ids: Collection[UUID]) -> set[UUID]:
     """Return those of these ids that no request has."""
     statement = f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')}"  # noqa: S608  our own
     return set(ids) - {bulk.as_uuid(pk) for (pk,) in execute(statement, [bulk.values(ids)]).rows()}
-
-
-def outcomes(ids: Collection[UUID]) -> dict[UUID, Outcome]:
-    """Return the outcomes of these requests by id; unknown ids are left out."""
-    return {seen.request_id: seen.outcome for seen in request_states(ids)}
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
@@ -103,12 +90,9 @@ def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
 
 def requests_of_keys(key_scope: str) -> dict[str, UUID]:
     """Return the latest round of each key of this scope, in the order in which the keys were first used."""
-    asked = HumanRequest.objects.filter(key_scope=key_scope)
-    latest: dict[str, tuple[int, UUID]] = {}
-    for key, number, pk in asked.order_by("opened_at", "id").values_list("key", "round", "pk"):
-        if key not in latest or number > latest[key][0]:
-            latest[key] = (number, pk)
-    return {key: pk for key, (_, pk) in latest.items()}
+    # A key has a first round, which keeps its place here, and gets the id of each later one.
+    asked = HumanRequest.objects.filter(key_scope=key_scope).order_by("round", "opened_at", "id")
+    return dict(asked.values_list("key", "pk"))
 
 
 def seconds_left(request_id: UUID) -> float | None:
@@ -117,24 +101,50 @@ def seconds_left(request_id: UUID) -> float | None:
     return None if deadline is None else (deadline - database_now()).total_seconds()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingCounts:
+    """How many requests are pending, by kind, and overdue; ages in seconds, by the database's clock."""
+
+    pending: Mapping[str, int]
+    oldest: float
+    overdue: int
+    most_overdue: float
+
+
+def count_pending() -> PendingCounts:
+    """Count what is pending now."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING).order_by()
+    by_kind = dict(pending.values_list("kind").annotate(Count("pk")))
+    opened = pending.order_by("opened_at", "id").values_list("opened_at", flat=True).first()
+    now = database_now()
+    overdue = pending.filter(deadline__lte=now)
+    due = overdue.order_by("deadline", "id").values_list("deadline", flat=True).first()
+    return PendingCounts(
+        pending={kind.value: by_kind.get(kind.value, 0) for kind in Kind},
+        oldest=(now - opened).total_seconds() if opened else 0.0,
+        overdue=overdue.count(),
+        most_overdue=(now - due).total_seconds() if due else 0.0,
+    )
+
+
 @cache
-def _states_statement(vendor: str, *, only_closed: bool) -> str:
-    """Return the statement that reads states: only the columns that waiters need."""
+def _outcomes_statement(vendor: str, *, only_closed: bool) -> str:
+    """Return the statement that reads only the columns that waiters need."""
     user = get_user_model()
     name, key = bulk.column(user, user.USERNAME_FIELD), bulk.column(user, "pk")
     return (
         "SELECT r.id, r.kind, r.status, r.on_timeout, r.answer, r.arguments, r.final_arguments, r.comment,"  # noqa: S608
-        f" u.{name}, r.closed_at, r.deadline FROM {bulk.table(HumanRequest)} r"
+        f" u.{name}, r.closed_at FROM {bulk.table(HumanRequest)} r"
         f" LEFT JOIN {bulk.table(user)} u ON u.{key} = r.decided_by_id WHERE {bulk.among('r.id')}"
         + (f" AND r.status <> '{Status.PENDING.value}'" if only_closed else "")
     )
 
 
-def _build_state(row: tuple[Any, ...]) -> RequestState:
-    """Build the state from a row of that statement."""
-    pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at, deadline = row
+def _read_outcome(row: tuple[Any, ...]) -> tuple[UUID, Outcome]:
+    """Return id and outcome of a row of that statement."""
+    pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at = row
     request_id = bulk.as_uuid(pk)
-    outcome = recorded_outcome(
+    return request_id, recorded_outcome(
         request_id=str(request_id),
         kind=Kind(kind),
         status=Status(status),
@@ -145,4 +155,3 @@ def _build_state(row: tuple[Any, ...]) -> RequestState:
         decided_by=decided_by,
         closed_at=bulk.as_moment(closed_at),
     )
-    return RequestState(request_id=request_id, outcome=outcome, deadline=bulk.as_moment(deadline))

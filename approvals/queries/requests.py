@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -11,8 +11,7 @@ from approvals.exceptions import UnknownRequest
 from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import permissions
 
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
+Requests: TypeAlias = QuerySet[HumanRequest]
 
 
 def with_people(requests: Requests) -> Requests:
@@ -35,6 +34,11 @@ def unknown_request(request_id: UUID | str) -> UnknownRequest:
     return UnknownRequest(
         f"There is no request {str(request_id)[:100]!r}, or you may not see it.", field="request_id"
     )
+
+
+def given(**conditions: object) -> Q:
+    """Return those of these conditions that are given: neither None nor empty."""
+    return Q(**{name: value for name, value in conditions.items() if value})
 
 
 def decidable_by(person: permissions.Person) -> Q:

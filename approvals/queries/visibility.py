@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -16,22 +16,20 @@ from django.db.models import Case, Exists, F, Q, TextField, Value, When
 
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
-from approvals.domain.payloads import read_canonical
+from approvals.domain.payloads import parse_object
 from approvals.models import AuditEntry, Event, HumanRequest
 from approvals.queries import large_columns, permissions
 from approvals.queries.requests import (
+    Requests,
     as_id,
     assigned_to,
     decidable_by,
+    given,
     group_assignments,
     unknown_request,
     user_assignments,
     with_people,
 )
-
-if TYPE_CHECKING:
-    from approvals.queries.requests import Requests
-
 
 # Bytes of questions in one list at most: as many as one request may have.
 LISTED_BYTES = 1 << 20
@@ -117,18 +115,12 @@ def list_requests(
     before. `mine` leaves those that the user may decide. A page has at most `limit` requests and, if it has
     several, LISTED_BYTES of questions.
     """
-    requests = visible_to(user_id)
-    if status:
-        requests = requests.filter(status=status)
-    if kind:
-        requests = requests.filter(kind=kind)
+    requests = visible_to(user_id).filter(
+        given(status=status, kind=kind, opened_at__gte=since, opened_at__lt=until)
+    )
     if mine:
         people = permissions.persons([user_id])
         requests = requests.filter(decidable_by(people[user_id])) if people else requests.none()
-    if since:
-        requests = requests.filter(opened_at__gte=since)
-    if until:
-        requests = requests.filter(opened_at__lt=until)
     if behind:
         at, request_id = behind
         requests = requests.filter(Q(opened_at__lt=at) | Q(opened_at=at, id__lt=request_id))
@@ -199,8 +191,7 @@ def _overrider(text: Mapping[str, Any]) -> int | None:
 
 def _usernames_of(user_ids: Collection[int]) -> dict[int | None, str]:
     people = get_user_model()
-    found = people._default_manager.filter(pk__in=user_ids) if user_ids else people._default_manager.none()
-    return dict(found.values_list("pk", people.USERNAME_FIELD))
+    return dict(people._default_manager.filter(pk__in=user_ids).values_list("pk", people.USERNAME_FIELD))
 
 
 def _fitting(sizes: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
@@ -242,12 +233,3 @@ def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | No
         overridden_by=None if (by := _overrider(text)) is None else names.get(by, f"account {by}"),
         counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
     )
-
-
-def parse_object(text: str) -> dict[str, Any] | None:
-    """Parse a JSON object; None for what is none, as in an altered entry that verification reports."""
-    try:
-        value = read_canonical(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

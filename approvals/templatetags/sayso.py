@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from approvals import queries
 from approvals.domain.lifecycle import Status
-from approvals.queries import COUNTED
+from approvals.queries.inbox import COUNTED
 from approvals.web.edge import hidden_characters
 from approvals.web.pages import filters, json_tables, relative_times, wording
 from approvals.web.pages.markdown import render

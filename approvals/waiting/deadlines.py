@@ -42,10 +42,7 @@ class DeadlineKeeper:
     """
 
     def __init__(
-        self,
-        database: Outage,
-        loop: asyncio.AbstractEventLoop,
-        passed: Callable[[datetime], Awaitable[None]],
+        self, database: Outage, loop: asyncio.AbstractEventLoop, passed: Callable[[datetime], Awaitable[None]]
     ) -> None:
         self._database = database
         self._loop = loop

@@ -11,6 +11,7 @@ from uuid import UUID
 from approvals import queries
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
+from approvals.queries import lookups
 from approvals.waiting.outages import Outage
 from approvals.waiting.registry import Registry
 from approvals.waiting.set_queue import SetQueue
@@ -74,14 +75,14 @@ class OutcomeReader:
 
     def _read_and_wake(self, ids: Sequence[UUID]) -> None:
         # Wakes from the database thread, which saves a hop through the room's loop.
-        closed = {each.request_id: each.outcome for each in queries.request_states(ids, only_closed=True)}
+        closed = queries.outcomes(ids, only_closed=True)
         self._waiters.wake(closed)
         if rest := [each for each in ids if each not in closed]:
             self._consider_pending(rest)
 
     def _consider_pending(self, ids: Sequence[UUID]) -> None:
-        on_record, earliest = queries.count_on_record(ids)
+        on_record, earliest = lookups.count_on_record(ids)
         if on_record < len(ids):
-            self._waiters.wake(dict.fromkeys(queries.missing_ids(ids)))
+            self._waiters.wake(dict.fromkeys(lookups.missing_ids(ids)))
         if earliest is not None:
             self._consider(earliest)

@@ -52,18 +52,17 @@ class WaitingRoom:
 
     @property
     def running(self) -> bool:
-        return self._supervisor is not None and self._supervisor.alive
+        return self._living() is not None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop on which followers are called; None while the room is stopped."""
-        return self._supervisor.loop if self._supervisor is not None and self._supervisor.alive else None
+        return supervisor.loop if (supervisor := self._living()) else None
 
     @property
     def health(self) -> Health | None:
         """When its parts last worked; None while the room is stopped."""
-        supervisor = self._supervisor
-        return supervisor.health if supervisor is not None and supervisor.alive else None
+        return supervisor.health if (supervisor := self._living()) else None
 
     async def wait(self, request_id: UUID | str, patience: float | timedelta | None = None) -> Outcome:
         """Wait until the request is closed; return its recorded outcome.
@@ -139,14 +138,17 @@ class WaitingRoom:
         self._forget(supervisor)
 
     def _ensure_supervisor(self) -> Supervisor:
-        supervisor = self._supervisor
-        if supervisor is not None and supervisor.alive:
+        if supervisor := self._living():
             return supervisor
         with self._lock:
-            if self._supervisor is None or not self._supervisor.alive:
-                self._supervisor = self._new_supervisor(asyncio.new_event_loop())
-                self._supervisor.begin_in_thread()
-            return self._supervisor
+            if (supervisor := self._living()) is None:
+                self._supervisor = supervisor = self._new_supervisor(asyncio.new_event_loop())
+                supervisor.begin_in_thread()
+            return supervisor
+
+    def _living(self) -> Supervisor | None:
+        supervisor = self._supervisor
+        return supervisor if supervisor is not None and supervisor.alive else None
 
     def _new_supervisor(self, loop: asyncio.AbstractEventLoop) -> Supervisor:
         return Supervisor(loop, self._waiters, self._followers, self._sources)
@@ -211,11 +213,11 @@ async def _last_look(request_id: UUID) -> Outcome | None:
     outcome: Outcome | None = None
     try:
         async with asyncio.timeout(LAST_LOOK):
-            states = await in_database(queries.request_states, [request_id])
+            found = await in_database(queries.outcomes, [request_id])
     except (TimeoutError, DatabaseError):
         pass
     else:
-        if not states or states[0].outcome.closed:
-            return states[0].outcome if states else None
-        outcome = states[0].outcome
+        outcome = found.get(request_id)
+        if outcome is None or outcome.closed:
+            return outcome
     raise StillPending(f"Request {request_id} is still pending.", outcome=outcome)

@@ -26,7 +26,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from approvals.process import forks, telemetry
-from approvals.queries.pending_counts import PendingCounts, count_pending
+from approvals.queries.lookups import PendingCounts, count_pending
 from approvals.web.edge.credentials import bearer_secret
 from config.observing.background_check import BackgroundCheck
 from orchestration import queries as runs

@@ -111,9 +111,7 @@ def note_hints() -> Times:
 
 def note_reads() -> Times:
     """Note from now on when this process read that a request which is waited for is closed."""
-    return _note(
-        queries, "request_states", after=lambda looks: [it.request_id for it in looks if it.outcome.closed]
-    )
+    return _note(queries, "outcomes", after=lambda found: [id_ for id_, one in found.items() if one.closed])
 
 
 def _none(*_: Any) -> Iterable[Any]:

@@ -77,13 +77,10 @@ class _Evaluation:
     document: Document
     work: Work
 
-    def spend(self, steps: int) -> None:
-        self.work.spend(steps)
-
     def finds(self, pattern: str, text: str) -> bool:
         """Tell whether a pattern of the schema matches somewhere in the text."""
         compiled = self.document.patterns[pattern]
-        self.spend(compiled.price(text))
+        self.work.spend(compiled.price(text))
         return compiled.found_in(text)
 
 
@@ -103,7 +100,7 @@ def _with_price(name: str, function: Keyword) -> Keyword:
     price = _PRICES.get(name)
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        _current.get().spend(KEYWORD + (price(value, instance) if price else 0))
+        _current.get().work.spend(KEYWORD + (price(value, instance) if price else 0))
         return function(validator, value, instance, schema)
 
     return check
@@ -246,7 +243,7 @@ def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Itera
 def _first_failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
     failure: ValidationError | None = next(validator.descend(instance, schema), None)
     if failure is not None:
-        _current.get().spend(FAILURE * (1 + len(failure.relative_schema_path)))
+        _current.get().work.spend(FAILURE * (1 + len(failure.relative_schema_path)))
     return failure
 
 
@@ -279,7 +276,7 @@ def _evaluated(validator: Any, instance: Any, schema: Any, directly: _Directly) 
     """Return the names or indexes that the schema describes, or a subschema of it that the value fits."""
     if not isinstance(schema, dict):
         return set()
-    _current.get().spend(1 + len(instance))
+    _current.get().work.spend(1 + len(instance))
     evaluated = directly(validator, instance, schema)
     for subschema in _fitting_parts(validator, instance, schema):
         evaluated |= _evaluated(validator, instance, subschema, directly)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
-from approvals.domain.payloads import FlawError
+from approvals.domain.payloads import FlawError, shorten
 
 RULE_LIMIT = 200
 VALUE_LIMIT = 60
@@ -41,13 +41,13 @@ def flaw_of(error: ValidationError) -> FlawError:
     path = list(error.absolute_path)
     if error.validator == "required":
         path.append(_missing(error))
-    return FlawError(_cut(_rule(error), RULE_LIMIT), path)
+    return FlawError(shorten(_rule(error), RULE_LIMIT), path)
 
 
 def abbreviate(value: Any) -> str:
     """Write a value as JSON, short enough for a sentence."""
-    text = _cut(value, VALUE_LIMIT) if isinstance(value, str) else value
-    return _cut(json.dumps(text, ensure_ascii=False), VALUE_LIMIT + 3)
+    text = shorten(value, VALUE_LIMIT) if isinstance(value, str) else value
+    return shorten(json.dumps(text, ensure_ascii=False), VALUE_LIMIT + 3)
 
 
 def _most_telling(error: ValidationError) -> ValidationError:
@@ -108,7 +108,7 @@ _RULES: dict[str, Callable[[Any, ValidationError], str]] = {
     "const": lambda expected, _: f"must be {abbreviate(expected)}",
     "required": lambda _, __: "is missing",
     "format": lambda name, _: f"must be {_FORMATS.get(name, name)}",
-    "pattern": lambda pattern, _: f"must match the pattern {_cut(pattern, 120)}",
+    "pattern": lambda pattern, _: f"must match the pattern {shorten(pattern, 120)}",
     "minimum": _bound("at least", "more than", "exclusiveMinimum"),
     "maximum": _bound("at most", "less than", "exclusiveMaximum"),
     "exclusiveMinimum": lambda limit, _: f"must be more than {limit}",
@@ -140,7 +140,3 @@ def _missing(error: ValidationError) -> str:
 
 def _either(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"

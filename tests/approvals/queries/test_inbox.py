@@ -98,7 +98,7 @@ def test_what_waits_is_counted_up_to_a_bound(
 def test_for_whom_is_not_active_nothing_waits() -> None:
     gone = make.reviewer(is_active=False)
     make.approval()
-    assert queries.count_waiting(gone.pk) == queries.Waiting(seen=0, mine=0)
+    assert queries.count_waiting(gone.pk) == inbox.Waiting(seen=0, mine=0)
 
 
 def test_assignments_are_pending_as_long_as_their_request() -> None:

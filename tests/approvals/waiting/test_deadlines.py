@@ -155,9 +155,7 @@ async def test_an_earlier_deadline_wakes_it(keeper: DeadlineKeeper) -> None:
     async with running(keeper.run):
         await until(lambda: keeper._earliest)
         (request_id,) = await opened(0.3)
-        (look,) = await in_database(queries.request_states, [UUID(request_id)])
-        assert look.deadline
-        keeper.consider(look.deadline)
+        keeper.consider(await deadline_of(request_id))
         await recorded(request_id)
 
 
@@ -184,9 +182,7 @@ async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed
         answer = original()
         if not new:
             new.append(make.approval(timeout=0.3))
-            (look,) = queries.request_states([UUID(new[0])])
-            assert look.deadline
-            keeper.consider(look.deadline)
+            keeper.consider(deadlines_of(new[0])[0])
         return answer
 
     monkeypatch.setattr(queries, "next_deadline", raced)
@@ -293,9 +289,13 @@ async def test_an_outage_does_not_make_it_forget_a_deadline(
 
 
 async def deadline_of(request_id: str) -> datetime:
-    (look,) = await in_database(queries.request_states, [UUID(request_id)])
-    assert look.deadline
-    return look.deadline
+    (deadline,) = await in_database(deadlines_of, request_id)
+    return deadline
+
+
+def deadlines_of(*ids: str) -> list[datetime]:
+    rows = HumanRequest.objects.filter(pk__in=ids, deadline__isnull=False)
+    return list(rows.values_list("deadline", flat=True))
 
 
 async def recorded_by_another(request_id: str) -> None:
@@ -304,8 +304,7 @@ async def recorded_by_another(request_id: str) -> None:
 
 async def due(*ids: str) -> None:
     """Return when the deadlines of these requests have passed, on the database's clock."""
-    looks = await in_database(queries.request_states, [UUID(each) for each in ids])
-    last = max(look.deadline for look in looks if look.deadline)
+    last = max(await in_database(deadlines_of, *ids))
     while await in_database(database_now) < last:
         pass
 

@@ -136,16 +136,16 @@ async def test_a_look_that_failed_is_repeated_until_the_database_is_back(
 ) -> None:
     waiting = Waiting()
     failures = 2
-    original = queries.request_states
+    original = queries.outcomes
 
-    def failing(ids: Any, **which: bool) -> list[queries.RequestState]:
+    def failing(ids: Any, **which: bool) -> dict[UUID, Outcome]:
         nonlocal failures
         if failures:
             failures -= 1
             raise OperationalError("server closed the connection")
         return original(ids, **which)
 
-    monkeypatch.setattr(queries, "request_states", failing)
+    monkeypatch.setattr(queries, "outcomes", failing)
     waiter = waiting.for_(uuid4())
     async with running(waiting.looks.run):
         waiting.looks.ask(waiting.waiters.ids())
@@ -164,11 +164,11 @@ def number_of_queries(waiting: Waiting, ids: list[UUID]) -> int:
 def remembered(monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
     """The ids of each query that the looks make from now on."""
     asked: list[list[UUID]] = []
-    original: Callable[..., list[queries.RequestState]] = queries.request_states
+    original: Callable[..., dict[UUID, Outcome]] = queries.outcomes
 
-    def remembering(ids: Any, **which: bool) -> list[queries.RequestState]:
+    def remembering(ids: Any, **which: bool) -> dict[UUID, Outcome]:
         asked.append(list(ids))
         return original(ids, **which)
 
-    monkeypatch.setattr(queries, "request_states", remembering)
+    monkeypatch.setattr(queries, "outcomes", remembering)
     return asked

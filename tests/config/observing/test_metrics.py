@@ -20,7 +20,7 @@ from approvals.domain.commands import Channel
 from approvals.exceptions import AlreadyDecided, TooLate
 from approvals.models import HumanRequest
 from approvals.process.telemetry import REGISTRY
-from approvals.queries.pending_counts import count_pending
+from approvals.queries.lookups import count_pending
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager

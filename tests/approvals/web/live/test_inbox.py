@@ -24,6 +24,7 @@ from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.process import hints
+from approvals.queries.serialization import LARGE_IN_REQUEST
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.live import inbox, inbox_reads, summaries
 from approvals.web.live.inbox import inbox_hub
@@ -455,7 +456,7 @@ async def test_a_large_request_is_a_summary_wherever_it_is_shown(terms: dict[str
         request = await made(factories.approval, "\U0001f600" * 200, assignees=[ada, bob], **once, **terms)
         opened = (await connection.next("request_opened"))["data"]["request"]
         assert (opened["id"], opened["title"], opened["summary"]) == (request, "\U0001f600" * 200, True)
-        assert not opened.keys() & queries.LARGE_IN_REQUEST
+        assert not opened.keys() & LARGE_IN_REQUEST
         assert (await fresh(ada)) == {request: opened}
         if once:
             await deciding.adecide(factories.actor(bob), request, "approve")

@@ -13,6 +13,7 @@ from approvals import queries
 from approvals.database.fields import new_id
 from approvals.domain.lifecycle import Outcome
 from approvals.models import HumanRequest
+from approvals.queries.serialization import LARGE_IN_REQUEST
 from approvals.web.live.summaries import LARGE, outcome_in_frame, request_in_frame
 
 # A few characters, each of another length in JSON, up to as many as a frame carries.
@@ -36,7 +37,7 @@ def test_a_request_in_a_frame_is_whole_or_a_summary_and_never_large(
     wire = json.loads(frame)
     assert len(frame.encode()) <= LARGE
     if wire.pop("summary", False):
-        assert wire.keys() == queries.on_the_wire(row).keys() - queries.LARGE_IN_REQUEST
+        assert wire.keys() == queries.on_the_wire(row).keys() - LARGE_IN_REQUEST
     else:
         whole = queries.on_the_wire(row)
         assert wire == (whole if pending else {k: v for k, v in whole.items() if k != "arguments"})
