@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.database import triggers
+from approvals.database.triggers.installation import TABLES, on_postgresql, on_sqlite
 from tests.in_process import as_superuser
 
 
@@ -15,11 +17,22 @@ from tests.in_process import as_superuser
 def without_triggers() -> Iterator[None]:
     """As who may drop the triggers, and has."""
     with as_superuser():
-        triggers.remove(connection)
+        remove_triggers(connection)
         try:
             yield
         finally:
             triggers.install(connection)
+
+
+def remove_triggers(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        for guarded in TABLES:
+            if connection.vendor == "postgresql":
+                for name in on_postgresql(guarded):
+                    cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {guarded.table}")
+            else:
+                for name in on_sqlite(guarded):
+                    cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ _CHANGED = " rows of those that were locked: the others have changed"
 
 # The values of a row by the names of its attributes, such as `vars` of an instance has.
 Row: TypeAlias = Mapping[str, Any]
+Conversion: TypeAlias = Callable[[Any], Any]
 
 
 @cache
@@ -49,8 +50,8 @@ class _Column(NamedTuple):
     name: str
     type: str
     # Convert a value for writing, and back; None: no conversion is needed.
-    prepared: Callable[[Any], Any] | None
-    restored: Callable[[Any], Any] | None
+    prepared: Conversion | None
+    restored: Conversion | None
 
 
 def among(column: str) -> str:
@@ -151,11 +152,7 @@ def end_assignments(model: type[models.Model], request_ids: Iterable[Any]) -> No
 
 @cache
 def _columns(
-    model: type[models.Model],
-    vendor: str,
-    *,
-    only: tuple[str, ...] | None = None,
-    without: str | None = None,
+    model: type[models.Model], vendor: str, *, only: tuple[str, ...] | None = None, without: str | None = None
 ) -> tuple[_Column, ...]:
     named = [model._meta.get_field(name) for name in only] if only else model._meta.concrete_fields
     return tuple(_describe(field, vendor) for field in named if field.name != without)
@@ -176,35 +173,27 @@ def _names(columns: Iterable[_Column]) -> str:
 
 def _describe(field: Any, vendor: str) -> _Column:
     kind: str = field.cast_db_type(connection)
+    prepared, restored = _conversions(field.target_field if field.is_relation else field, vendor)
     return _Column(
         attribute=field.attname,
         name=connection.ops.quote_name(field.column),
         type="text" if kind.startswith("varchar") else kind,
-        prepared=_preparation(field.target_field if field.is_relation else field, vendor),
-        restored=_restoration(field.target_field if field.is_relation else field, vendor),
+        prepared=prepared,
+        restored=restored,
     )
 
 
-def _preparation(field: Any, vendor: str) -> Callable[[Any], Any] | None:
-    """Return the function that converts this field's values for JSON (PostgreSQL) or for SQLite."""
+def _conversions(field: Any, vendor: str) -> tuple[Conversion | None, Conversion | None]:
+    """Return what converts this field's values for JSON (PostgreSQL) or SQLite, and what a cursor returns."""
     if isinstance(field, JSONText):
-        return field.get_prep_value
+        return field.get_prep_value, as_json
     if vendor == "postgresql":
-        return None  # the encoder writes ids and moments itself
+        return None, None  # the encoder writes ids and moments itself
     if isinstance(field, models.UUIDField):
-        return _hex
-    return _moment_of_sqlite if isinstance(field, models.DateTimeField) else None
-
-
-def _restoration(field: Any, vendor: str) -> Callable[[Any], Any] | None:
-    """Return the function that converts what a cursor returns to this field's values."""
-    if isinstance(field, JSONText):
-        return as_json
-    if vendor == "postgresql":
-        return None
-    if isinstance(field, models.UUIDField):
-        return _uuid
-    return as_moment if isinstance(field, models.DateTimeField) else None
+        return _hex, _uuid
+    if isinstance(field, models.DateTimeField):
+        return _moment_of_sqlite, as_moment
+    return None, None
 
 
 def as_json(value: str | None) -> Any:

@@ -8,10 +8,7 @@ from time import monotonic
 
 from django.db import connection
 
-CLOCK = {
-    "postgresql": "SELECT clock_timestamp()",
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
-}
+CLOCK = {"postgresql": "SELECT clock_timestamp()", "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 
 # Seconds after which a reading of the database's clock gives way to any other.
 READING_HOLDS = 60.0

@@ -7,7 +7,7 @@ moment, an id or JSON would end a verification or an export with an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, models
 from django.db.models import F, Field, Func, QuerySet
+
+from approvals.database.fields import JSONText
 
 # Rows that are read at once.
 CHUNK = 2_000
@@ -117,29 +119,25 @@ def json_value(value: Any) -> Any:
     return json.loads(text(value))
 
 
-# The columns of an entry and of its content, with their types.
-ENTRY: Mapping[str, Kind] = {
-    "request_id": as_id,
-    "id": number,
-    "sequence": number,
-    "event": text,
-    "outcome": text,
-    "actor_id": number,
-    "on_behalf_of_id": number,
-    "channel": text,
-    "token_id": as_id,
-    "address": text,
-    "user_agent": text,
-    "allowed_by": text,
-    "recorded_at": moment,
-    "content_hash": text,
-    "previous_hash": text,
-    "hash": text,
-    "canonical": text,
-    "format": number,
-    "shown__salt": text,
-    "shown__content": text,
-}
+# The kinds of columns by their model's fields; others are text.
+_KINDS: tuple[tuple[type[Any], Kind], ...] = (
+    (JSONText, json_value),
+    (models.IntegerField, number),
+    (models.BooleanField, truth),
+    (models.UUIDField, as_id),
+    (models.DateTimeField, moment),
+)
+
+
+def kinds_of(model: type[models.Model], first: str, *, but: Collection[str] = ()) -> dict[str, Kind]:
+    """Return the model's columns with their kinds, this one first, without those in `but`."""
+    columns = {field.attname: _kind_of(field) for field in model._meta.concrete_fields}
+    return {first: columns[first], **{name: kind for name, kind in columns.items() if name not in but}}
+
+
+def _kind_of(field: Any) -> Kind:
+    stored = field.target_field if field.is_relation else field
+    return next((kind for type_, kind in _KINDS if isinstance(stored, type_)), text)
 
 
 class _AsKept(Func):

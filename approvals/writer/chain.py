@@ -102,35 +102,31 @@ def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
 
 def viewers(request_ids: Collection[UUID]) -> set[tuple[UUID, int | None]]:
     """Who has already been recorded as having looked at which of these requests."""
-    if not request_ids:
-        return set()
-    viewed = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.VIEWED)
-    return set(viewed.values_list("request_id", "actor_id"))
+    return set(_recorded(request_ids, "actor_id", Event.VIEWED))
 
 
 def rescheduled(request_ids: Collection[UUID]) -> set[UUID]:
     """Which of these requests have had their deadline replaced."""
-    if not request_ids:
-        return set()
-    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.RESCHEDULED)
-    return set(entries.values_list("request_id", flat=True))
+    return {request_id for request_id, _ in _recorded(request_ids, "event", Event.RESCHEDULED)}
 
 
 def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
     """Who was the last to hand on which of these requests."""
-    if not request_ids:
-        return {}
-    entries = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.REASSIGNED)
-    return dict(entries.order_by("sequence").values_list("request_id", "actor_id"))
+    return dict(_recorded(request_ids, "actor_id", Event.REASSIGNED))
 
 
 def stuck(request_ids: Collection[UUID]) -> set[UUID]:
     """Those of these requests whose trail says that they are stuck, and nothing since that others decide."""
-    if not request_ids:
-        return set()
-    told = AuditEntry.objects.filter(request_id__in=request_ids, event__in=(Event.STUCK, Event.REASSIGNED))
-    last = dict(told.order_by("sequence").values_list("request_id", "event"))
+    last = dict(_recorded(request_ids, "event", Event.STUCK, Event.REASSIGNED))
     return {request_id for request_id, event in last.items() if event == Event.STUCK}
+
+
+def _recorded(request_ids: Collection[UUID], column: str, *events: Event) -> list[tuple[UUID, Any]]:
+    """Return request and column of each of their entries of these events, in the order of each trail."""
+    if not request_ids:
+        return []
+    entries = AuditEntry.objects.filter(request_id__in=request_ids, event__in=events)
+    return list(entries.order_by("sequence").values_list("request_id", column))
 
 
 def content_hash(salt: str, content: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from approvals.database import bulk
-from approvals.domain.payloads import read_canonical
+from approvals.domain.payloads import parse_object
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent
 from approvals.writer import callbacks, chain
@@ -126,15 +126,6 @@ def _contents_of(request_ids: Collection[UUID]) -> defaultdict[UUID, list[Shown]
     entries = AuditEntry.objects.filter(request_id__in=request_ids, shown__isnull=False).order_by("sequence")
     columns = ("pk", *Shown._fields[1:-2], "content_hash", "shown__salt", "shown__content")
     for *named, hash_, salt, content in entries.values_list(*columns):
-        shown = Shown._make([*named, chain.content_hash(salt, content) == hash_, _parse(content)])
+        shown = Shown._make([*named, chain.content_hash(salt, content) == hash_, parse_object(content) or {}])
         found[shown.request_id].append(shown)
     return found
-
-
-def _parse(content: str) -> dict[str, Any]:
-    """Parse content; what was altered may not be JSON any more, and is not removed anyway."""
-    try:
-        parsed = read_canonical(content)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

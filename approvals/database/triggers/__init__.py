@@ -8,10 +8,7 @@ A trigger of the right name proves nothing: it may be for other events, have a c
 that allows everything. So `faults` compares the definitions, and `try_changes` tries a change.
 """
 
-from __future__ import annotations
+from approvals.database.triggers.checking import NotTried, faults, try_changes
+from approvals.database.triggers.installation import TABLE, install
 
-from approvals.database.triggers.comparison import faults
-from approvals.database.triggers.installation import TABLE, install, remove
-from approvals.database.triggers.probes import NotTried, try_changes
-
-__all__ = ["TABLE", "NotTried", "faults", "install", "remove", "try_changes"]
+__all__ = ["TABLE", "NotTried", "faults", "install", "try_changes"]

@@ -66,19 +66,6 @@ def install(connection: BaseDatabaseWrapper) -> None:
                     )
 
 
-def remove(connection: BaseDatabaseWrapper) -> None:
-    """Remove the triggers; only for emptying a test database."""
-    with connection.cursor() as cursor:
-        for guarded in TABLES:
-            for name in _triggers(guarded, connection):
-                suffix = f" ON {guarded.table}" if connection.vendor == "postgresql" else ""
-                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{suffix}")
-
-
-def _triggers(guarded: Guarded, connection: BaseDatabaseWrapper) -> Mapping[str, str]:
-    return on_postgresql(guarded) if connection.vendor == "postgresql" else on_sqlite(guarded)
-
-
 def on_postgresql(guarded: Guarded) -> Mapping[str, str]:
     """Return when each trigger fires, by name: first the row trigger, then that for TRUNCATE."""
     return {

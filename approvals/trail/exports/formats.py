@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from approvals.domain.payloads import canonical, read_canonical
+from approvals.domain.payloads import canonical, parse_object, read_canonical
 from approvals.trail.exports import records
 from approvals.trail.exports.records import FORMAT, EntryRecord, Header, NoRecord, Record
 from approvals.trail.seals import SealRecord
@@ -151,7 +151,7 @@ class Csv:
         return {"record": fields.pop("record"), "canonical": canonical(fields)}
 
     def _cells_of_entry(self, record: EntryRecord) -> dict[str, str]:
-        named, content = _parse_object(record.canonical), self._content_of(record)
+        named, content = parse_object(record.canonical, json.loads) or {}, self._content_of(record)
         if named.get("request") != self._request:
             self._request, self._title = named.get("request"), ""
         if named.get("event") in ("opened", "purged"):
@@ -176,8 +176,7 @@ class Csv:
 
     def _content_of(self, record: EntryRecord) -> dict[str, Any]:
         """Parse the content; in format 1 also large integers, which have no canonical form."""
-        text = record.content or "{}"
-        return _parse_object(text) if self._format == 1 else _parse_object(text, read_canonical)
+        return parse_object(record.content or "{}", json.loads if self._format == 1 else read_canonical) or {}
 
 
 FORMATS: Mapping[str, type[JsonLines] | type[Csv]] = {"jsonl": JsonLines, "csv": Csv}
@@ -191,7 +190,7 @@ def escape_formulas(text: str) -> str:
 
 def request_of(record: EntryRecord) -> tuple[UUID, int]:
     """Return the request of an entry and its place in the chain; NoRecord if its text has none."""
-    named = _parse_object(record.canonical)
+    named = parse_object(record.canonical, json.loads) or {}
     try:
         return UUID(named["request"]), int(named["sequence"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -213,12 +212,13 @@ def _change_json(cells: Mapping[str, str], change: Callable[[str], str]) -> dict
 
 def _parse(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002
     if cells["record"] in ("export", "end"):
-        return records.from_fields({"record": cells["record"], **_parse_object(cells["canonical"])}, format)
+        said = parse_object(cells["canonical"], json.loads) or {}
+        return records.from_fields({"record": cells["record"], **said}, format)
     fields: dict[str, Any] = {**cells, "id": _number(cells["id"])}
     for name in ("salt", "content"):
         fields[name] = cells[name] or None
     if cells.get("columns"):
-        fields["columns"] = _parse_object(cells["columns"])
+        fields["columns"] = parse_object(cells["columns"], json.loads) or {}
     return records.from_fields(fields, format)
 
 
@@ -244,14 +244,6 @@ def _quote(cell: str) -> str:
     if _QUOTED.isdisjoint(cell):
         return cell
     return '"' + cell.replace('"', '""') + '"'
-
-
-def _parse_object(text: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any]:
-    try:
-        value = read(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _text_of(value: object) -> str:

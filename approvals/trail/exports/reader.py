@@ -56,7 +56,10 @@ class Export:
             if not isinstance(record, NoRecord) and self._text != (before or "") + codec.line(record):
                 yield NoRecord("It is not as it was written.")
             before = None
-            self._settle()
+            for raw in self._pending:
+                self._digest.update(raw)
+            self._pending.clear()
+            self.line = self._read + 1
 
     def _codec(self) -> JsonLines | Csv:
         start = self._file.read(1)
@@ -81,12 +84,6 @@ class Export:
             self._read += 1
             # What is not UTF-8 does not match its hash either.
             yield raw.decode("utf-8", "replace")
-
-    def _settle(self) -> None:
-        for raw in self._pending:
-            self._digest.update(raw)
-        self._pending.clear()
-        self.line = self._read + 1
 
 
 @contextmanager

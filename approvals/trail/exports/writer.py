@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from approvals.database.clock import database_now
-from approvals.database.stored_columns import ENTRY, convert, iterate_stored, replace_invalid_text
+from approvals.database.stored_columns import convert, iterate_stored, kinds_of, replace_invalid_text, text
 from approvals.database.transactions import snapshot
 from approvals.domain.payloads import LARGEST_INTEGER
 from approvals.models import AuditEntry, HumanRequest
@@ -20,6 +20,9 @@ from approvals.trail import seals
 from approvals.trail.exports.formats import FORMATS
 from approvals.trail.exports.records import End, EntryRecord, Header, Record
 from approvals.writer.chain import as_text, columns_of
+
+# The columns of an entry and of its content.
+ENTRY = kinds_of(AuditEntry, "request_id") | {"shown__salt": text, "shown__content": text}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
 from approvals.domain.payloads import canonical
+from approvals.domain.payloads import digest as digest_of
 from approvals.trail.seals.keys import as_hex, has_signed
 from approvals.writer.chain import as_text
 
@@ -101,9 +102,7 @@ def sign(
             "key": as_hex(key.public_key()),
         }
     )
-    return parse(
-        text, hash_=hashlib.sha256(text.encode()).hexdigest(), signature=key.sign(text.encode()).hex()
-    )
+    return parse(text, hash_=digest_of(text), signature=key.sign(text.encode()).hex())
 
 
 def parse(text: str, *, hash_: str, signature: str) -> SealRecord:
@@ -122,7 +121,7 @@ def find_fault(seal: SealRecord, before: SealRecord | None, trusted: frozenset[s
     """
     if seal.number != (before.number + 1 if before else 1):
         return f"Seal {before.number + 1 if before else 1} is missing."
-    if hashlib.sha256(seal.canonical.encode()).hexdigest() != seal.hash:
+    if digest_of(seal.canonical) != seal.hash:
         return "Its text does not hash to its hash."
     if (seal.previous_hash, seal.first_entry) != (
         (before.hash, before.last_entry + 1) if before else ("", 1)

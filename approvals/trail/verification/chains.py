@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
 from approvals.database.stored_columns import NO_FORM
+from approvals.domain.payloads import digest, parse_object
 from approvals.trail.exports.records import EntryRecord
 from approvals.trail.verification.faults import Fault, FaultKind
 from approvals.trail.verification.replay import Replay
@@ -41,7 +41,7 @@ class Chain:
 
         `agrees` tells whether its columns agree with what its text says.
         """
-        named = _parse(entry.canonical)
+        named = parse_object(entry.canonical, json.loads) or {}
         expected = self.sequence + 1
         kind, detail = self._fault(sequence, entry, named)
         self.sequence, self.head = max(self.sequence, sequence), entry.hash
@@ -90,7 +90,7 @@ class Chain:
             return FaultKind.MISSING_ENTRY, "It is missing."
         if sequence < expected:
             return FaultKind.SURPLUS_ENTRY, "There is another entry in its place."
-        if hashlib.sha256(entry.canonical.encode()).hexdigest() != entry.hash:
+        if digest(entry.canonical) != entry.hash:
             return FaultKind.CHANGED_ENTRY, "Its text does not hash to its hash."
         if detail := self._contradiction(sequence, entry, named):
             return FaultKind.CHANGED_ENTRY, detail
@@ -116,11 +116,3 @@ def _holds(agrees: Callable[[Mapping[str, Any]], bool], named: Mapping[str, Any]
         return agrees(named)
     except NO_FORM:  # a forged chain may have anything
         return False
-
-
-def _parse(text: str) -> Mapping[str, Any]:
-    try:
-        named = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return named if isinstance(named, dict) else {}

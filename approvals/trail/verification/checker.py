@@ -14,25 +14,19 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from approvals.database.stored_columns import (
-    ENTRY,
     NO_FORM,
-    Kind,
     as_id,
     convert,
     iterate_stored,
     json_value,
-    moment,
-    number,
+    kinds_of,
     sort_key,
-    text,
-    truth,
 )
-from approvals.domain.lifecycle import Status, Verdict
-from approvals.domain.request_terms import Place, terms_in
+from approvals.domain.lifecycle import Status
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
 from approvals.queries.origin_resolvers import resolvers
-from approvals.trail.exports.writer import record_of
+from approvals.trail.exports.writer import ENTRY, record_of
 from approvals.trail.verification.chains import Chain
 from approvals.trail.verification.faults import Fault, FaultKind
 from approvals.trail.verification.replay import Assigned, Replay, Response, Words
@@ -42,44 +36,12 @@ from approvals.writer.chain import as_text, canonical_entry
 # A row of the columns below, as the driver returns it.
 Values: TypeAlias = tuple[Any, ...]
 
-# How each type of a term is stored; all others are JSON.
-_KINDS: Mapping[Any, Kind] = {str: text, bool: truth, int: number, Verdict | None: text}
-# The columns of a request that must follow from its trail, with their types.
-_ROW: Mapping[str, Kind] = {
-    "id": as_id,
-    "kind": text,
-    "status": text,
-    "requester_id": number,
-    "key_scope": text,
-    "round": number,
-    "fingerprint": text,
-    "deadline": moment,
-    "opened_at": moment,
-    "closed_at": moment,
-    "decided_by_id": number,
-    "approvals": number,
-    "trail_length": number,
-    "trail_head": text,
-    "origin_id": text,
-    "answer": json_value,
-    "final_arguments": json_value,
-    "comment": text,
-    "purged_at": moment,
-    **{term.name: _KINDS.get(term.type, json_value) for term in terms_in(Place.ROW)},
-}
-_RESPONSE: Mapping[str, Kind] = {
-    "request_id": as_id,
-    "actor_id": number,
-    "verdict": text,
-    "given_at": moment,
-    "channel": text,
-    "answer": json_value,
-    "arguments": json_value,
-    "comment": text,
-}
-_USER: Mapping[str, Kind] = {"request_id": as_id, "user_id": number, "pending": truth}
-_ORIGIN: Mapping[str, Kind] = {"id": as_id, "origin": json_value}
-_GROUP: Mapping[str, Kind] = {"request_id": as_id, "group_id": number, "pending": truth}
+# The columns of a request that must follow from its trail.
+_ROW = kinds_of(HumanRequest, "id", but=("changed_at", "counted_bytes"))
+_RESPONSE = kinds_of(ResponseRow, "request_id")
+_USER = kinds_of(UserAssignment, "request_id")
+_GROUP = kinds_of(GroupAssignment, "request_id")
+_ORIGIN = {"id": as_id, "origin": json_value}
 
 
 class _Found(NamedTuple):
@@ -107,16 +69,14 @@ class Checker:
 
     def check(self, request_id: UUID | None = None) -> Iterator[Fault]:
         """Yield the faults of this request, or of all. Each table is read once, in the same order."""
-        of_it = {} if request_id is None else {"request_id": request_id}
-        requests = HumanRequest.objects.filter(
-            **{"pk" if name == "request_id" else name: value for name, value in of_it.items()}
-        )
+        of_it = Q() if request_id is None else Q(request_id=request_id)
+        requests = HumanRequest.objects.filter(Q() if request_id is None else Q(pk=request_id))
         chains = _Beside(
-            iterate_stored(AuditEntry.objects.filter(**of_it), ENTRY, "request_id", "sequence", "pk")
+            iterate_stored(AuditEntry.objects.filter(of_it), ENTRY, "request_id", "sequence", "pk")
         )
-        said = _Beside(iterate_stored(ResponseRow.objects.filter(**of_it), _RESPONSE, "request_id"))
-        users = _Beside(iterate_stored(UserAssignment.objects.filter(**of_it), _USER, "request_id"))
-        groups = _Beside(iterate_stored(GroupAssignment.objects.filter(**of_it), _GROUP, "request_id"))
+        said = _Beside(iterate_stored(ResponseRow.objects.filter(of_it), _RESPONSE, "request_id"))
+        users = _Beside(iterate_stored(UserAssignment.objects.filter(of_it), _USER, "request_id"))
+        groups = _Beside(iterate_stored(GroupAssignment.objects.filter(of_it), _GROUP, "request_id"))
         for values in iterate_stored(requests, _ROW, "pk"):
             at = values[0]
             row, misfits = convert(_ROW, values)

@@ -10,15 +10,7 @@ from typing import Any, TypeAlias
 from django.db import connection
 
 from approvals.database import triggers
-from approvals.database.stored_columns import (
-    Kind,
-    convert,
-    iterate_stored,
-    moment,
-    number,
-    replace_invalid_text,
-    text,
-)
+from approvals.database.stored_columns import convert, iterate_stored, kinds_of, replace_invalid_text
 from approvals.database.transactions import snapshot
 from approvals.models import AuditEntry, Seal
 from approvals.trail import seals
@@ -28,20 +20,7 @@ from approvals.trail.verification.faults import Fault, FaultKind, Findings, Repo
 from approvals.trail.verification.seal_comparison import Sealed
 from approvals.writer.chain import as_text
 
-_SEAL: Mapping[str, Kind] = {
-    "number": number,
-    "first_entry": number,
-    "last_entry": number,
-    "entries": number,
-    "chains": number,
-    "digest": text,
-    "previous_hash": text,
-    "sealed_at": moment,
-    "public_key": text,
-    "canonical": text,
-    "hash": text,
-    "signature": text,
-}
+_SEAL = kinds_of(Seal, "number")
 
 # Called with how many entries were verified, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]

@@ -16,6 +16,7 @@ from approvals.trail import seals, verification
 from approvals.trail.verification import FaultKind
 from tests.approvals.trail.test_verification import approved
 from tests.in_process import as_superuser
+from tests.tampering import remove_triggers
 
 pytestmark = pytest.mark.django_db
 
@@ -58,7 +59,7 @@ def test_where_nothing_is_on_record_there_is_nothing_to_try(
     if sealed_or_empty == "sealed":
         request.getfixturevalue("sealed")
     with as_superuser():
-        triggers.remove(connection)
+        remove_triggers(connection)
         try:
             found = triggers.try_changes(connection)
         finally:

@@ -37,6 +37,7 @@ from tests.marks import both_databases
 from tests.patience import patience
 from tests.processes import Server
 from tests.servers import PostgresServer, RedisServer
+from tests.tampering import remove_triggers
 
 CHECKS = {
     "database",
@@ -95,7 +96,7 @@ class TestReady:
         assert {name for name, fault in faults.items() if fault} == {"listener", "deadline_keeper", "engine"}
 
     async def test_missing_triggers_are_noticed(self) -> None:
-        await in_database(_as_superuser, triggers.remove)
+        await in_database(_as_superuser, remove_triggers)
         try:
             fault = (await Readiness().faults())["audit_triggers"]
         finally:
