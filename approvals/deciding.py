@@ -16,17 +16,7 @@ from uuid import UUID
 from approvals import queries
 from approvals.database.threads import in_database
 from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
-from approvals.domain.commands import (
-    Accepted,
-    Actor,
-    Answer,
-    Decision,
-    Expire,
-    Reassign,
-    Result,
-    View,
-    Withdraw,
-)
+from approvals.domain.commands import Actor, Answer, Decision, Expire, Reassign, Result, View, Withdraw
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.domain.payloads import check_json, check_text
 from approvals.domain.questions import REVIEWERS
@@ -326,7 +316,7 @@ def _expire_overdue(request_ids: Collection[Any]) -> set[Any]:
     ids = list(request_ids)
     futures = queue.submit_many([Expire(request_id=request_id) for request_id in ids])
     results = zip(ids, (future.result() for future in futures), strict=True)
-    return {one for one, result in results if isinstance(result, Accepted) and result.outcome.closed}
+    return {one for one, result in results if result.outcome is not None and result.outcome.closed}
 
 
 def _make_reassignment(

@@ -75,7 +75,10 @@ class Runtime:
 
 
 def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
-    return [OutboxWorker(room, callbacks, WebhookCarrier()), OutboxWorker(room, emails, MailCarrier())]
+    return [
+        OutboxWorker(room, callbacks.outbox, WebhookCarrier()),
+        OutboxWorker(room, emails.outbox, MailCarrier()),
+    ]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:

@@ -14,8 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 PATIENCE = 10.0
 
@@ -24,33 +23,20 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def _nothing() -> None:
-    pass
+Step: TypeAlias = Callable[[], object]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    forget: Callable[[], object]
-    pause: Callable[[], object]
-    resume: Callable[[], object]
-
-
-_parts: list[_Part] = []
+# What each part does in the child, before the fork, and after it in the parent.
+_parts: list[tuple[Step, Step, Step]] = []
 _inherited: list[object] = []
 _forking = threading.Lock()
 
 
-def register(
-    forget: Callable[[], object],
-    *,
-    pause: Callable[[], object] = _nothing,
-    resume: Callable[[], object] = _nothing,
-) -> None:
+def register(forget: Step, *, pause: Step = lambda: None, resume: Step = lambda: None) -> None:
     """Call `forget` in each child process, `pause` before a fork, and `resume` after it in the parent.
 
     `pause` is called in the order of registration: register before the parts that yours waits for.
     """
-    _parts.append(_Part(forget=forget, pause=pause, resume=resume))
+    _parts.append((forget, pause, resume))
 
 
 class Slot(Generic[T]):
@@ -113,23 +99,23 @@ class Activity:
 
 def _before() -> None:
     _forking.acquire()
-    for part in _parts:
-        _attempt(part.pause)
+    for _, pause, _ in _parts:
+        _attempt(pause)
 
 
 def _in_parent() -> None:
-    for part in reversed(_parts):
-        _attempt(part.resume)
+    for *_, resume in reversed(_parts):
+        _attempt(resume)
     _forking.release()
 
 
 def _in_child() -> None:
     _forking.release()
-    for part in _parts:
-        _attempt(part.forget)
+    for forget, *_ in _parts:
+        _attempt(forget)
 
 
-def _attempt(step: Callable[[], object]) -> None:
+def _attempt(step: Step) -> None:
     """Call one step and log its error: a fork can't be refused, and the other parts must be prepared."""
     try:
         step()

@@ -55,9 +55,9 @@ class Hint:
         """Parse a message; ValueError for anything that is not exactly a hint."""
         match message:
             case {"type": "sayso.hint", "topic": str(topic), "ids": [*ids], "sender": str(sender), **others}:
-                if others or len(ids) > IDS_A_MESSAGE:
-                    raise ValueError("unknown fields or too many ids")
-                return cls(topic=topic, ids=tuple(UUID(_text(each)) for each in ids), sender=sender)
+                if others or len(ids) > IDS_A_MESSAGE or not all(isinstance(each, str) for each in ids):
+                    raise ValueError("unknown fields, too many ids, or one that is no text")
+                return cls(topic=topic, ids=tuple(map(UUID, ids)), sender=sender)
         raise ValueError("not a hint")
 
 
@@ -140,9 +140,3 @@ def _is_on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("an id is no text")  # noqa: TRY004
-    return value

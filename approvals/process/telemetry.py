@@ -121,13 +121,10 @@ def bind_ids(**ids: object) -> AbstractContextManager[None]:
 # Spans
 
 
-class Span:
+class Span(AbstractContextManager["Span"]):
     """A span from `with` to its end. This class records nothing."""
 
     __slots__ = ()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

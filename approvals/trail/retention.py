@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connection
@@ -19,20 +18,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from approvals.domain.commands import ALTERED, STILL_NEEDED, Actor, Forget, Purge, Refused
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import REFUSALS
-from approvals.models import (
-    AuditEntry,
-    Callback,
-    DeliveryStatus,
-    Event,
-    HumanRequest,
-    Response,
-    ShownContent,
-    UserAssignment,
-)
-from approvals.writer import queue
-
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
+from approvals.models import AuditEntry, Event, HumanRequest, Response, ShownContent, UserAssignment
+from approvals.queries.requests import Requests
+from approvals.writer import callbacks, queue
 
 # Requests in one transaction, which must be short: others wait for its locks.
 SET = 100
@@ -153,7 +141,7 @@ def _purgeable(before: datetime, sparing: Sparing) -> Iterator[tuple[int, list[U
 def _due(before: datetime) -> Requests:
     """Return the requests closed before that moment with content from before it, none being delivered."""
     shown = _contents(before).filter(entry__request_id=OuterRef("pk"))
-    posting = Callback.objects.filter(request_id=OuterRef("pk"), status=DeliveryStatus.WAITING)
+    posting = callbacks.outbox.waiting({}).filter(request_id=OuterRef("pk"))
     return HumanRequest.objects.filter(Exists(shown), ~Exists(posting), closed_at__lt=before)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +66,8 @@ class Batch:
         self.rows, self.now = found.rows, found.now
         self.audiences, self.people, self.said = found.audiences, found.people, found.said
         self.quotas = Quotas(found.usage, found.people)
-        self.by_key = _latest_by_key(self.rows.values())
+        by_round = sorted(self.rows.values(), key=lambda row: row.round)
+        self.by_key = {(row.key_scope, row.key): row for row in by_round if row.key}
         self.viewers = chain.viewers(self._concerned(commands, View))
         self.rescheduled = chain.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = chain.handed_on(self._concerned(commands, Reassign))
@@ -298,18 +298,9 @@ class Batch:
     def _user(self, person: permissions.Person) -> Any:
         """Return the user object of this person: one for all that he decides in this batch."""
         if person.id not in self._users:
-            self._users[person.id] = get_user_model()(pk=person.id, **{_username_field(): person.username})
+            user = get_user_model()
+            self._users[person.id] = user(pk=person.id, **{user.USERNAME_FIELD: person.username})
         return self._users[person.id]
 
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
-
-
-def _latest_by_key(rows: Collection[HumanRequest]) -> dict[tuple[str, str], HumanRequest]:
-    by_round = sorted(rows, key=lambda row: row.round)
-    return {(row.key_scope, row.key): row for row in by_round if row.key}
-
-
-@cache
-def _username_field() -> str:
-    return str(get_user_model().USERNAME_FIELD)

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import transaction
@@ -26,10 +25,7 @@ from approvals.domain.lifecycle import Outcome
 from approvals.models import Callback, CallbackAttempt, DeliveryStatus, HumanRequest
 from approvals.process import hints
 from approvals.writer import outboxes
-from approvals.writer.outboxes import CHANGING, Attempt
-
-if TYPE_CHECKING:
-    Callbacks = QuerySet[Callback]
+from approvals.writer.outboxes import Attempt
 
 TOPIC = "callbacks"
 # Under way in one process.
@@ -73,27 +69,45 @@ def enqueue(closed: Iterable[HumanRequest], now: datetime) -> list[UUID]:
     return [callback.pk for callback in due]
 
 
-def claim(limit: int, under_way: Mapping[str, int] | None = None) -> list[Due]:
-    """Claim callbacks that are due, the longest due first; nobody else gets them until the claim runs out.
+class CallbackOutbox(outboxes.Outbox[Due]):
+    """Callbacks: a few at a time for each receiver, for a day."""
 
-    `under_way` is how many the caller is posting to each receiver, which gets a few at a time.
-    """
-    found = _due(limit, under_way or {})
-    if not found:
-        return []
-    claimed, now, until = outboxes.claim_rows(Callback.writing.all(), found)
-    rows = Callback.objects.filter(pk__in=claimed).select_related("request", "request__decided_by")
-    return [_as_due(row, now, until) for row in rows.order_by("created_at", "pk")]
+    TOPIC, AT_ONCE, model = TOPIC, AT_ONCE, Callback
 
+    def waiting(self, under_way: Mapping[str, int]) -> QuerySet[Callback]:
+        waiting = super().waiting(under_way)
+        for receiver in (receiver for receiver, count in under_way.items() if count >= AT_ONE_RECEIVER):
+            waiting = waiting.exclude(
+                Q(url=receiver) | Q(url__startswith=f"{receiver}/") | Q(url__startswith=f"{receiver}?")
+            )
+        return waiting
 
-def record(attempts: Sequence[Attempt[Due]]) -> None:
-    """Record attempts, and settle the callbacks whose claim is still the attempt's."""
-    if not attempts:
-        return
-    ids = {attempt.due.id for attempt in attempts}
-    with outboxes.bounded_transaction():
-        rows = {row.pk: row for row in Callback.writing.filter(pk__in=ids).select_for_update().order_by("pk")}
-        now = database_now()
+    def choose(self, due: QuerySet[Callback], limit: int, under_way: Mapping[str, int]) -> list[UUID]:
+        busy = Counter(under_way)
+        found: list[UUID] = []
+        for pk, url in due.values_list("pk", "url")[: limit * AT_ONE_RECEIVER]:
+            receiver = receiver_of(url)
+            if busy[receiver] < AT_ONE_RECEIVER and len(found) < limit:
+                busy[receiver] += 1
+                found.append(pk)
+        return found
+
+    def read(self, ids: Collection[UUID], now: datetime, until: datetime) -> list[Due]:
+        rows = Callback.objects.filter(pk__in=ids).select_related("request", "request__decided_by")
+        return [
+            Due(
+                id=row.pk,
+                url=row.url,
+                requester_id=row.request.requester_id,
+                key=row.request.key,
+                outcome=queries.outcome_of(row.request),
+                claimed_at=now,
+                claimed_until=until,
+            )
+            for row in rows.order_by("created_at", "pk")
+        ]
+
+    def note(self, rows: Mapping[UUID, Callback], attempts: Sequence[Attempt[Due]], now: datetime) -> None:
         tries = _tries(rows)
         made = []
         for attempt in attempts:
@@ -103,7 +117,9 @@ def record(attempts: Sequence[Attempt[Due]]) -> None:
             tries[row.pk] += 1
             outboxes.settle(row, attempt, tries[row.pk], now)
         CallbackAttempt.writing.bulk_create(made)
-        Callback.writing.bulk_update(rows.values(), CHANGING)
+
+
+outbox = CallbackOutbox()
 
 
 def send_again(callback_id: UUID) -> bool:
@@ -135,59 +151,14 @@ def strip_paths(request_ids: Collection[UUID]) -> None:
 
 def waiting_for(request_ids: Collection[UUID]) -> set[UUID]:
     """Return which of these requests have an outcome that is still to be posted."""
-    waiting = Callback.objects.filter(status=DeliveryStatus.WAITING, request_id__in=request_ids)
+    waiting = outbox.waiting({}).filter(request_id__in=request_ids)
     return set(waiting.values_list("request_id", flat=True))
-
-
-def next_due(under_way: Mapping[str, int] | None = None) -> tuple[datetime | None, datetime]:
-    """Return when a callback is due first or a claim runs out, and the database's clock."""
-    return outboxes.first_due(_waiting(under_way or {}))
-
-
-def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """Return the waiting callbacks that changed at `moment` (database clock) or later, with versions."""
-    return outboxes.versions_since(_waiting({}), moment)
 
 
 def receiver_of(url: str) -> str:
     """Return scheme, host and port as this URL spells them."""
     found = re.match(r"[^/]*//[^/?#]*", url)
     return found.group() if found else url
-
-
-def _due(limit: int, under_way: Mapping[str, int]) -> list[UUID]:
-    """Find due callbacks without locks: on SQLite, finding none must disturb no writer."""
-    due = _waiting(under_way).filter(due_at__lte=database_now()).order_by("due_at", "id")
-    busy = Counter(under_way)
-    found: list[UUID] = []
-    for pk, url in due.values_list("pk", "url")[: limit * AT_ONE_RECEIVER]:
-        receiver = receiver_of(url)
-        if busy[receiver] < AT_ONE_RECEIVER and len(found) < limit:
-            busy[receiver] += 1
-            found.append(pk)
-    return found
-
-
-def _waiting(under_way: Mapping[str, int]) -> Callbacks:
-    """Return the waiting callbacks of receivers that are not busy."""
-    waiting = Callback.objects.filter(status=DeliveryStatus.WAITING)
-    for receiver in (receiver for receiver, count in under_way.items() if count >= AT_ONE_RECEIVER):
-        waiting = waiting.exclude(
-            Q(url=receiver) | Q(url__startswith=f"{receiver}/") | Q(url__startswith=f"{receiver}?")
-        )
-    return waiting
-
-
-def _as_due(row: Callback, now: datetime, until: datetime) -> Due:
-    return Due(
-        id=row.pk,
-        url=row.url,
-        requester_id=row.request.requester_id,
-        key=row.request.key,
-        outcome=queries.outcome_of(row.request),
-        claimed_at=now,
-        claimed_until=until,
-    )
 
 
 def _tries(rows: Mapping[UUID, Callback]) -> Counter[UUID]:

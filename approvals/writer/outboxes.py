@@ -7,12 +7,14 @@ approvals.delivery.outbox_worker delivers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -22,9 +24,6 @@ from approvals.database import pipeline
 from approvals.database.clock import database_now
 from approvals.models import Delivery, DeliveryStatus
 
-if TYPE_CHECKING:
-    Deliveries = QuerySet[Delivery]
-
 # How long a claim lasts: longer than any attempt may take.
 CLAIM = timedelta(seconds=60)
 # Seconds from a failed attempt to the next, each give or take a tenth; the last is repeated.
@@ -33,6 +32,7 @@ JITTER = 0.1
 # Receivers may ask for a longer pause, up to this one.
 LONGEST_RETRY_AFTER = 3600.0
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
 CHANGING = ["status", "attempts", "due_at", "claimed_until", "changed_at"]
 _random = SystemRandom()
 
@@ -76,35 +76,72 @@ class Attempt(Generic[D]):
     answer: Answer
 
 
-class Outbox(Protocol[D]):
-    """The module of an outbox, callbacks or emails: synchronous, on rows only."""
+class Outbox(ABC, Generic[D]):
+    """The rows of one kind. Synchronous; `under_way` is how many the caller delivers, by receiver."""
 
-    TOPIC: str
+    TOPIC: ClassVar[str]
     """The topic of its hints, which carry ids of waiting rows."""
-    AT_ONCE: int
+    AT_ONCE: ClassVar[int]
     """How many a process has under way."""
+    model: ClassVar[type[Delivery]]
+    changing: ClassVar[Sequence[str]] = CHANGING
+    """The columns that an attempt may change."""
 
-    def claim(self, limit: int, under_way: Mapping[str, int]) -> list[D]: ...
+    def claim(self, limit: int, under_way: Mapping[str, int] = NOTHING) -> list[D]:
+        """Claim rows that are due, the longest due first; nobody else gets them until the claim runs out."""
+        # Found without locks: on SQLite, finding none must disturb no writer.
+        due = self.waiting(under_way).filter(due_at__lte=database_now()).order_by("due_at", "id")
+        found = self.choose(due, limit, under_way)
+        if not found:
+            return []
+        with bounded_transaction():
+            # The locks are taken in id order; what another process has claimed meanwhile is not due any more.
+            rows = self.model.writing.filter(pk__in=found, status=DeliveryStatus.WAITING)
+            due = rows.filter(due_at__lte=database_now())
+            claimed = list(due.select_for_update().order_by("pk").values_list("pk", flat=True))
+            now = database_now()
+            until = now + CLAIM
+            updated = due.filter(pk__in=claimed).update(due_at=until, claimed_until=until)
+            if updated != len(claimed):
+                raise RuntimeError("a locked row of an outbox changed under its lock")
+        return self.read(claimed, now, until)
 
-    def record(self, attempts: Sequence[Attempt[D]]) -> None: ...
+    def record(self, attempts: Sequence[Attempt[D]]) -> None:
+        """Record attempts, and settle the rows whose claim is still the attempt's."""
+        if not attempts:
+            return
+        ids = {attempt.due.id for attempt in attempts}
+        with bounded_transaction():
+            locked = self.model.writing.filter(pk__in=ids).select_for_update().order_by("pk")
+            rows = {row.pk: row for row in locked}
+            self.note(rows, attempts, database_now())
+            self.model.writing.bulk_update(rows.values(), self.changing)
 
-    def next_due(self, under_way: Mapping[str, int]) -> tuple[datetime | None, datetime]: ...
+    def next_due(self, under_way: Mapping[str, int] = NOTHING) -> tuple[datetime | None, datetime]:
+        """Return when a row is due first or a claim runs out, and the database's clock."""
+        waiting = self.waiting(under_way).order_by("due_at")
+        return waiting.values_list("due_at", flat=True).first(), database_now()
 
-    def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]: ...
+    def changed_since(self, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
+        """Return the waiting rows that changed at `moment` (database clock) or later, with versions."""
+        changed = self.waiting(NOTHING).filter(changed_at__gte=moment)
+        return {pk: (at, due_at) for pk, at, due_at in changed.values_list("pk", "changed_at", "due_at")}
 
+    def waiting(self, under_way: Mapping[str, int]) -> QuerySet[Any]:
+        """Return the waiting rows of receivers that can take another."""
+        return self.model.objects.filter(status=DeliveryStatus.WAITING)
 
-def claim_rows(waiting: Deliveries, found: Collection[UUID]) -> tuple[list[UUID], datetime, datetime]:
-    """Claim the rows of `found` that nobody else has claimed; return their ids, from when and until when."""
-    with bounded_transaction():
-        # The locks are taken in id order; what another process has claimed meanwhile is not due any more.
-        due = waiting.filter(pk__in=found, status=DeliveryStatus.WAITING, due_at__lte=database_now())
-        claimed = list(due.select_for_update().order_by("pk").values_list("pk", flat=True))
-        now = database_now()
-        until = now + CLAIM
-        updated = due.filter(pk__in=claimed).update(due_at=until, claimed_until=until)
-        if updated != len(claimed):
-            raise RuntimeError("a locked row of an outbox changed under its lock")
-    return claimed, now, until
+    def choose(self, due: QuerySet[Any], limit: int, under_way: Mapping[str, int]) -> list[UUID]:
+        """Return the ids of those to claim, at most `limit`."""
+        return list(due.values_list("pk", flat=True)[:limit])
+
+    @abstractmethod
+    def read(self, ids: Collection[UUID], now: datetime, until: datetime) -> list[D]:
+        """Return these rows, claimed from `now` `until` then, the oldest first."""
+
+    @abstractmethod
+    def note(self, rows: Mapping[UUID, Any], attempts: Sequence[Attempt[D]], now: datetime) -> None:
+        """Note the attempts on these rows, which are locked, and `settle` each."""
 
 
 def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> None:
@@ -120,17 +157,6 @@ def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> N
         row.status, row.due_at = DeliveryStatus.GIVEN_UP, None
     else:
         row.due_at = due_at
-
-
-def first_due(waiting: Deliveries) -> tuple[datetime | None, datetime]:
-    """Return when one of these is due first or a claim runs out, and the database's clock."""
-    return waiting.order_by("due_at").values_list("due_at", flat=True).first(), database_now()
-
-
-def versions_since(waiting: Deliveries, moment: datetime) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """Return those that changed at `moment` (database clock) or later, each with its version."""
-    changed = waiting.filter(changed_at__gte=moment)
-    return {pk: (at, due_at) for pk, at, due_at in changed.values_list("pk", "changed_at", "due_at")}
 
 
 @contextmanager

@@ -44,9 +44,10 @@ class Connections:
         """
         addresses = await addresses_of(target, self._resolve)
         limits = httpx.Timeout(timeout, connect=min(timeout, CONNECTING))
+        tls = await asyncio.to_thread(_default_tls) if self._tls is None else self._tls
         # Connected by address, verified by name: the certificate must be the host's.
         named = {} if target.address is not None else {"sni_hostname": target.host}
-        async with httpx.AsyncClient(verify=await self._trust(), trust_env=False, timeout=limits) as client:
+        async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=limits) as client:
             requests = [
                 client.build_request(
                     method,
@@ -66,11 +67,6 @@ class Connections:
     def close(self) -> None:
         if self._resolver is not None:
             self._resolver.close()
-
-    async def _trust(self) -> ssl.SSLContext:
-        if self._tls is not None:
-            return self._tls
-        return await asyncio.to_thread(_default_tls)
 
 
 async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.Request]) -> httpx.Response:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
@@ -67,12 +66,10 @@ def _headers(due: Due, body: str) -> dict[str, str]:
         "Accept-Encoding": "identity",
         "webhook-id": name,
         "webhook-timestamp": str(int(due.claimed_at.timestamp())),
-        "webhook-signature": _signatures(due.requester_id, name, due.claimed_at, body),
+        "webhook-signature": " ".join(
+            Webhook(secret).sign(name, due.claimed_at, body) for secret in secrets_of(due.requester_id)
+        ),
     }
-
-
-def _signatures(user_id: int | None, name: str, moment: datetime, body: str) -> str:
-    return " ".join(Webhook(secret).sign(name, moment, body) for secret in secrets_of(user_id))
 
 
 def _derive_secret(name: str, key: str | bytes) -> str:

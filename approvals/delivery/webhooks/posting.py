@@ -91,14 +91,12 @@ def _receiver(url: httpx.URL) -> str:
 
 def _answer(response: httpx.Response) -> Answer:
     status = response.status_code
-    if 200 <= status < 300:
+    if 200 <= status < 300 or _redirect_of(response) is not None:
         return Answer(status_code=status)
     if status == GONE:
         return Answer(
             status_code=status, error="The receiver answered 410 Gone, which stops retries.", final=True
         )
-    if _redirect_of(response) is not None:
-        return Answer(status_code=status)
     if 300 <= status < 400:
         error = f"A redirect by status {status} is not followed; 307 and 308 are, if they say where to."
         return Answer(status_code=status, error=error)

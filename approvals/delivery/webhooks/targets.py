@@ -17,23 +17,16 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import httpx
 
 from approvals.conf import approval_settings
 from approvals.domain.payloads import check_text
+from approvals.domain.request_terms import URL_LIMIT
 from approvals.exceptions import InvalidRequest
 
-URL_LIMIT = 2000
 HOST_LIMIT = 253
 RESOLVERS = 16
 

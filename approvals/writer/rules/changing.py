@@ -25,8 +25,7 @@ def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
     allowed = check_permission(batch, command.actor, row, permissions.reassigns_by, said)
     if isinstance(allowed, Refused):
         return allowed
-    refused = check_state(batch, command.actor, row, said)
-    if refused:
+    if refused := check_state(batch, command.actor, row, said):
         return refused
     batch.reassign(row, command)
     facts = {"assignees": hash_of_assignees(command.user_ids, command.group_ids)}

@@ -24,8 +24,7 @@ def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and earlier.verdict == command.verdict and _is_same(earlier.arguments, command.arguments):
         return _repeat(batch, command, row, allowed, said)
-    refused = check_state(batch, command.actor, row, said, voted=earlier is not None)
-    if refused:
+    if refused := check_state(batch, command.actor, row, said, voted=earlier is not None):
         return refused
     # Not its truth: an empty schema lets anything be edited.
     if command.arguments is not None and row.editable is False:
@@ -86,8 +85,7 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
     earlier = batch.said.get((row.pk, command.actor.user_id))
     if earlier and _is_same(earlier.answer, command.answer):
         return accept_unchanged(row)
-    refused = check_state(batch, command.actor, row, said)
-    if refused:
+    if refused := check_state(batch, command.actor, row, said):
         return refused
     batch.respond(row, command.actor, answer=command.answer, comment=command.comment)
     row.answer = command.answer
@@ -113,8 +111,7 @@ def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
         return allowed
     if row.status == Status.WITHDRAWN and row.decided_by_id == command.actor.user_id:
         return accept_unchanged(row)
-    refused = check_state(batch, command.actor, row, said)
-    if refused:
+    if refused := check_state(batch, command.actor, row, said):
         return refused
     batch.close(row, Status.WITHDRAWN, command.actor, command.reason)
     batch.record(row, Event.WITHDRAWN, command.actor, said, status=Status.WITHDRAWN, allowed_by=allowed)

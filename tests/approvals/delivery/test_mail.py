@@ -49,7 +49,7 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 async def worker(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    worker = OutboxWorker(room, emails, MailCarrier())
+    worker = OutboxWorker(room, emails.outbox, MailCarrier())
     await worker.start()
     yield
     await worker.stop()
@@ -213,26 +213,26 @@ class TestRows:
     @both_databases
     def test_a_claim_gives_each_letter_to_one(self, ada: User) -> None:
         ask()
-        (due,) = emails.claim(10)
-        assert emails.claim(10) == []
-        assert emails.next_due()[0] == due.claimed_until
-        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
-        assert emails.next_due()[0] is None
-        assert emails.changed_since(due.claimed_at - timedelta(hours=1)) == {}
+        (due,) = emails.outbox.claim(10)
+        assert emails.outbox.claim(10) == []
+        assert emails.outbox.next_due()[0] == due.claimed_until
+        emails.outbox.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
+        assert emails.outbox.next_due()[0] is None
+        assert emails.outbox.changed_since(due.claimed_at - timedelta(hours=1)) == {}
 
     def test_after_an_hour_it_is_given_up(self, ada: User) -> None:
         ask()
-        (due,) = emails.claim(10)
+        (due,) = emails.outbox.claim(10)
         Letter.writing.update(give_up_at=database_now())
-        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer(error="no"))])
+        emails.outbox.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer(error="no"))])
         assert Letter.objects.get().status == "given_up"
 
     def test_what_ended_a_month_ago_is_removed(self, ada: User) -> None:
         ask()
         Letter.writing.update(status="delivered", due_at=None, changed_at=database_now() - timedelta(days=31))
         ask()
-        (due,) = emails.claim(10)
-        emails.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
+        (due,) = emails.outbox.claim(10)
+        emails.outbox.record([outboxes.Attempt(due=due, seconds=0.1, answer=outboxes.Answer())])
         assert Letter.objects.get().pk == due.id
 
 

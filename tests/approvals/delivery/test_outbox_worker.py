@@ -60,7 +60,7 @@ async def start(room: WaitingRoom) -> AsyncIterator[Start]:
     async with AsyncExitStack() as running:
 
         async def begin(posting: Carrier[Due] | None = None) -> OutboxWorker[Due]:
-            worker = OutboxWorker(room, callbacks, posting or WebhookCarrier())
+            worker = OutboxWorker(room, callbacks.outbox, posting or WebhookCarrier())
             return await running.enter_async_context(_running(worker))
 
         yield begin
@@ -347,7 +347,7 @@ class TestTrouble:
         await asyncio.to_thread(private_postgres.stop)
         answered.set()
         with pytest.raises(DatabaseError):
-            await in_database(callbacks.next_due)
+            await in_database(callbacks.outbox.next_due)
         await asyncio.to_thread(private_postgres.start)
         await settled(callback_id, "delivered", 1)
         assert len(hook.posted) == 1
@@ -374,14 +374,14 @@ class TestTrouble:
     async def test_attempts_that_cannot_be_recorded_hold_up_nothing(
         self, start: Start, hook: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        record = callbacks.record
+        record = callbacks.outbox.record
 
         def refusing(made: Any) -> None:
             if made:
-                monkeypatch.setattr(callbacks, "record", record)
+                monkeypatch.setattr(callbacks.outbox, "record", record)
                 raise DataError("no such value")
 
-        monkeypatch.setattr(callbacks, "record", refusing)
+        monkeypatch.setattr(callbacks.outbox, "record", refusing)
         await start()
         (first,) = await aclosed(hook.url)
         await came(hook)
@@ -402,7 +402,7 @@ class TestItsDay:
         settings.SAYSO_RECHECK_INTERVAL = 0.01
         asked: list[object] = []
         checked = asyncio.Event()
-        claim, changed_since = callbacks.claim, callbacks.changed_since
+        claim, changed_since = callbacks.outbox.claim, callbacks.outbox.changed_since
         loop = asyncio.get_running_loop()
         checks: list[object] = []
 
@@ -416,8 +416,8 @@ class TestItsDay:
             asked.append(given)
             return claim(*given)
 
-        monkeypatch.setattr(callbacks, "claim", asking)
-        monkeypatch.setattr(callbacks, "changed_since", checking)
+        monkeypatch.setattr(callbacks.outbox, "claim", asking)
+        monkeypatch.setattr(callbacks.outbox, "changed_since", checking)
         await start()
         await checked.wait()
         assert len(asked) <= 2  # when it starts, and when the room lets everybody look everywhere
@@ -425,13 +425,13 @@ class TestItsDay:
     async def test_it_sleeps_until_the_earliest_is_due_and_never_long(
         self, stack: object, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        worker = OutboxWorker(waiting_room(), callbacks, WebhookCarrier())
+        worker = OutboxWorker(waiting_room(), callbacks.outbox, WebhookCarrier())
         assert await worker._round() == IDLE
         await aclosed(hook.url)
-        (due,) = await in_database(callbacks.claim, 10)
+        (due,) = await in_database(callbacks.outbox.claim, 10)
         assert await worker._round() == LONGEST_SLEEP
         monkeypatch.setattr(outboxes, "BACKOFF", (5.0,))
-        await in_database(callbacks.record, [Attempt(due=due, seconds=0.1, answer=Answer(error="no"))])
+        await in_database(callbacks.outbox.record, [Attempt(due=due, seconds=0.1, answer=Answer(error="no"))])
         assert 3 < await worker._round() <= 5.5
         await worker.stop()
 
@@ -439,7 +439,7 @@ class TestItsDay:
         self, room: WaitingRoom, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "LAST_POSTS", 0.05)
-        worker = OutboxWorker(room, callbacks, WebhookCarrier())
+        worker = OutboxWorker(room, callbacks.outbox, WebhookCarrier())
         await worker.start()
         (callback_id,) = await aclosed(f"{hook.url}/hang")
         await came(hook)
@@ -459,7 +459,7 @@ class TestItsDay:
                 await go_on.wait()
                 return await super().post(url, message)
 
-        worker = OutboxWorker(room, callbacks, Slow())
+        worker = OutboxWorker(room, callbacks.outbox, Slow())
         await worker.start()
         (callback_id,) = await aclosed(hook.url)
         await posted.wait()

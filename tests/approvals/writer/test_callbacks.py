@@ -44,7 +44,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[UUID]]]:
 
 def claimed() -> Due:
     """The only callback, claimed."""
-    (due,) = callbacks.claim(10)
+    (due,) = callbacks.outbox.claim(10)
     return due
 
 
@@ -68,7 +68,7 @@ class TestBeingWritten:
         deciding.withdraw(Actor.program(), withdrawn)
         with pytest.raises(TooLate):
             deciding.decide(make.actor(person), late, "approve")
-        assert {due.outcome.status for due in callbacks.claim(10)} == {
+        assert {due.outcome.status for due in callbacks.outbox.claim(10)} == {
             "rejected",
             "answered",
             "withdrawn",
@@ -81,7 +81,7 @@ class TestBeingWritten:
 
     def test_a_pending_request_has_none(self) -> None:
         make.approval(callback_url=URL)
-        assert callbacks.claim(10) == []
+        assert callbacks.outbox.claim(10) == []
 
     def test_a_vote_that_does_not_close_writes_none(self) -> None:
         first, second = make.reviewer(), make.reviewer()
@@ -113,14 +113,14 @@ class TestClaiming:
     def test_gives_each_once(self) -> None:
         closed(URL)
         claimed()
-        assert callbacks.claim(10) == []
+        assert callbacks.outbox.claim(10) == []
 
     def test_the_longest_due_comes_first(self) -> None:
         first, second, third = (closed(f"https://{name}.example.org") for name in "abc")
         make_due(first.pk)
-        assert [due.id for due in callbacks.claim(1)] == [second.pk]
-        assert [due.id for due in callbacks.claim(1)] == [third.pk]
-        assert [due.id for due in callbacks.claim(1)] == [first.pk]
+        assert [due.id for due in callbacks.outbox.claim(1)] == [second.pk]
+        assert [due.id for due in callbacks.outbox.claim(1)] == [third.pk]
+        assert [due.id for due in callbacks.outbox.claim(1)] == [first.pk]
 
     def test_a_claim_runs_out(self) -> None:
         """Its process was killed, perhaps: another takes over, under the same id."""
@@ -141,13 +141,13 @@ class TestClaiming:
             together.wait()
             try:
                 while something_is_due():
-                    found += [due.id for due in callbacks.claim(2)]
+                    found += [due.id for due in callbacks.outbox.claim(2)]
             finally:
                 connection.close()
             return found
 
         def something_is_due() -> bool:
-            earliest, now = callbacks.next_due()
+            earliest, now = callbacks.outbox.next_due()
             return earliest is not None and earliest <= now
 
         with ThreadPoolExecutor(8) as threads:
@@ -159,15 +159,15 @@ class TestClaiming:
         for _ in range(AT_ONE_RECEIVER + 2):
             closed(URL)
         other = closed("https://hooks.example.org:8443/sayso")
-        due = callbacks.claim(16)
+        due = callbacks.outbox.claim(16)
         assert len(due) == AT_ONE_RECEIVER + 1
         assert other.pk in {one.id for one in due}
         busy = {"https://hooks.example.org": AT_ONE_RECEIVER, "https://hooks.example.org:8443": 1}
-        assert callbacks.claim(16, busy) == []
-        earliest, now = callbacks.next_due(busy)
+        assert callbacks.outbox.claim(16, busy) == []
+        earliest, now = callbacks.outbox.next_due(busy)
         assert earliest
         assert earliest > now
-        assert len(callbacks.claim(16, {"https://hooks.example.org": AT_ONE_RECEIVER - 1})) == 1
+        assert len(callbacks.outbox.claim(16, {"https://hooks.example.org": AT_ONE_RECEIVER - 1})) == 1
 
     @pytest.mark.one_stack
     def test_takes_a_constant_number_of_queries(
@@ -176,18 +176,18 @@ class TestClaiming:
         for number in range(16):
             closed(f"https://host{number}.example.org/")
         with django_assert_max_num_queries(10):
-            due = callbacks.claim(16)
+            due = callbacks.outbox.claim(16)
         assert len(due) == 16
         with django_assert_max_num_queries(8):
-            callbacks.record([failed(one) for one in due])
+            callbacks.outbox.record([failed(one) for one in due])
         with django_assert_max_num_queries(2):
-            assert callbacks.claim(16) == []
+            assert callbacks.outbox.claim(16) == []
 
 
 class TestRecording:
     def test_delivered_ends_it(self) -> None:
         callback = closed(URL)
-        callbacks.record([delivered(claimed())])
+        callbacks.outbox.record([delivered(claimed())])
         row, (attempt,) = again(callback), attempts(callback)
         assert (row.status, row.attempts, row.due_at, row.claimed_until) == ("delivered", 1, None, None)
         assert (attempt.number, attempt.status_code, attempt.error) == (1, 204, "")
@@ -196,7 +196,7 @@ class TestRecording:
         callback = closed(URL)
         due = claimed()
         with django_assert_num_queries(0):
-            callbacks.record([])
+            callbacks.outbox.record([])
         assert again(callback).claimed_until == due.claimed_until
         assert attempts(callback) == []
 
@@ -208,7 +208,7 @@ class TestRecording:
             # The day begins and everything so far has just happened: that the last ones fit in, too.
             Callback.writing.update(give_up_at=database_now() + LONGEST_TRY - timedelta(seconds=1))
             CallbackAttempt.writing.update(ended_at=database_now())
-            callbacks.record([failed(due)])
+            callbacks.outbox.record([failed(due)])
             row = again(callback)
             assert row.due_at
             pauses.append((row.due_at - attempts(callback)[-1].ended_at).total_seconds())
@@ -220,21 +220,21 @@ class TestRecording:
     def test_after_a_day_it_is_given_up(self) -> None:
         callback = closed(URL)
         Callback.writing.update(give_up_at=callback.created_at + timedelta(seconds=1))
-        callbacks.record([failed(claimed())])
+        callbacks.outbox.record([failed(claimed())])
         assert (again(callback).status, again(callback).due_at) == ("given_up", None)
-        assert callbacks.claim(10) == []
+        assert callbacks.outbox.claim(10) == []
 
     def test_what_was_due_while_nobody_was_there_gets_one_attempt_at_least(self) -> None:
         """The installation was off for a week."""
         callback = closed(URL)
         week = timedelta(days=7)
         Callback.writing.update(give_up_at=callback.give_up_at - week, due_at=callback.created_at - week)
-        callbacks.record([delivered(claimed())])
+        callbacks.outbox.record([delivered(claimed())])
         assert again(callback).status == "delivered"
 
     def test_a_receiver_that_wants_no_more_gets_no_more(self) -> None:
         callback = closed(URL)
-        callbacks.record([failed(claimed(), status_code=410, final=True)])
+        callbacks.outbox.record([failed(claimed(), status_code=410, final=True)])
         assert again(callback).status == "given_up"
 
     @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ class TestRecording:
     def test_a_receiver_may_ask_for_a_longer_pause(self, asked: float | None, least: float) -> None:
         """Within reason, and never for a shorter one."""
         callback = closed(URL)
-        callbacks.record([failed(claimed(), retry_after=asked)])
+        callbacks.outbox.record([failed(claimed(), retry_after=asked)])
         row = again(callback)
         assert row.due_at
         assert 0 <= (row.due_at - attempts(callback)[0].ended_at).total_seconds() - least <= 1
@@ -255,11 +255,11 @@ class TestRecording:
         late = claimed()
         make_due(callback.pk)
         current = claimed()
-        callbacks.record([failed(late, final=True)])
+        callbacks.outbox.record([failed(late, final=True)])
         row = again(callback)
         assert (row.status, row.claimed_until) == ("waiting", current.claimed_until)
-        callbacks.record([delivered(current)])
-        callbacks.record([failed(late)])
+        callbacks.outbox.record([delivered(current)])
+        callbacks.outbox.record([failed(late)])
         assert again(callback).status == "delivered"
         assert [attempt.number for attempt in attempts(callback)] == [1, 2, 3]
 
@@ -268,19 +268,19 @@ class TestRecording:
         callback = closed(URL)
         late = claimed()
         make_due(callback.pk)
-        callbacks.record([delivered(late)])
+        callbacks.outbox.record([delivered(late)])
         assert again(callback).status == "delivered"
 
     def test_two_attempts_of_one_callback_may_be_recorded_together(self) -> None:
         callback = closed(URL)
         late = claimed()
         make_due(callback.pk)
-        callbacks.record([failed(late), delivered(claimed())])
+        callbacks.outbox.record([failed(late), delivered(claimed())])
         assert (again(callback).status, again(callback).attempts) == ("delivered", 2)
 
     def test_what_went_wrong_fits_the_record(self) -> None:
         callback = closed(URL)
-        callbacks.record([failed(claimed(), status_code=None, error="\0\ud800" + "x" * 2000)])
+        callbacks.outbox.record([failed(claimed(), status_code=None, error="\0\ud800" + "x" * 2000)])
         (attempt,) = attempts(callback)
         assert attempt.error.startswith("?xx")
         assert len(attempt.error) == callbacks.ERROR_LIMIT
@@ -291,7 +291,7 @@ class TestSendingAgain:
     def test_it_is_due_at_once_and_for_another_day(self, end: Callable[[Due], Attempt[Due]]) -> None:
         """Delivered, given up, or in a long pause."""
         callback = closed(URL)
-        callbacks.record([end(claimed())])
+        callbacks.outbox.record([end(claimed())])
         assert callbacks.send_again(callback.pk)
         row = again(callback)
         assert row.status == "waiting"
@@ -302,10 +302,10 @@ class TestSendingAgain:
     def test_the_pauses_begin_anew(self) -> None:
         callback = closed(URL)
         for _ in range(5):
-            callbacks.record([failed(claimed())])
+            callbacks.outbox.record([failed(claimed())])
             make_due(callback.pk)
         assert callbacks.send_again(callback.pk)
-        callbacks.record([failed(claimed())])
+        callbacks.outbox.record([failed(claimed())])
         row = again(callback)
         assert row.due_at
         assert (row.due_at - row.changed_at).total_seconds() <= BACKOFF[0] * (1 + JITTER)
@@ -315,7 +315,7 @@ class TestSendingAgain:
         callback = closed(URL)
         under_way = claimed()
         callbacks.send_again(callback.pk)
-        callbacks.record([delivered(under_way)])
+        callbacks.outbox.record([delivered(under_way)])
         assert again(callback).status == "waiting"
 
     def test_it_is_hinted_once_it_is_committed(self, told: list[tuple[str, list[UUID]]]) -> None:
@@ -332,20 +332,20 @@ class TestSendingAgain:
 
 class TestLooking:
     def test_what_is_due_next(self) -> None:
-        assert callbacks.next_due()[0] is None
+        assert callbacks.outbox.next_due()[0] is None
         callback = closed(URL)
-        assert callbacks.next_due()[0] == callback.due_at
+        assert callbacks.outbox.next_due()[0] == callback.due_at
         due = claimed()
-        assert callbacks.next_due()[0] == due.claimed_until
-        callbacks.record([delivered(due)])
-        assert callbacks.next_due()[0] is None
+        assert callbacks.outbox.next_due()[0] == due.claimed_until
+        callbacks.outbox.record([delivered(due)])
+        assert callbacks.outbox.next_due()[0] is None
 
     def test_what_changed(self) -> None:
         callback = closed(URL)
-        assert [*callbacks.changed_since(callback.changed_at)] == [callback.pk]
-        assert callbacks.changed_since(callback.changed_at + timedelta(seconds=1)) == {}
-        callbacks.record([delivered(claimed())])
-        assert callbacks.changed_since(callback.changed_at) == {}
+        assert [*callbacks.outbox.changed_since(callback.changed_at)] == [callback.pk]
+        assert callbacks.outbox.changed_since(callback.changed_at + timedelta(seconds=1)) == {}
+        callbacks.outbox.record([delivered(claimed())])
+        assert callbacks.outbox.changed_since(callback.changed_at) == {}
 
     @pytest.mark.parametrize(
         ("url", "receiver"),

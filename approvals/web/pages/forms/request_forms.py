@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 
+from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import Verdict
 from approvals.domain.masking import HiddenHeaders
 from approvals.domain.schemas import check_against, labels_of
@@ -19,7 +20,6 @@ from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.schema_reader import Option
 from approvals.web.pages.json_values import ABSENT
 
-COMMENT_LIMIT = 10_000
 # Up to so many choices or groups are shown as buttons or check boxes, more as a menu.
 FEW = 12
 
