@@ -54,8 +54,8 @@ async def test_what_is_told_is_on_record_and_equal_to_it(told: list[Outcome]) ->
     second = await gate.aopen_clarification("Why?", choices=["Damaged", "Late"])
     await deciding.adecide(PROGRAM, first, "approve", arguments=edited)
     await deciding.aanswer(PROGRAM, second, "Late")
-    on_record = await in_database(queries.request_states, [UUID(first), UUID(second)])
-    assert repr(sorted(told, key=str)) == repr(sorted((each.outcome for each in on_record), key=str))
+    on_record = await in_database(queries.outcomes, [UUID(first), UUID(second)])
+    assert repr(sorted(told, key=str)) == repr(sorted(on_record.values(), key=str))
 
 
 def test_neither_refusals_nor_votes_that_close_nothing_are_told(told: list[Outcome]) -> None:
