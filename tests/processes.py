@@ -20,7 +20,7 @@ from typing import IO, Self
 
 import httpx
 
-from orchestration.benchmark import servers
+from orchestration.benchmark.installation import DIES_WITH_PARENT
 from tests.prepared import Fork, require_mark
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -130,7 +130,7 @@ class Process:
         self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int
     ) -> subprocess.Popen[bytes] | Fork:
         return subprocess.Popen(
-            [*servers.DIES_WITH_PARENT, *arguments],
+            [*DIES_WITH_PARENT, *arguments],
             cwd=directory,
             env=environment,
             stdin=input_,

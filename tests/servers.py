@@ -1,5 +1,5 @@
 """Real PostgreSQL and Redis under test: to use, stop, start, freeze and empty. How they are started, see
-orchestration/benchmark/servers.py.
+orchestration/benchmark/installation.py.
 
 `DATABASE_URL` (PostgreSQL) and `REDIS_URL` name servers to use instead; those are never stopped or emptied.
 """
@@ -16,18 +16,17 @@ import psutil
 import psycopg
 import redis
 
-from orchestration.benchmark import servers
+from orchestration.benchmark import installation
 from tests.patience import patience
 from tests.processes import bare_environment, free_port
 
 
-class Breakable(servers.Server):
-    """A server of our own, in a folder that says whose it was; a context manager."""
-
-    prefix = "sayso-tests-"
+class Breakable(installation.Server):
+    """A server of our own; a context manager."""
 
     def __init__(self) -> None:
-        super().__init__(environment=bare_environment())
+        super().__init__()
+        self.surroundings["env"] = bare_environment()
         self.port = free_port()
 
     def __enter__(self) -> Self:
@@ -73,7 +72,7 @@ class Breakable(servers.Server):
                 process.send_signal(number)
 
 
-class RedisServer(Breakable, servers.RedisServer):
+class RedisServer(Breakable, installation.RedisServer):
     """Redis without persistence: what `stop()` interrupts is gone after `start()`."""
 
     def flush(self) -> None:
@@ -82,7 +81,7 @@ class RedisServer(Breakable, servers.RedisServer):
             client.flushall()
 
 
-class PostgresServer(Breakable, servers.PostgresServer):
+class PostgresServer(Breakable, installation.PostgresServer):
     """PostgreSQL that never syncs to disk: it survives `stop()`, not a power cut."""
 
     options = {
@@ -104,7 +103,7 @@ class PostgresServer(Breakable, servers.PostgresServer):
         while not self.running:
             try:
                 self.start()
-            except servers.ServerFailed:
+            except installation.ServerFailed:
                 if time.monotonic() > given_up:
                     raise
         self.thaw()

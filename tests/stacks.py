@@ -20,7 +20,7 @@ from unittest import mock
 import psycopg
 from psycopg import sql
 
-from orchestration.benchmark.servers import create_database, drop_database
+from orchestration.benchmark.installation import create_database, drop_database
 from tests.database_roles import APPLICATION, SUPERUSER, restrain, url_as
 from tests.processes import PROJECT, bare_environment
 from tests.servers import ForeignServer, PostgresServer, RedisServer

@@ -1,17 +1,16 @@
-"""The baseline: the least that recording a decision and telling another process of it can be.
+"""The baseline: the least that recording a decision and telling another process of it can cost.
 
 A conditional UPDATE and an INSERT in one statement and one commit, by the bare database driver, on two small
 tables; a bare Redis publish; a future in a dictionary. No permissions, validation, hash chain, deadline, ORM.
-On SQLite, and without Redis, the same with what there is. And what most Django projects would write.
+On SQLite, and without Redis, the same with what there is. Beside it, what most Django projects would write.
+
+In a paired comparison, Sayso and others decide the same in turns, while another process waits (`Paired`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, LiteralString, TypeAlias
 from uuid import uuid4
@@ -23,28 +22,23 @@ from django.conf import settings
 from django.db import connection, models, transaction
 from django.utils import timezone
 
+from approvals.database.threads import in_database
+from orchestration.benchmark.load import PAUSE, SAYSO, Calls, Decider, Waiter, Waits, note_hints, note_reads
+from orchestration.benchmark.report import Check
+
+FLOOR, POLLING = "raw floor", "polling"
+POLL_EVERY = 0.2
+
 STATUS = "approved"
 
-# As long as what Sayso hashes of a usual decision.
+# As long as the text that Sayso hashes for a usual decision.
 CONTENT = "x" * 500
 HASH = "0" * 64
 
 Id: TypeAlias = str
 """Without dashes."""
-
-_TABLES: LiteralString = """
-    CREATE TABLE benchmark_request (
-        id {uuid} PRIMARY KEY, status text NOT NULL DEFAULT 'pending', decided_by integer,
-        comment text NOT NULL DEFAULT '', closed_at {time}, changed_at {time} NOT NULL
-    );
-    CREATE INDEX benchmark_request_changed ON benchmark_request (changed_at, id);
-    CREATE TABLE benchmark_entry (
-        id {serial}, request_id {uuid} NOT NULL REFERENCES benchmark_request, event text NOT NULL,
-        outcome text NOT NULL, actor_id integer, recorded_at {time} NOT NULL, canonical text NOT NULL,
-        hash text NOT NULL
-    );
-    CREATE INDEX benchmark_entry_of_request ON benchmark_entry (request_id);
-"""
+Moments: TypeAlias = list[tuple[int | None, int | None, int | None]]
+"""When each was heard of, read, and its waiter resumed; None: never."""
 
 _DECIDE: LiteralString = """
     WITH decided AS (
@@ -57,173 +51,32 @@ _DECIDE: LiteralString = """
 """
 DECIDE_ONE = _DECIDE.replace("{which}", "= %s")
 DECIDE_SET = _DECIDE.replace("{which}", "= ANY(%s::uuid[])")
-
-
-def postgres_parameters() -> dict[str, Any]:
-    """Return how psycopg reaches Django's database, with none of Django's own additions."""
-    parameters = connection.get_connection_params()
-    for name in ("cursor_factory", "context"):
-        parameters.pop(name, None)
-    return {**parameters, "autocommit": True}
-
-
-def store() -> Postgres | Sqlite:
-    """Connect to the database, for one thread."""
-    return Postgres() if connection.vendor == "postgresql" else Sqlite()
-
-
-class Postgres:
-    """Two tables and the statements on them, each a committed transaction."""
-
-    def __init__(self) -> None:
-        self._connection = psycopg.connect(**postgres_parameters())
-        self.close = self._connection.close
-
-    def create(self) -> None:
-        tables = _TABLES.replace("{uuid}", "uuid").replace("{time}", "timestamptz")
-        self._connection.execute(tables.replace("{serial}", "bigserial PRIMARY KEY"))
-
-    def open(self, count: int) -> list[Id]:
-        """Insert so many rows to decide."""
-        ids = [uuid4().hex for _ in range(count)]
-        self._connection.execute(
-            "INSERT INTO benchmark_request (id, changed_at) SELECT unnest(%s::uuid[]), now()", [ids]
-        )
-        self._connection.execute("ANALYZE benchmark_request")
-        return ids
-
-    def decide(self, id_: Id) -> None:
-        self._connection.execute(DECIDE_ONE, (id_, CONTENT, HASH))
-
-    def decide_set(self, ids: list[Id]) -> None:
-        """Decision all of them in one statement."""
-        self._connection.execute(DECIDE_SET, (ids, CONTENT, HASH))
-
-    def statuses(self, ids: Collection[Id]) -> dict[Id, str]:
-        rows = self._connection.execute(
-            "SELECT id, status FROM benchmark_request WHERE id = ANY(%s::uuid[])", [list(ids)]
-        )
-        return {id_.hex: status for id_, status in rows}
-
-
-class Sqlite:
-    """The same on SQLite."""
-
-    def __init__(self) -> None:
-        name = settings.DATABASES["default"]["NAME"]
-        self._connection = sqlite3.connect(name, timeout=20, isolation_level=None, check_same_thread=False)
-        self.close = self._connection.close
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
-
-    def create(self) -> None:
-        tables = _TABLES.replace("{uuid}", "text").replace("{time}", "text")
-        self._connection.executescript(tables.replace("{serial}", "integer PRIMARY KEY"))
-
-    def open(self, count: int) -> list[Id]:
-        ids = [uuid4().hex for _ in range(count)]
-        self._write(ids, "INSERT INTO benchmark_request (id, changed_at) VALUES (?, datetime('now'))")
-        return ids
-
-    def decide(self, id_: Id) -> None:
-        self.decide_set([id_])
-
-    def decide_set(self, ids: list[Id]) -> None:
-        self._write(
-            ids,
-            "UPDATE benchmark_request SET status = 'approved', decided_by = 1, closed_at = datetime('now'),"
-            " changed_at = datetime('now') WHERE id = ? AND status = 'pending'",
-            "INSERT INTO benchmark_entry (request_id, event, outcome, actor_id, recorded_at, canonical, hash)"  # noqa: S608
-            f" VALUES (?, 'decided', 'approved', 1, datetime('now'), '{CONTENT}', '{HASH}')",
-        )
-
-    def statuses(self, ids: Collection[Id]) -> dict[Id, str]:
-        rows = self._connection.execute(
-            "SELECT id, status FROM benchmark_request WHERE id IN (SELECT value FROM json_each(?))",
-            [json.dumps(list(ids))],
-        )
-        return dict(rows.fetchall())
-
-    def _write(self, ids: list[Id], *statements: str) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        with self._connection:  # commits
-            for statement in statements:
-                self._connection.executemany(statement, [(id_,) for id_ in ids])
-
-
-def channel() -> str:
-    """Return the name of the Redis channel, and of the channel layer's group."""
-    return f"{settings.SAYSO_CHANNEL_PREFIX}.baseline"
-
-
-class Futures:
-    """Futures in a dictionary, resolved by what is published. On one event loop."""
-
-    def __init__(self) -> None:
-        self.heard: dict[Id, int] = {}
-        self._futures: dict[Id, asyncio.Future[str]] = {}
-        self._listening: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        if not settings.REDIS_URL:
-            _here.append(self.hear)
-            return
-        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None)
-        subscription = client.pubsub(ignore_subscribe_messages=False)
-        await subscription.subscribe(channel())
-        await subscription.get_message(timeout=5)  # that it is subscribed
-        self._listening = asyncio.create_task(self._listen(subscription))
-
-    async def stop(self) -> None:
-        _here.clear()
-        if self._listening:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
-
-    async def wait(self, id_: Id) -> str:
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._futures[id_] = future
-        return await future
-
-    def hear(self, text: str) -> None:
-        """Resolve the futures of these ids, which have commas between them."""
-        now = monotonic_ns()
-        for id_ in text.split(","):
-            future = self._futures.pop(id_, None)
-            if future and not future.done():
-                self.heard[id_] = now
-                future.set_result(STATUS)
-
-    async def _listen(self, subscription: Any) -> None:
-        async for message in subscription.listen():
-            if message["type"] == "message":
-                self.hear(message["data"].decode())
-
-
-def publisher() -> Callable[[str], object]:
-    """Return what publishes ids, with commas between them, to all Futures. On the loop's own thread."""
-    if settings.REDIS_URL:
-        client = redis.Redis.from_url(settings.REDIS_URL)
-        name = channel()
-        return lambda text: client.publish(name, text)
-    return lambda text: [asyncio.get_running_loop().call_soon(hear, text) for hear in _here]
-
-
-_here: list[Callable[[str], None]] = []
+# SQLite can't do both in one statement.
+_UPDATE = """
+    UPDATE benchmark_request
+    SET status = 'approved', decided_by = 1, closed_at = datetime('now'), changed_at = datetime('now')
+    WHERE id = ? AND status = 'pending'
+"""
+_INSERT = f"""
+    INSERT INTO benchmark_entry (request_id, event, outcome, actor_id, recorded_at, canonical, hash)
+    VALUES (?, 'decided', 'approved', 1, datetime('now'), '{CONTENT}', '{HASH}')
+"""  # noqa: S608
 
 
 def _model(name: str, **fields: Any) -> Any:
     """Make a Django model of one of the tables."""
-    options = {"managed": False, "app_label": "benchmark", "db_table": f"benchmark_{name}"}
+    index = models.Index(fields=["changed_at", "id"], name="benchmark_request_changed")
+    indexes = [index] if name == "request" else []
+    options = {"app_label": "benchmark", "db_table": f"benchmark_{name}", "indexes": indexes}
     return type(name, (models.Model,), {"__module__": __name__, "Meta": type("Meta", (), options), **fields})
 
 
 Request = _model(
     "request",
     id=models.UUIDField(primary_key=True),
-    status=models.TextField(),
+    status=models.TextField(default="pending"),
     decided_by=models.IntegerField(null=True),
+    comment=models.TextField(default=""),
     closed_at=models.DateTimeField(null=True),
     changed_at=models.DateTimeField(),
 )
@@ -237,8 +90,28 @@ Entry = _model(
 )
 
 
+def create_tables() -> None:
+    with connection.schema_editor() as editor:
+        editor.create_model(Request)
+        editor.create_model(Entry)
+
+
+def open_requests(count: int) -> list[Id]:
+    """Insert `count` pending rows; returns their ids."""
+    now = timezone.now()
+    rows = Request.objects.bulk_create([Request(id=uuid4(), changed_at=now) for _ in range(count)])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE benchmark_request")
+    return [row.id.hex for row in rows]
+
+
+def recorded() -> dict[Id, str]:
+    """Return the status of every row."""
+    return {id_.hex: status for id_, status in Request.objects.values_list("id", "status")}
+
+
 def decide_in_django(id_: Id) -> None:
-    """Decision as most Django projects would: by the plain ORM, in a transaction of its own."""
+    """Decide as most Django projects would: by the plain ORM, in a transaction of its own."""
     now = timezone.now()
     with transaction.atomic():
         changed = Request.objects.filter(pk=id_, status="pending").update(
@@ -247,3 +120,195 @@ def decide_in_django(id_: Id) -> None:
         if changed:
             entry = {"outcome": STATUS, "actor_id": 1, "canonical": CONTENT, "hash": HASH}
             Entry.objects.create(request_id=id_, event="decided", recorded_at=now, **entry)
+
+
+def postgres_parameters() -> dict[str, Any]:
+    """Return how psycopg reaches Django's database, with none of Django's own additions."""
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context"):
+        parameters.pop(name, None)
+    return {**parameters, "autocommit": True}
+
+
+def open_driver() -> Any:
+    """Connect to Django's database by its bare driver, psycopg or sqlite3. Not on a loop's thread."""
+    if connection.vendor == "postgresql":
+        return psycopg.connect(**postgres_parameters())
+    same = connection.copy()
+    return same.get_new_connection(same.get_connection_params())
+
+
+class Driver:
+    """Decides rows by the bare driver, each call a committed transaction. Made off the loop's thread."""
+
+    def __init__(self) -> None:
+        self._driver = open_driver()
+        self.execute, self.close = self._driver.execute, self._driver.close
+        self._postgresql = connection.vendor == "postgresql"
+
+    def decide(self, id_: Id) -> None:
+        if self._postgresql:
+            self.execute(DECIDE_ONE, (id_, CONTENT, HASH))
+        else:
+            self.decide_set([id_])
+
+    def decide_set(self, ids: list[Id]) -> None:
+        """Decide all of them in one statement; on SQLite, in one transaction."""
+        if self._postgresql:
+            self.execute(DECIDE_SET, (ids, CONTENT, HASH))
+            return
+        self.execute("BEGIN IMMEDIATE")
+        with self._driver:  # commits
+            for statement in (_UPDATE, _INSERT):
+                self._driver.executemany(statement, [(id_,) for id_ in ids])
+
+    def status(self, id_: Id) -> str:
+        mark = "%s" if self._postgresql else "?"
+        rows = self.execute(f"SELECT status FROM benchmark_request WHERE id = {mark}", (id_,))  # noqa: S608
+        return str(rows.fetchone()[0])
+
+
+def channel() -> str:
+    """Return the name of the Redis channel, and of the channel layer's group."""
+    return f"{settings.SAYSO_CHANNEL_PREFIX}.baseline"
+
+
+class Futures:
+    """Futures in a dictionary, resolved by the ids that are published. On one event loop."""
+
+    def __init__(self) -> None:
+        self.heard: dict[Id, int] = {}
+        self._futures: dict[Id, asyncio.Future[str]] = {}
+
+    async def start(self) -> None:
+        if not settings.REDIS_URL:
+            _here.append(self.hear)
+            return
+        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None)
+        subscription = client.pubsub(ignore_subscribe_messages=False)
+        await subscription.subscribe(channel())
+        await subscription.get_message(timeout=5)  # that it is subscribed
+        self._listening = asyncio.create_task(self._listen(subscription))
+
+    async def wait(self, id_: Id) -> str:
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._futures[id_] = future
+        return await future
+
+    def hear(self, id_: Id) -> None:
+        """Resolve the future of this id, and note when."""
+        future = self._futures.pop(id_, None)
+        if future and not future.done():
+            self.heard[id_] = monotonic_ns()
+            future.set_result(STATUS)
+
+    async def _listen(self, subscription: Any) -> None:
+        async for message in subscription.listen():
+            if message["type"] == "message":
+                self.hear(message["data"].decode())
+
+
+def publisher() -> Callable[[Id], object]:
+    """Return a function that publishes an id to all Futures. On the loop's own thread."""
+    if settings.REDIS_URL:
+        client, name = redis.Redis.from_url(settings.REDIS_URL), channel()
+        return lambda id_: client.publish(name, id_)
+    return lambda id_: [asyncio.get_running_loop().call_soon(hear, id_) for hear in _here]
+
+
+_here: list[Callable[[Id], None]] = []
+
+
+class PairedWaiter(Waiter):
+    """Waits in Sayso's waiting room, on bare futures, or by asking the database again and again."""
+
+    async def begin(self) -> None:
+        await super().begin()
+        self.futures = Futures()
+        await self.futures.start()
+        self._driver = await in_database(Driver)
+        self._hints, self._reads = note_hints(), note_reads()
+        self._on_futures, self._polling = Waits(self.futures.wait), Waits(self._poll)
+
+    async def wait_for(self, contender: str, ids: list[str]) -> None:
+        await (self.wait(ids) if contender == SAYSO else self._waits_of(contender).begin(ids))
+
+    async def moments(self, contender: str, ids: list[str]) -> Moments:
+        """Wait until these waits have ended or are lost; return when each was hinted, read and resumed."""
+        waits = self._waits_of(contender)
+        await waits.finish(ids)
+        heard = self._hints if contender == SAYSO else self.futures.heard
+        return [(heard.get(id_), self._reads.get(id_), waits.resumed.get(id_)) for id_ in ids]
+
+    async def told(self, ids: list[str] | None = None) -> list[tuple[str, str]]:
+        return await super().told(ids) + self._on_futures.told + self._polling.told
+
+    def _waits_of(self, contender: str) -> Waits:
+        return {SAYSO: self._waits, POLLING: self._polling}.get(contender, self._on_futures)
+
+    async def _poll(self, id_: str) -> str:
+        while (status := self._driver.status(id_)) == "pending":  # noqa: ASYNC110
+            await asyncio.sleep(POLL_EVERY)
+        return status
+
+
+class PairedDecider(Decider):
+    """Decides in the baseline's tables, too."""
+
+    async def begin(self) -> None:
+        await super().begin()
+        self.driver = await in_database(Driver)
+        self.publish = publisher()
+        self.ways |= {FLOOR: self._decide_on_floor, POLLING: self._decide_row}
+
+    async def open_baseline(self, count: int) -> list[str]:
+        """Make the baseline's tables with `count` pending rows; returns their ids."""
+        await in_database(create_tables)
+        return await in_database(open_requests, count)
+
+    async def recorded_baseline(self, ids: list[str]) -> dict[str, str]:
+        rows = await in_database(recorded)
+        return {id_: rows[id_] for id_ in ids}
+
+    async def _decide_row(self, id_: Id) -> int:
+        self.driver.decide(id_)
+        return monotonic_ns()
+
+    async def _decide_on_floor(self, id_: Id) -> int:
+        committed = await self._decide_row(id_)
+        self.publish(id_)
+        return committed
+
+
+class Paired:
+    """Decides requests and rows of the baseline block by block, and checks all waits in the end."""
+
+    def __init__(self, waiter: PairedWaiter, decider: PairedDecider) -> None:
+        self._waiter, self._decider = waiter, decider
+
+    async def open(self, requests: int, rows: int) -> None:
+        self._left = {True: await self._waiter.open(requests), False: await self._decider.open_baseline(rows)}
+        self._waited: dict[bool, list[str]] = {True: [], False: []}
+
+    def take(self, count: int, *, sayso: bool) -> list[str]:
+        """Return the ids of `count` requests or rows that are not decided yet."""
+        left = self._left[sayso]
+        if len(left) < count:
+            raise RuntimeError("fewer requests were opened than are decided")
+        self._left[sayso] = left[count:]
+        return left[:count]
+
+    async def block(
+        self, contender: str, count: int, callers: int = 1, pause: float = PAUSE
+    ) -> tuple[Calls, Moments]:
+        """Have `count` of them waited for and decided in this contender's way."""
+        ids = self.take(count, sayso=contender == SAYSO)
+        self._waited[contender == SAYSO] += ids
+        await self._waiter.wait_for(contender, ids)
+        calls = await self._decider.decide(ids, contender, callers, pause)
+        return calls, await self._waiter.moments(contender, ids)
+
+    async def check(self) -> Check:
+        recorded = await self._decider.recorded(self._waited[True])
+        recorded |= await self._decider.recorded_baseline(self._waited[False])
+        return Check.of(await self._waiter.told(self._waited[True]), recorded)

@@ -1,8 +1,8 @@
 """A process of a scenario: `python -m orchestration.benchmark.child [--loop LOOP | --serve WHAT]`.
 
-It answers JSON lines of its standard input on what was its standard output; what else it prints goes to
-standard error. It ends when its input does, so none outlives who started it. It holds Remotes; or it is a
-server, daphne on a free port of the loopback, told no more than `manage.py serve` tells it.
+It answers JSON lines of its standard input on what was its standard output; anything else that it prints goes
+to standard error. It ends with its input, so it never outlives its parent. It holds Remotes; or it is a
+server: daphne on a free port of the loopback, with the defaults of `manage.py serve`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
+    logging.getLogger().setLevel(logging.WARNING)
 
     def answer(words: dict[str, Any]) -> None:
         output.write(json.dumps(words) + "\n")
@@ -49,7 +50,6 @@ def main() -> None:
     if options.serve:
         serve(options.serve, answer)
         return
-    logging.getLogger().setLevel(logging.WARNING)
     loop_factory = asyncio.new_event_loop
     if options.loop == "uvloop":
         loop_factory = importlib.import_module("uvloop").new_event_loop  # of the extra `fast`
@@ -71,7 +71,7 @@ async def hold(answer: Answer) -> None:
                 remotes[kind] = getattr(importlib.import_module(module), name)()
             called = getattr(remotes[kind], method)
             result = {"result": await called(*question["arguments"], **question["named"])}
-        except Exception:  # noqa: BLE001  the process's outer edge: who asked is told
+        except Exception:  # noqa: BLE001  the process's outer edge: the parent raises it
             result = {"error": traceback.format_exc()}
         answer(result)
 
@@ -90,7 +90,6 @@ def serve(what: str, answer: Answer) -> None:
         endpoints=build_endpoint_description_strings(host="127.0.0.1", port=0),
         server_name="",
     )
-    logging.getLogger().setLevel(logging.WARNING)
     listening = threading.Event()
     server.ready_callable = listening.set
 
@@ -103,7 +102,7 @@ def serve(what: str, answer: Answer) -> None:
 
 
 def memory() -> int:
-    """Return the bytes of this process in memory; where the system does not say, the most there were."""
+    """Return the bytes that this process has in memory; where the system does not say, the most it had."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

@@ -1,9 +1,8 @@
 """Places with a history: parts of the database, full of requests that were decided or are pending.
 
-A history is put on record by the product's writer, so rows, answers and trails are what a long life leaves;
-most of a long one are copies of that, where the database can (copies.py). Several places exist side by side,
-so that sizes can be measured in turns: each is a schema (PostgreSQL) or a file (SQLite) of the scenario's
-database and goes with it. A process lives in one place, chosen before its first query.
+A history is put on record by the product's writer, so rows, answers and trails are those of a long life.
+Several places exist side by side, so that sizes can be measured in turns: each is a schema (PostgreSQL) or a
+file (SQLite) of the scenario's database. A process uses one place, chosen before its first query.
 """
 
 from __future__ import annotations
@@ -27,36 +26,33 @@ from approvals.database.fields import new_id
 from approvals.domain.commands import Actor, Channel, Decision
 from approvals.domain.lifecycle import Kind, Status, Verdict
 from approvals.models import GroupAssignment, HumanRequest
-from orchestration.benchmark import baseline, copies
+from orchestration.benchmark import baseline
 from orchestration.benchmark.load import opening, write
 from orchestration.models import Run, RunStatus
 
 COLLEAGUES = 100
 GROUPS = 10
-# What concerns the plain user stays the same, whatever else is pending: so many in each of three ways.
+# Pending requests that concern the plain user, at any size: so many in each of three ways.
 OWN = 10
 CHUNK = 5_000
-# Of a history, so much is written by Sayso's writer where the database can copy it.
-WRITTEN = 10_000
-COPIED_AT_ONCE = 100_000
-# Nothing falls due while it is measured; what is due first was not opened first.
+# Seconds to the deadlines: none passes while it is measured, and their order is not that of the requests.
 DUE = (86_400.0, 864_000.0)
 
 YEAR = timedelta(days=365)
 RUNS = 5_000
 ORCHESTRATIONS = 20
 MADE_AT_ONCE = 2_000
-# Of a hundred requests of a year, so many end, or stay, like this.
+# How a hundred requests of a year end, or stay.
 _ENDS = [Status.APPROVED] * 70 + [Status.REJECTED] * 10 + [Status.ANSWERED] * 10
 _ENDS += [Status.TIMED_OUT] * 6 + [Status.WITHDRAWN] * 2 + [Status.PENDING] * 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Who is there: ids.
+    """The ids of people and groups.
 
     The reviewer decides what is assigned to nobody; the auditor sees everything in the admin; the plain user
-    holds no permission, and is in the first group.
+    has no permission, and is in the first group.
     """
 
     reviewer: int
@@ -71,7 +67,7 @@ class People:
 
 
 def move_to(place: str) -> None:
-    """Have all later queries of this process go to a new, migrated place of this name."""
+    """Make a new, migrated place of this name; all later queries of this process go there."""
     told = connection.settings_dict
     if connection.vendor == "postgresql":
         with psycopg.connect(**baseline.postgres_parameters()) as session:
@@ -84,7 +80,7 @@ def move_to(place: str) -> None:
 
 
 def make_people() -> People:
-    """Put the same number of people everywhere."""
+    """Put people and groups on record, as many in each place."""
     reviewer, plain = User.objects.create(username="reviewer"), User.objects.create(username="plain")
     reviewer.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
     auditor = User.objects.create(username="auditor", is_staff=True)
@@ -104,30 +100,22 @@ def make_people() -> People:
 
 
 def make_past(people: People, count: int) -> None:
-    """Put so many requests on record that were asked and decided since.
+    """Put `count` requests on record that were opened and decided since.
 
     Of a hundred, seventy are assigned to nobody, twenty to a colleague, ten to a group; one is asked by the
     plain user, one in five hundred assigned to her, one in a hundred to her group.
     """
     draw = random.Random(count)  # noqa: S311  the same history each time
-    written = min(count, WRITTEN) if connection.vendor == "postgresql" else count
-    originals: list[UUID] = []
-    for start in range(0, written, CHUNK):
-        terms = [_past(people, number, draw) for number in range(start, min(start + CHUNK, written))]
-        opened = _open(start, terms)
+    for start in range(0, count, CHUNK):
+        terms = [_past(people, number, draw) for number in range(start, min(start + CHUNK, count))]
         # Where others are named, the program itself decides: it makes no difference to what is measured.
-        named = [Actor.program() if len(each) > 1 else people.deciding for each in terms]
-        pairs = zip(opened, named, strict=True)
+        actors = [Actor.program() if len(each) > 1 else people.deciding for each in terms]
+        pairs = zip(_open(start, terms), actors, strict=True)
         write(Decision(request_id=id_, actor=actor, verdict=Verdict.APPROVE) for id_, actor in pairs)
-        originals += opened
-    if written < count:
-        tidy()
-    for start in range(written, count, COPIED_AT_ONCE):
-        copies.add_copies(originals, min(COPIED_AT_ONCE, count - start))
 
 
 def make_pending(people: People, count: int) -> list[UUID]:
-    """Put so many requests on record that are pending; returns those that the reviewer may decide."""
+    """Put `count` pending requests on record; returns those that the reviewer may decide."""
     draw = random.Random(count)  # noqa: S311  the same each time
     terms = [_present(people, number, draw) for number in range(count)]
     opened: list[UUID] = []
@@ -138,12 +126,12 @@ def make_pending(people: People, count: int) -> list[UUID]:
 
 
 def open_unassigned(people: People, count: int) -> list[UUID]:
-    """Put more on record of what the reviewer may decide."""
+    """Put `count` more requests on record that the reviewer may decide."""
     return _open(0, [{"requester_id": people.colleagues[number % COLLEAGUES]} for number in range(count)])
 
 
 def tidy() -> None:
-    """Do what a database in use does by itself once many rows have come: PostgreSQL's autovacuum."""
+    """Do what PostgreSQL's autovacuum does some time after many rows have come."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
@@ -151,7 +139,7 @@ def tidy() -> None:
 
 
 def _past(people: People, number: int, draw: random.Random) -> dict[str, Any]:
-    """Say whom a request of the past concerns."""
+    """Return who asked a request of the past, and who is named to decide it."""
     requester = people.plain if number % 100 == 0 else draw.choice(people.colleagues)
     if number % 500 == 7:
         return {"requester_id": requester, "user_ids": (people.plain,)}
@@ -159,7 +147,7 @@ def _past(people: People, number: int, draw: random.Random) -> dict[str, Any]:
 
 
 def _present(people: People, number: int, draw: random.Random) -> dict[str, Any]:
-    """As in the past, but for the plain user: hers come evenly among the others, always as many."""
+    """Return the same for a pending request; the plain user's are the first, and as many at any size."""
     requester = draw.choice(people.colleagues)
     if number < OWN:
         return {"requester_id": people.plain}
@@ -195,7 +183,7 @@ def _open(first: int, terms: Sequence[dict[str, Any]]) -> list[UUID]:
 
 
 def make_year(people: People, count: int) -> None:
-    """Put so many requests on record, for reports, that were opened within the last year.
+    """Put `count` requests of the last year on record, for reports.
 
     Reports read requests, which groups are named for them, and the runs that asked: so there are no trails
     here. Nothing is drawn: what a request is like follows from its number.
@@ -226,7 +214,7 @@ def make_year(people: People, count: int) -> None:
 
 
 def _request(number: int, people: People, runs: Sequence[str], now: datetime) -> HumanRequest:
-    """Every second is of a run. Most are closed within minutes, some after days."""
+    """Make a request of the year. Half are of runs; most are closed within minutes, some after days."""
     status = _ENDS[number % len(_ENDS)]
     opened = now - YEAR * _share(number, 7_919, 1_000_003)
     took = timedelta(seconds=1 + 250_000 * _share(number, 104_729, 10_007) ** 6)

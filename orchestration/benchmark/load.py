@@ -1,6 +1,6 @@
-"""The load of a scenario: who puts requests on record, any number that wait, and who decides.
+"""The load of a scenario: processes that put requests on record, wait in any number, and decide.
 
-The moments of a decision's way are taken from outside: functions that it passes are wrapped in this process.
+The moments of a decision's way are taken from outside: the functions that it passes are wrapped.
 
     called -> committed -> heard -> read -> resumed
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from functools import wraps
 from time import monotonic, monotonic_ns, process_time, thread_time_ns
@@ -36,20 +36,24 @@ from approvals.writer import queue
 from approvals.writer.queue import outcome_of_result
 from orchestration.benchmark.processes import Remote
 
-# Between an answer and the next call, where one follows the other.
+SAYSO = "Sayso"
+
+# Seconds between an answer and the next call.
 PAUSE = 0.01
 # Well below what the writer's queue takes.
 AT_ONCE = 5000
 # Seconds after the last decision until a wait that nobody has ended counts as lost.
 PATIENCE = 60.0
 PATIENCE_A_WAIT = 0.002
-# What a request is that was opened and is not on record: whatever its waiter was told, was wrong.
+# The status of a request that was opened and is not on record: whatever its waiter was told is wrong.
 MISSING = "missing"
 # Nothing falls due while it is measured.
 LATER = 86_400.0
 
 Times: TypeAlias = dict[str, int]
 """By request id, in nanoseconds."""
+Calls: TypeAlias = list[tuple[int, int]]
+"""When each decision was called and committed, in nanoseconds."""
 
 
 def milliseconds(nanoseconds: float) -> float:
@@ -57,7 +61,7 @@ def milliseconds(nanoseconds: float) -> float:
 
 
 def decider() -> Actor:
-    """Return a person who may decide what is assigned to nobody, at a socket; always the same."""
+    """Return the one person who decides, at a socket, what is assigned to nobody."""
     user, created = User.objects.get_or_create(username="decider")
     if created:
         user.user_permissions.add(Permission.objects.get(codename="decide_humanrequest"))
@@ -76,7 +80,7 @@ def opening(title: str = "Refund an order", **terms: Any) -> OpenRequest:
 
 
 def write(commands: Iterable[Command]) -> None:
-    """Have the product's writer carry them out; returns when they are committed."""
+    """Pass commands to the product's writer; returns when they are committed."""
     for future in queue.submit_many(list(commands)):
         outcome_of_result(future.result())
 
@@ -101,39 +105,34 @@ def recorded(ids: Iterable[UUID | str]) -> dict[str, str]:
 
 def note_commits() -> Times:
     """Note from now on when the decisions of this process were committed."""
-    return _note(hints, "send", before=lambda topic, ids: ids if topic == "requests" else ())
+    return _note(hints, "send", lambda topic, ids: ids if topic == "requests" else (), of_result=False)
 
 
 def note_hints() -> Times:
     """Note from now on when this process heard of what others decided."""
-    return _note(Hint, "from_wire", after=lambda hint: hint.ids if hint.topic == "requests" else ())
+    return _note(Hint, "from_wire", lambda hint: hint.ids if hint.topic == "requests" else ())
 
 
 def note_reads() -> Times:
     """Note from now on when this process read that a request which is waited for is closed."""
-    return _note(queries, "outcomes", after=lambda found: [id_ for id_, one in found.items() if one.closed])
+    return _note(queries, "outcomes", lambda found: [id_ for id_, one in found.items() if one.closed])
 
 
-def _none(*_: Any) -> Iterable[Any]:
-    return ()
-
-
-def _note(
-    owner: Any,
-    name: str,
-    *,
-    before: Callable[..., Iterable[Any]] = _none,
-    after: Callable[[Any], Iterable[Any]] = _none,
-) -> Times:
-    """Wrap a function: the ids in its arguments are noted before it runs, those in its result afterwards."""
+def _note(owner: Any, name: str, ids_of: Callable[..., Iterable[Any]], *, of_result: bool = True) -> Times:
+    """Wrap a function: note the ids of its result as it returns, or those of its arguments as it starts."""
     times: Times = {}
     original = getattr(owner, name)
 
+    def note(*values: Any) -> None:
+        times.update(dict.fromkeys(map(str, ids_of(*values)), monotonic_ns()))
+
     @wraps(original)
     def wrapped(*arguments: Any, **named: Any) -> Any:
-        times.update(dict.fromkeys(map(str, before(*arguments)), monotonic_ns()))
+        if not of_result:
+            note(*arguments)
         result = original(*arguments, **named)
-        times.update(dict.fromkeys(map(str, after(result)), monotonic_ns()))
+        if of_result:
+            note(result)
         return result
 
     setattr(owner, name, staticmethod(wrapped) if isinstance(owner, type) else wrapped)
@@ -156,7 +155,7 @@ async def usage(seconds: float) -> tuple[float, float]:
 
 
 class Waits:
-    """Tasks that wait, each in the way of `wait`, and what each was told, and when it was resumed."""
+    """Tasks that each wait for one id by `wait`; what each was told, and when it was resumed."""
 
     def __init__(self, wait: Callable[[str], Coroutine[Any, Any, str]]) -> None:
         self._wait = wait
@@ -171,7 +170,7 @@ class Waits:
         """Begin to wait for each. Returns the microseconds of this thread's CPU time that one took."""
         started = thread_time_ns()
         self._tasks |= {id_: asyncio.create_task(self._keep(id_)) for id_ in ids}
-        await asyncio.sleep(0)  # a turn of the loop: each has come to where it waits
+        await asyncio.sleep(0)  # one turn of the loop, in which each task runs until it waits
         return (thread_time_ns() - started) / 1000 / len(ids)
 
     def pending(self) -> int:
@@ -213,7 +212,7 @@ class Requests(Remote):
 
 
 async def outcome_of(id_: str) -> str:
-    """Wait as programs do."""
+    """Wait for a request as programs do; returns its status."""
     return (await wait_for_outcome(id_)).status
 
 
@@ -224,10 +223,6 @@ class Waiter(Requests):
         self._waits = Waits(outcome_of)
         await waiting_room().start()
 
-    async def end(self) -> None:
-        await self._waits.cancel()
-        await waiting_room().stop()
-
     async def wait(self, ids: list[str]) -> float:
         """Begin to wait for each. Returns the microseconds of the loop's thread that one took."""
         gc.collect()
@@ -237,9 +232,9 @@ class Waiter(Requests):
         return took
 
     async def settle(self, closed: str) -> None:
-        """Return when everything waited for has been looked at.
+        """Return when the row of every wait so far has been read.
 
-        OutcomeReader come in the order in which they were asked for, and this request is closed.
+        Rows are read in the order in which their waits began, and the request `closed` is closed.
         """
         await wait_for_outcome(closed)
 
@@ -262,7 +257,7 @@ class Waiter(Requests):
         return self._waits.told
 
     async def resumed(self, ids: list[str]) -> list[int | None]:
-        """Return when each of these was resumed."""
+        """Return when the wait for each was resumed, in nanoseconds."""
         return [self._waits.resumed.get(id_) for id_ in ids]
 
 
@@ -273,21 +268,32 @@ class Decider(Requests):
         self.actor = await in_database(decider)
         await waiting_room().start()
         self.commits = note_commits()
+        self.ways: dict[str, Callable[[str], Awaitable[int]]] = {SAYSO: self._decide}
 
-    async def end(self) -> None:
-        await waiting_room().stop()
+    async def decide(self, ids: list[str], way: str = SAYSO, callers: int = 1, pause: float = PAUSE) -> Calls:
+        """Have a number of callers decide, each one request at a time, with a pause before it."""
+        calls: dict[str, tuple[int, int]] = {}
+        decide, rest = self.ways[way], iter(ids)
 
-    async def decide(self, ids: list[str]) -> list[tuple[int, int]]:
-        """Decision one at a time, with a pause before each: when each was called and committed."""
-        calls = {}
-        for id_ in ids:
-            await asyncio.sleep(PAUSE)
-            calls[id_] = monotonic_ns()
-            await deciding.adecide(self.actor, id_, "approve")
-        return [(called, self.commits[id_]) for id_, called in calls.items()]
+        async def call() -> None:
+            for id_ in rest:
+                if pause:
+                    await asyncio.sleep(pause)
+                called = monotonic_ns()
+                calls[id_] = called, await decide(id_)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(callers):
+                group.create_task(call())
+        return [calls[id_] for id_ in ids]
+
+    async def _decide(self, id_: str) -> int:
+        """Decide by Sayso; returns when that was committed."""
+        await deciding.adecide(self.actor, id_, "approve")
+        return self.commits[id_]
 
     async def decide_all(self, ids: list[str]) -> None:
-        """Decision many in each call."""
+        """Decide many in each call."""
         for start in range(0, len(ids), AT_ONCE):
             some = [(id_, "approve") for id_ in ids[start : start + AT_ONCE]]
             for result in await deciding.adecide_many(self.actor, some):

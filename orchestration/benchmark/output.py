@@ -14,24 +14,38 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from approvals.management.screen import Screen
-from approvals.reports.plots import load_pygal
+from approvals.reports.plots import SVG, load_pygal
 from orchestration.benchmark import processes
-from orchestration.benchmark.report import Cell, Chart, Check, Goal, Report, Table
+from orchestration.benchmark.report import Cell, Chart, Check, Goal, Report
 
 _NAMED = 5
 
 WIDTH, HEIGHT, BAR_HEIGHT = 900, 460, 60
-SVG = "http://www.w3.org/2000/svg"
 
-# Told apart by people who see colours otherwise, too (Okabe and Ito's).
+# Distinguishable with every kind of colour vision (Okabe and Ito's).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_STYLE = {
+    "colors": _COLOURS,
+    "value_colors": ("#111111",) * len(_COLOURS),
+    "background": "#ffffff",
+    "plot_background": "#ffffff",
+    "font_family": "sans-serif",
+    "opacity": 1,
+    "guide_stroke_color": "#dddddd",
+    "major_guide_stroke_color": "#dddddd",
+    "label_font_size": 13,
+    "major_label_font_size": 13,
+    "value_font_size": 13,
+}
 
 
 def show(report: Report, screen: Screen, *, judged: bool) -> None:
-    """Print a report. `judged`: the goals apply to this database and layer, so show whether they are met."""
+    """Print a report. `judged`: the goals are for this database and layer, so say whether they are met."""
     for table in report.tables:
         screen.say(table.title, style="bold")
-        _show_table(table, screen)
+        rows = [[_screen_cell(value) for value in row] for row in table.rows]
+        # Without a terminal, a table of the screen has no headings.
+        screen.table(table.headings, rows if screen.is_terminal else [table.headings, *rows])
         screen.say("")
     for goal in report.goals:
         _show_goal(goal, screen, judged=judged)
@@ -45,7 +59,7 @@ def show(report: Report, screen: Screen, *, judged: bool) -> None:
 
 @contextmanager
 def progress_bar(console: Console, name: str) -> Iterator[processes.Progress]:
-    """Show a bar on a terminal; elsewhere nothing."""
+    """Show a progress bar on a terminal; elsewhere nothing."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
@@ -64,32 +78,23 @@ def faults(check: Check) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with three significant digits."""
+    """Format a number with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
 
 
 def cell(value: Cell) -> str:
-    """Write a table's cell; counts in full, "-" where there is no figure."""
-    match value:
-        case None:
-            return "-"
-        case float():
-            return number(value)
-        case int():
-            return f"{value:,}"
-    return value
+    """Format a table's cell: counts in full, "-" where there is no figure."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return number(value)
+    return f"{value:,}" if isinstance(value, int) else value
 
 
-def _show_table(table: Table, screen: Screen) -> None:
-    rows: list[list[str | Text]] = [
-        [value if isinstance(value, str) else Text(cell(value), justify="right") for value in row]
-        for row in table.rows
-    ]
-    if not screen.is_terminal:  # there, a table has no headings of its own
-        rows.insert(0, list(table.headings))
-    screen.table(table.headings, rows)
+def _screen_cell(value: Cell) -> str | Text:
+    return value if isinstance(value, str) else Text(cell(value), justify="right")
 
 
 def _show_goal(goal: Goal, screen: Screen, *, judged: bool) -> None:
@@ -103,9 +108,9 @@ def _show_goal(goal: Goal, screen: Screen, *, judged: bool) -> None:
 
 
 def svg(charts: Sequence[Chart]) -> str:
-    """Draw the charts, one below the other, as one SVG that reads on light and dark pages alike.
+    """Draw the charts, one below the other, as one SVG on a white ground.
 
-    Without pygal's scripts, which are for hovering only: who embeds the file may forbid them.
+    Without pygal's scripts, which are only for hovering: a page that embeds the file may forbid them.
     """
     ET.register_namespace("", SVG)
     heights = [HEIGHT if chart.kind != "stacked" else 160 + BAR_HEIGHT * len(chart.ticks) for chart in charts]
@@ -131,7 +136,7 @@ def _draw(chart: Chart, height: int) -> bytes:
         height=height,
         explicit_size=True,
         js=[],
-        style=_style(pygal),
+        style=pygal.style.Style(**_STYLE),
         x_title=chart.unit if lies else chart.across,
         y_title="" if lies else chart.unit,
         value_formatter=number,
@@ -145,7 +150,7 @@ def _draw(chart: Chart, height: int) -> bytes:
         dots_size=4,
         **_decades(chart),
     )
-    turn = -1 if lies else 1  # bars that lie are counted from below
+    turn = -1 if lies else 1  # horizontal bars are counted from below
     picture.x_labels = chart.ticks[::turn]
     for name, values in chart.series.items():
         picture.add(name, values[::turn], stroke_style={"width": 3})
@@ -158,22 +163,5 @@ def _decades(chart: Chart) -> dict[str, Any]:
     values = [value for series in chart.series.values() for value in series if value]
     if not chart.logarithmic or not values:
         return {}
-    first, last = floor(log10(min(values)) - 0.1), ceil(log10(max(values)))
-    powers = [10.0**power for power in range(first, last + 1)]
+    powers = [10.0**n for n in range(floor(log10(min(values)) - 0.1), ceil(log10(max(values))) + 1)]
     return {"logarithmic": True, "range": (powers[0], powers[-1]), "y_labels": powers}
-
-
-def _style(pygal: Any) -> Any:
-    white, grey = ("background", "plot_background"), ("guide_stroke_color", "major_guide_stroke_color")
-    colours = {**dict.fromkeys(white, "#ffffff"), **dict.fromkeys(grey, "#dddddd")}
-    colours |= {"foreground": "#222222", "foreground_strong": "#111111", "foreground_subtle": "#666666"}
-    sizes = {"title": 20, "label": 13, "major_label": 13, "legend": 14, "value": 13}
-    return pygal.style.Style(
-        colors=_COLOURS,
-        value_colors=("#111111",) * len(_COLOURS),
-        font_family="sans-serif",
-        opacity=1,
-        transition="0",
-        **colours,
-        **{f"{name}_font_size": size for name, size in sizes.items()},
-    )

@@ -1,4 +1,4 @@
-"""The environment of a scenario: processes and servers that share a fresh database, and a progress bar."""
+"""The environment of a scenario: processes and servers that share a new database, and a progress bar."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from orchestration.benchmark.installation import PROJECT, Stack
 
@@ -18,23 +17,18 @@ LINE_LIMIT = 1 << 30
 ENDING = 5.0
 
 Progress = Callable[[int, int], None]
-"""Told how many steps are done, and how many are expected."""
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
+"""Receives how many steps are done, and how many are expected."""
 
 
 class Remote:
-    """An object that lives in a process of its own, on its event loop, from `begin` to `end`.
+    """An object that lives in a process of its own, on its event loop, until that process is ended.
 
-    `Environment.start` makes one there and returns what stands for it here: each coroutine method that is
-    called runs in that process. Arguments and results are JSON, so a tuple comes back as a list.
+    `Environment.start` makes one there and returns a stand-in: a coroutine method that is called here runs in
+    that process. Arguments and results are JSON, so a tuple comes back as a list.
     """
 
     async def begin(self) -> None:
         """Prepare. Called before any other method."""
-
-    async def end(self) -> None:
-        """Clean up. Called after the last, where the process ends in good order."""
 
 
 R = TypeVar("R", bound=Remote)
@@ -46,7 +40,7 @@ class ProcessFailed(RuntimeError):
 
 
 class Process:
-    """A child process (child.py): answers one question after the other, each a line of JSON."""
+    """A child process (child.py): it answers one question after the other, each a line of JSON."""
 
     def __init__(self, process: asyncio.subprocess.Process, errors: Any) -> None:
         if process.stdin is None or process.stdout is None:
@@ -55,7 +49,7 @@ class Process:
         self._input, self._output = process.stdin, process.stdout
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], *arguments: str) -> Process:
+    async def start(cls, environment: Mapping[str, str], *arguments: str) -> Self:
         errors = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "orchestration.benchmark.child", *arguments),
@@ -65,7 +59,7 @@ class Process:
             env=dict(environment),
             cwd=PROJECT,
             limit=LINE_LIMIT,
-            process_group=0,  # Ctrl-C in a terminal is for us; we end the processes
+            process_group=0,  # Ctrl-C in a terminal is for the command, which ends its processes
         )
         return cls(process, errors)
 
@@ -111,20 +105,19 @@ class Proxy:
         return call
 
 
-class Server:
-    """A server process of the scenario, on a port of the loopback."""
+class Server(Process):
+    """A server process of the scenario, on `port` of the loopback."""
 
-    def __init__(self, process: Process, port: int) -> None:
-        self._process, self.port = process, port
+    port: int
 
     async def usage(self) -> tuple[int, float]:
-        """Return the bytes that it has in memory, and the seconds of CPU time that it has used so far."""
-        _, memory, cpu = await self._process.ask()
+        """Return its bytes in memory, and the seconds of CPU time that it has used so far."""
+        self.port, memory, cpu = await self.ask()
         return memory, cpu
 
 
-class Environment:
-    """One scenario's own; an async context manager that ends its processes."""
+class Environment(AsyncExitStack):
+    """What one scenario is measured in; an async context manager that ends its processes."""
 
     def __init__(
         self,
@@ -135,16 +128,10 @@ class Environment:
         progress: Progress,
         rounds: int | None = None,
     ) -> None:
+        super().__init__()
         self.stack = stack
         self._variables, self._loop, self._progress, self._rounds = variables, loop, progress, rounds
         self._done = self._expected = 0
-        self._ending = AsyncExitStack()
-
-    async def __aenter__(self) -> Environment:
-        return self
-
-    async def __aexit__(self, *raised: Any) -> None:
-        await self._ending.aclose()
 
     async def start(self, kind: type[R], *, beside: Remote | None = None) -> R:
         """Make an object in a new process, and return what stands for it here.
@@ -152,23 +139,28 @@ class Environment:
         `beside`: an object that it talks to. Where the stack carries one process only, both are in that.
         """
         shared = beside is not None and not self.stack.two_processes
-        process = cast("Proxy", beside).process if shared else await self._start(f"--loop={self._loop}")
+        if shared:
+            process = cast("Proxy", beside).process
+        else:
+            process = await Process.start(self._variables, f"--loop={self._loop}")
+            self.push_async_callback(process.end)
         remote = cast("R", Proxy(process, kind))
         await remote.begin()
         return remote
 
     async def stop(self, remote: Remote) -> None:
-        """Close the remote object, and stop its process cleanly."""
-        await remote.end()
+        """End the object's process."""
         await cast("Proxy", remote).process.end()
 
-    async def serve(self, what: str, *, settings: Mapping[str, str] = NOTHING) -> Server:
-        """Start a server, see child.py. `settings`: variables that are not the installation's."""
-        process = await self._start(f"--serve={what}", settings=settings)
-        return Server(process, (await process.ask())[0])
+    async def serve(self, what: str, **settings: str) -> Server:
+        """Start a server, see child.py. `settings`: variables that differ from the installation's."""
+        server = await Server.start({**self._variables, **settings}, f"--serve={what}")
+        self.push_async_callback(server.end)
+        await server.usage()  # once it listens
+        return server
 
     def rounds(self, usual: int) -> int:
-        """Return how many rounds to compare in: `usual`, unless the command was told otherwise."""
+        """Return how many rounds to compare in: `usual`, or as many as `--rounds` says."""
         return usual if self._rounds is None else self._rounds
 
     def turns(self, contenders: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
@@ -183,11 +175,6 @@ class Environment:
             yield item
             self._done += 1
             self._progress(self._done, self._expected)
-
-    async def _start(self, *arguments: str, settings: Mapping[str, str] = NOTHING) -> Process:
-        process = await Process.start({**self._variables, **settings}, *arguments)
-        self._ending.push_async_callback(process.end)
-        return process
 
 
 def in_turns(contenders: Sequence[T], round_number: int) -> Sequence[T]:

@@ -1,30 +1,34 @@
-"""How a scenario is described, and what it reports: tables, charts, goals, and the check of itself."""
+"""How a scenario is described, and what it reports: tables, charts, goals, and the check of its waits."""
 
 from __future__ import annotations
 
-from collections import Counter
+import resource
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeAlias
 
-from orchestration.benchmark.machine import Needs
 from orchestration.benchmark.processes import Environment
 
 Cell: TypeAlias = str | int | float | None
-Rows: TypeAlias = Sequence[Sequence[Cell]]
+Kind: TypeAlias = Literal["lines", "bars", "stacked"]
 Series: TypeAlias = Mapping[str, Sequence[float | None]]
 
-FAILED = "It failed its check, so no figures are told."
+# The share of the free memory that may be used, and the files that a process has open anyway.
+_SHARE_OF_MEMORY = 0.8
+_FILES_ANYWAY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns have "; " between them, a unit is written after its column's name: `round; p50|ms`."""
+    """Columns are separated by "; "; a column's unit follows its name: `round; p50|ms`."""
 
     title: str
     columns: str
-    rows: Rows = ()
+    rows: Sequence[Sequence[Cell]]
 
     @property
     def headings(self) -> list[str]:
@@ -36,17 +40,17 @@ class Table:
         return {"title": self.title, "columns": columns, "rows": self.rows}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """One picture of `--plot`. `across` says what the ticks are; a series has a value for each of them."""
+    """One picture of `--plot`. A series has a value for each tick; `across` says what the ticks are."""
 
     title: str
-    kind: Literal["lines", "bars", "stacked"]
+    kind: Kind
     unit: str
+    ticks: Sequence[str]
+    series: Series
     across: str = ""
     logarithmic: bool = False
-    ticks: Sequence[str] = ()
-    series: Series = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         series = [{"name": name, "values": values} for name, values in self.series.items()]
@@ -55,13 +59,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit and what was measured of it. What equals the limit meets it."""
+    """A limit and the measured value; None: not measured. A value equal to the limit meets it."""
 
     text: str
     limit: float
-    unit: str = "×"
-    at_least: bool = False
-    measured: float | None = None
+    measured: float | None
+    unit: str
+    at_least: bool
 
     @property
     def met(self) -> bool | None:
@@ -72,7 +76,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Was every wait resolved once, with the recorded outcome? Ids of those that were not."""
+    """Whether each wait was resolved once, with the recorded outcome; the ids of those that were not."""
 
     waits: int = 0
     resolved: int = 0
@@ -96,70 +100,108 @@ class Check:
             wrong=tuple(id_ for id_, status in told if recorded.get(id_) != status),
         )
 
-    def __add__(self, other: Check) -> Check:
-        mine, others = asdict(self), asdict(other)
-        return Check(**{name: mine[name] + others[name] for name in mine})
-
     @property
     def passed(self) -> bool:
         return not (self.lost or self.doubled or self.wrong)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that one scenario has found. `notes`: what a reader must know to read it rightly."""
+    """What a scenario has measured. Notes are what a reader needs to know about the figures."""
 
-    check: Check
-    tables: Sequence[Table] = ()
-    goals: Sequence[Goal] = ()
-    charts: Sequence[Chart] = ()
-    notes: Sequence[str] = ()
+    def __init__(self, check: Check, *notes: str) -> None:
+        self.check, self.notes = check, list(notes)
+        self.tables: list[Table] = []
+        self.goals: list[Goal] = []
+        self.charts: list[Chart] = []
+
+    def table(self, title: str, columns: str, rows: Iterable[Sequence[Cell]]) -> None:
+        self.tables.append(Table(title, columns, list(rows)))
+
+    def at_most(self, text: str, limit: float, measured: float | None, unit: str = "×") -> None:
+        """Add a goal that a value up to the limit meets."""
+        self.goals.append(Goal(text, limit, measured, unit, at_least=False))
+
+    def at_least(self, text: str, limit: float, measured: float | None, unit: str = "×") -> None:
+        """Add a goal that a value from the limit on meets."""
+        self.goals.append(Goal(text, limit, measured, unit, at_least=True))
+
+    def chart(
+        self, title: str, kind: Kind, unit: str, ticks: Sequence[str], series: Series, **more: Any
+    ) -> None:
+        self.charts.append(Chart(title, kind, unit, ticks, series, **more))
 
     def as_json(self, *, judged: bool) -> dict[str, Any]:
-        """`judged`: whether this stack is the one that the goals are for."""
+        """Return it as JSON. `judged`: whether the goals are for this stack."""
         return {
             "tables": [table.as_json() for table in self.tables],
             "charts": [chart.as_json() for chart in self.charts],
             "goals": [{**asdict(goal), "met": goal.met if judged else None} for goal in self.goals],
             "check": {**asdict(self.check), "passed": self.check.passed},
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """What a scenario has measured, in the order in which it declares its tables, goals and charts.
-
-    `tables` are rows, `goals` the measured values (None: not measured), `charts` ticks and series. A scenario
-    that failed its check may leave all of them out.
-    """
-
-    check: Check
-    tables: Sequence[Rows] = ()
-    goals: Sequence[float | None] = ()
-    charts: Sequence[tuple[Sequence[str], Series]] = ()
-    notes: Sequence[str] = ()
+class TooBig(RuntimeError):
+    """A size is over the scenario's or this machine's limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a size takes: open files in one process, bytes of memory in all."""
+
+    files: int = 0
+    memory: int = 0
+
+    def require(self, what: str) -> None:
+        """Raise TooBig where this machine does not have it."""
+        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files != resource.RLIM_INFINITY and self.files + _FILES_ANYWAY > files:
+            raise TooBig(
+                f"{what} need {self.files + _FILES_ANYWAY:,} open files, and this machine allows a process"
+                f" {files:,}. Raise it with `ulimit -n`, or choose a smaller --size."
+            )
+        free = free_memory()
+        if free is not None and self.memory > free * _SHARE_OF_MEMORY:
+            raise TooBig(
+                f"{what} need {self.memory / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here."
+                " Choose a smaller --size."
+            )
+
+
+def free_memory() -> int | None:
+    """Return the bytes that programs may still have; None where the system does not say."""
+    free = read_line("/proc/meminfo", "MemAvailable")
+    return int(free.split()[0]) * 1024 if free else None
+
+
+def read_line(file: str, name: str) -> str:
+    """Return the value of the first line `name: value`; "" where the system does not say."""
+    with suppress(OSError):
+        for line in Path(file).read_text().splitlines():
+            found, _, value = line.partition(":")
+            if found.strip() == name:
+                return value.strip()
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario. The docstring of `measure` says in its first line what is measured, then how.
 
-    `unit` is what a size counts; `sizes` are those measured by default, smallest first; `--size N` measures
-    N, and where there are several by default also those below N. Titles and goals may have `{size}` and
-    `{least}` in them: the largest and the smallest size measured.
+    `unit` is what a size counts; `sizes` are measured by default, smallest first. `--size N` measures N, and
+    of several default sizes also those below N. `memory`: bytes at any size, and bytes for each of the size;
+    `files`: how many of one process are open for each of the size. If the check fails, a report may be empty.
     """
 
     name: str
+    measure: Callable[[Environment, Sequence[int]], Awaitable[Report]]
+    _: KW_ONLY
     unit: str
     sizes: tuple[int, ...]
-    most: int
     least: int = 1
-    needs: Callable[[int], Needs] = lambda _: Needs()
-    measure: Callable[[Environment, Sequence[int]], Awaitable[Findings]]
-    tables: tuple[Table, ...] = ()
-    goals: tuple[Goal, ...] = ()
-    charts: tuple[Chart, ...] = ()
+    most: int
+    memory: tuple[int, int]
+    files: int = 0
 
     @property
     def summary(self) -> str:
@@ -176,47 +218,55 @@ class Scenario:
         smaller = [one for one in self.sizes if one < size] if len(self.sizes) > 1 else []
         return (*smaller, size)
 
-    async def run(self, environment: Environment, sizes: Sequence[int]) -> Report:
-        """Measure at these sizes."""
-        found = await self.measure(environment, sizes)
-        if not found.check.passed and not found.tables:
-            return Report(check=found.check, notes=(FAILED,))
-        values = {"size": sizes[-1], "least": sizes[0]}
-        tables, goals = zip(self.tables, found.tables, strict=True), zip(self.goals, found.goals, strict=True)
-        charts = zip(self.charts, found.charts, strict=True)
-        return Report(
-            check=found.check,
-            tables=[replace(it, title=it.title.format(**values), rows=rows) for it, rows in tables],
-            goals=[replace(it, text=it.text.format(**values), measured=value) for it, value in goals],
-            charts=[replace(it, ticks=ticks, series=series) for it, (ticks, series) in charts],
-            notes=found.notes,
-        )
+    def require_room(self, size: int | None) -> None:
+        """Raise TooBig if the scenario is not made for this size, or the machine has no room for it."""
+        size = self.sizes_up_to(size)[-1]
+        if not self.least <= size <= self.most:
+            raise TooBig(f"{self.name} measures {self.least:,} to {self.most:,} {self.unit}, not {size:,}.")
+        self.needs(size).require(f"{self.name}: {size:,} {self.unit}")
+
+    def needs(self, size: int) -> Needs:
+        anyway, each = self.memory
+        return Needs(files=self.files * size, memory=anyway + each * size)
 
 
 def percentiles(samples: Sequence[float], *shares: float) -> list[float]:
-    """Return for each share (0 to 1) the sample below which so many lie; the nearest one that there is."""
+    """Return for each share (0 to 1) the sample below which that share of them lies."""
     ordered = sorted(samples)
     return [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in shares]
 
 
 def spread(samples: Sequence[float]) -> list[float]:
-    """Return p50, p90, p99 and the largest."""
-    return [*percentiles(samples, 0.5, 0.9, 0.99), max(samples)]
+    """Return p50, p90, p99 and the maximum."""
+    return percentiles(samples, 0.5, 0.9, 0.99, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times the other's figure: the median of the rounds, and their range."""
+    """How many times the baseline's figure: the median of the rounds, and their range."""
 
     median: float
     least: float
     most: float
 
     @classmethod
-    def of(cls, rounds: Sequence[float], others: Sequence[float]) -> Ratio:
-        """Compare each round's figure with the other's of the same round."""
-        ratios = [one / other for one, other in zip(rounds, others, strict=True) if other]
+    def of(cls, rounds: Sequence[float], baseline: Sequence[float]) -> Ratio:
+        """Compare each round's figure with the baseline's of the same round."""
+        ratios = [one / other for one, other in zip(rounds, baseline, strict=True) if other]
         return cls(median=median(ratios), least=min(ratios), most=max(ratios))
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.least:.2f}-{self.most:.2f})"
+
+
+class Samples(defaultdict[Any, list[float]]):
+    """Figures of several contenders or sizes, under a key for each; one figure a round."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+    def median(self, key: Any) -> float:
+        return median(self[key])
+
+    def ratio(self, key: Any, baseline: Any) -> Ratio:
+        return Ratio.of(self[key], self[baseline])

@@ -1,25 +1,44 @@
-"""A run of the benchmark: one scenario after the other, each on a fresh database of its own installation."""
+"""A run of the benchmark: one scenario after the other, each on a new database of its own installation."""
 
 from __future__ import annotations
 
+import os
+import platform
+import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
-from orchestration.benchmark import machine
+import redis
+from django.conf import settings
+from django.db import connection
+
+from approvals.conf import approval_settings
+from approvals.database.threads import in_database
 from orchestration.benchmark.installation import Installation
-from orchestration.benchmark.processes import Environment, Progress
-from orchestration.benchmark.report import Report, Scenario
+from orchestration.benchmark.processes import Environment, Progress, Remote
+from orchestration.benchmark.report import Report, Scenario, read_line
 
 FORMAT = 1
+FAILED = "It failed its check, so there are no figures."
+
+_PACKAGES = ("sayso", "django", "channels", "channels-redis", "redis", "psycopg", "daphne", "uvloop")
+_APPROVALS = ("database_threads", "recheck_interval", "full_reread_interval", "writer_batch", "writer_queue")
+_POSTGRES = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_connections")
+# By database: how to read its version and its settings, and which settings.
+_DATABASE = {
+    "postgresql": ("SHOW server_version", "SHOW {}", _POSTGRES),
+    "sqlite": ("SELECT sqlite_version()", "PRAGMA {}", ("journal_mode", "synchronous")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One scenario's report, at which sizes and how long it took, in seconds."""
+    """One scenario's report, the sizes measured and the seconds that it took."""
 
     scenario: Scenario
     sizes: tuple[int, ...]
@@ -40,7 +59,7 @@ class Result:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What is measured on, and what has been found. `progress`: shows a bar of this name."""
+    """The results so far, and how they are measured. `progress` shows a bar with the given name."""
 
     installation: Installation
     loop: str
@@ -49,22 +68,22 @@ class Run:
     rounds: int | None
     results: list[Result] = field(default_factory=list)
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _versions: Mapping[str, str] = field(default_factory=dict)
-    _settings: Mapping[str, Any] = field(default_factory=dict)
+    _facts: dict[str, Any] = field(default_factory=dict)
 
     async def read_facts(self) -> None:
         """Ask the installation for its versions and settings."""
         with self.installation.fresh() as variables:
             async with self._environment(variables, lambda done, expected: None) as environment:
-                facts = await environment.start(machine.Facts)
-                self._versions, self._settings = await facts.versions(), await facts.settings()
+                self._facts = await (await environment.start(Facts)).read()
 
     async def measure(self, scenario: Scenario) -> Result:
         sizes = scenario.sizes_up_to(self.size)
         started = time.monotonic()
         with self.installation.fresh() as variables, self.progress(scenario.name) as progress:
             async with self._environment(variables, progress) as environment:
-                report = await scenario.run(environment, sizes)
+                report = await scenario.measure(environment, sizes)
+        if not report.tables:
+            report.notes = [FAILED]
         seconds = time.monotonic() - started
         self.results.append(Result(scenario=scenario, sizes=sizes, seconds=seconds, report=report))
         return self.results[-1]
@@ -76,8 +95,7 @@ class Run:
             "format": FORMAT,
             "started_at": self._started.isoformat(timespec="seconds").replace("+00:00", "Z"),
             "seconds": round((datetime.now(UTC) - self._started).total_seconds(), 1),
-            "machine": machine.facts(),
-            "versions": dict(self._versions),
+            "machine": machine(),
             "stack": {
                 "database": stack.engine,
                 "database_server": stack.database,
@@ -86,7 +104,7 @@ class Run:
                 "two_processes": stack.two_processes,
                 "event_loop": self.loop,
             },
-            "settings": dict(self._settings),
+            **self._facts,
             "size": self.size,
             "rounds": self.rounds,
             "passed": all(result.report.check.passed for result in self.results),
@@ -98,13 +116,42 @@ class Run:
         return Environment(stack, variables, loop=self.loop, progress=progress, rounds=self.rounds)
 
 
-def require_room(chosen: Sequence[Scenario], size: int | None) -> None:
-    """Raise TooBig where a scenario does not go that far, or this machine does not."""
-    for scenario in chosen:
-        most = scenario.sizes_up_to(size)[-1]
-        if not scenario.least <= most <= scenario.most:
-            raise machine.TooBig(
-                f"{scenario.name} measures {scenario.least:,} to {scenario.most:,} {scenario.unit},"
-                f" not {most:,}."
-            )
-        scenario.needs(most).require(f"{scenario.name}: {most:,} {scenario.unit}")
+def machine() -> dict[str, Any]:
+    """Describe the machine for readers of the figures, without its names and paths."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": read_line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "processors": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+    }
+
+
+class Facts(Remote):
+    """Reads what an installation consists of, in a process of it."""
+
+    async def read(self) -> dict[str, Any]:
+        """Return the `versions` of Python, the packages and the servers, and the `settings`."""
+        version, setting, names = _DATABASE[connection.vendor]
+        versions = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
+        for package in _PACKAGES:
+            with suppress(metadata.PackageNotFoundError):
+                versions[package] = metadata.version(package)
+        versions[connection.vendor] = await in_database(_value, version)
+        if settings.REDIS_URL:
+            with redis.Redis.from_url(settings.REDIS_URL) as client:
+                versions["redis server"] = client.info("server")["redis_version"]
+        return {
+            "versions": versions,
+            "settings": {
+                "database": {name: await in_database(_value, setting.format(name)) for name in names},
+                **{name: getattr(approval_settings(), name) for name in _APPROVALS},
+                "channel_layer": settings.CHANNEL_LAYERS["default"]["BACKEND"],
+            },
+        }
+
+
+def _value(statement: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return str(cursor.fetchone()[0])

@@ -20,14 +20,17 @@ import psycopg
 import pytest
 from django.contrib.auth.models import User
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.typing import Origin
+from websockets.uri import parse_uri
 
 from approvals import deciding
 from approvals.database.threads import in_database
 from approvals.web.edge import tokens
 from approvals.web.edge.throttling import IN_LINE, INSIDE
-from orchestration.benchmark.sockets import PING, Socket, masked_frame, opening
+from orchestration.benchmark.sockets import Socket
 from tests import factories
 from tests.approvals.web.live.test_served import browser, closed, heard, say
 from tests.conftest import Manage, Serve
@@ -135,11 +138,13 @@ async def test_thousands_of_idle_connections_cost_little_and_hear_their_news(ser
 @asynccontextmanager
 async def never_reading(server: Server, person: User) -> AsyncIterator[socket.socket]:
     """An open connection whose client takes nothing, and has little room for what it does not take."""
-    cookie = {"Cookie": f"sessionid={await in_database(session_of, person)}"}
+    place = f"127.0.0.1:{server.port}"
+    opening = ClientProtocol(parse_uri(f"ws://{place}/ws/inbox/"), origin=Origin(f"http://{place}")).connect()
+    opening.headers["Cookie"] = f"sessionid={await in_database(session_of, person)}"
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", server.port))
-        raw.sendall(opening(server.port, "/ws/inbox/", cookie))
+        raw.sendall(opening.serialize())
         assert raw.recv(12) == b"HTTP/1.1 101"
         raw.setblocking(False)
         yield raw
@@ -181,7 +186,7 @@ async def test_who_talks_and_never_reads_is_not_listened_to_any_more(server: Ser
     ada, mallory = await in_database(factories.user), await in_database(factories.user)
     async with browser(server, ada) as connection, never_reading(server, mallory) as raw:
         before = memory(server)
-        pings = masked_frame(PING, b"x" * 125) * 1000
+        pings = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 1000
         sent = await _press(raw, pings, 200 * MIB)
         print(f"pings taken: {sent / MIB:.1f} MiB, gained {(memory(server) - before) / MIB:.1f} MiB")
         await is_served(server, ada, connection)

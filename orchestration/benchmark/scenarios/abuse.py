@@ -21,31 +21,30 @@ from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.benchmark import load
 from orchestration.benchmark.child import PRODUCT
-from orchestration.benchmark.machine import Needs
 from orchestration.benchmark.processes import Environment, Remote
-from orchestration.benchmark.report import Cell, Check, Findings, Goal, Ratio, Scenario, Table, percentiles
-from orchestration.benchmark.scenarios.users import session_of
+from orchestration.benchmark.report import Check, Report, Samples, Scenario, percentiles
+from orchestration.benchmark.scenarios.users import log_in
 
 ROUNDS = 5
 TIMES = 10
 ALONE, BESIDE = "alone", "beside it"
-# Seconds until what the account has begun is under way, and until it is over.
+# Seconds until the abusive load is under way, and until the server is done with it.
 BEGINNING = ENDING = 1.0
-# What a server allows unless it is told otherwise; of one address it allows more than one account may use.
+# A server's default limit for one account; that for an address is higher, so it stays off.
 LIMITS = {"SAYSO_RATE_LIMIT": "100"}
 
 PATIENCE = 120.0
 API = "/api/v1"
-# Between two things that somebody does: nobody's own requests shall delay each other.
+# Seconds between two requests of the reviewer, so that they don't delay each other.
 PAUSE = 0.02
-# Bytes: just below what a request may bring; and a table that fills what details may hold.
+# Bytes: just below the limit of a request's body; and a table as long as details may be.
 LARGE, TABLE = 900_000, 100_000
 
 WORK = ("inbox page", "request page", "list", "decision")
 
 
 class Account(Remote):
-    """Somebody with a session and a token of the server."""
+    """A client with a session and a token of the server."""
 
     permissions: tuple[str, ...] = ()
     scopes: tuple[str, ...]
@@ -55,17 +54,11 @@ class Account(Remote):
         self.browser = _client(port, Cookie=f"{settings.SESSION_COOKIE_NAME}={cookie}")
         self.program = _client(port, Authorization=f"Bearer {token}")
 
-    async def end(self) -> None:
-        await self.browser.aclose()
-        await self.program.aclose()
-
     def _enter(self) -> tuple[str, str]:
         user = User.objects.create(username=type(self).__name__)
         user.user_permissions.set(Permission.objects.filter(codename__in=self.permissions))
-        session = session_of(user)
-        session.save()
         _, secret = tokens.issue(user.pk, "benchmark", self.scopes)
-        return str(session.session_key), secret
+        return log_in(user), secret
 
 
 def _client(port: int, **headers: str) -> httpx.AsyncClient:
@@ -90,12 +83,8 @@ class Reviewer(Account):
         self._asked: list[str] = []
         self._standing = await in_database(load.open_requests, TIMES)
 
-    async def end(self) -> None:
-        await super().end()
-        await waiting_room().stop()
-
     async def work(self, times: int) -> dict[str, list[float]]:
-        """Do each kind of work so often, in turns; the milliseconds of each."""
+        """Do each kind of work `times` times, in turns; returns the milliseconds of each."""
         ids = [str(id_) for id_ in await in_database(load.open_requests, times)]
         self._asked += ids
         took: dict[str, list[float]] = {work: [] for work in WORK}
@@ -158,7 +147,7 @@ class Abuser(Account):
         await self._ask(arguments={"text": f"{next(self._numbers):08}" * (LARGE // 8)})
 
     async def _ask_table(self) -> None:
-        """Other cells each time, and looked at at once: nothing of it has been formatted before."""
+        """Ask with a table of new cells and look at it at once, when it has never been formatted before."""
         row = f"|{next(self._numbers)}" + "|x" * 48 + "|\n"
         if id_ := await self._ask(details=row + "|-" * 49 + "|\n" + row * (TABLE // len(row) - 2)):
             await self._count(self.browser.get(f"/requests/{id_}/"))
@@ -189,7 +178,7 @@ class Abuser(Account):
         return response
 
 
-async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure the latency of other accounts while one account overloads the server.
 
     One server process, daphne as `manage.py serve` runs it, with the limits for one account that it has
@@ -199,56 +188,45 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
     looked at as soon as they are asked, schemas with costly answers, its own inbox and lists. Rounds with and
     without it in turns; the ratio is of a round's medians, with the range of the rounds.
     """
-    server = await env.serve(PRODUCT, settings=LIMITS)
+    server = await env.serve(PRODUCT, **LIMITS)
     reviewer, abuser = await env.start(Reviewer), await env.start(Abuser)
     await reviewer.arrive(server.port)
     await abuser.arrive(server.port)
     await reviewer.work(2)  # warms up
     before, _ = await server.usage()
-    found: dict[tuple[str, str], list[list[float]]] = {}
+    medians, every = Samples(), Samples()
     for _, kind in env.turns([ALONE, BESIDE], env.rounds(ROUNDS)):
         if kind == BESIDE:
             await abuser.abuse(sizes[-1])
             await asyncio.sleep(BEGINNING)
         for work, took in (await reviewer.work(TIMES)).items():
-            found.setdefault((kind, work), []).append(took)
+            medians[kind, work].append(median(took))
+            every[kind, work] += took
         if kind == BESIDE:
             await abuser.cease()
             await asyncio.sleep(ENDING)
     grown = ((await server.usage())[0] - before) / 2**20
-    rows: list[Sequence[Cell]] = []
-    ratios: list[Ratio] = []
-    for work in WORK:
-        alone, beside = found[ALONE, work], found[BESIDE, work]
-        ratios.append(Ratio.of([median(each) for each in beside], [median(each) for each in alone]))
-        every = [list(itertools.chain(*rounds)) for rounds in (alone, beside)]
-        shares = [share for each in every for share in (median(each), *percentiles(each, 0.95))]
-        rows.append((work, *shares, str(ratios[-1])))
     answers = sorted((await abuser.answers()).items())
     said = ", ".join(f"{count} × {status}" for status, count in answers)
-    return Findings(
-        tables=[rows],
-        goals=[max(ratio.median for ratio in ratios)],
-        check=Check.of(*await reviewer.check()),
-        notes=(
-            "Here a wait is a decision that was acknowledged.",
-            f"The account was answered: {said}. The server's memory grew by {grown:.0f} MiB.",
-        ),
+    report = Report(
+        Check.of(*await reviewer.check()),
+        "Here a wait is a decision that was acknowledged.",
+        f"The account was answered: {said}. The server's memory grew by {grown:.0f} MiB.",
     )
+    ratios = {work: medians.ratio((BESIDE, work), (ALONE, work)) for work in WORK}
+    shares = {key: (median(took), *percentiles(took, 0.95)) for key, took in every.items()}
+    report.table(
+        f"What others do while one account has {sizes[-1]} requests under way",
+        "; p50 alone|ms; p95 alone|ms; p50 beside it|ms; p95 beside it|ms; ×",
+        [(work, *shares[ALONE, work], *shares[BESIDE, work], str(ratios[work])) for work in WORK],
+    )
+    slowest = max(ratio.median for ratio in ratios.values())
+    report.at_most(
+        "others' latency beside an account that does its worst, by whatever is slowest", 2.0, slowest
+    )
+    return report
 
 
 ABUSE = Scenario(
-    name="abuse",
-    unit="requests at once",
-    sizes=(30,),
-    most=500,
-    needs=lambda size: Needs(files=2 * size, memory=800_000_000),
-    measure=measure,
-    tables=(
-        Table(
-            "What others do while one account has {size} requests under way",
-            "; p50 alone|ms; p95 alone|ms; p50 beside it|ms; p95 beside it|ms; ×",
-        ),
-    ),
-    goals=(Goal("others' latency beside an account that does its worst, by whatever is slowest", 2.0),),
+    "abuse", measure, unit="requests at once", sizes=(30,), most=500, memory=(800_000_000, 0), files=2
 )

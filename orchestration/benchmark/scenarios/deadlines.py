@@ -6,11 +6,11 @@ import asyncio
 import gc
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from statistics import median
 from time import monotonic
-from typing import Any, LiteralString, TypedDict
+from typing import Any, LiteralString, TypeAlias
 
-import psycopg
 from django.db import connection
 
 from approvals.conf import approval_settings
@@ -18,30 +18,24 @@ from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.process import hints
 from orchestration.benchmark import baseline
-from orchestration.benchmark.load import Requests, Waiter, note_commits
-from orchestration.benchmark.machine import Needs
+from orchestration.benchmark.load import SAYSO, Requests, Waiter, note_commits
 from orchestration.benchmark.processes import Environment, Remote
-from orchestration.benchmark.report import Check, Findings, Goal, Ratio, Scenario, Table, percentiles
+from orchestration.benchmark.report import Check, Ratio, Report, Scenario, percentiles
 
-SAYSO, FLOOR = "Sayso", "raw batched SQL"
+FLOOR = "raw batched SQL"
 
-# What takes long each time is done once.
+# From this size on, there is one round.
 ROUNDS = 3
 MANY = 20_000
 
 PROBE_EVERY = 0.005
-# Before the deadlines: the keeper asks for news within a second; setting many of them takes its time, too.
+# Seconds from setting the deadlines to them: setting takes time, and their keeper notices within a second.
 AHEAD = 2.5
 SET_A_SECOND = 10_000
 
 
-class Times(TypedDict):
-    """Of one round, in seconds since the deadlines; `lateness` of each wait, ordered."""
-
-    recorded: float
-    resumed: float
-    lateness: list[float]
-    blocked: float
+Times: TypeAlias = tuple[float, list[float], float]
+"""Seconds from the deadlines to the last commit; to each resumption, in order; the loop's longest block."""
 
 
 class DueWaiter(Waiter):
@@ -52,43 +46,40 @@ class DueWaiter(Waiter):
         self._commits = note_commits()
 
     async def fall_due(self, ids: list[str]) -> Times:
-        """Put the deadlines of all pending requests on the same moment soon, and see what comes of it."""
+        """Put the deadlines of all pending requests on the same moment soon, and wait for the timeouts."""
         gc.collect()
         due = await in_database(_put_deadlines, AHEAD + len(ids) / SET_A_SECOND)
         hints.send("requests", ids[:1])  # as if they had been asked so
-        probe = Probe(due)
+        watching = asyncio.create_task(self._watch_loop(due))
         await self.told()
-        probe.stop()
+        await asyncio.sleep(2 * PROBE_EVERY)  # until the end of the last block has been noted, too
+        watching.cancel()
         lateness = sorted(self._waits.resumed[id_] / 1e9 - due for id_ in ids if id_ in self._waits.resumed)
-        return Times(
-            recorded=max(self._commits[id_] for id_ in ids if id_ in self._commits) / 1e9 - due,
-            resumed=lateness[-1],
-            lateness=lateness,
-            blocked=probe.longest,
-        )
+        recorded = max(self._commits[id_] for id_ in ids if id_ in self._commits) / 1e9 - due
+        return recorded, lateness, self._blocked
+
+    async def _watch_loop(self, since: float) -> None:
+        """Note the longest time that the event loop was blocked since this moment: how late a timer comes."""
+        self._blocked = 0.0
+        while True:
+            due = max(monotonic() + PROBE_EVERY, since)
+            await asyncio.sleep(PROBE_EVERY)
+            self._blocked = max(self._blocked, monotonic() - due)
 
 
 class RawDecider(Remote):
-    """Does the same to as many rows with as few statements as can be, in batches as large as the writer's."""
+    """Times out as many rows with as few statements as possible, in batches as large as the writer's."""
 
     async def begin(self) -> None:
-        self._store = baseline.store()
-        self._store.create()
-
-    async def end(self) -> None:
-        self._store.close()
+        await in_database(baseline.create_tables)
 
     async def decide(self, count: int) -> float:
         """Return the seconds for all."""
-        ids = self._store.open(count)
+        ids = await in_database(baseline.open_requests, count)
         size = approval_settings().writer_batch
         batches = [ids[start : start + size] for start in range(0, count, size)]
         gc.collect()
-        if connection.vendor != "postgresql":
-            return _time(self._store.decide_set, batches)
-        filled = [(some, [baseline.CONTENT] * len(some), [baseline.HASH] * len(some)) for some in batches]
-        with psycopg.connect(**baseline.postgres_parameters()) as driver:
-            return _time(lambda rows: driver.execute(_DECIDE, rows), filled)
+        return await in_database(_time_out, batches)
 
 
 # Each entry has a text of its own, as an audit trail has: baseline.py's writes one text for all.
@@ -104,37 +95,23 @@ _DECIDE: LiteralString = """
 """
 
 
-def _time(decide: Callable[[Any], object], batches: Sequence[Any]) -> float:
+def _time_out(batches: Sequence[list[str]]) -> float:
+    driver = baseline.Driver()
+    decide: Callable[[Any], object] = driver.decide_set
+    rows: Sequence[Any] = batches
+    if connection.vendor == "postgresql":
+        decide = partial(driver.execute, _DECIDE)
+        rows = [(ids, [baseline.CONTENT] * len(ids), [baseline.HASH] * len(ids)) for ids in batches]
     started = monotonic()
-    for batch in batches:
+    for batch in rows:
         decide(batch)
-    return monotonic() - started
-
-
-class Probe:
-    """How long the event loop did nothing else at a stretch, from a moment on: a timer that comes late."""
-
-    def __init__(self, since: float) -> None:
-        self.longest = 0.0
-        self._since = since
-        self._set()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _set(self) -> None:
-        self._due = monotonic() + PROBE_EVERY
-        self._timer = asyncio.get_running_loop().call_later(PROBE_EVERY, self._look)
-
-    def _look(self) -> None:
-        now = monotonic()
-        if now > self._since:
-            self.longest = max(self.longest, now - max(self._due, self._since))
-        self._set()
+    took = monotonic() - started
+    driver.close()
+    return took
 
 
 def _put_deadlines(seconds: float) -> float:
-    """Have everything pending fall due in so many seconds; returns when that is, on this process's clock."""
+    """Put all pending deadlines so many seconds ahead; returns that moment on this process's clock."""
     asked = monotonic()
     deadline = database_now() + timedelta(seconds=seconds)
     here = (asked + monotonic()) / 2
@@ -146,12 +123,12 @@ def _put_deadlines(seconds: float) -> float:
     return here + seconds
 
 
-async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure many deadlines in the same moment, recorded and woken.
 
     One process waits for N requests (gate.wait_for_outcome) and keeps their deadlines, as every server does;
-    when all rows have been looked at, one statement puts all the deadlines on the same moment, some seconds
-    ahead, and a hint says that something has changed. From that moment on it counts until the last timeout is
+    when all rows have been read, one statement puts all the deadlines on the same moment, some seconds ahead,
+    and a hint says that something has changed. The time runs from that moment until the last timeout is
     committed, and until the last waiter is resumed. A timer of 5 ms on the same event loop tells how long
     that was blocked, by the writer's thread or garbage collection, too. Beside it, in turns: a conditional
     UPDATE and an INSERT of as many rows in one statement of a bare driver, in batches as large as the
@@ -176,54 +153,35 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
         await waiter.settle(closed)
         times.append(await waiter.fall_due(ids))
     check = Check.of(await waiter.told(), await requests.recorded(opened))
-    if not check.passed:
-        return Findings(check=check)
+    return _report(check, count, times, floor) if check.passed else Report(check)
 
-    woken = [count / each["resumed"] for each in times]
-    recorded = median([count / each["recorded"] for each in times])
+
+def _report(check: Check, count: int, times: Sequence[Times], floor: Sequence[float]) -> Report:
+    recorded = [count / seconds for seconds, _, _ in times]
+    woken = [count / lateness[-1] for _, lateness, _ in times]
     ratio = Ratio.of(woken, floor)
-    return Findings(
-        tables=[
-            [(SAYSO, count, recorded, median(woken), str(ratio)), (FLOOR, count, median(floor), None, "1")],
-            [
-                (
-                    number,
-                    *(1000 * share for share in percentiles(each["lateness"], 0, 0.5, 0.99)),
-                    1000 * each["resumed"],
-                    1000 * each["blocked"],
-                )
-                for number, each in enumerate(times, start=1)
-            ],
+    report = Report(check, f"Medians of {len(times)} rounds; a ratio's range is theirs.")
+    report.table(
+        f"{count:,} deadlines in the same moment",
+        "; deadlines; recorded|1/s; recorded and woken|1/s; × raw batched SQL",
+        [
+            (SAYSO, count, median(recorded), median(woken), str(ratio)),
+            (FLOOR, count, median(floor), None, "1"),
         ],
-        goals=[ratio.median, 1000 * max(each["blocked"] for each in times)],
-        check=check,
-        notes=(f"Medians of {len(times)} rounds; a ratio's range is theirs.",),
     )
+    late = [[*percentiles(lateness, 0, 0.5, 0.99, 1), blocked] for _, lateness, blocked in times]
+    report.table(
+        "How late, from the deadline to the waiter resumed",
+        "round; first wait resumed|ms; p50|ms; p99|ms; last|ms; longest block of the loop|ms",
+        [(number, *(1000 * seconds for seconds in row)) for number, row in enumerate(late, start=1)],
+    )
+    goal = f"{count:,} deadlines at once recorded and woken: at least 1/3 of raw batched SQL"
+    report.at_least(goal, 1 / 3, ratio.median)
+    longest = 1000 * max(blocked for _, _, blocked in times)
+    report.at_most("the loop never blocked longer than 100 ms", 100, longest, "ms")
+    return report
 
 
 DEADLINES = Scenario(
-    name="deadlines",
-    unit="deadlines",
-    sizes=(2_000,),
-    most=100_000,
-    needs=lambda size: Needs(memory=400_000_000 + 15_000 * size),
-    measure=measure,
-    tables=(
-        Table(
-            "{size:,} deadlines in the same moment",
-            "; deadlines; recorded|1/s; recorded and woken|1/s; × raw batched SQL",
-        ),
-        Table(
-            "How late, from the deadline to the waiter resumed",
-            "round; first wait resumed|ms; p50|ms; p99|ms; last|ms; longest block of the loop|ms",
-        ),
-    ),
-    goals=(
-        Goal(
-            "{size:,} deadlines at once recorded and woken: at least 1/3 of raw batched SQL",
-            1 / 3,
-            at_least=True,
-        ),
-        Goal("the loop never blocked longer than 100 ms", 100, "ms"),
-    ),
+    "deadlines", measure, unit="deadlines", sizes=(2_000,), most=100_000, memory=(400_000_000, 15_000)
 )

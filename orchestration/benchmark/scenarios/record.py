@@ -1,11 +1,11 @@
-"""What reading and deciding cost when much is on record, beside when little is; and what a report takes."""
+"""How the cost of reading and deciding grows with the record; and how long a report takes."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from itertools import product
+from itertools import chain, product
 from statistics import median
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -21,17 +21,16 @@ from approvals.database.threads import in_database
 from approvals.models import Approval, AuditEntry
 from approvals.process import hints
 from approvals.reports import By, Period, report
-from orchestration.benchmark import history, load
-from orchestration.benchmark.load import milliseconds
-from orchestration.benchmark.machine import Needs
+from orchestration.benchmark import history
+from orchestration.benchmark.load import Requests, milliseconds
 from orchestration.benchmark.processes import Environment, Remote
-from orchestration.benchmark.report import Cell, Chart, Check, Findings, Goal, Ratio, Scenario, Table
+from orchestration.benchmark.report import Cell, Check, Report, Samples, Scenario
 
 ROUNDS = 12
 TIMES = 10
 # One page of the inbox; the reviewer has as many at the smallest size, too.
 PAGE = 50
-# Of the history, so much is pending beside it.
+# The history is this many times as large as what is pending beside it.
 PENDING_SHARE = 10
 DUE_AT_ONCE = 1_000
 
@@ -39,15 +38,12 @@ LISTS = ("inbox, reviewer", "inbox, plain user", "admin, requests", "admin, entr
 COSTS = ("decision", *LISTS, "re-check", "next deadline")
 
 
-class Keeper(Remote):
-    """Lives in one place with its history, and says what things cost there."""
+class Keeper(Requests):
+    """Uses one place with its history, and measures what things cost there."""
 
     async def begin(self) -> None:
-        # As in a server: who has decided hands the hint on and does not wait for the wire.
-        hints.attach(_take)
-
-    async def end(self) -> None:
-        hints.detach(_take)
+        # As in a server, a decision only hands its hint on and does not wait until it is sent.
+        hints.attach(lambda topic, ids: None)
 
     async def fill(self, place: str, past: int, pending: int) -> None:
         await in_database(history.move_to, place)
@@ -77,9 +73,6 @@ class Keeper(Remote):
         found = {name: await in_database(_median_of, read) for name, read in reads.items()}
         return {"decision": decisions, **found}, told
 
-    async def recorded(self, ids: list[str]) -> dict[str, str]:
-        return await in_database(load.recorded, ids)
-
     async def shown(self) -> dict[str, int]:
         """Return how many rows the two inboxes and the two lists have to show."""
         return {name: len(await in_database(read)) for name, read in self._lists.items()}
@@ -95,10 +88,6 @@ class Keeper(Remote):
         return median(times), told
 
 
-def _take(topic: str, ids: Any) -> None:
-    """Nobody waits here."""
-
-
 def _median_of(read: Callable[[], Any]) -> float:
     times = []
     for _ in range(TIMES):
@@ -109,7 +98,7 @@ def _median_of(read: Callable[[], Any]) -> float:
 
 
 def _list(model: type[Model], user_id: int) -> Sequence[Any]:
-    """Read the rows of the first page of the admin's list, for who opens it."""
+    """Read the rows of the first page of this user's list in the admin."""
     request = HttpRequest()
     request.method, request.user = "GET", User.objects.get(pk=user_id)
     return list(admin.site.get_model_admin(model).get_changelist_instance(request).result_list)
@@ -119,12 +108,11 @@ def pending(size: int) -> int:
     return max(size // PENDING_SHARE, 3 * history.OWN)
 
 
-async def measure_growth(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure_growth(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure decision, inbox, lists of the admin and re-check as the record grows.
 
     For each size a place of its own (a schema or a file), with N requests that were decided and N/10 that are
-    pending, put on record by Sayso's writer, with answers and trails (on PostgreSQL the first 10,000, the
-    rest are copies of these under other ids with their trails hashed anew); then PostgreSQL is vacuumed and
+    pending, put on record by Sayso's writer, with answers and trails; then PostgreSQL is vacuumed and
     analysed, as it does by itself. All places exist side by side and are measured in turns: twelve rounds, in
     each ten of every cost, one after the other; medians, and the ratio to the smallest size's in the same
     round. Cost of: one decision (deciding.adecide until committed) of a request opened at any time; one page
@@ -139,7 +127,7 @@ async def measure_growth(env: Environment, sizes: Sequence[int]) -> Findings:
     keepers = {size: await env.start(Keeper) for size in sizes}
     for size in env.steps(sizes):
         await keepers[size].fill(f"history_{size}", size, pending(size))
-    found: dict[tuple[str, int], list[float]] = {(cost, size): [] for cost in COSTS for size in sizes}
+    found = Samples()
     told: dict[int, list[Sequence[str]]] = {size: [] for size in sizes}
     for number, size in env.turns(sizes, rounds + 1):
         costs, decided = await keepers[size].costs()
@@ -147,50 +135,50 @@ async def measure_growth(env: Environment, sizes: Sequence[int]) -> Findings:
         if number:  # the first warms up
             for cost, took in costs.items():
                 found[cost, size].append(took)
-    check, shown = Check(), []
+    recorded: dict[str, str] = {}
     for size, keeper in keepers.items():
-        check += Check.of(told[size], await keeper.recorded([id_ for id_, _ in told[size]]))
-        shown.append(await keeper.shown())
-    medians = {key: median(times) for key, times in found.items()}
-    ratios = {(cost, size): Ratio.of(times, found[cost, sizes[0]]) for (cost, size), times in found.items()}
+        recorded |= await keeper.recorded([id_ for id_, _ in told[size]])
+    shown = [await keeper.shown() for keeper in keepers.values()]
+    return _report_growth(Check.of(chain(*told.values()), recorded), sizes, found, shown)
+
+
+def _report_growth(
+    check: Check, sizes: Sequence[int], found: Samples, shown: Sequence[Mapping[str, int]]
+) -> Report:
     same = ", ".join(f"{name} {sorted({each[name] for each in shown})}" for name in LISTS)
-    return Findings(
-        tables=[
-            [
-                (cost, size, pending(size), took, "1" if size == sizes[0] else str(ratios[cost, size]))
-                for (cost, size), took in medians.items()
-            ]
-        ],
-        goals=[ratios[cost, sizes[-1]].median if len(sizes) > 1 else None for cost in COSTS],
-        charts=[
-            (
-                [f"{size:,}" for size in sizes],
-                {cost: [medians[cost, size] for size in sizes] for cost in COSTS},
-            )
-        ],
-        check=check,
-        notes=(
-            f"Each inbox and each list shows as many rows at every size: {same}.",
-            "Here each decision is taken for a wait: what its caller was told is held against the record.",
-        ),
+    report = Report(
+        check,
+        f"Each inbox and each list shows as many rows at every size: {same}.",
+        "Here each decision is taken for a wait: what its caller was told is held against the record.",
     )
+    least, most = sizes[0], sizes[-1]
+
+    def row(cost: str, size: int) -> tuple[Cell, ...]:
+        ratio = "1" if size == least else str(found.ratio((cost, size), (cost, least)))
+        return cost, size, pending(size), found.median((cost, size)), ratio
+
+    report.table(
+        "Cost as the record grows",
+        "cost of one; history|rows; pending|rows; p50|ms; × smallest",
+        [row(cost, size) for cost in COSTS for size in sizes],
+    )
+    for cost in COSTS:
+        ratio = found.ratio((cost, most), (cost, least)).median if len(sizes) > 1 else None
+        report.at_most(f"{cost}: at {most:,} rows of history at most 1.2 × at {least:,}", 1.2, ratio)
+    ticks = [f"{size:,}" for size in sizes]
+    series = {cost: [found.median((cost, size)) for size in sizes] for cost in COSTS}
+    report.chart("Cost as the record grows", "lines", "ms", ticks, series, across="rows of history")
+    return report
 
 
 GROWTH = Scenario(
-    name="growth",
+    "growth",
+    measure_growth,
     unit="decided requests on record",
     sizes=(1_000, 10_000),
     least=100,
     most=1_000_000,
-    needs=lambda size: Needs(memory=300_000_000 + 500 * size),
-    measure=measure_growth,
-    tables=(
-        Table("Cost as the record grows", "cost of one; history|rows; pending|rows; p50|ms; × smallest"),
-    ),
-    goals=tuple(
-        Goal(f"{cost}: at {{size:,}} rows of history at most 1.2 × at {{least:,}}", 1.2) for cost in COSTS
-    ),
-    charts=(Chart(title="Cost as the record grows", kind="lines", unit="ms", across="rows of history"),),
+    memory=(300_000_000, 500),
 )
 
 
@@ -200,7 +188,7 @@ GOAL_SIZE = 1_000_000
 
 
 class Reader(Remote):
-    """Lives in one place with its year, and reads reports on it."""
+    """Uses one place with its year, and reads reports on it."""
 
     async def fill(self, place: str, size: int) -> None:
         await in_database(history.move_to, place)
@@ -216,7 +204,7 @@ class Reader(Remote):
         return monotonic() - started, found.total.opened or 0
 
 
-async def measure_report(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure_report(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure a report on a year of requests, by each grouping.
 
     In a place of its own (a schema or a file), N requests of the last year: rows as Sayso writes them, with
@@ -229,32 +217,29 @@ async def measure_report(env: Environment, sizes: Sequence[int]) -> Findings:
     for size in sizes:
         reader = await env.start(Reader)
         await reader.fill(f"year_{size}", size)
-        found: dict[tuple[str, str], list[tuple[float, int]]] = {}
+        found, opened = Samples(), {}
         for _ in env.steps(range(env.rounds(REPORT_ROUNDS))):
             for by, name in product([by.value for by in By], PERIODS):
-                found.setdefault((by, name), []).append(await reader.read(by, PERIODS[name].days))
-        medians = {key: median(took for took, _ in reads) for key, reads in found.items()}
-        rows += [(by, size, name, found[by, name][-1][1], took) for (by, name), took in medians.items()]
-        for name, of_period in slowest.items():
-            of_period.append(max(took for (_, period), took in medians.items() if period == name))
-    return Findings(
-        tables=[rows],
-        goals=[slowest["a year"][-1] if sizes[-1] >= GOAL_SIZE else None],
-        charts=[([f"{size:,}" for size in sizes], slowest)],
-        check=Check(),
-        notes=("Nobody waits here, so there are no waits to check.",),
-    )
+                took, opened[by, name] = await reader.read(by, PERIODS[name].days)
+                found[by, name].append(took)
+        rows += [(by, size, name, opened[by, name], found.median((by, name))) for by, name in found]
+        for name, times in slowest.items():
+            times.append(max(found.median(key) for key in found if key[1] == name))
+    report = Report(Check(), "Nobody waits here, so there are no waits to check.")
+    report.table("Reports", "report by; on record|requests; period; in the period|requests; p50|s", rows)
+    goal = f"a report on {GOAL_SIZE:,} requests of a year, by whatever is slowest"
+    report.at_most(goal, 5.0, slowest["a year"][-1] if sizes[-1] >= GOAL_SIZE else None, "s")
+    ticks = [f"{size:,}" for size in sizes]
+    report.chart("The slowest report", "lines", "s", ticks, slowest, across="requests on record")
+    return report
 
 
 REPORT = Scenario(
-    name="report",
+    "report",
+    measure_report,
     unit="requests on record",
     sizes=(2_000, 20_000),
     least=100,
     most=2_000_000,
-    needs=lambda size: Needs(memory=300_000_000 + 300 * size),
-    measure=measure_report,
-    tables=(Table("Reports", "report by; on record|requests; period; in the period|requests; p50|s"),),
-    goals=(Goal(f"a report on {GOAL_SIZE:,} requests of a year, by whatever is slowest", 5.0, "s"),),
-    charts=(Chart(title="The slowest report", kind="lines", unit="s", across="requests on record"),),
+    memory=(300_000_000, 300),
 )

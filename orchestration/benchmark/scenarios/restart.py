@@ -8,20 +8,16 @@ from itertools import pairwise
 from statistics import median
 from time import monotonic_ns, process_time
 
-import psycopg
-from django.db import connection
-
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.waiting.waiting_room import waiting_room
 from orchestration.benchmark import baseline
-from orchestration.benchmark.load import Decider, Requests, Waiter
-from orchestration.benchmark.machine import Needs
+from orchestration.benchmark.load import SAYSO, Decider, Requests, Waiter
 from orchestration.benchmark.processes import Environment, Remote
-from orchestration.benchmark.report import Check, Findings, Goal, Ratio, Scenario, Table
+from orchestration.benchmark.report import Check, Ratio, Report, Scenario
 
-SAYSO, FLOOR = "Sayso", "plain SELECT"
+FLOOR = "plain SELECT"
 
 ROUNDS = 3
 SAMPLE = 500
@@ -34,11 +30,11 @@ class Returning(Waiter):
         await super().begin()
         self._serving = monotonic_ns()
 
-    async def reattach(self, closed: str) -> tuple[list[int], float]:
-        """Wait again for everything; when each has been looked at, nothing of before can be missed.
+    async def reattach(self, closed: str) -> tuple[int, list[int], float]:
+        """Wait again for everything; once each row has been read, no decision of before can be missed.
 
-        Returns the moments (nanoseconds) at which it served, knew the ids, had registered its waits, and had
-        looked at all; and the seconds of CPU time since it served.
+        Returns the number of waits; the moments (nanoseconds) at which it served, knew the ids, had
+        registered its waits, and had read all rows; and the seconds of CPU time since it served.
         """
         cpu, moments = process_time(), [self._serving]
         ids = await in_database(_pending)
@@ -47,10 +43,7 @@ class Returning(Waiter):
         moments.append(monotonic_ns())
         await self.settle(closed)
         moments.append(monotonic_ns())
-        return moments, process_time() - cpu
-
-    async def waiting(self) -> int:
-        return len(waiting_room())
+        return len(waiting_room()), moments, process_time() - cpu
 
 
 class Reader(Remote):
@@ -63,19 +56,14 @@ class Reader(Remote):
 
 
 def _read() -> tuple[int, float]:
-    if connection.vendor == "postgresql":
-        with psycopg.connect(**baseline.postgres_parameters()) as driver:
-            return _read_by(driver)
-    connection.ensure_connection()
-    return _read_by(connection.connection)
-
-
-def _read_by(driver: psycopg.Connection) -> tuple[int, float]:
+    driver = baseline.open_driver()
     started = monotonic_ns()
     rows = driver.execute(
         "SELECT id, status, deadline, arguments FROM approvals_humanrequest WHERE status = 'pending'"
     ).fetchall()
-    return len(rows), (monotonic_ns() - started) / 1e9
+    took = (monotonic_ns() - started) / 1e9
+    driver.close()
+    return len(rows), took
 
 
 def _pending() -> list[str]:
@@ -84,27 +72,25 @@ def _pending() -> list[str]:
     return [str(pk) for pk in pending.values_list("pk", flat=True)]
 
 
-async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure how soon a process that starts waits again for all that is pending.
 
     N requests are pending, the process that waited for them is gone. Three times a fresh process starts,
     reads the ids of what is pending and waits for each (gate.wait_for_outcome), as the programs of a server
     do after its restart; asking again under the same key ends in the same wait, after one more write. A wait
-    counts as re-attached when its row has been looked at after it was registered: what was decided meanwhile
-    is known then. The start of the interpreter and Django's imports are told apart, since they do not grow
+    counts as re-attached when its row has been read after it was registered: what was decided meanwhile is
+    known then. The start of the interpreter and Django's imports are counted apart, since they do not grow
     with the waits. Beside it, in turns, in a process that is already there: one plain SELECT of the same rows
     by the bare driver. Then a sample of up to some 500 is decided by another process, and each of those waits
     must be told what is on record.
     """
     (count,) = sizes
     requests = await env.start(Requests)
-    closed = await requests.open_closed()
-    ids = await requests.open(count)
+    closed, ids = await requests.open_closed(), await requests.open(count)
     await env.stop(requests)
-    reader = await env.start(Reader)
+    reader, returning = await env.start(Reader), None
     steps: list[list[float]] = []
     reads: list[float] = []
-    returning: Returning | None = None
     for _, contender in env.turns([SAYSO, FLOOR], env.rounds(ROUNDS)):
         if contender == FLOOR:
             rows, seconds = await reader.read()
@@ -114,8 +100,7 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
                 await env.stop(returning)
             started = monotonic_ns()
             returning = await env.start(Returning)
-            moments, cpu = await returning.reattach(closed)
-            rows = await returning.waiting()
+            rows, moments, cpu = await returning.reattach(closed)
             took = [(after - before) / 1e9 for before, after in pairwise([started, *moments])]
             steps.append([*took, sum(took), count / sum(took[1:]), cpu])
         if rows != count:
@@ -126,39 +111,26 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
     sample = ids[:: max(1, count // SAMPLE)]
     await decider.decide_all(sample)
     check = Check.of(await returning.told(sample), await decider.recorded(sample))
-    sayso = [median(step) for step in zip(*steps, strict=True)]
-    read = median(reads)
+    return _report(check, count, steps, reads)
+
+
+def _report(check: Check, count: int, steps: Sequence[Sequence[float]], reads: Sequence[float]) -> Report:
+    sayso, read = [median(step) for step in zip(*steps, strict=True)], median(reads)
     ratio = Ratio.of([sum(took[1:4]) for took in steps], reads)
-    return Findings(
-        tables=[
-            [(SAYSO, *sayso, str(ratio)), (FLOOR, None, read, None, None, None, count / read, None, "1")]
-        ],
-        goals=[sayso[5]],
-        check=check,
-        notes=(f"From the process's start, imports included: {count / sayso[4]:,.0f} waits a second.",),
+    report = Report(
+        check, f"From the process's start, imports included: {count / sayso[4]:,.0f} waits a second."
     )
+    report.table(
+        f"A process starts while {count:,} requests are pending",
+        "; start to serving|s; ids read|s; registered|s; all looked at|s; start to re-attached|s"
+        "; waits, once serving|1/s; CPU, once serving|s; serving to re-attached, × SELECT",
+        [(SAYSO, *sayso, str(ratio)), (FLOOR, None, read, None, None, None, count / read, None, "1")],
+    )
+    goal = f"{count:,} pending waits re-attached after a restart, once the process serves"
+    report.at_least(goal, 20_000, sayso[5], "waits a second")
+    return report
 
 
 RESTART = Scenario(
-    name="restart",
-    unit="pending waits",
-    sizes=(5_000,),
-    most=100_000,
-    needs=lambda size: Needs(memory=400_000_000 + 12_000 * size),
-    measure=measure,
-    tables=(
-        Table(
-            "A process starts while {size:,} requests are pending",
-            "; start to serving|s; ids read|s; registered|s; all looked at|s; start to re-attached|s"
-            "; waits, once serving|1/s; CPU, once serving|s; serving to re-attached, × SELECT",
-        ),
-    ),
-    goals=(
-        Goal(
-            "{size:,} pending waits re-attached after a restart, once the process serves",
-            20_000,
-            "waits a second",
-            at_least=True,
-        ),
-    ),
+    "restart", measure, unit="pending waits", sizes=(5_000,), most=100_000, memory=(400_000_000, 12_000)
 )

@@ -8,7 +8,6 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from statistics import median
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -17,9 +16,6 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
-from django.utils import timezone
-from django.utils.crypto import get_random_string
 
 from approvals import queries
 from approvals.database.threads import in_database
@@ -28,18 +24,17 @@ from approvals.writer import queue
 from approvals.writer.queue import outcome_of_result
 from orchestration.benchmark import load
 from orchestration.benchmark.child import BARE, PRODUCT
-from orchestration.benchmark.machine import Needs
 from orchestration.benchmark.processes import Environment, Remote, Server
-from orchestration.benchmark.report import Cell, Check, Findings, Goal, Ratio, Scenario, Table
+from orchestration.benchmark.report import Check, Ratio, Report, Samples, Scenario
 from orchestration.benchmark.sockets import TO_ALL, TO_ONE, Socket
 
 PATHS = {PRODUCT: "/ws/inbox/", BARE: "/"}
 
 ROUNDS = 5
 EVENTS_A_ROUND = 5
-# One user's events, while one and while all have joined.
+# Events for one user, while one is joined and while all are.
 EVENTS = 20
-# So many of each where events are slow.
+# Rounds and events of each kind where events are slow.
 FEW = 2
 PAUSE = 0.02
 SETTLING = 1.0
@@ -50,26 +45,34 @@ AT_ONCE = 64
 # Seconds until a frame that has not come counts as lost.
 PATIENCE = 60.0
 SHOWN = "shown"
-# As long as what Sayso sends.
+MEMORY, IDLE_CPU, JOINED = "memory of an idle socket", "CPU while all are idle", "until all are joined"
+FOR_ONE, FOR_ALL = "event for one user", "event for all, the last"
+CPU_ALONE, CPU_AMONG_ALL = "CPU of an event for one, 1 joined", "CPU of an event for one, all joined"
+FIGURES = {
+    MEMORY: "KiB",
+    IDLE_CPU: "% of a core",
+    JOINED: "s",
+    FOR_ONE: "ms",
+    FOR_ALL: "ms",
+    CPU_ALONE: "ms",
+    CPU_AMONG_ALL: "ms",
+}
+# Makes a bare frame as long as one of Sayso's.
 FILLING = " " + "x" * 700
 
 
-def session_of(person: User) -> Session:
-    """Make a session as after a login; it is not saved."""
-    data = {
-        SESSION_KEY: str(person.pk),
-        BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
-        HASH_SESSION_KEY: person.get_session_auth_hash(),
-    }
-    return Session(
-        session_key=get_random_string(32),
-        session_data=SessionStore().encode(data),
-        expire_date=timezone.now() + timedelta(days=1),
-    )
+def log_in(person: User) -> str:
+    """Make a session as after a login; returns its key."""
+    session = SessionStore()
+    session[SESSION_KEY] = str(person.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = person.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
 
 
 class Sockets(Remote):
-    """Has the sockets open, and keeps which of them was sent what, and when."""
+    """Holds the open sockets, and keeps what each was sent, and when."""
 
     async def begin(self) -> None:
         self._sockets: dict[str, list[Socket]] = {PRODUCT: [], BARE: []}
@@ -78,7 +81,7 @@ class Sockets(Remote):
         self._news = asyncio.Event()
 
     async def join(self, kind: str, port: int, cookies: list[str]) -> float:
-        """Open a socket for each cookie; the seconds until all have what there is to show."""
+        """Open a socket for each cookie; returns the seconds until all have their first snapshot."""
         started, gate, sockets = monotonic(), asyncio.Semaphore(AT_ONCE), self._sockets[kind]
         told = self._told_by_product if kind == PRODUCT else self._told_by_bare
 
@@ -93,7 +96,7 @@ class Sockets(Remote):
         return monotonic() - started
 
     async def say(self, number: int, text: str) -> int:
-        """Send text to the bare server; when that was."""
+        """Send text to the bare server; returns when, in nanoseconds."""
         called = monotonic_ns()
         self._sockets[BARE][number].say(text)
         return called
@@ -136,16 +139,13 @@ class Requester(Remote):
     async def begin(self) -> None:
         await waiting_room().start()  # as in a server, which passes the hints on
 
-    async def end(self) -> None:
-        await waiting_room().stop()
-
     async def invite(self, count: int) -> list[str]:
-        """Put that many people with a session each on record; returns the sessions."""
+        """Put `count` people with a session each on record; returns the sessions' keys."""
         self._people, self._everyone, sessions = await in_database(_invite, count)
         return sessions
 
     async def ask(self, number: int | None) -> tuple[int, str]:
-        """Ask the person with this number, or everyone; when that was, and the request's id."""
+        """Ask the person with this number, or everyone; returns when, and the request's id."""
         named: dict[str, Any] = {"group_ids": (self._everyone,)}
         if number is not None:
             named = {"user_ids": (self._people[number],)}
@@ -164,9 +164,7 @@ def _invite(count: int) -> tuple[list[int], int, list[str]]:
     everyone = Group.objects.create(name="everyone")
     members = User.groups.through
     members.objects.bulk_create([members(user_id=person.pk, group_id=everyone.pk) for person in people])
-    sessions = [session_of(person) for person in people]
-    Session.objects.bulk_create(sessions)
-    return [person.pk for person in people], everyone.pk, [session.session_key for session in sessions]
+    return [person.pk for person in people], everyone.pk, [log_in(person) for person in people]
 
 
 def _expected(ids: Sequence[str], people: Sequence[int]) -> dict[str, str]:
@@ -181,25 +179,39 @@ def _expected(ids: Sequence[str], people: Sequence[int]) -> dict[str, str]:
 
 
 class Site:
-    """One kind of server with its sockets, and what it was measured to need."""
+    """One kind of server with its sockets, and what an event takes there."""
 
     def __init__(
         self, kind: str, server: Server, sockets: Sockets, requester: Requester, people: int
     ) -> None:
-        self.kind, self.server = kind, server
+        self.kind, self.server, self.asked = kind, server, list[str]()
         self._sockets, self._requester, self._people = sockets, requester, people
         self._draw = random.Random(people)  # noqa: S311  the same people each time
         self._came = 0
-        self.asked: list[str] = []
-        self.joined = self.memory = self.idle = self.alone = self.among_all = 0.0
-        self.ones: list[float] = []
-        self.alls: list[float] = []
 
     async def join(self, cookies: list[str]) -> float:
         return await self._sockets.join(self.kind, self.server.port, cookies)
 
-    async def event(self, number: int | None) -> float:
-        """Return the milliseconds from an event for this person, or for all, to the last frame of it."""
+    async def event_for_one(self, joined: int) -> float:
+        """Have an event for one of the joined people; returns the milliseconds to its frame."""
+        return await self._event(self._draw.randrange(joined))
+
+    async def event_for_all(self) -> float:
+        """Return the milliseconds from an event for all to the last frame of it."""
+        return await self._event(None)
+
+    async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
+        """Return the CPU milliseconds per event, minus those of the idle server (`idle`: share of a core)."""
+        _, before = await self.server.usage()
+        started = monotonic()
+        for _ in range(events):
+            await asyncio.sleep(PAUSE)
+            await self.event_for_one(joined)
+        took = monotonic() - started
+        _, after = await self.server.usage()
+        return max(after - before - idle * took, 0.0) / events * 1000
+
+    async def _event(self, number: int | None) -> float:
         if self.kind == PRODUCT:
             called, id_ = await self._requester.ask(number)
             self.asked.append(id_)
@@ -208,30 +220,18 @@ class Site:
         self._came += self._people if number is None else 1
         return load.milliseconds(await self._sockets.last_event(self.kind, self._came) - called)
 
-    def somebody(self, people: int) -> int:
-        return self._draw.randrange(people)
 
-    async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
-        """Return the CPU milliseconds per event, minus those of the idle server (`idle`: share of a core)."""
-        _, before = await self.server.usage()
-        started = monotonic()
-        for _ in range(events):
-            await asyncio.sleep(PAUSE)
-            await self.event(self.somebody(joined))
-        took = monotonic() - started
-        _, after = await self.server.usage()
-        return max(after - before - idle * took, 0.0) / events * 1000
-
-
-async def idle_of(sites: Sequence[Site]) -> list[float]:
+async def idle_of(sites: Sequence[Site]) -> dict[str, float]:
     """Return the share of a core that each server uses while nothing happens, all at the same time."""
     before = [(await site.server.usage())[1] for site in sites]
     await asyncio.sleep(IDLE)
-    after = [(await site.server.usage())[1] for site in sites]
-    return [(one - other) / IDLE for one, other in zip(after, before, strict=True)]
+    return {
+        site.kind: ((await site.server.usage())[1] - cpu) / IDLE
+        for site, cpu in zip(sites, before, strict=True)
+    }
 
 
-async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
+async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure live pages of many people on one server process.
 
     Two server processes, daphne as `manage.py serve` runs it: Sayso's whole application, and a bare Channels
@@ -250,81 +250,70 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Findings:
     sockets, requester = await env.start(Sockets), await env.start(Requester)
     cookies = {PRODUCT: await requester.invite(people), BARE: [""] * people}
     sites = [Site(kind, await env.serve(kind), sockets, requester, people) for kind in PATHS]
+    found = Samples()
     for site in sites:
         await site.join(cookies[site.kind][:1])
         for _ in range(events):  # warms up
-            await site.event(0)
-    for site, idle in zip(sites, await idle_of(sites), strict=True):
-        site.alone = await site.cpu_of_one(events, 1, idle)
+            await site.event_for_one(1)
+    idle = await idle_of(sites)
+    for site in sites:
+        found[CPU_ALONE, site.kind].append(await site.cpu_of_one(events, 1, idle[site.kind]))
     for site in sites:
         before, _ = await site.server.usage()
-        site.joined = await site.join(cookies[site.kind][1:])
+        found[JOINED, site.kind].append(await site.join(cookies[site.kind][1:]))
         await asyncio.sleep(SETTLING)
-        site.memory = ((await site.server.usage())[0] - before) / (people - 1)
-    for site, idle in zip(sites, await idle_of(sites), strict=True):
-        site.idle = idle
+        gained = (await site.server.usage())[0] - before
+        found[MEMORY, site.kind].append(gained / (people - 1) / 1024)
+    idle = await idle_of(sites)
     for site in sites:
-        site.among_all = await site.cpu_of_one(events, people, site.idle)
+        found[IDLE_CPU, site.kind].append(idle[site.kind] * 100)
+        found[CPU_AMONG_ALL, site.kind].append(await site.cpu_of_one(events, people, idle[site.kind]))
     for _, site in env.turns(sites, env.rounds(FEW if slow else ROUNDS)):
-        some = [await site.event(site.somebody(people)) for _ in range(1 if slow else EVENTS_A_ROUND)]
-        site.ones.append(median(some))
-        site.alls.append(await site.event(None))
+        some = [await site.event_for_one(people) for _ in range(1 if slow else EVENTS_A_ROUND)]
+        found[FOR_ONE, site.kind].append(median(some))
+        found[FOR_ALL, site.kind].append(await site.event_for_all())
     await asyncio.sleep(SETTLING)
-
-    sayso, bare = sites
-    expected = await requester.expected(sayso.asked)
+    expected = await requester.expected(sites[0].asked)
     told = [(f"{id_}@{n}", SHOWN) for n, _, id_ in await sockets.events(PRODUCT, len(expected))]
+    others = sum(name not in expected for name, _ in told)
+    return _report(Check.of(told, expected), found, people, others)
 
-    def row(what: str, unit: str, one: float, other: float) -> tuple[Cell, ...]:
-        return what, unit, one, other, one / other if other > 0 else None
 
-    def event_row(what: str, one: list[float], other: list[float]) -> tuple[Cell, ...]:
-        return what, "ms", median(one), median(other), Ratio.of(one, other).median
-
-    return Findings(
-        tables=[
-            [
-                row("memory of an idle socket", "KiB", sayso.memory / 1024, bare.memory / 1024),
-                row("CPU while all are idle", "% of a core", sayso.idle * 100, bare.idle * 100),
-                row("until all are joined", "s", sayso.joined, bare.joined),
-                event_row("event for one user", sayso.ones, bare.ones),
-                event_row("event for all, the last", sayso.alls, bare.alls),
-                row("CPU of an event for one, 1 joined", "ms", sayso.alone, bare.alone),
-                row("CPU of an event for one, all joined", "ms", sayso.among_all, bare.among_all),
-            ]
-        ],
-        goals=[
-            float(people) if people >= GOAL else None,
-            float(sum(name not in expected for name, _ in told)),
-            sayso.memory / bare.memory if bare.memory > 0 else None,
-        ],
-        check=Check.of(told, expected),
-        notes=(
-            "Here a wait is a person's for a frame: each was sent what the record says concerns her, once.",
-            (
-                "The bare consumer's event goes through its layer alone; Sayso's is put on record by another"
-                " process, and read, with session and rights of whom it concerns, before anyone is told."
-            ),
-        ),
+def _report(check: Check, found: Samples, people: int, others: int) -> Report:
+    report = Report(
+        check,
+        "Here a wait is a person's for a frame: each was sent what the record says concerns her, once.",
+        "The bare consumer's event goes through its layer alone; Sayso's is put on record by another process,"
+        " and read, with session and rights of whom it concerns, before anyone is told.",
     )
+
+    def times(figure: str) -> float | None:
+        bare = found[figure, BARE]
+        return Ratio.of(found[figure, PRODUCT], bare).median if max(bare) > 0 else None
+
+    report.table(
+        f"{people:,} people with a socket each, one server process",
+        "; unit; Sayso; bare consumer; ×",
+        [
+            (figure, unit, found.median((figure, PRODUCT)), found.median((figure, BARE)), times(figure))
+            for figure, unit in FIGURES.items()
+        ],
+    )
+    joined = float(people) if people >= GOAL else None
+    report.at_least(f"{GOAL:,} sockets on one process", GOAL, joined, "sockets")
+    goal = "an event for one user costs that user's sockets only: frames that others were sent"
+    report.at_most(goal, 0, float(others), "frames")
+    report.at_most("memory of an idle socket at most 1.5 × a bare consumer's", 1.5, times(MEMORY))
+    return report
 
 
 USERS = Scenario(
-    name="users",
+    "users",
+    measure,
     unit="people",
     sizes=(200,),
     least=10,
     most=5_000,
-    needs=lambda size: Needs(files=2 * size, memory=400_000_000 + 200_000 * size),
-    measure=measure,
-    tables=(
-        Table("{size:,} people with a socket each, one server process", "; unit; Sayso; bare consumer; ×"),
-    ),
-    goals=(
-        Goal(f"{GOAL:,} sockets on one process", GOAL, "sockets", at_least=True),
-        Goal(
-            "an event for one user costs that user's sockets only: frames that others were sent", 0, "frames"
-        ),
-        Goal("memory of an idle socket at most 1.5 × a bare consumer's", 1.5),
-    ),
+    memory=(400_000_000, 200_000),
+    files=2,
 )

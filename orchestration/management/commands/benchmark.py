@@ -18,14 +18,12 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 
 from approvals.management.screen import Misuse, Refused, Screen
-from orchestration.benchmark.installation import Installation, Unreachable
-from orchestration.benchmark.machine import TooBig
+from orchestration.benchmark.installation import Installation, ServerFailed, Unreachable
 from orchestration.benchmark.output import faults, progress_bar, show, svg
 from orchestration.benchmark.processes import ProcessFailed
-from orchestration.benchmark.report import Scenario
-from orchestration.benchmark.run import Run, require_room
+from orchestration.benchmark.report import Scenario, TooBig
+from orchestration.benchmark.run import Run
 from orchestration.benchmark.scenarios import scenarios
-from orchestration.benchmark.servers import ServerFailed
 
 INTERRUPTED = 130
 STDOUT = Path("-")
@@ -35,33 +33,25 @@ class Command(BaseCommand):
     help = (
         "Measure on this machine what waiting and deciding cost, each beside a baseline of the same run.\n"
         "It makes an installation of its own (database, channel prefix, folder), on the servers that\n"
-        "DATABASE_URL and REDIS_URL name, else on the wheels' of the extra `benchmark`, else on SQLite and\n"
-        "in memory, and removes it at the end; no row of this installation is touched. Each scenario checks\n"
-        "itself. Exit status: 0 all waits were resolved once and as recorded, 1 not so, 2 misuse,\n"
-        "130 interrupted. Goals are told, met or not; they do not change the exit status."
+        "DATABASE_URL and REDIS_URL name, else on those of the extra `benchmark`, else on SQLite and in\n"
+        "memory, and removes it at the end; no row of this installation is touched. Each scenario checks\n"
+        "its waits. Exit status: 0 if every wait was resolved once and as recorded, 1 if not, 2 for misuse,\n"
+        "130 if interrupted. Goals are reported as met or not; they do not change the exit status."
     )
     # They would ask this installation's database.
     requires_system_checks = ()
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
+    def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = "\n\n".join(_describe(scenario) for scenario in scenarios().values())
-        return parser
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         names = ", ".join(scenarios())
         add("scenarios", nargs="*", metavar="SCENARIO", help=f"all by default; of {names}")
-        add("--size", type=int, metavar="N", help="how many, see below; by default small")
-        add("--rounds", type=int, metavar="N", help="of each comparison; fewer than by default: less sure")
-        add("--json", type=Path, metavar="FILE", help="write everything to FILE; - for stdout")
+        add("--size", type=int, metavar="N", help="how many, see below; each scenario has a default")
+        add("--rounds", type=int, metavar="N", help="rounds of each comparison; fewer are less reliable")
+        add("--json", type=Path, metavar="FILE", help="write all results to FILE; - for stdout")
         add("--plot", type=Path, metavar="FILE.svg", help="draw the charts")
-        add(
-            "--embedded",
-            action="store_true",
-            help="measure SQLite and the in-memory layer, whatever there is",
-        )
+        add("--embedded", action="store_true", help="use SQLite and memory, even if there are servers")
         loops = ["asyncio", "uvloop"]
         add("--loop", choices=loops, default="asyncio", help="event loop of what is measured")
 
@@ -74,7 +64,8 @@ class Command(BaseCommand):
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
         installation = Installation(embedded=options["embedded"])
         try:
-            require_room(chosen, options["size"])
+            for scenario in chosen:
+                scenario.require_room(options["size"])
             installation.require_servers()
         except (TooBig, Unreachable) as error:
             raise Misuse(str(error)) from error
@@ -87,7 +78,7 @@ class Command(BaseCommand):
         try:
             asyncio.run(_measure(run, chosen, screen))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            screen.say("Interrupted. Everything of it is removed.", style="yellow")
+            screen.say("Interrupted. Everything that it made is removed.", style="yellow")
             sys.exit(INTERRUPTED)
         except (ServerFailed, ProcessFailed) as error:
             raise Refused(str(error)) from error
@@ -114,8 +105,8 @@ async def _measure(run: Run, chosen: list[Scenario], screen: Screen) -> None:
     screen.say(f"Measuring on {stack}.")
     if not stack.two_processes:
         screen.say(
-            "This stack carries one process: what would be two is one here, and the goals, which are for"
-            " PostgreSQL, Redis and two processes, are not judged.",
+            "Here one process does what two do on PostgreSQL and Redis. The goals are for those two, so they"
+            " are not judged.",
             style="yellow",
         )
     if task := asyncio.current_task():
@@ -138,15 +129,16 @@ def _choose(names: list[str]) -> list[Scenario]:
 
 
 def _require_files(json_file: Path | None, plot_file: Path | None) -> None:
-    """Refuse files that could not be written, before anything is measured."""
+    """Refuse files that can't be written, before anything is measured."""
     for option, file in (("--json", json_file), ("--plot", plot_file)):
         if file is None or (option == "--json" and file == STDOUT):
             continue
         if file.is_dir() or not file.absolute().parent.is_dir():
-            raise Misuse(f"{option}: {file} is no file that could be written.")
+            raise Misuse(f"{option}: {file} is no file that can be written.")
 
 
 def _describe(scenario: Scenario) -> str:
     sizes = ", ".join(f"{size:,}" for size in scenario.sizes)
     size = f"Size: {sizes} {scenario.unit} by default, up to {scenario.most:,}."
-    return f"{scenario.name}: {scenario.summary}\n{indent(fill(f'{size} {scenario.method}', 98), '    ')}"
+    method = fill(f"{size} {scenario.method}", 98, break_on_hyphens=False)
+    return f"{scenario.name}: {scenario.summary}\n{indent(method, '    ')}"

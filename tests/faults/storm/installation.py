@@ -20,7 +20,7 @@ from typing import Any, LiteralString, TypeVar
 import httpx
 import psycopg
 
-from orchestration.benchmark.servers import DIES_WITH_PARENT, create_database
+from orchestration.benchmark.installation import DIES_WITH_PARENT, create_database
 from tests.faults.storm.clock import passes
 from tests.processes import PROJECT, bare_environment, free_port
 from tests.servers import PostgresServer, RedisServer

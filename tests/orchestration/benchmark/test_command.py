@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 
 from orchestration.benchmark.load import Decider, Waiter
 from orchestration.benchmark.processes import Environment
-from orchestration.benchmark.report import Check, Findings, Scenario, Table
+from orchestration.benchmark.report import Check, Report, Scenario
 from orchestration.benchmark.scenarios import scenarios
 from orchestration.management.commands import benchmark
 from tests.conftest import Manage
@@ -173,7 +173,7 @@ def databases_of_benchmarks(stack: Stack) -> list[str]:
 def scenario_with(waiter: type[Waiter]) -> Scenario:
     """Three waits, all decided; what its waiter reports is its own."""
 
-    async def measure(environment: Environment, sizes: Sequence[int]) -> Findings:
+    async def measure(environment: Environment, sizes: Sequence[int]) -> Report:
         waiting = await environment.start(waiter)
         decider = await environment.start(Decider, beside=waiting)
         ids = await waiting.open(sizes[0])
@@ -181,10 +181,11 @@ def scenario_with(waiter: type[Waiter]) -> Scenario:
         await decider.decide_all(ids)
         told = await waiting.told(ids)
         check = Check.of(told, await decider.recorded(ids))
-        return Findings(tables=[[(id_,) for id_ in ids]], check=check)
+        report = Report(check)
+        report.table("Ids", "id", [(id_,) for id_ in ids])
+        return report
 
-    table = Table("Ids", "id")
-    return Scenario(name="faked", unit="waits", sizes=(3,), most=3, measure=measure, tables=(table,))
+    return Scenario("faked", measure, unit="waits", sizes=(3,), most=3, memory=(0, 0))
 
 
 @pytest.mark.processes

@@ -9,17 +9,10 @@ from uuid import UUID
 import pytest
 
 from approvals import queries
-from approvals.models import (
-    AuditEntry,
-    GroupAssignment,
-    HumanRequest,
-    Response,
-    ShownContent,
-    UserAssignment,
-)
+from approvals.models import HumanRequest
 from approvals.process import hints
 from approvals.trail import verification
-from orchestration.benchmark import copies, history
+from orchestration.benchmark import history
 
 pytestmark = pytest.mark.django_db
 
@@ -39,35 +32,6 @@ def test_a_history_was_opened_and_decided_and_its_trails_hold() -> None:
     requests = HumanRequest.objects.all()
     assert Counter(request.status for request in requests) == {"approved": 60}
     assert verification.verify().holds
-
-
-@pytest.mark.stacks("postgresql-memory")
-def test_copies_are_as_good_as_their_originals() -> None:
-    """Trails, what was shown, answers and whom they concerned."""
-    history.make_past(history.make_people(), 30)
-    originals = list(HumanRequest.objects.values_list("pk", flat=True))
-    before = [
-        model.objects.count()
-        for model in (AuditEntry, ShownContent, UserAssignment, GroupAssignment, Response)
-    ]
-    copies.add_copies(originals, 60)
-    after = [
-        model.objects.count()
-        for model in (AuditEntry, ShownContent, UserAssignment, GroupAssignment, Response)
-    ]
-    assert after == [3 * number for number in before]
-    requests = HumanRequest.objects.all()
-    assert len(requests) == 90
-    assert verification.verify().holds
-    assert all(len(queries.history(request)) == 2 for request in requests)
-
-
-@pytest.mark.stacks("postgresql-memory")
-def test_a_long_history_is_mostly_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "WRITTEN", 20)
-    monkeypatch.setattr(history, "COPIED_AT_ONCE", 15)
-    history.make_past(history.make_people(), 60)
-    assert HumanRequest.objects.filter(status="approved").count() == 60
 
 
 def test_the_plain_user_has_as_much_to_see_whatever_else_is_pending() -> None:

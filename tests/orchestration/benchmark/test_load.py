@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from approvals.database.fields import new_id
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.waiting.waiting_room import waiting_room
+from orchestration.benchmark import baseline
 from orchestration.benchmark.load import Decider, Requests, Waiter, Waits, usage
 from orchestration.benchmark.processes import Remote
 from orchestration.benchmark.report import Check
@@ -49,17 +51,17 @@ async def test_what_a_process_uses_while_it_is_idle() -> None:
 
 
 async def test_those_who_poll_find_their_outcome() -> None:
-    polling = await begun(waiting.Polling)
-    await polling.start(["a", "b", "c"])
+    polling = await begun(waiting.Baselines)
+    await polling.start_polling(["a", "b", "c"])
     assert len(await polling.resume(["a", "c"])) == 2
-    assert polling._waits.told == [(id_, "approved") for id_ in polling._waits.resumed]
-    await polling.stop()
+    assert polling._polling.told == [(id_, "approved") for id_ in polling._polling.resumed]
+    await polling.stop_polling()
 
 
 async def test_bare_tasks_are_resumed_each_time() -> None:
-    bare = await begun(waiting.BareTasks)
+    bare = await begun(waiting.Baselines)
     for _ in range(2):
-        assert min(await bare.measure(["a", "b"])) > 0
+        assert min(await bare.measure_tasks(["a", "b"])) > 0
 
 
 @pytest.mark.django_db
@@ -92,7 +94,6 @@ class TestOnRecord:
         (resumed,) = await waiter.resumed(ids[:1])
         assert resumed is not None
         assert called < committed < resumed
-        await waiter.end()
 
     async def test_what_is_opened_closed_is_waited_for_in_vain_by_nobody(self) -> None:
         requests = await begun(Requests)
@@ -111,35 +112,34 @@ class TestOnRecord:
         assert await scales.weigh(contender, ids, closed) > 0
         assert len(waiting_room()) == 0
         assert await scales.read_again(ids) > 0
-        await scales.end()
 
     async def test_deadlines_fall_due_together(self, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deadlines, "AHEAD", 0.2)
         waiter = await begun(deadlines.DueWaiter)
         await waiter.wait(ids)
-        times = await waiter.fall_due(ids)
+        recorded, lateness, blocked = await waiter.fall_due(ids)
         assert dict(await waiter.told()) == dict.fromkeys(ids, "timed_out")
-        assert len(times["lateness"]) == len(ids)
-        assert 0 < times["lateness"][0] <= times["lateness"][-1] == times["resumed"]
-        assert times["blocked"] >= 0
-        await waiter.end()
+        assert len(lateness) == len(ids)
+        assert 0 < min(recorded, lateness[0]) <= lateness[-1]
+        assert blocked >= 0
 
     async def test_the_floor_decides_as_many(self) -> None:
         floor = await begun(deadlines.RawDecider)
         assert await floor.decide(700) > 0
-        statuses = await in_database(floor._store.statuses, floor._store.open(1))
-        assert list(statuses.values()) == ["pending"]
-        await floor.end()
+        await in_database(baseline.open_requests, 1)
+        statuses = Counter((await in_database(baseline.recorded)).values())
+        assert statuses["pending"] == 1
+        assert statuses.total() == 701
 
     async def test_who_returns_waits_for_all_that_is_pending(self, ids: list[str], closed: str) -> None:
         returning = await begun(restart.Returning)
-        moments, _ = await returning.reattach(closed)
-        assert await returning.waiting() == len(ids)
+        count, moments, _ = await returning.reattach(closed)
+        assert count == len(ids)
         assert moments == sorted(moments)
         assert (await restart.Reader().read())[0] == len(ids)
         await deciding.adecide(PROGRAM, ids[2], "approve")
         assert await returning.told(ids[2:3]) == [(ids[2], "approved")]
-        await returning.end()
+        await returning._waits.cancel()
 
 
 async def begun(role: type[R]) -> R:

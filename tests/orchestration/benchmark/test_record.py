@@ -23,7 +23,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.one_stack
 async def test_costs_are_told_of_each_size(stack: Stack, tmp_path: Path) -> None:
     async with own_environment(stack, tmp_path) as environment:
-        report = await record.GROWTH.run(environment, [100, 400])
+        report = await record.GROWTH.measure(environment, [100, 400])
     assert report.check.passed
     assert report.check.waits == 2 * 3 * record.TIMES
     (table,) = report.tables
@@ -37,13 +37,13 @@ async def test_costs_are_told_of_each_size(stack: Stack, tmp_path: Path) -> None
 @pytest.mark.one_stack
 async def test_one_size_alone_promises_nothing(stack: Stack, tmp_path: Path) -> None:
     async with own_environment(stack, tmp_path) as environment:
-        report = await record.GROWTH.run(environment, [100])
+        report = await record.GROWTH.measure(environment, [100])
     assert {goal.met for goal in report.goals} == {None}
 
 
 async def test_each_grouping_is_timed_on_all_that_was_put_on_record(stack: Stack, tmp_path: Path) -> None:
     async with own_environment(stack, tmp_path) as environment:
-        report = await record.REPORT.run(environment, [300])
+        report = await record.REPORT.measure(environment, [300])
     (table,) = report.tables
     assert [row[0] for row in table.rows] == [by.value for by in By for _ in record.PERIODS]
     assert {row[3] for row in table.rows if row[2] == "a year"} == {300}

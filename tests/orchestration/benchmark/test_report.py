@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
-from orchestration.benchmark.installation import Stack
 from orchestration.benchmark.processes import Environment
 from orchestration.benchmark.report import (
     Check,
-    Findings,
     Goal,
+    Needs,
     Ratio,
     Report,
+    Samples,
     Scenario,
-    Table,
+    TooBig,
+    free_memory,
     percentiles,
     spread,
 )
-from orchestration.benchmark.scenarios import latency
-
-ENVIRONMENT = Environment(
-    Stack(database="embedded", layer="embedded"), {}, loop="asyncio", progress=lambda done, expected: None
-)
+from orchestration.benchmark.scenarios import decisions
 
 
 class TestCheck:
@@ -58,94 +57,55 @@ class TestCheck:
     def test_takes_what_came_as_json(self) -> None:
         assert Check.of([["a", "approved"]], {"a": "approved"}).passed
 
-    def test_of_several_is_the_sum(self) -> None:
-        one, other = Check(waits=2, resolved=1, lost=("x",)), Check(waits=1, resolved=1, doubled=("y",))
-        assert one + other == Check(waits=3, resolved=2, lost=("x",), doubled=("y",))
-
 
 class TestGoal:
     @pytest.mark.parametrize(("measured", "met"), [(1.9, True), (2.0, True), (2.1, False), (None, None)])
     def test_is_met_up_to_its_limit(self, measured: float | None, met: bool | None) -> None:
-        assert Goal(text="", limit=2, measured=measured).met is met
+        assert Goal("", 2, measured, "×", at_least=False).met is met
 
     @pytest.mark.parametrize(("measured", "met"), [(1.9, False), (2.0, True), (2.1, True)])
     def test_is_met_from_its_limit_on(self, measured: float, met: bool) -> None:
-        assert Goal(text="", limit=2, measured=measured, at_least=True).met is met
+        assert Goal("", 2, measured, "×", at_least=True).met is met
 
     def test_is_judged_only_on_the_stack_that_it_is_for(self) -> None:
-        report = Report(
-            tables=(), check=Check(waits=0, resolved=0), goals=(Goal(text="", limit=1, measured=0),)
-        )
+        report = Report(Check())
+        report.at_most("", 1, 0)
         assert report.as_json(judged=True)["goals"][0]["met"] is True
         assert report.as_json(judged=False)["goals"][0]["met"] is None
 
 
-class TestScenario:
-    CHECK = Check(waits=1, resolved=0, lost=("a",))
+def test_a_scenario_says_what_it_measures_and_how() -> None:
+    async def measure(environment: Environment, sizes: Sequence[int]) -> Report:
+        """Measure what it is.
 
-    def scenario(self, findings: Findings) -> Scenario:
-        async def measure(environment: Environment, sizes: Sequence[int]) -> Findings:
-            """Measure what it is.
+        In this
+        way.
+        """
+        return Report(Check())
 
-            In this
-            way.
-            """
-            return findings
+    scenario = Scenario("one", measure, unit="waits", sizes=(3, 5), most=9, memory=(0, 0))
+    assert (scenario.summary, scenario.method) == ("what it is", "In this way.")
 
-        return Scenario(
-            name="one",
-            unit="waits",
-            sizes=(3, 5),
-            most=9,
-            measure=measure,
-            tables=(Table("Up to {size:,}", "; p50|ms; × smallest"),),
-            goals=(Goal("from {least:,} on", 2),),
-        )
 
-    async def test_reports_what_it_declares_with_what_was_measured(self) -> None:
-        findings = Findings(check=Check(), tables=[[("Sayso", 1.0, None)]], goals=[3.0])
-        scenario = self.scenario(findings)
-        report = await scenario.run(ENVIRONMENT, [3, 5000])
-        assert (scenario.summary, scenario.method) == ("what it is", "In this way.")
-        assert report.as_json(judged=True) == {
-            "tables": [
-                {
-                    "title": "Up to 5,000",
-                    "columns": [
-                        {"name": "", "unit": ""},
-                        {"name": "p50", "unit": "ms"},
-                        {"name": "× smallest", "unit": ""},
-                    ],
-                    "rows": [("Sayso", 1.0, None)],
-                }
-            ],
-            "charts": [],
-            "goals": [
-                {
-                    "text": "from 3 on",
-                    "limit": 2,
-                    "unit": "×",
-                    "at_least": False,
-                    "measured": 3.0,
-                    "met": False,
-                }
-            ],
-            "check": {"waits": 0, "resolved": 0, "lost": (), "doubled": (), "wrong": (), "passed": True},
-            "notes": [],
-        }
-
-    async def test_whose_waits_were_lost_tells_which_and_no_figures(self) -> None:
-        """There is nothing then of which a median could be taken."""
-        report = await self.scenario(Findings(check=self.CHECK)).run(ENVIRONMENT, [3])
-        assert (report.check, report.tables, report.goals) == (self.CHECK, (), ())
-
-    async def test_that_measured_less_than_it_declares_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="zip"):
-            await self.scenario(Findings(check=Check())).run(ENVIRONMENT, [3])
+def test_a_report_is_told_as_json() -> None:
+    report = Report(Check(), "Read it so.")
+    report.table("Up to 5,000", "; p50|ms; × smallest", [("Sayso", 1.0, None)])
+    report.at_most("from 3 on", 2, 3.0)
+    report.chart("Up", "bars", "ms", ["3"], {"Sayso": [1.0]}, across="waits")
+    columns = [{"name": "", "unit": ""}, {"name": "p50", "unit": "ms"}, {"name": "× smallest", "unit": ""}]
+    goal = {"text": "from 3 on", "limit": 2, "unit": "×", "at_least": False, "measured": 3.0, "met": False}
+    chart = {"title": "Up", "kind": "bars", "unit": "ms", "across": "waits", "logarithmic": False}
+    assert report.as_json(judged=True) == {
+        "tables": [{"title": "Up to 5,000", "columns": columns, "rows": [("Sayso", 1.0, None)]}],
+        "charts": [{**chart, "ticks": ["3"], "series": [{"name": "Sayso", "values": [1.0]}]}],
+        "goals": [goal],
+        "check": {"waits": 0, "resolved": 0, "lost": (), "doubled": (), "wrong": (), "passed": True},
+        "notes": ["Read it so."],
+    }
 
 
 def test_a_latency_without_a_resumed_wait_has_no_parts() -> None:
-    assert latency.split([(1, 2)], [(None, None, None)]) == []
+    assert decisions.split([(1, 2)], [(None, None, None)]) == []
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
@@ -161,3 +121,35 @@ def test_a_ratio_is_of_figures_of_the_same_round() -> None:
     ratio = Ratio.of([2.0, 30.0, 8.0], [1.0, 10.0, 2.0])
     assert (ratio.median, ratio.least, ratio.most) == (3.0, 2.0, 4.0)
     assert str(ratio) == "3.00 (2.00-4.00)"
+
+
+def test_samples_of_rounds_have_a_median_and_a_ratio() -> None:
+    samples = Samples()
+    for sayso, floor in ((2.0, 1.0), (30.0, 10.0), (8.0, 2.0)):
+        samples["Sayso"].append(sayso)
+        samples["floor"].append(floor)
+    assert samples.median("Sayso") == 8.0
+    assert samples.ratio("Sayso", "floor").median == 3.0
+
+
+def test_as_many_files_as_the_machine_allows_and_no_more() -> None:
+    """Beside those that a process has open anyway."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(TooBig, match=r"users: 9 sockets need .* open files, .*`ulimit -n`"):
+        Needs(files=files - 99).require("users: 9 sockets")
+    assert fits(Needs(files=files - 100))
+
+
+def fits(needs: Needs) -> bool:
+    with suppress(TooBig):
+        needs.require("one")
+        return True
+    return False
+
+
+def test_more_memory_than_is_free_is_refused() -> None:
+    free = free_memory()
+    assert free is not None
+    with pytest.raises(TooBig, match=r"waiting need .* GB of memory, and .* GB are free here"):
+        Needs(memory=2 * free).require("waiting")
+    assert fits(Needs(memory=free // 4))

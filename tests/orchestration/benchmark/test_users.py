@@ -23,7 +23,7 @@ async def test_each_person_is_shown_what_concerns_her_and_nobody_else_is(
     stack: Stack, tmp_path: Path
 ) -> None:
     async with own_environment(stack, tmp_path) as environment:
-        report = await users.USERS.run(environment, [12])
+        report = await users.USERS.measure(environment, [12])
     assert report.check.passed
     # Warming up, alone and among all, two each; then in each round one for one and one for all.
     assert report.check.waits == 3 * 2 + 2 * (1 + 12)
