@@ -118,10 +118,7 @@ def make_pending(people: People, count: int) -> list[UUID]:
     """Put `count` pending requests on record; returns those that the reviewer may decide."""
     draw = random.Random(count)  # noqa: S311  the same each time
     terms = [_present(people, number, draw) for number in range(count)]
-    opened: list[UUID] = []
-    for start in range(0, count, CHUNK):
-        opened += _open(start, terms[start : start + CHUNK])
-    plain = {"requester_id": people.plain}
+    opened, plain = _open(0, terms), {"requester_id": people.plain}
     return [id_ for id_, each in zip(opened, terms, strict=True) if len(each) == 1 and each != plain]
 
 
@@ -141,21 +138,20 @@ def tidy() -> None:
 def _past(people: People, number: int, draw: random.Random) -> dict[str, Any]:
     """Return who asked a request of the past, and who is named to decide it."""
     requester = people.plain if number % 100 == 0 else draw.choice(people.colleagues)
+    named = _named(people, number, people.groups, draw)
     if number % 500 == 7:
-        return {"requester_id": requester, "user_ids": (people.plain,)}
-    return {"requester_id": requester, **_named(people, number, people.groups, draw)}
+        named = {"user_ids": (people.plain,)}
+    return {"requester_id": requester, **named}
 
 
 def _present(people: People, number: int, draw: random.Random) -> dict[str, Any]:
     """Return the same for a pending request; the plain user's are the first, and as many at any size."""
-    requester = draw.choice(people.colleagues)
     if number < OWN:
         return {"requester_id": people.plain}
-    if number < 2 * OWN:
-        return {"requester_id": requester, "user_ids": (people.plain,)}
+    named = _named(people, number, people.groups[1:], draw)
     if number < 3 * OWN:
-        return {"requester_id": requester, "group_ids": people.groups[:1]}
-    return {"requester_id": requester, **_named(people, number, people.groups[1:], draw)}
+        named = {"user_ids": (people.plain,)} if number < 2 * OWN else {"group_ids": people.groups[:1]}
+    return {"requester_id": draw.choice(people.colleagues), **named}
 
 
 def _named(people: People, number: int, groups: Sequence[int], draw: random.Random) -> dict[str, Any]:

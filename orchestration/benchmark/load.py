@@ -16,6 +16,7 @@ import resource
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from functools import wraps
+from itertools import islice
 from time import monotonic, monotonic_ns, process_time, thread_time_ns
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -81,15 +82,16 @@ def opening(title: str = "Refund an order", **terms: Any) -> OpenRequest:
 
 def write(commands: Iterable[Command]) -> None:
     """Pass commands to the product's writer; returns when they are committed."""
-    for future in queue.submit_many(list(commands)):
-        outcome_of_result(future.result())
+    rest = iter(commands)
+    while some := list(islice(rest, AT_ONCE)):
+        for future in queue.submit_many(some):
+            outcome_of_result(future.result())
 
 
 def open_requests(count: int) -> list[UUID]:
     """Open `count` approvals; return their ids after the commit."""
     commands = [opening() for _ in range(count)]
-    for start in range(0, count, AT_ONCE):
-        write(commands[start : start + AT_ONCE])
+    write(commands)
     return [command.request_id for command in commands]
 
 
