@@ -1,6 +1,7 @@
 """Django's settings for this installation: the only reader of the environment.
 
 Nothing is needed to start: without any variable everything lives under `var/` beside `manage.py`.
+How to add a setting is said in approvals/conf.py and orchestration/conf.py.
 """
 
 import os

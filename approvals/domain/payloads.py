@@ -29,7 +29,7 @@ DEPTH_LIMIT = 64
 LARGEST_INTEGER = 2**53 - 1
 # From here on RFC 8785 writes an exponent. Below, floats are written as whole numbers, and read back as such.
 WRITTEN_WITH_EXPONENT = 10**21
-LONGEST_DURATION = 100 * 365.25 * 24 * 60 * 60
+LONGEST_DURATION = 100 * 365.25 * 24 * 60 * 60  # a hundred years, in seconds
 
 
 class FlawError(Exception):

@@ -171,6 +171,8 @@ class RequestTerms:
         large=True,
         rule=rules.check_default,
     )
+    # How long a request waits: at most LONGEST_DURATION (payloads.py); 300 seconds where nothing is said, or
+    # SAYSO_DEFAULT_TIMEOUT (config/settings.py).
     timeout: float | None = _term(
         "Seconds to the deadline. null: no deadline; omitted: this installation's default.",
         None,

@@ -1,6 +1,7 @@
 """The figures of a report. Values only; times in seconds.
 
-A new figure is also counted in builder.py, named in labels.py, and shown by presentation.py and the admin.
+A new figure is also counted in builder.py, named in labels.py, and shown by presentation.py and the admin; in
+plots and timelines, if it is one of a day.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from approvals.waiting.outcome_reads import Waiters
 from approvals.waiting.recheck import Source
 from approvals.waiting.registry import Registry
 from approvals.waiting.supervisor import REQUESTS, Health, Supervisor
-from approvals.writer import closings
+from approvals.writer import closing_listeners
 
 LAST_LOOK = 2.0
 STOPPING = 10.0
@@ -169,7 +169,7 @@ def waiting_room() -> WaitingRoom:
 def close_waiting_room() -> None:
     """Stop and forget the room; the next use makes another."""
     if _room.cache_info().currsize:
-        closings.detach(_room().wake)
+        closing_listeners.detach(_room().wake)
         _room().close()
         _room.cache_clear()
 
@@ -178,7 +178,7 @@ def close_waiting_room() -> None:
 def _room() -> WaitingRoom:
     telemetry.waits.set_function(lambda: len(_room()))
     room = WaitingRoom()
-    closings.attach(room.wake)
+    closing_listeners.attach(room.wake)
     return room
 
 

@@ -23,7 +23,7 @@ from approvals.domain import commands as asked
 from approvals.domain.commands import Command, OpenRequest, Result
 from approvals.models import HumanRequest
 from approvals.process import failpoints, hints
-from approvals.writer import callbacks, closings
+from approvals.writer import callbacks, closing_listeners
 from approvals.writer.batch import Batch
 from approvals.writer.rules import changing, deciding, removing
 from approvals.writer.rules.opening import open_request
@@ -55,7 +55,7 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             commit()
         if batch.closed:
             transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
-            transaction.on_commit(partial(closings.tell, batch.closed, batch.outcome), robust=True)
+            transaction.on_commit(partial(closing_listeners.tell, batch.closed, batch.outcome), robust=True)
         if batch.changed:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:

@@ -3,6 +3,7 @@
 Calls without a key of their own are numbered in the order in which they begin. That order must be the same in
 every execution, so two of them at once are refused, as is a call that differs from the recorded one. After
 such a refusal the run is over: all further calls raise the same error, even if the code caught it.
+Which process takes up a run after a crash: engines/local.py and engines/procrastinate.py.
 """
 
 from __future__ import annotations

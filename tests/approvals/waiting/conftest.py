@@ -12,7 +12,7 @@ import pytest
 from approvals.process import hints
 from approvals.waiting.outages import keep_running
 from approvals.waiting.waiting_room import WaitingRoom, waiting_room
-from approvals.writer import closings
+from approvals.writer import closing_listeners
 from tests.stacks import Stack
 
 
@@ -20,7 +20,7 @@ from tests.stacks import Stack
 async def room(stack: Stack) -> AsyncIterator[WaitingRoom]:
     """The process's room, on the test's loop; what this process decides, it hears of as of another's."""
     room = waiting_room()
-    closings.detach(room.wake)
+    closing_listeners.detach(room.wake)
     await room.start()
     yield room
     await room.stop()

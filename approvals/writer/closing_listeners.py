@@ -1,7 +1,8 @@
 """Tell this process's waiters what its writer has closed, once that is committed.
 
 They need no hint and no reading: the rows that were written are at hand, and the database has acknowledged
-its COMMIT. Where that is unclear nothing is told, and the rows are read as any others.
+its COMMIT. Where that is unclear nothing is told, and the rows are read as any others. The UPDATE that closes
+requests is in `Batch.write`, see batch.py.
 """
 
 from __future__ import annotations

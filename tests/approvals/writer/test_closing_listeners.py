@@ -17,7 +17,7 @@ from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import AlreadyDecided
 from approvals.process import hints
 from approvals.waiting.waiting_room import waiting_room
-from approvals.writer import closings
+from approvals.writer import closing_listeners
 from tests import factories
 from tests.approvals.waiting.conftest import until
 
@@ -33,9 +33,9 @@ def told() -> Any:
     def listen(closed: Collection[UUID], outcome: Callable[[UUID], Outcome]) -> None:
         seen.extend(map(outcome, closed))
 
-    closings.attach(listen)
+    closing_listeners.attach(listen)
     yield seen
-    closings.detach(listen)
+    closing_listeners.detach(listen)
 
 
 async def test_a_waiter_is_woken_though_hints_and_re_checks_are_lost(settings: Settings) -> None:
@@ -76,9 +76,9 @@ def test_a_listener_that_fails_keeps_nobody_else_from_being_told(
     def fail(closed: Collection[UUID], outcome: Callable[[UUID], Outcome]) -> None:
         raise ZeroDivisionError
 
-    closings.attach(fail)
+    closing_listeners.attach(fail)
     request_id = factories.approval()
     assert deciding.decide(PROGRAM, request_id, "approve").approved
-    closings.detach(fail)
+    closing_listeners.detach(fail)
     assert [outcome.request_id for outcome in told] == [request_id]
     assert "closings not told requests=1" in caplog.text
