@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -18,14 +18,13 @@ from django.utils.safestring import SafeString
 from approvals import queries
 from approvals.admin.change_lists import ListAdmin, moment_column
 from approvals.admin.filters import days, typed_filter
-from approvals.admin.selection import page_of
+from approvals.admin.selection import page_of, request_column
 from approvals.models import Callback, CallbackAttempt
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
 from approvals.writer import callbacks
 
-if TYPE_CHECKING:
-    Callbacks = QuerySet[Callback]
+Callbacks = QuerySet[Callback]
 
 SEND_AGAIN = "approvals.resend_callback"
 LATEST_SENT = 10
@@ -43,6 +42,7 @@ class CallbackAdmin(ListAdmin):
     search_help_text = "Address or request"
     list_select_related = ("request",)
     views: ClassVar = {"<uuid:callback_id>/send_again/": "send_again_view"}
+    of_request = request_column
     due = moment_column("due_at", "next attempt")
     changed = moment_column("changed_at", "last change")
 
@@ -78,10 +78,6 @@ class CallbackAdmin(ListAdmin):
     @admin.display(description="address")
     def to(self, callback: Callback) -> SafeString:
         return visible(callback.url)
-
-    @admin.display(description="request")
-    def of_request(self, callback: Callback) -> SafeString:
-        return format_html('<a href="{}">{}</a>', page_of(callback.request), visible(callback.request.title))
 
     @admin.display(description="state")
     def state(self, callback: Callback) -> SafeString:

@@ -147,7 +147,6 @@ class ListAdmin(ModelAdmin):
     sortable_by = ()
 
     def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return the context of a row's page."""
         raise NotImplementedError
 
     def change_view(

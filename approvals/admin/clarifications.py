@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from approvals import deciding
+from approvals.admin.request_filters import Requests
 from approvals.admin.requests import ONE, RequestAdmin, is_about_the_form
 from approvals.admin.selection import Selection
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Kind, Outcome
 from approvals.exceptions import ApprovalError
-from approvals.models import Clarification, HumanRequest
+from approvals.models import Clarification
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages.forms import AnswerForm
-
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
 
 
 @admin.register(Clarification)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest
-from django.utils.dateparse import parse_date
 
-if TYPE_CHECKING:
-    Rows = QuerySet[Any]
+from approvals.reports.periods import parse_moment
+
+Rows = QuerySet[Any]
 
 LONGEST_VALUE = 200
 
@@ -128,9 +128,6 @@ def _compare(lookup: str, text: str, *, past: bool) -> Q:
 
 
 def as_moment(text: str, *, past: bool = False) -> datetime:
-    """Read a time in ISO 8601, or a day as its begin or, with `past`, its end; in UTC. Raises ValueError."""
-    if "T" not in text and (day := parse_date(text)) is not None:
-        return datetime.combine(day + timedelta(days=1) if past else day, time(tzinfo=UTC))
+    """Read a day, as its begin or with `past` its end, or a moment. Raises ValueError or OverflowError."""
     # An unescaped plus sign in a query string arrives as a space.
-    moment = datetime.fromisoformat(text.replace(" ", "+"))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return parse_moment(text.replace(" ", "+"), end=past)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
 from approvals import queries
 from approvals.admin.filters import as_moment, column_filter, in_words
-from approvals.admin.request_filters import Dates, InStatus, Origin, People
+from approvals.admin.request_filters import Dates, InStatus, Origin, People, Requests
 from approvals.admin.requests import RequestAdmin
 from approvals.admin.selection import page_of
 from approvals.database.clock import database_now
@@ -30,9 +29,6 @@ from approvals.reports import BadPeriod, By, Period, documents, labels, presenta
 from approvals.reports.figures import DECIDED
 from approvals.reports.periods import DAY, midnight
 from approvals.web.pages.access import user_id
-
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
 
 READ = "approvals.view_report"
 SEE_ALL = f"approvals.{permissions.SEE_ALL}"
@@ -99,48 +95,13 @@ def report_view(request: HttpRequest) -> HttpResponse:
         named = f'attachment; filename="{documents.file_name(found, wanted)}"'
         return HttpResponse(render(found), content_type=content_type, headers={"Content-Disposition": named})
     context["files"] = [(name, choice.query(format=name)) for name in documents.FORMATS]
-    context["shown"] = presentation.present(found, RowLinks() if request.user.has_perm(SEE_ALL) else None)
+    links = presentation.RowLinks() if request.user.has_perm(SEE_ALL) else None
+    context["shown"] = presentation.present(found, links)
     return TemplateResponse(request, "admin/approvals/report.html", context)
 
 
 def _days_ago(now: datetime, days: int) -> str:
     return f"{midnight(now) - (days - 1) * DAY:%Y-%m-%d}"
-
-
-class RowLinks:
-    """Links from figures to lists of the requests behind them, for people who may see all requests."""
-
-    def __init__(self) -> None:
-        self._list = reverse("admin:approvals_humanrequest_changelist")
-
-    def url(self, column: str, period: Period, part: tuple[By, str | None] | None = None) -> str:
-        asked = {**self._when(column, period), **self._which(column), **self._part(part)}
-        return f"{self._list}?{urlencode(asked)}"
-
-    def url_of_hour(self, weekday: int, hour: int, period: Period) -> str:
-        asked = {**self._when("opened", period), OpenedIn.parameter_name: f"{weekday}-{hour:02}"}
-        return f"{self._list}?{urlencode(asked)}"
-
-    def _when(self, column: str, period: Period) -> dict[str, str]:
-        if column in {"backlog", "oldest", "mean_age"}:
-            return {"open_at": labels.iso(period.until)}
-        name = "opened" if column == "opened" else "closed"
-        return {f"{name}_from": labels.iso(period.since), f"{name}_until": labels.iso(period.until)}
-
-    def _which(self, column: str) -> dict[str, str]:
-        if column in {*Status} - {Status.PENDING}:
-            return {"status": column}
-        if column in {"median", "p90", "p95"}:
-            return {"status": "decided"}
-        return {"status": "timed_out"} if column == "timeout_rate" else {}
-
-    def _part(self, part: tuple[By, str | None] | None) -> dict[str, str]:
-        if part is None:
-            return {}
-        by, name = part
-        if name is None:
-            return {"without": by.value}
-        return {"decided_by" if by is By.APPROVER else by.value: name}
 
 
 class _LinkedFilter(admin.SimpleListFilter):

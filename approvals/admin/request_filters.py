@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -16,8 +16,7 @@ from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import origin_resolvers
 from approvals.web.pages.access import user_id
 
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
+Requests = QuerySet[HumanRequest]
 
 
 class InStatus(ColumnFilter):

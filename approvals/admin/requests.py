@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -17,8 +16,8 @@ from django.utils.safestring import SafeString
 
 from approvals import deciding, queries
 from approvals.admin.change_lists import ListAdmin, moment_of
-from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People
-from approvals.admin.selection import PageAction, Result, Selection, page_of
+from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People, Requests
+from approvals.admin.selection import Result, Selection, page_of
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
@@ -34,9 +33,6 @@ from approvals.web.pages.access import record_view, user_id
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
 from approvals.web.pages.wording import outcome_in_words
-
-if TYPE_CHECKING:
-    Requests = QuerySet[HumanRequest]
 
 ONE = "<uuid:request_id>/"
 
@@ -92,14 +88,17 @@ class RequestAdmin(ListAdmin):
             "page_actions": self._page_actions(request, asked, voted=voted),
         }
 
-    def _page_actions(self, request: HttpRequest, asked: HumanRequest, *, voted: bool) -> list[PageAction]:
+    def _page_actions(
+        self, request: HttpRequest, asked: HumanRequest, *, voted: bool
+    ) -> list[tuple[str, str]]:
+        """List what can be done to the request; each address asks for confirmation first."""
         if asked.status != Status.PENDING:
             return []
         rights = queries.rights_of(user_id(request), asked)
         acts = list(map(str, self.actions or ())) if rights.decide and not voted else []
         acts += ["reassign"] if rights.reassign else []
         acts += ["withdraw"] if rights.withdraw else []
-        return [PageAction(label=f"{act.title()}…", address=self._url(act, asked.pk)) for act in acts]
+        return [(f"{act.title()}…", self._url(act, asked.pk)) for act in acts]
 
     # Withdraw and reassign
 

@@ -8,7 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from django.contrib import admin
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from approvals import queries
 from approvals.admin.change_lists import uuid_or_none
@@ -16,19 +19,12 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError, TooLate
 from approvals.models import HumanRequest
 from approvals.queries import permissions
+from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.wording import outcome_in_words
 
 MOST_AT_ONCE = 100
 # Stands for many approvals decided together, whose arguments can't be edited.
 _MANY = SimpleNamespace(arguments=None, final_arguments=None, editable=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageAction:
-    """Something that can be done to a request; its address asks for confirmation first."""
-
-    label: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +53,12 @@ class Result:
 def page_of(asked: HumanRequest) -> str:
     """Return the address of a request's admin page."""
     return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
+
+
+@admin.display(description="request")
+def request_column(_: Any, row: Any) -> SafeString:
+    """Show the request of a row as a link: the method of a list's column."""
+    return format_html('<a href="{}">{}</a>', page_of(row.request), visible(row.request.title))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,11 @@ class Selection:
     @property
     def left_out(self) -> list[tuple[HumanRequest, str]]:
         """The selected requests that can't be decided now, each with the reason."""
-        return [(one, self._reason(one)) for one in self.requests if one not in self.open]
+        return [
+            (one, "You may not decide this" if one.status == Status.PENDING else outcome_in_words(one))
+            for one in self.requests
+            if one not in self.open
+        ]
 
     @property
     def form_subject(self) -> Any:
@@ -114,9 +120,6 @@ class Selection:
         asked = {one.pk: one for one in self.requests}
         each = zip(self.ids, outcomes, strict=True)
         return [Result.of(request_id, asked.get(request_id), outcome) for request_id, outcome in each]
-
-    def _reason(self, asked: HumanRequest) -> str:
-        return outcome_in_words(asked) if asked.status != Status.PENDING else "You may not decide this"
 
 
 def _refusal(error: ApprovalError) -> str:

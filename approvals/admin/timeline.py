@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -11,31 +10,22 @@ from django.utils.dateparse import parse_datetime
 
 from approvals.models import HumanRequest
 from approvals.queries import TimelineEntry
-from approvals.web.pages.wording import Line, entry_in_words
+from approvals.web.pages.wording import entry_in_words
 
 # Events with which the policy is shown; views and refusals would only repeat it.
 WITH_POLICY = {"opened", "decided", "answered", "timed_out", "rescheduled"}
 BY_GROUP = "assigned group "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineItem:
-    """One entry: `line` says it in words, the rest is for auditors."""
-
-    line: Line
-    allowed_by: str
-    policy: str
-
-
-def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[TimelineItem]:
-    """Describe each entry of a request's trail."""
+def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[dict[str, Any]]:
+    """Describe each entry of a request's trail: `line` says it in words, the rest is for auditors."""
     names = _group_names(trail)
     return [
-        TimelineItem(
-            line=entry_in_words(entry, asked.required, choices=asked.choices),
-            allowed_by=_allowed_by_words(entry.allowed_by, names),
-            policy=policy_in_words(entry.policy) if entry.event in WITH_POLICY else "",
-        )
+        {
+            "line": entry_in_words(entry, asked.required, choices=asked.choices),
+            "allowed_by": _allowed_by_words(entry.allowed_by, names),
+            "policy": policy_in_words(entry.policy) if entry.event in WITH_POLICY else "",
+        }
         for entry in trail
     ]
 
@@ -45,8 +35,6 @@ def _group_names(trail: Iterable[TimelineEntry]) -> dict[str, str]:
     ids = {
         entry.allowed_by.removeprefix(BY_GROUP) for entry in trail if entry.allowed_by.startswith(BY_GROUP)
     }
-    if not ids:
-        return {}
     named = Group.objects.filter(pk__in=[one for one in ids if one.isdecimal()])
     return {str(pk): name for pk, name in named.values_list("pk", "name")}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -23,8 +23,7 @@ from approvals.web.edge.hidden_characters import visible
 from approvals.web.edge.tokens import Scope, State
 from approvals.web.pages.access import user_id
 
-if TYPE_CHECKING:
-    Tokens = QuerySet[Any]  # each with its `state`
+Tokens = QuerySet[Any]  # each with its `state`
 
 REVOKE = "approvals.revoke_apitoken"
 SEE_ALL = "approvals.view_apitoken"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -20,7 +20,7 @@ from approvals import queries
 from approvals.admin.change_lists import ListAdmin, moment_column, uuid_or_none
 from approvals.admin.export import ExportForm, stream
 from approvals.admin.filters import TypedField, column_filter, days, equals, in_words, typed_filter
-from approvals.admin.selection import page_of
+from approvals.admin.selection import page_of, request_column
 from approvals.admin.timeline import policy_in_words
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
@@ -30,8 +30,7 @@ from approvals.trail import verification
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
 
-if TYPE_CHECKING:
-    Entries = QuerySet[AuditEntry]
+Entries = QuerySet[AuditEntry]
 
 EXPORT = "approvals.view_auditentry"
 MOST_VERIFIED = 100
@@ -77,6 +76,7 @@ class AuditEntryAdmin(ListAdmin):
     id_fields = ("request", "request__origin_id")
     actions = ("verify",)
     views: ClassVar = {"verify/": "verify_view", "export/": "export_view"}
+    of_request = request_column
     recorded = moment_column("recorded_at", "when")
 
     def get_queryset(self, request: HttpRequest) -> Entries:
@@ -183,10 +183,6 @@ class AuditEntryAdmin(ListAdmin):
         if entry.token is None:
             return visible(entry.channel)
         return format_html('{}<div class="quiet">{}</div>', entry.channel, visible(entry.token.name))
-
-    @admin.display(description="request")
-    def of_request(self, entry: AuditEntry) -> SafeString:
-        return format_html('<a href="{}">{}</a>', page_of(entry.request), visible(entry.request.title))
 
 
 def token_url(request: HttpRequest, token: ApiToken) -> str | None:

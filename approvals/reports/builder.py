@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -20,11 +20,9 @@ from approvals.models import HumanRequest
 from approvals.reports.dialects import ALL, Closings, Times, dialect, fetch
 from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row
 from approvals.reports.grouping import By, Parts, parts_of
-from approvals.reports.periods import DAY, Period
-from approvals.reports.timelines import Backlog, Stay, Timeline, backlogs
+from approvals.reports.periods import DAY, Backlog, Period, Stay, Timeline, backlogs
 
-if TYPE_CHECKING:
-    Requests = QuerySet[Any, Any]
+Requests = QuerySet[Any, Any]
 
 # The timeline of a longer period begins with the first request.
 A_YEAR = 366 * DAY

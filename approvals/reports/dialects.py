@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import connection
 
@@ -33,36 +33,21 @@ class Closings:
     times: Times = ()
 
 
-class Dialect(Protocol):
-    def begin(self) -> None:
-        """Prepare the snapshot that a report reads."""
-        ...
-
-    def seconds(self, column: str, since: datetime) -> str:
-        """Return SQL for the seconds from a moment to a column's."""
-        ...
-
-    def slot(self, column: str, origin: datetime, width: int) -> str:
-        """Return SQL for the number of a column's slot; slots of `width` seconds count from 0 at `origin`."""
-        ...
-
-    def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
-        """Count by part and, with `of_all`, for `ALL`. `facts` is a query of status, opened_at, closed_at."""
-        ...
-
-
 class PostgreSQL:
     def begin(self) -> None:
-        """Let PostgreSQL sort a million times in memory; on disk that takes half as long again."""
+        """Let the report's snapshot sort a million times in memory; on disk that takes half as long again."""
         fetch("SELECT set_config('work_mem', '64MB', true)", ())
 
     def seconds(self, column: str, since: datetime) -> str:
+        """Return SQL for the seconds from a moment to a column's."""
         return f"(date_part('epoch', {column}) - {since.timestamp()!r})"
 
     def slot(self, column: str, origin: datetime, width: int) -> str:
+        """Return SQL for the number of a column's slot; slots of `width` seconds count from 0 at `origin`."""
         return f"floor({self.seconds(column, origin)} / {width})::integer"
 
     def closings(self, part: str, facts: str, params: Params, *, of_all: bool) -> dict[Any, Closings]:
+        """Count by part and, with `of_all`, for `ALL`. `facts` is a query of status, opened_at, closed_at."""
         sets = "(part), ()" if of_all else "(part)"
         counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in ENDS)
         shares = ", ".join(str(percent / 100) for percent in PERCENTILES.values())
@@ -124,7 +109,7 @@ class SQLite:
         return {part: tuple(_between_two(last, values)) for part, last, *values in found}
 
 
-def dialect() -> Dialect:
+def dialect() -> PostgreSQL | SQLite:
     return PostgreSQL() if connection.vendor == "postgresql" else SQLite()
 
 

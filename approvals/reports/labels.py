@@ -33,7 +33,6 @@ class Column:
         return round(found, 3 if self.unit == "seconds" else 4)
 
     def text(self, figures: Figures) -> str:
-        """Format the figure for display."""
         found = getattr(figures, self.attribute)
         if found is None:
             return NONE

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from approvals.reports import labels
-from approvals.reports.figures import ENDS, Figures, Report, Row
+from approvals.reports.figures import ENDS, Report, Row
 
 WIDTH, HALF, HEIGHT = 900, 540, 300
 # Width of a label below the axis.
@@ -44,9 +44,6 @@ class Series:
     column: labels.Column
     name: str
 
-    def of(self, figures: Sequence[Figures]) -> list[float | None]:
-        return [getattr(one, self.column.attribute) for one in figures]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
@@ -61,7 +58,9 @@ class Plot:
 
 
 Options = dict[str, Any]
-Draw = Callable[[Sequence[Figures], Sequence[Series], Options], Any]
+# The values of each series, by its name.
+Values = dict[str, list[float | None]]
+Draw = Callable[[Values, Options], Any]
 
 
 def plots(report: Report) -> list[Plot]:
@@ -116,7 +115,11 @@ def _plot(
     width: int = WIDTH,
 ) -> Plot:
     names = [labels.days(slot.period) for slot in report.timeline]
-    chart = draw([slot.figures for slot in report.timeline], series, _options(width))
+    values = {
+        each.name: [getattr(slot.figures, each.column.attribute) for slot in report.timeline]
+        for each in series
+    }
+    chart = draw(values, _options(width))
     # All labels are in the shapes' titles; below the axis there are as many as fit.
     chart.x_labels = names
     chart.x_labels_major = names[:: -(-len(names) * LABEL // width)]
@@ -130,11 +133,11 @@ def _series(**names: str) -> list[Series]:
     return [Series(column=labels.BY_ATTRIBUTE[attribute], name=name) for attribute, name in names.items()]
 
 
-def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
+def _lines_of_times(values: Values, options: Options) -> Any:
     # Small values are raised to the shortest tick: a logarithmic axis has no zero.
     rows = {
-        each.name: [value if value is None else max(value, _SHORTEST) for value in each.of(figures)]
-        for each in series
+        name: [value if value is None else max(value, _SHORTEST) for value in row]
+        for name, row in values.items()
     }
     there = [value for row in rows.values() for value in row if value is not None] or [1.0, 60.0]
     low, high = min(there) / 1.2, max(there) * 1.2
@@ -148,14 +151,12 @@ def _lines_of_times(figures: Sequence[Figures], series: Sequence[Series], option
     return _with(chart, rows)
 
 
-def _bars(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    rows = {each.name: each.of(figures) for each in series}
+def _bars(rows: Values, options: Options) -> Any:
     most = max((sum(value or 0 for value in slot) for slot in zip(*rows.values(), strict=True)), default=0)
     return _with(load_pygal().StackedBar(**options, **_whole(most)), rows)
 
 
-def _line_of_counts(figures: Sequence[Figures], series: Sequence[Series], options: Options) -> Any:
-    rows = {each.name: each.of(figures) for each in series}
+def _line_of_counts(rows: Values, options: Options) -> Any:
     most = max((value or 0 for row in rows.values() for value in row), default=0)
     return _with(load_pygal().Line(**options, **_whole(most)), rows)
 
@@ -181,7 +182,7 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _with(chart: Any, rows: dict[str, list[Any]]) -> Any:
+def _with(chart: Any, rows: Values) -> Any:
     for name, values in rows.items():
         chart.add(name, values)
     return chart

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
+from django.urls import reverse
+
+from approvals.domain.lifecycle import Status
 from approvals.reports import labels
-from approvals.reports.figures import Figures, Report, Row
+from approvals.reports.figures import Report, Row
 from approvals.reports.grouping import By
 from approvals.reports.periods import Period
 from approvals.reports.plots import Plot, plots
@@ -15,17 +19,8 @@ from approvals.reports.plots import Plot, plots
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SHADES = 8
 
-
-class Links(Protocol):
-    """Makes links from figures to lists of requests."""
-
-    def url(self, column: str, period: Period, part: tuple[By, str | None] | None = None) -> str:
-        """Return the URL of the requests behind a figure; empty if there is none."""
-        ...
-
-    def url_of_hour(self, weekday: int, hour: int, period: Period) -> str:
-        """Return the URL of the requests opened in this hour (UTC) of this weekday (0: Monday)."""
-        ...
+Part: TypeAlias = tuple[By, str | None]
+"""A part of a grouping, by its name; None: what has no part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,42 +48,65 @@ class Hour:
     url: str = ""
 
 
-Table = Sequence[tuple[str, Sequence[Cell]]]
+def present(report: Report, links: RowLinks | None = None) -> dict[str, Any]:
+    """Return what the templates in `templates/reports` get as `shown`; without `links` figures have none."""
+    columns, total = labels.columns(report.by), _total(report)
+    return {
+        "report": report,
+        "period": labels.period(report.period),
+        "made_at": labels.moment(report.made_at),
+        "by": labels.BY[report.by],
+        "tiles": list(_tiles(report, links)),
+        "plots": [(plot, _figures_of(plot, links)) for plot in plots(report)],
+        "week": list(_week(report, links)),
+        "hours": range(24),
+        "columns": columns,
+        "rows": [
+            (
+                labels.part(report, row),
+                _cells(columns, row, links, part=None if report.by is By.DAY else (report.by, row.name)),
+            )
+            for row in report.rows
+        ],
+        "total": _cells(columns, total, links),
+    }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presentation:
-    """What the templates in `templates/reports` get as `shown`."""
+class RowLinks:
+    """Links from figures to lists of the requests behind them, by the filters of the admin's list."""
 
-    report: Report
-    period: str
-    made_at: str
-    by: str
-    tiles: Sequence[Tile]
-    plots: Sequence[tuple[Plot, Table]]
-    week: Sequence[tuple[str, Sequence[Hour]]]
-    hours: Sequence[int]
-    columns: Sequence[labels.Column]
-    rows: Table
-    total: Sequence[Cell]
+    def __init__(self) -> None:
+        self._list = reverse("admin:approvals_humanrequest_changelist")
 
+    def url(self, column: str, period: Period, part: Part | None) -> str:
+        asked = {**self._when(column, period), **self._which(column), **self._part(part)}
+        return f"{self._list}?{urlencode(asked)}"
 
-def present(report: Report, links: Links | None = None) -> Presentation:
-    """Prepare a report for the templates; without `links` figures have none."""
-    columns = labels.columns(report.by)
-    return Presentation(
-        report=report,
-        period=labels.period(report.period),
-        made_at=labels.moment(report.made_at),
-        by=labels.BY[report.by],
-        tiles=list(_tiles(report, links)),
-        plots=[(plot, _behind(plot, links)) for plot in plots(report)],
-        week=list(_week(report, links)),
-        hours=range(24),
-        columns=columns,
-        rows=[(labels.part(report, row), _cells(report, row, columns, links)) for row in report.rows],
-        total=[_cell(column, report.total, report.period, None, links) for column in columns],
-    )
+    def url_of_hour(self, weekday: int, hour: int, period: Period) -> str:
+        """Return the URL of the requests opened in this hour (UTC) of this weekday (0: Monday)."""
+        asked = {**self._when("opened", period), "opened_in": f"{weekday}-{hour:02}"}
+        return f"{self._list}?{urlencode(asked)}"
+
+    def _when(self, column: str, period: Period) -> dict[str, str]:
+        if column in {"backlog", "oldest", "mean_age"}:
+            return {"open_at": labels.iso(period.until)}
+        name = "opened" if column == "opened" else "closed"
+        return {f"{name}_from": labels.iso(period.since), f"{name}_until": labels.iso(period.until)}
+
+    def _which(self, column: str) -> dict[str, str]:
+        if column in {*Status} - {Status.PENDING}:
+            return {"status": column}
+        if column in {"median", "p90", "p95"}:
+            return {"status": "decided"}
+        return {"status": "timed_out"} if column == "timeout_rate" else {}
+
+    def _part(self, part: Part | None) -> dict[str, str]:
+        if part is None:
+            return {}
+        by, name = part
+        if name is None:
+            return {"without": by.value}
+        return {"decided_by" if by is By.APPROVER else by.value: name}
 
 
 def hour_in_words(weekday: int, hour: int) -> str:
@@ -96,11 +114,15 @@ def hour_in_words(weekday: int, hour: int) -> str:
     return f"{WEEKDAYS[weekday]}, {hour:02}:00 to {hour + 1:02}:00 UTC"
 
 
-def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
+def _total(report: Report) -> Row:
+    return Row(name=None, period=report.period, figures=report.total)
+
+
+def _tiles(report: Report, links: RowLinks | None) -> Iterator[Tile]:
     total, by_name = report.total, labels.BY_ATTRIBUTE
 
     def figure(name: str) -> Cell:
-        return _cell(by_name[name], total, report.period, None, links)
+        return _cells([by_name[name]], _total(report), links)[0]
 
     yield Tile(heading="Opened", figure=figure("opened"))
     tail = " · ".join(f"{each} {by_name[each].text(total)}" for each in ("p90", "p95"))
@@ -113,33 +135,28 @@ def _tiles(report: Report, links: Links | None) -> Iterator[Tile]:
         yield Tile(heading=by_name[name].heading, figure=figure(name))
 
 
-def _behind(plot: Plot, links: Links | None) -> list[tuple[str, list[Cell]]]:
+def _figures_of(plot: Plot, links: RowLinks | None) -> list[tuple[str, list[Cell]]]:
     """Return the figures that a plot shows, for each day or week."""
     columns = [each.column for each in plot.series]
+    return [(name, _cells(columns, slot, links)) for name, slot in plot.rows]
+
+
+def _cells(
+    columns: Sequence[labels.Column], row: Row, links: RowLinks | None, *, part: Part | None = None
+) -> list[Cell]:
+    """Format a row's figures; those that are not 0 have links."""
     return [
-        (name, [_cell(column, slot.figures, slot.period, None, links) for column in columns])
-        for name, slot in plot.rows
+        Cell(
+            text=column.text(row.figures),
+            url=links.url(column.attribute, row.period, part)
+            if links and getattr(row.figures, column.attribute)
+            else "",
+        )
+        for column in columns
     ]
 
 
-def _cells(report: Report, row: Row, columns: Sequence[labels.Column], links: Links | None) -> list[Cell]:
-    part = None if report.by is By.DAY else (report.by, row.name)
-    return [_cell(column, row.figures, row.period, part, links) for column in columns]
-
-
-def _cell(
-    column: labels.Column,
-    figures: Figures,
-    period: Period,
-    part: tuple[By, str | None] | None,
-    links: Links | None,
-) -> Cell:
-    there = bool(getattr(figures, column.attribute))
-    url = links.url(column.attribute, period, part) if links and there else ""
-    return Cell(text=column.text(figures), url=url)
-
-
-def _week(report: Report, links: Links | None) -> Iterator[tuple[str, list[Hour]]]:
+def _week(report: Report, links: RowLinks | None) -> Iterator[tuple[str, list[Hour]]]:
     most = max(map(max, report.hours), default=0) or 1
     for weekday, day in enumerate(report.hours):
         yield (

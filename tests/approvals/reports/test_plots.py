@@ -81,7 +81,7 @@ def test_drawing_leaves_no_import_hook_of_an_old_kind() -> None:
 
 def test_shades_grow_with_what_they_stand_for() -> None:
     for hours, levels in (([[0, 1, 50], [100, 99, 12]], [[0, 1, 4], [8, 8, 1]]), ([[0, 0]], [[0, 0]])):
-        week = present(replace(report(PERIOD), hours=hours)).week
+        week = present(replace(report(PERIOD), hours=hours))["week"]
         assert [[(hour.number, hour.level) for hour in day] for _, day in week] == [
             list(zip(*each, strict=True)) for each in zip(hours, levels, strict=True)
         ]
