@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
@@ -40,21 +40,8 @@ _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
 
-def check(*tags: str, deploy: bool = False) -> Callable[[Callable[..., Messages]], Callable[..., list[Any]]]:
-    """Register a function that yields messages as a system check; it is told the databases to check."""
-
-    def register(function: Callable[..., Messages]) -> Callable[..., list[Any]]:
-        def run(*, databases: Sequence[str] | None = None, **others: Any) -> list[Any]:
-            return list(function(databases or ()))
-
-        return checks.register(*tags, deploy=deploy)(run)
-
-    return register
-
-
-@check()
-def check_values(databases: Sequence[str]) -> Messages:
-    """Check settings for invalid values."""
+@checks.register()
+def check_values(**told: Any) -> Messages:
     yield from check_number("SAYSO_DEFAULT_TIMEOUT", "E001")
     yield from _check_approve_on_timeout()
     yield from check_number("SAYSO_RECHECK_INTERVAL", "E002")
@@ -71,8 +58,8 @@ def check_values(databases: Sequence[str]) -> Messages:
     yield from _check_email_timeouts()
 
 
-@check(checks.Tags.security, deploy=True)
-def check_links(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.security, deploy=True)
+def check_links(**told: Any) -> Messages:
     """Check that the installation knows its address: without it, it sends no links."""
     if not settings.SAYSO_URL:
         yield checks.Warning(
@@ -82,8 +69,8 @@ def check_links(databases: Sequence[str]) -> Messages:
         )
 
 
-@check(checks.Tags.security)
-def check_proxies(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.security)
+def check_proxies(**told: Any) -> Messages:
     """Check for settings other than SAYSO_TRUSTED_PROXIES that trust headers of proxies."""
     if settings.SECURE_PROXY_SSL_HEADER:
         yield checks.Warning(
@@ -100,8 +87,8 @@ def check_proxies(databases: Sequence[str]) -> Messages:
         )
 
 
-@check(checks.Tags.security)
-def check_secret_key(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.security)
+def check_secret_key(**told: Any) -> Messages:
     """Check that the secret key, which signs sessions and links, is strong and private."""
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
         yield checks.Warning(
@@ -124,8 +111,8 @@ def check_secret_key(databases: Sequence[str]) -> Messages:
         )
 
 
-@check(checks.Tags.security, deploy=True)
-def check_files(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.security, deploy=True)
+def check_files(**told: Any) -> Messages:
     """Check that only this account can read the installation's files, such as the database and keys."""
     folder = Path(settings.VAR)
     if found := list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1)):
@@ -138,8 +125,8 @@ def check_files(databases: Sequence[str]) -> Messages:
         )
 
 
-@check()
-def check_processes(databases: Sequence[str]) -> Messages:
+@checks.register()
+def check_processes(**told: Any) -> Messages:
     """Check for combinations that are slow or wrong with several processes or computers."""
     if settings.DEBUG:
         return
@@ -160,10 +147,10 @@ def check_processes(databases: Sequence[str]) -> Messages:
         )
 
 
-@check(checks.Tags.database)
-def check_triggers(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.database)
+def check_triggers(*, databases: Sequence[str] | None = None, **told: Any) -> Messages:
     """Check that the triggers protect the audit table."""
-    for connection in map(connections.__getitem__, databases):
+    for connection in map(connections.__getitem__, databases or ()):
         tables = connection.introspection.table_names()
         if triggers.TABLE in tables and (faults := triggers.faults(connection)):
             yield checks.Warning(

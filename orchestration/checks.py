@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.core import checks
@@ -12,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection
 
-from approvals.checks import Messages, check, check_hosts, check_networks, check_number
+from approvals.checks import Messages, check_hosts, check_networks, check_number
 from approvals.domain.questions import REVIEWERS
 from orchestration.catalog import find_orchestration, kind_name, not_imported, registered_kinds
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
@@ -23,8 +24,8 @@ from orchestration.policies.deciders import find_people, overrides
 ENGINES = (LOCAL, PROCRASTINATE)
 
 
-@check()
-def check_engine(databases: Sequence[str]) -> Messages:
+@checks.register()
+def check_engine(**told: Any) -> Messages:
     """Check that the engine is known, and that the database supports it."""
     if settings.SAYSO_ENGINE not in ENGINES:
         yield checks.Error(
@@ -40,15 +41,15 @@ def check_engine(databases: Sequence[str]) -> Messages:
         )
 
 
-@check()
-def check_durations(databases: Sequence[str]) -> Messages:
+@checks.register()
+def check_durations(**told: Any) -> Messages:
     """Check that durations are finite and not negative."""
     yield from check_number("SAYSO_LEASE", "E103")
     yield from check_number("SAYSO_DRAIN", "E104", rule="zero or a positive number", zero_allowed=True)
 
 
-@check()
-def check_commands(databases: Sequence[str]) -> Messages:
+@checks.register()
+def check_commands(**told: Any) -> Messages:
     """Check that the programs that the agent `command` may run exist."""
     for program in orchestration_settings().commands:
         if not isinstance(program, str) or shutil.which(program) is None:
@@ -58,8 +59,8 @@ def check_commands(databases: Sequence[str]) -> Messages:
             )
 
 
-@check()
-def check_effects(databases: Sequence[str]) -> Messages:
+@checks.register()
+def check_effects(**told: Any) -> Messages:
     """Warn of entries in the other allow-lists that allow nothing, or everything."""
     configured = orchestration_settings()
     yield from check_hosts("SAYSO_HTTP_HOSTS", configured.http_hosts, "api.example.org", "W103")
@@ -68,8 +69,8 @@ def check_effects(databases: Sequence[str]) -> Messages:
     yield from _check_recipients(configured.email_recipients)
 
 
-@check(deploy=True)
-def check_modules(databases: Sequence[str]) -> Messages:
+@checks.register(deploy=True)
+def check_modules(**told: Any) -> Messages:
     """Report modules whose orchestrations could not be imported."""
     registered_kinds()
     for module, error in not_imported().items():
@@ -80,10 +81,10 @@ def check_modules(databases: Sequence[str]) -> Messages:
         )
 
 
-@check(checks.Tags.database)
-def check_deciders(databases: Sequence[str]) -> Messages:
+@checks.register(checks.Tags.database)
+def check_deciders(*, databases: Sequence[str] | None = None, **told: Any) -> Messages:
     """Warn of deciders that don't exist: a run that asks them fails. No error, for people come and go."""
-    tables = connection.introspection.table_names() if "default" in databases else ()
+    tables = connection.introspection.table_names() if "default" in (databases or ()) else ()
     if DecidersOverride._meta.db_table not in tables:
         return
     named = [(kind_name(kind), find_orchestration(*kind).deciders) for kind in sorted(registered_kinds())]

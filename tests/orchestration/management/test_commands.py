@@ -455,7 +455,7 @@ class TestChangingRuns:
 
 class TestChecks:
     def test_an_unknown_engine_is_an_error(self, settings: Settings) -> None:
-        assert checks.check_engine() == []
+        assert list(checks.check_engine()) == []
         settings.SAYSO_ENGINE = "steam"
         (message,) = checks.check_engine()
         assert message.id == "sayso.E101"

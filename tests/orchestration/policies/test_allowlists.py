@@ -241,7 +241,7 @@ class TestChecks:
         self, settings: Settings, setting: str, value: list[str], ids: list[str]
     ) -> None:
         setattr(settings, setting, value)
-        found = checks.check_effects()
+        found = list(checks.check_effects())
         assert [message.id for message in found] == ids
         assert all(setting in message.msg for message in found)
 

@@ -367,7 +367,7 @@ def test_a_check_names_deciders_that_are_not_there(stack: Any) -> None:
     override("plan", deciders=["ops"])
 
     def ids() -> set[str]:
-        found = checks.check_deciders(databases=["default"])
+        found = list(checks.check_deciders(databases=["default"]))
         assert {one.id for one in found} <= {"sayso.W110"}
         return {one.msg for one in found if "deciders_calls" not in one.msg}
 
@@ -375,7 +375,7 @@ def test_a_check_names_deciders_that_are_not_there(stack: Any) -> None:
         "Deciders of orchestration deciders_refund: 'fay' is no active user and no group.",
         "Deciders of orchestration plan, as set in the admin: 'ops' is no active user and no group.",
     }
-    assert checks.check_deciders() == []
+    assert list(checks.check_deciders()) == []
     factories.user("fay")
     factories.group("ops")
     assert ids() == set()
