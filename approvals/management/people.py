@@ -72,12 +72,8 @@ def _find_person(username: str) -> User:
 
 
 def _choices() -> str:
-    names = list(
-        _accounts()
-        .filter(is_active=True)
-        .order_by("username")
-        .values_list("username", flat=True)[: _NAMED_AT_MOST + 1]
-    )
+    active = _accounts().filter(is_active=True).order_by("username")
+    names = list(active.values_list("username", flat=True)[: _NAMED_AT_MOST + 1])
     if not names:
         return "There are no accounts yet: `manage.py demo` makes two, `manage.py createsuperuser` one."
     more = ", …" if len(names) > _NAMED_AT_MOST else ""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -31,6 +32,15 @@ class Misuse(CommandError):
 
 class Refused(CommandError):
     """The command was valid, but refused. Exit status 1."""
+
+
+@contextmanager
+def raise_as_misuse(*errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors within the block into `Misuse` with their texts."""
+    try:
+        yield
+    except errors as error:
+        raise Misuse(str(error)) from error
 
 
 class ScreenCommand(BaseCommand):
@@ -114,12 +124,8 @@ class Screen:
         for name, value in values.items():
             lines = [value] if isinstance(value, str) else _outline(value)
             grid.add_row(visible(name), visible("\n".join(lines)))
-        self.panel(grid, title=title, style=style)
-
-    def panel(self, *parts: RenderableType, title: str = "", style: str = "dim") -> None:
-        """Write parts in a frame; for terminals only."""
         heading = Text(visible(title), style="bold") if title else None
-        self._console.print(Panel(Group(*parts), title=heading, title_align="left", border_style=style))
+        self._console.print(Panel(grid, title=heading, title_align="left", border_style=style))
 
     def json(self, value: Any) -> None:
         """Write one JSON document, for machines."""

@@ -13,7 +13,7 @@ from approvals.delivery.webhooks.messages import USER_AGENT, Message
 from approvals.delivery.webhooks.posting import WebhookCarrier
 from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
-from approvals.management.screen import Misuse, Refused
+from approvals.management.screen import Misuse, Refused, raise_as_misuse
 from approvals.trail import seals
 from approvals.trail.seals import SealRecord, copies, keys
 
@@ -26,19 +26,15 @@ def load_signing_key(option: str | None) -> Ed25519PrivateKey:
             "There is no key to sign with: give --key FILE or set SAYSO_SEAL_KEY. A new one is made by"
             " `manage.py audit_seal --new-key FILE`."
         )
-    try:
+    with raise_as_misuse(keys.UnusableKey):
         return keys.load_private_key(Path(named))
-    except keys.UnusableKey as error:
-        raise Misuse(str(error)) from error
 
 
 def load_trusted_keys(options: Sequence[str]) -> frozenset[str]:
     """Load the public keys of --public-key, or else that of SAYSO_SEAL_KEY if it can be read."""
-    try:
-        if options:
+    if options:
+        with raise_as_misuse(keys.UnusableKey):
             return frozenset(keys.load_public_key(Path(option)) for option in options)
-    except keys.UnusableKey as error:
-        raise Misuse(str(error)) from error
     own = approval_settings().seal_key
     try:
         return frozenset({keys.load_public_key(Path(own))} if own else ())
@@ -50,10 +46,8 @@ def read_copies(option: str | None) -> dict[int, SealRecord]:
     """Read the seals of this file, by number; `Misuse` if it has none."""
     if option is None:
         return {}
-    try:
+    with raise_as_misuse(copies.UnusableCopies):
         return {seal.number: seal for seal in copies.read(Path(option))}
-    except copies.UnusableCopies as error:
-        raise Misuse(str(error)) from error
 
 
 def check_copies_path(option: str) -> Path:

@@ -14,21 +14,14 @@ from approvals.management.screen import Refused, Screen, as_text, visible
 from approvals.queries import outcome_on_the_wire
 
 KIND_MARKS = {Kind.APPROVAL: "☑ approve", Kind.CLARIFICATION: "? answer"}
-STATUS_MARKS = {
-    Status.PENDING: "○ pending",
-    Status.APPROVED: "✓ approved",
-    Status.REJECTED: "✗ rejected",
-    Status.ANSWERED: "✓ answered",
-    Status.TIMED_OUT: "◷ timed out",
-    Status.WITHDRAWN: "↩ withdrawn",
-}
-STATUS_STYLES = {
-    Status.PENDING: "cyan",
-    Status.APPROVED: "green",
-    Status.REJECTED: "red",
-    Status.ANSWERED: "green",
-    Status.TIMED_OUT: "yellow",
-    Status.WITHDRAWN: "dim",
+# The mark and the style of each status.
+STATUS_LOOKS = {
+    Status.PENDING: ("○ pending", "cyan"),
+    Status.APPROVED: ("✓ approved", "green"),
+    Status.REJECTED: ("✗ rejected", "red"),
+    Status.ANSWERED: ("✓ answered", "green"),
+    Status.TIMED_OUT: ("◷ timed out", "yellow"),
+    Status.WITHDRAWN: ("↩ withdrawn", "dim"),
 }
 MORE_NEEDED = "Your approval is on record; more are needed."
 _URGENT = timedelta(minutes=1)
@@ -51,7 +44,6 @@ def facts(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assignees(named: Mapping[str, list[str]]) -> str:
-    """Return who may decide."""
     people = [*named["users"], *(f"group {name}" for name in named["groups"])]
     return ", ".join(people) or "any reviewer"
 
@@ -65,7 +57,6 @@ def deadline(request: Mapping[str, Any]) -> str:
 
 
 def if_nobody_decides(request: Mapping[str, Any]) -> str:
-    """Return what the timeout decides."""
     if request["kind"] == Kind.APPROVAL:
         return "approved" if request["on_timeout"] == "approve" else "rejected"
     return "no answer" if request["default"] is None else f"the answer {_quote(request['default'])}"
@@ -122,21 +113,21 @@ def refusal(error: Any) -> Refused:
 
 
 def show_outcome(screen: Screen, outcome: Outcome, *, as_json: bool) -> None:
-    """Show what came of a decision or answer."""
     if as_json:
         screen.json(outcome_on_the_wire(outcome))
     elif outcome.closed:
-        screen.say(outcome_sentence(outcome), style=STATUS_STYLES[Status(outcome.status)])
+        screen.say(outcome_sentence(outcome), style=STATUS_LOOKS[Status(outcome.status)][1])
     else:
         screen.say(MORE_NEEDED)
 
 
 @contextmanager
-def raise_as_refusal() -> Iterator[None]:
-    """Convert errors raised inside to the command's error."""
+def raise_as_refusal(*others: type[Exception]) -> Iterator[None]:
+    """Turn an ApprovalError, or one of `others`, within the block into the command's error."""
+    errors: tuple[type[Exception], ...] = (ApprovalError, *others)
     try:
         yield
-    except ApprovalError as error:
+    except errors as error:
         raise refusal(error) from error
 
 

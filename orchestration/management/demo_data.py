@@ -11,7 +11,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q
 
 from approvals.management.installation import is_embedded
 from approvals.management.screen import Refused
@@ -32,14 +31,12 @@ REQUESTERS = "requester"
 # Without characters that look alike.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _REVIEWERS_MAY = {
-    "approvals": {
-        "view_humanrequest",
-        "decide_humanrequest",
-        "view_approval",
-        "view_clarification",
-        "view_auditentry",
-    },
-    "orchestration": {"view_run"},
+    "view_humanrequest",
+    "decide_humanrequest",
+    "view_approval",
+    "view_clarification",
+    "view_auditentry",
+    "view_run",
 }
 _FILES = {
     "videos/all-hands-raw.mp4": 4_200_000,
@@ -64,7 +61,8 @@ def demo_people() -> list[tuple[str, str, str]]:
     _require_free_names()
     names = (DEMO, REQUESTERS, REVIEWERS)
     demo, requesters, reviewers = (Group.objects.get_or_create(name=name)[0] for name in names)
-    reviewers.permissions.set(_permissions())
+    ours = Permission.objects.filter(content_type__app_label__in=["approvals", "orchestration"])
+    reviewers.permissions.set(ours.filter(codename__in=_REVIEWERS_MAY))
     return [
         _person(OWNER, "owns and starts runs, decides about them", [demo, requesters]),
         _person(REVIEWER, "sees all, confirms, opens the admin", [demo, reviewers], staff=True),
@@ -165,10 +163,3 @@ def _person(username: str, role: str, groups: list[Group], *, staff: bool = Fals
     person.save()
     person.groups.set(groups)
     return username, password, role
-
-
-def _permissions() -> list[Permission]:
-    wanted = Q()
-    for app, codenames in _REVIEWERS_MAY.items():
-        wanted |= Q(content_type__app_label=app, codename__in=codenames)
-    return list(Permission.objects.filter(wanted))

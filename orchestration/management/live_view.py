@@ -13,7 +13,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError
 from approvals.management.questions import EndOfInput, Questions
 from approvals.management.screen import Screen, as_text
-from approvals.management.wording import MORE_NEEDED, STATUS_MARKS, STATUS_STYLES, facts
+from approvals.management.wording import MORE_NEEDED, STATUS_LOOKS, facts
 from orchestration.manager import RunEvent
 from orchestration.models import OPEN, RunStatus
 
@@ -47,7 +47,6 @@ class LiveView:
         self._unfinished_line = ""
 
     async def show(self, event: RunEvent) -> None:
-        """Show one event."""
         if event.type != "agent_message_chunk":
             self._end_message()
         match event.type:
@@ -84,11 +83,11 @@ class LiveView:
         self._open.pop(request["id"], None)
         if self._asking and self._asking[0] == request["id"]:
             await self._stop_asking()
-        status = Status(outcome["status"])
+        mark, style = STATUS_LOOKS[Status(outcome["status"])]
         by = f" by {outcome['decided_by']}" if outcome["decided_by"] else ""
         said = "" if outcome["answer"] is None else f": {_answer_text(outcome['answer'])}"
         said += f" ({outcome['comment']})" if outcome["comment"] else ""
-        self._screen.say(f"{STATUS_MARKS[status]}{by}: {request['title']}{said}", style=STATUS_STYLES[status])
+        self._screen.say(f"{mark}{by}: {request['title']}{said}", style=style)
         self._ask_next()
 
     def _ask_next(self) -> None:
@@ -175,5 +174,4 @@ class LiveView:
 
 
 def _answer_text(answer: Any) -> str:
-    """Format an answer in one line."""
     return ", ".join(map(as_text, answer)) if isinstance(answer, list) else as_text(answer)

@@ -69,7 +69,6 @@ class Interrupts:
         self._last: float | None = None
 
     def interrupt(self) -> None:
-        """Take note of a Ctrl-C."""
         now, last = self._clock(), self._last
         self._last = now
         if last is not None and now - last <= AT_ONCE:

@@ -48,8 +48,15 @@ def progress(command: ScreenCommand, requests: int) -> Iterator[Callable[[int], 
             raise SystemExit(INTERRUPTED) from None
 
 
+def count_by_kind(counts: retention.Counts) -> dict[str, int]:
+    return {
+        "requests": counts.requests,
+        "contents of entries": counts.contents,
+        "responses": counts.responses,
+    }
+
+
 def show_counts(screen: Screen, heading: str, counts: Mapping[str, int]) -> None:
-    """Show how many rows of each kind there are."""
     screen.say(heading)
     screen.table(("", ""), [(name, str(count)) for name, count in counts.items()])
 

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
-from approvals.exceptions import ApprovalError
 from approvals.management.installation import is_embedded
 from approvals.management.people import acting_person, computer_user, default_person
 from approvals.management.screen import Screen
-from approvals.management.wording import refusal
+from approvals.management.wording import raise_as_refusal
 from orchestration import queries
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.exceptions import OrchestrationError
 from orchestration.models import Run
 
 
-@contextmanager
-def raise_as_refusal() -> Iterator[None]:
-    """Turn an error within the block into one with exit status 1, which begins with its code."""
-    try:
-        yield
-    except (OrchestrationError, ApprovalError) as error:
-        raise refusal(error) from error
-
-
 def find_run(person: User, text: str) -> Run:
     """Return the run whose id is, or begins with, this text, if the person may see it."""
-    with raise_as_refusal():
+    with raise_as_refusal(OrchestrationError):
         return queries.run_for(person.pk, queries.find_run_id(person.pk, text))
 
 

@@ -20,7 +20,6 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def add_address_options(parser: ArgumentParser) -> None:
-    """Add `--host` and `--port`."""
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, default=8000, help="0: any free port; default: %(default)s")
 

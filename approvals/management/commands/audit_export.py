@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused
 from approvals.process.files import write_whole
+from approvals.reports.periods import parse_moment
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters
 
@@ -78,11 +79,7 @@ def _moment(text: str | None, name: str, *, end: bool = False) -> datetime | Non
     if text is None:
         return None
     try:
-        if len(text) == len("2026-01-31"):
-            day = datetime.combine(date.fromisoformat(text), time(), UTC)
-            return day + timedelta(days=1) if end else day
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return parse_moment(text, end=end)
     except (ValueError, OverflowError):
         raise Misuse(
             f"{name} must be a day or a moment in ISO 8601, such as 2026-01-31 or 2026-01-31T12:00Z."

@@ -8,7 +8,7 @@ from typing import Any
 
 from approvals.management import seal_options
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand
+from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand, raise_as_misuse
 from approvals.trail import seals
 from approvals.trail.seals import NotSealed, SealRecord, keys
 
@@ -63,10 +63,8 @@ class Command(ScreenCommand):
         return None
 
     def _make_key(self, path: Path, screen: Screen) -> None:
-        try:
+        with raise_as_misuse(keys.UnusableKey):
             public = keys.new_key(path)
-        except keys.UnusableKey as error:
-            raise Misuse(str(error)) from error
         screen.say(
             f"The private key is in {path}, readable by its owner only. This is the public key, for auditors:"
         )

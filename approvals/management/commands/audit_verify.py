@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from approvals.management import seal_options
 from approvals.management.installation import require_tables
-from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand, visible
+from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand, raise_as_misuse, visible
 from approvals.trail import verification
 from approvals.trail.exports import NotAnExport
 from approvals.trail.verification import Progress as Told
@@ -57,7 +57,11 @@ class Command(ScreenCommand):
             "must_be_sealed": bool(public_keys),
         }
         with _progress(shown=self.stderr.isatty() and not json) as told:
-            report = _installation(told, known) if export is None else _file(Path(export), told, known)
+            if export is None:
+                report = _installation(told, known)
+            else:
+                with raise_as_misuse(NotAnExport):
+                    report = verification.verify_export(Path(export), told, **known)
         if json:
             self.screen.json(_as_json(report))
         else:
@@ -72,13 +76,6 @@ def _installation(told: Told | None, known: dict[str, Any]) -> Report:
         return verification.verify(told, **known)
     except (Refused, DatabaseError) as error:
         raise Misuse(f"It could not be verified: {error}") from error
-
-
-def _file(path: Path, told: Told | None, known: dict[str, Any]) -> Report:
-    try:
-        return verification.verify_export(path, told, **known)
-    except NotAnExport as error:
-        raise Misuse(str(error)) from error
 
 
 @contextmanager

@@ -38,11 +38,7 @@ class Command(ScreenCommand):
             help="what it may be used for; may be repeated. Default: ask and read",
         )
         parser.add_argument(
-            "--expires-in",
-            dest="days",
-            type=float,
-            metavar="DAYS",
-            help="default: until it is revoked",
+            "--expires-in", dest="days", type=float, metavar="DAYS", help="default: until it is revoked"
         )
 
     def handle(self, **options: Any) -> None:

@@ -14,7 +14,7 @@ from approvals.domain.lifecycle import Kind, Status
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, add_as_option
 from approvals.management.screen import Screen, ScreenCommand, visible
-from approvals.management.wording import KIND_MARKS, STATUS_MARKS, STATUS_STYLES, time_left
+from approvals.management.wording import KIND_MARKS, STATUS_LOOKS, time_left
 
 SHOWN_AT_MOST = 200
 
@@ -68,6 +68,6 @@ def _row(request: Mapping[str, Any], now: datetime) -> list[str | Text]:
 def _state(request: Mapping[str, Any], now: datetime) -> Text:
     status = Status(request["status"])
     if status is not Status.PENDING:
-        return Text(STATUS_MARKS[status], style=STATUS_STYLES[status])
+        return Text(*STATUS_LOOKS[status])
     words, urgent = time_left(request["deadline"], now)
     return Text(f"! {words}" if urgent else words, style="bold red" if urgent else "")

@@ -17,7 +17,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from approvals.management.screen import Misuse, Refused, Screen
+from approvals.management.screen import Misuse, Refused, Screen, raise_as_misuse
 from orchestration.benchmark.installation import Installation, ServerFailed, Unreachable
 from orchestration.benchmark.output import faults, progress_bar, show, svg
 from orchestration.benchmark.processes import ProcessFailed
@@ -63,12 +63,10 @@ class Command(BaseCommand):
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
         installation = Installation(embedded=options["embedded"])
-        try:
+        with raise_as_misuse(TooBig, Unreachable):
             for scenario in chosen:
                 scenario.require_room(options["size"])
             installation.require_servers()
-        except (TooBig, Unreachable) as error:
-            raise Misuse(str(error)) from error
         logging.getLogger().setLevel(logging.WARNING)
         output = self.stderr if options["json"] == STDOUT else self.stdout
         screen = Screen(output, no_color=options["no_color"], force_color=options["force_color"])

@@ -8,8 +8,10 @@ from typing import Any
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import ScreenCommand
+from approvals.management.wording import raise_as_refusal
 from orchestration import queries
-from orchestration.management.runs import find_run, raise_as_refusal
+from orchestration.exceptions import OrchestrationError
+from orchestration.management.runs import find_run
 from orchestration.manager import OrchestrationManager, require_cancelled
 from orchestration.models import RunStatus
 
@@ -28,7 +30,7 @@ class Command(ScreenCommand):
         require_tables()
         person = acting_person(options["username"])
         run = find_run(person, id)
-        with raise_as_refusal():
+        with raise_as_refusal(OrchestrationError):
             OrchestrationManager().cancel(actor_in_terminal(person, "cancel_run"), run.pk)
             run = queries.run_by_id(run.pk)
             require_cancelled(run)

@@ -10,12 +10,7 @@ from django.conf import settings
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen, ScreenCommand
-from orchestration.management.demo_data import (
-    allow_samples,
-    demo_people,
-    require_embedded,
-    start_samples,
-)
+from orchestration.management.demo_data import allow_samples, demo_people, require_embedded, start_samples
 from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, require_free, serve
 

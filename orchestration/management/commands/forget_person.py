@@ -16,6 +16,7 @@ from approvals.management.screen import Misuse, Refused, ScreenCommand
 from approvals.management.wording import raise_as_refusal
 from approvals.trail import retention
 from orchestration.management.removal import (
+    count_by_kind,
     join_ids,
     progress,
     refuse_if_altered,
@@ -46,12 +47,7 @@ class Command(ScreenCommand):
         require_right(operator)
         counts = retention.count_forgettable(forgotten.pk)
         if dry_run:
-            found = {
-                "requests": counts.requests,
-                "contents of entries": counts.contents,
-                "responses": counts.responses,
-            }
-            show_counts(self.screen, "Nothing was removed. There are:", found)
+            show_counts(self.screen, "Nothing was removed. There are:", count_by_kind(counts))
         _require_nothing_open(forgotten.pk)
         if dry_run:
             return
@@ -86,7 +82,6 @@ def _account(username: str) -> User:
 
 
 def _require_nothing_open(user_id: int) -> None:
-    """Raise Refused if anything that is open still needs this person."""
     if requests := retention.pending_of(user_id):
         raise Refused(
             f"still_needed: {len(requests)} pending requests were asked by, are assigned to, or voted on by"

@@ -21,14 +21,15 @@ from approvals.management.json_option import parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
-from approvals.management.screen import Misuse, Screen, ScreenCommand
+from approvals.management.screen import Misuse, Screen, ScreenCommand, raise_as_misuse
+from approvals.management.wording import raise_as_refusal
 from orchestration import queries
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
-from orchestration.exceptions import InvalidInput
+from orchestration.exceptions import InvalidInput, OrchestrationError
 from orchestration.management.live_view import LiveView
 from orchestration.management.process_exit import Interrupts, exit_at_once, exit_process, first_of
-from orchestration.management.runs import describe_takeover, owner_of_run, raise_as_refusal
+from orchestration.management.runs import describe_takeover, owner_of_run
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
 from orchestration.policies import allowlists
@@ -77,7 +78,11 @@ class Command(ScreenCommand):
             with allowlists.unlimited():  # the lists of the server that executes it apply
                 person, given = _prepare(name, given, username, progress)
                 if detach:
-                    _leave_to_a_server(name, given, person, result, progress)
+                    run_id = OrchestrationManager().start(name, given, person)
+                    progress.say(
+                        f"Queued for a server; see {links.address_of(f'/runs/{run_id}/')}", style="dim"
+                    )
+                    result.text(str(run_id))
                     return
             begin = _starter_of(name, given, person)
         if options["verbosity"] < 2:
@@ -92,22 +97,12 @@ def _prepare(
 ) -> tuple[User, dict[str, Any]]:
     """Return the run's owner and its checked input."""
     checked = parse_json_object(given or "{}", "--input")
-    try:
+    with raise_as_misuse(InvalidInput):
         find_orchestration(name).check_input(checked)
-    except InvalidInput as error:
-        raise Misuse(error.detail) from error
     if is_embedded():
         prepare_tables()
     require_tables()
     return owner_of_run(username, progress), checked
-
-
-def _leave_to_a_server(
-    name: str, given: dict[str, Any], owner: User, result: Screen, progress: Screen
-) -> None:
-    run_id = OrchestrationManager().start(name, given, owner)
-    progress.say(f"Queued for a server; see {links.address_of(f'/runs/{run_id}/')}", style="dim")
-    result.text(str(run_id))
 
 
 def _starter_of(name: str, given: dict[str, Any], owner: User) -> Begin:
@@ -125,7 +120,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
     """
     require_tables()
     person = acting_person(username)
-    with raise_as_refusal():
+    with raise_as_refusal(OrchestrationError):
         run = queries.run_for(person.pk, run_id)
     goes_on_here = queries.may_change(person.pk, run) and run.orchestration in orchestrations()
 
@@ -153,10 +148,12 @@ async def _live(begin: Begin, person: User, screen: Screen) -> Mapping[str, Any]
         try:
             run_id = await begin(runtime)
             screen.say(f"run: {run_id}", style="dim")
-            run = await _run_until(interrupts.first, _watch(runtime.manager, str(run_id), live))
+            watching = asyncio.create_task(_watch(runtime.manager, str(run_id), live))
+            await first_of(watching, interrupts.first.wait())
         finally:
             await live.close()
             await stop_runtime()
+        run = None if watching.cancelled() else watching.result()
         return run if run is not None else await in_database(_result_or_let_go, run_id)
 
 
@@ -169,17 +166,7 @@ def _say_what_happens(screen: Screen) -> None:
     )
 
 
-async def _run_until(
-    event: asyncio.Event, awaitable: Awaitable[Mapping[str, Any] | None]
-) -> Mapping[str, Any] | None:
-    """Return the awaitable's result; None where the event is set first."""
-    watching = asyncio.ensure_future(awaitable)
-    await first_of(watching, event.wait())
-    return None if watching.cancelled() else watching.result()
-
-
 def _result_or_let_go(run_id: UUID) -> Mapping[str, Any] | str:
-    """Return the run if it has ended, else who continues it."""
     run = queries.run_by_id(run_id)
     if run.status not in OPEN:
         return queries.run_on_the_wire(run)
@@ -202,17 +189,13 @@ def _end(run: Mapping[str, Any] | str | None, result: Screen, progress: Screen) 
         progress.say(run, style="yellow")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         exit_process(LET_GO)  # a step that did not end in time must not keep the terminal
-    _show_end(run, result, progress)
-    sys.exit(_exit_status(run))
-
-
-def _show_end(run: Mapping[str, Any], result: Screen, progress: Screen) -> None:
     if run["error"]:
         progress.say(run["error"], style="red")
     if isinstance(run["result"], str):
         result.text(run["result"])
     elif run["result"] is not None:
         result.json(run["result"])
+    sys.exit(_exit_status(run))
 
 
 def _exit_status(run: Mapping[str, Any]) -> int:

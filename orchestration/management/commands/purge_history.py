@@ -15,7 +15,13 @@ from approvals.management.people import acting_person, actor_in_terminal, add_as
 from approvals.management.screen import Misuse, Screen, ScreenCommand
 from approvals.management.wording import moment, raise_as_refusal
 from approvals.trail import retention as requests
-from orchestration.management.removal import progress, refuse_if_altered, require_right, show_counts
+from orchestration.management.removal import (
+    count_by_kind,
+    progress,
+    refuse_if_altered,
+    require_right,
+    show_counts,
+)
 from orchestration.runs import retention as runs
 
 LONGEST = 36_500
@@ -49,7 +55,6 @@ class Command(ScreenCommand):
 
 
 def _days(text: str) -> int:
-    """Parse the number of days; raise Misuse where it is none."""
     try:
         days = int(text)
     except (TypeError, ValueError):
@@ -60,12 +65,10 @@ def _days(text: str) -> int:
 
 
 def _count(screen: Screen, before: datetime, advance: Any) -> None:
-    found = Counter({"requests": 0, "contents of entries": 0, "responses": 0})
+    found = Counter(count_by_kind(requests.Counts()))
     for counts in requests.count_purgeable(before, sparing=runs.still_open):
         advance(counts.looked_at)
-        found["requests"] += counts.requests
-        found["contents of entries"] += counts.contents
-        found["responses"] += counts.responses
+        found.update(count_by_kind(counts))
     heading = f"Closed or ended before {moment(before)}; nothing was removed:"
     show_counts(screen, heading, {**found, **runs.purgeable_runs(before)})
 

@@ -10,7 +10,9 @@ from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen, ScreenCommand
-from orchestration.management.runs import find_run, raise_as_refusal
+from approvals.management.wording import raise_as_refusal
+from orchestration.exceptions import OrchestrationError
+from orchestration.management.runs import find_run
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
 from orchestration.runs.manual_resumption import describe_resumption
@@ -35,7 +37,7 @@ class Command(ScreenCommand):
         person = acting_person(options["username"])
         manager, actor = OrchestrationManager(), actor_in_terminal(person, "resume_run")
         run = find_run(person, id)
-        with raise_as_refusal():
+        with raise_as_refusal(OrchestrationError):
             sentences = describe_resumption(manager.resumption(actor, run.pk))
             if run.status in OPEN:
                 self.screen.say(f"The run is {run.status} already: {run.title}, {run.pk}")
