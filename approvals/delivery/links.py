@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from django.urls import get_script_prefix, reverse, set_script_prefix
 
@@ -62,12 +62,8 @@ def fault_of(url: str) -> str | None:
         port_fits = parts.port != 0
     except ValueError as error:
         return f"is not a URL: {error}"
-    return next((fault for fault, there in _faults(parts, port_fits=port_fits) if there), None)
-
-
-def _faults(parts: SplitResult, *, port_fits: bool) -> list[tuple[str, bool]]:
     path = parts.path.rstrip("/")
-    return [
+    faults = [
         ("must begin with https:// or http://", parts.scheme not in {"https", "http"}),
         ("must name a host", not parts.hostname or not port_fits),
         ("must not contain a user's name or password", "@" in parts.netloc),
@@ -75,3 +71,4 @@ def _faults(parts: SplitResult, *, port_fits: bool) -> list[tuple[str, bool]]:
         ("is the address of the pages: leave /api/v1 out", path.endswith("/api/v1")),
         ("must have a path prefix of plain names", path != "" and not is_prefix(path)),
     ]
+    return next((fault for fault, there in faults if there), None)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 
 import httpx
 
-from approvals.delivery.webhooks.targets import Resolve, Resolver, Target, addresses_of
+from approvals.delivery.webhooks.targets import Resolve, Target, addresses_of
 
 # Seconds for one address; the host may have others.
 CONNECTING = 5.0
+RESOLVERS = 16
 
 
 class Connections:
@@ -23,8 +26,8 @@ class Connections:
     """
 
     def __init__(self, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None) -> None:
-        self._resolver = None if resolve else Resolver()
-        self._resolve: Resolve = resolve or self._resolver  # type: ignore[assignment]  # one of both is there
+        self._resolve = resolve or self._resolve_by_system
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="sayso-resolver")
         self._tls = tls
 
     @asynccontextmanager
@@ -64,9 +67,17 @@ class Connections:
             finally:
                 await response.aclose()
 
+    async def _resolve_by_system(self, host: str, port: int) -> list[str]:
+        """Resolve on a thread of our own, so that a resolver that hangs blocks nothing else."""
+        return await asyncio.get_running_loop().run_in_executor(self._resolvers, _resolve, host, port)
+
     def close(self) -> None:
-        if self._resolver is not None:
-            self._resolver.close()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [str(address[0]) for *_, address in found]
 
 
 async def _first_that_connects(client: httpx.AsyncClient, requests: list[httpx.Request]) -> httpx.Response:

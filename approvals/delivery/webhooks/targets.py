@@ -11,11 +11,8 @@ some programs read as an address are refused.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
@@ -28,7 +25,6 @@ from approvals.domain.request_terms import URL_LIMIT
 from approvals.exceptions import InvalidRequest
 
 HOST_LIMIT = 253
-RESOLVERS = 16
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -215,25 +211,6 @@ def is_pattern(text: str) -> bool:
     """Whether this can stand in a list of hosts: a host, or `*.` and a name."""
     host = normalize_host(text.removeprefix("*."))
     return host is not None and not (text.startswith("*.") and _as_address(host) is not None)
-
-
-class Resolver:
-    """The system's resolver, on threads of its own, so that one that hangs blocks nothing else."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="sayso-resolver")
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _resolve, host, port)
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return [str(address[0]) for *_, address in found]
 
 
 def _matches(pattern: str, host: str) -> bool:
