@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.apps import AdminConfig
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path, reverse
+
+
+class AdminSiteConfig(AdminConfig):
+    """Django's admin app with this site."""
+
+    default_site = "config.admin_site.SaysoAdminSite"
 
 
 class SaysoAdminSite(AdminSite):

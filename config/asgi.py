@@ -34,7 +34,7 @@ from config.api import ROOT as API_ROOT  # noqa: E402
 from config.disconnects import IgnoreDisconnects  # noqa: E402
 from config.proxies import Forwarded  # noqa: E402
 from config.request_ids import RequestIds  # noqa: E402
-from config.socket_origins import NoForeignPages, OwnPagesOnly  # noqa: E402
+from config.socket_origins import OwnPagesOnly  # noqa: E402
 from orchestration.conf import orchestration_settings  # noqa: E402
 from orchestration.runtime import start_runtime, stop_runtime  # noqa: E402
 from orchestration.web.routing import websocket_urlpatterns as run_sockets  # noqa: E402
@@ -101,15 +101,15 @@ _API = f"/{API_ROOT}"
 _few = FewAtOnce(IgnoreDisconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
 _django = TakingTurns(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())
-_page_sockets: Any = OwnPagesOnly(SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere])))
+_of_pages = SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))
+_page_sockets: Any = OwnPagesOnly(_of_pages, programs=False)
+_sockets = OwnPagesOnly(URLRouter([*program_sockets, re_path("", _page_sockets)]), programs=True)
 _start_with_reactor()
 
 _protocols = ProtocolTypeRouter(
     {
         "http": Throttled(HoldingAnswers(_django, ending="/outcome"), api=_API),
-        "websocket": Throttled(
-            NoForeignPages(URLRouter([*program_sockets, re_path("", _page_sockets)])), api=_API
-        ),
+        "websocket": Throttled(_sockets, api=_API),
         "lifespan": lifespan,
     }
 )

@@ -71,7 +71,6 @@ def _on_one_line(logger: WrappedLogger, method: str, line: EventDict) -> EventDi
 
 
 def _with_fields(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    """Split our own messages into words and fields."""
     record, arguments = line["_record"], line.get("positional_args")
     line = _without_origin(line)
     if record.name.startswith(OURS) and isinstance(arguments, tuple):

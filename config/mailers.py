@@ -22,8 +22,5 @@ def mailers(email: Mapping[str, Any], timeout: float) -> dict[str, dict[str, Any
         "timeout": timeout if backend == _SMTP else None,
     }
     return {
-        "default": {
-            "BACKEND": backend,
-            "OPTIONS": {name: value for name, value in options.items() if value},
-        }
+        "default": {"BACKEND": backend, "OPTIONS": {name: value for name, value in options.items() if value}}
     }

@@ -76,7 +76,7 @@ SAYSO_SERVER_BELIEVES = _list_of("FORWARDED_ALLOW_IPS", default=[])
 
 INSTALLED_APPS = [
     "daphne",
-    "config.apps.AdminSiteConfig",
+    "config.admin_site.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -18,25 +18,20 @@ from approvals.web.edge.asgi import Application, Receive, Scope, Send, header_li
 
 
 class OwnPagesOnly:
-    """Accepts connections of this site's pages; denies others, and those without an origin."""
+    """Accepts connections of this site's pages and denies those of others.
 
-    def __init__(self, application: Application) -> None:
+    Those without an origin are accepted if `programs` may connect, which send no cookies of a browser.
+    """
+
+    def __init__(self, application: Application, *, programs: bool) -> None:
         self._application = application
+        self._programs = programs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = is_own_page(header_lines(scope, b"origin"), header_lines(scope, b"host"))
+        origins = header_lines(scope, b"origin")
+        allowed = is_own_page(origins, header_lines(scope, b"host")) or (self._programs and not origins)
         application: Application = self._application if allowed else WebsocketDenier()
         await application(scope, receive, send)
-
-
-class NoForeignPages(OwnPagesOnly):
-    """Accepts also connections without an origin: programs, which send no cookies of a browser."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if header_lines(scope, b"origin"):
-            await super().__call__(scope, receive, send)
-        else:
-            await self._application(scope, receive, send)
 
 
 def is_own_page(origins: list[str], hosts: list[str]) -> bool:

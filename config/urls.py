@@ -42,11 +42,7 @@ urlpatterns = [
         auth.PasswordChangeDoneView.as_view(template_name="account/password_changed.html"),
         name="password_change_done",
     ),
-    path(
-        "accounts/reset/",
-        limit_attempts(PasswordReset.as_view(), field="email"),
-        name="password_reset",
-    ),
+    path("accounts/reset/", limit_attempts(PasswordReset.as_view(), field="email"), name="password_reset"),
     path(
         "accounts/reset/sent/",
         auth.PasswordResetDoneView.as_view(template_name="account/password_reset_sent.html"),

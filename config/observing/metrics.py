@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
+from itertools import chain
 
 from django.conf import settings
 from django.db import connections
@@ -123,18 +123,16 @@ def _jobs() -> Mapping[str, int] | None:
 
 def _registry(stored: _Stored | None) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Numbers(telemetry.process_registry().collect))
-    registry.register(_Numbers(lambda: _of_the_database(stored)))
+    registry.register(_Numbers(stored))
     return registry
 
 
 class _Numbers(Collector):
-    def __init__(self, collect: Any) -> None:
-        self._collect = collect
+    def __init__(self, stored: _Stored | None) -> None:
+        self._stored = stored
 
     def collect(self) -> Iterable[Metric]:
-        numbers: Iterable[Metric] = self._collect()
-        return numbers
+        return chain(telemetry.process_registry().collect(), _of_the_database(self._stored))
 
 
 def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:
