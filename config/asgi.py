@@ -31,7 +31,7 @@ from approvals.web.edge.throttling import FewAtOnce, Throttled  # noqa: E402
 from approvals.web.routing import program_urlpatterns as program_sockets  # noqa: E402
 from approvals.web.routing import websocket_urlpatterns as inbox_sockets  # noqa: E402
 from config.api import ROOT as API_ROOT  # noqa: E402
-from config.disconnects import IgnoreDisconnects  # noqa: E402
+from config.disconnects import ignore_disconnects  # noqa: E402
 from config.proxies import Forwarded  # noqa: E402
 from config.request_ids import RequestIds  # noqa: E402
 from config.socket_origins import OwnPagesOnly  # noqa: E402
@@ -98,7 +98,7 @@ async def _stop() -> None:
 _starting: set[asyncio.Task[Any]] = set()
 _API = f"/{API_ROOT}"
 # Probes and metrics must not queue with the requests that wait for the database.
-_few = FewAtOnce(IgnoreDisconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
+_few = FewAtOnce(ignore_disconnects(pages), api=_API, spared=["/healthz/live", "/healthz/ready", "/metrics"])
 _django = TakingTurns(FewPasses(_few), api=_API)
 _nowhere = re_path("", WebsocketDenier.as_asgi())
 _of_pages = SessionMiddlewareStack(URLRouter([*inbox_sockets, *run_sockets, _nowhere]))

@@ -14,16 +14,15 @@ from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 ONLY_READ = {"GET", "HEAD", "OPTIONS"}
 
 
-class IgnoreDisconnects:
-    """ASGI middleware for HTTP that hides a disconnect once the whole request was received."""
+def ignore_disconnects(application: Application) -> Application:
+    """Hide a disconnect from an HTTP application once it has received the whole request."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ONLY_READ:
             receive = _until_sent(receive)
-        await self._application(scope, receive, send)
+        await application(scope, receive, send)
+
+    return call
 
 
 def _until_sent(receive: Receive) -> Receive:

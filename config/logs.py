@@ -26,7 +26,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 def formatter(form: str, *, colors: bool = False) -> dict[str, Any]:
     """Return a formatter for LOGGING: of JSON lines if `form` is `json`, else of text."""
-    lines = [_with_fields, *_JSON] if form == "json" else [_on_one_line, _text(colors=colors)]
+    text = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        timestamp_key="time",
+        pad_event_to=0,
+        pad_level=False,
+        # Not the default one, which shows the values of variables.
+        exception_formatter=_traceback,
+    )
+    lines = [_with_fields, *_JSON] if form == "json" else [_on_one_line, text]
     return {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": [
@@ -39,17 +47,6 @@ def formatter(form: str, *, colors: bool = False) -> dict[str, Any]:
         "processors": lines,
         "pass_foreign_args": True,
     }
-
-
-def _text(*, colors: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        colors=colors,
-        timestamp_key="time",
-        pad_event_to=0,
-        pad_level=False,
-        # Not the default one, which shows the values of variables.
-        exception_formatter=_traceback,
-    )
 
 
 def _traceback(out: TextIO, error: ExcInfo) -> None:

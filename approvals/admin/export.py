@@ -82,15 +82,11 @@ async def stream(filters: Filters, format: str) -> AsyncGenerator[str, None]:  #
     lines = exports.lines(filters, format)
     loop = asyncio.get_running_loop()
     try:
-        while piece := await loop.run_in_executor(thread, _piece, lines):
+        while piece := await loop.run_in_executor(thread, "".join, islice(lines, LINES_AT_ONCE)):
             yield piece
     finally:
         thread.submit(_end, lines)
         thread.shutdown(wait=False)
-
-
-def _piece(lines: Generator[str, None, None]) -> str:
-    return "".join(islice(lines, LINES_AT_ONCE))
 
 
 def _end(lines: Generator[str, None, None]) -> None:

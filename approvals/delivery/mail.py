@@ -72,7 +72,12 @@ class MailCarrier:
 
 def _send(due: Due) -> None:
     host = urlsplit(approval_settings().url).hostname
-    told = {"user": due.user, "host": host, "link": _reset_link(due)}
+    link = links.link_to(
+        "password_reset_confirm",
+        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
+        token=default_token_generator.make_token(due.user),
+    )
+    told = {"user": due.user, "host": host, "link": link}
     EmailMessage(
         # A template ends with a line break, a subject must not have one.
         render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
@@ -80,14 +85,6 @@ def _send(due: Due) -> None:
         to=[due.user.email],
         headers={"Message-ID": f"<{due.id}@{host}>", "Auto-Submitted": "auto-generated"},
     ).send()
-
-
-def _reset_link(due: Due) -> str:
-    return links.link_to(
-        "password_reset_confirm",
-        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
-        token=default_token_generator.make_token(due.user),
-    )
 
 
 def _refusal(error: Exception) -> Answer:

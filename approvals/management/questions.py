@@ -16,9 +16,10 @@ from approvals.management.answering import (
     flat_properties,
     options_of,
     parse_choices,
+    parse_json,
+    parse_json_object,
     parse_property,
 )
-from approvals.management.json_option import parse_json, parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.screen import Misuse, Screen, as_text
 from approvals.management.wording import facts, refusal
@@ -56,7 +57,9 @@ class Questions:
         self._keyboard.forget()
         while True:
             try:
-                return await self._decide_or_answer(request)
+                if request["kind"] == Kind.CLARIFICATION:
+                    return await deciding.aanswer(self._actor, request["id"], await self._ask_answer(request))
+                return await self._ask_verdict(request)
             except Later:
                 self._screen.say("Left for later: the request stays open.", style="dim")
                 return None
@@ -67,20 +70,15 @@ class Questions:
                 words = refusal(error) if isinstance(error, ApprovalError) else error
                 self._screen.say(str(words), style="red")
 
-    async def _decide_or_answer(self, request: Mapping[str, Any]) -> Outcome:
-        if request["kind"] == Kind.CLARIFICATION:
-            return await deciding.aanswer(self._actor, request["id"], await self._ask_answer(request))
-        return await self._ask_verdict(request)
-
     async def _ask_verdict(self, request: Mapping[str, Any]) -> Outcome:
         editable = request["editable"] is not False
         while True:
             typed = (await self._ask_line(f"[a]pprove, [r]eject{', [e]dit' * editable}, [l]ater:")).lower()
             if typed in _YES:
-                return await self._decide(request, Verdict.APPROVE)
+                return await deciding.adecide(self._actor, request["id"], Verdict.APPROVE)
             if typed in _NO:
                 reason = await self._ask_line("Why? (Enter for no reason)")
-                return await self._decide(request, Verdict.REJECT, comment=reason)
+                return await deciding.adecide(self._actor, request["id"], Verdict.REJECT, comment=reason)
             if typed in _EDIT and editable:
                 return await self._ask_edit(request)
             if typed in _LATER:
@@ -95,10 +93,7 @@ class Questions:
         self._screen.fields(hide_headers(edited), title="As edited", style="yellow")
         if (await self._ask_line("Approve these? [y]es, [n]o:")).lower() not in _YES:
             return await self._ask_verdict(request)
-        return await self._decide(request, Verdict.APPROVE, arguments=edited)
-
-    async def _decide(self, request: Mapping[str, Any], verdict: Verdict, **said: Any) -> Outcome:
-        return await deciding.adecide(self._actor, request["id"], verdict, **said)
+        return await deciding.adecide(self._actor, request["id"], Verdict.APPROVE, arguments=edited)
 
     async def _ask_answer(self, request: Mapping[str, Any]) -> Any:
         if request["choices"] is not None:

@@ -95,8 +95,9 @@ def _stays(timeline: Timeline) -> Iterator[Stay]:
     words, period = dialect(), timeline.period
     opened = words.slot("opened_at", timeline.origin, timeline.seconds)
     closed = words.slot("closed_at", timeline.origin, timeline.seconds)
+    still = Q(closed_at__isnull=True) | Q(closed_at__gte=period.until)
     facts, params = _sql(
-        rows.values("opened_at", "closed_at", before=Q(opened_at__lt=period.since), still=_open_after(period))
+        rows.values("opened_at", "closed_at", before=Q(opened_at__lt=period.since), still=still)
         for rows in _requests_open_at(period.since, until=period.until)
     )
     found = fetch(
@@ -128,11 +129,12 @@ def _rows(period: Period, by: By) -> list[Row]:
     parts = parts_of(by)
     figures = _of_approvers(period, parts) if by is By.APPROVER else _of_parts(period, parts)
     rows = [Row(name=name, period=period, figures=each) for name, each in parts.label(figures).items()]
-    return sorted(rows, key=lambda row: (row.name is None, -_size(row.figures), row.name or ""))
 
+    def place(row: Row) -> tuple[bool, int, str]:
+        size = row.figures.decided if row.figures.opened is None else row.figures.opened
+        return row.name is None, -size, row.name or ""
 
-def _size(figures: Figures) -> int:
-    return figures.decided if figures.opened is None else figures.opened
+    return sorted(rows, key=place)
 
 
 def _of_approvers(period: Period, parts: Parts) -> dict[Any, Figures]:
@@ -195,10 +197,6 @@ def _requests_open_at(moment: datetime, *, until: datetime) -> list[Requests]:
     opened = HumanRequest.objects.filter(opened_at__lt=until)
     closed_later = opened.filter(changed_at__gte=moment, closed_at__gte=moment)
     return [opened.filter(status=Status.PENDING), closed_later]
-
-
-def _open_after(period: Period) -> Q:
-    return Q(closed_at__isnull=True) | Q(closed_at__gte=period.until)
 
 
 def _sql(parts: Iterable[Requests]) -> tuple[str, list[Any]]:

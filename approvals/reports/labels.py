@@ -115,9 +115,8 @@ def iso(value: datetime) -> str:
 
 def period(value: Period) -> str:
     """Format a period, as days if it consists of whole days."""
-    last = value.until - timedelta(microseconds=1)
     if value.since == midnight(value.since) and value.until == midnight(value.until):
-        return f"{value.since:%Y-%m-%d}" if last - value.since < timedelta(days=1) else days(value)
+        return days(value)
     return f"{moment(value.since)} to {moment(value.until)}"
 
 

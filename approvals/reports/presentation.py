@@ -50,13 +50,14 @@ class Hour:
 
 def present(report: Report, links: RowLinks | None = None) -> dict[str, Any]:
     """Return what the templates in `templates/reports` get as `shown`; without `links` figures have none."""
-    columns, total = labels.columns(report.by), _total(report)
+    columns = labels.columns(report.by)
+    total = Row(name=None, period=report.period, figures=report.total)
     return {
         "report": report,
         "period": labels.period(report.period),
         "made_at": labels.moment(report.made_at),
         "by": labels.BY[report.by],
-        "tiles": list(_tiles(report, links)),
+        "tiles": list(_tiles(total, links)),
         "plots": [(plot, _figures_of(plot, links)) for plot in plots(report)],
         "week": list(_week(report, links)),
         "hours": range(24),
@@ -114,15 +115,11 @@ def hour_in_words(weekday: int, hour: int) -> str:
     return f"{WEEKDAYS[weekday]}, {hour:02}:00 to {hour + 1:02}:00 UTC"
 
 
-def _total(report: Report) -> Row:
-    return Row(name=None, period=report.period, figures=report.total)
-
-
-def _tiles(report: Report, links: RowLinks | None) -> Iterator[Tile]:
-    total, by_name = report.total, labels.BY_ATTRIBUTE
+def _tiles(row: Row, links: RowLinks | None) -> Iterator[Tile]:
+    total, by_name = row.figures, labels.BY_ATTRIBUTE
 
     def figure(name: str) -> Cell:
-        return _cells([by_name[name]], _total(report), links)[0]
+        return _cells([by_name[name]], row, links)[0]
 
     yield Tile(heading="Opened", figure=figure("opened"))
     tail = " · ".join(f"{each} {by_name[each].text(total)}" for each in ("p90", "p95"))
@@ -145,15 +142,12 @@ def _cells(
     columns: Sequence[labels.Column], row: Row, links: RowLinks | None, *, part: Part | None = None
 ) -> list[Cell]:
     """Format a row's figures; those that are not 0 have links."""
-    return [
-        Cell(
-            text=column.text(row.figures),
-            url=links.url(column.attribute, row.period, part)
-            if links and getattr(row.figures, column.attribute)
-            else "",
-        )
-        for column in columns
-    ]
+    cells = []
+    for column in columns:
+        there = bool(getattr(row.figures, column.attribute))
+        url = links.url(column.attribute, row.period, part) if links and there else ""
+        cells.append(Cell(text=column.text(row.figures), url=url))
+    return cells
 
 
 def _week(report: Report, links: RowLinks | None) -> Iterator[tuple[str, list[Hour]]]:

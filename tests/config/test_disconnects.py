@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from approvals.web.edge.asgi import Receive, Scope, Send
-from config.disconnects import IgnoreDisconnects
+from config.disconnects import ignore_disconnects
 
 FIRST = {"type": "http.request", "body": b"{", "more_body": True}
 LAST = {"type": "http.request", "body": b"}", "more_body": False}
@@ -41,7 +41,7 @@ async def said(method: str, *messages: MutableMapping[str, Any]) -> list[Any]:
         """Nothing is answered."""
 
     running = asyncio.create_task(
-        IgnoreDisconnects(listener)({"type": "http", "method": method}, waiting.get, send)
+        ignore_disconnects(listener)({"type": "http", "method": method}, waiting.get, send)
     )
     listening = asyncio.create_task(listener.listens.wait())
     await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)

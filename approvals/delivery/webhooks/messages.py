@@ -53,7 +53,9 @@ def message_of(due: Due) -> Message:
 def secrets_of(user_id: int | None) -> list[str]:
     """Return the secrets that sign this user's messages, the current one first; None: the installation's."""
     name = "installation" if user_id is None else f"user:{user_id}"
-    return [_derive_secret(name, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    digests = (salted_hmac(_SALT, name, secret=key, algorithm="sha256").digest() for key in keys)
+    return [f"whsec_{base64.b64encode(digest).decode()}" for digest in digests]
 
 
 def _headers(due: Due, body: str) -> dict[str, str]:
@@ -70,8 +72,3 @@ def _headers(due: Due, body: str) -> dict[str, str]:
             Webhook(secret).sign(name, due.claimed_at, body) for secret in secrets_of(due.requester_id)
         ),
     }
-
-
-def _derive_secret(name: str, key: str | bytes) -> str:
-    digest = salted_hmac(_SALT, name, secret=key, algorithm="sha256").digest()
-    return f"whsec_{base64.b64encode(digest).decode()}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from approvals import deciding
 from approvals.domain.lifecycle import Verdict
+from approvals.management.answering import parse_json_object
 from approvals.management.installation import require_tables
-from approvals.management.json_option import parse_json_object
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import ScreenCommand
 from approvals.management.wording import raise_as_refusal, show_outcome

@@ -16,8 +16,8 @@ from django.contrib.auth.models import User
 
 from approvals.database.threads import in_database
 from approvals.delivery import links
+from approvals.management.answering import parse_json_object
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
-from approvals.management.json_option import parse_json_object
 from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
