@@ -1,4 +1,4 @@
-"""A process of a scenario: `python -m orchestration.benchmark.child [--loop LOOP | --serve WHAT]`.
+"""A process of a scenario: `python -m orchestration.benchmark.child [--loop LOOP | --serve APPLICATION]`.
 
 It answers JSON lines of its standard input on what was its standard output; anything else that it prints goes
 to standard error. It ends with its input, so it never outlives its parent. It holds Remotes; or it is a
@@ -8,7 +8,6 @@ server: daphne on a free port of the loopback, with the defaults of `manage.py s
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import logging
 import os
@@ -23,10 +22,13 @@ from time import process_time
 from typing import Any
 
 import django
+from django.utils.module_loading import import_string
 
 from orchestration.benchmark.processes import Remote
 
-PRODUCT, BARE = "product", "bare"
+# What makes the application that is served; the second one's module is of the extra `benchmark`.
+PRODUCT = "channels.routing.get_default_application"
+BARE = "orchestration.benchmark.sockets.bare_application"
 
 Answer = Callable[[dict[str, Any]], object]
 
@@ -34,7 +36,7 @@ Answer = Callable[[dict[str, Any]], object]
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
-    parser.add_argument("--serve", choices=[PRODUCT, BARE])
+    parser.add_argument("--serve", metavar="APPLICATION")
     options = parser.parse_args()
     output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -50,9 +52,8 @@ def main() -> None:
     if options.serve:
         serve(options.serve, answer)
         return
-    loop_factory = asyncio.new_event_loop
-    if options.loop == "uvloop":
-        loop_factory = importlib.import_module("uvloop").new_event_loop  # of the extra `fast`
+    # The module `uvloop` is of the extra `fast`.
+    loop_factory = import_string(f"{options.loop}.new_event_loop")
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(hold(answer))
 
@@ -67,8 +68,7 @@ async def hold(answer: Answer) -> None:
         kind, method = question["kind"], question["method"]
         try:
             if method == "begin":
-                module, _, name = kind.partition(":")
-                remotes[kind] = getattr(importlib.import_module(module), name)()
+                remotes[kind] = import_string(kind)()
             called = getattr(remotes[kind], method)
             result = {"result": await called(*question["arguments"], **question["named"])}
         except Exception:  # noqa: BLE001  the process's outer edge: the parent raises it
@@ -76,17 +76,15 @@ async def hold(answer: Answer) -> None:
         answer(result)
 
 
-def serve(what: str, answer: Answer) -> None:
+def serve(application: str, answer: Answer) -> None:
     """Serve, and answer every question with the port, memory (bytes) and CPU time so far (seconds)."""
     # Importing it makes Twisted's reactor.
-    from channels.routing import get_default_application
     from daphne.endpoints import build_endpoint_description_strings
 
     from approvals.web.edge.serving import Server
-    from orchestration.benchmark.sockets import bare_application
 
     server = Server(
-        application=get_default_application() if what == PRODUCT else bare_application(),
+        application=import_string(application)(),
         endpoints=build_endpoint_description_strings(host="127.0.0.1", port=0),
         server_name="",
     )

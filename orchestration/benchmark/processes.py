@@ -96,7 +96,7 @@ class Proxy:
 
     def __init__(self, process: Process, kind: type[Remote]) -> None:
         self.process = process
-        self._kind = f"{kind.__module__}:{kind.__qualname__}"
+        self._kind = f"{kind.__module__}.{kind.__qualname__}"
 
     def __getattr__(self, method: str) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -152,9 +152,9 @@ class Environment(AsyncExitStack):
         """End the object's process."""
         await cast("Proxy", remote).process.end()
 
-    async def serve(self, what: str, **settings: str) -> Server:
+    async def serve(self, application: str, **settings: str) -> Server:
         """Start a server, see child.py. `settings`: variables that differ from the installation's."""
-        server = await Server.start({**self._variables, **settings}, f"--serve={what}")
+        server = await Server.start({**self._variables, **settings}, f"--serve={application}")
         self.push_async_callback(server.end)
         await server.usage()  # once it listens
         return server

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeAlias
@@ -141,31 +142,8 @@ class Report:
         }
 
 
-class TooBig(RuntimeError):
-    """A size is over the scenario's or this machine's limits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a size takes: open files in one process, bytes of memory in all."""
-
-    files: int = 0
-    memory: int = 0
-
-    def require(self, what: str) -> None:
-        """Raise TooBig where this machine does not have it."""
-        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if files != resource.RLIM_INFINITY and self.files + _FILES_ANYWAY > files:
-            raise TooBig(
-                f"{what} need {self.files + _FILES_ANYWAY:,} open files, and this machine allows a process"
-                f" {files:,}. Raise it with `ulimit -n`, or choose a smaller --size."
-            )
-        free = free_memory()
-        if free is not None and self.memory > free * _SHARE_OF_MEMORY:
-            raise TooBig(
-                f"{what} need {self.memory / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here."
-                " Choose a smaller --size."
-            )
+class NotMeasurable(RuntimeError):
+    """A package is missing, or a size is over the scenario's or this machine's limits."""
 
 
 def free_memory() -> int | None:
@@ -190,7 +168,8 @@ class Scenario:
 
     `unit` is what a size counts; `sizes` are measured by default, smallest first. `--size N` measures N, and
     of several default sizes also those below N. `memory`: bytes at any size, and bytes for each of the size;
-    `files`: how many of one process are open for each of the size. If the check fails, a report may be empty.
+    `files`: how many of one process are open for each of the size. `package`: one of the extra
+    `benchmark` that it needs. If the check fails, a report may be empty.
     """
 
     name: str
@@ -202,6 +181,7 @@ class Scenario:
     most: int
     memory: tuple[int, int]
     files: int = 0
+    package: str = ""
 
     @property
     def summary(self) -> str:
@@ -218,16 +198,29 @@ class Scenario:
         smaller = [one for one in self.sizes if one < size] if len(self.sizes) > 1 else []
         return (*smaller, size)
 
-    def require_room(self, size: int | None) -> None:
-        """Raise TooBig if the scenario is not made for this size, or the machine has no room for it."""
+    def require(self, size: int | None) -> None:
+        """Raise NotMeasurable if this size, or the scenario itself, can't be measured on this machine."""
+        if self.package and find_spec(self.package) is None:
+            raise NotMeasurable(
+                f"{self.name} needs {self.package}, which is not installed; it comes with the extra"
+                " `benchmark`: python -m pip install -e '.[benchmark]'"
+            )
         size = self.sizes_up_to(size)[-1]
+        what, measured = f"{self.name}: {size:,} {self.unit}", f"{self.least:,} to {self.most:,} {self.unit}"
         if not self.least <= size <= self.most:
-            raise TooBig(f"{self.name} measures {self.least:,} to {self.most:,} {self.unit}, not {size:,}.")
-        self.needs(size).require(f"{self.name}: {size:,} {self.unit}")
-
-    def needs(self, size: int) -> Needs:
-        anyway, each = self.memory
-        return Needs(files=self.files * size, memory=anyway + each * size)
+            raise NotMeasurable(f"{self.name} measures {measured}, not {size:,}.")
+        needed, (_, files) = self.files * size + _FILES_ANYWAY, resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files != resource.RLIM_INFINITY and needed > files:
+            raise NotMeasurable(
+                f"{what} need {needed:,} open files, and this machine allows a process {files:,}."
+                " Raise it with `ulimit -n`, or choose a smaller --size."
+            )
+        memory, free = self.memory[0] + self.memory[1] * size, free_memory()
+        if free is not None and memory > free * _SHARE_OF_MEMORY:
+            raise NotMeasurable(
+                f"{what} need {memory / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here."
+                " Choose a smaller --size."
+            )
 
 
 def percentiles(samples: Sequence[float], *shares: float) -> list[float]:

@@ -21,16 +21,7 @@ from orchestration.benchmark import baseline
 from orchestration.benchmark.baseline import FLOOR, POLLING, Moments, Paired, PairedDecider, PairedWaiter
 from orchestration.benchmark.load import SAYSO, Calls, milliseconds
 from orchestration.benchmark.processes import Environment, in_turns
-from orchestration.benchmark.report import (
-    Cell,
-    Check,
-    Ratio,
-    Report,
-    Samples,
-    Scenario,
-    percentiles,
-    spread,
-)
+from orchestration.benchmark.report import Cell, Check, Ratio, Report, Samples, Scenario, percentiles, spread
 
 LATENCY_ROUNDS = 8
 DECIDED = {SAYSO: 40, FLOOR: 40, POLLING: 15}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from statistics import median
 from time import monotonic, monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -26,7 +26,9 @@ from orchestration.benchmark import load
 from orchestration.benchmark.child import BARE, PRODUCT
 from orchestration.benchmark.processes import Environment, Remote, Server
 from orchestration.benchmark.report import Check, Ratio, Report, Samples, Scenario
-from orchestration.benchmark.sockets import TO_ALL, TO_ONE, Socket
+
+if TYPE_CHECKING:  # it needs a package of the extra `benchmark`
+    from orchestration.benchmark.sockets import Socket
 
 PATHS = {PRODUCT: "/ws/inbox/", BARE: "/"}
 
@@ -82,6 +84,8 @@ class Sockets(Remote):
 
     async def join(self, kind: str, port: int, cookies: list[str]) -> float:
         """Open a socket for each cookie; returns the seconds until all have their first snapshot."""
+        from orchestration.benchmark.sockets import Socket
+
         started, gate, sockets = monotonic(), asyncio.Semaphore(AT_ONCE), self._sockets[kind]
         told = self._told_by_product if kind == PRODUCT else self._told_by_bare
 
@@ -95,10 +99,13 @@ class Sockets(Remote):
             await self._until(lambda: self._snapshots >= len(sockets))
         return monotonic() - started
 
-    async def say(self, number: int, text: str) -> int:
-        """Send text to the bare server; returns when, in nanoseconds."""
+    async def say(self, number: int | None) -> int:
+        """Have the bare server send text to this socket, or to all; returns when, in nanoseconds."""
+        from orchestration.benchmark.sockets import TO_ALL, TO_ONE
+
+        text = (TO_ALL if number is None else TO_ONE) + FILLING
         called = monotonic_ns()
-        self._sockets[BARE][number].say(text)
+        self._sockets[BARE][number or 0].say(text)
         return called
 
     async def events(self, kind: str, count: int) -> list[tuple[int, int, str]]:
@@ -216,7 +223,7 @@ class Site:
             called, id_ = await self._requester.ask(number)
             self.asked.append(id_)
         else:
-            called = await self._sockets.say(number or 0, (TO_ALL if number is None else TO_ONE) + FILLING)
+            called = await self._sockets.say(number)
         self._came += self._people if number is None else 1
         return load.milliseconds(await self._sockets.last_event(self.kind, self._came) - called)
 
@@ -316,4 +323,5 @@ USERS = Scenario(
     most=5_000,
     memory=(400_000_000, 200_000),
     files=2,
+    package="websockets",
 )

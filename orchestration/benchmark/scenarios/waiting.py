@@ -24,14 +24,7 @@ from approvals.waiting.waiting_room import waiting_room
 from orchestration.benchmark.baseline import POLL_EVERY, POLLING
 from orchestration.benchmark.load import PAUSE, SAYSO, Decider, Waiter, Waits, milliseconds, usage
 from orchestration.benchmark.processes import Environment, Remote
-from orchestration.benchmark.report import (
-    Cell,
-    Check,
-    Report,
-    Samples,
-    Scenario,
-    spread,
-)
+from orchestration.benchmark.report import Cell, Check, Report, Samples, Scenario, spread
 
 TASK = "bare task"
 

@@ -21,7 +21,7 @@ from approvals.management.screen import Misuse, Refused, Screen, raise_as_misuse
 from orchestration.benchmark.installation import Installation, ServerFailed, Unreachable
 from orchestration.benchmark.output import faults, progress_bar, show, svg
 from orchestration.benchmark.processes import ProcessFailed
-from orchestration.benchmark.report import Scenario, TooBig
+from orchestration.benchmark.report import NotMeasurable, Scenario
 from orchestration.benchmark.run import Run
 from orchestration.benchmark.scenarios import scenarios
 
@@ -63,9 +63,9 @@ class Command(BaseCommand):
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
         installation = Installation(embedded=options["embedded"])
-        with raise_as_misuse(TooBig, Unreachable):
+        with raise_as_misuse(NotMeasurable, Unreachable):
             for scenario in chosen:
-                scenario.require_room(options["size"])
+                scenario.require(options["size"])
             installation.require_servers()
         logging.getLogger().setLevel(logging.WARNING)
         output = self.stderr if options["json"] == STDOUT else self.stdout

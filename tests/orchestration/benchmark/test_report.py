@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,16 @@ from orchestration.benchmark.processes import Environment
 from orchestration.benchmark.report import (
     Check,
     Goal,
-    Needs,
+    NotMeasurable,
     Ratio,
     Report,
     Samples,
     Scenario,
-    TooBig,
     free_memory,
     percentiles,
     spread,
 )
-from orchestration.benchmark.scenarios import decisions
+from orchestration.benchmark.scenarios import decisions, scenarios
 
 
 class TestCheck:
@@ -74,16 +74,22 @@ class TestGoal:
         assert report.as_json(judged=False)["goals"][0]["met"] is None
 
 
+async def measure(environment: Environment, sizes: Sequence[int]) -> Report:
+    """Measure what it is.
+
+    In this
+    way.
+    """
+    return Report(Check())
+
+
+def scenario_of(**needs: Any) -> Scenario:
+    needed = {"memory": (0, 0), **needs}
+    return Scenario("one", measure, unit="waits", sizes=(3, 5), most=10**12, **needed)
+
+
 def test_a_scenario_says_what_it_measures_and_how() -> None:
-    async def measure(environment: Environment, sizes: Sequence[int]) -> Report:
-        """Measure what it is.
-
-        In this
-        way.
-        """
-        return Report(Check())
-
-    scenario = Scenario("one", measure, unit="waits", sizes=(3, 5), most=9, memory=(0, 0))
+    scenario = scenario_of()
     assert (scenario.summary, scenario.method) == ("what it is", "In this way.")
 
 
@@ -135,21 +141,27 @@ def test_samples_of_rounds_have_a_median_and_a_ratio() -> None:
 def test_as_many_files_as_the_machine_allows_and_no_more() -> None:
     """Beside those that a process has open anyway."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with pytest.raises(TooBig, match=r"users: 9 sockets need .* open files, .*`ulimit -n`"):
-        Needs(files=files - 99).require("users: 9 sockets")
-    assert fits(Needs(files=files - 100))
-
-
-def fits(needs: Needs) -> bool:
-    with suppress(TooBig):
-        needs.require("one")
-        return True
-    return False
+    with pytest.raises(NotMeasurable, match=r"one: .* waits need .* open files, .*`ulimit -n`"):
+        scenario_of(files=1).require(files - 99)
+    scenario_of(files=1).require(files - 100)
+    with pytest.raises(NotMeasurable, match="open files"):
+        scenario_of(files=2).require((files - 100) // 2 + 1)
 
 
 def test_more_memory_than_is_free_is_refused() -> None:
     free = free_memory()
     assert free is not None
-    with pytest.raises(TooBig, match=r"waiting need .* GB of memory, and .* GB are free here"):
-        Needs(memory=2 * free).require("waiting")
-    assert fits(Needs(memory=free // 4))
+    refused = r"one: 1 waits need .* GB of memory, and .* GB are free here"
+    for memory in ((2 * free, 0), (0, 2 * free)):
+        with pytest.raises(NotMeasurable, match=refused):
+            scenario_of(memory=memory).require(1)
+    scenario_of(memory=(free // 8, free // 8)).require(1)
+
+
+def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert scenarios()["users"].package == "websockets"
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    with pytest.raises(NotMeasurable, match=r"users needs websockets.* pip install -e '\.\[benchmark\]'"):
+        scenarios()["users"].require(None)

@@ -34,4 +34,4 @@ async def test_each_person_is_shown_what_concerns_her_and_nobody_else_is(
 
 
 def test_its_files_are_asked_for_beforehand() -> None:
-    assert users.USERS.needs(5_000).files == 10_000
+    assert users.USERS.files == 2
