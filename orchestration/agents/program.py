@@ -53,6 +53,7 @@ async def run_program(
 
 
 async def _start(path: str, arguments: Sequence[str], directory: str, output: int) -> Process:
+    path_here = os.pathsep.join(os.get_exec_path())
     try:
         return await asyncio.create_subprocess_exec(
             path,
@@ -61,7 +62,7 @@ async def _start(path: str, arguments: Sequence[str], directory: str, output: in
             stdout=output,
             stderr=STDOUT,
             cwd=directory,
-            env=_environment(directory),
+            env={"PATH": path_here, "HOME": directory, "LANG": "C.UTF-8", "TERM": "dumb"},
             start_new_session=True,
         )
     finally:
@@ -98,15 +99,6 @@ async def _pipe() -> AsyncIterator[tuple[StreamReader, int]]:
         yield reader, writing
     finally:
         transport.close()
-
-
-def _environment(directory: str) -> dict[str, str]:
-    return {
-        "PATH": os.pathsep.join(os.get_exec_path()),
-        "HOME": directory,
-        "LANG": "C.UTF-8",
-        "TERM": "dumb",
-    }
 
 
 @dataclass(slots=True, kw_only=True)

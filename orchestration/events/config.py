@@ -49,10 +49,7 @@ class OrchestrationConfig:
         )
 
     def set_approval_pending(self, plan_id: str) -> None:
-        """Ask for the approval of a plan, within `default_timeout`; a closed one is asked again.
-
-        `approvals[plan_id] = None` does the same.
-        """
+        """Ask for the approval of a plan, within `default_timeout`; a closed one is asked again."""
         self._approvals.submit(plan_id, self.default_timeout)
 
     async def aset_approval_pending(self, plan_id: str) -> None:
@@ -60,10 +57,7 @@ class OrchestrationConfig:
         await self._approvals.awrite(plan_id, self.default_timeout)
 
     def set_approval_result(self, plan_id: str, approved: bool) -> None:
-        """Decide about the plan, as this program; also before anybody waits or has asked.
-
-        `approvals[plan_id] = True` (or False) does the same.
-        """
+        """Decide about the plan, as this program; also before anybody waits or has asked."""
         self._approvals.submit(plan_id, self.default_timeout, self._decision(plan_id, approved))
 
     async def aset_approval_result(self, plan_id: str, approved: bool) -> None:
@@ -80,10 +74,7 @@ class OrchestrationConfig:
         return _approval_of(await self._approvals.outcome(plan_id, timeout)) is True
 
     def set_clarification_pending(self, request_id: str) -> None:
-        """Ask for a clarification, within `default_timeout`; a closed one is asked again.
-
-        `clarifications[request_id] = None` does the same.
-        """
+        """Ask for a clarification, within `default_timeout`; a closed one is asked again."""
         self._clarifications.submit(request_id, self.default_timeout)
 
     async def aset_clarification_pending(self, request_id: str) -> None:
@@ -91,10 +82,7 @@ class OrchestrationConfig:
         await self._clarifications.awrite(request_id, self.default_timeout)
 
     def set_clarification_result(self, request_id: str, answer: str) -> None:
-        """Answer, as this program; also before anybody waits or has asked. An empty text is an answer.
-
-        `clarifications[request_id] = answer` does the same.
-        """
+        """Answer, as this program; also before anybody waits or has asked. An empty text is an answer."""
         self._clarifications.submit(request_id, self.default_timeout, self._answer(request_id, answer))
 
     async def aset_clarification_result(self, request_id: str, answer: str) -> None:
@@ -125,18 +113,11 @@ class OrchestrationConfig:
         raise KeyError(request_id)
 
     def cleanup_approval(self, plan_id: str) -> None:
-        """Forget what this process keeps in memory about the plan; the record stays.
-
-        `del approvals[plan_id]` does the same, and hides the plan from `approvals` until it is set again.
-        """
+        """Forget what this process keeps in memory about the plan; the record stays."""
         self._approvals.forget(plan_id)
 
     def cleanup_clarification(self, request_id: str) -> None:
-        """Forget what this process keeps in memory about the question; the record stays.
-
-        `del clarifications[request_id]` does the same, and hides the question from `clarifications` until it
-        is set again.
-        """
+        """Forget what this process keeps in memory about the question; the record stays."""
         self._clarifications.forget(request_id)
 
     def _decision(self, plan_id: str, approved: bool) -> Decision:

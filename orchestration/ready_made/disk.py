@@ -157,7 +157,7 @@ def remove(directory: Directory, file: File) -> Removal:
 def escape_path(path: bytes) -> str:
     r"""Write a path as text in which every byte is visible: others, and the backslash, become \xNN.
 
-    >>> shown(b"draft\n\xff.txt")
+    >>> escape_path(b"draft\n\xff.txt")
     'draft\\x0a\\xff.txt'
     """
     return HARD_TO_SEE.sub(_escape, path.decode("utf-8", "surrogateescape"))

@@ -6,7 +6,7 @@ one document with plain local references they need no registry and nothing that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import urljoin
@@ -27,13 +27,12 @@ _VALIDATORS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
     """One draft: the library's validator, the metaschema with its keywords, and how a document is named."""
 
-    uri: str
-    validator: Any = field(compare=False)
-    metaschema: dict[str, Any] = field(compare=False)
+    validator: Any
+    metaschema: dict[str, Any]
     keywords: frozenset[str]
     id_keyword: str
 
@@ -52,7 +51,6 @@ def _dialect(uri: str) -> Dialect:
     metaschema = _bundle(uri)
     parts = [metaschema, *metaschema.get("$defs", {}).values()]
     return Dialect(
-        uri=uri,
         validator=_VALIDATORS[uri],
         metaschema=metaschema,
         keywords=frozenset(keyword for part in parts for keyword in part.get("properties", {})),

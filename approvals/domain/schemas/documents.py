@@ -28,28 +28,14 @@ CHAIN_LIMIT = 32
 UNFOLDED_LIMIT = 10_000
 """Subschemas that apply to the same value in all."""
 
-ONE_SCHEMA = frozenset(
-    [
-        "additionalItems",
-        "additionalProperties",
-        "contains",
-        "else",
-        "if",
-        "items",
-        "not",
-        "propertyNames",
-        "then",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    ]
-)
+_CONDITIONS = frozenset(["else", "if", "not", "then"])
+_OF_PARTS = frozenset(["additionalItems", "additionalProperties", "contains", "items", "propertyNames"])
+ONE_SCHEMA = _CONDITIONS | _OF_PARTS | {"unevaluatedItems", "unevaluatedProperties"}
 MANY_SCHEMAS = frozenset(["allOf", "anyOf", "items", "oneOf", "prefixItems"])
 NAMED_SCHEMAS = frozenset(
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"]
 )
-SAME_VALUE = frozenset(
-    ["allOf", "anyOf", "dependencies", "dependentSchemas", "else", "if", "not", "oneOf", "then"]
-)
+SAME_VALUE = _CONDITIONS | {"allOf", "anyOf", "dependencies", "dependentSchemas", "oneOf"}
 """Keywords whose subschemas apply to the very value that their own schema applies to."""
 
 NOT_SUPPORTED = ("$dynamicRef", "$recursiveRef")

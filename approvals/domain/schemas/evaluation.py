@@ -40,11 +40,33 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 @dataclass(slots=True)
-class Work:
-    """Steps that an evaluation has taken, of those that it may take."""
+class Evaluation:
+    """Checks values against one schema; counts the steps that this has taken, of those that it may take."""
 
+    document: Document
     budget: int = BUDGET
     spent: int = 0
+
+    def first_error(self, value: Any) -> ValidationError | None:
+        """Return the first failure in the schema's own order, None where the value fits.
+
+        Raises FlawError where finding out takes more than the budget, or more nesting than the stack holds.
+        """
+        validator = _validator_of(self.document.dialect)
+        checking = validator(self.document.root, format_checker=FORMATS, registry=Registry())
+        current = _current.set(self)
+        try:
+            return next(checking.iter_errors(prepare(value)), None)
+        except RecursionError:
+            raise FlawError("is nested too deeply to be checked against the schema") from None
+        finally:
+            _current.reset(current)
+
+    def finds(self, pattern: str, text: str) -> bool:
+        """Tell whether a pattern of the schema matches somewhere in the text."""
+        compiled = self.document.patterns[pattern]
+        self.spend(compiled.price(text))
+        return compiled.found_in(text)
 
     def spend(self, steps: int) -> None:
         """Count steps before they are taken. Raises FlawError where they would exceed the budget."""
@@ -55,37 +77,8 @@ class Work:
             )
 
 
-def first_error(document: Document, value: Any, work: Work | None = None) -> ValidationError | None:
-    """Return the first failure in the schema's own order, None where the value fits.
-
-    Raises FlawError where finding out takes more than `work` allows, or more nesting than the stack holds.
-    """
-    validator = _validator_of(document.dialect)(document.root, format_checker=FORMATS, registry=Registry())
-    current = _current.set(_Evaluation(document=document, work=work or Work()))
-    try:
-        return next(validator.iter_errors(prepare(value)), None)
-    except RecursionError:
-        raise FlawError("is nested too deeply to be checked against the schema") from None
-    finally:
-        _current.reset(current)
-
-
-@dataclass(frozen=True, slots=True)
-class _Evaluation:
-    """The check of one value."""
-
-    document: Document
-    work: Work
-
-    def finds(self, pattern: str, text: str) -> bool:
-        """Tell whether a pattern of the schema matches somewhere in the text."""
-        compiled = self.document.patterns[pattern]
-        self.work.spend(compiled.price(text))
-        return compiled.found_in(text)
-
-
 # Keyword functions get the library's validator, which cannot carry anything of ours.
-_current: ContextVar[_Evaluation] = ContextVar("current")
+_current: ContextVar[Evaluation] = ContextVar("current")
 
 
 @cache
@@ -100,7 +93,7 @@ def _with_price(name: str, function: Keyword) -> Keyword:
     price = _PRICES.get(name)
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
-        _current.get().work.spend(KEYWORD + (price(value, instance) if price else 0))
+        _current.get().spend(KEYWORD + (price(value, instance) if price else 0))
         return function(validator, value, instance, schema)
 
     return check
@@ -243,7 +236,7 @@ def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Itera
 def _first_failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
     failure: ValidationError | None = next(validator.descend(instance, schema), None)
     if failure is not None:
-        _current.get().work.spend(FAILURE * (1 + len(failure.relative_schema_path)))
+        _current.get().spend(FAILURE * (1 + len(failure.relative_schema_path)))
     return failure
 
 
@@ -276,7 +269,7 @@ def _evaluated(validator: Any, instance: Any, schema: Any, directly: _Directly) 
     """Return the names or indexes that the schema describes, or a subschema of it that the value fits."""
     if not isinstance(schema, dict):
         return set()
-    _current.get().work.spend(1 + len(instance))
+    _current.get().spend(1 + len(instance))
     evaluated = directly(validator, instance, schema)
     for subschema in _fitting_parts(validator, instance, schema):
         evaluated |= _evaluated(validator, instance, subschema, directly)

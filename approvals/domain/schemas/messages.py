@@ -74,10 +74,6 @@ def _type(expected: Any, _: ValidationError) -> str:
     return f"must be {_either([_TYPES.get(name, name) for name in names])}"
 
 
-def _enum(expected: Any, _: ValidationError) -> str:
-    return f"must be one of {', '.join(abbreviate(value) for value in expected[:20])}"
-
-
 def _bound(words: str, exclusive_words: str, exclusive: str) -> Callable[[Any, ValidationError], str]:
     """Word a bound that, up to draft 4, a flag beside it makes exclusive."""
 
@@ -104,7 +100,7 @@ def _alternatives(_: Any, error: ValidationError) -> str:
 
 _RULES: dict[str, Callable[[Any, ValidationError], str]] = {
     "type": _type,
-    "enum": _enum,
+    "enum": lambda expected, _: f"must be one of {', '.join(map(abbreviate, expected[:20]))}",
     "const": lambda expected, _: f"must be {abbreviate(expected)}",
     "required": lambda _, __: "is missing",
     "format": lambda name, _: f"must be {_FORMATS.get(name, name)}",

@@ -9,7 +9,7 @@ from typing import Any
 from approvals.domain.payloads import FlawError, check_json
 from approvals.domain.schemas.dialects import Dialect, dialect_of
 from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, Document, check_work, read_document
-from approvals.domain.schemas.evaluation import first_error
+from approvals.domain.schemas.evaluation import Evaluation
 from approvals.domain.schemas.messages import flaw_of
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
 
@@ -47,7 +47,7 @@ def check_against(
     document = _read_and_check(json.dumps(check_schema(schema, stable=False)))
     checked = check_json(value, field, stable=stable, error=error)
     try:
-        failure = first_error(document, checked)
+        failure = Evaluation(document).first_error(checked)
         if failure is not None:
             raise flaw_of(failure)
     except FlawError as flaw:
@@ -61,7 +61,7 @@ def _read_and_check(text: str) -> Document:
     schema = json.loads(text)
     dialect = dialect_of(schema)
     document = read_document(schema, dialect)
-    failure = first_error(_metaschema(dialect), schema)
+    failure = Evaluation(_metaschema(dialect)).first_error(schema)
     if failure is not None:
         raise flaw_of(failure)
     check_work(document)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -38,34 +38,12 @@ BYTE_ORDER_MARK = "\ufeff"
 # Entries hold JSON of a megabyte, whose escapes may take six times as much.
 CELL_LIMIT = 16 * 1_048_576
 
-_COLUMNS = (
-    "record",
-    "id",
-    "recorded_at",
-    "event",
-    "outcome",
-    "title",
-    "actor_name",
-    "verdict",
-    "comment",
-    "answer",
-    "request",
-    "sequence",
-    "actor",
-    "on_behalf_of",
-    "channel",
-    "token",
-    "address",
-    "user_agent",
-    "allowed_by",
-    "canonical",
-    "hash",
-    "salt",
-    "content",
-    "signature",
+# The columns by the format of the file, as its first line names them.
+_HEADER = (
+    "record,id,recorded_at,event,outcome,title,actor_name,verdict,comment,answer,request,sequence,actor,"
+    "on_behalf_of,channel,token,address,user_agent,allowed_by,canonical,hash,salt,content,signature"
 )
-# Columns by the format of the file.
-COLUMNS: Mapping[int, Sequence[str]] = {1: _COLUMNS, 2: (*_COLUMNS, "columns")}
+HEADERS: Mapping[int, str] = {1: _HEADER, 2: f"{_HEADER},columns"}
 _QUOTED = frozenset('",\r\n')
 
 
@@ -102,7 +80,7 @@ class Csv:
     def __init__(self, format: int = FORMAT, *, marked: bool = True) -> None:  # noqa: A002
         self._format = format
         self._mark = BYTE_ORDER_MARK if marked else ""
-        self._columns = COLUMNS[format]
+        self._columns = HEADERS[format].split(",")
         self._request: str | None = None
         self._title = ""
 
@@ -132,7 +110,7 @@ class Csv:
         if len(cells) != len(self._columns):
             raise NoRecord(f"It has {len(cells)} cells in place of {len(self._columns)}.")
         found = dict(zip(self._columns, cells, strict=True))
-        record = _parse(_restore_semicolons(found), self._format)
+        record = _parse(_replace_in_json(found, _SEMICOLON_BY_NUMBER, r"\1;"), self._format)
         if isinstance(record, Header) and record.format != self._format:
             raise NoRecord("Its columns are those of another format.")
         expected = _escape_semicolons(self._cells(record))
@@ -157,7 +135,7 @@ class Csv:
         if named.get("event") in ("opened", "purged"):
             self._title = _title_in(content) or self._title
         # What the text says under the name of a column; those below say something else.
-        cells = {name: escape_formulas(_text_of(named.get(name))) for name in _COLUMNS}
+        cells = {name: escape_formulas(_text_of(named.get(name))) for name in self._columns}
         return cells | {
             "record": "entry",
             "id": str(record.id),
@@ -199,15 +177,11 @@ def request_of(record: EntryRecord) -> tuple[UUID, int]:
 
 def _escape_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
     """Escape semicolons in JSON cells where a formula would begin behind them."""
-    return _change_json(cells, lambda text: _SEMICOLON.sub(r"\\u003b", text))
+    return _replace_in_json(cells, _SEMICOLON, r"\\u003b")
 
 
-def _restore_semicolons(cells: Mapping[str, str]) -> dict[str, str]:
-    return _change_json(cells, lambda text: _SEMICOLON_BY_NUMBER.sub(r"\1;", text))
-
-
-def _change_json(cells: Mapping[str, str], change: Callable[[str], str]) -> dict[str, str]:
-    return {name: change(text) if name in _JSON else text for name, text in cells.items()}
+def _replace_in_json(cells: Mapping[str, str], pattern: re.Pattern[str], by: str) -> dict[str, str]:
+    return {name: pattern.sub(by, text) if name in _JSON else text for name, text in cells.items()}
 
 
 def _parse(cells: Mapping[str, str], format: int) -> Record:  # noqa: A002

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from approvals.trail.exports.formats import BYTE_ORDER_MARK, COLUMNS, Csv, JsonLines
+from approvals.trail.exports.formats import BYTE_ORDER_MARK, HEADERS, Csv, JsonLines
 from approvals.trail.exports.records import Header, NoRecord, Record
 
 # No written line is longer: an entry has a megabyte of JSON, escaped twice at worst.
@@ -69,8 +69,8 @@ class Export:
         first = self._file.readline(LINE_LIMIT).decode("utf-8", "replace").strip()
         self._file.seek(0)
         names = first.removeprefix(BYTE_ORDER_MARK)
-        for format_, columns in COLUMNS.items():
-            if names == ",".join(columns):
+        for format_, header in HEADERS.items():
+            if names == header:
                 return Csv(format_, marked=names != first)
         raise NotAnExport(f"{self._name} is not an export.")
 

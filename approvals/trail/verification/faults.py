@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -77,3 +78,7 @@ class Findings:
         for fault in faults:
             self.first.setdefault(fault.kind, fault)
             self.counts[fault.kind] += 1
+
+    def report(self, **verified: Any) -> Report:
+        """Make the report of these faults, with its other fields."""
+        return Report(first=tuple(self.first.values()), counts=dict(self.counts), **verified)

@@ -45,13 +45,11 @@ def verify_export(
         file = _File(export, Sealed(trusted), copies)
         findings.add(file.faults(_report_progress(export, path, progress)))
         findings.add(file.sealed.absence() if must_be_sealed else ())
-    return Report(
+    return findings.report(
         entries=file.entries,
         chains=file.chains,
         seals=file.sealed.number,
         unsealed=file.sealed.unsealed if file.complete else None,
-        first=tuple(findings.first.values()),
-        counts=dict(findings.counts),
         remarks=(*remarks(file.sealed, trusted), *(() if file.complete else (FILTERED,))),
     )
 

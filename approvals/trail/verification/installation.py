@@ -58,13 +58,11 @@ def verify(
         checker = Checker(_each(sealed, progress, total))
         findings.add(checker.check())
     findings.add(sealed.faults(missing=checker.missing, missing_beginnings=checker.missing_beginnings))
-    return Report(
+    return findings.report(
         entries=checker.entries,
         chains=checker.chains,
         seals=sealed.number,
         unsealed=sealed.unsealed,
-        first=tuple(findings.first.values()),
-        counts=dict(findings.counts),
         remarks=(*remarks(sealed, trusted), *untried),
     )
 

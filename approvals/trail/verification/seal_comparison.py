@@ -64,18 +64,16 @@ class Sealed:
             lacking += max(0, entries - found.entries)
             lacking_beginnings += max(0, chains - found.chains)
             about = f"Seal {number} was made over {entries} entries, {chains} of them the first of a chain"
+            there = f"there are {found.entries} and {found.chains}."
             if lacking_beginnings > missing_beginnings:
-                detail = f"{about}; there are {found.entries} and {found.chains}. Whole chains are gone."
-                yield Fault(kind=FaultKind.MISSING_CHAIN, detail=detail)
+                yield Fault(kind=FaultKind.MISSING_CHAIN, detail=f"{about}; {there} Whole chains are gone.")
                 missing_beginnings = lacking_beginnings
                 missing = max(missing, lacking)
             elif lacking > missing:
-                detail = f"{about}; there are {found.entries} and {found.chains}."
-                yield Fault(kind=FaultKind.MISSING_ENTRY, detail=detail)
+                yield Fault(kind=FaultKind.MISSING_ENTRY, detail=f"{about}; {there}")
                 missing = lacking
             elif found.entries > entries:
-                detail = f"{about}; there are {found.entries} and {found.chains}."
-                yield Fault(kind=FaultKind.SURPLUS_ENTRY, detail=detail)
+                yield Fault(kind=FaultKind.SURPLUS_ENTRY, detail=f"{about}; {there}")
             elif found.entries == entries and found.text != digest:
                 detail = f"{about}, not over these: at least one of them was made anew since."
                 yield Fault(kind=FaultKind.CHANGED_ENTRY, detail=detail)

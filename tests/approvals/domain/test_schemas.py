@@ -17,7 +17,7 @@ from approvals.domain.payloads import FlawError
 from approvals.domain.schemas import check_against, check_choice, check_choices, check_schema, labels_of
 from approvals.domain.schemas.dialects import dialect_of
 from approvals.domain.schemas.documents import BYTES_LIMIT, DEPTH_LIMIT, PATTERNS_LIMIT, SUBSCHEMAS_LIMIT
-from approvals.domain.schemas.evaluation import _OWN, Work, _validator_of, first_error
+from approvals.domain.schemas.evaluation import _OWN, Evaluation, _validator_of
 from approvals.domain.schemas.validation import _read_and_check
 from approvals.domain.schemas.values import prepare
 from approvals.exceptions import InvalidAnswer, InvalidRequest
@@ -644,9 +644,9 @@ def test_a_step_is_about_as_much_work_whatever_it_is_for(schema: dict[str, Any],
     """Counted in calls of functions, which are the same on every machine."""
     document = _read_and_check(json.dumps(schema))
     few = answer[:1_000] if isinstance(answer, list) else dict(list(answer.items())[:1_000])
-    work = Work(budget=50_000)
-    calls = calls_of(lambda: first_error(document, few, work)) - calls_of(lambda: prepare(few))
-    assert calls < 10 * work.spent
+    evaluation = Evaluation(document, budget=50_000)
+    calls = calls_of(lambda: evaluation.first_error(few)) - calls_of(lambda: prepare(few))
+    assert calls < 10 * evaluation.spent
 
 
 def calls_of(action: Callable[[], object]) -> int:
@@ -678,10 +678,10 @@ def test_one_wrong_leaf_of_a_recursive_union_is_found_in_few_steps() -> None:
     bad: dict[str, Any] = {"kind": "z"}
     for _ in range(5):
         good, bad = {"kind": "h", "left": good, "right": good}, {"kind": "h", "left": good, "right": bad}
-    work = Work()
-    assert first_error(document, good, work) is None
-    assert first_error(document, bad, work) is not None
-    assert work.spent < 60_000
+    evaluation = Evaluation(document)
+    assert evaluation.first_error(good) is None
+    assert evaluation.first_error(bad) is not None
+    assert evaluation.spent < 60_000
 
 
 def test_what_says_nothing_costs_nothing() -> None:
@@ -689,7 +689,7 @@ def test_what_says_nothing_costs_nothing() -> None:
     schema = {"items": {f"x{n}": 1 for n in range(4_000)}}
     document = _read_and_check(json.dumps(schema))
     answer = [0] * 1_000
-    assert calls_of(lambda: first_error(document, answer)) < 50 * len(answer)
+    assert calls_of(lambda: Evaluation(document).first_error(answer)) < 50 * len(answer)
 
 
 @pytest.mark.parametrize(
