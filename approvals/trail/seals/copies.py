@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from approvals.process.files import write_whole
@@ -19,7 +19,19 @@ class OtherSeals(Exception):
 
 def read(path: Path) -> list[SealRecord]:
     """Return the seals in this file, in its order."""
-    return list(_read_lines(path))
+    seals = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    seals.append(from_line(line))
+                except NoSeal:
+                    raise UnusableCopies(f"{path}, line {number} is not a seal.") from None
+    except OSError as error:
+        raise UnusableCopies(f"{path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise UnusableCopies(f"{path} is not a file of seals.") from None
+    return seals
 
 
 def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
@@ -41,17 +53,3 @@ def bring_up_to_date(path: Path, seals: Iterable[SealRecord]) -> int:
         with write_whole(path, mode=0o666) as file:
             file.writelines(f"{as_line(seal)}\n" for seal in (*kept, *new))
     return len(new)
-
-
-def _read_lines(path: Path) -> Iterator[SealRecord]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield from_line(line)
-                except NoSeal:
-                    raise UnusableCopies(f"{path}, line {number} is not a seal.") from None
-    except OSError as error:
-        raise UnusableCopies(f"{path} can't be read: {error.strerror}.") from error
-    except UnicodeDecodeError:
-        raise UnusableCopies(f"{path} is not a file of seals.") from None
