@@ -207,30 +207,23 @@ def _unique_items(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[Vali
         yield ValidationError("has equal entries")
 
 
-def _any_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
-    failures = []
-    for branch in branches:
-        failure = _first_failure(validator, instance, branch)
-        if failure is None:
-            return
-        failures.append(failure)
-    yield ValidationError("fits none of the alternatives", context=failures)
+def _alternatives(enough: int) -> Keyword:
+    """Make `anyOf`, which one fitting branch ends, or `oneOf`, which a second one ends and lets fail."""
 
-
-def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
-    fitting = 0
-    failures = []
-    for branch in branches:
-        failure = _first_failure(validator, instance, branch)
-        if failure is not None:
-            failures.append(failure)
-            continue
-        fitting += 1
-        if fitting == 2:
+    def check(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
+        fitting, failures = 0, []
+        for branch in branches:
+            failure = _first_failure(validator, instance, branch)
+            if failure is not None:
+                failures.append(failure)
+            elif (fitting := fitting + 1) == enough:
+                break
+        if not fitting:
+            yield ValidationError("fits none of the alternatives", context=failures)
+        if fitting > 1:
             yield ValidationError("fits more than one of the alternatives, and must fit exactly one")
-            return
-    if not fitting:
-        yield ValidationError("fits none of the alternatives", context=failures)
+
+    return check
 
 
 def _first_failure(validator: Any, instance: Any, schema: Any) -> ValidationError | None:
@@ -327,8 +320,8 @@ _OWN: dict[str, Keyword] = {
     "dependencies": _dependencies,
     "dependentRequired": _dependencies,
     "uniqueItems": _unique_items,
-    "anyOf": _any_of,
-    "oneOf": _one_of,
+    "anyOf": _alternatives(1),
+    "oneOf": _alternatives(2),
     "unevaluatedProperties": _unevaluated("unevaluatedProperties", dict, _evaluated_names),
     "unevaluatedItems": _unevaluated("unevaluatedItems", list, _evaluated_indexes),
 }

@@ -199,26 +199,9 @@ class Site:
     async def join(self, cookies: list[str]) -> float:
         return await self._sockets.join(self.kind, self.server.port, cookies)
 
-    async def event_for_one(self, joined: int) -> float:
-        """Have an event for one of the joined people; returns the milliseconds to its frame."""
-        return await self._event(self._draw.randrange(joined))
-
-    async def event_for_all(self) -> float:
-        """Return the milliseconds from an event for all to the last frame of it."""
-        return await self._event(None)
-
-    async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
-        """Return the CPU milliseconds per event, minus those of the idle server (`idle`: share of a core)."""
-        _, before = await self.server.usage()
-        started = monotonic()
-        for _ in range(events):
-            await asyncio.sleep(PAUSE)
-            await self.event_for_one(joined)
-        took = monotonic() - started
-        _, after = await self.server.usage()
-        return max(after - before - idle * took, 0.0) / events * 1000
-
-    async def _event(self, number: int | None) -> float:
+    async def event(self, joined: int | None = None) -> float:
+        """Return the milliseconds from an event for one of the joined, or for all, to its last frame."""
+        number = None if joined is None else self._draw.randrange(joined)
         if self.kind == PRODUCT:
             called, id_ = await self._requester.ask(number)
             self.asked.append(id_)
@@ -226,6 +209,17 @@ class Site:
             called = await self._sockets.say(number)
         self._came += self._people if number is None else 1
         return load.milliseconds(await self._sockets.last_event(self.kind, self._came) - called)
+
+    async def cpu_of_one(self, events: int, joined: int, idle: float) -> float:
+        """Return the CPU milliseconds per event, minus those of the idle server (`idle`: share of a core)."""
+        _, before = await self.server.usage()
+        started = monotonic()
+        for _ in range(events):
+            await asyncio.sleep(PAUSE)
+            await self.event(joined)
+        took = monotonic() - started
+        _, after = await self.server.usage()
+        return max(after - before - idle * took, 0.0) / events * 1000
 
 
 async def idle_of(sites: Sequence[Site]) -> dict[str, float]:
@@ -261,7 +255,7 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     for site in sites:
         await site.join(cookies[site.kind][:1])
         for _ in range(events):  # warms up
-            await site.event_for_one(1)
+            await site.event(1)
     idle = await idle_of(sites)
     for site in sites:
         found[CPU_ALONE, site.kind].append(await site.cpu_of_one(events, 1, idle[site.kind]))
@@ -276,9 +270,9 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
         found[IDLE_CPU, site.kind].append(idle[site.kind] * 100)
         found[CPU_AMONG_ALL, site.kind].append(await site.cpu_of_one(events, people, idle[site.kind]))
     for _, site in env.turns(sites, env.rounds(FEW if slow else ROUNDS)):
-        some = [await site.event_for_one(people) for _ in range(1 if slow else EVENTS_A_ROUND)]
+        some = [await site.event(people) for _ in range(1 if slow else EVENTS_A_ROUND)]
         found[FOR_ONE, site.kind].append(median(some))
-        found[FOR_ALL, site.kind].append(await site.event_for_all())
+        found[FOR_ALL, site.kind].append(await site.event())
     await asyncio.sleep(SETTLING)
     expected = await requester.expected(sites[0].asked)
     told = [(f"{id_}@{n}", SHOWN) for n, _, id_ in await sockets.events(PRODUCT, len(expected))]
