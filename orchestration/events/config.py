@@ -37,13 +37,13 @@ class OrchestrationConfig:
         self._clarifications = EventRecords(Kind.CLARIFICATION)
         self.approvals: MutableMapping[str, bool | None] = EventMapping(
             self._approvals,
-            _approval_of,
+            lambda outcome: outcome.approved,
             ask=self.set_approval_pending,
             decide=self.set_approval_result,
         )
         self.clarifications: MutableMapping[str, str | None] = EventMapping(
             self._clarifications,
-            _answer_of,
+            lambda outcome: None if outcome.answer is None else str(outcome.answer),
             ask=self.set_clarification_pending,
             decide=self.set_clarification_result,
         )
@@ -71,7 +71,7 @@ class OrchestrationConfig:
         timeout ends before the deadline raises StillPending then, and the plan stays open. Raises KeyError
         for a plan that nobody asked about.
         """
-        return _approval_of(await self._approvals.outcome(plan_id, timeout)) is True
+        return (await self._approvals.outcome(plan_id, timeout)).approved is True
 
     def set_clarification_pending(self, request_id: str) -> None:
         """Ask for a clarification, within `default_timeout`; a closed one is asked again."""
@@ -131,14 +131,6 @@ class OrchestrationConfig:
         answer = check_text(answer, "answer", error=InvalidAnswer)
         named = self._clarifications.key_of(request_id)
         return Answer(request_id=named, actor=Actor.program(), answer=answer)
-
-
-def _approval_of(outcome: Outcome) -> bool | None:
-    return outcome.approved
-
-
-def _answer_of(outcome: Outcome) -> str | None:
-    return None if outcome.answer is None else str(outcome.answer)
 
 
 orchestration_config = OrchestrationConfig()

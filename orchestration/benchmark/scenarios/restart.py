@@ -88,7 +88,8 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     requests = await env.start(Requests)
     closed, ids = await requests.open_closed(), await requests.open(count)
     await env.stop(requests)
-    reader, returning = await env.start(Reader), None
+    reader = await env.start(Reader)
+    started: list[Returning] = []
     steps: list[list[float]] = []
     reads: list[float] = []
     for _, contender in env.turns([SAYSO, FLOOR], env.rounds(ROUNDS)):
@@ -96,21 +97,19 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
             rows, seconds = await reader.read()
             reads.append(seconds)
         else:
-            if returning is not None:
-                await env.stop(returning)
-            started = monotonic_ns()
-            returning = await env.start(Returning)
-            rows, moments, cpu = await returning.reattach(closed)
-            took = [(after - before) / 1e9 for before, after in pairwise([started, *moments])]
+            if started:
+                await env.stop(started[-1])
+            began = monotonic_ns()
+            started.append(await env.start(Returning))
+            rows, moments, cpu = await started[-1].reattach(closed)
+            took = [(after - before) / 1e9 for before, after in pairwise([began, *moments])]
             steps.append([*took, sum(took), count / sum(took[1:]), cpu])
         if rows != count:
             raise RuntimeError(f"{contender}: {rows} are pending, not {count}")
-    if returning is None:
-        raise RuntimeError("nothing was started")
-    decider = await env.start(Decider, beside=returning)
+    decider = await env.start(Decider, beside=started[-1])
     sample = ids[:: max(1, count // SAMPLE)]
     await decider.decide_all(sample)
-    check = Check.of(await returning.told(sample), await decider.recorded(sample))
+    check = Check.of(await started[-1].told(sample), await decider.recorded(sample))
     return _report(check, count, steps, reads)
 
 
