@@ -16,17 +16,10 @@ from uuid import UUID
 from approvals.database.threads import in_database
 from approvals.process.loops import PerLoop
 from approvals.web.live.hubs import Hub
-from approvals.web.live.protocol import Error, encode
+from approvals.web.live.protocol import Error, Json, ServerMessage, encode
 from orchestration import queries
 from orchestration.models import Message
 from orchestration.web import run_reads
-from orchestration.web.protocol import (
-    AgentMessage,
-    AgentMessageChunk,
-    AgentMessageSummary,
-    RunFinished,
-    RunStatus,
-)
 from orchestration.web.run_reads import ReadRun, Runs, RunSeat
 
 UNKNOWN_RUN = 4404
@@ -35,6 +28,38 @@ UNKNOWN_RUN = 4404
 # longer message are repeated at its end.
 CHUNK = 16_384
 BEGINNING = 200
+
+
+class RunStatus(ServerMessage, type="run_status"):
+    """The run as it is now."""
+
+    run: Json
+
+
+class AgentMessage(ServerMessage, type="agent_message"):
+    """A whole message. It ends the message that this agent's chunks have begun, if any."""
+
+    agent: str
+    text: str
+
+
+class AgentMessageSummary(AgentMessage, type=AgentMessage.type):
+    """The end of a long message whose chunks were all sent; `text` is its beginning."""
+
+    summary: bool = True
+
+
+class AgentMessageChunk(ServerMessage, type="agent_message_chunk"):
+    """Text that was added to the agent's growing message."""
+
+    agent: str
+    text: str
+
+
+class RunFinished(ServerMessage, type="run_finished"):
+    """The run has ended, and all its messages have been sent."""
+
+    run: Json
 
 
 class RunHub(Hub[RunSeat]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db.models import Q
@@ -15,7 +15,6 @@ from django.db.models import Q
 from approvals.web.edge.credentials import Credential, owners
 from approvals.web.live.hubs import Seat
 from approvals.web.live.protocol import Json
-from approvals.web.live.send_queue import Outbox
 from approvals.web.live.summaries import LARGE
 from orchestration import queries
 from orchestration.models import FINISHED, Message, Run
@@ -24,6 +23,7 @@ from orchestration.models import FINISHED, Message, Run
 MESSAGES_AT_ONCE = 100
 
 
+@dataclass(slots=True, eq=False)
 class RunSeat(Seat):
     """One connection to one run, and what it was sent.
 
@@ -31,15 +31,11 @@ class RunSeat(Seat):
     `told`: the version of the run.
     """
 
-    __slots__ = ("finished", "growing", "heard", "run_id", "told")
-
-    def __init__(self, outbox: Outbox, credential: Credential, run_id: UUID) -> None:
-        super().__init__(outbox, credential)
-        self.run_id = run_id
-        self.heard = 0
-        self.growing: dict[int, int] = {}
-        self.told: int | None = None
-        self.finished = False
+    run_id: UUID
+    heard: int = field(default=0, init=False)
+    growing: dict[int, int] = field(default_factory=dict, init=False)
+    told: int | None = field(default=None, init=False)
+    finished: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,8 +217,6 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 class RequestFilters(BaseModel):
     """Which requests to list."""
 
-    model_config = ConfigDict(extra="forbid")
-
     status: StatusName | None = None
     kind: KindName | None = None
     assigned: Literal["me"] | None = Field(default=None, description="`me`: only those that you may decide.")
@@ -230,8 +228,6 @@ class RequestFilters(BaseModel):
 
 class Patience(BaseModel):
     """How long an answer may be held back."""
-
-    model_config = ConfigDict(extra="forbid")
 
     wait: float = Field(
         default=0,

@@ -27,6 +27,7 @@ from approvals.web.edge.asgi import Receive, Scope, Send
 from approvals.web.edge.credentials import Credential, owners, secret_of
 from approvals.web.edge.fair_shares import act_turn
 from approvals.web.edge.limits import Allowance, RateLimited, of_users
+from approvals.web.edge.problems import Unauthenticated
 from approvals.web.edge.tokens import Bearer
 from approvals.web.edge.tokens import Scope as TokenScope
 from approvals.web.live import protocol
@@ -56,12 +57,6 @@ FLOODING = 4429
 TRY_AGAIN_LATER = 1013
 
 AWAY = "The database does not answer."
-
-
-class Unauthenticated(ApprovalError):
-    """The session or the token of the connection is not valid any more."""
-
-    code = "unauthenticated"
 
 
 class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types

@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from math import ceil
@@ -42,15 +43,13 @@ SEATS_BETWEEN_TURNS = 200
 UNAUTHENTICATED = 4401
 
 
+@dataclass(slots=True, eq=False)
 class Seat:
     """One connection in a hub. `user_id` is None until the first reading."""
 
-    __slots__ = ("credential", "outbox", "user_id")
-
-    def __init__(self, outbox: Outbox, credential: Credential) -> None:
-        self.outbox = outbox
-        self.credential = credential
-        self.user_id: int | None = None
+    outbox: Outbox
+    credential: Credential
+    user_id: int | None = field(default=None, init=False)
 
     def holds(self, owner: int | None) -> bool:
         """Whether the credential's owner now is the user whom it was opened for."""

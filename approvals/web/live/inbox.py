@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
@@ -33,9 +33,10 @@ from approvals.web.live import inbox_reads, protocol
 from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
 from approvals.web.live.inbox_reads import Attendance, Inbox, Inboxes, Item, News, Place, weight_of
 from approvals.web.live.protocol import FRAME_BUDGET, Json, ServerMessage, encode
-from approvals.web.live.send_queue import TOO_MUCH, Outbox
+from approvals.web.live.send_queue import TOO_MUCH
 
 
+@dataclass(slots=True, eq=False)
 class InboxSeat(Seat):
     """One connection's list: the whole inbox, or the requests of one origin.
 
@@ -45,23 +46,12 @@ class InboxSeat(Seat):
     the next reading replaces the list. `greeted` is called once, after hello and the first snapshot.
     """
 
-    __slots__ = ("end", "greeted", "origin_id", "partial", "person", "shown")
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        credential: Credential,
-        origin_id: str | None = None,
-        *,
-        greeted: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(outbox, credential)
-        self.origin_id = origin_id
-        self.greeted = greeted
-        self.person: Person | None = None
-        self.shown: dict[UUID, datetime] | None = None
-        self.partial = False
-        self.end: Place | None = None
+    origin_id: str | None = None
+    greeted: Callable[[], None] | None = None
+    person: Person | None = field(default=None, init=False)
+    shown: dict[UUID, datetime] | None = field(default=None, init=False)
+    partial: bool = field(default=False, init=False)
+    end: Place | None = field(default=None, init=False)
 
     def reaches(self, item: Item) -> bool:
         """Whether a pending request that its user may see belongs to this list."""

@@ -3,15 +3,15 @@
 A frame is JSON text, `{"type": …, "ref": …, "data": {…}}`. `ref` is the client's own text or number (null:
 none) and comes back in the answer. What does not fit a declared message is refused as `invalid`, with the
 field at fault; what a message means is checked where it is carried out. What is told of a request is in
-summaries.py; the messages of a run's page are in orchestration/web/protocol.py.
+summaries.py; the messages of a run's page are in orchestration/web/run_hub.py.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, dataclass_transform
 
 from pydantic import PlainValidator, ValidationError
 
@@ -145,86 +145,74 @@ class Json(str):
         return cls(f"[{','.join(values)}]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class ServerMessage:
-    """Base of the server's messages; the fields are the frame's data."""
+    """Base of the server's messages, dataclasses whose fields are the data of frames with this `type`."""
 
     type: ClassVar[str]
 
+    def __init_subclass__(cls, *, type: str) -> None:  # noqa: A002 - the frame's word
+        cls.type = type
+        dataclass(frozen=True, kw_only=True)(cls)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(ServerMessage):
-    type: ClassVar[str] = "hello"
+
+class Hello(ServerMessage, type="hello"):
     user: str
     protocol: int = PROTOCOL
     server_time: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot(ServerMessage):
+class Snapshot(ServerMessage, type="snapshot"):
     """All requests that this connection shows now, in parts.
 
     The first part replaces everything before it; one that follows a part with `more` adds to that. Events may
     come between them.
     """
 
-    type: ClassVar[str] = "snapshot"
     requests: Json
     more: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestOpened(ServerMessage):
-    type: ClassVar[str] = "request_opened"
+class RequestOpened(ServerMessage, type="request_opened"):
     request: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestUpdated(ServerMessage):
-    type: ClassVar[str] = "request_updated"
+class RequestUpdated(ServerMessage, type="request_updated"):
     request: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestClosed(ServerMessage):
+class RequestClosed(ServerMessage, type="request_closed"):
     """The request is without its arguments: the outcome has them, as they were approved."""
 
-    type: ClassVar[str] = "request_closed"
     request: Json
     outcome: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionAccepted(ServerMessage):
-    type: ClassVar[str] = "decision_accepted"
+class DecisionAccepted(ServerMessage, type="decision_accepted"):
     outcome: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Error(ServerMessage):
-    type: ClassVar[str] = "error"
+class Error(ServerMessage, type="error"):
     code: str
     detail: str
     field: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostError(Error):
+class LostError(Error, type=Error.type):
     """A decision that came second; `outcome` is what is on record."""
 
     outcome: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pong(ServerMessage):
-    type: ClassVar[str] = "pong"
+class Pong(ServerMessage, type="pong"):
+    """The answer to a ping."""
 
 
 def encode(message: ServerMessage, ref: Ref = None) -> str:
     """Return the text frame of this message."""
-    values = ((field.name, getattr(message, field.name)) for field in fields(message))
     data = ",".join(
-        f"{Json.of(name)}:{value if isinstance(value, Json) else Json.of(value)}" for name, value in values
+        f"{Json.of(name)}:{value if isinstance(value, Json) else Json.of(value)}"
+        for name, value in vars(message).items()
     )
     return f'{{"type":"{message.type}","ref":{Json.of(ref)},"data":{{{data}}}}}'
 
