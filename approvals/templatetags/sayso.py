@@ -15,7 +15,7 @@ from approvals.domain.lifecycle import Status
 from approvals.queries.inbox import COUNTED
 from approvals.web.edge import hidden_characters
 from approvals.web.pages import filters, json_tables, relative_times, wording
-from approvals.web.pages.markdown import render
+from approvals.web.pages.markdown.cache import render
 
 register = template.Library()
 
@@ -82,7 +82,6 @@ def standing_words(standing: queries.Standing | None) -> str:
 
 @register.filter
 def capped_count(number: int) -> str:
-    """Write a count, which stops at COUNTED."""
     return str(number) if number < COUNTED else f"{COUNTED - 1}+"
 
 

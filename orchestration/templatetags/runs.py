@@ -18,9 +18,10 @@ from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
 from orchestration.models import Run
-from orchestration.web.plan import ShownStep, shown_steps
+from orchestration.web.plan import shown_steps
 
 register = template.Library()
+register.filter("plan_steps", shown_steps)
 
 BRIEF = 90
 
@@ -65,12 +66,6 @@ def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[st
 def run_behind(request: Any, runs: Mapping[str, Run]) -> Run | None:
     """Return the run behind the request, from those that `runs_behind` has found."""
     return runs.get(str(_run_id(request.origin or {})))
-
-
-@register.filter
-def plan_steps(run: Run) -> list[ShownStep]:
-    """Return the steps of a run's plan, for pages."""
-    return shown_steps(run.plan)
 
 
 def _asked_from(who: str, origin: Mapping[str, Any], *, linked: bool) -> SafeString:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,34 +11,22 @@ from orchestration.plans import UNDER_WAY, StepState
 MINUTE, HOUR = 60, 3_600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownStep:
-    agent: str
-    action: str
-    arguments: dict[str, Any]
-    state: str
-    current: bool
-    started_at: datetime | None
-    finished_at: datetime | None
-
-    @property
-    def took(self) -> str:
-        return time_taken(self.started_at, self.finished_at) if self.started_at and self.finished_at else ""
+def shown_steps(plan: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [_shown(step) for step in plan]
 
 
-def shown_steps(plan: Sequence[Mapping[str, Any]]) -> list[ShownStep]:
-    return [
-        ShownStep(
-            agent=str(step.get("agent", "")),
-            action=str(step.get("action") or step.get("title", "")),
-            arguments=dict(step.get("arguments") or {}),
-            state=str(step.get("state", StepState.PENDING)),
-            current=step.get("state") in UNDER_WAY,
-            started_at=_moment(step.get("started_at")),
-            finished_at=_moment(step.get("finished_at")),
-        )
-        for step in plan
-    ]
+def _shown(step: Mapping[str, Any]) -> dict[str, Any]:
+    started_at, finished_at = _moment(step.get("started_at")), _moment(step.get("finished_at"))
+    return {
+        "agent": str(step.get("agent", "")),
+        "action": str(step.get("action") or step.get("title", "")),
+        "arguments": dict(step.get("arguments") or {}),
+        "state": str(step.get("state", StepState.PENDING)),
+        "current": step.get("state") in UNDER_WAY,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "took": time_taken(started_at, finished_at) if started_at and finished_at else "",
+    }
 
 
 def time_taken(start: datetime, end: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -79,13 +79,14 @@ def runs(request: HttpRequest) -> HttpResponse:
     )
 
 
-@page(UnknownRun)
+@page(UnknownOrchestration)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
     """Show what can be started, then the form of what was chosen; start it, and go to the run's page."""
     if not queries.may_start(user_id(request)):
         raise PermissionDenied(f"Starting runs needs the permission {queries.START}.")
-    chosen = _find_orchestration(request.GET.get("orchestration", ""))
+    name = request.GET.get("orchestration", "")
+    chosen = catalog.find_orchestration(name) if name else None
     form = StartForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
     if chosen and form and form.is_bound and form.is_valid():
         try:
@@ -103,13 +104,6 @@ def start(request: HttpRequest) -> HttpResponse:
         {"section": "runs", "known": catalog.orchestrations().values(), "chosen": chosen, "form": form},
         status=HTTPStatus.UNPROCESSABLE_ENTITY if refused else HTTPStatus.OK,
     )
-
-
-def _find_orchestration(name: str) -> catalog.Orchestration | None:
-    try:
-        return catalog.find_orchestration(name) if name else None
-    except UnknownOrchestration as error:
-        raise Http404(error.detail) from None
 
 
 @page(UnknownRun)

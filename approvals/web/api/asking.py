@@ -58,7 +58,6 @@ def normalise(question: Question) -> dict[str, Any]:
 
 
 def _terms_said(question: Question) -> dict[str, Any]:
-    """Return the terms that the body names, but for the assignees."""
     said = {
         term.name: getattr(question, field_name(term))
         for term in terms_in(Place.BODY, Kind(question.kind))

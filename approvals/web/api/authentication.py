@@ -39,8 +39,6 @@ class Caller:
 
 
 class BearerToken(AuthBase):
-    """Takes a call that shows a token."""
-
     openapi_type = "http"
     openapi_scheme = "bearer"
     openapi_description = "A token made by `manage.py create_token`; it acts as its user, within its scopes."
@@ -87,7 +85,6 @@ def caller_of(request: HttpRequest, *scopes: Scope) -> Caller:
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Return the caller as the trail names it."""
     caller: Caller = getattr(request, "auth")  # noqa: B009 - ninja sets it
     return actor_of_http(request, Channel.API, caller.user_id, caller.token_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from django.http import HttpRequest
 from django.http.request import RawPostDataException, UnreadablePostError
@@ -12,6 +12,7 @@ from ninja.parser import Parser
 from approvals.domain.payloads import BYTES_LIMIT, DEPTH_LIMIT, check_json
 from approvals.exceptions import InvalidRequest
 from approvals.web.edge.problems import TooLarge
+from approvals.web.pages.json_values import refuse_constant
 
 # The largest payload, and room for what stands around it and for how JSON may escape it.
 BODY_LIMIT = 2 * BYTES_LIMIT
@@ -57,7 +58,7 @@ def _too_large() -> TooLarge:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(
-            body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_without_duplicates
+            body.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_without_duplicates
         )
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply.", field="") from None
@@ -81,10 +82,6 @@ def _copy_recordable(body: dict[str, Any]) -> Any:
     except InvalidRequest as error:
         field = (error.field or "").removeprefix(".")
         raise InvalidRequest(error.detail.removeprefix("."), field=field) from None
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

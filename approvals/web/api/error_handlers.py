@@ -18,7 +18,6 @@ from django.urls import URLPattern, URLResolver, re_path
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from ninja.openapi.docs import DocsBase
 from ninja.operation import Operation
 from ninja.params.models import QueryModel
 
@@ -42,11 +41,11 @@ MOST_FAULTS = 100
 class Api(NinjaAPI):
     """An API of Sayso's: strict bodies, two kinds of authentication, problems, a description."""
 
-    def __init__(self, *, docs: DocsBase | None = None, **options: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(
             auth=AUTHENTICATION,
             parser=StrictJson(),
-            docs=docs or Documentation(),
+            docs=Documentation(),
             docs_decorator=require_safe,
             **options,
         )
@@ -71,7 +70,6 @@ class Api(NinjaAPI):
         return complete_schema(super().get_openapi_schema(**options))
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        """Name operations as their functions."""
         return operation.view_func.__name__
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:

@@ -49,7 +49,6 @@ def actor_of_scope(
 
 
 def address_of_http(request: HttpRequest) -> str | None:
-    """Return the client's IP address of a request; None where it is unknown."""
     peer, forwarded_for = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
     return client_address(peer, forwarded_for)
 

@@ -49,7 +49,6 @@ class Visit:
 
 
 def note_visitor(request: HttpRequest, user_id: int) -> None:
-    """Note that the request is this user's."""
     if visit := getattr(request, "scope", {}).get(_VISIT):
         visit.user_id = user_id
 

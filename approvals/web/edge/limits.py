@@ -91,7 +91,6 @@ class Allowances:
         self._of: OrderedDict[Hashable, Allowance] = OrderedDict()
 
     def __len__(self) -> int:
-        """Return how many callers are remembered."""
         return len(self._of)
 
     def take(self, caller: Hashable) -> int:
@@ -103,7 +102,6 @@ class Allowances:
             return 0 if allowance.take() else math.ceil(allowance.lacking()) or 1
 
     def give_back(self, caller: Hashable) -> None:
-        """Return one token to the caller."""
         with self._lock:
             if caller in self._of:
                 self._of[caller].give_back()
@@ -125,7 +123,6 @@ class Places:
         self._taken: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
-        """Return how many callers have anything open."""
         return len(self._taken)
 
     @contextmanager
@@ -159,7 +156,6 @@ def of_users() -> Allowances:
 
 @cache
 def of_addresses() -> Allowances:
-    """Return the requests that each address may send."""
     rate = approval_settings().address_rate_limit
     return Allowances(burst=max(1.0, rate * AT_ONCE), rate=rate)
 

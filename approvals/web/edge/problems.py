@@ -118,14 +118,9 @@ class Problem(BaseModel):
 class Refusal(Protocol):
     """An error that a problem can be made of."""
 
-    @property
-    def code(self) -> str: ...
-
-    @property
-    def detail(self) -> str: ...
-
-    @property
-    def field(self) -> str | None: ...
+    code: str
+    detail: str
+    field: str | None
 
 
 class Unauthenticated(ApprovalError):
@@ -135,8 +130,6 @@ class Unauthenticated(ApprovalError):
 
 
 class TooLarge(ApprovalError):
-    """The body is larger than may be sent."""
-
     code = "too_large"
 
 
@@ -158,7 +151,6 @@ def problem_of(error: Refusal) -> HttpResponse:
 
 
 def problem(code: str, detail: str) -> HttpResponse:
-    """Return a problem that has a code and a detail only."""
     return _response(code, {"code": code, "detail": detail})
 
 

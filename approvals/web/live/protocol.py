@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, dataclass_transform
+from typing import Annotated, Any, ClassVar, TypeAlias, dataclass_transform
 
 from pydantic import PlainValidator, ValidationError
 
 from approvals.exceptions import ApprovalError, InvalidRequest
 from approvals.web.api.schemas import AnswerBody, Body, DecisionBody
 from approvals.web.api.validation import field_error
+from approvals.web.pages.json_values import refuse_constant
 
 PROTOCOL = 1
 
@@ -106,7 +107,7 @@ def _envelope(frame: str | None) -> dict[str, Any]:
     if len(frame) > FRAME_LIMIT:
         raise Malformed(f"A frame must have at most {FRAME_LIMIT:,} characters.")
     try:
-        envelope = json.loads(frame, parse_constant=_no_number)
+        envelope = json.loads(frame, parse_constant=refuse_constant)
     except RecursionError:
         raise Malformed("The frame is nested too deeply.") from None
     except ValueError:
@@ -114,10 +115,6 @@ def _envelope(frame: str | None) -> dict[str, Any]:
     if not isinstance(envelope, dict):
         raise Malformed('A frame must be a JSON object {"type", "ref", "data"}.')
     return envelope
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _ref(ref: Any) -> Ref:
@@ -209,7 +206,6 @@ class Pong(ServerMessage, type="pong"):
 
 
 def encode(message: ServerMessage, ref: Ref = None) -> str:
-    """Return the text frame of this message."""
     data = ",".join(
         f"{Json.of(name)}:{value if isinstance(value, Json) else Json.of(value)}"
         for name, value in vars(message).items()

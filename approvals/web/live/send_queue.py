@@ -63,7 +63,6 @@ class Outbox:
         return True
 
     def answer(self, frame: str) -> None:
-        """Send the answer to a message of the client's."""
         if len(self._queue) >= FRAMES + ANSWERS:
             self.close(TOO_MUCH)
         if not self._closing:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 
 class _Absent:
-    """The type of ABSENT."""
-
     def __repr__(self) -> str:
         return "ABSENT"
 
@@ -24,3 +22,8 @@ def same(one: Any, other: Any) -> bool:
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Tell whether a value is a JSON number; unlike in Python, true is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and infinities, where JSON is read."""
+    raise ValueError(f"{name} is no number")

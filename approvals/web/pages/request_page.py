@@ -102,7 +102,6 @@ class RequestPage:
 
 
 def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
-    """Return the form for this kind of request, with what was sent."""
     return DecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
 
 

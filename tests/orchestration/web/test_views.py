@@ -334,4 +334,4 @@ def test_the_time_something_took(seconds: float, words: str) -> None:
 
 def test_a_plan_may_say_less_than_the_page_can_show() -> None:
     (step,) = shown_steps([{}])
-    assert (step.agent, step.state, step.took, step.current) == ("", "pending", "", False)
+    assert (step["agent"], step["state"], step["took"], step["current"]) == ("", "pending", "", False)

@@ -19,7 +19,7 @@ from approvals.domain.payloads import FlawError
 from approvals.domain.schemas.patterns import Pattern
 from approvals.web.pages.forms.datetime_fields import MomentField
 from approvals.web.pages.forms.schema_reader import NoFieldError, Option, Rule, Schema
-from approvals.web.pages.json_values import ABSENT, is_number, same
+from approvals.web.pages.json_values import ABSENT, is_number, refuse_constant, same
 
 FEW_OPTIONS = 5
 EMPTY: Any = ABSENT
@@ -72,7 +72,7 @@ class TextValueField(TextField):
         return text or ABSENT
 
 
-class NumberField(forms.CharField):
+class NumberField(forms.Field):
     """A JSON number: an integer stays one, whatever its size."""
 
     def __init__(self, *, whole: bool, **options: Any) -> None:
@@ -80,7 +80,7 @@ class NumberField(forms.CharField):
         self.whole = whole
 
     def to_python(self, value: Any) -> Any:
-        text = str(super().to_python(value)).strip()
+        text = str(value or "").strip()
         if not text:
             return ""
         try:
@@ -92,9 +92,6 @@ class NumberField(forms.CharField):
     def clean(self, value: Any) -> Any:
         number = super().clean(value)
         return ABSENT if number == "" else number
-
-    def run_validators(self, value: Any) -> None:
-        """Run none: the schema checks bounds, and those of text do not fit numbers."""
 
 
 class DecimalField(forms.CharField):
@@ -136,7 +133,7 @@ class DecimalField(forms.CharField):
         return ("" if initial is None else str(initial)) != str(data or "")
 
 
-class JSONValueField(forms.CharField):
+class JSONValueField(forms.Field):
     """A text area for one JSON value, which starts from `value`. NaN and infinities are refused."""
 
     def __init__(self, *, value: Any = ABSENT, **options: Any) -> None:
@@ -144,11 +141,11 @@ class JSONValueField(forms.CharField):
         super().__init__(**{"widget": forms.Textarea(attrs=JSON_AREA), "initial": shown, **options})
 
     def to_python(self, value: Any) -> Any:
-        text = str(super().to_python(value))
+        text = str(value or "").strip()
         if not text:
             return ABSENT
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            return json.loads(text, parse_constant=refuse_constant)
         except json.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}"
             message = f"{self.label} is not JSON: {error.msg} ({place})."
@@ -160,9 +157,6 @@ class JSONValueField(forms.CharField):
     def validate(self, value: Any) -> None:
         if value is ABSENT and self.required:
             raise ValidationError(self.error_messages["required"], code="required")
-
-    def run_validators(self, value: Any) -> None:
-        """Run none: validators of text do not fit JSON values, and NUL is refused with the value."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool((initial or "") != (data or ""))
@@ -318,7 +312,6 @@ def name_of(value: Any, options: Mapping[str, Option]) -> str | None:
 
 
 def as_json(value: Any) -> str:
-    """Write a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
@@ -336,7 +329,6 @@ def parse_number(text: str, *, whole: bool) -> int | float:
 
 
 def with_plain_line_ends(text: str) -> str:
-    """Replace the line ends that browsers send by newline characters."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -349,7 +341,3 @@ def _is_multiple(number: Decimal, step: Decimal) -> bool:
         return step == 0 or number % step == 0
     except InvalidOperation:
         return False
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)

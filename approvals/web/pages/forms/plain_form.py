@@ -90,7 +90,6 @@ class PlainForm(forms.Form):
         return None if value is ABSENT else value
 
     def drop_inactive_errors(self) -> None:
-        """Drop the errors of fields that do not count now."""
         for name in self.structure.inactive if self.structure else ():
             self.errors.pop(name, None)
 

@@ -54,7 +54,6 @@ class DecisionForm(PlainForm):
 
     @property
     def editing(self) -> bool:
-        """True if the arguments may be changed."""
         return self.structure is not None
 
     @property

@@ -29,7 +29,6 @@ class Submission:
         return not self.new or not is_within(name, self.new)
 
     def ids(self, name: str) -> list[str]:
-        """List the ids of a list's rows, in their order."""
         sent = dict.fromkeys(one for one in self._all(name) if _is_id(one))
         return list(sent)[:MOST_ROWS]
 
