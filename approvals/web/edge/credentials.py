@@ -48,8 +48,6 @@ def _owners_of_sessions(session_keys: Collection[str]) -> dict[str, int]:
     Left out are sessions that were logged out or have expired, and those of users who are not active any more
     or whose password (or this installation's secret) has changed.
     """
-    if not session_keys:
-        return {}
     claims = {key: data for key, data in _session_data(session_keys).items() if _names_a_user(data)}
     users = get_user_model()._default_manager.filter(is_active=True).in_bulk(map(_user_id, claims.values()))
     proofs = {

@@ -27,7 +27,7 @@ from approvals.database.threads import count_time
 from approvals.process.loops import PerLoop
 from approvals.web.edge.asgi import Application, Scope, header_lines, own_path
 from approvals.web.edge.credentials import bearer_secret
-from approvals.web.edge.limits import REMEMBERED, RateLimited
+from approvals.web.edge.limits import RateLimited, remember
 from approvals.web.edge.long_polling import AGAIN, HOLD
 
 # Processor seconds a second, and how many a quiet account may use at once.
@@ -125,12 +125,9 @@ class Shares:
         self._shares = PerLoop[OrderedDict[Hashable, Share]](OrderedDict)
 
     def of(self, caller: Hashable) -> Share:
-        shares = self._shares()
-        if caller not in shares:
-            shares[caller] = Share(self._clock)
-            _bound(shares)
-        shares.move_to_end(caller)
-        return shares[caller]
+        share = self._shares().get(caller) or Share(self._clock)
+        remember(self._shares(), caller, share)
+        return share
 
 
 @cache
@@ -203,10 +200,4 @@ class TakingTurns:
     def _learn(self, shown: bytes, visit: Visit) -> None:
         """Remember whose credential it is, so that all credentials of an account share."""
         if visit.user_id is not None:
-            self._owners[shown] = visit.user_id
-            _bound(self._owners)
-
-
-def _bound(remembered: OrderedDict[Any, Any]) -> None:
-    if len(remembered) > REMEMBERED:
-        remembered.popitem(last=False)
+            remember(self._owners, shown, visit.user_id)

@@ -14,11 +14,16 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
+from typing import TypeVar
 
 from approvals.conf import approval_settings
 from approvals.exceptions import ApprovalError
 from approvals.process import forks
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 # Callers whose allowance is remembered; about 5 MiB.
 REMEMBERED = 20_000
@@ -72,47 +77,42 @@ class Allowance:
         self._seen = now
 
 
+def remember(kept: OrderedDict[K, V], caller: K, value: V, most: int = REMEMBERED) -> None:
+    """Keep a value as the one used last; beyond `most`, what was unused for longest is forgotten."""
+    kept[caller] = value
+    kept.move_to_end(caller)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+@dataclass(eq=False, kw_only=True)
 class Allowances:
     """An allowance for each caller, usable from any thread. Rate 0: no limit."""
 
-    def __init__(
-        self,
-        *,
-        burst: float,
-        rate: float,
-        remembered: int = REMEMBERED,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._remembered = remembered
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._of: OrderedDict[Hashable, Allowance] = OrderedDict()
+    burst: float
+    rate: float
+    remembered: int = REMEMBERED
+    clock: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _of: OrderedDict[Hashable, Allowance] = field(default_factory=OrderedDict, init=False)
 
     def __len__(self) -> int:
         return len(self._of)
 
     def take(self, caller: Hashable) -> int:
         """Spend one token of the caller's and return 0; or the seconds after which there will be one."""
-        if not self._rate:
+        if not self.rate:
             return 0
         with self._lock:
-            allowance = self._allowance(caller)
+            new = Allowance(burst=self.burst, rate=self.rate, clock=self.clock)
+            allowance = self._of.get(caller, new)
+            remember(self._of, caller, allowance, self.remembered)
             return 0 if allowance.take() else math.ceil(allowance.lacking()) or 1
 
     def give_back(self, caller: Hashable) -> None:
         with self._lock:
             if caller in self._of:
                 self._of[caller].give_back()
-
-    def _allowance(self, caller: Hashable) -> Allowance:
-        if caller not in self._of:
-            self._of[caller] = Allowance(burst=self._burst, rate=self._rate, clock=self._clock)
-            if len(self._of) > self._remembered:
-                self._of.popitem(last=False)
-        self._of.move_to_end(caller)
-        return self._of[caller]
 
 
 class Places:

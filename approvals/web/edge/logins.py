@@ -42,9 +42,7 @@ def limit_attempts(view: View, field: str = "username") -> View:
             return view(request, *args, **kwargs)
         name = _comparable(request.POST.get(field, ""))
         counts = _counts(request, _known_cookie(request, name) or (field, name))
-        if refusal := _one_too_many(counts):
-            return refusal
-        response = view(request, *args, **kwargs)
+        response = _one_too_many(counts) or view(request, *args, **kwargs)
         if _logged_in(request, response, name):
             _give_back(counts)
             _remember(response, name)
@@ -61,9 +59,7 @@ def limit_account_attempts(view: View) -> View:
         if request.method != "POST" or not request.user.is_authenticated:
             return view(request, *args, **kwargs)
         counts = _counts(request, ("account", request.user.pk))
-        if refusal := _one_too_many(counts):
-            return refusal
-        response = view(request, *args, **kwargs)
+        response = _one_too_many(counts) or view(request, *args, **kwargs)
         if _is_redirect(response):
             _give_back(counts)
         return response

@@ -101,9 +101,7 @@ def bearer(secret: str) -> Bearer | None:
 
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Return the user ids of these tokens, without those that are not valid any more. One query."""
-    if not token_ids:
-        return {}
+    """Return the user ids of these tokens, without those that are not valid any more; at most one query."""
     return dict(_holding().filter(pk__in=token_ids).values_list("pk", "user_id"))
 
 

@@ -93,10 +93,8 @@ class Hub(ABC, Generic[S]):
         if seat not in self._seats:
             return
         self._seats.remove(seat)
-        self._due.pop(seat, None)
-        self._unchecked.pop(seat, None)
-        self._not_yet_checked.pop(seat, None)
-        self._doubtful.pop(seat, None)
+        for waiting in (self._due, self._unchecked, self._not_yet_checked, self._doubtful):
+            waiting.pop(seat, None)
         self._forget(seat)
         if not self._seats:
             self._bell.set()

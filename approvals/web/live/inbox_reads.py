@@ -202,13 +202,7 @@ def _concerned(audiences: Collection[Audience]) -> set[int]:
     named = {user_id for audience in audiences for user_id in audience.user_ids}
     asking = {audience.requester_id for audience in audiences if audience.requester_id is not None}
     groups = {group_id for audience in audiences for group_id in audience.group_ids}
-    return named | asking | _members(groups) | _holders() if audiences else set()
-
-
-def _members(group_ids: Collection[int]) -> set[int]:
-    if not group_ids:
-        return set()
-    return set(get_user_model()._default_manager.filter(groups__in=group_ids).values_list("pk", flat=True))
+    return named | asking | _users(Q(groups__in=groups)) | _holders() if audiences else set()
 
 
 def _holders() -> set[int]:
@@ -216,5 +210,8 @@ def _holders() -> set[int]:
     held = Permission.objects.filter(
         content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
     )
-    by_permission = Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
-    return set(get_user_model()._default_manager.filter(by_permission).values_list("pk", flat=True))
+    return _users(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
+
+
+def _users(which: Q) -> set[int]:
+    return set(get_user_model()._default_manager.filter(which).values_list("pk", flat=True))

@@ -32,9 +32,9 @@ FAILED = 1011
 
 
 class Outbox:
-    """Belongs to one event loop, like the connection it serves."""
+    """Belongs to one event loop, like the connection it serves. `closing`: nothing more will be sent."""
 
-    __slots__ = ("_closing", "_drained", "_queue", "_send", "_waiting", "_writer")
+    __slots__ = ("_drained", "_queue", "_send", "_waiting", "_writer", "closing")
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -42,19 +42,14 @@ class Outbox:
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
         self._drained: list[Callable[[], None]] = []
-        self._closing = False
-
-    @property
-    def closing(self) -> bool:
-        """Nothing more will be sent."""
-        return self._closing
+        self.closing = False
 
     def accept(self) -> None:
         self._put({"type": "websocket.accept"})
 
     def tell(self, *frames: str) -> bool:
         """Send events, all or none. False: too much waits; read the rows again `when_drained`."""
-        if self._closing:
+        if self.closing:
             return True
         if len(self._queue) >= FRAMES or self._waiting >= CHARACTERS or sum(map(len, frames)) > TOGETHER:
             return False
@@ -65,18 +60,18 @@ class Outbox:
     def answer(self, frame: str) -> None:
         if len(self._queue) >= FRAMES + ANSWERS:
             self.close(TOO_MUCH)
-        if not self._closing:
+        if not self.closing:
             self._put({"type": "websocket.send", "text": frame})
 
     def close(self, code: int) -> None:
         """Send what waits, then close."""
-        if not self._closing:
+        if not self.closing:
             self._put({"type": "websocket.close", "code": code})
-            self._closing = True
+            self.closing = True
 
     def discard(self) -> None:
         """Forget what waits, once the connection is gone."""
-        self._closing = True
+        self.closing = True
         self._queue.clear()
         self._drained.clear()
         if self._writer:
@@ -105,16 +100,13 @@ class Outbox:
                 await self._send(message)
         except Exception as error:  # noqa: BLE001 - servers raise what they like once the client is gone
             logger.info("socket_gone error=%r", error)
-            self._closing = True
+            self.closing = True
             self._queue.clear()
-            await self._end()
+            # It may still be open.
+            with suppress(Exception):
+                await self._send({"type": "websocket.close", "code": FAILED})
         finally:
             self._writer = None
         drained, self._drained = self._drained, []
         for call in drained:
             call()
-
-    async def _end(self) -> None:
-        """Close a connection after a failed send; it may still be open."""
-        with suppress(Exception):
-            await self._send({"type": "websocket.close", "code": FAILED})

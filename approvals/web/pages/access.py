@@ -51,7 +51,6 @@ def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
 
 
 def user_id(request: HttpRequest) -> int:
-    """Return the logged-in user's id."""
     assert request.user.pk is not None  # noqa: S101 - pages are for people who are logged in
     return request.user.pk
 

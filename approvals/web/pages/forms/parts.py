@@ -80,11 +80,6 @@ class Part:
         hides = self.hides and self.field is not None
         return {name for part, _ in self.inner() for name in (part.fields if hides else part.hideable)}
 
-    @property
-    def field_name(self) -> str | None:
-        """The field that shows errors about this part; None: the form does."""
-        return None if self.field is None else self.name
-
 
 @dataclass(kw_only=True)
 class Leaf(Part):

@@ -112,7 +112,7 @@ class PlainForm(forms.Form):
         structure = self.structure
         if structure is not None and is_within(spot, structure.name):
             part, rest = structure.at(getattr(self, "cleaned_data", {}), spot)
-            return part.field_name, part.label, rest
+            return part.name if part.field else None, part.label, rest
         name = next((name for name in self.fields if is_within(spot, name)), None)
         return name, spot if name is None else str(self.fields[name].label or name), ""
 
