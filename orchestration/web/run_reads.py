@@ -14,8 +14,7 @@ from django.db.models import Q
 
 from approvals.web.edge.credentials import Credential, owners
 from approvals.web.live.hubs import Seat
-from approvals.web.live.protocol import Json
-from approvals.web.live.summaries import LARGE
+from approvals.web.live.protocol import LARGE, Json
 from orchestration import queries
 from orchestration.models import FINISHED, Message, Run
 

@@ -37,13 +37,10 @@ class StrictJson(Parser):
     """Refuses what other programs would read otherwise, or not at all."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        if not _may_be_json(request.content_type or ""):
+        media_type = request.content_type or ""
+        if media_type not in ("", "application/json") and not media_type.endswith("+json"):
             raise InvalidRequest("A body is JSON: send it with `Content-Type: application/json`.", field="")
         return _copy_recordable(_parse(request.body))
-
-
-def _may_be_json(media_type: str) -> bool:
-    return media_type in ("", "application/json") or media_type.endswith("+json")
 
 
 def _content_length(request: HttpRequest) -> int:

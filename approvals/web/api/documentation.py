@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse
@@ -39,14 +38,11 @@ def complete_schema(schema: Any) -> Any:
     }
     for methods in schema["paths"].values():
         for method, operation in methods.items():
-            operation["responses"] = _sort(operation["responses"])
+            responses = operation["responses"]
+            operation["responses"] = {str(int(one)): responses[one] for one in sorted(responses, key=int)}
             if method != "get":
                 operation["security"] = [_with_csrf(needed) for needed in operation.get("security", [])]
     return schema
-
-
-def _sort(responses: dict[Any, Any]) -> dict[str, Any]:
-    return {str(HTTPStatus(int(status)).value): responses[status] for status in sorted(responses, key=int)}
 
 
 def _with_csrf(needed: dict[str, Any]) -> dict[str, Any]:

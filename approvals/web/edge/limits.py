@@ -109,6 +109,11 @@ class Allowances:
             remember(self._of, caller, allowance, self.remembered)
             return 0 if allowance.take() else math.ceil(allowance.lacking()) or 1
 
+    def charge(self, caller: Hashable, what: str) -> None:
+        """Spend one token of the caller's; RateLimited, which says `what` is too much, if there is none."""
+        if seconds := self.take(caller):
+            raise RateLimited(f"{what}; try again in {seconds} s.", retry_after=seconds)
+
     def give_back(self, caller: Hashable) -> None:
         with self._lock:
             if caller in self._of:

@@ -75,10 +75,11 @@ def _counts(request: HttpRequest, caller: Hashable) -> Counts:
 
 def _one_too_many(counts: Counts) -> HttpResponseBase | None:
     """Count an attempt; return the refusal if it is one too many."""
-    for allowances, caller in counts:
-        if seconds := allowances.take(caller):
-            detail = f"Too many attempts; try again in {seconds} s."
-            return refusal_page(RateLimited(detail, retry_after=seconds))
+    try:
+        for allowances, caller in counts:
+            allowances.charge(caller, "Too many attempts")
+    except RateLimited as error:
+        return refusal_page(error)
     return None
 
 

@@ -47,27 +47,23 @@ class Throttled:
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._connection(scope, receive, send)
-        elif error := charge_address(scope):
-            await respond(refusal_for(own_path(scope), error, self._api), send)
-        else:
-            try:
-                await self._application(scope, receive, send)
-            except RateLimited as error:  # of an account whose requests wait in line
+        connects = scope["type"] == "websocket"
+        try:
+            charge_address(scope)
+            await (self._connect if connects else self._application)(scope, receive, send)
+        except RateLimited as error:  # also of an account whose requests wait in line
+            if connects:
+                await turn_away(error, receive, send)
+            else:
                 await respond(refusal_for(own_path(scope), error, self._api), send)
 
-    async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if error := charge_address(scope):
-            await turn_away(error, receive, send)
-            return
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         sockets, network = limits.sockets(), limits.network_of(address_of_scope(scope))
         with sockets.one(network) as has_place:
-            if has_place or network is None:
-                await self._application(scope, receive, send)
-            else:
+            if not has_place and network is not None:
                 most = f"{sockets.most} connections are open from this address, which is the most allowed."
-                await turn_away(RateLimited(most), receive, send)
+                raise RateLimited(most)
+            await self._application(scope, receive, send)
 
 
 class FewAtOnce:
@@ -107,17 +103,14 @@ class FewAtOnce:
 def spend(request: HttpRequest, user_id: int) -> None:
     """Count a request of this user; RateLimited if it is one too many."""
     note_visitor(request, user_id)
-    if AGAIN not in getattr(request, "scope", {}) and (seconds := limits.of_users().take(user_id)):
-        raise RateLimited(_try_again("You send too many requests", seconds), retry_after=seconds)
+    if AGAIN not in getattr(request, "scope", {}):
+        limits.of_users().charge(user_id, "You send too many requests")
 
 
-def charge_address(scope: Scope) -> RateLimited | None:
-    """Count a request of this address, if it is known; return the refusal if it is one too many."""
-    network = limits.network_of(address_of_scope(scope))
-    seconds = limits.of_addresses().take(network) if network is not None else 0
-    if not seconds:
-        return None
-    return RateLimited(_try_again("Too many requests from this address", seconds), retry_after=seconds)
+def charge_address(scope: Scope) -> None:
+    """Count a request of this address, if it is known; RateLimited if it is one too many."""
+    if (network := limits.network_of(address_of_scope(scope))) is not None:
+        limits.of_addresses().charge(network, "Too many requests from this address")
 
 
 def refusal_for(path: str, error: ApprovalError, api: str) -> HttpResponse:
@@ -168,7 +161,3 @@ _DETAIL = "{detail}"
 @lru_cache(maxsize=16)
 def _page(template: str, prefix: str) -> str:
     return render_to_string(template, {"detail": _DETAIL})
-
-
-def _try_again(what: str, seconds: int) -> str:
-    return f"{what}; try again in {seconds} s."

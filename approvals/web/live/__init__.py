@@ -1,1 +1,1 @@
-"""Live updates over WebSockets: `protocol` has the messages, `summaries` what they tell of a request."""
+"""Live updates over WebSockets: `protocol` has the messages, and what they tell of a request."""

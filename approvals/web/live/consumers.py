@@ -33,9 +33,8 @@ from approvals.web.edge.tokens import Scope as TokenScope
 from approvals.web.live import protocol
 from approvals.web.live.hubs import UNAUTHENTICATED, Hub, S, Seat
 from approvals.web.live.inbox import InboxSeat, inbox_hub
-from approvals.web.live.protocol import Answer, Decide, DecisionAccepted, Malformed, Ping, Pong, Ref, encode
+from approvals.web.live.protocol import Answer, Decide, Malformed, Ref, encode, outcome_in_frame
 from approvals.web.live.send_queue import FAILED, Outbox
-from approvals.web.live.summaries import outcome_in_frame
 
 logger = logging.getLogger(__name__)
 
@@ -112,15 +111,10 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
 
     def enter(self) -> None:
         """Join the hub with the connection's session or token; close the connection if it has none."""
-        if self._session_key:
-            self.join(self._session_key)
+        if key := self.scope["session"].session_key:
+            self.join(key)
         else:
             self.outbox.close(UNAUTHENTICATED)
-
-    @property
-    def _session_key(self) -> str | None:
-        key: str | None = self.scope["session"].session_key
-        return key
 
     def _listen(self, frame: str | None) -> None:
         if not self._frames.take(1 + len(frame or "") // COSTLY_CHARACTERS) or self._user_exceeds_limit():
@@ -134,8 +128,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self._handle(ref, message)
 
     def _handle(self, ref: Ref, message: protocol.ClientMessage) -> None:
-        if isinstance(message, Ping):
-            self.outbox.answer(encode(Pong(), ref))
+        if isinstance(message, protocol.Ping):
+            self.outbox.answer(encode(protocol.Pong(), ref))
         elif self._acting >= ACTS_AT_ONCE:
             busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
             self.refuse(busy, ref)
@@ -163,14 +157,14 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             logger.exception("socket_act_failed request=%s", message.request_id[:100])
             self.outbox.close(FAILED)
         else:
-            self.outbox.answer(encode(DecisionAccepted(outcome=outcome_in_frame(outcome)), ref))
+            self.outbox.answer(encode(protocol.DecisionAccepted(outcome=outcome_in_frame(outcome)), ref))
         finally:
             self._acting -= 1
             LiveConsumer.acting -= 1
 
     async def actor(self) -> Actor:
         """Return who acts by this connection at this moment; Unauthenticated where nobody may."""
-        key = self._session_key or ""
+        key = self.scope["session"].session_key or ""
         user_id = (await in_database(owners, [key])).get(key)
         if user_id is None:
             raise Unauthenticated("The session is over; log in again.")

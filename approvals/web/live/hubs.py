@@ -120,7 +120,7 @@ class Hub(ABC, Generic[S]):
         self.call(self._hint, ids)
 
     async def look_everywhere(self) -> None:
-        self.call(self._refresh_all)
+        self.call(self.refresh, self._seats)
 
     def call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call `function` on the hub's loop; from any loop."""
@@ -171,7 +171,7 @@ class Hub(ABC, Generic[S]):
         self._hinted.clear()
 
     async def _do_everything(self) -> None:
-        self._refresh_all()
+        self.refresh(self._seats)
         while self._seats:
             if not await self._do_next():
                 self._bell.clear()
@@ -214,9 +214,6 @@ class Hub(ABC, Generic[S]):
         self._unchecked.update(dict.fromkeys(part))
         self._bell.set()
         self._schedule_checks()
-
-    def _refresh_all(self) -> None:
-        self.refresh(self._seats)
 
     def _hint(self, ids: Iterable[UUID]) -> None:
         if self._seats:

@@ -23,8 +23,7 @@ from approvals.domain.lifecycle import Status
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person
 from approvals.web.edge.credentials import Credential, owners
-from approvals.web.live.protocol import Json
-from approvals.web.live.summaries import LARGE, outcome_of_row, request_in_frame
+from approvals.web.live.protocol import LARGE, Json, outcome_of_row, request_in_frame
 
 # A snapshot holds the first of what a user may see, in the inbox's order.
 SNAPSHOT_REQUESTS = 200

@@ -2,8 +2,12 @@
 
 A frame is JSON text, `{"type": …, "ref": …, "data": {…}}`. `ref` is the client's own text or number (null:
 none) and comes back in the answer. What does not fit a declared message is refused as `invalid`, with the
-field at fault; what a message means is checked where it is carried out. What is told of a request is in
-summaries.py; the messages of a run's page are in orchestration/web/run_hub.py.
+field at fault; what a message means is checked where it is carried out. The messages of a run's page are in
+orchestration/web/run_hub.py.
+
+Requests and outcomes are told whole, or in a summary where they are large. Whether one is large depends on
+itself alone, so that events and snapshots always agree. A program reads the rest over HTTP; pages are
+rendered by the server.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Annotated, Any, ClassVar, TypeAlias, dataclass_transform
 
 from pydantic import PlainValidator, ValidationError
 
+from approvals import queries
+from approvals.domain.lifecycle import Outcome, Status
 from approvals.exceptions import ApprovalError, InvalidRequest
 from approvals.web.api.schemas import AnswerBody, Body, DecisionBody
 from approvals.web.api.validation import field_error
@@ -27,6 +33,8 @@ FRAME_LIMIT = 1_048_576 + 16_384
 # The bytes of requests in a frame that is sent: much less than clients take without being told to.
 FRAME_BUDGET = 262_144
 REF_LIMIT = 200
+# The characters of JSON that a request or an outcome may take in a frame. All are ASCII: as many bytes.
+LARGE = 16_384
 
 Ref: TypeAlias = str | int | None
 
@@ -218,3 +226,33 @@ def refusal(error: ApprovalError, outcome: Json | None = None) -> Error:
     if outcome is None:
         return Error(code=error.code, detail=error.detail, field=error.field)
     return LostError(code=error.code, detail=error.detail, field=error.field, outcome=outcome)
+
+
+def request_in_frame(row: Any) -> Json:
+    """Return a request that `queries.fill` has filled up to LARGE.
+
+    A closed one is without its arguments, which its outcome has.
+    """
+    if row.asked_whole:
+        wire = queries.on_the_wire(row)
+        if row.status != Status.PENDING:
+            del wire["arguments"]
+        whole = Json.of(wire)
+        if len(whole) <= LARGE:
+            return whole
+    return Json.of(queries.summary_on_the_wire(row))
+
+
+def outcome_of_row(row: Any) -> Json:
+    """Return the outcome of a closed request that `queries.fill` has filled up to LARGE."""
+    outcome = queries.outcome_of(row)
+    return outcome_in_frame(outcome) if row.outcome_whole else _summary_of(outcome)
+
+
+def outcome_in_frame(outcome: Outcome) -> Json:
+    whole = Json.of(queries.outcome_on_the_wire(outcome))
+    return whole if len(whole) <= LARGE else _summary_of(outcome)
+
+
+def _summary_of(outcome: Outcome) -> Json:
+    return Json.of(queries.outcome_summary_on_the_wire(outcome))

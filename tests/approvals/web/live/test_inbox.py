@@ -26,7 +26,7 @@ from approvals.models import HumanRequest
 from approvals.process import hints
 from approvals.queries.serialization import LARGE_IN_REQUEST
 from approvals.waiting.waiting_room import waiting_room
-from approvals.web.live import inbox, inbox_reads, summaries
+from approvals.web.live import inbox, inbox_reads, protocol
 from approvals.web.live.inbox import inbox_hub
 from approvals.writer import queue
 from tests import factories
@@ -380,7 +380,7 @@ def small_frames(monkeypatch: pytest.MonkeyPatch, frames: str) -> None:
     if frames != "whole":
         monkeypatch.setattr(inbox, "FRAME_BUDGET", 3000)
         monkeypatch.setattr(inbox_reads, "LARGE", 2000)
-        monkeypatch.setattr(summaries, "LARGE", 2000)
+        monkeypatch.setattr(protocol, "LARGE", 2000)
     if frames == "in parts and cut":
         monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 6)
 

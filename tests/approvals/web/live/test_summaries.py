@@ -14,7 +14,7 @@ from approvals.database.fields import new_id
 from approvals.domain.lifecycle import Outcome
 from approvals.models import HumanRequest
 from approvals.queries.serialization import LARGE_IN_REQUEST
-from approvals.web.live.summaries import LARGE, outcome_in_frame, request_in_frame
+from approvals.web.live.protocol import LARGE, outcome_in_frame, request_in_frame
 
 # A few characters, each of another length in JSON, up to as many as a frame carries.
 texts = st.builds(
