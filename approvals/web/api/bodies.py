@@ -22,7 +22,8 @@ AROUND = 4
 
 def read_body(request: HttpRequest) -> None:
     """Read the body before anybody else does, and no more of it than may be."""
-    if _content_length(request) > BODY_LIMIT:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length) > BODY_LIMIT:
         raise _too_large()
     try:
         body = request.read(BODY_LIMIT + 1)
@@ -41,11 +42,6 @@ class StrictJson(Parser):
         if media_type not in ("", "application/json") and not media_type.endswith("+json"):
             raise InvalidRequest("A body is JSON: send it with `Content-Type: application/json`.", field="")
         return _copy_recordable(_parse(request.body))
-
-
-def _content_length(request: HttpRequest) -> int:
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    return int(length) if length.isdecimal() else 0
 
 
 def _too_large() -> TooLarge:

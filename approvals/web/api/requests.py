@@ -209,15 +209,10 @@ def _find_request(request: HttpRequest, request_id: str) -> Any:
 
 def _line(line: Any) -> dict[str, Any]:
     entry = line.entry
+    as_they_are = ("sequence", "event", "actor", "channel", "token", "address", "user_agent")
     return {
-        "sequence": entry.sequence,
-        "event": entry.event,
+        **{name: getattr(entry, name) for name in as_they_are},
         "outcome": entry.outcome or None,
-        "actor": entry.actor,
-        "channel": entry.channel,
-        "token": entry.token,
-        "address": entry.address,
-        "user_agent": entry.user_agent,
         "at": queries.moment_on_the_wire(entry.at),
         "text": line.text,
         "said": line.said,

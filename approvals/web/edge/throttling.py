@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
 
@@ -66,36 +67,32 @@ class Throttled:
             await self._application(scope, receive, send)
 
 
+@dataclass(eq=False)
 class FewAtOnce:
     """ASGI middleware around what takes a thread for each request. `spared` are paths that never wait."""
 
-    def __init__(
-        self,
-        application: Application,
-        *,
-        api: str,
-        inside: int = INSIDE,
-        in_line: int = IN_LINE,
-        spared: Collection[str] = (),
-    ) -> None:
-        self._application = application
-        self._api = api
-        self._most = inside + in_line
-        self._spared = spared
+    application: Application
+    _: KW_ONLY
+    api: str
+    inside: int = INSIDE
+    in_line: int = IN_LINE
+    spared: Collection[str] = ()
+
+    def __post_init__(self) -> None:
         self._here = 0
-        self._turns = PerLoop(partial(asyncio.Semaphore, inside))
+        self._turns = PerLoop(partial(asyncio.Semaphore, self.inside))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if own_path(scope) in self._spared:
-            await self._application(scope, receive, send)
-        elif self._here >= self._most:
+        if own_path(scope) in self.spared:
+            await self.application(scope, receive, send)
+        elif self._here >= self.inside + self.in_line:
             error = Busy("Too many requests are waiting. Nothing was recorded; try again in a moment.")
-            await respond(refusal_for(own_path(scope), error, self._api), send)
+            await respond(refusal_for(own_path(scope), error, self.api), send)
         else:
             self._here += 1
             try:
                 async with self._turns():
-                    await self._application(scope, receive, send)
+                    await self.application(scope, receive, send)
             finally:
                 self._here -= 1
 

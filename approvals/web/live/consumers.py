@@ -186,8 +186,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self.outbox.close(FLOODING)
 
     def refuse(self, error: ApprovalError, ref: Ref = None) -> None:
-        outcome = outcome_in_frame(error.outcome) if error.outcome else None
-        self.outbox.answer(encode(protocol.refusal(error, outcome), ref))
+        self.outbox.answer(encode(protocol.refusal(error), ref))
 
 
 class InboxConsumer(LiveConsumer):

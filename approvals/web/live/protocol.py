@@ -221,10 +221,11 @@ def encode(message: ServerMessage, ref: Ref = None) -> str:
     return f'{{"type":"{message.type}","ref":{Json.of(ref)},"data":{{{data}}}}}'
 
 
-def refusal(error: ApprovalError, outcome: Json | None = None) -> Error:
+def refusal(error: ApprovalError) -> Error:
     """Return the message of an error; the one place where they are made."""
-    if outcome is None:
+    if error.outcome is None:
         return Error(code=error.code, detail=error.detail, field=error.field)
+    outcome = outcome_in_frame(error.outcome)
     return LostError(code=error.code, detail=error.detail, field=error.field, outcome=outcome)
 
 

@@ -320,7 +320,6 @@ class _Builder:
 
 
 def _about(rule: Rule, place: Place, **about: Any) -> dict[str, Any]:
-    """Return what parts of all kinds have, and `about`."""
     hint, empty = rule.description, _empty(rule, place)
     return {"name": place.name, "label": place.label, "hint": hint, "empty": empty, **about}
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import AlreadyDecided, NotPermitted
 from approvals.web.api.schemas import DecisionBody
 from approvals.web.api.validation import field_error
@@ -191,7 +192,6 @@ def test_a_refusal_has_code_detail_and_field() -> None:
 
 
 def test_a_lost_race_also_says_what_is_on_record() -> None:
-    data = json.loads(encode(refusal(AlreadyDecided("Ada was first."), Json.of({"status": "approved"}))))[
-        "data"
-    ]
-    assert data["outcome"] == {"status": "approved"}
+    outcome = Outcome(request_id="1", kind="approval", status="approved")
+    data = json.loads(encode(refusal(AlreadyDecided("Ada was first.", outcome=outcome))))["data"]
+    assert (data["outcome"]["request_id"], data["outcome"]["status"]) == ("1", "approved")
