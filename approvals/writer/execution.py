@@ -55,7 +55,8 @@ def execute(commands: Sequence[Command]) -> list[Result]:
             commit()
         if batch.closed:
             transaction.on_commit(partial(failpoints.reach, "decided"), robust=True)
-            transaction.on_commit(partial(closing_listeners.tell, batch.closed, batch.outcome), robust=True)
+            closed = [each for each in batch.changed if each in batch.closed]  # in the order of the commands
+            transaction.on_commit(partial(closing_listeners.tell, closed, batch.outcome), robust=True)
         if batch.changed:
             transaction.on_commit(partial(hints.send, "requests", list(batch.changed)), robust=True)
         if batch.callbacks:

@@ -70,6 +70,12 @@ def test_neither_refusals_nor_votes_that_close_nothing_are_told(told: list[Outco
     assert [outcome.request_id for outcome in told] == [closed]
 
 
+def test_they_are_told_in_the_order_of_the_decisions(told: list[Outcome]) -> None:
+    ids = [factories.approval() for _ in range(20)]
+    deciding.decide_many(PROGRAM, [(each, "approve") for each in reversed(ids)])
+    assert [outcome.request_id for outcome in told] == ids[::-1]
+
+
 def test_a_listener_that_fails_keeps_nobody_else_from_being_told(
     told: list[Outcome], caplog: pytest.LogCaptureFixture
 ) -> None:
