@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from approvals.domain.masking import mask
@@ -68,13 +68,25 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
             # pause, so that the attempt's own clean-up is not cut off.
             while not attempt.done():
                 attempt.cancel()
-                await asyncio.wait([attempt], timeout=SWALLOWED)
+                await _wait_whatever_happens(attempt, SWALLOWED)
         if _has_succeeded(name, attempt):
             return
         if loop.time() - started > LONGEST_PAUSE:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _wait_whatever_happens(attempt: asyncio.Task[None], seconds: float) -> None:
+    """Wait for the attempt, also when we are cancelled once more: nobody else would end it then.
+
+    Called while a first cancellation is on its way, which goes on afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while not attempt.done() and (left := until - loop.time()) > 0:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([attempt], timeout=left)
 
 
 def _has_succeeded(name: str, attempt: asyncio.Task[None]) -> bool:

@@ -1,7 +1,8 @@
 """Read what a batch of commands needs: its rows, locked in id order, and everything about them.
 
 The rows are read by a later statement than the one that locks them: a statement that had to wait for a lock
-would join the locked row with what the other tables held when the statement began.
+would join the locked row with what the other tables held when the statement began. What has become of them
+is written by `Batch.write`, see batch.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -123,3 +124,26 @@ async def test_pauses_double_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> N
 
     await keep_running("the work", work)
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+async def test_work_that_swallows_a_cancellation_ends_although_its_keeper_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the end of a loop, where every task is cancelled, and then those of a group once more."""
+    monkeypatch.setattr(outages, "SWALLOWED", 0.01)
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        with suppress(asyncio.CancelledError):
+            begun.set()
+            await never.wait()
+        await never.wait()
+
+    keeper = asyncio.create_task(keep_running("the work", work))
+    await begun.wait()
+    keeper.cancel()
+    await asyncio.wait([keeper], timeout=0)
+    keeper.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeper
+    assert asyncio.all_tasks() == {asyncio.current_task()}
