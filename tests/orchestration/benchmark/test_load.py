@@ -93,7 +93,8 @@ class TestOnRecord:
         assert dict(await waiter.told()) == await decider.recorded(ids) == dict.fromkeys(ids, "approved")
         (resumed,) = await waiter.resumed(ids[:1])
         assert resumed is not None
-        assert called < committed < resumed
+        # In one process the waiter may be resumed before who has decided is.
+        assert called < min(committed, resumed)
 
     async def test_what_is_opened_closed_is_waited_for_in_vain_by_nobody(self) -> None:
         requests = await begun(Requests)
