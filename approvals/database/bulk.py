@@ -131,7 +131,7 @@ def update(
     key = _key(model).attname
     limit = [] if still is None else [still]
     statement = _updating(model, connection.vendor, fields, conditional=still is not None)
-    if statement.columns[0].attribute == key:
+    if connection.vendor == "postgresql":  # the statement itself counts
         _write(statement, rows, *limit, len(rows), listed=lambda: values(row[key] for row in rows))
     elif (changed := _write(statement, rows, *limit)) != len(rows):
         raise DataError(f"{changed}{_CHANGED}")
