@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,9 +43,16 @@ async def test_a_waiter_is_woken_though_hints_and_re_checks_are_lost(settings: S
     request_id = await gate.aopen_approval("Refund?", arguments={"amount": 1.5, "to": ["ACME", None]})
     waiting = asyncio.create_task(gate.wait_for_outcome(request_id))
     await until(lambda: len(waiting_room()) == 1)
-    hints.attach(lambda topic, ids: None)  # whatever is sent from now on is lost
-    decided = await deciding.adecide(PROGRAM, request_id, "approve", comment="Fine")
-    assert await waiting == decided == await in_database(gate.outcome, request_id)
+    hints.attach(lose)
+    try:
+        decided = await deciding.adecide(PROGRAM, request_id, "approve", comment="Fine")
+        assert await waiting == decided == await in_database(gate.outcome, request_id)
+    finally:
+        hints.detach(lose)
+
+
+def lose(topic: str, ids: Sequence[UUID]) -> None:
+    """Every hint that is sent meanwhile."""
 
 
 async def test_what_is_told_is_on_record_and_equal_to_it(told: list[Outcome]) -> None:
