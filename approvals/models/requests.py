@@ -68,8 +68,13 @@ class HumanRequest(OnRecord):
     # The outcome.
     closed_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField()
+    # Without a constraint of its own, as the keys of responses: an entry names the same, see decision 11.
     decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="requests_decided"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="requests_decided",
+        db_constraint=False,
     )
     answer = JSONText(null=True)
     final_arguments = JSONText(null=True)
@@ -226,9 +231,15 @@ class GroupAssignment(OnRecord):
 class Response(OnRecord):
     """One person's response: a vote on an approval, or the answer to a clarification."""
 
-    request = models.ForeignKey(HumanRequest, on_delete=models.PROTECT, related_name="responses")
+    request = models.ForeignKey(
+        HumanRequest, on_delete=models.PROTECT, related_name="responses", db_constraint=False
+    )
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="responses"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="responses",
+        db_constraint=False,
     )
     verdict = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]

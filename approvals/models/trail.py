@@ -71,7 +71,9 @@ class AuditEntry(OnRecord):
 class ShownContent(OnRecord):
     """The content of an entry: what its actor was shown or said. If purged, its salted SHA-256 stays."""
 
-    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="shown")
+    entry = models.OneToOneField(
+        AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="shown", db_constraint=False
+    )
     salt = models.CharField(max_length=32)
     content = models.TextField()
 
