@@ -73,12 +73,14 @@ def as_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
-def read(model: type[M], ids: Iterable[Any]) -> Callable[[], list[M]]:
+def read(model: type[M], ids: Iterable[Any], *, lock: bool = False) -> Callable[[], list[M]]:
     """Request the rows with these ids; call the result to get them, in no order.
 
+    With `lock`, they are locked in the order of their ids, and are what they are once that has succeeded
+    (PostgreSQL's documentation, "Read Committed Isolation Level"); SQLite has locked everything already.
     The instances are made without Django's `__init__`, which costs more than the reading, and its signals.
     """
-    columns, statement = _reading(model, connection.vendor)
+    columns, statement = _reading(model, connection.vendor, lock=lock)
     found = execute(statement, [values(ids)])
     attributes = [column.attribute for column in columns]
 
@@ -98,25 +100,26 @@ def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
         _write(_inserting(model, connection.vendor), rows)
 
 
-def insert_beside(
+def insert_pairs(
     model: type[models.Model],
+    beside: type[models.Model],
     rows: Sequence[Row],
     *,
     link: str,
-    other: type[models.Model],
     by: tuple[str, ...],
 ) -> None:
-    """Insert rows that belong to rows of another table whose ids the database has generated.
+    """Insert rows whose ids the database generates, and beside each a row of another table that names it.
 
-    `link` is the field that holds that id; `by` names the fields of the other table that identify its row;
-    their values are among those of `rows`.
+    `rows` have the values of both. `link` is the field of `beside` that holds that id; `by` names the fields
+    that identify a row of `model`.
     """
     if not rows:
         return
-    statement = _inserting_beside(model, connection.vendor, link, other, by)
-    # Repeated as a list, so that the index is used whatever length the planner assumes for the document.
-    first = _columns(other, connection.vendor, only=by)[0].attribute
-    _write(statement, rows, listed=lambda: values(row[first] for row in rows))
+    if connection.vendor == "postgresql":
+        _write(_inserting_pairs(model, beside, link, by), rows)
+    else:
+        insert(model, rows)
+        _write(_inserting_beside(beside, model, link, by), rows)
 
 
 def update(
@@ -268,10 +271,12 @@ def _document(columns: Sequence[_Column], rows: Sequence[Row]) -> str:
 
 
 @cache
-def _reading(model: type[models.Model], vendor: str) -> tuple[tuple[_Column, ...], str]:
+def _reading(model: type[models.Model], vendor: str, *, lock: bool) -> tuple[tuple[_Column, ...], str]:
     columns = _columns(model, vendor)
     key = column(model, "pk")
-    return columns, f"SELECT {_names(columns)} FROM {table(model)} WHERE {among(key)}"  # noqa: S608
+    locking = f" ORDER BY {key} FOR UPDATE" if lock and vendor == "postgresql" else ""
+    text = f"SELECT {_names(columns)} FROM {table(model)} WHERE {among(key)}{locking}"  # noqa: S608
+    return columns, text
 
 
 @cache
@@ -284,20 +289,39 @@ def _inserting(model: type[models.Model], vendor: str) -> _Statement:
 
 
 @cache
-def _inserting_beside(
-    model: type[models.Model], vendor: str, link: str, other: type[models.Model], by: tuple[str, ...]
+def _inserting_pairs(
+    model: type[models.Model], beside: type[models.Model], link: str, by: tuple[str, ...]
 ) -> _Statement:
-    own, known = _columns(model, vendor, without=link), _columns(other, vendor, only=by)
-    key, columns = column(other, "pk"), (*own, *known)
-    into = f"INSERT INTO {table(model)} ({_names(own)}, {column(model, link)})"
-    if vendor == "postgresql":
-        same = [f"other.{each.name} = new.c{at}" for at, each in enumerate(known, len(own))]
-        same.append(among(f"other.{known[0].name}"))
-        chosen = f"{_records(columns)} JOIN {table(other)} other ON {' AND '.join(same)}"
-        return _Statement(f"{into} SELECT {_new(own)}, other.{key} FROM {chosen}", columns)  # noqa: S608
+    """PostgreSQL's: both tables take their rows from one document."""
+    first = _columns(model, "postgresql", without=_generated_key(model))
+    second = _columns(beside, "postgresql", without=link)
+    columns = (*first, *second)
+    places = {each.name: f"new.c{at}" for at, each in enumerate(columns)}
+    identified = _names(_columns(model, "postgresql", only=by))
+    same = " AND ".join(
+        f"row.{each.name} = {places[each.name]}" for each in _columns(model, "postgresql", only=by)
+    )
+    text = (
+        f"WITH new AS (SELECT * FROM {_records(columns)}),"  # noqa: S608
+        f" row AS (INSERT INTO {table(model)} ({_names(first)})"
+        f" SELECT {', '.join(places[each.name] for each in first)} FROM new"
+        f" RETURNING {column(model, 'pk')} AS key, {identified})"
+        f" INSERT INTO {table(beside)} ({_names(second)}, {column(beside, link)})"
+        f" SELECT {', '.join(places[each.name] for each in second)}, row.key FROM new JOIN row ON {same}"
+    )
+    return _Statement(text, columns)
+
+
+@cache
+def _inserting_beside(
+    model: type[models.Model], other: type[models.Model], link: str, by: tuple[str, ...]
+) -> _Statement:
+    """SQLite's: the row of the other table, which is there already, is looked up."""
+    own, known = _columns(model, "sqlite", without=link), _columns(other, "sqlite", only=by)
     natural = " AND ".join(f"{each.name} = %s" for each in known)
-    found = f"SELECT {key} FROM {table(other)} WHERE {natural}"  # noqa: S608
-    return _Statement(f"{into} VALUES ({_places(own)}, ({found}))", columns)
+    found = f"SELECT {column(other, 'pk')} FROM {table(other)} WHERE {natural}"  # noqa: S608
+    into = f"INSERT INTO {table(model)} ({_names(own)}, {column(model, link)})"
+    return _Statement(f"{into} VALUES ({_places(own)}, ({found}))", (*own, *known))
 
 
 @cache

@@ -18,7 +18,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from approvals.database.sessions import LIMITS, is_limited
 
 
 class Answer:
@@ -33,9 +36,9 @@ class Answer:
         self._message.send()
         return self._rows
 
-    def take(self, cursor: Any, statement: str) -> None:
+    def take(self, cursor: Any) -> None:
         """Store the rows of what returns some."""
-        if statement.startswith(("SELECT", "WITH")):
+        if cursor.description is not None:
             self._rows = cursor.fetchall()
 
 
@@ -55,15 +58,17 @@ class _Message:
         asked, self._asked = self._asked, []
         if not asked:
             return
-        texts = _executions([statement for statement, _, _ in asked])
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.cursor.adapters.register_loader("timestamptz", _moments())
+        here = connections[DEFAULT_DB_ALIAS]
+        texts = _executions(here, [statement for statement, _, _ in asked])
+        with here.cursor() as cursor, here.wrap_database_errors:
+            results = cursor.cursor  # Django's own wraps each call
+            if here.vendor == "postgresql":
+                results.adapters.register_loader("timestamptz", _moments())
             cursor.execute(";".join(texts), [one for _, parameters, _ in asked for one in parameters])
-            for number, (statement, _, answer) in enumerate(asked):
+            for number, (_, _, answer) in enumerate(asked):
                 if number:
-                    cursor.nextset()
-                answer.take(cursor, statement)
+                    results.nextset()
+                answer.take(results)
 
 
 class _Here(local):
@@ -125,15 +130,10 @@ def commit() -> None:
 
 
 def limit_transaction_time() -> None:
-    """Have PostgreSQL end this transaction if it, or a wait for its locks, takes more than a few seconds.
-
-    The limits together are shorter than the overlap of the re-check, which so finds every change.
-    """
-    if connection.vendor == "postgresql":
-        execute(
-            "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),"
-            " set_config('idle_in_transaction_session_timeout', '5s', true)"
-        )
+    """Have PostgreSQL end this transaction if it, or a wait for its locks, takes more than a few seconds."""
+    if connection.vendor == "postgresql" and not is_limited():
+        limits = [f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items()]
+        execute(f"SELECT {', '.join(limits)}")
 
 
 @cache
@@ -145,13 +145,13 @@ def _moments() -> Any:
     return psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
 
 
-def _executions(statements: Sequence[str]) -> list[str]:
-    if connection.vendor != "postgresql":
+def _executions(here: BaseDatabaseWrapper, statements: Sequence[str]) -> list[str]:
+    if here.vendor != "postgresql":
         return list(statements)
-    connection.ensure_connection()
-    if connection.connection.prepare_threshold is None:
+    here.ensure_connection()
+    if here.connection.prepare_threshold is None:
         return list(statements)
-    known = _prepared.setdefault(connection.connection, {_BEGIN: _BEGIN, _COMMIT: _COMMIT})
+    known = _prepared.setdefault(here.connection, {_BEGIN: _BEGIN, _COMMIT: _COMMIT})
     _prepare(known, [statement for statement in dict.fromkeys(statements) if statement not in known])
     return [known[statement] for statement in statements]
 

@@ -98,16 +98,6 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return _threads().submit(_with_living_connection, partial(function, *args, **kwargs)).result()
 
 
-def leave_the_pool() -> None:
-    """Give this thread a connection outside of the pool.
-
-    The threads that wait for this one may hold all connections of the pool.
-    """
-    own = connection.copy()
-    own.settings_dict["OPTIONS"].pop("pool", None)
-    connections[own.alias] = own
-
-
 def close_idle(idle: Iterable[BaseDatabaseWrapper]) -> None:
     """Close connections that no thread is using.
 

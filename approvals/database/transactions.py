@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.db import Error, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 _OWN_TRANSACTION = "Sayso records in a transaction of its own: call it outside of atomic blocks."
@@ -24,36 +25,37 @@ def begun_inside() -> Iterator[None]:
         with transaction.atomic(durable=True):
             yield
         return
-    connection.validate_no_atomic_block()
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    connection.needs_rollback = False
-    connection.in_atomic_block, connection.autocommit = True, False
+    here = connections[DEFAULT_DB_ALIAS]
+    here.validate_no_atomic_block()
+    here.close_if_health_check_failed()
+    here.ensure_connection()
+    here.needs_rollback = False
+    here.in_atomic_block, here.autocommit = True, False
     try:
         yield
-        _check_committed()
+        _check_committed(here)
     except BaseException:
-        _leave()
-        _roll_back()
+        _leave(here)
+        _roll_back(here)
         raise
-    _leave()
-    connection.run_and_clear_commit_hooks()
+    _leave(here)
+    here.run_and_clear_commit_hooks()
 
 
-def _check_committed() -> None:
-    if connection.connection.info.transaction_status != TransactionStatus.IDLE:
+def _check_committed(here: BaseDatabaseWrapper) -> None:
+    if here.connection.info.transaction_status != TransactionStatus.IDLE:
         raise RuntimeError("the transaction was not committed")
 
 
-def _leave() -> None:
-    connection.in_atomic_block, connection.autocommit = False, True
+def _leave(here: BaseDatabaseWrapper) -> None:
+    here.in_atomic_block, here.autocommit = False, True
 
 
-def _roll_back() -> None:
+def _roll_back(here: BaseDatabaseWrapper) -> None:
     try:
-        connection.rollback()
+        here.rollback()
     except Error:
-        connection.close()
+        here.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +54,9 @@ CHANGING_FIELDS = (
     "trail_head",
 )
 
+# Assigned to by hand: Django's descriptor takes as long as a rule does.
+_DECIDED_BY: Any = HumanRequest._meta.get_field("decided_by")
+
 
 class Batch:
     """The rows that the commands name, and what the rules have changed of them so far.
@@ -79,7 +83,6 @@ class Batch:
         self._opened: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[dict[str, Any]] = []
-        self._users: dict[int, Any] = {}
         self._drafts: list[Draft] = []
         self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
         for (request_id, actor_id), said in self.said.items():
@@ -151,7 +154,8 @@ class Batch:
             raise RuntimeError(f"a {row.kind} that is {row.status} can't become {status}")
         person = self._person(actor)
         row.status, row.closed_at, row.comment = status.value, self.now, comment
-        row.decided_by = self._user(person) if person else None
+        row.decided_by_id = person.id if person else None
+        _DECIDED_BY.set_cached_value(row, _user(person.id, person.username) if person else None)
         self.closed.add(row.pk)
         self.quotas.count_closed(row)
         self.figures.count_closed(status, actor.channel)
@@ -295,12 +299,12 @@ class Batch:
         found = (self.find(command.request_id) for command in commands if isinstance(command, kinds))
         return {row.pk for row in found if row is not None}
 
-    def _user(self, person: permissions.Person) -> Any:
-        """Return the user object of this person: one for all that he decides in this batch."""
-        if person.id not in self._users:
-            user = get_user_model()
-            self._users[person.id] = user(pk=person.id, **{user.USERNAME_FIELD: person.username})
-        return self._users[person.id]
-
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
+
+
+@lru_cache(maxsize=1024)
+def _user(pk: int, username: str) -> Any:
+    """Return a user object that has a name, for outcomes to say who has decided."""
+    user = get_user_model()
+    return user(pk=pk, **{user.USERNAME_FIELD: username})

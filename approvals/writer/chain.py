@@ -56,7 +56,7 @@ class Draft:
 
 
 # The columns of an entry, and of the content that it vouches for.
-Link: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
+Link: TypeAlias = dict[str, Any]
 
 
 def link_drafts(drafts: Sequence[Draft], now: datetime) -> list[Link]:
@@ -69,15 +69,8 @@ def link_drafts(drafts: Sequence[Draft], now: datetime) -> list[Link]:
 
 
 def append(links: Sequence[Link]) -> None:
-    """Write the entries and their contents, in the caller's transaction: two statements for any number."""
-    bulk.insert(AuditEntry, [entry for entry, _ in links])
-    bulk.insert_beside(
-        ShownContent,
-        [content for _, content in links],
-        link="entry",
-        other=AuditEntry,
-        by=("request", "sequence"),
-    )
+    """Write the entries and their contents, in the caller's transaction, together whatever their number."""
+    bulk.insert_pairs(AuditEntry, ShownContent, links, link="entry", by=("request", "sequence"))
 
 
 def within_limits(drafts: Iterable[Draft], now: datetime) -> list[Draft]:
@@ -248,6 +241,8 @@ def _link(draft: Draft, now: datetime, host_now: str, salt: str) -> Link:
         "allowed_by": draft.allowed_by,
         "recorded_at": now,
         "content_hash": content_hash(salt, content),
+        "salt": salt,
+        "content": content,
         "previous_hash": request.trail_head,
         "format": FORMAT,
     }
@@ -259,8 +254,7 @@ def _link(draft: Draft, now: datetime, host_now: str, salt: str) -> Link:
     }
     entry["canonical"] = canonical_entry(entry, beside)
     entry["hash"] = request.trail_head = digest(entry["canonical"])
-    shown = {"request_id": request.pk, "sequence": entry["sequence"], "salt": salt, "content": content}
-    return entry, shown
+    return entry
 
 
 @lru_cache(maxsize=1024)

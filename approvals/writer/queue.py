@@ -23,7 +23,8 @@ from django.db import IntegrityError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
-from approvals.database.threads import LOST, close_idle, leave_the_pool
+from approvals.database.sessions import leave_the_pool
+from approvals.database.threads import LOST, close_idle
 from approvals.database.transactions import refuse_inside_a_transaction
 from approvals.domain.commands import Accepted, Command, Result
 from approvals.domain.lifecycle import Outcome

@@ -75,13 +75,12 @@ class Quotas:
     def __init__(self, usage: Mapping[int, Usage], people: Mapping[int, Person]) -> None:
         self._usage = defaultdict(Usage, usage)
         self._people = people
-        self._settings = approval_settings()
 
     def refuse(self, command: OpenRequest) -> Refused | None:
         """Return the refusal if this would be too much for its requester."""
         if not command.counted_bytes or command.requester_id is None or self._is_free(command.requester_id):
             return None
-        usage, most = self._usage[command.requester_id], self._settings
+        usage, most = self._usage[command.requester_id], approval_settings()
         if most.requests_per_user and usage.requests >= most.requests_per_user:
             return _refusal(
                 f"You have {usage.requests:,} requests pending that you asked over HTTP;"

@@ -1,8 +1,8 @@
 """Read what a batch of commands needs: its rows, locked in id order, and everything about them.
 
-The rows are read by a later statement than the one that locks them: a statement that had to wait for a lock
-would join the locked row with what the other tables held when the statement began. What has become of them
-is written by `Batch.write`, see batch.py.
+What is about the rows is read by later statements than the one that locks them: a statement that had to wait
+for a lock would join the locked row with what the other tables held when the statement began. What has become
+of them is written by `Batch.write`, see batch.py.
 """
 
 from __future__ import annotations
@@ -66,15 +66,13 @@ def read(commands: Sequence[Command]) -> Findings:
             begin()
         limit_transaction_time()
         quotas.lock_accounts(counted)
-        locked = _asking_locks(ids)
-        rows = bulk.read(HumanRequest, ids)
+        rows = bulk.read(HumanRequest, ids, lock=True)
         clock = execute(CLOCK[connection.vendor])
         assignments = permissions.ask_for_assignments(ids) if asked_by_people else dict
         people = permissions.ask_for_persons(user_ids | counted)
         usage = quotas.asking_usage(counted)
         said = _asking_what_was_said(ids) if votes else dict
-        held = locked()
-        found = [row for row in rows() if row.pk in held]
+        found = rows()
         findings = Findings(
             rows={row.pk: row for row in found},
             now=as_utc(clock.rows()[0][0]),
@@ -103,17 +101,6 @@ def _with_voters(findings: Findings) -> Findings:
     )
 
 
-def _asking_locks(ids: Collection[UUID]) -> Callable[[], Collection[UUID]]:
-    """Lock the rows; the result is called for the ids that exist. SQLite has locked everything already."""
-    if connection.vendor != "postgresql":
-        return lambda: ids
-    found = execute(
-        f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')} ORDER BY id FOR UPDATE",  # noqa: S608
-        [bulk.values(ids)],
-    )
-    return lambda: {id_ for (id_,) in found.rows()}
-
-
 def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
     found = execute(
         f"SELECT request_id, actor_id, verdict, answer, arguments FROM {bulk.table(Response)}"  # noqa: S608
@@ -131,6 +118,8 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
 def _name_deciders(rows: Collection[HumanRequest]) -> None:
     """Read who has decided these rows, for refusals to say."""
     decided = [row for row in rows if row.decided_by_id is not None]
+    if not decided:
+        return
     deciders = get_user_model()._default_manager.in_bulk({row.decided_by_id for row in decided})
     for row in decided:
         row.decided_by = deciders[row.decided_by_id]

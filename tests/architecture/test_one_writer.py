@@ -135,7 +135,7 @@ def _writes_a_set(node: ast.AST) -> bool:
         return node.module == "approvals.database.bulk"
     return (
         isinstance(node, ast.Attribute)
-        and node.attr in {"insert", "insert_beside", "update", "end_assignments", "remove"}
+        and node.attr in {"insert", "insert_pairs", "update", "end_assignments", "remove"}
         and isinstance(node.value, ast.Name)
         and node.value.id == "bulk"
     )

@@ -86,19 +86,15 @@ def test_an_update_of_a_row_that_has_moved_on_fails_and_changes_nothing() -> Non
     assert kept == {rows[0]["id"]: "pending", rows[1]["id"]: "answered"}
 
 
-def test_rows_beside_others_find_them_by_their_natural_key() -> None:
+def test_rows_beside_others_name_those_they_came_with() -> None:
     asked = [row(), row()]
     bulk.insert(HumanRequest, asked)
     keys = [(asked[0]["id"], 1), (asked[1]["id"], 1), (asked[0]["id"], 2)]
-    bulk.insert(AuditEntry, [entry(*key) for key in keys])
-    contents = [
-        {"request_id": pk, "sequence": sequence, "salt": "s", "content": f"{pk} {sequence}"}
-        for pk, sequence in reversed(keys)
-    ]
-    bulk.insert_beside(ShownContent, contents, link="entry", other=AuditEntry, by=("request", "sequence"))
-    for shown in ShownContent.objects.select_related("entry"):
-        assert shown.content == f"{shown.entry.request_id} {shown.entry.sequence}"
-    assert ShownContent.objects.count() == 3
+    rows = [{**entry(*key), "salt": "s", "content": "{} {}".format(*key)} for key in keys]
+    bulk.insert_pairs(AuditEntry, ShownContent, rows, link="entry", by=("request", "sequence"))
+    shown = ShownContent.objects.select_related("entry").order_by("entry_id")
+    assert [(each.entry.request_id, each.entry.sequence) for each in shown] == keys
+    assert [each.content for each in shown] == ["{} {}".format(*key) for key in keys]
 
 
 @pytest.mark.stacks("postgresql-redis")
