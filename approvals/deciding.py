@@ -285,13 +285,14 @@ def _fit_to(requests: dict[tuple[int | None, Any], Any], command: C) -> C | Appr
         if request is None:
             return command
         if isinstance(command, Answer):
-            return replace(command, answer=_fit_answer(request, command.answer))
-        return replace(command, arguments=_fit_arguments(request, command.arguments))
+            return replace(command, answer=fit_answer(request, command.answer))
+        return replace(command, arguments=fit_arguments(request, command.arguments))
     except InvalidAnswer as error:
         return error
 
 
-def _fit_arguments(request: Any, arguments: Any) -> Any:
+def fit_arguments(request: Any, arguments: Any) -> Any:
+    """Return edited arguments as the request lets them be; raise InvalidAnswer where it does not."""
     if request.kind != Kind.APPROVAL:
         return arguments
     if request.editable is False:
@@ -299,7 +300,8 @@ def _fit_arguments(request: Any, arguments: Any) -> Any:
     return arguments if request.editable is True else check_against(request.editable, arguments, "arguments")
 
 
-def _fit_answer(request: Any, answer: Any) -> Any:
+def fit_answer(request: Any, answer: Any) -> Any:
+    """Return an answer that fits the request's choices or schema; raise InvalidAnswer where it does not."""
     if request.kind != Kind.CLARIFICATION:
         return answer
     if request.choices is not None:

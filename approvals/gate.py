@@ -254,13 +254,22 @@ def _command_or_outcome(kind: Kind, title: str, terms: Mapping[str, Any]) -> Ope
         return outcome
 
 
-def _command_of(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest:
+def check_asked(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that the request says, as it will be recorded; InvalidRequest names the term at fault.
+
+    Who asks and who is named is not looked up.
+    """
     said = {"timeout": OMITTED, **terms, "title": title}
     if said["timeout"] is OMITTED:
         said["timeout"] = approval_settings().default_timeout
     asked = check_terms(kind, said)
     _check_contradiction(asked)
     check_callback_url(asked["callback_url"])
+    return asked
+
+
+def _command_of(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest:
+    asked = check_asked(kind, title, terms)
     requester_id, named = _people_of(terms)
     audience = Audience(
         requester_id=requester_id,

@@ -24,7 +24,6 @@ from django.db import (
     InterfaceError,
     InternalError,
     OperationalError,
-    close_old_connections,
     connection,
     connections,
 )
@@ -98,6 +97,16 @@ def in_database_now(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return _threads().submit(_with_living_connection, partial(function, *args, **kwargs)).result()
 
 
+def close_obsolete() -> None:
+    """Close this thread's connections that may be dead or are too old, as Django does after each request.
+
+    Not within a transaction, such as that of a test.
+    """
+    for each in connections.all(initialized_only=True):
+        if not each.in_atomic_block:
+            each.close_if_unusable_or_obsolete()
+
+
 def close_idle(idle: Iterable[BaseDatabaseWrapper]) -> None:
     """Close connections that no thread is using.
 
@@ -156,12 +165,12 @@ def _with_living_connection(call: Callable[[], T]) -> T:
     """
     with _calls:
         if monotonic() - _rest.since > TRUSTED:
-            close_old_connections()
+            close_obsolete()
         try:
             return call()
         finally:
             if connection.errors_occurred:
-                close_old_connections()
+                close_obsolete()
             _rest.since = monotonic()
 
 

@@ -110,16 +110,21 @@ def record_plan(owned: Ownership, number: int, steps: Sequence[dict[str, Any]]) 
 
 def record_plan_step(owned: Ownership, plan: Sequence[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     """Record the state of the plan's step at `index`, with the time; return the plan as recorded."""
-    moment = database_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    marked = mark_times(plan, index, database_now())
+    with writing(owned, plan=marked):
+        pass
+    return marked
+
+
+def mark_times(plan: Sequence[dict[str, Any]], index: int, now: datetime) -> list[dict[str, Any]]:
+    """Return the plan with the times of the step at `index`, according to its state."""
+    moment = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     step = dict(plan[index])
     if step["state"] != StepState.PENDING:
         step["started_at"] = step["started_at"] or moment
     if step["state"] in OVER:
         step["finished_at"] = moment
-    marked = [*plan[:index], step, *plan[index + 1 :]]
-    with writing(owned, plan=marked):
-        pass
-    return marked
+    return [*plan[:index], step, *plan[index + 1 :]]
 
 
 def _save_call(owned: Ownership, call: Call, **values: Any) -> None:

@@ -16,7 +16,7 @@ from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import check_json
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidRequest, TooLate
 from approvals.process import telemetry
-from orchestration.catalog import find_orchestration, isolation
+from orchestration.catalog import Orchestration, find_orchestration, isolation
 from orchestration.catalog.isolation import Caught, Raised, catch
 from orchestration.exceptions import (
     Cancelled,
@@ -139,7 +139,7 @@ class Execution:
             raise Fenced(f"Run {self.run_id} is left to its next owner.")
         if self._cancelled:
             return CANCELLATION
-        run = self._run = Run(self._claimed, self._means)
+        run = self._run = self._make_run()
         run.record.set_task(asyncio.current_task())
         caught = await self._run_contained(run)
         over = run.replay.over
@@ -183,13 +183,19 @@ class Execution:
     async def _call(self, run: Run) -> Ending:
         isolation.enter_run()
         await run.take_up(self._claimed)
-        orchestration = find_orchestration(run.orchestration, run.version)
+        orchestration = self._find_orchestration()
         arguments = orchestration.arguments(self._claimed.run.input)
         result = await orchestration.function(run, **arguments)
         try:
             return Ending(status=RunStatus.COMPLETED, result=check_json(result, "result", stable=False))
         except InvalidRequest as error:
             return _failure("invalid", f"The run's result is not JSON: {error.detail}")
+
+    def _make_run(self) -> Run:
+        return Run(self._claimed, self._means)
+
+    def _find_orchestration(self) -> Orchestration:
+        return find_orchestration(self._claimed.run.orchestration, self._claimed.run.version)
 
 
 def withdraw_requests(run_id: UUID) -> None:

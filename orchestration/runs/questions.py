@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # Seconds that a cancelled run may take to finish opening a request.
 LAST_QUESTION = 5.0
+NOT_WAITED_FOR = "The run does not wait for it any more."
 
 # Opens a request under the given key, and returns its id.
 Ask: TypeAlias = Callable[..., Awaitable[str]]
@@ -66,7 +67,7 @@ class Questions:
     async def _ask_and_wait(self, call: Call, ask: Ask) -> Any:
         with self._record.waiting():
             request_id = await self._request_for(call, ask)
-            outcome = await gate.wait_for_outcome(request_id)
+            outcome = await self._wait(request_id)
         result = _outcome_as_json(outcome)
         await self._record.record(call, StepStatus.DONE, request_id=request_id, result=result)
         return result
@@ -118,15 +119,14 @@ class Questions:
         status = StepStatus.OPEN if keep_open and request_id else StepStatus.GIVEN_UP
         await self._record.record_cancelled_wait(call, status, request_id=request_id)
         if status == StepStatus.GIVEN_UP:
-            await _withdraw(request_id)
+            await self._withdraw(request_id)
 
     async def _request_of(self, call: Call) -> UUID | None:
         """Return the request of a call; it may be open before the call's record says so."""
         recorded = self._replay.find(call)
         if recorded is not None and recorded.status == StepStatus.OPEN:
             return recorded.request_id
-        request = await in_database(queries.request_of_key, f"run:{self._run_id}", self._key(call))
-        return None if request is None else request.pk
+        return await self._find(self._key(call))
 
     async def _until_cancelled_again(self, call: Call) -> None:
         """Wait where the recorded wait was cancelled: the run saw no outcome there."""
@@ -136,15 +136,23 @@ class Questions:
         except asyncio.CancelledError:
             # The process may have died before it did this.
             if recorded and recorded.status == StepStatus.GIVEN_UP and self._record.goes_on:
-                await _withdraw(recorded.request_id)
+                await self._withdraw(recorded.request_id)
             raise
 
+    # Requests that are open
 
-async def _withdraw(request_id: UUID | None) -> None:
-    """Withdraw a request, if possible; what stays open is withdrawn when the run ends."""
-    if request_id is not None:
-        with suppress(ApprovalError):
-            await gate.withdraw(request_id, "The run does not wait for it any more.")
+    async def _wait(self, request_id: UUID) -> Outcome:
+        return await gate.wait_for_outcome(request_id)
+
+    async def _find(self, key: str) -> UUID | None:
+        request = await in_database(queries.request_of_key, f"run:{self._run_id}", key)
+        return None if request is None else request.pk
+
+    async def _withdraw(self, request_id: UUID | None) -> None:
+        """Withdraw a request, if possible; what stays open is withdrawn when the run ends."""
+        if request_id is not None:
+            with suppress(ApprovalError):
+                await gate.withdraw(request_id, NOT_WAITED_FOR)
 
 
 async def _ask_until_recorded(ask: Callable[[], Awaitable[str]]) -> str:

@@ -99,6 +99,10 @@ class Recorder:
             await asyncio.sleep(longest.total_seconds() + MARGIN)
         log.warning("wait not cancelled again run=%s step=%s", self.ownership.run_id, call.key)
 
+    async def pause(self, seconds: float) -> None:
+        """Pause the run before it tries a step again."""
+        await asyncio.sleep(seconds)
+
     def finished_record(self, call: Call) -> Recorded | None:
         """Return the record of the call, if the call is over."""
         recorded = self.replay.find(call)

@@ -47,11 +47,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What the runs of one process share: threads for steps, a timer for sleeps, a marker of idle runs."""
+    """What the runs of one process share: threads for steps, a timer for sleeps, a marker of idle runs.
+
+    `recorder` makes the record of each.
+    """
 
     threads: Executor
     wakeups: Wakeups = field(default_factory=Wakeups)
     idle_marker: IdleMarker = field(default_factory=IdleMarker)
+    recorder: Callable[[Claimed, IdleMarker], Recorder] = Recorder
 
 
 class Run:
@@ -63,7 +67,7 @@ class Run:
         self.orchestration: str = row.orchestration
         self.version: int = row.version
         self.owner: Any = row.owner
-        self.record = Recorder(claimed, means.idle_marker)
+        self.record = means.recorder(claimed, means.idle_marker)
         self.replay = self.record.replay
         self._wakeups = means.wakeups
         self._steps = Steps(self.id, self.record, means.threads, self._ask_about_interruption)

@@ -18,8 +18,7 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db import close_old_connections
-
+from approvals.database.threads import close_obsolete
 from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import check_json
 from approvals.process import failpoints, telemetry
@@ -81,7 +80,7 @@ class Steps:
                     await self._note_result(call, caught.value)
                     return
                 await self._note_failure(call, caught.error, last=not policy.attempts_left(call.attempt))
-            await asyncio.sleep(pause_after(call.attempt))
+            await self._record.pause(pause_after(call.attempt))
             call = replace(call, attempt=call.attempt + 1)
 
     async def _result(self, call: Call, function: partial[Any]) -> Any:
@@ -132,8 +131,8 @@ class Steps:
 
 
 def _in_thread(function: Callable[[], Any]) -> Caught[Any]:
-    close_old_connections()
+    close_obsolete()
     try:
         return isolation.call(function)
     finally:
-        close_old_connections()
+        close_obsolete()
