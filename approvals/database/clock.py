@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
 
@@ -37,8 +37,18 @@ def seconds_since(moment: datetime) -> float | None:
 def as_utc(moment: datetime | str) -> datetime:
     """Convert what a cursor returns for the clock to UTC; SQLite returns text without a time zone."""
     if isinstance(moment, str):
-        return datetime.fromisoformat(moment).replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+        return datetime.fromisoformat(moment).replace(tzinfo=UTC) + _reading.moved
+    return moment.astimezone(UTC) + _reading.moved
+
+
+def move(by: timedelta) -> None:
+    """Have this process read the clock so much later than it is, from now on: for tests."""
+    _reading.moved += by
+
+
+def move_back() -> None:
+    """Have this process read the clock as it is."""
+    _reading.moved = timedelta(0)
 
 
 class _Reading:
@@ -48,6 +58,8 @@ class _Reading:
     """
 
     ahead: float | None = None
+    # How much later than it is the clock is read.
+    moved = timedelta(0)
     _took = inf
     _at = -inf
 

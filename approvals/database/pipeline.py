@@ -21,6 +21,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from approvals.database import lending
 from approvals.database.sessions import LIMITS, is_limited
 
 
@@ -119,21 +120,26 @@ def execute_for_each(statement: str, parameters: Sequence[Sequence[Any]]) -> int
 
 def begin() -> None:
     """Begin the transaction of `transactions.begun_inside`, with the statements that follow (PostgreSQL)."""
-    if connection.vendor == "postgresql":
+    if _is_our_transaction():
         execute(_BEGIN)
 
 
 def commit() -> None:
     """Commit it, with the statements before; not if one of them fails."""
-    if connection.vendor == "postgresql":
+    if _is_our_transaction():
         execute(_COMMIT)
 
 
 def limit_transaction_time() -> None:
     """Have PostgreSQL end this transaction if it, or a wait for its locks, takes more than a few seconds."""
-    if connection.vendor == "postgresql" and not is_limited():
+    if _is_our_transaction() and not is_limited():
         limits = [f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items()]
         execute(f"SELECT {', '.join(limits)}")
+
+
+def _is_our_transaction() -> bool:
+    """Tell whether BEGIN and COMMIT are sent from here (PostgreSQL), and limits are not those of a test's."""
+    return connection.vendor == "postgresql" and lending.lent() is None
 
 
 @cache

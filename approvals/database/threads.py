@@ -30,6 +30,7 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
+from approvals.database import lending
 from approvals.process import forks
 
 # The database or the connection was lost. PostgreSQL reports an InternalError where it has ended the
@@ -153,6 +154,8 @@ def _close(idle: Iterable[BaseDatabaseWrapper]) -> None:
 
 
 def _begin_thread() -> None:
+    if lending.adopt():
+        return
     connection.inc_thread_sharing()  # so that it can be closed when its thread has ended
     _kept.append(connections[connection.alias])
 

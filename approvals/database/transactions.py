@@ -10,7 +10,12 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transact
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
-_OWN_TRANSACTION = "Sayso records in a transaction of its own: call it outside of atomic blocks."
+from approvals.database import lending
+
+_OWN_TRANSACTION = (
+    "Sayso records in a transaction of its own: call it outside of atomic blocks."
+    " In tests, see approvals.testing."
+)
 
 
 @contextmanager
@@ -21,8 +26,8 @@ def begun_inside() -> Iterator[None]:
     Django it is a transaction like any other: hooks of `on_commit` run after it, and it is rolled back where
     the code raises. RuntimeError if it was not committed.
     """
-    if connection.vendor != "postgresql":
-        with transaction.atomic(durable=True):
+    if connection.vendor != "postgresql" or lending.lent() is not None:
+        with own_transaction(durable=True):
             yield
         return
     here = connections[DEFAULT_DB_ALIAS]
@@ -40,6 +45,23 @@ def begun_inside() -> Iterator[None]:
         raise
     _leave(here)
     here.run_and_clear_commit_hooks()
+
+
+@contextmanager
+def own_transaction(*, durable: bool = False) -> Iterator[None]:
+    """Open a transaction like `atomic`; in a test's transaction, one after which hooks run all the same."""
+    if (lent := lending.lent()) is None:
+        with transaction.atomic(durable=durable):
+            yield
+        return
+    with lent.turn:
+        outermost, earlier = not lent.is_in_a_transaction, len(connection.run_on_commit)
+        with transaction.atomic(durable=durable):
+            yield
+        hooks = connection.run_on_commit[earlier:] if outermost else []
+        del connection.run_on_commit[len(connection.run_on_commit) - len(hooks) :]
+    for hook in hooks:
+        hook[1]()
 
 
 def _check_committed(here: BaseDatabaseWrapper) -> None:
@@ -107,4 +129,8 @@ async def arefuse_inside_a_transaction() -> None:
 
 
 def _is_in_a_transaction() -> bool:
-    return any(one.in_atomic_block for one in connections.all(initialized_only=True))
+    lent = lending.lent()
+    return any(
+        one.in_atomic_block if lent is None or one is not lent.connection else lent.is_in_a_transaction
+        for one in connections.all(initialized_only=True)
+    )

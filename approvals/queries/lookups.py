@@ -72,6 +72,11 @@ def overdue(limit: int) -> list[UUID]:
     return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
 
 
+def pending_requests() -> list[HumanRequest]:
+    """Return all pending requests, the oldest first."""
+    return list(with_people(HumanRequest.objects.filter(status=Status.PENDING)).order_by("opened_at", "id"))
+
+
 def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
     """Return the pending requests that this run asked; others may name its id in an origin of another kind.
 

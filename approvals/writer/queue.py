@@ -23,6 +23,7 @@ from django.db import IntegrityError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.conf import approval_settings
+from approvals.database import lending
 from approvals.database.sessions import leave_the_pool
 from approvals.database.threads import LOST, close_idle
 from approvals.database.transactions import refuse_inside_a_transaction
@@ -91,8 +92,9 @@ class Writer:
         self._writing.resume()
 
     def _begin(self) -> None:
-        leave_the_pool()
-        self._connection = connections[connection.alias]
+        if not lending.adopt():
+            leave_the_pool()
+            self._connection = connections[connection.alias]
 
     def _begin_to_drain(self) -> None:
         try:
@@ -193,7 +195,8 @@ def _check_accepted(result: Result) -> Accepted:
 
 
 def _close_connection() -> None:
-    connection.close()  # looked up here: the name means another connection in each thread
+    if lending.lent() is None:
+        connection.close()  # looked up here: the name means another connection in each thread
 
 
 def _uncancellable() -> Future[Result]:

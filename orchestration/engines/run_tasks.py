@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from django.db import Error as DatabaseError
@@ -17,6 +16,7 @@ from orchestration.runs import journal
 from orchestration.runs.execution import Execution
 from orchestration.runs.journal import Claimed
 from orchestration.runs.run import Means
+from orchestration.runs.steps import StepThreads
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Executions:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
         self._context = allowlists.clean_context()
         self._means = Means(
-            ThreadPoolExecutor(orchestration_settings().step_threads, thread_name_prefix="sayso-step")
+            StepThreads(orchestration_settings().step_threads, thread_name_prefix="sayso-step")
         )
 
     @property

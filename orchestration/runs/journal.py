@@ -22,6 +22,7 @@ from django.db.models.functions import Coalesce, Now
 
 from approvals.database.pipeline import limit_transaction_time
 from approvals.database.threads import LOST, in_database
+from approvals.database.transactions import own_transaction
 from approvals.process import hints
 from orchestration.exceptions import Cancelled, Fenced
 from orchestration.models import OPEN, Run, RunStatus, StepRecord
@@ -142,7 +143,7 @@ def mark_idle(owned: Collection[Ownership]) -> None:
 @contextmanager
 def short_transaction(*, durable: bool = False) -> Iterator[None]:
     """Open a transaction that PostgreSQL aborts after seconds if this process hangs, which frees the rows."""
-    with transaction.atomic(durable=durable):
+    with own_transaction(durable=durable):
         limit_transaction_time()
         yield
 

@@ -10,12 +10,12 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from approvals.database.threads import close_obsolete
@@ -33,6 +33,8 @@ from orchestration.runs.interruptions import Decision
 from orchestration.runs.recorder import Recorder
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Asks a person how to go on with an interrupted step.
 AskAbout: TypeAlias = Callable[[Call, "partial[Any]"], Awaitable[Outcome]]
@@ -90,8 +92,8 @@ class Steps:
             if inspect.iscoroutinefunction(function):
                 return await function()
             # In its context: its log lines carry the run's id, and its spans are children of ours.
-            in_thread = partial(copy_context().run, _in_thread, function)
-            caught = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+            in_thread = partial(copy_context().run, isolation.call, function)
+            caught: Caught[Any] = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
             if isinstance(caught, Raised):
                 raise caught.error
             return await caught.value if inspect.isawaitable(caught.value) else caught.value
@@ -130,9 +132,16 @@ class Steps:
             await self._note_result(call, interruptions.result_of(outcome))
 
 
-def _in_thread(function: Callable[[], Any]) -> Caught[Any]:
+class StepThreads(ThreadPoolExecutor):
+    """Threads for synchronous steps, whose database connections are looked after as in Django's requests."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return super().submit(_with_living_connections, partial(function, *args, **kwargs))
+
+
+def _with_living_connections(call: Callable[[], T]) -> T:
     close_obsolete()
     try:
-        return isolation.call(function)
+        return call()
     finally:
         close_obsolete()

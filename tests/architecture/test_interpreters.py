@@ -15,6 +15,11 @@ ANEW = (
     ),
     ("approvals/process/test_forks.py", "", "a process that forks by itself"),
     (
+        "approvals/testing/test_kit.py",
+        "test_tests_of_a_project_pass_by_djangos_runner_and_by_pytest",
+        "test runners, with files of their own",
+    ),
+    (
         "approvals/writer/test_queue.py",
         "test_what_was_handed_over_is_written_before_the_interpreter_exits",
         "its end",

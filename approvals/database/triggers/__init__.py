@@ -9,6 +9,6 @@ that allows everything. So `faults` compares the definitions, and `try_changes` 
 """
 
 from approvals.database.triggers.checking import NotTried, faults, try_changes
-from approvals.database.triggers.installation import TABLE, install
+from approvals.database.triggers.installation import TABLE, in_tests, install, lifted_in_tests
 
-__all__ = ["TABLE", "NotTried", "faults", "install", "try_changes"]
+__all__ = ["TABLE", "NotTried", "faults", "in_tests", "install", "lifted_in_tests", "try_changes"]

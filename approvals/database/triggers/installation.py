@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -64,6 +65,33 @@ def install(connection: BaseDatabaseWrapper) -> None:
                     cursor.execute(
                         f"CREATE TRIGGER {name} {when} BEGIN SELECT RAISE(ABORT, '{guarded.message}'); END"
                     )
+
+
+@contextmanager
+def lifted_in_tests(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Remove the triggers while the block executes, so that tables of a test database can be emptied.
+
+    RuntimeError unless a test runner has set up its environment.
+    """
+    if not in_tests():
+        raise RuntimeError("The triggers are lifted in tests only.")
+    with connection.cursor() as cursor:
+        for guarded in TABLES:
+            names = on_postgresql(guarded) if connection.vendor == "postgresql" else on_sqlite(guarded)
+            of_table = f" ON {guarded.table}" if connection.vendor == "postgresql" else ""
+            for name in names:
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{of_table}")
+    try:
+        yield
+    finally:
+        install(connection)
+
+
+def in_tests() -> bool:
+    """Tell whether Django's test runner, or pytest-django, has set up this process."""
+    from django.test.utils import _TestState
+
+    return hasattr(_TestState, "saved_data")
 
 
 def on_postgresql(guarded: Guarded) -> Mapping[str, str]:
