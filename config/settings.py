@@ -74,6 +74,12 @@ SAYSO_TRUSTED_PROXIES = _list_of("SAYSO_TRUSTED_PROXIES", default=[])
 # Uvicorn's own variable: the proxies whose headers replace the peer's address before we see the request.
 SAYSO_SERVER_BELIEVES = _list_of("FORWARDED_ALLOW_IPS", default=[])
 
+# Apps of one's own, with their orchestrations: from PYTHONPATH, or this folder.
+SAYSO_APPS = _list_of("SAYSO_APPS", default=[])
+SAYSO_APPS_DIR = Path(env.str("SAYSO_APPS_DIR", default=str(BASE_DIR / "apps"))).absolute()
+if SAYSO_APPS and str(SAYSO_APPS_DIR) not in sys.path:
+    sys.path.append(str(SAYSO_APPS_DIR))  # last: nothing there stands for a module that is installed
+
 INSTALLED_APPS = [
     "daphne",
     "config.admin_site.AdminSiteConfig",
@@ -90,6 +96,8 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     "approvals",
     "orchestration",
+    "config.own_apps.OwnAppsConfig",
+    *SAYSO_APPS,
 ]
 
 MIDDLEWARE = [

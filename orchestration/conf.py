@@ -38,6 +38,8 @@ class OrchestrationSettings:
     http_networks: tuple[str, ...]
     cleanup_directories: tuple[str, ...]
     email_recipients: tuple[str, ...]
+    apps_dir: Path | None
+    """Where `new_orchestration` writes; None in a project of one's own."""
     claim_batch: int = 500
     step_threads: int = 32
     speech_interval: float = 0.1
@@ -61,6 +63,7 @@ def orchestration_settings() -> OrchestrationSettings:
         http_networks=_list_setting("HTTP_NETWORKS"),
         cleanup_directories=_list_setting("CLEANUP_DIRECTORIES"),
         email_recipients=_list_setting("EMAIL_RECIPIENTS"),
+        apps_dir=getattr(settings, "SAYSO_APPS_DIR", None),
     )
 
 

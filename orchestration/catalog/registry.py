@@ -124,6 +124,12 @@ def registered_kinds() -> Collection[Kind]:
     return tuple(_orchestrations)
 
 
+def app_of(entry: Orchestration) -> str | None:
+    """Return the name of the installed app that an orchestration comes from; None if it is of no app."""
+    app = apps.get_containing_app_config(entry.function.__module__)
+    return None if app is None else app.name
+
+
 def not_imported() -> Mapping[str, str]:
     """Return the modules that could not be imported so far, each with its error. Imports nothing itself."""
     return dict(_broken)

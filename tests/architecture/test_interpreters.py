@@ -37,6 +37,7 @@ ANEW = (
         "another project's server, as docs/deployment.md starts it",
     ),
     ("architecture/test_terms.py", "test_a_new_term_goes_all_the_way", "modules with one term more"),
+    ("config/test_own_apps.py", "test_apps_come_from_pythonpath_too", "PYTHONPATH"),
     ("config/test_asgi.py", "test_every_server_executes_what_is_queued", "servers that start themselves"),
     ("config/test_proxies.py", "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address", "likewise"),
     (
