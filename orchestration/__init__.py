@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from orchestration.exceptions import TimedOut as TimedOut
     from orchestration.exceptions import Withdrawn as Withdrawn
     from orchestration.manager import OrchestrationManager as OrchestrationManager
+    from orchestration.manager import astart as astart
+    from orchestration.manager import start as start
     from orchestration.policies.deciders import OWNER as OWNER
     from orchestration.runs.run import Run as Run
 
@@ -29,6 +31,8 @@ _HOMES = {
     "Withdrawn": "exceptions",
     "OrchestrationManager": "manager",
     "Run": "runs.run",
+    "astart": "manager",
+    "start": "manager",
 }
 
 __all__ = [
@@ -41,7 +45,9 @@ __all__ = [
     "TimedOut",
     "Withdrawn",
     "agent",
+    "astart",
     "orchestration",
+    "start",
 ]
 
 

@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
+
 from approvals import queries as approvals_queries
 from approvals.database.threads import LOST, in_database
-from approvals.database.transactions import arefuse_inside_a_transaction
+from approvals.database.transactions import arefuse_inside_a_transaction, is_run_inside_a_transaction
 from approvals.domain.commands import Actor
 from approvals.domain.payloads import check_text
 from approvals.exceptions import Busy, InvalidRequest, Unavailable
@@ -45,6 +47,36 @@ class RunEvent:
 
     type: str
     data: dict[str, Any]
+
+
+def start(
+    name: str,
+    input: Any = None,  # noqa: A002 - what people call it
+    *,
+    owner: Any = None,
+    key: str | None = None,
+) -> UUID:
+    """Start a run from a view, a task or a signal, for servers or workers to execute; return its id.
+
+    Inside `atomic` it is part of that transaction: it begins when that is committed, and never if that is
+    rolled back. `owner` is a user or a user's id. The same owner and key return the same run. Raises as
+    `OrchestrationManager.start`, at once.
+    """
+    return OrchestrationManager().start(name, input, owner, key=key)
+
+
+async def astart(
+    name: str,
+    input: Any = None,  # noqa: A002 - what people call it
+    *,
+    owner: Any = None,
+    key: str | None = None,
+) -> UUID:
+    """Start a run as `start`, from a coroutine; also inside of a transaction of who runs it."""
+    queue = partial(start, name, input, owner=owner, key=key)
+    if await is_run_inside_a_transaction():
+        return await sync_to_async(queue)()  # on the thread that has the transaction
+    return await in_database(copy_context().run, queue)
 
 
 class OrchestrationManager:

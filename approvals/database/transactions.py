@@ -115,17 +115,22 @@ def refuse_inside_a_transaction() -> None:
 
 
 async def arefuse_inside_a_transaction() -> None:
-    """Raise RuntimeError if the code that runs this coroutine is inside `atomic`.
-
-    That code may be on another thread, which `async_to_sync` keeps waiting: then that thread is asked.
-    """
-    inside = _is_in_a_transaction()
-    if not inside and getattr(AsyncToSync.executors, "current", None) is not None:
-        # RuntimeError: whoever ran it does not wait for it any more.
-        with suppress(RuntimeError):
-            inside = await sync_to_async(_is_in_a_transaction)()
-    if inside:
+    """Raise RuntimeError if the code that runs this coroutine is inside `atomic`."""
+    if _is_in_a_transaction() or await is_run_inside_a_transaction():
         raise RuntimeError(_OWN_TRANSACTION)
+
+
+async def is_run_inside_a_transaction() -> bool:
+    """Tell whether the code that keeps waiting for this coroutine, by `async_to_sync`, is inside `atomic`.
+
+    It is on another thread, which is asked.
+    """
+    if getattr(AsyncToSync.executors, "current", None) is None:
+        return False
+    # RuntimeError: whoever ran it does not wait for it any more.
+    with suppress(RuntimeError):
+        return await sync_to_async(_is_in_a_transaction)()
+    return False
 
 
 def _is_in_a_transaction() -> bool:

@@ -142,9 +142,14 @@ def mark_idle(owned: Collection[Ownership]) -> None:
 
 @contextmanager
 def short_transaction(*, durable: bool = False) -> Iterator[None]:
-    """Open a transaction that PostgreSQL aborts after seconds if this process hangs, which frees the rows."""
+    """Open a transaction that PostgreSQL aborts after seconds if this process hangs, which frees the rows.
+
+    Inside a transaction of the caller's, it is a part of that, whose time is not limited.
+    """
+    alone = not connection.in_atomic_block
     with own_transaction(durable=durable):
-        limit_transaction_time()
+        if alone:
+            limit_transaction_time()
         yield
 
 
