@@ -29,10 +29,10 @@ GIVING_BACK = 3.0
 class Executions:
     """The executing runs of one event loop. End it with `let_go`, then `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, means: Means | None = None) -> None:
         self._executing: dict[UUID, tuple[Execution, asyncio.Task[None]]] = {}
         self._context = allowlists.clean_context()
-        self._means = Means(
+        self._means = means or Means(
             StepThreads(orchestration_settings().step_threads, thread_name_prefix="sayso-step")
         )
 

@@ -6,6 +6,7 @@
 See docs/testing.md. Requests of other code are tested with `approvals.testing`.
 """
 
+from orchestration.testing.executing import aexecute_runs, execute_runs
 from orchestration.testing.people import (
     AskedRequest,
     People,
@@ -25,9 +26,11 @@ __all__ = [
     "People",
     "PeopleMismatch",
     "Reply",
+    "aexecute_runs",
     "answer",
     "approve",
     "arun_orchestration",
+    "execute_runs",
     "nobody",
     "reject",
     "run_orchestration",

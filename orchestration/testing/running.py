@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,6 +29,7 @@ from orchestration.runs.run import Means, Run
 from orchestration.runs.run_records import Ending
 from orchestration.testing.people import AskedRequest, People, PeopleMismatch, Replies, withdraw
 from orchestration.testing.record import Book, Clock, MemoryRecorder, Said, Sleeps, Step
+from orchestration.testing.threads import CallersThread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class _Execution(Execution):
         self._clock = Clock()
         self._book = Book(self._clock)
         means = Means(
-            threads=_CallersThread(),
+            threads=CallersThread(),
             wakeups=Sleeps(self._clock),
             recorder=partial(MemoryRecorder, self._book, self._clock),
         )
@@ -243,14 +243,6 @@ class _Questions(Questions):
     async def _withdraw(self, request_id: UUID | None) -> None:
         if request_id is not None and (request := self.requests[request_id]).outcome is None:
             request.close(withdraw(NOT_WAITED_FOR), self._execution.clock.now)
-
-
-class _CallersThread(Executor):
-    """Has steps performed on the thread that runs the test, whose connection to the database they share."""
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        performed = sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
-        return asyncio.run_coroutine_threadsafe(performed, asyncio.get_running_loop())
 
 
 def _claimed(entry: Orchestration, given: dict[str, Any], owner: Any) -> Claimed:

@@ -47,7 +47,7 @@ def test_tests_of_a_project_pass_by_djangos_runner_and_by_pytest(
         environment["DATABASE_URL"] = servers.postgres.url
     by_django: list[str | Path] = [MANAGE, "test", project, "-p", "*tests.py"]
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--ds=config.settings"]
-    by_pytest = ["-m", "pytest", *options, project, project / "tests.py", project / "more_tests.py"]
+    by_pytest = ["-m", "pytest", *options, project, *sorted(project.glob("*tests.py"))]
     for command in (by_django, by_pytest):
         ended = subprocess.run(
             [sys.executable, "-W", "error", *command],

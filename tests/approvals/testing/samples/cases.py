@@ -8,18 +8,22 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 
+from approvals.domain.commands import Actor
 from approvals.exceptions import AlreadyDecided
 from approvals.gate import open_approval, outcome
 from approvals.testing import (
     SaysoTestCase,
     SaysoTestMixin,
     SaysoTransactionTestCase,
+    answer,
     decide,
     move_time,
     pending,
 )
 from approvals.trail.verification import verify_request
+from orchestration import Run, orchestration, start
 from orchestration.manager import OrchestrationManager
+from orchestration.testing import execute_runs
 
 
 class Enclosed(SaysoTestCase):
@@ -63,6 +67,57 @@ class Enclosed(SaysoTestCase):
         (request,) = pending()
         user = User.objects.create(username="now")
         self.assertLess(abs((request.opened_at - user.date_joined).total_seconds()), 3600)
+
+
+class WithRuns:
+    """Runs that the code under test starts are executed as far as they come."""
+
+    def test_a_run_goes_on_with_each_decision(self) -> None:
+        rita = User.objects.create_user("rita")
+        start("staged release", {"name": "2.4"}, owner=rita)
+        (run,) = execute_runs()
+        assert run.status == "waiting"
+        decide(pending()[0], by=rita)
+        (run,) = execute_runs()
+        assert (run.status, pending()) == ("waiting", [])
+        move_time(3600)
+        execute_runs()
+        answer(pending()[0], "none", by=rita)
+        (run,) = execute_runs()
+        assert (run.status, run.result) == ("completed", ["released 2.4 for 1", "none"])
+        assert execute_runs() == []
+
+    def test_a_run_that_is_cancelled_leaves_nothing_pending(self) -> None:
+        run_id = start("staged release", {"name": "2.4"})
+        execute_runs()
+        OrchestrationManager().cancel(Actor.program(), run_id)
+        assert pending() == []
+
+
+class RunsInTheTransaction(WithRuns, SaysoTestCase):
+    pass
+
+
+class RunsThatCommit(WithRuns, SaysoTransactionTestCase):
+    pass
+
+
+attempts: list[str] = []
+
+
+@orchestration("staged release")
+async def release(run: Run, *, name: str) -> list[str]:
+    await run.approve(f"Release {name}")
+    await run.sleep(3600)
+    released = await run.step("release", act, name, retries=1)
+    return [released, await run.ask("What went wrong?")]
+
+
+def act(name: str) -> str:
+    attempts.append(name)
+    if len(attempts) % 2:
+        raise OSError("away")
+    return f"released {name} for {User.objects.count()}"
 
 
 class EmptiedWithItsTrail(TransactionTestCase):
