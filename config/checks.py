@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,28 @@ from approvals.checks import Messages
 @checks.register()
 def check_apps_dir(**told: Any) -> Messages:
     """Check that nobody else can put code into the folder that apps are imported from."""
-    folder: Path = settings.SAYSO_APPS_DIR
-    if settings.SAYSO_APPS and folder.is_dir() and _others_may_write(folder):
-        yield checks.Error(
-            f"SAYSO_APPS_DIR: others may write {folder}, and with it the code that this site executes.",
-            hint=f"chmod go-w {folder}",
-            id="sayso.E040",
-        )
+    if os.name == "posix" and settings.SAYSO_APPS:
+        for path in filter(_others_may_write, _paths_of_code(settings.SAYSO_APPS_DIR, settings.SAYSO_APPS)):
+            yield checks.Error(
+                f"SAYSO_APPS_DIR: others may write {path}, and so change the code that this site executes.",
+                hint=f"chmod -R go-w {settings.SAYSO_APPS_DIR}",
+                id="sayso.E040",
+            )
+            return
 
 
-def _others_may_write(folder: Path) -> bool:
-    if os.name != "posix":
-        return False
-    about = folder.stat()
+def _paths_of_code(folder: Path, apps: Sequence[str]) -> Iterator[Path]:
+    """Yield the folder, and all that the apps have in it."""
+    if folder.is_dir():
+        yield folder
+        for package in sorted({folder / app.partition(".")[0] for app in apps}):
+            if package.is_dir():
+                yield package
+                yield from (each for each in package.rglob("*") if each.exists())
+
+
+def _others_may_write(path: Path) -> bool:
+    about = path.stat()
     if about.st_mode & stat.S_IWOTH:
         return True
     return bool(about.st_mode & stat.S_IWGRP) and not _is_private_group(about.st_gid, about.st_uid)

@@ -144,6 +144,20 @@ def test_a_folder_that_others_may_write_is_refused(
     assert all(isinstance(each, checks.Error) and "SAYSO_APPS_DIR" in each.msg for each in found)
 
 
+def test_code_in_it_that_others_may_write_is_refused(apps: Path, settings: Settings) -> None:
+    settings.SAYSO_APPS, settings.SAYSO_APPS_DIR = ["shop.jobs"], apps
+    code = apps / "shop" / "jobs" / "orchestrations.py"
+    code.parent.mkdir(parents=True)
+    code.touch()
+    for path in (code, code.parent, code.parent.parent):
+        path.chmod(0o777)
+        (found,) = check_apps_dir()
+        assert f"others may write {path}," in found.msg
+        path.chmod(0o755)
+    (apps / "other.py").touch(0o666)
+    assert not list(check_apps_dir())
+
+
 def test_a_folder_is_not_looked_at_where_nothing_is_installed_from_it(apps: Path, settings: Settings) -> None:
     settings.SAYSO_APPS, settings.SAYSO_APPS_DIR = [], apps
     apps.chmod(0o777)

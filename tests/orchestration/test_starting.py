@@ -19,7 +19,7 @@ from orchestration.models import Run
 from orchestration.runs import journal
 from orchestration.runtime import Runtime
 from tests import factories
-from tests.marks import both_databases
+from tests.marks import both_databases, every_engine
 from tests.orchestration import watching
 
 RELEASE = {"title": "Release 2.4", "items": ["Tests are green"]}
@@ -64,6 +64,7 @@ def test_inside_a_transaction_it_takes_effect_with_the_commit(told: list[UUID]) 
     assert Run.objects.filter(pk=run_id).exists()
 
 
+@every_engine
 @pytest.mark.django_db
 def test_a_rollback_leaves_no_run(told: list[UUID]) -> None:
     with transaction.atomic():
@@ -128,6 +129,7 @@ def test_a_coroutine_is_part_of_the_transaction_of_who_runs_it() -> None:
     assert Run.objects.get().pk == run_id
 
 
+@every_engine
 async def test_a_server_executes_what_was_started(runtime: Runtime, owner: User) -> None:
     run_id = await astart("checklist", RELEASE, owner=owner)
 

@@ -52,14 +52,14 @@ def _describe(entry: Orchestration) -> dict[str, Any]:
 
 def _line(entry: Mapping[str, Any]) -> list[str]:
     version = str(entry["version"])
-    return [entry["name"], version, entry["title"], _fields(entry["fields"]), entry["module"]]
+    return [entry["name"], version, entry["title"], ", ".join(_fields(entry)), entry["module"]]
 
 
-def _fields(fields: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(
+def _fields(entry: Mapping[str, Any]) -> list[str]:
+    return [
         f"{name}: {field['type']}{'' if field['required'] else ' (optional)'}"
-        for name, field in fields.items()
-    )
+        for name, field in entry["fields"].items()
+    ]
 
 
 def _show(screen: Screen, known: list[dict[str, Any]]) -> None:
@@ -72,6 +72,5 @@ def _row(entry: Mapping[str, Any]) -> list[str | Text]:
     if entry["version"] > 1:
         name.append(f" (version {entry['version']})", style="not bold")
     name.append(f"\n{visible(entry['description'])}\n", style="not bold dim")
-    fields = _fields(entry["fields"]).replace(", ", "\n")
     origin = entry["module"] if entry["app"] is None else f"{entry['module']}\napp {entry['app']}"
-    return [name, fields or "-", origin]
+    return [name, "\n".join(_fields(entry)) or "-", origin]

@@ -31,6 +31,7 @@ class TestOrchestrations:
         assert title == "Disk cleanup"
         assert fields.startswith("directory: str, ")
         assert " (optional)" in fields
+        assert lines["plan"][3] == "task: str, steps: list[dict[str, Any]]"
 
     def test_json_has_everything(self) -> None:
         known = {each["name"]: each for each in json.loads(run("orchestrations", "--json"))}
