@@ -23,6 +23,10 @@ class ActiveSteps:
     def any(self) -> bool:
         return self._number > 0
 
+    @property
+    def number(self) -> int:
+        return self._number
+
     def stop_admitting(self, then: Callable[[], None]) -> None:
         """Let no step begin from now on; call `then` once none executes, which may be now."""
         self._then = then
@@ -33,7 +37,7 @@ class ActiveSteps:
 
         A step within an executing step always begins: the outer one could not end otherwise.
         """
-        if self._then is not None and not _within_a_step.get():
+        if self._then is not None and not is_within_a_step():
             await asyncio.get_running_loop().create_future()
 
     @contextmanager
@@ -51,6 +55,11 @@ class ActiveSteps:
     def _look(self) -> None:
         if self._then is not None and self._number == 0:
             self._then()
+
+
+def is_within_a_step() -> bool:
+    """Tell whether this task executes a step, or was started by one."""
+    return _within_a_step.get()
 
 
 _within_a_step: ContextVar[bool] = ContextVar("sayso_within_a_step", default=False)

@@ -31,37 +31,43 @@ class Reply:
     answer: Any = None
     arguments: dict[str, Any] | None = None
     by: str | None = None
+    after: float = 0.0
 
     def __repr__(self) -> str:
         return self.words
 
 
-def approve(comment: str = "", *, arguments: dict[str, Any] | None = None, by: str | None = None) -> Reply:
+def approve(
+    comment: str = "", *, arguments: dict[str, Any] | None = None, by: str | None = None, after: float = 0.0
+) -> Reply:
     """Approve, with these arguments instead of those that were asked where the request is `editable`.
 
-    One reply decides the request, however many approvals it needs. `by` is the `decided_by` of the outcome.
+    One reply decides the request, however many approvals it needs. `by` is the `decided_by` of the outcome;
+    the reply comes `after` so many seconds by the run's clock, if the request is open then.
     """
-    return Reply(status=Status.APPROVED, words="approve()", comment=comment, arguments=arguments, by=by)
+    return Reply(
+        status=Status.APPROVED, words="approve()", comment=comment, arguments=arguments, by=by, after=after
+    )
 
 
-def reject(comment: str = "", *, by: str | None = None) -> Reply:
+def reject(comment: str = "", *, by: str | None = None, after: float = 0.0) -> Reply:
     """Reject an approval."""
-    return Reply(status=Status.REJECTED, words="reject()", comment=comment, by=by)
+    return Reply(status=Status.REJECTED, words="reject()", comment=comment, by=by, after=after)
 
 
-def answer(answer: Any, comment: str = "", *, by: str | None = None) -> Reply:
+def answer(answer: Any, comment: str = "", *, by: str | None = None, after: float = 0.0) -> Reply:
     """Answer a question."""
     words = f"answer({answer!r})"
-    return Reply(status=Status.ANSWERED, words=words, comment=comment, answer=answer, by=by)
+    return Reply(status=Status.ANSWERED, words=words, comment=comment, answer=answer, by=by, after=after)
 
 
-def withdraw(reason: str = "", *, by: str | None = None) -> Reply:
+def withdraw(reason: str = "", *, by: str | None = None, after: float = 0.0) -> Reply:
     """Withdraw a request."""
-    return Reply(status=Status.WITHDRAWN, words="withdraw()", comment=reason, by=by)
+    return Reply(status=Status.WITHDRAWN, words="withdraw()", comment=reason, by=by, after=after)
 
 
 def nobody() -> Reply:
-    """Let the request's deadline pass: the run's clock moves there at once."""
+    """Let the request's deadline pass, by the run's clock."""
     return Reply(status=Status.TIMED_OUT, words="nobody()")
 
 
@@ -99,6 +105,17 @@ class AskedRequest:
         """The moment from which nobody can decide; None without one."""
         return None if self.timeout is None else self.opened_at + timedelta(seconds=self.timeout)
 
+    def due(self, reply: Reply) -> datetime | None:
+        """Return when this reply comes; None: never."""
+        if reply.status is Status.TIMED_OUT:
+            return self.deadline
+        return self.opened_at + timedelta(seconds=reply.after)
+
+    def in_time(self, reply: Reply) -> Reply:
+        """Return the reply, or `nobody()` where it comes after the deadline."""
+        late = self.deadline is not None and self.deadline <= self.opened_at + timedelta(seconds=reply.after)
+        return nobody() if late else reply
+
     def close(self, reply: Reply, at: datetime) -> None:
         """Record the outcome that this reply leads to. Raises InvalidAnswer for a reply that is refused."""
         status = reply.status
@@ -133,12 +150,15 @@ class People:
         self._choose = replies if callable(replies) else None
         self._replies = [] if callable(replies) else list(replies)
         self.asked: list[AskedRequest] = []
+        self._chosen: dict[UUID, Reply] = {}
         for place, reply in enumerate(self._replies):
             if not isinstance(reply, Reply):
                 raise TypeError(f"people[{place}]: approve(), reject(), answer(...), …, not {reply!r}")
 
     def reply_to(self, request: AskedRequest) -> Reply:
-        """Return the reply to this request, the next one. Raises PeopleMismatch."""
+        """Return the reply to this request, the next one unless it has one. Raises PeopleMismatch."""
+        if request.id in self._chosen:
+            return self._chosen[request.id]
         self.asked.append(request)
         place = len(self.asked) - 1
         if self._choose is not None:
@@ -151,6 +171,7 @@ class People:
                 f" nobody replies to {request}. Add {FITTING[request.kind]}{OF_BOTH_KINDS}."
             )
         _check_fit(request, reply, where)
+        self._chosen[request.id] = reply
         return reply
 
     def close(self, request: AskedRequest, reply: Reply, at: datetime) -> None:
@@ -158,8 +179,19 @@ class People:
         try:
             request.close(reply, at)
         except InvalidAnswer as error:
-            where = f"people[{self.asked.index(request)}]" if self._choose is None else "people()"
-            raise PeopleMismatch(f"{where}: {reply} is no reply to {request}: {error.detail}") from error
+            raise PeopleMismatch(
+                f"{self._where(request)}: {reply} is no reply to {request}: {error.detail}"
+            ) from error
+
+    def nothing_comes(self, request: AskedRequest) -> PeopleMismatch:
+        """Return the error that nobody replies to a request for which the run waits for ever."""
+        reply = self._chosen[request.id]
+        return PeopleMismatch(
+            f"{self._where(request)}: {request} has no deadline, so after {reply} the run waits for ever."
+        )
+
+    def _where(self, request: AskedRequest) -> str:
+        return f"people[{self.asked.index(request)}]" if self._choose is None else "people()"
 
     def check_all_replied(self) -> None:
         """Raise PeopleMismatch if there are more replies than requests."""
@@ -188,8 +220,6 @@ def _check_fit(request: AskedRequest, reply: Reply, where: str) -> None:
         raise PeopleMismatch(
             f"{where}: {reply} is no reply to {request}. Use {FITTING[request.kind]}{OF_BOTH_KINDS}."
         )
-    if reply.status is Status.TIMED_OUT and request.timeout is None:
-        raise PeopleMismatch(f"{where}: {request} has no deadline, so {reply} would leave it open for ever.")
 
 
 def _number(replies: list[Reply]) -> str:

@@ -1,11 +1,11 @@
-"""The record of a run under test, in memory, and its clock, which moves when the run sleeps."""
+"""The record of a run under test, in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from orchestration.models import StepStatus
@@ -13,38 +13,10 @@ from orchestration.runs import call_records
 from orchestration.runs.call_records import Call
 from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.recorder import IdleMarker, Recorder
-from orchestration.runs.sleeps import Wakeups
+from orchestration.testing.clock import Clock, Sleeps
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Clock:
-    """The time of one run. It stands still, except where it is moved."""
-
-    def __init__(self) -> None:
-        self.started = self.now = datetime.now(UTC)
-
-    def move_to(self, moment: datetime) -> None:
-        """Move on to this moment, unless it has passed."""
-        self.now = max(self.now, moment)
-
-    def move(self, seconds: float) -> None:
-        """Move on by so many seconds."""
-        self.now += timedelta(seconds=seconds)
-
-
-class Sleeps(Wakeups):
-    """Wakes a sleeping run at once, and moves the clock to the end of its sleep."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._time = clock
-
-    async def until(self, moment: datetime) -> None:
-        """Return at once, at `moment` by the clock."""
-        await asyncio.sleep(0)
-        self._time.move_to(moment)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,20 +96,22 @@ class Book:
 
 
 class MemoryRecorder(Recorder):
-    """A Recorder that writes into a book, and pauses no longer than the loop needs."""
+    """A Recorder that writes into a book, and pauses by the run's clock."""
 
-    def __init__(self, book: Book, clock: Clock, claimed: Claimed, idle_marker: IdleMarker) -> None:
+    def __init__(
+        self, book: Book, clock: Clock, sleeps: Sleeps, claimed: Claimed, idle_marker: IdleMarker
+    ) -> None:
         super().__init__(claimed, idle_marker)
         self._book = book
         self._clock = clock
+        self._sleeps = sleeps
 
     def mark_when_idle(self) -> None:
         """Nothing: no process could die meanwhile."""
 
     async def pause(self, seconds: float) -> None:
-        """Move the clock instead."""
-        await asyncio.sleep(0)
-        self._clock.move(seconds)
+        """Pause by the run's clock."""
+        await self._sleeps.until(self._clock.now + timedelta(seconds=seconds))
 
     async def _write(
         self,
@@ -147,6 +121,7 @@ class MemoryRecorder(Recorder):
         **kwargs: P.kwargs,
     ) -> T:
         self.replay.check()
+        self._clock.events += 1
         await asyncio.sleep(0)  # as a write to the database, it lets other tasks go on
         result: T = self._book.write(write, *args, **kwargs)
         return result

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Never
 from uuid import UUID
 
 from asgiref.sync import async_to_sync, sync_to_async
 
 from approvals import gate
 from approvals.database.fields import new_id
-from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.domain.lifecycle import Kind, Outcome
 from orchestration.catalog import Orchestration, find_orchestration, registered_kinds
 from orchestration.catalog.isolation import Caught, Raised
 from orchestration.catalog.signatures import Function, check_orchestration
@@ -27,8 +27,9 @@ from orchestration.runs.questions import NOT_WAITED_FOR, Questions
 from orchestration.runs.recorder import Recorder
 from orchestration.runs.run import Means, Run
 from orchestration.runs.run_records import Ending
+from orchestration.testing.clock import NEVER, Clock, NothingComes, Sleeps
 from orchestration.testing.people import AskedRequest, People, PeopleMismatch, Replies, withdraw
-from orchestration.testing.record import Book, Clock, MemoryRecorder, Said, Sleeps, Step
+from orchestration.testing.record import Book, MemoryRecorder, Said, Step
 from orchestration.testing.threads import CallersThread
 
 
@@ -123,10 +124,11 @@ class _Execution(Execution):
     def __init__(self, entry: Orchestration, given: dict[str, Any], owner: Any, people: People) -> None:
         self._clock = Clock()
         self._book = Book(self._clock)
+        self._sleeps = Sleeps(self._clock, self._executing_steps)
         means = Means(
             threads=CallersThread(),
-            wakeups=Sleeps(self._clock),
-            recorder=partial(MemoryRecorder, self._book, self._clock),
+            wakeups=self._sleeps,
+            recorder=partial(MemoryRecorder, self._book, self._clock, self._sleeps),
         )
         super().__init__(_claimed(entry, given, owner), means)
         self._entry = entry
@@ -140,6 +142,9 @@ class _Execution(Execution):
         ending = await task
         if self._mismatch is not None:
             raise self._mismatch
+        for request in self._people.asked:
+            if request.outcome is None:
+                request.close(withdraw("The run has ended."), self._clock.now)
         return FinishedRun(
             status=ending.status,
             reason=ending.reason,
@@ -154,16 +159,25 @@ class _Execution(Execution):
         )
 
     async def reply(self, request: AskedRequest) -> None:
-        """Have the people reply to the request; where nobody can, end the run."""
+        """Have the people reply to the request in their time; where nobody can, end the run."""
         try:
-            reply = self._people.reply_to(request)
-            if reply.status is Status.TIMED_OUT and request.deadline is not None:
-                self._clock.move_to(request.deadline)
+            reply = request.in_time(self._people.reply_to(request))
+            due = request.due(reply)
+            if due is None or due > self._clock.now:
+                await self._sleeps.until(NEVER if due is None else due)
             self._people.close(request, reply, self._clock.now)
+        except NothingComes:
+            self._end(self._people.nothing_comes(request))
         except PeopleMismatch as error:
-            self._mismatch = self._mismatch or error
-            self.cancel()
-            raise asyncio.CancelledError from error
+            self._end(error)
+
+    def _end(self, mismatch: PeopleMismatch) -> Never:
+        self._mismatch = self._mismatch or mismatch
+        self.cancel()
+        raise asyncio.CancelledError from mismatch
+
+    def _executing_steps(self) -> int:
+        return 0 if self._run is None else self._run.record.active_steps.number
 
     def _make_run(self) -> Run:
         return _Run(self._claimed, self._means, self)

@@ -30,7 +30,8 @@ from orchestration.testing import (
     run_orchestration,
     withdraw,
 )
-from orchestration.testing.record import Book, Clock
+from orchestration.testing.clock import Clock
+from orchestration.testing.record import Book
 from tests import factories
 from tests.orchestration import people as played
 
@@ -169,6 +170,80 @@ class TestTime:
         asked = run.requests[0]
         assert asked.outcome is not None
         assert asked.outcome.decided_at == asked.deadline
+
+    def test_things_come_in_the_order_in_which_they_would_come(self) -> None:
+        """A reminder, as documented: whoever replies within a day is not reminded."""
+
+        async def reminding(run: Run) -> list[Any]:
+            asking = asyncio.create_task(run.ask("Well?", key="ask", timeout=None))
+            sleeping = asyncio.create_task(run.sleep(24 * 3600, key="a day"))
+            done, _ = await asyncio.wait([asking, sleeping], return_when=asyncio.FIRST_COMPLETED)
+            reminded = sleeping in done
+            sleeping.cancel()
+            return [reminded, await asking]
+
+        at_once = run_orchestration(reminding, people=[answer("yes")])
+        assert (at_once.result, at_once.took) == ([False, "yes"], timedelta(0))
+        late = run_orchestration(reminding, people=[answer("yes", after=3 * 24 * 3600)])
+        assert (late.result, late.took) == ([True, "yes"], timedelta(days=3))
+
+    @pytest.mark.parametrize("after", [299, 300, 301])
+    def test_a_reply_at_the_deadline_or_later_is_too_late(self, after: float) -> None:
+        run = run_orchestration(refund, {"order": 1}, people=[reject("No.", after=after)])
+        assert run.reason == ("rejected" if after < 300 else "timed_out")
+        assert run.took == timedelta(seconds=min(after, 300))
+
+    def test_a_step_that_executes_comes_before_a_sleep(self) -> None:
+        async def racing(run: Run) -> list[str]:
+            order = []
+
+            async def stepping() -> None:
+                order.append(await run.step("slow", slow, key="slow"))
+
+            async def sleeping() -> None:
+                await run.sleep(1, key="sleep")
+                order.append("slept")
+
+            await asyncio.gather(sleeping(), stepping())
+            return order
+
+        def slow() -> str:
+            threading.Event().wait(0.05)
+            return "performed"
+
+        assert run_orchestration(racing).result == ["performed", "slept"]
+
+    def test_a_step_may_sleep_and_ask_itself(self) -> None:
+        async def nesting(run: Run) -> Any:
+            async def outer() -> Any:
+                await run.sleep(3600, key="within")
+                return await run.ask("Well?", key="asked within")
+
+            return await run.step("outer", outer)
+
+        assert run_orchestration(nesting, people=[answer("yes", after=60)]).result == "yes"
+
+    def test_a_request_that_is_kept_open_keeps_its_reply(self) -> None:
+        async def patient(run: Run) -> Any:
+            asking = asyncio.create_task(run.ask("Well?", key="ask", timeout=None, keep_open=True))
+            await run.sleep(60, key="a minute")
+            asking.cancel()
+            await asyncio.wait([asking])
+            return await run.ask("Well?", key="ask", timeout=None, keep_open=True)
+
+        run = run_orchestration(patient, people=[answer("yes", after=600)])
+        assert (run.result, run.took, len(run.requests)) == ("yes", timedelta(seconds=600), 1)
+
+    def test_what_a_run_leaves_open_is_withdrawn(self) -> None:
+        async def leaving(run: Run) -> None:
+            asking = asyncio.create_task(run.ask("Well?", key="ask", keep_open=True))
+            await run.sleep(1, key="a second")
+            asking.cancel()
+
+        run = run_orchestration(leaving, people=[answer("yes", after=100)])
+        (request,) = run.requests
+        assert request.outcome is not None
+        assert (request.outcome.withdrawn, run.status) == (True, "completed")
 
 
 class TestSteps:
