@@ -69,6 +69,29 @@ class Enclosed(SaysoTestCase):
         self.assertLess(abs((request.opened_at - user.date_joined).total_seconds()), 3600)
 
 
+class WithTestData(SaysoTestCase):
+    request_id: str
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.request_id = open_approval("Refund order 812")
+
+    def test_what_was_asked_for_the_class_is_pending(self) -> None:
+        assert decide(self.request_id).approved
+
+    test_in_each_of_its_tests = test_what_was_asked_for_the_class_is_pending
+
+
+class WithMoreTestData(WithTestData):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        super().setUpTestData()
+        open_approval("Refund order 813")
+
+    def test_what_its_base_asks_is_pending_too(self) -> None:
+        assert len(pending()) == 2
+
+
 class WithRuns:
     """Runs that the code under test starts are executed as far as they come."""
 
