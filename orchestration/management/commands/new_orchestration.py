@@ -33,7 +33,7 @@ class Command(ScreenCommand):
         folder = directory or usual
         if folder is None:
             raise Misuse("NAME: this project has no SAYSO_APPS_DIR; say where to write with --directory.")
-        _check_name(name)
+        check_name(name)
         _check_free(name, folder)
         try:
             line = write_app(folder.absolute(), name, names_folder=folder != usual)
@@ -44,7 +44,8 @@ class Command(ScreenCommand):
         self.screen.say(line)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise Misuse for what is no name of a module."""
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii() or len(name) > NAME_LIMIT:
         raise Misuse(
             f"NAME: {name!r} is no name for a Python module: letters, digits and underscores, at most"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import keyword
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from approvals.management.screen import Misuse, Refused
 from orchestration.catalog import registry
+from orchestration.management.commands.new_orchestration import check_name
 
 
 def run(*arguments: str, **options: Any) -> str:
@@ -90,6 +96,13 @@ class TestNewOrchestration:
         with pytest.raises(Misuse, match=r"^NAME: "):
             run("new_orchestration", name)
         assert not folder.exists()
+
+    @given(st.text())
+    @example("refunds")
+    def test_only_lower_case_identifiers_are_names(self, name: str) -> None:
+        fits = re.fullmatch(r"[a-z_][a-z0-9_]{0,49}", name) and not keyword.iskeyword(name)
+        with nullcontext() if fits else pytest.raises(Misuse):
+            check_name(name)
 
     @pytest.mark.parametrize("name", ["json", "approvals", "django", "auth", "checklist"])
     def test_names_that_are_taken_are_refused(self, folder: Path, name: str) -> None:
