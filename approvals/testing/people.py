@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 
 from approvals import deciding, queries
 from approvals.database import clock
+from approvals.database.triggers import in_tests
 from approvals.domain.commands import Actor, Channel, Expire
 from approvals.domain.lifecycle import Outcome
 from approvals.writer import queue
@@ -47,8 +48,10 @@ def answer(request: Any, answer: Any, *, by: Any = None, comment: str = "") -> O
 def move_time(by: float | timedelta) -> None:
     """Let so many seconds pass until the end of the test, and record the timeouts that are due then.
 
-    It moves the clock by which this process judges deadlines, no other.
+    It moves the clock by which this process judges deadlines, no other. RuntimeError outside of tests.
     """
+    if not in_tests():
+        raise RuntimeError("Time is moved in tests only.")
     clock.move(by if isinstance(by, timedelta) else timedelta(seconds=by))
     while due := queries.overdue(AT_ONCE):
         for future in queue.submit_many([Expire(request_id=request_id) for request_id in due]):
