@@ -26,7 +26,7 @@ from orchestration.benchmark.load import PAUSE, SAYSO, Decider, Waiter, Waits, m
 from orchestration.benchmark.processes import Environment, Remote
 from orchestration.benchmark.report import Cell, Check, Report, Samples, Scenario, spread
 
-TASK = "bare task"
+TASK, EVENT = "task on a future", "task on an Event"
 
 ROUNDS = 3
 SINGLES = 20
@@ -45,17 +45,23 @@ async def poll(id_: str, outcomes: Mapping[str, str]) -> str:
 
 
 class Baselines(Remote):
-    """Waits without Sayso: each polls a dictionary every 0.2 s, or is a task on a bare future."""
+    """Waits without Sayso: each polls a dictionary every 0.2 s, or is a task on a bare future or an Event."""
 
     async def begin(self) -> None:
         self.outcomes: dict[str, str] = {}
         self.futures: dict[str, asyncio.Future[str]] = {}
+        self.events: dict[str, asyncio.Event] = {}
         self._polling = Waits(self._poll_out_of_step)
 
     async def wait_on_future(self, id_: str) -> str:
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.futures[id_] = future
         return await future
+
+    async def wait_on_event(self, id_: str) -> str:
+        event = self.events[id_] = asyncio.Event()
+        await event.wait()
+        return self.outcomes[id_]
 
     async def start_polling(self, ids: list[str]) -> None:
         self.outcomes.clear()
@@ -82,18 +88,29 @@ class Baselines(Remote):
         await asyncio.sleep(uniform(0, POLL_EVERY))  # noqa: S311  spread as programs are
         return await poll(id_, self.outcomes)
 
-    async def measure_tasks(self, ids: list[str]) -> tuple[float, float]:
-        """Return the microseconds of the loop's thread to begin a wait on a future, and to resume one."""
-        waits = Waits(self.wait_on_future)
+    async def measure_tasks(self, contender: str, ids: list[str]) -> tuple[float, float]:
+        """Return the microseconds of the loop's thread to begin such a wait, and to resume one."""
+        waits = Waits(self.wait_on_future if contender == TASK else self.wait_on_event)
         gc.collect()
         beginning = await waits.begin(ids)
         gc.collect()
         started = thread_time_ns()
-        for future in self.futures.values():
-            future.set_result("approved")
+        if contender == TASK:
+            for future in self.futures.values():
+                future.set_result("approved")
+        else:
+            for id_, event in self.events.items():
+                self.outcomes[id_] = "approved"
+                event.set()
         await waits.finish()
-        self.futures.clear()
-        return beginning, (thread_time_ns() - started) / 1000 / len(ids)
+        took = (thread_time_ns() - started) / 1000 / len(ids)
+        self.forget()
+        return beginning, took
+
+    def forget(self) -> None:
+        """Forget what the tasks waited on."""
+        for waited_on in (self.outcomes, self.futures, self.events):
+            waited_on.clear()
 
 
 class Scales(Baselines):
@@ -109,6 +126,7 @@ class Scales(Baselines):
             SAYSO: wait_for_outcome,
             POLLING: lambda id_: poll(id_, {}),
             TASK: self.wait_on_future,
+            EVENT: self.wait_on_event,
         }
         gc.collect()
         tracemalloc.start()
@@ -123,7 +141,7 @@ class Scales(Baselines):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.futures.clear()
+        self.forget()
         return (after - before) / len(ids)
 
     async def read_again(self, ids: list[str]) -> float:
@@ -160,7 +178,7 @@ class Measurement:
     async def weigh(self) -> None:
         scales = await self.env.start(Scales)
         await scales.weigh(SAYSO, self.ids[self.most][:WARM_UP], self.closed)
-        for contender in (TASK, SAYSO, POLLING):
+        for contender in (TASK, EVENT, SAYSO, POLLING):
             for size in self.sizes:
                 weight = await scales.weigh(contender, self.ids[size], self.closed)
                 self.found["memory", contender, size] = [weight]
@@ -169,12 +187,13 @@ class Measurement:
         await self.env.stop(scales)
 
     async def register(self) -> None:
-        """Begin all waits, beside those of bare tasks."""
+        """Begin all waits, beside those of tasks without Sayso."""
         tasks = await self.env.start(Baselines)
         for size in self.sizes:
-            registering, releasing = await tasks.measure_tasks(self.ids[size])
-            self.found["registering", TASK, size] = [registering]
-            self.found["releasing", TASK, size] = [releasing]
+            for contender in (TASK, EVENT):
+                registering, releasing = await tasks.measure_tasks(contender, self.ids[size])
+                self.found["registering", contender, size] = [registering]
+                self.found["releasing", contender, size] = [releasing]
             self.found["registering", SAYSO, size] = [await self.waiters[size].wait(self.ids[size])]
         await self.env.stop(tasks)
         for waiter in self.waiters.values():
@@ -228,15 +247,15 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure CPU, wake-ups and memory while nothing is decided.
 
     Each size waits (gate.wait_for_outcome) in a process of its own, beside one with no wait; beside them N
-    tasks that look into a dictionary each 0.2 s, and N tasks on bare futures. CPU is the process's, all
-    threads and the channel layer's receiver included, over windows in which nothing is decided, after every
-    row has been read; wake-ups are voluntary context switches. Three rounds in changing order; the idle
-    processes are looked at in the same windows. What comes rarely may fall into any window or none, and does
-    not grow with the waits: the re-check (each 2 s on the embedded stack, 30 s with Redis) and the channel
-    layer's proof. Memory is what Python holds (tracemalloc, in another process) when all have settled, the
-    task included. Registering and releasing are CPU time of the event loop's thread, task included; rows are
-    read on other threads. Then 20 are decided one at a time (polling: get their entry), and all the rest in
-    bulk, and each must be told what is on record.
+    tasks that look into a dictionary each 0.2 s, N tasks on a bare future each, and N on an asyncio.Event
+    each. CPU is the process's, all threads and the channel layer's receiver included, over windows in which
+    nothing is decided, after every row has been read; wake-ups are voluntary context switches. Three rounds
+    in changing order; the idle processes are looked at in the same windows. What comes rarely may fall into
+    any window or none, and does not grow with the waits: the re-check (each 2 s on the embedded stack, 30 s
+    with Redis) and the channel layer's proof. Memory is what Python holds (tracemalloc, in another process)
+    when all have settled, the task included. Registering and releasing are CPU time of the event loop's
+    thread, task included; rows are read on other threads. Then 20 are decided one at a time (polling: get
+    their entry), and all the rest in bulk, and each must be told what is on record.
     """
     run = Measurement(env, sizes)
     await run.start()
@@ -275,7 +294,7 @@ def _report(check: Check, run: Measurement, resumed: Mapping[str, list[float]]) 
             *(figure(name, contender, size) for name in names),
         ]
 
-    contenders = {TASK: sizes, SAYSO: (0, *sizes), POLLING: sizes}
+    contenders = {TASK: sizes, EVENT: sizes, SAYSO: (0, *sizes), POLLING: sizes}
     lines = {SAYSO: SAYSO, POLLING: "polling each 0.2 s"}
     report = Report(
         check,

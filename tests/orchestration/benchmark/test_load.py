@@ -58,10 +58,11 @@ async def test_those_who_poll_find_their_outcome() -> None:
     await polling.stop_polling()
 
 
-async def test_bare_tasks_are_resumed_each_time() -> None:
+@pytest.mark.parametrize("contender", [waiting.TASK, waiting.EVENT])
+async def test_bare_tasks_are_resumed_each_time(contender: str) -> None:
     bare = await begun(waiting.Baselines)
     for _ in range(2):
-        assert min(await bare.measure_tasks(["a", "b"])) > 0
+        assert min(await bare.measure_tasks(contender, ["a", "b"])) > 0
 
 
 @pytest.mark.django_db
@@ -107,12 +108,21 @@ class TestOnRecord:
         check = Check.of([], await requests.recorded([vanished]))
         assert (check.waits, check.lost) == (1, (vanished,))
 
-    @pytest.mark.parametrize("contender", ["Sayso", "polling", "bare task"])
+    @pytest.mark.parametrize("contender", ["Sayso", "polling", "task on a future", "task on an Event"])
     async def test_scales_leave_nobody_waiting(self, ids: list[str], closed: str, contender: str) -> None:
         scales = await begun(waiting.Scales)
         assert await scales.weigh(contender, ids, closed) > 0
         assert len(waiting_room()) == 0
         assert await scales.read_again(ids) > 0
+
+    async def test_a_task_on_an_event_weighs_more_than_one_on_a_future(self, closed: str) -> None:
+        """By the Event and the coroutine of its `wait`."""
+        scales = await begun(waiting.Scales)
+        ids = [str(new_id()) for _ in range(100)]
+        on_future, on_event = [
+            await scales.weigh(contender, ids, closed) for contender in (waiting.TASK, waiting.EVENT)
+        ]
+        assert on_future < on_event
 
     async def test_deadlines_fall_due_together(self, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deadlines, "AHEAD", 0.2)
