@@ -72,6 +72,9 @@ class Stack:
         return f"{database} and {layer}"
 
 
+EMBEDDED = Stack(database="embedded", layer="embedded")
+
+
 class Installation:
     """Servers and a migrated database; a context manager. `fresh()` makes a database for one scenario.
 
@@ -82,7 +85,7 @@ class Installation:
     def __init__(self, *, embedded: bool) -> None:
         self._postgres = _postgres_url(os.environ.get("DATABASE_URL", ""))
         self._redis = settings.REDIS_URL
-        self.stack = Stack(database="embedded", layer="embedded")
+        self.stack = EMBEDDED
         if not embedded:
             self.stack = Stack(
                 database="given"

@@ -6,7 +6,7 @@ import resource
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -105,6 +105,12 @@ class Check:
     def passed(self) -> bool:
         return not (self.lost or self.doubled or self.wrong)
 
+    def __add__(self, other: Check) -> Check:
+        """Return the check of both. No wait is in both."""
+        return Check(
+            **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        )
+
 
 class Report:
     """What a scenario has measured. Notes are what a reader needs to know about the figures."""
@@ -130,6 +136,16 @@ class Report:
         self, title: str, kind: Kind, unit: str, ticks: Sequence[str], series: Series, **more: Any
     ) -> None:
         self.charts.append(Chart(title, kind, unit, ticks, series, **more))
+
+    def include(self, other: Report, place: str) -> None:
+        """Take in what was measured at another place, which its titles then name.
+
+        Its goals are left out: a scenario's goals are for the stack that is measured first.
+        """
+        self.check += other.check
+        self.tables += [replace(table, title=f"{table.title} ({place})") for table in other.tables]
+        self.charts += [replace(chart, title=f"{chart.title} ({place})") for chart in other.charts]
+        self.notes += [note for note in other.notes if note not in self.notes]
 
     def as_json(self, *, judged: bool) -> dict[str, Any]:
         """Return it as JSON. `judged`: whether the goals are for this stack."""
@@ -169,7 +185,8 @@ class Scenario:
     `unit` is what a size counts; `sizes` are measured by default, smallest first. `--size N` measures N, and
     of several default sizes also those below N. `memory`: bytes at any size, and bytes for each of the size;
     `files`: how many of one process are open for each of the size. `package`: one of the extra
-    `benchmark` that it needs. If the check fails, a report may be empty.
+    `benchmark` that it needs. `embedded_too`: where there are servers, it is measured once more without, as
+    somebody new runs Sayso. If the check fails, a report may be empty.
     """
 
     name: str
@@ -182,6 +199,7 @@ class Scenario:
     memory: tuple[int, int]
     files: int = 0
     package: str = ""
+    embedded_too: bool = False
 
     @property
     def summary(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -19,12 +20,13 @@ from django.db import connection
 
 from approvals.conf import approval_settings
 from approvals.database.threads import in_database
-from orchestration.benchmark.installation import Installation
+from orchestration.benchmark.installation import EMBEDDED, Installation, Stack
 from orchestration.benchmark.processes import Environment, Progress, Remote
 from orchestration.benchmark.report import Report, Scenario, read_line
 
 FORMAT = 1
-FAILED = "It failed its check, so there are no figures."
+FAILED = "On {} it failed its check, so there are no figures."
+WITHOUT_SERVERS = "SQLite and in memory, one process"
 
 _PACKAGES = ("sayso", "django", "channels", "channels-redis", "redis", "psycopg", "daphne", "uvloop")
 _APPROVALS = ("database_threads", "recheck_interval", "full_reread_interval", "writer_batch", "writer_queue")
@@ -73,20 +75,30 @@ class Run:
     async def read_facts(self) -> None:
         """Ask the installation for its versions and settings."""
         with self.installation.fresh() as variables:
-            async with self._environment(variables, lambda done, expected: None) as environment:
+            stack = self.installation.stack
+            async with self._environment(variables, lambda done, expected: None, stack) as environment:
                 self._facts = await (await environment.start(Facts)).read()
 
     async def measure(self, scenario: Scenario) -> Result:
         sizes = scenario.sizes_up_to(self.size)
         started = time.monotonic()
-        with self.installation.fresh() as variables, self.progress(scenario.name) as progress:
-            async with self._environment(variables, progress) as environment:
-                report = await scenario.measure(environment, sizes)
-        if not report.tables:
-            report.notes = [FAILED]
+        report = await self._measure_on(self.installation, scenario, sizes)
+        if scenario.embedded_too and self.installation.stack != EMBEDDED:
+            with Installation(embedded=True) as embedded:
+                report.include(await self._measure_on(embedded, scenario, sizes), WITHOUT_SERVERS)
         seconds = time.monotonic() - started
         self.results.append(Result(scenario=scenario, sizes=sizes, seconds=seconds, report=report))
         return self.results[-1]
+
+    async def _measure_on(
+        self, installation: Installation, scenario: Scenario, sizes: tuple[int, ...]
+    ) -> Report:
+        with installation.fresh() as variables, self.progress(scenario.name) as progress:
+            async with self._environment(variables, progress, installation.stack) as environment:
+                report = await scenario.measure(environment, sizes)
+        if not report.tables:
+            report.notes = [FAILED.format(installation.stack)]
+        return report
 
     def as_json(self) -> dict[str, Any]:
         """Return the whole run, as docs/benchmark.schema.json describes it."""
@@ -111,8 +123,7 @@ class Run:
             "scenarios": [result.as_json(judged=stack.two_processes) for result in self.results],
         }
 
-    def _environment(self, variables: Mapping[str, str], progress: Progress) -> Environment:
-        stack = self.installation.stack
+    def _environment(self, variables: Mapping[str, str], progress: Progress, stack: Stack) -> Environment:
         return Environment(stack, variables, loop=self.loop, progress=progress, rounds=self.rounds)
 
 
@@ -137,7 +148,7 @@ class Facts(Remote):
         for package in _PACKAGES:
             with suppress(metadata.PackageNotFoundError):
                 versions[package] = metadata.version(package)
-        versions[connection.vendor] = await in_database(_value, version)
+        versions |= {"sqlite": sqlite3.sqlite_version, connection.vendor: await in_database(_value, version)}
         if settings.REDIS_URL:
             with redis.Redis.from_url(settings.REDIS_URL) as client:
                 versions["redis server"] = client.info("server")["redis_version"]

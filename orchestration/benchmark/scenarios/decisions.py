@@ -55,7 +55,8 @@ async def measure_latency(env: Environment, sizes: Sequence[int]) -> Report:
     a dictionary), 15 found by a loop that asks the database each 0.2 s. All have the same pace: 10 ms between
     an answer and the next call. The floor's database call blocks its event loop, which no server could do;
     its tables are small, with no constraint but one. The N others wait for requests that nobody decides
-    meanwhile; they do not poll.
+    meanwhile; they do not poll. Where there are servers, the same is measured once more on SQLite and the
+    in-memory layer, in one process: there the floor is a bare commit of SQLite, as durable as Sayso's.
     """
     waiter = await env.start(PairedWaiter)
     decider = await env.start(PairedDecider, beside=waiter)
@@ -125,6 +126,7 @@ LATENCY = Scenario(
     sizes=(2_000,),
     most=100_000,
     memory=(200_000_000, 6_000),
+    embedded_too=True,
 )
 
 
@@ -227,8 +229,9 @@ async def measure_rates(env: Environment, sizes: Sequence[int]) -> Report:
     create in a transaction each on Django's thread-sensitive thread, a message on the channel layer each, a
     future. These decide fewer, for they are slower; neither checks a permission, reads the row, or keeps a
     chain. Writing alone: 64 callers, and 1,000 decisions in one call, beside raw SQL that updates and inserts
-    64 and 1,000 in one statement. On SQLite the raw floor has one connection and blocks its event loop, and
-    no layer is between.
+    64 and 1,000 in one statement. Where there are servers, the same is measured once more on SQLite and the
+    in-memory layer, in one process: there the raw floor has one connection and blocks its event loop, its
+    commits are as durable as Sayso's, and no layer is between.
     """
     size, bulk = sizes[-1], min(sizes[-1], BULK)
     waiter = await env.start(LayerWaiter)
@@ -311,4 +314,5 @@ DECISIONS = Scenario(
     sizes=(500,),
     most=100_000,
     memory=(300_000_000, 40_000),
+    embedded_too=True,
 )

@@ -54,6 +54,12 @@ class TestCheck:
         told = [("a", "approved"), ("b", "rejected"), ("c", "approved"), ("d", "approved")]
         assert Check.of(told, self.RECORDED).wrong == ("d",)
 
+    def test_of_two_stacks_is_passed_where_both_are(self) -> None:
+        passed, failed = Check(waits=2, resolved=2), Check(waits=1, lost=("b",))
+        assert passed + passed == Check(waits=4, resolved=4)
+        assert passed + failed == Check(waits=3, resolved=2, lost=("b",))
+        assert not (passed + failed).passed
+
     def test_takes_what_came_as_json(self) -> None:
         assert Check.of([["a", "approved"]], {"a": "approved"}).passed
 
@@ -108,6 +114,21 @@ def test_a_report_is_told_as_json() -> None:
         "check": {"waits": 0, "resolved": 0, "lost": (), "doubled": (), "wrong": (), "passed": True},
         "notes": ["Read it so."],
     }
+
+
+def test_a_report_takes_in_what_was_measured_elsewhere_and_names_the_place() -> None:
+    """But for the goals, which are for the stack that is measured first."""
+    one, other = [Report(Check(waits=waits, resolved=waits), "Read it so.") for waits in (1, 2)]
+    for report in (one, other):
+        report.table("Decisions", "; p50|ms", [("Sayso", 1.0)])
+        report.chart("Rates", "bars", "ms", ["3"], {"Sayso": [1.0]})
+        report.at_most("p50", 2, 1.0)
+    other.notes.append("Only there.")
+    one.include(other, "there")
+    assert [table.title for table in one.tables] == ["Decisions", "Decisions (there)"]
+    assert [chart.title for chart in one.charts] == ["Rates", "Rates (there)"]
+    assert (len(one.goals), one.notes) == (1, ["Read it so.", "Only there."])
+    assert one.check == Check(waits=3, resolved=3)
 
 
 def test_a_latency_without_a_resumed_wait_has_no_parts() -> None:

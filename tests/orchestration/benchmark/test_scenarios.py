@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from orchestration.benchmark.report import Scenario
+from orchestration.benchmark.run import WITHOUT_SERVERS
 from orchestration.benchmark.scenarios import scenarios
 from tests.conftest import Manage
 from tests.processes import PROJECT
@@ -40,10 +41,17 @@ def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path
 def test_a_small_run_in_two_processes_passes_its_own_check(
     stack: Stack, manage: Manage, tmp_path: Path, name: str
 ) -> None:
-    passes(name, stack, manage, tmp_path)
+    """What is measured on the embedded stack, too, is told so of each of its tables and charts."""
+    scenario = passes(name, stack, manage, tmp_path)
+    for figures in (scenario["tables"], scenario["charts"]):
+        titles = [each["title"] for each in figures]
+        here = [title for title in titles if WITHOUT_SERVERS not in title]
+        there = [f"{title} ({WITHOUT_SERVERS})" for title in here if scenarios()[name].embedded_too]
+        assert titles == here + there
 
 
-def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> None:
+def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> dict[str, Any]:
+    """Have it measured, and return what its JSON says of it."""
     file = tmp_path / "run.json"
     size = str(max(scenarios()[name].least, SEVERAL))
     embedded = ["--embedded"] if stack.engine == "sqlite" else []
@@ -54,6 +62,7 @@ def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> None:
     run = json.loads(file.read_text(encoding="utf-8"))
     jsonschema.validate(run, SCHEMA, cls=jsonschema.Draft202012Validator)
     assert run["stack"]["two_processes"] is (stack.engine == "postgresql")
+    scenario: dict[str, Any]
     (scenario,) = run["scenarios"]
     assert scenario["name"] == name
     assert scenario["check"]["passed"]
@@ -61,6 +70,7 @@ def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> None:
     assert_is_whole(scenario)
     if stack.engine == "sqlite":
         assert {goal["met"] for goal in scenario["goals"]} <= {None}
+    return scenario
 
 
 def assert_is_whole(scenario: dict[str, Any]) -> None:
