@@ -24,6 +24,7 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
+from approvals.process import collector  # noqa: E402
 from approvals.web.edge.asgi import Receive, Scope, Send  # noqa: E402
 from approvals.web.edge.fair_shares import TakingTurns  # noqa: E402
 from approvals.web.edge.long_polling import FewPasses, HoldingAnswers  # noqa: E402
@@ -50,6 +51,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            collector.tune()
             await start_runtime()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

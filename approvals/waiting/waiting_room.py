@@ -8,7 +8,6 @@ and start any number of times; waiters keep waiting.
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Collection
 from datetime import timedelta
@@ -106,11 +105,7 @@ class WaitingRoom:
         self._sources[topic] = changed_since
 
     async def start(self) -> None:
-        """Run on the running loop until `stop`, or the loop's end. A room in its own thread moves here.
-
-        Call it when the server has loaded its code, which garbage collection leaves out from then on.
-        """
-        _spare_what_is_loaded()
+        """Run on the running loop until `stop`, or the loop's end. A room in its own thread moves here."""
         loop = asyncio.get_running_loop()
         if self.running and self.loop is not loop:
             await self.stop()
@@ -189,16 +184,6 @@ def _forget() -> None:
 
 
 forks.register(_forget)
-
-
-@cache
-def _spare_what_is_loaded() -> None:
-    """Leave loaded code out of garbage collection.
-
-    Going through it at each full collection would stop every wait and socket for longer than most decisions.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _measure(outcome: Outcome, waited: float) -> None:

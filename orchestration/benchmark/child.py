@@ -24,6 +24,7 @@ from typing import Any
 import django
 from django.utils.module_loading import import_string
 
+from approvals.process import collector
 from orchestration.benchmark.processes import Remote
 
 # What makes the application that is served; the second one's module is of the extra `benchmark`.
@@ -69,6 +70,7 @@ async def hold(answer: Answer) -> None:
         try:
             if method == "begin":
                 remotes[kind] = import_string(kind)()
+                collector.tune()  # as our servers do, when their code is loaded
             called = getattr(remotes[kind], method)
             result = {"result": await called(*question["arguments"], **question["named"])}
         except Exception:  # noqa: BLE001  the process's outer edge: the parent raises it

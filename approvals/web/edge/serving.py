@@ -14,6 +14,7 @@ from typing import Any
 
 from daphne.server import Server as Daphne
 
+from approvals.process import collector
 from approvals.web.live.protocol import FRAME_LIMIT
 
 # Seconds in which a client must have taken what was sent, 64 KiB and a frame at most.
@@ -41,6 +42,7 @@ class Server(Daphne):  # type: ignore[misc]  # daphne has no types
 
     def run(self) -> None:
         sys.setswitchinterval(SWITCHING)
+        collector.tune()
         super().run()
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused, Screen, ScreenCommand
-from approvals.process import telemetry
+from approvals.process import collector, telemetry
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.management.process_exit import exit_process, first_of
 from orchestration.runtime import start_runtime, stop_runtime
@@ -82,6 +82,7 @@ async def _work(concurrency: int, screen: Screen) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    collector.tune()
     runtime = await start_runtime(concurrency=concurrency)
     try:
         await first_of(runtime.host.ready(), stopping.wait())

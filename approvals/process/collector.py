@@ -1,0 +1,34 @@
+"""Python's garbage collector in a process of Sayso's own, which has many waits that live long.
+
+References that are counted free nearly everything at once. The collector looks for cycles, and stops every
+thread while it does; by default it goes through all objects whenever those that outlived two collections have
+grown by a quarter. With 100,000 waits these are more than a million objects, which takes longer than most
+decisions, and what a storm of outcomes holds for a moment looks like growth.
+"""
+
+from __future__ import annotations
+
+import gc
+from functools import cache
+from typing import Final
+
+# How many new objects there are until they are gone through: so many that what a batch of the writer holds
+# is free again before. How often that is until those that outlived it are gone through, too: 60,000 at most,
+# in some 20 ms. And how often that is until all are.
+THRESHOLDS: Final = (20_000, 2, 50)
+
+
+def tune() -> None:
+    """Collect new objects in large sets, all objects seldom, and loaded code never.
+
+    It is for processes that are Sayso's own; others are told of it in docs/deployment.md. Call it when the
+    code is loaded. Cycles that nothing refers to may stay until another 2,000,000 objects have been made.
+    """
+    _spare_what_is_loaded()
+    gc.set_threshold(*THRESHOLDS)
+
+
+@cache
+def _spare_what_is_loaded() -> None:
+    gc.collect()
+    gc.freeze()
