@@ -94,17 +94,26 @@ class DeadlineKeeper:
 
     async def _record_timeouts(self) -> bool:
         """Return False if nothing was recorded: another process does it, or the writer refused."""
-        while True:
-            with self._database.watch():
-                due = await in_database(queries.overdue, AT_ONCE)
-            if not due:
-                return True
-            results = await _expire_all(due)
+        found = due = await self._read_overdue()
+        while due:
+            results, last = await _expire_all(due)
+            # While the last set is written, so that the writer never waits for this reading.
+            found = await self._read_overdue() if len(found) == AT_ONCE else []
+            results += await _results(last)
             if not any(isinstance(result, Accepted) and result.changed for result in results):
                 failed = [result for result in results if not isinstance(result, Accepted)]
                 if failed:
                     log.warning("timeouts not recorded due=%d first=%r", len(failed), failed[0])
                 return False
+            handed_over = set(due[-CHUNK:])
+            due = [each for each in found if each not in handed_over]
+            if not due:
+                found = due = await self._read_overdue()
+        return True
+
+    async def _read_overdue(self) -> list[UUID]:
+        with self._database.watch():
+            return await in_database(queries.overdue, AT_ONCE)
 
     def _ask_before_long(self) -> None:
         if self._news is None:
@@ -115,8 +124,13 @@ class DeadlineKeeper:
         self._timer.wake()
 
 
-async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
-    """Submit the timeouts and return the writer's results. Other processes may have been first."""
+async def _expire_all(
+    ids: Sequence[UUID],
+) -> tuple[list[Result | BaseException], Sequence[Future[Result]]]:
+    """Submit the timeouts; return the results, but for the last set: that is under way.
+
+    Other processes may have been first.
+    """
     results: list[Result | BaseException] = []
     under_way: list[Future[Result]] = []
     for start in range(0, len(ids), CHUNK):
@@ -124,18 +138,21 @@ async def _expire_all(ids: Sequence[UUID]) -> list[Result | BaseException]:
         try:
             following = queue.submit_many(commands)
         except ApprovalError as error:
-            return [*results, *await _results(under_way), error]
+            return [*results, error], under_way
         results += await _results(under_way)
         under_way = following
-    return results + await _results(under_way)
+    return results, under_way
 
 
 async def _results(futures: Sequence[Future[Result]]) -> list[Result | BaseException]:
-    """Await the results, the last first: the writer works in order, so the others are then done."""
-    return [await _result(future) for future in reversed(futures)]
+    """Return the results once the last is there: the writer works in order, so all others are, too."""
+    if futures and not futures[-1].done():
+        await asyncio.wait([asyncio.wrap_future(futures[-1])])
+    return [_result(future) for future in futures]
 
 
-async def _result(future: Future[Result]) -> Result | BaseException:
-    if not future.done():
-        await asyncio.wait([asyncio.wrap_future(future)])
-    return future.exception() or future.result()
+def _result(future: Future[Result]) -> Result | BaseException:
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001  the writer's, which the keeper logs
+        return error

@@ -179,10 +179,16 @@ class Waits:
         return sum(not task.done() for task in self._tasks.values())
 
     async def finish(self, ids: Collection[str] | None = None) -> None:
-        """Wait until these are over, or lost; by default all."""
-        waits = self._tasks.values() if ids is None else [self._tasks[id_] for id_ in ids]
-        if waits:
-            await asyncio.wait(waits, timeout=PATIENCE + len(waits) * PATIENCE_A_WAIT)
+        """Wait until these are over, or lost; by default all.
+
+        One after the other, the last first: what waited for all at once would be called at the end of each.
+        """
+        waits = list(self._tasks.values()) if ids is None else [self._tasks[id_] for id_ in ids]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE + len(waits) * PATIENCE_A_WAIT):
+                for task in reversed(waits):
+                    if not task.done():
+                        await asyncio.wait([task])
 
     async def cancel(self) -> None:
         for task in self._tasks.values():

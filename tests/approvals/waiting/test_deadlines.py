@@ -128,6 +128,37 @@ async def test_of_many_only_two_sets_are_under_way(
     assert await keeping == AFTER_NOTHING
 
 
+async def test_while_the_last_set_is_written_the_next_are_read_and_none_is_handed_over_twice(
+    keeper: DeadlineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "AT_ONCE", 10)
+    monkeypatch.setattr(deadlines, "CHUNK", 5)
+    ids = await opened(*[0.01] * 25)
+    await due(*ids)
+    handed_over: list[Expire] = []
+    under_way: list[Future[Result]] = [Future() for _ in range(5)]
+    readings = []
+    overdue, submit_many = queries.overdue, queue.submit_many
+
+    def read(limit: int) -> list[UUID]:
+        readings.append(overdue(limit))
+        return readings[-1]
+
+    def submit(commands: Any) -> list[Future[Result]]:
+        handed_over.extend(commands)
+        return under_way if len(handed_over) == 10 else submit_many(commands)
+
+    monkeypatch.setattr(queries, "overdue", read)
+    monkeypatch.setattr(queue, "submit_many", submit)
+    keeping = asyncio.create_task(keeper.record_due())
+    await until(lambda: len(readings) == 2)
+    results = [await asyncio.wrap_future(each) for each in submit_many(handed_over[5:10])]
+    for future, result in zip(under_way, results, strict=True):
+        future.set_result(result)
+    assert await keeping == 0.0
+    assert sorted(str(command.request_id) for command in handed_over) == sorted(ids)
+
+
 async def test_several_keepers_record_a_timeout_once(keeper: DeadlineKeeper) -> None:
     other = a_keeper(Passed())
     ids = await opened(*[0.01] * 20)
