@@ -80,6 +80,7 @@ class Batch:
         self.closed: set[UUID] = set()
         self.callbacks: list[UUID] = []
         self.figures = Figures()
+        self._outcomes: dict[UUID, Outcome] = {}
         self._opened: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[dict[str, Any]] = []
@@ -98,8 +99,11 @@ class Batch:
         return self.rows.get(reference)
 
     def outcome(self, request_id: UUID) -> Outcome:
-        """Return what this row records now."""
-        return outcome_of(self.rows[request_id])
+        """Return what this row records now: after what the rules have recorded of it."""
+        found = self._outcomes.get(request_id)
+        if found is None:
+            found = self._outcomes[request_id] = outcome_of(self.rows[request_id])
+        return found
 
     def add(self, row: HumanRequest, command: OpenRequest) -> None:
         """Add a new request, assigned to those whom the command names."""
@@ -213,6 +217,7 @@ class Batch:
 
         `content` was shown or said, and retention may remove it later; `facts` stay in the entry itself.
         """
+        self._outcomes.pop(row.pk, None)
         person = self._person(actor)
         self._drafts.append(
             Draft(

@@ -8,7 +8,7 @@ from approvals.domain.commands import Accepted, Answer, Decision, Expire, Refuse
 from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
-from approvals.queries import outcome_of, permissions
+from approvals.queries import permissions
 from approvals.writer.batch import Batch
 from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
 
@@ -31,7 +31,7 @@ def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
         detail = "arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
     _vote(batch, command, row, allowed, said)
-    return Accepted(outcome=outcome_of(row))
+    return Accepted(outcome=batch.outcome(row.pk))
 
 
 def _vote(batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def _repeat(
     if not open_still or row.required == 1 or len(batch.approvals_that_count(row)) < row.required:
         return accept_unchanged(row)
     _count_votes(batch, command, row, allowed_by, said)
-    return Accepted(outcome=outcome_of(row))
+    return Accepted(outcome=batch.outcome(row.pk))
 
 
 def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
@@ -91,13 +91,13 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
     row.answer = command.answer
     batch.close(row, Status.ANSWERED, command.actor, command.comment)
     batch.record(row, Event.ANSWERED, command.actor, said, status=Status.ANSWERED, allowed_by=allowed)
-    return Accepted(outcome=outcome_of(row))
+    return Accepted(outcome=batch.outcome(row.pk))
 
 
 def expire(batch: Batch, command: Expire, row: HumanRequest) -> Result:
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
-        return Accepted(outcome=outcome_of(row))
+        return Accepted(outcome=batch.outcome(row.pk))
     return accept_unchanged(row)
 
 
@@ -115,7 +115,7 @@ def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
         return refused
     batch.close(row, Status.WITHDRAWN, command.actor, command.reason)
     batch.record(row, Event.WITHDRAWN, command.actor, said, status=Status.WITHDRAWN, allowed_by=allowed)
-    return Accepted(outcome=outcome_of(row))
+    return Accepted(outcome=batch.outcome(row.pk))
 
 
 def _is_same(one: Any, other: Any) -> bool:
