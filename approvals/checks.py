@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from ipaddress import ip_network
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.core import checks
 from django.db import connections
 
+from approvals.conf import approval_settings, channel_layer_is_in_memory, setting_names
 from approvals.database import triggers
 from approvals.delivery import links
 from approvals.delivery.webhooks import targets
@@ -20,48 +21,59 @@ from approvals.process import files
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
-_TOKEN_LENGTH = 20
 _APPROVE_ON_TIMEOUT = ("single", "any")
 _NAMED_AT_MOST = 5
 _LOG_FORMATS = ("auto", "text", "json")
 _LIMITS = (
-    "SAYSO_RATE_LIMIT",
-    "SAYSO_ADDRESS_RATE_LIMIT",
-    "SAYSO_LOGIN_RATE_LIMIT",
-    "SAYSO_SOCKETS_PER_USER",
-    "SAYSO_SOCKETS_PER_ADDRESS",
-    "SAYSO_WRITER_QUEUE",
-    "SAYSO_REQUESTS_PER_USER",
-    "SAYSO_BYTES_PER_USER",
+    "rate_limit",
+    "address_rate_limit",
+    "login_rate_limit",
+    "sockets_per_user",
+    "sockets_per_address",
+    "writer_queue",
+    "requests_per_user",
+    "bytes_per_user",
 )
-_IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-
 
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
 
 @checks.register()
 def check_values(**told: Any) -> Messages:
-    yield from check_number("SAYSO_DEFAULT_TIMEOUT", "E001")
+    configured = approval_settings()
+    yield from check_number("SAYSO_DEFAULT_TIMEOUT", configured.default_timeout, "E001")
     yield from _check_approve_on_timeout()
-    yield from check_number("SAYSO_RECHECK_INTERVAL", "E002")
-    yield from check_number("SAYSO_DATABASE_THREADS", "E003")
+    yield from check_number("SAYSO_RECHECK_INTERVAL", configured.recheck_interval, "E002")
+    yield from check_number("SAYSO_DATABASE_THREADS", configured.database_threads, "E003")
     for name in _LIMITS:
-        yield from check_number(name, "E009", rule="0 or more", zero_allowed=True)
+        value = getattr(configured, name)
+        yield from check_number(f"SAYSO_{name.upper()}", value, "E009", rule="0 or more", zero_allowed=True)
     yield from _check_trusted_proxies()
-    yield from check_networks("SAYSO_CALLBACK_NETWORKS", settings.SAYSO_CALLBACK_NETWORKS, "E005", "W007")
-    yield from check_hosts("SAYSO_CALLBACK_HOSTS", settings.SAYSO_CALLBACK_HOSTS, "hooks.example.org", "W008")
+    yield from check_networks("SAYSO_CALLBACK_NETWORKS", configured.callback_networks, "E005", "W007")
+    yield from check_hosts("SAYSO_CALLBACK_HOSTS", configured.callback_hosts, "hooks.example.org", "W008")
     yield from _check_log_format()
-    yield from _check_metrics_token()
     yield from _check_own_url()
     yield from _check_script_name()
     yield from _check_email_timeouts()
 
 
+@checks.register()
+def check_names(**told: Any) -> Messages:
+    """Check that the dictionary SAYSO names settings that there are."""
+    known = setting_names()
+    for name in sorted(set(getattr(settings, "SAYSO", {})) - known):
+        meant = get_close_matches(name.upper(), known, n=1)
+        yield checks.Error(
+            f"SAYSO: there is no setting {name!r}.",
+            hint=f"Did you mean {meant[0]!r}?" if meant else "docs/deployment.md lists all settings.",
+            id="sayso.E040",
+        )
+
+
 @checks.register(checks.Tags.security, deploy=True)
 def check_links(**told: Any) -> Messages:
     """Check that the installation knows its address: without it, it sends no links."""
-    if not settings.SAYSO_URL:
+    if not links.are_set_up():
         yield checks.Warning(
             "SAYSO_URL is not set: nobody can reset a forgotten password.",
             hint="Set it to the address that people use, such as https://sayso.example.com.",
@@ -78,7 +90,7 @@ def check_proxies(**told: Any) -> Messages:
             hint="Leave it out. X-Forwarded-Proto is trusted from SAYSO_TRUSTED_PROXIES.",
             id="sayso.W031",
         )
-    if settings.SAYSO_SERVER_BELIEVES:
+    if approval_settings().server_believes:
         yield checks.Warning(
             "FORWARDED_ALLOW_IPS is set: uvicorn replaces the peer's address by that of X-Forwarded-For,"
             " which the trail and the limits then use.",
@@ -92,11 +104,11 @@ def check_secret_key(**told: Any) -> Messages:
     """Check that the secret key, which signs sessions and links, is strong and private."""
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
         yield checks.Warning(
-            "SAYSO_SECRET_KEY is weak: sessions could be forged.",
-            hint=f"Leave it out, or set at least {_WEAK_LENGTH} random characters.",
+            "The secret key is weak: sessions could be forged.",
+            hint=f"Leave SAYSO_SECRET_KEY out, or set at least {_WEAK_LENGTH} random characters.",
             id="sayso.W001",
         )
-    path = Path(settings.VAR) / "secret_key"
+    path = approval_settings().var / "secret_key"
     if not path.exists():
         return
     if path.stat().st_mode & 0o077:
@@ -114,7 +126,7 @@ def check_secret_key(**told: Any) -> Messages:
 @checks.register(checks.Tags.security, deploy=True)
 def check_files(**told: Any) -> Messages:
     """Check that only this account can read the installation's files, such as the database and keys."""
-    folder = Path(settings.VAR)
+    folder = approval_settings().var
     if found := list(islice(files.find_exposed(folder), _NAMED_AT_MOST + 1)):
         named = ", ".join(str(path) for path in found[:_NAMED_AT_MOST])
         more = " and more" if len(found) > _NAMED_AT_MOST else ""
@@ -130,18 +142,17 @@ def check_processes(**told: Any) -> Messages:
     """Check for combinations that are slow or wrong with several processes or computers."""
     if settings.DEBUG:
         return
-    processes: int = getattr(settings, "SAYSO_PROCESSES", 1)
-    in_memory = settings.CHANNEL_LAYERS.get("default", {}).get("BACKEND") == _IN_MEMORY
-    if in_memory and not _is_sqlite():
+    configured = approval_settings()
+    if channel_layer_is_in_memory() and not _is_sqlite():
         yield checks.Warning(
             "PostgreSQL is used with the in-memory channel layer: other processes see decisions only"
-            f" every {settings.SAYSO_RECHECK_INTERVAL:g} s.",
+            f" every {configured.recheck_interval:g} s.",
             hint="Set REDIS_URL.",
             id="sayso.W004",
         )
-    if _is_sqlite() and processes > 1:
+    if _is_sqlite() and configured.processes > 1:
         yield checks.Warning(
-            f"SQLite is used with {processes} processes: it has one writer at a time.",
+            f"SQLite is used with {configured.processes} processes: it has one writer at a time.",
             hint="Set DATABASE_URL to a PostgreSQL database, or WEB_CONCURRENCY to 1.",
             id="sayso.W005",
         )
@@ -161,23 +172,22 @@ def check_triggers(*, databases: Sequence[str] | None = None, **told: Any) -> Me
 
 
 def check_number(
-    name: str, check_id: str, *, rule: str = "a positive number", zero_allowed: bool = False
+    name: str, value: float, check_id: str, *, rule: str = "a positive number", zero_allowed: bool = False
 ) -> Messages:
     """Check that a setting is a finite number, and positive or, if allowed, zero."""
-    value = getattr(settings, name)
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
         yield checks.Error(f"{name} must be {rule}, not {value!r}.", id=f"sayso.{check_id}")
 
 
 def _check_approve_on_timeout() -> Messages:
-    if settings.SAYSO_APPROVE_ON_TIMEOUT not in _APPROVE_ON_TIMEOUT:
+    value = approval_settings().approve_on_timeout
+    if value not in _APPROVE_ON_TIMEOUT:
         words = " or ".join(_APPROVE_ON_TIMEOUT)
-        value = settings.SAYSO_APPROVE_ON_TIMEOUT
         yield checks.Error(f"SAYSO_APPROVE_ON_TIMEOUT must be {words}, not {value!r}.", id="sayso.E015")
 
 
 def _check_trusted_proxies() -> Messages:
-    for address in settings.SAYSO_TRUSTED_PROXIES:
+    for address in approval_settings().trusted_proxies:
         try:
             ip_network(address)
         except ValueError as error:
@@ -218,25 +228,16 @@ def check_hosts(setting: str, entries: Iterable[str], example: str, invalid: str
 
 
 def _check_log_format() -> Messages:
-    if settings.SAYSO_LOG_FORMAT not in _LOG_FORMATS:
+    if (form := approval_settings().log_format) not in _LOG_FORMATS:
         yield checks.Error(
-            f"SAYSO_LOG_FORMAT can't be {settings.SAYSO_LOG_FORMAT!r}.",
+            f"SAYSO_LOG_FORMAT can't be {form!r}.",
             hint=f"One of {', '.join(_LOG_FORMATS)}.",
             id="sayso.E010",
         )
 
 
-def _check_metrics_token() -> Messages:
-    if 0 < len(settings.SAYSO_METRICS_TOKEN) < _TOKEN_LENGTH:
-        yield checks.Warning(
-            "SAYSO_METRICS_TOKEN is short: it could be guessed.",
-            hint=f"Set at least {_TOKEN_LENGTH} random characters.",
-            id="sayso.W010",
-        )
-
-
 def _check_own_url() -> Messages:
-    url = settings.SAYSO_URL
+    url = approval_settings().url
     if url and (fault := links.fault_of(url)):
         yield checks.Error(
             f"SAYSO_URL {fault}.",
@@ -255,7 +256,7 @@ def _check_script_name() -> Messages:
         )
     elif name and links.are_set_up() and links.prefix() != name:
         yield checks.Warning(
-            f"FORCE_SCRIPT_NAME is {name}, but SAYSO_URL {settings.SAYSO_URL} has another path.",
+            f"FORCE_SCRIPT_NAME is {name}, but SAYSO_URL {approval_settings().url} has another path.",
             hint="Leave FORCE_SCRIPT_NAME out: it follows from SAYSO_URL.",
             id="sayso.W033",
         )
@@ -273,10 +274,12 @@ def _check_email_timeouts() -> Messages:
 
 
 def _timeouts_of_mail() -> list[float | None]:
-    """Return the timeout of each mailer that uses SMTP."""
+    """Return the timeout of each mailer that uses SMTP; none where nobody has set mail up."""
     mailers = getattr(settings, "MAILERS", None)
     if mailers is None:
-        return [settings.EMAIL_TIMEOUT]
+        backend, host = settings.EMAIL_BACKEND, settings.EMAIL_HOST
+        untouched = (global_settings.EMAIL_BACKEND, global_settings.EMAIL_HOST)
+        return [] if (backend, host) == untouched else [settings.EMAIL_TIMEOUT]
     smtp = [each for each in mailers.values() if each["BACKEND"].endswith(".smtp.EmailBackend")]
     return [each.get("OPTIONS", {}).get("timeout") for each in smtp]
 

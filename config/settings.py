@@ -1,7 +1,7 @@
 """Django's settings for this installation: the only reader of the environment.
 
-Nothing is needed to start: without any variable everything lives under `var/` beside `manage.py`.
-How to add a setting is said in approvals/conf.py and orchestration/conf.py.
+Nothing is needed to start: without any variable everything lives under `var/` beside `manage.py`. Sayso's own
+settings have their defaults in approvals/conf.py and orchestration/conf.py, which say how to add one.
 """
 
 import os
@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import django
 import environ
 
-from config.logs import formatter
+from approvals.logs import formatter
 from config.mailers import mailers
 
 env = environ.Env()
@@ -26,8 +27,11 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env.str("SAYSO_VAR", default=str(BASE_DIR / "var")))
 VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+# Sayso's settings, as far as the environment names them; more of them below.
+SAYSO: dict[str, Any] = {"VAR": VAR}
 
-def _list_of(variable: str, default: Sequence[str]) -> list[str]:
+
+def _list_of(variable: str, default: Sequence[str] = ()) -> list[str]:
     """Return the values of a variable, which are separated by commas and optional spaces."""
     values: list[str] = env.list(variable, cast=str.strip, default=list(default))
     return values
@@ -66,13 +70,15 @@ SECRET_KEY = env.str("SAYSO_SECRET_KEY", default="") or _secret_key()
 SECRET_KEY_FALLBACKS = _list_of("SAYSO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = _list_of("SAYSO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 # The address of this installation, path prefix included: links in emails begin with it.
-SAYSO_URL = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
+SAYSO["URL"] = env.str("SAYSO_URL", default="http://localhost:8000" if DEBUG else "")
 # The path prefix below which a proxy serves this, as in https://example.com/sayso.
-FORCE_SCRIPT_NAME = _path_of(env.str("FORCE_SCRIPT_NAME", default=SAYSO_URL))
+FORCE_SCRIPT_NAME = _path_of(env.str("FORCE_SCRIPT_NAME", default=SAYSO["URL"]))
 CSRF_TRUSTED_ORIGINS = _list_of("SAYSO_TRUSTED_ORIGINS", default=[])
-SAYSO_TRUSTED_PROXIES = _list_of("SAYSO_TRUSTED_PROXIES", default=[])
+SAYSO["TRUSTED_PROXIES"] = _list_of("SAYSO_TRUSTED_PROXIES", default=[])
 # Uvicorn's own variable: the proxies whose headers replace the peer's address before we see the request.
-SAYSO_SERVER_BELIEVES = _list_of("FORWARDED_ALLOW_IPS", default=[])
+SAYSO["SERVER_BELIEVES"] = _list_of("FORWARDED_ALLOW_IPS", default=[])
+
+ENGINE = env.str("SAYSO_ENGINE", default="local")
 
 # Apps of one's own, with their orchestrations: from PYTHONPATH, or this folder.
 SAYSO_APPS = _list_of("SAYSO_APPS", default=[])
@@ -81,7 +87,8 @@ if SAYSO_APPS and str(SAYSO_APPS_DIR) not in sys.path:
     sys.path.append(str(SAYSO_APPS_DIR))  # last: nothing there stands for a module that is installed
 
 INSTALLED_APPS = [
-    "daphne",
+    # Its `runserver` serves sockets; other commands need not import it.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "config.admin_site.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -90,10 +97,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
-    "csp",
-    "django_htmx",
-    "ninja",
-    "procrastinate.contrib.django",
+    *(["procrastinate.contrib.django"] if ENGINE == "procrastinate" else []),
     "approvals",
     "orchestration",
     "config.own_apps.OwnAppsConfig",
@@ -103,16 +107,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
-    # Shows hidden characters in texts of other people by their codes.
-    "approvals.web.edge.hidden_characters.MarkedPages",
+    # The rules of Sayso's own pages for all others: Django's admin, log-in, errors.
+    "approvals.web.edge.own_pages.OwnPages",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -162,12 +164,12 @@ else:
     DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
     DATABASE["CONN_MAX_AGE"] = 0
     DATABASE["CONN_HEALTH_CHECKS"] = True
-DATABASE_ROUTERS = ["config.database_routers.QueueOnPostgreSQL"]
+DATABASE_ROUTERS = ["orchestration.engines.queue_router.QueueOnPostgreSQL"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The channel layer carries hints only: ids to look at again.
 REDIS_URL = env.str("REDIS_URL", default="")
-SAYSO_CHANNEL_PREFIX = env.str("SAYSO_CHANNEL_PREFIX", default="sayso")
+SAYSO["CHANNEL_PREFIX"] = env.str("SAYSO_CHANNEL_PREFIX", default="sayso")
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
@@ -176,7 +178,7 @@ if REDIS_URL:
                 # Explicit, finite and above redis-py's own defaults; reads poll far more often than this.
                 "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 5}],
                 # Installations that share a Redis have a prefix each.
-                "prefix": SAYSO_CHANNEL_PREFIX,
+                "prefix": SAYSO["CHANNEL_PREFIX"],
             },
         }
     }
@@ -205,7 +207,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.assets.StaticFiles"},
+    "staticfiles": {"BACKEND": "approvals.web.edge.static_files.StaticFiles"},
 }
 
 _email = env.email_url("EMAIL_URL", default="consolemail://")
@@ -221,8 +223,9 @@ else:
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 SESSION_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_SECURE = BEHIND_TLS
-# Only a trusted proxy can say that a request came by TLS (config.proxies); without one, redirects would loop.
-SECURE_SSL_REDIRECT = BEHIND_TLS and bool(SAYSO_TRUSTED_PROXIES)
+# Only a trusted proxy can say that a request came by TLS (approvals.web.edge.proxies); without one,
+# redirects would loop.
+SECURE_SSL_REDIRECT = BEHIND_TLS and bool(SAYSO["TRUSTED_PROXIES"])
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
 SECURE_HSTS_PRELOAD = BEHIND_TLS
@@ -232,81 +235,35 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": ["'none'"],
-        "script-src": ["'self'"],
-        "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],
-        "font-src": ["'self'"],
-        "connect-src": ["'self'"],
-        "form-action": ["'self'"],
-        "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"],
-    }
-}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
-# Sayso's own settings; approvals.conf and orchestration.conf read them, typed.
-SAYSO_DEFAULT_TIMEOUT = env.float("SAYSO_DEFAULT_TIMEOUT", default=300.0)
-# Which requests a deadline may approve: "single" (those that need one approval) or "any" (also those that
-# need several approvals or four eyes, although nobody gave them).
-SAYSO_APPROVE_ON_TIMEOUT = env.str("SAYSO_APPROVE_ON_TIMEOUT", default="single")
-SAYSO_RECHECK_INTERVAL = env.float("SAYSO_RECHECK_INTERVAL", default=30.0 if REDIS_URL else 2.0)
-SAYSO_DATABASE_THREADS = DATABASE_THREADS
+# Sayso's own settings: docs/deployment.md explains each.
+SAYSO |= {"ENGINE": ENGINE, "DATABASE_THREADS": DATABASE_THREADS}
+for _read, _variables in (
+    (env.float, ["SAYSO_DEFAULT_TIMEOUT", "SAYSO_RECHECK_INTERVAL", "SAYSO_LEASE", "SAYSO_DRAIN"]),
+    (env.float, ["SAYSO_RATE_LIMIT", "SAYSO_ADDRESS_RATE_LIMIT", "SAYSO_LOGIN_RATE_LIMIT"]),
+    (env.int, ["SAYSO_SOCKETS_PER_USER", "SAYSO_SOCKETS_PER_ADDRESS", "SAYSO_WRITER_QUEUE"]),
+    (env.int, ["SAYSO_REQUESTS_PER_USER", "SAYSO_BYTES_PER_USER"]),
+    (env.str, ["SAYSO_APPROVE_ON_TIMEOUT", "SAYSO_SEAL_KEY", "SAYSO_METRICS_TOKEN"]),
+    # SAYSO_COMMANDS is no variable: it lets orchestrations run programs.
+    (
+        _list_of,
+        ["SAYSO_CALLBACK_HOSTS", "SAYSO_CALLBACK_NETWORKS", "SAYSO_HTTP_HOSTS", "SAYSO_HTTP_NETWORKS"],
+    ),
+    (_list_of, ["SAYSO_CLEANUP_DIRECTORIES", "SAYSO_EMAIL_RECIPIENTS"]),
+):
+    SAYSO |= {name.removeprefix("SAYSO_"): _read(name) for name in _variables if name in env.ENVIRON}
 # The name that process managers use. SQLite and the in-memory layer serve one process only.
-SAYSO_PROCESSES = env.int("WEB_CONCURRENCY", default=1)
-# Where callbacks may be posted; nowhere by default. Hosts (`*.example.org`: any below it), and networks that
-# are allowed although they are not public, such as 10.0.0.0/8.
-SAYSO_CALLBACK_HOSTS = _list_of("SAYSO_CALLBACK_HOSTS", default=[])
-SAYSO_CALLBACK_NETWORKS = _list_of("SAYSO_CALLBACK_NETWORKS", default=[])
-# Requests per second of one caller, counted by each process. 0: no limit.
-# A program that waits for 5,000 requests, a minute at a time, asks 83 times a second.
-SAYSO_RATE_LIMIT = env.float("SAYSO_RATE_LIMIT", default=100.0)
-# The same for one address: an office, or a proxy that is not in SAYSO_TRUSTED_PROXIES.
-SAYSO_ADDRESS_RATE_LIMIT = env.float("SAYSO_ADDRESS_RATE_LIMIT", default=200.0)
-# Wrong passwords per minute for one name; three times as many for one address.
-SAYSO_LOGIN_RATE_LIMIT = env.float("SAYSO_LOGIN_RATE_LIMIT", default=10.0)
-SAYSO_SOCKETS_PER_USER = env.int("SAYSO_SOCKETS_PER_USER", default=50)
-SAYSO_SOCKETS_PER_ADDRESS = env.int("SAYSO_SOCKETS_PER_ADDRESS", default=500)
-# How many requests, and bytes of them, one account may have pending that it opened over HTTP.
-SAYSO_REQUESTS_PER_USER = env.int("SAYSO_REQUESTS_PER_USER", default=1_000)
-SAYSO_BYTES_PER_USER = env.int("SAYSO_BYTES_PER_USER", default=64 * 1024 * 1024)
-# Commands that may wait for the writer: 20 seconds' worth at 1,000 a second.
-SAYSO_WRITER_QUEUE = env.int("SAYSO_WRITER_QUEUE", default=20_000)
-# The file of the private key that `manage.py audit_seal` signs with; see docs/audit.md.
-SAYSO_SEAL_KEY = env.str("SAYSO_SEAL_KEY", default="")
-# Where runs execute: "local", in the processes that serve; "procrastinate", in those of `manage.py work`.
-SAYSO_ENGINE = env.str("SAYSO_ENGINE", default="local")
-# Seconds without a sign of life after which other processes take over a process's runs.
-SAYSO_LEASE = env.float("SAYSO_LEASE", default=30.0)
-# Seconds that a stopping process waits for running steps.
-SAYSO_DRAIN = env.float("SAYSO_DRAIN", default=5.0)
+SAYSO["PROCESSES"] = env.int("WEB_CONCURRENCY", default=1)
 # Only our own job queue: no tasks are looked for in installed apps.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
-# What steps of the built-in agents and `disk_cleanup` may reach in a server or worker; nothing by default.
-# See orchestration/policies/allowlists.py.
-# Programs that the agent `command` may run, by name or absolute path.
-SAYSO_COMMANDS: list[str] = []
-# Hosts that the agent `http` may request (`*.example.org`: any below it); networks that it may reach although
-# they are not public.
-SAYSO_HTTP_HOSTS = _list_of("SAYSO_HTTP_HOSTS", default=[])
-SAYSO_HTTP_NETWORKS = _list_of("SAYSO_HTTP_NETWORKS", default=[])
-# Directories below which `disk_cleanup` may list and remove files.
-SAYSO_CLEANUP_DIRECTORIES = _list_of("SAYSO_CLEANUP_DIRECTORIES", default=[])
-# Whom the agent `email` may write to: addresses, `*@example.org`, and `accounts` for the addresses of active
-# accounts, which is the default.
-SAYSO_EMAIL_RECIPIENTS = _list_of("SAYSO_EMAIL_RECIPIENTS", default=[])
 
-# Monitoring: see docs/observability.md.
-# A bearer token for /metrics; without one, programs on this computer may read it.
-SAYSO_METRICS_TOKEN = env.str("SAYSO_METRICS_TOKEN", default="")
 # Probes use plain HTTP, from inside the machine or cluster.
 _below = re.escape(f"{FORCE_SCRIPT_NAME or ''}/".lstrip("/"))
 SECURE_REDIRECT_EXEMPT = [f"^{_below}healthz/", f"^{_below}metrics$"]
 # "text", "json", or "auto": text, and coloured where a terminal shows it.
-SAYSO_LOG_FORMAT = env.str("SAYSO_LOG_FORMAT", default="auto")
-_in_colours = SAYSO_LOG_FORMAT == "auto" and sys.stderr.isatty() and not env.str("NO_COLOR", default="")
+SAYSO["LOG_FORMAT"] = env.str("SAYSO_LOG_FORMAT", default="auto")
+_in_colours = SAYSO["LOG_FORMAT"] == "auto" and sys.stderr.isatty() and not env.str("NO_COLOR", default="")
 # OpenTelemetry's own variables: where spans go. Everything else about them is for its SDK to read.
 _traces = env.str("OTEL_TRACES_EXPORTER", default="")
 if not _traces and any(
@@ -316,12 +273,12 @@ if not _traces and any(
     _traces = "otlp"
 if env.bool("OTEL_SDK_DISABLED", default=False):
     _traces = ""
-SAYSO_TRACE_EXPORTERS = [name.strip() for name in _traces.split(",") if name.strip() not in {"", "none"}]
+SAYSO["TRACE_EXPORTERS"] = [name.strip() for name in _traces.split(",") if name.strip() not in {"", "none"}]
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": formatter(SAYSO_LOG_FORMAT, colors=_in_colours)},
+    "formatters": {"line": formatter(SAYSO["LOG_FORMAT"], colors=_in_colours)},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {

@@ -6,22 +6,13 @@ from django.urls import include, path
 
 from approvals.web.edge.logins import limit_account_attempts, limit_attempts
 from approvals.web.pages.passwords import PasswordReset
-from config.api import ROOT as API_ROOT
-from config.api import api
-from config.errors import bad_request, server_error
-from config.observing import health
-from config.observing.metrics import metrics
+from orchestration.web.errors import bad_request, server_error
 
 handler400 = bad_request
 handler500 = server_error
 
 urlpatterns = [
-    path("", include("approvals.web.urls")),
-    path("", include("orchestration.web.urls")),
-    path(API_ROOT, api.urls),
-    path("healthz/live", health.live),
-    path("healthz/ready", health.ready),
-    path("metrics", metrics),
+    path("", include("orchestration.urls")),
     path("admin/login/", limit_attempts(admin.site.login)),
     path("admin/password_change/", limit_account_attempts(admin.site.admin_view(admin.site.password_change))),
     path("admin/", admin.site.urls),

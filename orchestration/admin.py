@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
@@ -17,7 +16,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from procrastinate.contrib.django.models import ProcrastinateJob
 
 from approvals.admin.change_lists import ListAdmin, moment_column
 from approvals.admin.filters import ColumnFilter, TypedField, column_filter, days, equals, typed_filter
@@ -29,7 +27,6 @@ from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
 from orchestration import queries
 from orchestration.catalog import orchestrations, registered_kinds
-from orchestration.conf import PROCRASTINATE
 from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
@@ -209,7 +206,3 @@ class DecidersOverrideAdmin(OverrideModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.changed_by_id, obj.changed_at = user_id(request), database_now()
         super().save_model(request, obj, form, change)
-
-
-if settings.SAYSO_ENGINE != PROCRASTINATE:  # no queue to show, and maybe no table
-    admin.site.unregister(ProcrastinateJob)

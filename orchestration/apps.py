@@ -1,4 +1,4 @@
-"""The Django app of orchestrations, which registers runs as an origin of requests."""
+"""The Django app of orchestrations, which registers runs as an origin of requests, and their API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ class OrchestrationAppConfig(AppConfig):
 
     def ready(self) -> None:
         from approvals.queries.origin_resolvers import register
+        from approvals.web.api.routers import add_router
         from orchestration.runs.request_origins import KIND, resolver
 
         register(KIND, resolver())
+        add_router(
+            "orchestration.web.api.runs.router",
+            refuses="orchestration.exceptions.OrchestrationError",
+            tag="runs",
+        )

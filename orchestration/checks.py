@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -22,18 +21,20 @@ from orchestration.policies.allowlists import ACCOUNTS
 from orchestration.policies.deciders import find_people, overrides
 
 ENGINES = (LOCAL, PROCRASTINATE)
+_TOKEN_LENGTH = 20
 
 
 @checks.register()
 def check_engine(**told: Any) -> Messages:
     """Check that the engine is known, and that the database supports it."""
-    if settings.SAYSO_ENGINE not in ENGINES:
+    engine = orchestration_settings().engine
+    if engine not in ENGINES:
         yield checks.Error(
-            f"SAYSO_ENGINE is {settings.SAYSO_ENGINE!r}.",
+            f"SAYSO_ENGINE is {engine!r}.",
             hint=f"Known engines: {', '.join(ENGINES)}.",
             id="sayso.E101",
         )
-    elif settings.SAYSO_ENGINE == PROCRASTINATE and connection.vendor != "postgresql":
+    elif engine == PROCRASTINATE and connection.vendor != "postgresql":
         yield checks.Error(
             "SAYSO_ENGINE is 'procrastinate', whose queue needs PostgreSQL.",
             hint="Set DATABASE_URL to a PostgreSQL database, or leave SAYSO_ENGINE out.",
@@ -44,8 +45,11 @@ def check_engine(**told: Any) -> Messages:
 @checks.register()
 def check_durations(**told: Any) -> Messages:
     """Check that durations are finite and not negative."""
-    yield from check_number("SAYSO_LEASE", "E103")
-    yield from check_number("SAYSO_DRAIN", "E104", rule="zero or a positive number", zero_allowed=True)
+    configured = orchestration_settings()
+    yield from check_number("SAYSO_LEASE", configured.lease, "E103")
+    yield from check_number(
+        "SAYSO_DRAIN", configured.drain, "E104", rule="zero or a positive number", zero_allowed=True
+    )
 
 
 @checks.register()
@@ -67,6 +71,17 @@ def check_effects(**told: Any) -> Messages:
     yield from check_networks("SAYSO_HTTP_NETWORKS", configured.http_networks, "E106", "W102")
     yield from _check_directories(configured.cleanup_directories)
     yield from _check_recipients(configured.email_recipients)
+
+
+@checks.register()
+def check_metrics_token(**told: Any) -> Messages:
+    """Warn of a short token."""
+    if 0 < len(orchestration_settings().metrics_token) < _TOKEN_LENGTH:
+        yield checks.Warning(
+            "SAYSO_METRICS_TOKEN is short: it could be guessed.",
+            hint=f"Set at least {_TOKEN_LENGTH} random characters.",
+            id="sayso.W010",
+        )
 
 
 @checks.register(deploy=True)

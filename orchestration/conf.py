@@ -1,73 +1,62 @@
-"""The typed settings of orchestration, from Django's settings.
-
-To add one: a variable in config/settings.py, a field and a line here, a check in checks.py, a row in
-docs/deployment.md.
-"""
+"""The typed settings of orchestration, from Django's settings; approvals.conf says where they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
+from approvals.conf import read, settings_class
 
 LOCAL = "local"
 PROCRASTINATE = "procrastinate"
 
 
+@settings_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestrationSettings:
     """The settings; durations are in seconds."""
 
-    engine: str
-    var: Path
-    drain: float
+    engine: str = LOCAL
+    """Where runs execute: "local", in the processes that serve; "procrastinate", in workers."""
+    drain: float = 5.0
     """How long executing steps may take to end when their process stops."""
-    lease: float
-    lease_renewal: float
-    heartbeat: float
-    """How often a worker reports that it lives, and looks for runs of dead workers."""
-    heartbeat_lost: float
-    """A worker without a heartbeat for so long counts as dead."""
-    trace_exporters: tuple[str, ...]
+    lease: float = 30.0
+    """How long a process gives no sign of life before others take over its runs."""
+    trace_exporters: tuple[str, ...] = ()
     """Exporters of spans, by OpenTelemetry's names."""
-    commands: tuple[str, ...]
+    metrics_token: str = ""
+    """The bearer token of /metrics; "": programs on this computer may read it."""
+    channel_prefix: str = "sayso"
+    """The prefix of the channel layer's names, which the benchmark shares."""
+    commands: tuple[str, ...] = ()
     """What built-in agents may reach: this and the four below; see policies/allowlists.py."""
-    http_hosts: tuple[str, ...]
-    http_networks: tuple[str, ...]
-    cleanup_directories: tuple[str, ...]
-    email_recipients: tuple[str, ...]
-    apps_dir: Path | None
+    http_hosts: tuple[str, ...] = ()
+    http_networks: tuple[str, ...] = ()
+    cleanup_directories: tuple[str, ...] = ()
+    email_recipients: tuple[str, ...] = ()
+    apps_dir: Path | None = None
     """Where `new_orchestration` writes; None in a project of one's own."""
     claim_batch: int = 500
     step_threads: int = 32
     speech_interval: float = 0.1
+    lease_renewal: float = 0.0
+    """0: a third of the lease."""
+    heartbeat: float = 0.0
+    """How often a worker reports that it lives and looks for runs of dead ones; 0: a sixth of the lease."""
+    heartbeat_lost: float = 0.0
+    """A worker without a heartbeat for so long counts as dead; 0: two thirds of the lease."""
+
+    def __post_init__(self) -> None:
+        shares = {
+            "lease_renewal": self.lease / 3,
+            # More often than leases are renewed: taking over thousands of runs takes time as well.
+            "heartbeat": self.lease / 6,
+            "heartbeat_lost": self.lease * 2 / 3,
+        }
+        for name, share in shares.items():
+            object.__setattr__(self, name, getattr(self, name) or share)
 
 
 def orchestration_settings() -> OrchestrationSettings:
     """Read the settings as they are now."""
-    lease: float = settings.SAYSO_LEASE
-    return OrchestrationSettings(
-        engine=settings.SAYSO_ENGINE,
-        var=settings.VAR,
-        drain=settings.SAYSO_DRAIN,
-        lease=lease,
-        lease_renewal=lease / 3,
-        # More often than leases are renewed: taking over thousands of runs takes time as well.
-        heartbeat=lease / 6,
-        heartbeat_lost=lease * 2 / 3,
-        trace_exporters=tuple(settings.SAYSO_TRACE_EXPORTERS),
-        commands=_list_setting("COMMANDS"),
-        http_hosts=_list_setting("HTTP_HOSTS"),
-        http_networks=_list_setting("HTTP_NETWORKS"),
-        cleanup_directories=_list_setting("CLEANUP_DIRECTORIES"),
-        email_recipients=_list_setting("EMAIL_RECIPIENTS"),
-        apps_dir=getattr(settings, "SAYSO_APPS_DIR", None),
-    )
-
-
-def _list_setting(name: str) -> tuple[str, ...]:
-    """Return the setting `SAYSO_<name>`, else `SAYSO["<name>"]`, else nothing."""
-    values: Sequence[str] = getattr(settings, f"SAYSO_{name}", getattr(settings, "SAYSO", {}).get(name, ()))
-    return tuple(values)
+    return OrchestrationSettings(**read(OrchestrationSettings))

@@ -1,7 +1,7 @@
 """The models: processes with their leases, runs, step records, messages. Fields and constraints only.
 
 Runs, steps and messages are written by orchestration.runs, leases by orchestration.engines.leases, overrides
-of deciders by the admin, and WriteTrial by config.observing.
+of deciders by the admin, and WriteTrial by orchestration.observing.
 """
 
 from __future__ import annotations

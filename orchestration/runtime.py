@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from approvals.delivery.mail import MailCarrier
-from approvals.delivery.outbox_worker import OutboxWorker
-from approvals.delivery.webhooks.posting import WebhookCarrier
+from approvals.delivery.service import outbox_workers
 from approvals.process import forks, telemetry
-from approvals.waiting.waiting_room import WaitingRoom, waiting_room
-from approvals.writer import callbacks, emails
+from approvals.waiting.waiting_room import waiting_room
 from orchestration import queries
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.engines.hosts import Host
@@ -53,7 +49,7 @@ class Runtime:
     def __init__(self, *, serves: bool, concurrency: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self.host = _host(serves=serves, concurrency=concurrency)
-        self._outbox_workers = _outbox_workers(waiting_room()) if serves else []
+        self._outbox_workers = outbox_workers(waiting_room()) if serves else []
         self.manager = OrchestrationManager(self.host)
 
     @property
@@ -72,13 +68,6 @@ class Runtime:
         # Side by side: each may need the database once more, and a server is given only seconds to stop.
         await asyncio.gather(self.host.stop(), *[worker.stop() for worker in self._outbox_workers])
         await waiting_room().stop()
-
-
-def _outbox_workers(room: WaitingRoom) -> list[OutboxWorker[Any]]:
-    return [
-        OutboxWorker(room, callbacks.outbox, WebhookCarrier()),
-        OutboxWorker(room, emails.outbox, MailCarrier()),
-    ]
 
 
 def _host(*, serves: bool, concurrency: int) -> Host:

@@ -16,5 +16,8 @@ atexit.register(shutil.rmtree, _var)
 UNSTACKED = installation_settings(bare_environment() | {"SAYSO_VAR": _var, "SAYSO_SECRET_KEY": SECRET_KEY})
 globals().update(UNSTACKED)
 
+# Tests of either engine run in one process, which has the queue's tables.
+INSTALLED_APPS = [*UNSTACKED["INSTALLED_APPS"], "procrastinate.contrib.django"]
+
 # Passwords are not what is tested, and the real hashers are slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -38,7 +38,7 @@ class Page:
     @classmethod
     def of(cls, form: PlainForm) -> Page:
         """The fields of a form's schema as pages show them."""
-        return cls(render_to_string("_part.html", {"part": form.bound_structure()}))
+        return cls(render_to_string("approvals/_part.html", {"part": form.bound_structure()}))
 
     @property
     def names(self) -> list[str]:

@@ -31,6 +31,7 @@ from django.utils.text import capfirst
 from approvals.admin.filters import as_moment
 from approvals.database.clock import database_now
 from approvals.templatetags.sayso import iso
+from approvals.web.edge import own_pages
 
 if TYPE_CHECKING:
     Rows = QuerySet[Any]
@@ -140,7 +141,7 @@ class ListAdmin(ModelAdmin):
     views: ClassVar[Mapping[str, str]] = {}
     id_fields: tuple[str, ...] = ()
     """Columns of ids; a search for an id looks there, and not for words."""
-    change_list_template = "admin/records.html"
+    change_list_template = "admin/approvals/records.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
@@ -180,7 +181,7 @@ class ListAdmin(ModelAdmin):
             )
             for address, method in self.views.items()
         ]
-        return [*own, *super().get_urls()]
+        return own_pages.own([*own, *super().get_urls()])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

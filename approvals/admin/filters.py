@@ -65,7 +65,7 @@ class TypedField:
 class TypedFilter(admin.ListFilter):
     """A filter with text inputs, for values that are too many to list."""
 
-    template = "admin/_typed.html"
+    template = "admin/approvals/_typed.html"
     fields: tuple[TypedField, ...]
 
     def __init__(

@@ -6,15 +6,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from approvals.conf import approval_settings
 from approvals.management.screen import Refused
-from approvals.process.files import open_private
+from approvals.process.files import make_private_folder, open_private
 
 # The id of PostgreSQL's lock, under which one process migrates at a time.
 _LOCK = 0x5A150
@@ -50,7 +49,9 @@ def _count_unapplied() -> int:
 @contextmanager
 def _migration_lock() -> Iterator[None]:
     if is_embedded():
-        with os.fdopen(open_private(Path(settings.VAR) / "migrate.lock"), "w") as lock:
+        folder = approval_settings().var
+        make_private_folder(folder)
+        with os.fdopen(open_private(folder / "migrate.lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return

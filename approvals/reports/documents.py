@@ -55,7 +55,7 @@ def as_html(report: Report) -> str:
     # The stylesheet is our own: no text in it ends the element.
     element = SafeString(f"<style>{Path(style).read_text()}</style>")
     context = {"style": element, "shown": presentation.present(report)}
-    return render_to_string("reports/file.html", context)
+    return render_to_string("approvals/reports/file.html", context)
 
 
 FORMATS: Mapping[str, tuple[Callable[[Report], str], str]] = {

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import forms, template
+from django.conf import settings
+from django.shortcuts import resolve_url
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -26,6 +28,12 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg aria-hidden="true"><use href="{}#{}"/></svg>', static("approvals/icons.svg"), name
     )
+
+
+@register.simple_tag
+def login_path() -> str:
+    """Return the path of the project's log-in page."""
+    return resolve_url(settings.LOGIN_URL)
 
 
 @register.simple_tag

@@ -2,13 +2,18 @@
 
 from django.urls import path
 
+from approvals.web.edge.own_pages import own
 from approvals.web.pages import views
+from approvals.web.pages.vendored import vendored
 
-urlpatterns = [
-    path("", views.inbox, name="inbox"),
-    path("rows/", views.rows, name="rows"),
-    path("requests/<uuid:request_id>/", views.request_page, name="request"),
-    path("requests/<uuid:request_id>/viewed/", views.mark_viewed, name="request-viewed"),
-    path("requests/<uuid:request_id>/withdraw/", views.withdraw, name="request-withdraw"),
-    path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
-]
+urlpatterns = own(
+    [
+        path("", views.inbox, name="inbox"),
+        path("files/<str:name>", vendored, name="vendored"),
+        path("rows/", views.rows, name="rows"),
+        path("requests/<uuid:request_id>/", views.request_page, name="request"),
+        path("requests/<uuid:request_id>/viewed/", views.mark_viewed, name="request-viewed"),
+        path("requests/<uuid:request_id>/withdraw/", views.withdraw, name="request-withdraw"),
+        path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
+    ]
+)

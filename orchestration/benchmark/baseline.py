@@ -25,6 +25,7 @@ from django.utils import timezone
 from approvals.database.threads import in_database
 from orchestration.benchmark.load import PAUSE, SAYSO, Calls, Decider, Waiter, Waits, note_hints, note_reads
 from orchestration.benchmark.report import Check
+from orchestration.conf import orchestration_settings
 
 FLOOR, POLLING = "raw floor", "polling"
 POLL_EVERY = 0.2
@@ -170,7 +171,7 @@ class Driver:
 
 def channel() -> str:
     """Return the name of the Redis channel, and of the channel layer's group."""
-    return f"{settings.SAYSO_CHANNEL_PREFIX}.baseline"
+    return f"{orchestration_settings().channel_prefix}.baseline"
 
 
 class Futures:

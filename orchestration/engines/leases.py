@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals.conf import approval_settings
 from approvals.database.fields import new_id
 from approvals.process import forks
 from approvals.process.files import make_private_folder
@@ -86,7 +87,7 @@ def _duration() -> timedelta:
 
 
 def _lock_folder() -> Path:
-    return orchestration_settings().var / "processes"
+    return approval_settings().var / "processes"
 
 
 def _lock_file_of(process_id: UUID) -> Path:

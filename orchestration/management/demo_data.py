@@ -12,10 +12,12 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
 
+from approvals.conf import approval_settings
 from approvals.management.installation import is_embedded
 from approvals.management.screen import Refused
 from approvals.process.files import make_private_folder, open_private
 from orchestration import queries
+from orchestration.conf import orchestration_settings
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN
 from orchestration.policies.allowlists import ACCOUNTS, unlimited
@@ -71,8 +73,9 @@ def demo_people() -> list[tuple[str, str, str]]:
 
 def allow_samples() -> None:
     """Add what the samples do to this process's allow-lists."""
-    settings.SAYSO_CLEANUP_DIRECTORIES = [*settings.SAYSO_CLEANUP_DIRECTORIES, str(_directory())]
-    settings.SAYSO_EMAIL_RECIPIENTS = [*(settings.SAYSO_EMAIL_RECIPIENTS or [ACCOUNTS]), EVERYBODY]
+    allowed = orchestration_settings()
+    settings.SAYSO_CLEANUP_DIRECTORIES = [*allowed.cleanup_directories, str(_directory())]
+    settings.SAYSO_EMAIL_RECIPIENTS = [*(allowed.email_recipients or [ACCOUNTS]), EVERYBODY]
 
 
 def start_samples() -> None:
@@ -141,7 +144,7 @@ def _files() -> Path:
 
 
 def _directory() -> Path:
-    return Path(settings.VAR).absolute() / DEMO_FILES
+    return approval_settings().var.absolute() / DEMO_FILES
 
 
 def _require_free_names() -> None:

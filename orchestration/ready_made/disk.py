@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestration.conf import orchestration_settings
+from approvals.conf import approval_settings
 from orchestration.exceptions import InvalidInput
 
 # Opens only a directory, and no link to one.
@@ -280,14 +280,14 @@ def _require_foreign(identities: list[str]) -> None:
 
 def _own_folder() -> str | None:
     try:
-        return _identity(orchestration_settings().var.stat())
+        return _identity(approval_settings().var.stat())
     except FileNotFoundError:
         return None
 
 
 def _demo_files() -> str | None:
     try:
-        return _identity((orchestration_settings().var / DEMO_FILES).lstat())
+        return _identity((approval_settings().var / DEMO_FILES).lstat())
     except OSError:
         return None
 

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
+from approvals.web.edge.own_pages import own
 from orchestration.web import views
 
-urlpatterns = [
-    path("runs/", views.runs, name="runs"),
-    path("runs/new/", views.start, name="run-start"),
-    path("runs/<uuid:run_id>/", views.run_page, name="run"),
-    path("runs/<uuid:run_id>/cancel/", views.cancel, name="run-cancel"),
-    path("runs/<uuid:run_id>/resume/", views.resume, name="run-resume"),
-]
+urlpatterns = own(
+    [
+        path("runs/", views.runs, name="runs"),
+        path("runs/new/", views.start, name="run-start"),
+        path("runs/<uuid:run_id>/", views.run_page, name="run"),
+        path("runs/<uuid:run_id>/cancel/", views.cancel, name="run-cancel"),
+        path("runs/<uuid:run_id>/resume/", views.resume, name="run-resume"),
+    ]
+)

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from approvals import checks
 from approvals.process import files
+from orchestration.checks import check_metrics_token
 from tests.processes import bare_environment, run_manage
 from tests.stacks import Stack
 from tests.tampering import without_triggers
@@ -29,11 +30,11 @@ class TestFiles:
 
     @pytest.fixture
     def own(self, settings: Settings, tmp_path: Path) -> Path:
-        settings.VAR = tmp_path / "var"
-        files.make_private_folder(settings.VAR / "processes")
+        settings.SAYSO_VAR = tmp_path / "var"
+        files.make_private_folder(settings.SAYSO_VAR / "processes")
         for name in ("sayso.sqlite3", "processes/sign"):
-            os.close(files.open_private(settings.VAR / name))
-        return Path(settings.VAR)
+            os.close(files.open_private(settings.SAYSO_VAR / name))
+        return Path(settings.SAYSO_VAR)
 
     def test_what_is_private_is_in_order(self, own: Path) -> None:
         (own / "link").symlink_to("/etc/hostname")
@@ -155,7 +156,7 @@ def test_a_key_that_others_may_read_is_reported(settings: Settings, tmp_path: Pa
     key = tmp_path / "secret_key"
     key.write_text(STRONG_KEY)
     key.chmod(0o644)
-    settings.VAR = tmp_path
+    settings.SAYSO_VAR = tmp_path
     assert ids(checks.check_secret_key()) == ["sayso.W002"]
     key.chmod(0o600)
     assert list(checks.check_secret_key()) == []
@@ -168,7 +169,7 @@ def test_a_generated_key_is_reported_where_there_are_many_computers(
     """With PostgreSQL another computer may answer, and it has generated another key."""
     (tmp_path / "secret_key").write_text(STRONG_KEY)
     (tmp_path / "secret_key").chmod(0o600)
-    settings.VAR = tmp_path
+    settings.SAYSO_VAR = tmp_path
     settings.SECRET_KEY = STRONG_KEY
     assert ids(checks.check_secret_key()) == ([] if stack.engine == "sqlite" else ["sayso.W003"])
 
@@ -210,9 +211,17 @@ def test_a_format_of_log_lines_that_there_is_not_is_named(settings: Settings) ->
 
 def test_a_token_for_the_metrics_that_could_be_guessed_is_named(settings: Settings) -> None:
     settings.SAYSO_METRICS_TOKEN = "prometheus"
-    assert ids(checks.check_values()) == ["sayso.W010"]
+    assert ids(check_metrics_token()) == ["sayso.W010"]
     settings.SAYSO_METRICS_TOKEN = STRONG_KEY
-    assert list(checks.check_values()) == []
+    assert list(check_metrics_token()) == []
+
+
+def test_a_setting_that_there_is_not_is_named(settings: Settings) -> None:
+    settings.SAYSO = {"HTTP_HOSTS": ["api.example.org"], "CALLBACK_HOSTS": []}
+    assert list(checks.check_names()) == []
+    settings.SAYSO = {"HTTP_HOST": ["api.example.org"]}
+    (message,) = checks.check_names()
+    assert (message.id, message.hint) == ("sayso.E040", "Did you mean 'HTTP_HOSTS'?")
 
 
 @pytest.mark.processes

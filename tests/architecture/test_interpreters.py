@@ -32,14 +32,22 @@ ANEW = (
     ("architecture/test_habits.py", "test_importing_a_module_does_nothing", "what it has loaded"),
     ("architecture/test_interpreters.py", "", "the words looked for"),
     (
-        "config/test_proxies.py",
+        "approvals/web/edge/test_proxies.py",
         "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address",
         "another project's server, as docs/deployment.md starts it",
     ),
     ("architecture/test_terms.py", "test_a_new_term_goes_all_the_way", "modules with one term more"),
     ("config/test_own_apps.py", "test_apps_come_from_pythonpath_too", "PYTHONPATH"),
-    ("config/test_asgi.py", "test_every_server_executes_what_is_queued", "servers that start themselves"),
-    ("config/test_proxies.py", "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address", "likewise"),
+    (
+        "orchestration/test_asgi.py",
+        "test_every_server_executes_what_is_queued",
+        "servers that start themselves",
+    ),
+    (
+        "approvals/web/edge/test_proxies.py",
+        "test_behind_uvicorn_nobody_on_this_computer_chooses_an_address",
+        "likewise",
+    ),
     (
         "faults/storm/installation.py",
         "_run_once",

@@ -11,9 +11,9 @@ import pytest
 from approvals.database.threads import in_database
 from approvals.models import HumanRequest
 from orchestration.models import Run
-from tests.config.observing.served import asked
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person, pause
+from tests.orchestration.observing.served import asked
 from tests.processes import Process
 from tests.stacks import WITH_WORKERS
 

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from tests import processes
-from tests.config.observing.served import until_ready
 from tests.conftest import Manage
 from tests.database_roles import statements
+from tests.orchestration.observing.served import until_ready
 from tests.patience import patience
 from tests.processes import Process, Server
 from tests.servers import PostgresServer

@@ -20,7 +20,7 @@ class Documentation(DocsBase):
     """Swagger UI in a page of ours."""
 
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
-        return render(request, "api/docs.html", {"schema_url": self.get_openapi_url(api, kwargs)})
+        return render(request, "approvals/api.html", {"schema_url": self.get_openapi_url(api, kwargs)})
 
 
 def complete_schema(schema: Any) -> Any:

@@ -28,6 +28,7 @@ from approvals.web.api.bodies import StrictJson, read_body
 from approvals.web.api.documentation import Documentation, complete_schema
 from approvals.web.api.validation import errors_of
 from approvals.web.edge.fair_shares import meter
+from approvals.web.edge.own_pages import own_page
 from approvals.web.edge.problems import InvalidFields, Unauthenticated, problem, problem_of
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ class Api(NinjaAPI):
         urls = super()._get_urls()
         for url in urls:
             if isinstance(url, URLPattern):
-                url.callback = _answer_as_api(url.callback)
-        return [*urls, re_path("", _answer_as_api(_not_found))]
+                url.callback = own_page(_answer_as_api(url.callback))
+        return [*urls, re_path("", own_page(_answer_as_api(_not_found)))]
 
 
 def answer_malformed(request: HttpRequest, error: Any) -> HttpResponse:

@@ -1,7 +1,7 @@
 """Shows hidden characters in the texts of pages by their code points.
 
-`mark_page` sees each page as it leaves, so that no template, form or list of the admin can forget it. Inputs,
-whose text people change and send back, are left as they are.
+`mark_response` sees each page as it leaves, so that no template, form or list of the admin can forget it.
+Inputs, whose text people change and send back, are left as they are.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 from itertools import groupby
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.utils.deprecation import MiddlewareMixin
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
@@ -38,15 +37,12 @@ _READ_ATTRIBUTES = re.compile(
 )
 
 
-class MarkedPages(MiddlewareMixin):
-    """Marks hidden characters in every page. The innermost of the middleware: others measure what is sent."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
-            html = response.content.decode(response.charset)
-            if has_hidden(html):
-                response.content = mark_page(html)
-        return response
+def mark_response(response: Any) -> None:
+    """Mark hidden characters in the response, if it is a page."""
+    if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
+        html = response.content.decode(response.charset)
+        if has_hidden(html):
+            response.content = mark_page(html)
 
 
 def visible(text: str) -> SafeString:

@@ -146,9 +146,9 @@ async def turn_away(error: ApprovalError, receive: Receive, send: Send) -> None:
 
 
 _PAGES: tuple[tuple[type[ApprovalError], str], ...] = (
-    (RateLimited, "429.html"),
-    (Unavailable, "unavailable.html"),
-    (ApprovalError, "503.html"),
+    (RateLimited, "approvals/too_many.html"),
+    (Unavailable, "approvals/unavailable.html"),
+    (ApprovalError, "approvals/busy.html"),
 )
 
 # Stands in the templates where the detail belongs; they are rendered once for a path prefix.

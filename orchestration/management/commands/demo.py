@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from approvals.conf import approval_settings
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen, ScreenCommand
 from orchestration.management.demo_data import allow_samples, demo_people, require_embedded, start_samples
@@ -32,7 +33,7 @@ class Command(ScreenCommand):
         require_free(host, port)
         require_embedded()
         prepare_tables()
-        settings.SAYSO_DEFAULT_TIMEOUT = max(settings.SAYSO_DEFAULT_TIMEOUT, PATIENCE)
+        settings.SAYSO_DEFAULT_TIMEOUT = max(approval_settings().default_timeout, PATIENCE)
         allow_samples()
         people = demo_people()
         start_samples()

@@ -217,8 +217,8 @@ def test_whatever_is_asked_and_closed_is_refused_exactly_where_it_would_be_too_m
     people = [make.user(), make.user()]
     pending: list[list[OpenRequest]] = [[], []]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.conf.settings.SAYSO_REQUESTS_PER_USER", most)
-        patch.setattr("django.conf.settings.SAYSO_BYTES_PER_USER", most_bytes)
+        patch.setattr("django.conf.settings.SAYSO_REQUESTS_PER_USER", most, raising=False)
+        patch.setattr("django.conf.settings.SAYSO_BYTES_PER_USER", most_bytes, raising=False)
         for batch in batches:
             commands: list[OpenRequest | Withdraw] = []
             expected: list[type] = []

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError
 
-from orchestration.conf import orchestration_settings
+from approvals.conf import approval_settings
 from orchestration.engines import leases
 from orchestration.models import Process
 from tests.conftest import Manage
@@ -88,4 +88,4 @@ def _open_files() -> int:
 
 
 def _signs() -> set[Path]:
-    return set((orchestration_settings().var / "processes").glob("*"))
+    return set((approval_settings().var / "processes").glob("*"))

@@ -258,7 +258,7 @@ class TestAddresses:
 class TestShowroom:
     @pytest.fixture(autouse=True)
     def own_folder(self, settings: Settings, tmp_path: Path) -> None:
-        settings.VAR = tmp_path
+        settings.SAYSO_VAR = tmp_path
 
     def test_the_reviewer_may_look_and_decide_but_not_administer(self) -> None:
         demo_data.demo_people()

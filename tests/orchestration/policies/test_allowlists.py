@@ -156,7 +156,6 @@ class TestDirectories:
         assert not _is_allowed(str(tmp_path))
 
     def test_a_project_of_ones_own_has_one_dictionary(self, settings: Settings, tmp_path: Path) -> None:
-        del settings.SAYSO_CLEANUP_DIRECTORIES
         assert not _is_allowed(str(tmp_path))
         settings.SAYSO = {"CLEANUP_DIRECTORIES": [str(tmp_path)]}
         assert _is_allowed(str(tmp_path))

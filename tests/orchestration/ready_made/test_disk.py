@@ -159,7 +159,7 @@ class TestOwnFolder:
         own = tmp_path / "above" / "var"
         for name in ("secret_key", "processes/lock", "demo/notes", "demo/files/videos/raw.mp4"):
             write(own / name, 10)
-        settings.VAR = own
+        settings.SAYSO_VAR = own
         return own
 
     @pytest.mark.parametrize("below", [".", "processes", "demo", "demo/files/../../processes"])
@@ -183,11 +183,11 @@ class TestOwnFolder:
         self, own: Path, settings: Settings, tmp_path: Path
     ) -> None:
         """By a process for which it was no folder of its own."""
-        settings.VAR = tmp_path / "elsewhere"
-        settings.VAR.mkdir()
+        settings.SAYSO_VAR = tmp_path / "elsewhere"
+        settings.SAYSO_VAR.mkdir()
         seen = [(place, found(own.parent / place)) for place in ("", "var", "var/processes")]
         places = [(directory(own.parent / place), files) for place, files in seen]
-        settings.VAR = own
+        settings.SAYSO_VAR = own
         removals = [disk.remove(place, file) for place, files in places for file in files]
         assert len(removals) == 4 + 4 + 1
         assert {removal.left for removal in removals} == {"Sayso keeps it for itself (SAYSO_VAR)"}
