@@ -16,7 +16,7 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing the `checks` of any app registers them.
-        autodiscover_modules("checks")
+        autodiscover_modules("checks", "project_checks")
         post_migrate.connect(install_triggers, sender=self)
 
 

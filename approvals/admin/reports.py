@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from approvals import queries
 from approvals.admin.filters import as_moment, column_filter, in_words
@@ -195,7 +196,17 @@ class AnyRequestAdmin(RequestAdmin):
         Dates,
     )
     actions = None
-    views: ClassVar = {}
+    views: ClassVar = {"reports/": "report_view"}
+
+    def report_view(self, request: HttpRequest) -> HttpResponse:
+        return report_view(request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        tools = [("Reports", reverse("admin:approvals_humanrequest_report"))]
+        context = {"list_tools": tools if request.user.has_perm(READ) else [], **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_queryset(self, request: HttpRequest) -> Requests:
         seen = queries.visible_to(user_id(request))

@@ -16,7 +16,6 @@ from threading import Thread
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from approvals.conf import approval_settings
@@ -98,7 +97,7 @@ def hints_for(topic: str, ids: Iterable[UUID], sender: str) -> Iterator[Hint]:
 
 def make_layer() -> Any:
     """Make a channel layer for hints only, so that renewing its connections disturbs no socket."""
-    return channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
+    return channel_layers.make_backend(approval_settings().channel_layer)
 
 
 async def deliver(layer: Any, hint: Hint) -> None:

@@ -30,6 +30,20 @@ def icon(name: str) -> SafeString:
     )
 
 
+@register.simple_tag(takes_context=True)
+def admin_files(context: Any) -> SafeString:
+    """Load the look of Sayso's admin pages, once a page."""
+    request = context["request"]
+    if getattr(request, "sayso_admin_files", False):
+        return SafeString("")
+    request.sayso_admin_files = True
+    return format_html(
+        '<link rel="stylesheet" href="{}"><script type="module" src="{}"></script>',
+        static("approvals/admin.css"),
+        static("approvals/admin.js"),
+    )
+
+
 @register.simple_tag
 def login_path() -> str:
     """Return the path of the project's log-in page."""

@@ -84,6 +84,8 @@ class Installation:
 
     def __init__(self, *, embedded: bool) -> None:
         self._postgres = _postgres_url(os.environ.get("DATABASE_URL", ""))
+        if not hasattr(settings, "REDIS_URL"):  # its processes would use this project's own database
+            raise Unreachable("These settings do not read DATABASE_URL and REDIS_URL: run it in a checkout.")
         self._redis = settings.REDIS_URL
         self.stack = EMBEDDED
         if not embedded:

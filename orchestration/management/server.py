@@ -11,7 +11,9 @@ from typing import Any
 
 from channels.routing import get_default_application
 from daphne.endpoints import build_endpoint_description_strings
+from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
 from approvals.management.screen import Misuse, Refused
 from approvals.web.edge import serving
@@ -41,7 +43,7 @@ def require_free(host: str, port: int) -> None:
 
 def serve(host: str, port: int, announce: Callable[[str], None], *, quiet: bool = False) -> None:
     """Listen, announce the server's address, serve until SIGINT or SIGTERM. `quiet` logs warnings only."""
-    application = get_default_application()
+    application = _with_static_files(get_default_application())
     if quiet:  # only now: loading the application sets logging up anew
         logging.getLogger().setLevel(logging.WARNING)
     server = _Server(
@@ -58,6 +60,14 @@ def serve(host: str, port: int, announce: Callable[[str], None], *, quiet: bool 
 def names_are_missing(host: str) -> bool:
     """Tell whether other computers can reach this server, but ALLOWED_HOSTS names only this one."""
     return host not in LOOPBACK and set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}
+
+
+def _with_static_files(application: Any) -> Any:
+    """Serve static files in debug mode, as `runserver` does, unless the project does it otherwise."""
+    served_otherwise = apps.is_installed("whitenoise.runserver_nostatic")
+    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles") and not served_otherwise:
+        return ASGIStaticFilesHandler(application)
+    return application
 
 
 class _Server(serving.Server):

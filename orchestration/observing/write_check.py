@@ -65,7 +65,10 @@ def describe_error(error: BaseException, *, otherwise: str) -> str:
 
 def _write() -> None:
     """Write in a transaction for each statement, so that a frozen process holds no lock between them."""
-    table, now = connection.ops.quote_name(WriteTrial._meta.db_table), CLOCK[connection.vendor]
+    table, now = (
+        connection.ops.quote_name(WriteTrial._meta.db_table),
+        CLOCK[connection.vendor].replace("%", "%%"),
+    )
     statement = (
         f"INSERT INTO {table} (id, tried_at, room) VALUES (1, ({now}), %s)"  # noqa: S608  our own names
         " ON CONFLICT (id) DO UPDATE SET tried_at = excluded.tried_at, room = excluded.room"

@@ -65,6 +65,7 @@ ANEW = (
     ),
     ("orchestration/agents/test_agents.py", "", "some program for an agent to run, with nothing of ours"),
     ("orchestration/agents/test_program.py", "", "some program for an agent to run, with nothing of ours"),
+    ("host_projects.py", "build_wheel", "pip, which builds the wheel"),
     ("processes.py", "manage_anew", "for those above"),
     (
         "test_sharing.py",

@@ -7,6 +7,7 @@ site.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from channels.security.websocket import WebsocketDenier
@@ -59,4 +60,9 @@ def _is_here(origin: SplitResult, host: str) -> bool:
     if settings.SESSION_COOKIE_SECURE and origin.scheme != "https":
         return False
     domain, _ = split_domain_port(host)
-    return origin.netloc == host and validate_host(domain, settings.ALLOWED_HOSTS)
+    return origin.netloc == host and validate_host(domain, _allowed_hosts())
+
+
+def _allowed_hosts() -> Sequence[str]:
+    """Return the hosts that this site goes by, as Django sees it."""
+    return settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])

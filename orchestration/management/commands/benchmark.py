@@ -62,8 +62,8 @@ class Command(BaseCommand):
             raise Misuse("--rounds: at least one.")
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
-        installation = Installation(embedded=options["embedded"])
         with raise_as_misuse(NotMeasurable, Unreachable):
+            installation = Installation(embedded=options["embedded"])
             for scenario in chosen:
                 scenario.require(options["size"])
             installation.require_servers()

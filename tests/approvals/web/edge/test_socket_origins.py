@@ -31,6 +31,15 @@ def test_own_and_trusted_pages_may(origin: str, host: str) -> None:
     assert is_own_page([origin], [host])
 
 
+def test_while_it_is_developed_a_project_without_names_is_this_computers(settings: Settings) -> None:
+    """As Django has it for pages."""
+    settings.ALLOWED_HOSTS, settings.DEBUG = [], True
+    assert is_own_page(["http://127.0.0.1:8000"], ["127.0.0.1:8000"])
+    assert not is_own_page(["http://evil.test"], ["evil.test"])
+    settings.DEBUG = False
+    assert not is_own_page(["http://127.0.0.1:8000"], ["127.0.0.1:8000"])
+
+
 @pytest.mark.parametrize(
     ("origin", "host"),
     [

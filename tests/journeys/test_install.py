@@ -1,0 +1,103 @@
+"""A Django engineer with docs/install.md, word for word: from `startproject` to a decision and a run."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from playwright.async_api import Page, expect
+
+from tests.host_projects import PASSWORD, HostProject, block, build_wheel, lines_of
+from tests.processes import Process
+
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, wheel: Path) -> HostProject:
+    return HostProject(tmp_path, wheel)
+
+
+@pytest.fixture
+def served(project: HostProject) -> Iterator[Process]:
+    """The project with the page's lines and account, served."""
+    assert project.add_lines() <= 10
+    assert "no issues" in project.commands("prepare")
+    with project.serve() as server:
+        yield server
+
+
+def test_the_wheel_is_both_apps_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
+        "approvals",
+        "orchestration",
+    }
+    for needed in (
+        "approvals/templates/approvals/base.html",
+        "approvals/static/approvals/sayso.js",
+        "approvals/migrations/0001_initial.py",
+        "orchestration/templates/orchestration/run.html",
+        "orchestration/management/commands/benchmark.py",
+    ):
+        assert needed in names
+
+
+def test_what_is_missing_is_said_with_the_line_to_add(project: HostProject) -> None:
+    """With the apps alone, `check` leads to each line of the page; with all of them it says nothing."""
+    apps, *settings = lines_of("settings")
+    project.append("mysite/settings.py", apps)
+    said = project.run(["manage.py", "check"], status=1)
+    for line in settings:
+        assert line in said
+    assert 'path("sayso/", include("orchestration.urls")),' in said
+    project.append("mysite/settings.py", "\n".join(settings))
+    project.append("mysite/urls.py", block("urls"))
+    said = project.run(["manage.py", "check"])
+    first, second = lines_of("asgi")
+    assert f"At its end: {first}; {second}" in said
+    project.append("mysite/asgi.py", block("asgi"))
+    assert "no issues" in project.run(["manage.py", "check"])
+
+
+async def test_from_startproject_to_a_decision_and_a_run(
+    page: Page, project: HostProject, served: Process
+) -> None:
+    await page.goto(f"{project.url}/sayso/")
+    await page.get_by_label("Username").fill("ada")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("link", name="Inbox")).to_be_visible()
+    await expect(page.locator(".pill")).to_be_hidden()
+
+    await sync_to_async(project.run)(["manage.py", "shell", "-v", "0", "-c", block("ask")])
+    await approve(page, "Refund 12.40 EUR to ACME")
+
+    await sync_to_async(project.commands)("start")
+    await page.get_by_role("link", name="Inbox").click()
+    await approve(page, "Tests are green")
+    await page.get_by_role("link", name="Runs").click()
+    await page.get_by_role("link", name="Checklist").click()
+    await expect(page.get_by_text("Completed").first).to_be_visible()
+
+    assert "The trail holds." in await sync_to_async(project.commands)("trail")
+    await page.goto(f"{project.url}/sayso/healthz/ready")
+    assert json.loads(await page.inner_text("body"))["ready"] is True
+
+
+async def approve(page: Page, title: str) -> None:
+    """Open a request from the list, once it is there, and approve it."""
+    await page.locator("#rows a", has_text=title).click()
+    detail = page.locator("#detail")
+    await expect(detail.get_by_role("heading", level=1)).to_contain_text(title)
+    await detail.get_by_role("button", name="Approve", exact=True).click()
+    await expect(detail).to_contain_text("Approved by ada")
