@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.shortcuts import resolve_url
 from django.template import TemplateDoesNotExist, loader
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
@@ -22,6 +23,7 @@ from approvals.conf import approval_settings
 from approvals.web.edge import mount
 
 _APPS = ("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "channels")
+_ACCOUNT = {"groups", "user_permissions", "is_active", "is_superuser"}
 _MIDDLEWARE = (
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -52,6 +54,25 @@ def check_parts(**told: Any) -> Messages:
     if not settings.USE_TZ:
         yield checks.Error(
             "USE_TZ is off: deadlines have a time zone.", hint="USE_TZ = True", id="sayso.E046"
+        )
+
+
+@checks.register()
+def check_accounts(**told: Any) -> Messages:
+    """Check that the project's accounts have what permissions, groups and entries of the trail need."""
+    model = get_user_model()
+    names = {each.name for each in model._meta.get_fields()}
+    if missing := sorted(_ACCOUNT - names):
+        yield checks.Error(
+            f"{settings.AUTH_USER_MODEL} lacks {', '.join(missing)}.",
+            hint="Derive it from AbstractUser, or from AbstractBaseUser and PermissionsMixin with is_active.",
+            id="sayso.E048",
+        )
+    if not isinstance(model._meta.pk, models.IntegerField | models.UUIDField):
+        yield checks.Error(
+            f"{settings.AUTH_USER_MODEL} has a primary key that is neither an integer nor a UUID.",
+            hint="id = models.UUIDField(primary_key=True, default=uuid.uuid4)",
+            id="sayso.E049",
         )
 
 

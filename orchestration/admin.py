@@ -22,6 +22,7 @@ from approvals.admin.filters import ColumnFilter, TypedField, column_filter, day
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.queries import requests_by_id, visible_ids
+from approvals.queries.account_names import name_field
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
@@ -64,7 +65,7 @@ class RunAdmin(ListAdmin):
     list_filter = (
         column_filter("status", [(value, str(label)) for value, label in RunStatus.choices], title="state"),
         OfOrchestration,
-        typed_filter("people", TypedField(name="owner", label="Owner", where=equals("owner__username"))),
+        typed_filter("people", TypedField(name="owner", label="Owner", where=equals(name_field("owner")))),
         typed_filter("dates", *days("created", "Queued from"), *days("finished", "Ended from")),
     )
     list_select_related = ("owner",)

@@ -26,6 +26,31 @@ PASSWORD = "correct horse battery staple"
 _UNASKED = {"createsuperuser": ["--noinput"]}
 _ACCOUNT = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
 
+ACCOUNTS = """
+import uuid
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+
+class People(BaseUserManager):
+    def create_user(self, email, password=None, **more):
+        person = self.model(email=self.normalize_email(email), **more)
+        person.set_password(password)
+        person.save(using=self._db)
+        return person
+
+    def create_superuser(self, email, password=None, **more):
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **more)
+
+class Person(AbstractBaseUser, PermissionsMixin):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.EmailField(unique=True)
+    is_staff = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    objects = People()
+    USERNAME_FIELD = "email"
+"""
+
 
 def block(mark: str) -> str:
     """The code block of docs/install.md after this mark."""
@@ -83,6 +108,16 @@ class HostProject:
             lines += len(lines_of(mark))
             self.append(f"{NAME}/{mark}.py", block(mark))
         return lines
+
+    def take_own_accounts(self) -> None:
+        """Give the project accounts with an email address as their name and a UUID as their primary key."""
+        (self.folder / "people").mkdir()
+        (self.folder / "people" / "__init__.py").touch()
+        self.append("people/models.py", ACCOUNTS)
+        self.append(
+            f"{NAME}/settings.py", 'INSTALLED_APPS += ["people"]\nAUTH_USER_MODEL = "people.Person"\n'
+        )
+        self.run(["manage.py", "makemigrations", "people"])
 
     def append(self, path: str, text: str) -> None:
         with (self.folder / path).open("a") as file:

@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from approvals.domain.lifecycle import Kind
+from approvals.queries.account_names import name_field
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters
 from approvals.web.pages.forms import PlainForm
@@ -42,14 +43,14 @@ class ExportForm(PlainForm):
         initial="csv",
     )
 
-    def clean_actor(self) -> int | None:
+    def clean_actor(self) -> Any:
         name = self.cleaned_data["actor"].strip()
         if not name:
             return None
-        user = get_user_model()._default_manager.filter(username=name).first()
+        user = get_user_model()._default_manager.filter(**{name_field(): name}).first()
         if user is None:
             raise forms.ValidationError("There is no user with this name.")
-        return int(user.pk)
+        return user.pk
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data

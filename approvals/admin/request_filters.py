@@ -14,6 +14,7 @@ from approvals.database.clock import database_now
 from approvals.domain.lifecycle import LEGAL_MOVES, Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import origin_resolvers
+from approvals.queries.account_names import name_field
 from approvals.web.pages.access import user_id
 
 Requests = QuerySet[HumanRequest]
@@ -73,16 +74,18 @@ def _names(assignments: Any, **named: Any) -> Exists:
 
 People = typed_filter(
     "people",
-    TypedField(name="requester", label="Asked by", where=equals("requester__username")),
+    TypedField(name="requester", label="Asked by", where=equals(name_field("requester"))),
     TypedField(
-        name="assignee", label="Assigned to", where=lambda name: _names(UserAssignment, user__username=name)
+        name="assignee",
+        label="Assigned to",
+        where=lambda name: _names(UserAssignment, **{name_field("user"): name}),
     ),
     TypedField(
         name="group",
         label="Assigned to the group",
         where=lambda name: _names(GroupAssignment, group__name=name),
     ),
-    TypedField(name="decided_by", label="Decided by", where=equals("decided_by__username")),
+    TypedField(name="decided_by", label="Decided by", where=equals(name_field("decided_by"))),
 )
 Dates = typed_filter("dates", *days("opened", "Asked from"), *days("closed", "Closed from"))
 

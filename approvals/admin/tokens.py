@@ -18,6 +18,7 @@ from approvals.admin.change_lists import ListAdmin, moment_column
 from approvals.admin.filters import ColumnFilter, TypedField, column_filter, days, equals, typed_filter
 from approvals.database.clock import database_now
 from approvals.models import ApiToken, AuditEntry
+from approvals.queries.account_names import name_field
 from approvals.web.edge import tokens
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.edge.tokens import Scope, State
@@ -49,10 +50,10 @@ class ApiTokenAdmin(ListAdmin):
     list_filter = (
         column_filter("state", [(state.value, state.value.capitalize()) for state in State]),
         WithScope,
-        typed_filter("people", TypedField(name="user", label="Acts as", where=equals("user__username"))),
+        typed_filter("people", TypedField(name="user", label="Acts as", where=equals(name_field("user")))),
         typed_filter("dates", *days("created", "Created from")),
     )
-    search_fields = ("name", "prefix", "user__username")
+    search_fields = ("name", "prefix", name_field("user"))
     search_help_text = "Name, user, or how the token begins"
     list_select_related = ("user",)
     views: ClassVar = {"<uuid:token_id>/revoke/": "revoke_view"}

@@ -26,6 +26,7 @@ from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import CLOSED, Kind
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
+from approvals.queries.account_names import name_field
 from approvals.trail import verification
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
@@ -63,8 +64,8 @@ class AuditEntryAdmin(ListAdmin):
         ),
         typed_filter(
             "who",
-            TypedField(name="actor", label="Username", where=equals("actor__username")),
-            TypedField(name="on_behalf_of", label="On behalf of", where=equals("on_behalf_of__username")),
+            TypedField(name="actor", label="Username", where=equals(name_field("actor"))),
+            TypedField(name="on_behalf_of", label="On behalf of", where=equals(name_field("on_behalf_of"))),
             TypedField(name="token", label="API token: name or id", where=_of_token),
             TypedField(name="address", label="Address", where=_from_address, what="an IP address"),
         ),

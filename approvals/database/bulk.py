@@ -73,6 +73,11 @@ def as_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
+def as_key(model: type[models.Model]) -> Conversion | None:
+    """Return what converts this model's ids from a cursor; None where they are what they should be."""
+    return _conversions(_key(model), connection.vendor)[1]
+
+
 def read(model: type[M], ids: Iterable[Any], *, lock: bool = False) -> Callable[[], list[M]]:
     """Request the rows with these ids; call the result to get them, in no order.
 

@@ -11,7 +11,11 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
+from approvals.queries.account_names import name_field
 from approvals.web.edge import tokens
+
+# Fields of Django's accounts that name a person; a project's own account may lack some.
+_PERSONAL = {"first_name", "last_name", "email"}
 
 
 def name_after(user_id: int) -> str:
@@ -35,12 +39,14 @@ def take_name(user_id: int) -> None:
     """Remove the person's name and email from the account, and from the admin's log about it."""
     with transaction.atomic():
         user = _lock(user_id)
-        user.username = name_after(user_id)
-        user.first_name = user.last_name = user.email = ""
+        name = name_after(user_id)
+        setattr(user, name_field(), name)
+        for field in {each.name for each in user._meta.fields} & _PERSONAL - {name_field()}:
+            setattr(user, field, "")
         user.save()
         accounts = ContentType.objects.get_for_model(get_user_model())
         about = LogEntry.objects.filter(content_type=accounts, object_id=str(user_id))
-        about.update(object_repr=user.username, change_message="")
+        about.update(object_repr=name, change_message="")
 
 
 def _lock(user_id: int) -> User:

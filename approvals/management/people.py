@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from approvals.domain.commands import Actor, Channel
 from approvals.management.screen import Misuse
+from approvals.queries.account_names import name_field
 
 _NAMED_AT_MOST = 10
 
@@ -39,7 +40,7 @@ def acting_person(username: str | None) -> User:
 def default_person() -> User | None:
     """Return the account that acts without `--as`, if there is one."""
     active = _accounts().filter(is_active=True)
-    namesake = active.filter(username=computer_user()).first()
+    namesake = active.filter(**{name_field(): computer_user()}).first()
     if namesake is not None:
         return namesake
     for candidates in (active.filter(is_superuser=True), active):
@@ -63,7 +64,7 @@ def actor_in_terminal(person: User, command: str) -> Actor:
 
 
 def _find_person(username: str) -> User:
-    person = _accounts().filter(username=username).first()
+    person = _accounts().filter(**{name_field(): username}).first()
     if person is None:
         raise Misuse(f"There is no account {username!r}. {_choices()}")
     if not person.is_active:
@@ -72,8 +73,8 @@ def _find_person(username: str) -> User:
 
 
 def _choices() -> str:
-    active = _accounts().filter(is_active=True).order_by("username")
-    names = list(active.values_list("username", flat=True)[: _NAMED_AT_MOST + 1])
+    active = _accounts().filter(is_active=True).order_by(name_field())
+    names = list(active.values_list(name_field(), flat=True)[: _NAMED_AT_MOST + 1])
     if not names:
         return "There are no accounts yet: `manage.py demo` makes two, `manage.py createsuperuser` one."
     more = ", …" if len(names) > _NAMED_AT_MOST else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -72,5 +73,7 @@ def _id_of(value: Any, field: str, word: str, model: type[Any]) -> Any:
     if isinstance(value, model):
         return value.pk
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return value
+    if isinstance(value, UUID):
         return value
     raise InvalidRequest(f"{field}: {str(value)[:100]!r} is no {word}.", field=field)

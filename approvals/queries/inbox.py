@@ -16,6 +16,7 @@ from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import large_columns, permissions
+from approvals.queries.account_names import name_field
 from approvals.queries.requests import (
     Requests,
     barred,
@@ -55,7 +56,8 @@ def list_inbox(
     if overdue_soon:
         wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
     for word in search.split():
-        wanted &= Q(title__icontains=word) | Q(key__icontains=word) | Q(requester__username__icontains=word)
+        asked_by = Q(**{f"{name_field('requester')}__icontains": word})
+        wanted &= Q(title__icontains=word) | Q(key__icontains=word) | asked_by
     pending = status == Status.PENDING
     if not mine and person.holds(permissions.SEE_ALL):
         parts = [HumanRequest.objects.all()]

@@ -174,9 +174,10 @@ def build_audiences(
     """
     users: defaultdict[UUID, set[int]] = defaultdict(set)
     groups: defaultdict[UUID, set[int]] = defaultdict(set)
+    as_key = bulk.as_key(get_user_model())
     for request_id, user_id, group_id in assignments:
         if group_id is None:
-            users[bulk.as_uuid(request_id)].add(user_id)
+            users[bulk.as_uuid(request_id)].add(as_key(user_id) if as_key else user_id)
         else:
             groups[bulk.as_uuid(request_id)].add(group_id)
     reassigned_by = _reassigners([request.pk for request in requests if request.four_eyes])
@@ -260,7 +261,9 @@ def _build_persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
     people: dict[int, tuple[str, bool, bool]] = {}
     groups: defaultdict[int, set[int]] = defaultdict(set)
     held: defaultdict[int, set[str]] = defaultdict(set)
-    for user_id, username, active, superuser, group_id, codename in rows:
+    as_key = bulk.as_key(get_user_model())
+    for key, username, active, superuser, group_id, codename in rows:
+        user_id = as_key(key) if as_key else key
         if username is not None:
             people[user_id] = username, bool(active), bool(superuser)
         elif group_id is not None:

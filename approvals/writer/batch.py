@@ -140,7 +140,7 @@ class Batch:
     def approvals_that_count(self, row: HumanRequest) -> list[int | None]:
         """Return who has approved the request and may decide it now; None is a program, which always may."""
         counted = [actor_id for actor_id in self._approved_by[row.pk] if self._decides(actor_id, row)]
-        return sorted(counted, key=lambda actor_id: actor_id or 0)
+        return sorted(counted, key=lambda actor_id: (actor_id is not None, actor_id or 0))
 
     def _decides(self, actor_id: int | None, row: HumanRequest) -> bool:
         person = None if actor_id is None else self.people.get(actor_id)

@@ -20,6 +20,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from approvals.database import bulk
+from approvals.domain.accounts import on_record
 from approvals.domain.commands import Actor
 from approvals.domain.payloads import canonical, canonical_plain, digest
 from approvals.domain.request_terms import Place, terms_in
@@ -149,7 +150,7 @@ def facts_of_asking(
         "key_scope": request.key_scope,
         "round": request.round,
         "fingerprint": request.fingerprint,
-        "requester": request.requester_id,
+        "requester": on_record(request.requester_id),
         "origin": digest(canonical(request.origin)),
         "assignees": hash_of_assignees(user_ids, group_ids),
         **({} if override is None else {"override": dict(override)}),
@@ -158,7 +159,7 @@ def facts_of_asking(
 
 def hash_of_assignees(user_ids: Iterable[int], group_ids: Iterable[int]) -> str:
     """Return the SHA-256 that entries have in place of the users and groups who were named to decide."""
-    named = {"users": sorted(set(user_ids)), "groups": sorted(set(group_ids))}
+    named = {"users": sorted({*map(on_record, user_ids)}), "groups": sorted(set(group_ids))}
     return digest(canonical_plain(named))
 
 
@@ -196,8 +197,8 @@ def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
         "sequence": entry["sequence"],
         "event": str(entry["event"]),
         "outcome": entry["outcome"],
-        "actor": entry["actor_id"],
-        "on_behalf_of": entry["on_behalf_of_id"],
+        "actor": on_record(entry["actor_id"]),
+        "on_behalf_of": on_record(entry["on_behalf_of_id"]),
         "channel": str(entry["channel"]),
         "address": entry["address"],
         "user_agent": entry["user_agent"],

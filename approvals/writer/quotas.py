@@ -10,7 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import connection
 
 from approvals.conf import approval_settings
@@ -54,7 +57,7 @@ def lock_accounts(account_ids: Collection[int]) -> None:
         execute(
             "SELECT pg_advisory_xact_lock((%s::bigint << 32) | account)"
             " FROM (SELECT unnest(%s::bigint[]) AS account ORDER BY 1) AS accounts",
-            [_LOCKS, bulk.values(account_ids)],
+            [_LOCKS, bulk.values(map(_number_of, account_ids))],
         )
 
 
@@ -66,7 +69,10 @@ def asking_usage(account_ids: Collection[int]) -> Callable[[], dict[int, Usage]]
     most = approval_settings().requests_per_user
     limit = most + 1 if most else _EVERYTHING
     found = execute(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
-    return lambda: {pk: Usage(requests=number, bytes=size) for pk, number, size in found.rows()}
+    as_key = bulk.as_key(get_user_model())
+    return lambda: {
+        as_key(pk) if as_key else pk: Usage(requests=number, bytes=size) for pk, number, size in found.rows()
+    }
 
 
 class Quotas:
@@ -110,6 +116,11 @@ class Quotas:
         return person is not None and person.holds(permissions.ASK_WITHOUT_LIMIT)
 
 
+def _number_of(account_id: Any) -> int:
+    """Return the number by which an account is locked; two UUIDs may share one, and wait for each other."""
+    return account_id if isinstance(account_id, int) else UUID(str(account_id)).int % 2**32
+
+
 def _refusal(what: str) -> Refused:
     advice = " Withdraw some, or wait until they are decided."
     return Refused(code="quota_exceeded", detail=what + advice)
@@ -117,7 +128,8 @@ def _refusal(what: str) -> Refused:
 
 @cache
 def _usage_statement(vendor: str) -> str:
-    accounts = "unnest(%s::bigint[])" if vendor == "postgresql" else "json_each(%s)"
+    kind = get_user_model()._meta.pk.rel_db_type(connection)
+    accounts = f"unnest(%s::{kind}[])" if vendor == "postgresql" else "json_each(%s)"
     counted = (
         f"SELECT counted_bytes FROM {bulk.table(HumanRequest)} WHERE requester_id = accounts.value"  # noqa: S608
         f" AND status = '{Status.PENDING.value}' AND counted_bytes > 0 LIMIT %s"

@@ -107,8 +107,9 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
         f" WHERE {bulk.among('request_id')}",
         [bulk.values(ids)],
     )
+    as_key = bulk.as_key(get_user_model())
     return lambda: {
-        (bulk.as_uuid(request_id), actor_id): Said(
+        (bulk.as_uuid(request_id), as_key(actor_id) if as_key else actor_id): Said(
             verdict=verdict, answer=bulk.as_json(answer), arguments=bulk.as_json(arguments)
         )
         for request_id, actor_id, verdict, answer, arguments in found.rows()

@@ -11,6 +11,7 @@ from approvals.management.installation import is_embedded
 from approvals.management.people import acting_person, computer_user, default_person
 from approvals.management.screen import Screen
 from approvals.management.wording import raise_as_refusal
+from approvals.queries.account_names import name_field
 from orchestration import queries
 from orchestration.conf import PROCRASTINATE, orchestration_settings
 from orchestration.exceptions import OrchestrationError
@@ -32,13 +33,13 @@ def owner_of_run(username: str | None, screen: Screen) -> User:
     name = computer_user()
     if username is None and is_embedded() and name and default_person() is None:
         accounts = get_user_model()._default_manager
-        if not accounts.filter(username=name).exists():
+        if not accounts.filter(**{name_field(): name}).exists():
             screen.say(
                 f"Created the account {name!r} for you. To sign in on the pages: manage.py changepassword"
                 f" {name}",
                 style="dim",
             )
-            return accounts.create_user(username=name)
+            return accounts.create_user(**{name_field(): name})
     return acting_person(username)
 
 

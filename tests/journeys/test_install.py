@@ -11,10 +11,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from playwright.async_api import Page, expect
 
+from orchestration.benchmark.installation import create_database
+from tests.conftest import Servers
 from tests.host_projects import PASSWORD, HostProject, block, build_wheel, lines_of
 from tests.processes import Process
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
+
+POSTGRESQL = """
+import environ
+DATABASES = {{"default": environ.Env.db_url_config("{url}")}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +74,22 @@ def test_what_is_missing_is_said_with_the_line_to_add(project: HostProject) -> N
     assert f"At its end: {first}; {second}" in said
     project.append("mysite/asgi.py", block("asgi"))
     assert "no issues" in project.run(["manage.py", "check"])
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_project_may_have_accounts_of_its_own(
+    project: HostProject, servers: Servers, database: str
+) -> None:
+    """With an email address as their name and a UUID as their key, on either database."""
+    project.add_lines()
+    if database == "postgresql":
+        url = create_database(servers.postgres.url, f"host_{project.port}")
+        project.append("mysite/settings.py", POSTGRESQL.format(url=url))
+    project.take_own_accounts()
+    project.run(["manage.py", "migrate", "-v", "0"])
+    script = Path(__file__).with_name("in_a_project.py")
+    said = project.run(["manage.py", "shell", "-v", "0", "-c", f"exec(open({str(script)!r}).read())"])
+    assert "all is well" in said
 
 
 async def test_from_startproject_to_a_decision_and_a_run(

@@ -22,6 +22,7 @@ from approvals.database.stored_columns import (
     kinds_of,
     sort_key,
 )
+from approvals.domain.accounts import on_record
 from approvals.domain.lifecycle import Status
 from approvals.models import AuditEntry, GroupAssignment, HumanRequest, UserAssignment
 from approvals.models import Response as ResponseRow
@@ -80,6 +81,7 @@ class Checker:
         for values in iterate_stored(requests, _ROW, "pk"):
             at = values[0]
             row, misfits = convert(_ROW, values)
+            row |= {name: on_record(row[name]) for name in ("requester_id", "decided_by_id")}
             responses = _read_responses(said.of(at))
             request = _Found(row, misfits, responses, *_read_assigned(users.of(at), groups.of(at)))
             yield from self._with_chain(request, at, chains)
@@ -217,7 +219,7 @@ def _read_responses(rows: Iterable[Values]) -> dict[Response, Words]:
         said, _ = convert(_RESPONSE, values)
         at = as_text(said["given_at"]) if isinstance(said["given_at"], datetime) else str(said["given_at"])
         response = Response(
-            actor=said["actor_id"], verdict=said["verdict"], given_at=at, channel=said["channel"]
+            actor=on_record(said["actor_id"]), verdict=said["verdict"], given_at=at, channel=said["channel"]
         )
         found[response] = Words(answer=said["answer"], arguments=said["arguments"], comment=said["comment"])
     return found
@@ -228,7 +230,7 @@ def _read_assigned(users: Iterable[Values], groups: Iterable[Values]) -> tuple[A
     by_user = [convert(_USER, values)[0] for values in users]
     by_group = [convert(_GROUP, values)[0] for values in groups]
     named = Assigned(
-        users=frozenset(each["user_id"] for each in by_user),
+        users=frozenset(on_record(each["user_id"]) for each in by_user),
         groups=frozenset(each["group_id"] for each in by_group),
     )
     return named, frozenset(each["pending"] for each in (*by_user, *by_group))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from approvals.domain.accounts import on_record
 from approvals.domain.commands import Accepted, Actor, Reassign, Refused, Reschedule, Result, View
 from approvals.domain.lifecycle import Outcome, Status, is_overdue
 from approvals.models import Event, HumanRequest
@@ -18,9 +19,9 @@ def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
     if _is_repeated(batch, command, row):
         return Accepted(outcome=_outcome_as_handed_on(batch, command.actor, row), changed=False)
     said = {
-        "users": list(command.user_ids),
+        "users": [on_record(user_id) for user_id in command.user_ids],
         "groups": list(command.group_ids),
-        "before": {"users": sorted(before.user_ids), "groups": sorted(before.group_ids)},
+        "before": {"users": sorted(map(on_record, before.user_ids)), "groups": sorted(before.group_ids)},
     }
     allowed = check_permission(batch, command.actor, row, permissions.reassigns_by, said)
     if isinstance(allowed, Refused):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from approvals.domain.accounts import on_record
 from approvals.domain.commands import Accepted, Answer, Decision, Expire, Refused, Result, Withdraw
 from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
@@ -59,7 +60,7 @@ def _count_votes(
     else:
         batch.close(row, status, command.actor, command.comment)
     if status is Status.APPROVED and row.required > 1:
-        said = {**said, "counted": counted}
+        said = {**said, "counted": [on_record(each) for each in counted]}
     batch.record(row, Event.DECIDED, command.actor, said, status=status, allowed_by=allowed_by)
 
 

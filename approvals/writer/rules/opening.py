@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approvals.domain import questions
+from approvals.domain.accounts import on_record
 from approvals.domain.commands import Accepted, OpenRequest, Refused, Result
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.request_terms import Place, terms_in
@@ -97,6 +98,6 @@ def _question_in(command: OpenRequest) -> dict[str, Any]:
     return {
         **{term.name: getattr(command, term.name) for term in _IN_ENTRIES},
         "arguments_sha256": digest(canonical(command.arguments)),
-        "users": list(command.user_ids),
+        "users": [on_record(user_id) for user_id in command.user_ids],
         "groups": list(command.group_ids),
     }

@@ -14,6 +14,7 @@ from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, Refused, ScreenCommand
 from approvals.management.wording import raise_as_refusal
+from approvals.queries.account_names import name_field
 from approvals.trail import retention
 from orchestration.management.removal import (
     count_by_kind,
@@ -75,7 +76,7 @@ class Command(ScreenCommand):
 
 
 def _account(username: str) -> User:
-    found: User | None = get_user_model()._default_manager.filter(username=username).first()
+    found: User | None = get_user_model()._default_manager.filter(**{name_field(): username}).first()
     if found is None:
         raise Misuse(f"There is no account {username!r}.")
     return found
