@@ -13,8 +13,8 @@ from psycopg.pq import TransactionStatus
 from approvals.database import lending
 
 _OWN_TRANSACTION = (
-    "Sayso records in a transaction of its own: call it outside of atomic blocks."
-    " In tests, see approvals.testing."
+    "Sayso records in a transaction of its own: call it outside of atomic blocks, or when yours has"
+    " committed, by transaction.on_commit. In tests, see approvals.testing."
 )
 
 

@@ -71,6 +71,13 @@ body = {"kind": "approval", "title": "Over HTTP", "assignees": {"users": [rob.em
 answer = program.post("/sayso/api/v1/requests", json.dumps(body), content_type="application/json")
 assert answer.status_code == HTTPStatus.CREATED, answer.content[:200]
 
+at_page = gate.open_approval("On the page", assignees=[rob], timeout=3600.0)
+reader = Client(SERVER_NAME="localhost")
+reader.force_login(rob)
+sent = reader.post(f"/sayso/requests/{at_page}/", {"decision": "approve"})
+assert sent.status_code == HTTPStatus.SEE_OTHER, sent.content[:200]
+assert gate.outcome(at_page).approved
+
 run = OrchestrationManager().start("checklist", {"title": "Release", "items": ["Tests"]}, kim)
 see(kim, "/sayso/", "/sayso/?q=kim", f"/sayso/requests/{asked}/", f"/sayso/runs/{run}/", "/sayso/runs/new/")
 see(boss, "/sayso/runs/", "/sayso/api/v1/docs", "/sayso/metrics", f"/sayso/api/v1/requests/{asked}/history")

@@ -23,6 +23,26 @@ import environ
 DATABASES = {{"default": environ.Env.db_url_config("{url}")}}
 """
 
+OWN_WAYS = """
+DATABASES["other"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "other.sqlite3"}
+for each in DATABASES.values():
+    each["ATOMIC_REQUESTS"] = True
+DATABASE_ROUTERS = ["people.routers.ArchiveElsewhere"]
+LANGUAGE_CODE = "de"
+TIME_ZONE = "Europe/Berlin"
+USE_THOUSAND_SEPARATOR = True
+"""
+ROUTER = """
+class ArchiveElsewhere:
+    def db_for_read(self, model, **hints):
+        return "other" if model._meta.app_label == "archive" else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "other") == (app_label == "archive")
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -77,16 +97,17 @@ def test_what_is_missing_is_said_with_the_line_to_add(project: HostProject) -> N
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_project_may_have_accounts_of_its_own(
-    project: HostProject, servers: Servers, database: str
-) -> None:
-    """With an email address as their name and a UUID as their key, on either database."""
+def test_a_project_keeps_its_accounts_and_ways(project: HostProject, servers: Servers, database: str) -> None:
+    """Email addresses as names, UUIDs as keys; a second database, ATOMIC_REQUESTS, language and time."""
     project.add_lines()
     if database == "postgresql":
         url = create_database(servers.postgres.url, f"host_{project.port}")
         project.append("mysite/settings.py", POSTGRESQL.format(url=url))
     project.take_own_accounts()
-    project.run(["manage.py", "migrate", "-v", "0"])
+    project.append("people/routers.py", ROUTER)
+    project.append("mysite/settings.py", OWN_WAYS)
+    for alias in ("default", "other"):
+        project.run(["manage.py", "migrate", "-v", "0", "--database", alias])
     script = Path(__file__).with_name("in_a_project.py")
     said = project.run(["manage.py", "shell", "-v", "0", "-c", f"exec(open({str(script)!r}).read())"])
     assert "all is well" in said
