@@ -4,6 +4,7 @@ It prints "all is well" at its end; anything that fails is an error.
 """
 
 import json
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -101,4 +102,7 @@ call_command("decide", at_terminal, "approve", "--as", rob.email)
 call_command("create_token", kim.email, "--name", "job", "--scope", "ask")
 call_command("audit_report", "--by", "approver")
 call_command("audit_verify")
+# Only a server pays for its import.
+assert "daphne" not in sys.modules
+assert "twisted.internet.reactor" not in sys.modules
 print("all is well")

@@ -121,7 +121,7 @@ async def test_from_startproject_to_a_decision_and_a_run(
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("link", name="Inbox")).to_be_visible()
-    await expect(page.locator(".pill")).to_be_hidden()
+    await expect(page.locator(".pill")).to_have_text("Live")
 
     await sync_to_async(project.run)(["manage.py", "shell", "-v", "0", "-c", block("ask")])
     await approve(page, "Refund 12.40 EUR to ACME")
