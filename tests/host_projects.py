@@ -119,6 +119,12 @@ class HostProject:
         )
         self.run(["manage.py", "makemigrations", "people"])
 
+    def take_own_frame(self) -> None:
+        """Put the page's template around Sayso's pages."""
+        self.append(f"{NAME}/settings.py", 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]')
+        (self.folder / "templates" / "approvals").mkdir(parents=True)
+        self.append("templates/approvals/base.html", block("frame"))
+
     def append(self, path: str, text: str) -> None:
         with (self.folder / path).open("a") as file:
             file.write(f"\n{text}")

@@ -54,8 +54,15 @@ def project(tmp_path: Path, wheel: Path) -> HostProject:
     return HostProject(tmp_path, wheel)
 
 
+@pytest.fixture(params=["Sayso's", "its own"])
+def frame(request: pytest.FixtureRequest, project: HostProject) -> str:
+    if request.param == "its own":
+        project.take_own_frame()
+    return str(request.param)
+
+
 @pytest.fixture
-def served(project: HostProject) -> Iterator[Process]:
+def served(project: HostProject, frame: str) -> Iterator[Process]:
     """The project with the page's lines and account, served."""
     assert project.add_lines() <= 10
     assert "no issues" in project.commands("prepare")
@@ -114,7 +121,7 @@ def test_a_project_keeps_its_accounts_and_ways(project: HostProject, servers: Se
 
 
 async def test_from_startproject_to_a_decision_and_a_run(
-    page: Page, project: HostProject, served: Process
+    page: Page, project: HostProject, served: Process, frame: str
 ) -> None:
     await page.goto(f"{project.url}/sayso/")
     await page.get_by_label("Username").fill("ada")
@@ -122,6 +129,7 @@ async def test_from_startproject_to_a_decision_and_a_run(
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("link", name="Inbox")).to_be_visible()
     await expect(page.locator(".pill")).to_have_text("Live")
+    await expect(page.get_by_role("link", name="Your own header")).to_have_count(int(frame == "its own"))
 
     await sync_to_async(project.run)(["manage.py", "shell", "-v", "0", "-c", block("ask")])
     await approve(page, "Refund 12.40 EUR to ACME")
