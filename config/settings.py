@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 import django
 import environ
 
+from approvals.database.configuration import configure
 from approvals.logs import formatter
+from approvals.process.layers import channel_layers
 from config.mailers import mailers
 
 env = environ.Env()
@@ -137,53 +139,19 @@ TEMPLATES = [
 
 # The database. One writer thread and a few readers per process; see approvals.database.threads.
 DATABASE_THREADS = 8
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'sayso.sqlite3'}")}
-DATABASE = DATABASES["default"]
+DATABASE = configure(
+    env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'sayso.sqlite3'}"), DATABASE_THREADS
+)
+DATABASES = {"default": DATABASE}
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     _keep_private(str(DATABASE["NAME"]))
-    DATABASE.setdefault("OPTIONS", {}).update(
-        # Taking the write lock at BEGIN avoids "database is locked" on read-then-write transactions.
-        transaction_mode="IMMEDIATE",
-        timeout=20,
-        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
-    )
-else:
-    DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
-    # A pool and persistent connections exclude each other; the check replaces a dead connection.
-    # The pool doubles its pauses between attempts to connect, for five minutes unless it gives up sooner: an
-    # outage would last twice as long. Connections opened at a peak are closed after `max_idle` seconds.
-    DATABASE["OPTIONS"]["pool"] = {
-        "min_size": 1,
-        "max_size": 4 * DATABASE_THREADS,
-        "timeout": 10,
-        "reconnect_timeout": 10,
-        "max_idle": 10,
-    }
-    # Few statements, always the same: approvals.database.pipeline. `?prepare_threshold=none` turns it off.
-    prepare = DATABASE["OPTIONS"].get("prepare_threshold", 1)
-    DATABASE["OPTIONS"]["prepare_threshold"] = None if str(prepare).lower() == "none" else prepare
-    DATABASE["CONN_MAX_AGE"] = 0
-    DATABASE["CONN_HEALTH_CHECKS"] = True
 DATABASE_ROUTERS = ["orchestration.engines.queue_router.QueueOnPostgreSQL"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The channel layer carries hints only: ids to look at again.
 REDIS_URL = env.str("REDIS_URL", default="")
 SAYSO["CHANNEL_PREFIX"] = env.str("SAYSO_CHANNEL_PREFIX", default="sayso")
-if REDIS_URL:
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {
-                # Explicit, finite and above redis-py's own defaults; reads poll far more often than this.
-                "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 5}],
-                # Installations that share a Redis have a prefix each.
-                "prefix": SAYSO["CHANNEL_PREFIX"],
-            },
-        }
-    }
-else:
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CHANNEL_LAYERS = channel_layers(REDIS_URL, prefix=SAYSO["CHANNEL_PREFIX"])
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

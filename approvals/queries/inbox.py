@@ -56,7 +56,7 @@ def list_inbox(
     if overdue_soon:
         wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
     for word in search.split():
-        asked_by = Q(**{f"{name_field('requester')}__icontains": word})
+        asked_by = Q(**{f"requester__{name_field()}__icontains": word})
         wanted &= Q(title__icontains=word) | Q(key__icontains=word) | asked_by
     pending = status == Status.PENDING
     if not mine and person.holds(permissions.SEE_ALL):

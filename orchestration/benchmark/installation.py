@@ -84,9 +84,7 @@ class Installation:
 
     def __init__(self, *, embedded: bool) -> None:
         self._postgres = _postgres_url(os.environ.get("DATABASE_URL", ""))
-        if not hasattr(settings, "REDIS_URL"):  # its processes would use this project's own database
-            raise Unreachable("These settings do not read DATABASE_URL and REDIS_URL: run it in a checkout.")
-        self._redis = settings.REDIS_URL
+        self._redis = os.environ.get("REDIS_URL", "")
         self.stack = EMBEDDED
         if not embedded:
             self.stack = Stack(
@@ -97,6 +95,7 @@ class Installation:
                 else "embedded",
                 layer="given" if self._redis else "own" if find_redis() else "embedded",
             )
+        self.lacks_servers = not embedded and not self.stack.two_processes
         self._name = f"sayso_benchmark_{secrets.token_hex(4)}"
         self._ending = ExitStack()
         self._copies = 0
@@ -170,7 +169,15 @@ class Installation:
     def _environment(self, folder: Path, database_url: str | None) -> Mapping[str, str]:
         """Return this process's variables, with those of an installation replaced by our own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_AN_INSTALLATION)}
-        own = {"SAYSO_VAR": str(folder), "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}", **UNLIMITED}
+        site = (
+            {} if _reads_the_environment() else {"DJANGO_SETTINGS_MODULE": "orchestration.own_site.settings"}
+        )
+        own = {
+            **site,
+            "SAYSO_VAR": str(folder),
+            "SAYSO_CHANNEL_PREFIX": f"{self._name}_{self._copies}",
+            **UNLIMITED,
+        }
         if database_url:
             own["DATABASE_URL"] = database_url
         if self.stack.layer != "embedded":
@@ -186,6 +193,11 @@ class Installation:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _reads_the_environment() -> bool:
+    """Whether this process's settings are those of the checkout, which take all from the environment."""
+    return settings.ROOT_URLCONF == "config.urls"
 
 
 def _postgres_url(url: str) -> str:

@@ -25,13 +25,21 @@ INLINE = re.compile(
 )
 
 
+# The settings, and those of installations that the benchmark makes for itself.
+READERS = {
+    "config/settings.py",
+    "orchestration/benchmark/installation.py",
+    "orchestration/own_site/settings.py",
+}
+
+
 def test_only_the_settings_read_the_environment() -> None:
     """Everything else is told by Django's settings, typed. Entry points may say which settings those are, and
     who makes an installation of its own may hand the rest of the environment on to its processes."""
     readers = [
         source.at(node)
         for source in product()
-        if source.path not in {"config/settings.py", "orchestration/benchmark/installation.py"}
+        if source.path not in READERS
         for node in source.nodes()
         if _touches_the_environment(node) and not _names_the_settings(source, node)
     ]

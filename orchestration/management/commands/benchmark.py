@@ -62,8 +62,8 @@ class Command(BaseCommand):
             raise Misuse("--rounds: at least one.")
         if options["loop"] == "uvloop" and find_spec("uvloop") is None:
             raise Misuse("--loop uvloop: uvloop is not installed; it comes with the extra `fast`.")
+        installation = Installation(embedded=options["embedded"])
         with raise_as_misuse(NotMeasurable, Unreachable):
-            installation = Installation(embedded=options["embedded"])
             for scenario in chosen:
                 scenario.require(options["size"])
             installation.require_servers()
@@ -105,6 +105,12 @@ async def _measure(run: Run, chosen: list[Scenario], screen: Screen) -> None:
         screen.say(
             "Here one process does what two do on PostgreSQL and Redis. The goals are for those two, so they"
             " are not judged.",
+            style="yellow",
+        )
+    if run.installation.lacks_servers:
+        screen.say(
+            "PostgreSQL and Redis come with the extra `benchmark`: python -m pip install 'sayso[benchmark]'."
+            " Or name yours by DATABASE_URL and REDIS_URL.",
             style="yellow",
         )
     if task := asyncio.current_task():

@@ -1,0 +1,1 @@
+"""A site of nothing but Sayso, in which the benchmark measures where there is no checkout."""
