@@ -15,7 +15,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.shortcuts import resolve_url
 from django.template import TemplateDoesNotExist, loader
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import (
+    NoReverseMatch,
+    Resolver404,
+    URLResolver,
+    get_resolver,
+    get_script_prefix,
+    resolve,
+    reverse,
+)
 from django.utils.module_loading import import_string
 
 from approvals.checks import Messages
@@ -24,6 +32,7 @@ from approvals.web.edge import mount
 
 _APPS = ("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "channels")
 _ACCOUNT = {"groups", "user_permissions", "is_active", "is_superuser"}
+_OURS = ("approvals.", "orchestration.")
 _MIDDLEWARE = (
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -102,6 +111,12 @@ def check_urls(**told: Any) -> Messages:
         yield checks.Error(
             f"{settings.ROOT_URLCONF} does not include Sayso's URLs.", hint=line, id="sayso.E043"
         )
+    for name in sorted(_shared_names()):
+        yield checks.Warning(
+            f"The project has a URL named {name!r}, which Sayso has, too: links of one lead to the other.",
+            hint="Name the project's own URL otherwise, or include it with a namespace.",
+            id="sayso.W045",
+        )
     if not _is_page(settings.LOGIN_URL):
         yield checks.Warning(
             f"LOGIN_URL is {settings.LOGIN_URL!r}, where there is no page: nobody can log in to the inbox.",
@@ -161,6 +176,20 @@ def check_sqlite(**told: Any) -> Messages:
             hint='DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}',
             id="sayso.W044",
         )
+
+
+def _shared_names() -> set[str]:
+    """Return the names of URLs, outside of namespaces, that are ours and the project's."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    pending: list[Any] = list(get_resolver().url_patterns)
+    while pending:
+        each = pending.pop()
+        if isinstance(each, URLResolver):
+            pending += [] if each.namespace else each.url_patterns
+        elif each.name:
+            (ours if each.callback.__module__.startswith(_OURS) else others).add(each.name)
+    return ours & others
 
 
 def _is_page(name: str) -> bool:
