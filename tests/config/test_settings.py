@@ -83,7 +83,7 @@ def test_lists_may_have_spaces_around_their_commas(tmp_path: Path) -> None:
     variables = ("SAYSO_SECRET_KEY_FALLBACKS", "SAYSO_CALLBACK_HOSTS")
     environment = bare_environment() | {"SAYSO_VAR": str(tmp_path)}
     environment |= dict.fromkeys(variables, "one, two ,three")
-    shown = "from django.conf import settings as s; print(s.SECRET_KEY_FALLBACKS, s.SAYSO_CALLBACK_HOSTS)"
+    shown = "from django.conf import settings as s; print(s.SECRET_KEY_FALLBACKS, s.SAYSO['CALLBACK_HOSTS'])"
     assert printed(shown, environment).strip() == "['one', 'two', 'three'] ['one', 'two', 'three']"
 
 
