@@ -3,7 +3,7 @@
 Django compiles each query anew, writes a CASE over all rows for each column that it updates, and calls every
 field of every row that it inserts: that costs far more than a decision itself. Here statements are texts.
 PostgreSQL gets the rows as one JSON document, SQLite runs one prepared statement row by row. Only for the
-writer and for permissions: values are not validated here.
+writer, and for what is read at every decision or event: values are not validated here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -61,11 +62,21 @@ def among(column: str) -> str:
     return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608  a column of our own
 
 
-def values(wanted: Iterable[UUID | int]) -> str:
-    """Return the parameter of `among`: the ids or numbers as the text of an array, or of JSON."""
+def values(wanted: Iterable[UUID | int | str]) -> str:
+    """Return the parameter of `among`: the ids, numbers or texts as the text of an array, or of JSON."""
     if connection.vendor == "postgresql":
-        return f"{{{','.join([_text(each) if isinstance(each, UUID) else str(each) for each in wanted])}}}"
+        return f"{{{','.join(map(_element, wanted))}}}"
     return json.dumps([each.hex if isinstance(each, UUID) else each for each in wanted])
+
+
+def _element(value: UUID | int | str) -> str:
+    """Return a value as PostgreSQL reads it in the text of an array."""
+    if isinstance(value, UUID):
+        return _text(value)
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def as_uuid(value: Any) -> UUID:
@@ -85,18 +96,47 @@ def read(model: type[M], ids: Iterable[Any], *, lock: bool = False) -> Callable[
     (PostgreSQL's documentation, "Read Committed Isolation Level"); SQLite has locked everything already.
     The instances are made without Django's `__init__`, which costs more than the reading, and its signals.
     """
-    columns, statement = _reading(model, connection.vendor, lock=lock)
-    found = execute(statement, [values(ids)])
-    attributes = [column.attribute for column in columns]
+    found = execute(_reading(model, connection.vendor, lock=lock), [values(ids)])
+    return lambda: instances(model, found.rows())
 
-    def rows() -> list[M]:
+
+def instances(model: type[M], rows: Sequence[tuple[Any, ...]]) -> list[M]:
+    """Make instances of rows that have all columns of the model, in their order."""
+    selected = select(model)
+    return [_instance(model, selected.attributes, row) for row in selected.restore(rows)]
+
+
+class Selection(NamedTuple):
+    """Columns of a model: their `names` for a SELECT, and what makes values of the rows that it returns."""
+
+    attributes: tuple[str, ...]
+    names: tuple[str, ...]
+    conversions: tuple[Conversion | None, ...]
+
+    def restore(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Convert the values of these columns; what a row has after them stays as it is."""
+        if not rows:
+            return iter(())
         by_column = [
-            values if column.restored is None else map(column.restored, values)
-            for column, values in zip(columns, zip(*found.rows(), strict=True), strict=False)
+            values if convert is None else map(convert, values)
+            for convert, values in zip_longest(self.conversions, zip(*rows, strict=True))
         ]
-        return [_instance(model, attributes, row) for row in zip(*by_column, strict=True)]
+        return zip(*by_column, strict=True)
 
-    return rows
+
+def select(model: type[models.Model], *fields: str) -> Selection:
+    """Select these fields of the model, or all."""
+    return _selection(model, connection.vendor, fields or None)
+
+
+@cache
+def _selection(model: type[models.Model], vendor: str, fields: tuple[str, ...] | None) -> Selection:
+    columns = _columns(model, vendor, only=fields)
+    return Selection(
+        attributes=tuple(column.attribute for column in columns),
+        names=tuple(column.name for column in columns),
+        conversions=tuple(column.restored for column in columns),
+    )
 
 
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
@@ -195,6 +235,8 @@ def _conversions(field: Any, vendor: str) -> tuple[Conversion | None, Conversion
     """Return what converts this field's values for JSON (PostgreSQL) or SQLite, and what a cursor returns."""
     if isinstance(field, JSONText):
         return field.get_prep_value, as_json
+    if hasattr(field, "from_db_value"):  # of a user model of the project's own
+        return None, lambda value: field.from_db_value(value, None, connection)
     if vendor == "postgresql":
         return None, None  # the encoder writes ids and moments itself
     if isinstance(field, models.UUIDField):
@@ -276,12 +318,10 @@ def _document(columns: Sequence[_Column], rows: Sequence[Row]) -> str:
 
 
 @cache
-def _reading(model: type[models.Model], vendor: str, *, lock: bool) -> tuple[tuple[_Column, ...], str]:
-    columns = _columns(model, vendor)
+def _reading(model: type[models.Model], vendor: str, *, lock: bool) -> str:
     key = column(model, "pk")
     locking = f" ORDER BY {key} FOR UPDATE" if lock and vendor == "postgresql" else ""
-    text = f"SELECT {_names(columns)} FROM {table(model)} WHERE {among(key)}{locking}"  # noqa: S608
-    return columns, text
+    return f"SELECT {_names(_columns(model, vendor))} FROM {table(model)} WHERE {among(key)}{locking}"  # noqa: S608
 
 
 @cache

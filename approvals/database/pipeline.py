@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from approvals.database import lending
 from approvals.database.sessions import LIMITS, is_limited
+from approvals.database.transactions import begun_inside, snapshot
 
 
 class Answer:
@@ -80,6 +81,8 @@ class _Here(local):
 
 _here = _Here()
 _BEGIN, _COMMIT = "BEGIN", "COMMIT"
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_OF_TRANSACTIONS = {statement: statement for statement in (_BEGIN, _BEGIN_SNAPSHOT, _COMMIT)}
 _numbers = count(1)
 _prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
 
@@ -99,6 +102,23 @@ def together() -> Iterator[None]:
         message.send()
     finally:
         _here.message = None
+
+
+@contextmanager
+def together_in_a_snapshot() -> Iterator[None]:
+    """Do as `together` does, and read everything inside as of one moment, as `snapshot` does.
+
+    Its BEGIN goes with the first statements, so that other queries may be made only after an answer was read;
+    COMMIT goes with the last, if there are any whose answers were not read.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        with snapshot(), together():
+            yield
+        return
+    with begun_inside(), together():
+        execute(_BEGIN_SNAPSHOT)
+        yield
+        execute(_COMMIT)
 
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> Answer:
@@ -157,7 +177,7 @@ def _executions(here: BaseDatabaseWrapper, statements: Sequence[str]) -> list[st
     here.ensure_connection()
     if here.connection.prepare_threshold is None:
         return list(statements)
-    known = _prepared.setdefault(here.connection, {_BEGIN: _BEGIN, _COMMIT: _COMMIT})
+    known = _prepared.setdefault(here.connection, dict(_OF_TRANSACTIONS))
     _prepare(known, [statement for statement in dict.fromkeys(statements) if statement not in known])
     return [known[statement] for statement in statements]
 

@@ -5,8 +5,10 @@ Synchronous ORM code; coroutines cross over by approvals.database.threads.in_dat
 
 from approvals.domain.payloads import parse_object
 from approvals.queries.inbox import OVERDUE_SOON, count_waiting, list_inbox
-from approvals.queries.large_columns import load_large
+from approvals.queries.inboxes import list_inboxes
+from approvals.queries.large_columns import ask_for_large, load_large
 from approvals.queries.lookups import (
+    ask_for_open_requests,
     changed_since,
     next_deadline,
     open_requests_of,
@@ -19,6 +21,7 @@ from approvals.queries.lookups import (
     seconds_left,
 )
 from approvals.queries.quorum import Standing, standing
+from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.serialization import (
     moment_on_the_wire,
@@ -46,11 +49,15 @@ __all__ = [
     "Standing",
     "TimelineEntry",
     "as_id",
+    "ask_for_large",
+    "ask_for_open_requests",
+    "ask_for_rows",
     "changed_since",
     "count_waiting",
     "history",
     "last_closed_for",
     "list_inbox",
+    "list_inboxes",
     "list_requests",
     "load_large",
     "moment_on_the_wire",

@@ -68,6 +68,12 @@ def list_inbox(
     return _first_of(parts, wanted, order, limit, light=light)
 
 
+def first_pending(person: permissions.Person, limit: int) -> list[UUID]:
+    """Return the ids of the first pending requests that this active person may see, as `list_inbox` does."""
+    parts = _parts_seen(person, _parts_in_charge(person, pending=True))
+    return _first_ids(parts, Q(status=Status.PENDING), _DUE_FIRST, limit)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """How many pending requests a user may see, and may decide; at most COUNTED each."""
@@ -122,20 +128,25 @@ _LAST_CLOSED_FIRST = _Order(
 def _first_of(
     parts: Iterable[Requests], wanted: Q, order: _Order, limit: int, *, light: bool
 ) -> list[HumanRequest]:
-    """Return the first wanted requests of these parts together, with their people.
-
-    Each part is queried for its own first: the database finds those by an index, or by the few assignments
-    that there are. With conditions joined by OR it would read and sort every row.
-    """
-    firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
-    ranks = {row[-1]: order.rank(row) for row in _union(firsts)}
-    first = sorted(ranks, key=ranks.__getitem__)[:limit]
+    """Return the first wanted requests of these parts together, with their people."""
+    first = _first_ids(parts, wanted, order, limit)
     if not first:
         return []
     # Filtered again: some may have been decided meanwhile.
     found = HumanRequest.objects.filter(wanted, pk__in=first)
     rows = {row.pk: row for row in with_people(large_columns.defer_large(found) if light else found)}
     return [rows[pk] for pk in first if pk in rows]
+
+
+def _first_ids(parts: Iterable[Requests], wanted: Q, order: _Order, limit: int) -> list[UUID]:
+    """Return the ids of the first wanted requests of these parts together.
+
+    Each part is queried for its own first: the database finds those by an index, or by the few assignments
+    that there are. With conditions joined by OR it would read and sort every row.
+    """
+    firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
+    ranks = {row[-1]: order.rank(row) for row in _union(firsts)}
+    return sorted(ranks, key=ranks.__getitem__)[:limit]
 
 
 def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any
 
-from django.db.models import Case, F, Func, IntegerField, Q, When
+from django.db import connection
+from django.db.models import Func, IntegerField
 from django.db.models.functions import Coalesce
 
+from approvals.database import bulk
+from approvals.database.pipeline import execute
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import HumanRequest
 from approvals.queries.requests import Requests
@@ -15,6 +19,7 @@ from approvals.queries.requests import Requests
 # Columns that may be large: of the question, and of the outcome.
 QUESTION_COLUMNS = tuple(term.name for term in terms_in(Place.ROW) if term.large)
 OUTCOME_COLUMNS = ("final_arguments", "answer", "comment")
+_LARGE = (*QUESTION_COLUMNS, *OUTCOME_COLUMNS)
 
 
 class Octets(Func):
@@ -31,11 +36,6 @@ class Octets(Func):
 QUESTION_BYTES = sum(
     (Coalesce(Octets(column), 0) for column in QUESTION_COLUMNS[1:]), Octets(QUESTION_COLUMNS[0])
 )
-_OUTCOME_BYTES = (
-    Coalesce(Octets("final_arguments"), Octets("arguments"))
-    + Coalesce(Octets("answer"), 0)
-    + Octets("comment")
-)
 
 
 def defer_large(requests: Requests) -> Requests:
@@ -49,22 +49,56 @@ def defer_outcome(requests: Requests) -> Requests:
 
 
 def load_large(rows: Collection[Any], limit: int) -> None:
-    """Read, in one query, the columns that `defer_large` left out of these rows.
+    """Read the columns that `defer_large` left out of these rows, as `ask_for_large` does."""
+    ask_for_large(rows, limit)()
+
+
+def ask_for_large(rows: Collection[Any], limit: int) -> Callable[[], None]:
+    """Request the columns that were left out of these rows; call the result to have them set.
 
     The question is read if it has at most `limit` bytes, and so is the outcome; otherwise the columns are
     None. The attributes `asked_whole` and `outcome_whole` say which were read.
     """
     if not rows:
-        return
-    asked, outcome = Q(weight__lte=limit), Q(outcome_weight__lte=limit)
-    conditions = dict.fromkeys(QUESTION_COLUMNS, asked) | dict.fromkeys(OUTCOME_COLUMNS, outcome)
-    conditions["arguments"] = asked | outcome
-    columns = [Case(When(condition, then=F(column))) for column, condition in conditions.items()]
-    requests = HumanRequest.objects.filter(pk__in=[row.pk for row in rows])
-    weighed = requests.annotate(weight=QUESTION_BYTES, outcome_weight=_OUTCOME_BYTES)
-    found = {pk: values for pk, *values in weighed.values_list("pk", "weight", "outcome_weight", *columns)}
-    for row in rows:
-        weight, outcome_weight, *values = found[row.pk]
-        row.asked_whole, row.outcome_whole = weight <= limit, outcome_weight <= limit
-        for column, value in zip(conditions, values, strict=True):
-            setattr(row, column, value)
+        return lambda: None
+    statement = _large_statement(connection.vendor)
+    found = execute(statement, [limit, limit, bulk.values(row.pk for row in rows)])
+
+    def fill() -> None:
+        by_id = {row.pk: row for row in rows}
+        for *values, asked, outcome, pk in bulk.select(HumanRequest, *_LARGE).restore(found.rows()):
+            row = by_id[bulk.as_uuid(pk)]
+            row.asked_whole, row.outcome_whole = bool(asked), bool(outcome)
+            vars(row).update(zip(_LARGE, values, strict=True))
+
+    return fill
+
+
+def weight(vendor: str, table: str) -> str:
+    """Return the SQL of the bytes of the question's large columns."""
+    return _sum_of_octets(vendor, [f"{table}.{name}" for name in _names(*QUESTION_COLUMNS)])
+
+
+def _sum_of_octets(vendor: str, columns: Collection[str]) -> str:
+    octets = "octet_length({})" if vendor == "postgresql" else "length(CAST({} AS BLOB))"
+    return " + ".join(f"coalesce({octets.format(column)}, 0)" for column in columns)
+
+
+def _names(*fields: str) -> tuple[str, ...]:
+    return bulk.select(HumanRequest, *fields).names
+
+
+@cache
+def _large_statement(vendor: str) -> str:
+    """Return the statement that reads the large columns of what is not too large."""
+    final, arguments, answer, comment = _names("final_arguments", "arguments", "answer", "comment")
+    outcome = _sum_of_octets(vendor, [f"coalesce(r.{final}, r.{arguments})", f"r.{answer}", f"r.{comment}"])
+    conditions = dict.fromkeys(_names(*QUESTION_COLUMNS), "asked") | dict.fromkeys(
+        _names(*OUTCOME_COLUMNS), "outcome"
+    )
+    conditions[arguments] = "asked OR outcome"
+    columns = ", ".join(f"CASE WHEN {condition} THEN {name} END" for name, condition in conditions.items())
+    return (
+        f"SELECT {columns}, asked, outcome, id FROM (SELECT r.*, {weight(vendor, 'r')} <= %s AS asked,"  # noqa: S608
+        f" {outcome} <= %s AS outcome FROM {bulk.table(HumanRequest)} r WHERE {bulk.among('r.id')}) r"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -85,6 +85,16 @@ def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanReques
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
     asked = with_people((large_columns.defer_large(rows) if light else rows).order_by("opened_at", "id"))
     return [row for row in asked if row.origin.get("kind") == "run"]
+
+
+def ask_for_open_requests(origin_id: str) -> Callable[[], list[UUID]]:
+    """Request the ids of the pending requests with this origin, of whatever kind that is."""
+    statement = (
+        f"SELECT id FROM {bulk.table(HumanRequest)} WHERE origin_id = %s AND origin_id <> ''"  # noqa: S608
+        f" AND status = '{Status.PENDING.value}'"
+    )
+    found = execute(statement, [origin_id])
+    return lambda: [bulk.as_uuid(pk) for (pk,) in found.rows()]
 
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:

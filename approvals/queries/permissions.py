@@ -153,6 +153,44 @@ def ask_for_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
     return lambda: _build_persons(found.rows())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewers:
+    """Who may see requests without being named: members of groups, and holders of permissions by codename.
+
+    Superusers are left out, of whom the database keeps no index.
+    """
+
+    members: Mapping[int, Collection[int]]
+    holders: Mapping[str, Collection[int]]
+
+    def of(self, audience: Audience) -> set[int]:
+        """Return those who may see a request with this audience."""
+        found = set(self.holders.get(SEE_ALL, ()))
+        if not audience.assigned:
+            found.update(self.holders.get(DECIDE, ()))
+        return found.union(*(self.members.get(group_id, ()) for group_id in audience.group_ids))
+
+
+def ask_for_viewers(request_ids: Collection[UUID]) -> Callable[[], Viewers]:
+    """Request who may see these requests without being named; call the result to get them.
+
+    Holders of `decide_humanrequest` are among them only if one of the requests is assigned to nobody.
+    """
+    found = execute(_viewers_statement(connection.vendor), [bulk.values(request_ids)] * 2)
+
+    def build() -> Viewers:
+        members: defaultdict[int, set[int]] = defaultdict(set)
+        holders: defaultdict[str, set[int]] = defaultdict(set)
+        for user_id, group_id, codename in found.rows():
+            if group_id is not None:
+                members[group_id].add(user_id)
+            else:
+                holders[codename].add(user_id)
+        return Viewers(members=members, holders=holders)
+
+    return build
+
+
 def audiences(requests: Collection[HumanRequest]) -> dict[UUID, Audience]:
     """Read the audiences of these requests in one query, and another one if any needs four eyes."""
     if not requests:
@@ -307,6 +345,31 @@ def _persons_statement(vendor: str) -> str:
         f" WHERE {among(f'g.{holder}')}"
         f" UNION ALL SELECT m.{member}, NULL, NULL, NULL, NULL, p.codename FROM {memberships} m"
         f" JOIN {shared} g ON g.group_id = m.group_id{ours} WHERE {among(f'm.{member}')}"
+    )
+
+
+@cache
+def _viewers_statement(vendor: str) -> str:
+    memberships, member = _through(get_user_model(), "groups")
+    grants, holder = _through(get_user_model(), "user_permissions")
+    shared, _ = _through(Group, "permissions")
+    users, groups = bulk.table(UserAssignment), bulk.table(GroupAssignment)
+    unassigned = (
+        f"SELECT 1 FROM {bulk.table(HumanRequest)} r WHERE {bulk.among('r.id')}"  # noqa: S608  our own names
+        f" AND NOT EXISTS (SELECT 1 FROM {users} a WHERE a.request_id = r.id)"
+        f" AND NOT EXISTS (SELECT 1 FROM {groups} a WHERE a.request_id = r.id)"
+    )
+    return (
+        f"WITH held AS (SELECT p.id, p.codename FROM {bulk.table(Permission)} p"  # noqa: S608
+        f" JOIN {bulk.table(ContentType)} c ON c.id = p.content_type_id AND c.app_label = 'approvals'"
+        f" WHERE p.codename = '{SEE_ALL}' OR p.codename = '{DECIDE}' AND EXISTS ({unassigned})),"
+        f" named AS (SELECT DISTINCT group_id FROM {groups} WHERE {bulk.among('request_id')})"
+        f" SELECT m.{member}, m.group_id, NULL FROM named JOIN {memberships} m ON m.group_id = named.group_id"
+        f" UNION ALL SELECT g.{holder}, NULL, held.codename"
+        f" FROM held JOIN {grants} g ON g.permission_id = held.id"
+        f" UNION ALL SELECT m.{member}, NULL, held.codename"
+        f" FROM held JOIN {shared} g ON g.permission_id = held.id"
+        f" JOIN {memberships} m ON m.group_id = g.group_id"
     )
 
 

@@ -58,6 +58,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "four_eyes requester",
     ),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
+    "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
     "approvals/queries/serialization.py": (
         "people by name; an outcome's arguments and verdict; an origin may be long",

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
+from approvals.database import bulk
 from approvals.database.clock import database_now
+from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import REMOVED
 from approvals.domain.payloads import check_text, seconds
 from approvals.exceptions import InvalidRequest
@@ -102,7 +104,19 @@ def bearer(secret: str) -> Bearer | None:
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:
     """Return the user ids of these tokens, without those that are not valid any more; at most one query."""
-    return dict(_holding().filter(pk__in=token_ids).values_list("pk", "user_id"))
+    return ask_for_owners(token_ids)()
+
+
+def ask_for_owners(token_ids: Collection[UUID]) -> Callable[[], dict[UUID, int]]:
+    """Request the users of these tokens; call the result to get their ids.
+
+    Left out are tokens that are not valid any more.
+    """
+    if not token_ids:
+        return dict
+    statement, parameters = _owners_statement(connection.vendor)
+    found = execute(statement, [*parameters, bulk.values(token_ids)])
+    return lambda: {bulk.as_uuid(token_id): user_id for token_id, user_id in found.rows()}
 
 
 def revoke(token_id: UUID, by_user_id: int | None) -> bool:
@@ -144,6 +158,14 @@ def with_state(tokens: QuerySet[ApiToken], now: datetime | Now) -> QuerySet[Any]
 
 def _holding() -> QuerySet[Any]:
     return with_state(ApiToken.objects.all(), Now()).filter(state=State.ACTIVE.value)
+
+
+@cache
+def _owners_statement(vendor: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement that reads the users of valid tokens, and its first parameters."""
+    text, parameters = _holding().order_by().values_list("pk").query.sql_with_params()
+    chosen = f"id IN ({text}) AND {bulk.among('id')}"
+    return f"SELECT id, user_id FROM {bulk.table(ApiToken)} WHERE {chosen}", parameters  # noqa: S608
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

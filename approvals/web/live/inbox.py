@@ -86,6 +86,7 @@ class InboxHub(Hub[InboxSeat]):
         super().__init__()
         self._seats_of: defaultdict[int, set[InboxSeat]] = defaultdict(set)
         self._credentials_of: dict[int, frozenset[Credential]] = {}
+        self._superusers: set[int] = set()  # of the connected, as of the last reading of their rights
         self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
 
     # All that a seat shows
@@ -116,6 +117,7 @@ class InboxHub(Hub[InboxSeat]):
                 self._turn_away(seat, most)
                 return None
             self._greet(seat, person, read.server_time)
+        self._note_superuser(person)
         return self._part_of(seat, person, read.inboxes[owner, seat.origin_id])
 
     def _part_of(self, seat: InboxSeat, person: Person, inbox: Inbox) -> _Part | None:
@@ -177,7 +179,8 @@ class InboxHub(Hub[InboxSeat]):
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
         shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
-        news = await in_database(inbox_reads.news, ids, shown_to, self._credentials_of_user)
+        superusers = frozenset(self._superusers)
+        news = await in_database(inbox_reads.news, ids, shown_to, superusers, self._credentials_of_user)
         frames = _Frames()
         seats = [seat for user_id in news.concerned for seat in self._seats_of.get(user_id, ())]
         for turn, seat in enumerate(seats, start=1):
@@ -225,7 +228,9 @@ class InboxHub(Hub[InboxSeat]):
     # The regular check
 
     async def _check(self, seats: Sequence[InboxSeat]) -> None:
-        present = await in_database(inbox_reads.attendance, {seat.credential for seat in seats})
+        user_ids = {seat.user_id for seat in seats if seat.user_id is not None}
+        credentials_of = {user_id: self._credentials_of_user(user_id) for user_id in user_ids}
+        present = await in_database(inbox_reads.attendance, credentials_of)
         for seat in seats:
             if seat.user_id is not None:
                 self._still_holds(seat, present)
@@ -238,7 +243,9 @@ class InboxHub(Hub[InboxSeat]):
         if owner is None or owner != seat.user_id:
             self._expel(seat)
             return False
-        if present.people[owner] != seat.person:
+        person = present.people[owner]
+        self._note_superuser(person)
+        if person != seat.person:
             self._make_snapshot_due(seat)
         return True
 
@@ -256,6 +263,10 @@ class InboxHub(Hub[InboxSeat]):
             self._credentials_of[user_id] = frozenset(seat.credential for seat in seats)
         else:
             del self._seats_of[user_id], self._credentials_of[user_id]
+            self._superusers.discard(user_id)
+
+    def _note_superuser(self, person: Person) -> None:
+        (self._superusers.add if person.superuser else self._superusers.discard)(person.id)
 
     def _credentials_of_user(self, user_id: int) -> frozenset[Credential]:
         return self._credentials_of.get(user_id, frozenset())

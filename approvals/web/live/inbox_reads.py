@@ -1,28 +1,30 @@
-"""The inbox hub's reads: sets in, sets out, a constant number of queries for any number of connections.
+"""The inbox hub's reads: sets in, sets out, a few messages to the database for any number of connections.
 
 Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh, and has
 nothing in it that its users may not see.
+
+An event takes two messages: one for the requests and for whom they concern, one for the sessions, users and
+rights of those of them who are connected here. What it costs does not depend on how many others are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
+from itertools import chain
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Q
+from django.db import connection
 
 from approvals import queries
-from approvals.database.clock import database_now
-from approvals.database.transactions import snapshot
+from approvals.database.clock import CLOCK, as_utc
+from approvals.database.pipeline import execute, together, together_in_a_snapshot
 from approvals.domain.lifecycle import Status
 from approvals.queries import permissions
-from approvals.queries.permissions import Audience, Person
-from approvals.web.edge.credentials import Credential, owners
+from approvals.queries.permissions import Audience, Person, Viewers
+from approvals.web.edge.credentials import Claims, Credential, ask_for_claims, ask_for_owners
 from approvals.web.live.protocol import LARGE, Json, outcome_of_row, request_in_frame
 
 # A snapshot holds the first of what a user may see, in the inbox's order.
@@ -99,11 +101,26 @@ class News:
     visible: Mapping[int, frozenset[UUID]]
 
 
-def attendance(credentials: Collection[Credential]) -> Attendance:
-    found = owners(credentials)
-    people = permissions.persons(found.values())
-    there = {key: user_id for key, user_id in found.items() if user_id in people}
-    return Attendance(owners=there, people=people)
+def attendance(credentials_of: Mapping[int, Collection[Credential]]) -> Attendance:
+    """Return which of these credentials still hold, and belong to the users that are named; one message."""
+    with together():
+        return _ask_for_attendance(credentials_of)()
+
+
+def _ask_for_attendance(credentials_of: Mapping[int, Collection[Credential]]) -> Callable[[], Attendance]:
+    claims = ask_for_claims([each for credentials in credentials_of.values() for each in credentials])
+    return _ask_who_is_there(claims, credentials_of.keys())
+
+
+def _ask_who_is_there(claims: Callable[[], Claims], user_ids: Collection[int]) -> Callable[[], Attendance]:
+    owners, persons = ask_for_owners(claims, user_ids), permissions.ask_for_persons(user_ids)
+
+    def build() -> Attendance:
+        people = persons()
+        there = {key: user_id for key, user_id in owners().items() if user_id in people}
+        return Attendance(owners=there, people=people)
+
+    return build
 
 
 def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
@@ -111,13 +128,16 @@ def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
 
     A request decided between two queries would leave a list that is not full, as if it had not been cut.
     """
-    with snapshot():
-        present = attendance({credential for credential, _ in wanted})
+    with together_in_a_snapshot():
+        claims = ask_for_claims({credential for credential, _ in wanted})
+        attending = _ask_who_is_there(claims, claims().user_ids)
+        clock = execute(CLOCK[connection.vendor])
+        present = attending()
         scopes = {(present.owners[key], origin) for key, origin in wanted if key in present.owners}
         return Inboxes(
             attendance=present,
-            inboxes={scope: _inbox(scope, present) for scope in scopes},
-            server_time=queries.moment_on_the_wire(database_now()),
+            inboxes=_inboxes(scopes, present),
+            server_time=queries.moment_on_the_wire(as_utc(clock.rows()[0][0])),
         )
 
 
@@ -134,55 +154,66 @@ def items(rows: Collection[Any]) -> dict[UUID, Item]:
 
 
 def news(
-    ids: Collection[UUID], shown_to: Collection[int], credentials_of: Callable[[int], Collection[Credential]]
+    ids: Collection[UUID],
+    shown_to: Collection[int],
+    superusers: Set[int],
+    credentials_of: Callable[[int], Collection[Credential]],
 ) -> News:
     """Return the state of these requests, for the users they are `shown_to` and all others they concern.
 
-    `credentials_of` returns those with which a user is connected; it is called on this thread.
+    `superusers` are those connected, as of when their rights were last read. `credentials_of` returns those
+    with which a user is connected; it is called on this thread.
     """
-    requests = queries.requests_by_id(ids, light=True)
-    audiences = {request.pk: _audience(request) for request in requests}
-    shown_by = {user_id: credentials_of(user_id) for user_id in {*shown_to, *_concerned(audiences.values())}}
-    present = attendance({each for credentials in shown_by.values() for each in credentials})
+    with together():
+        found, asked_for_viewers = queries.ask_for_rows(ids), permissions.ask_for_viewers(ids)
+        audiences, viewers = {row: row.audience for row in found()}, asked_for_viewers()
+        concerned_by = {row: _concerned(audience, viewers) for row, audience in audiences.items()}
+        users = {*shown_to, *superusers}.union(*concerned_by.values())
+        connected = {user_id: there for user_id in users if (there := credentials_of(user_id))}
+        rows = [row for row in audiences if not connected.keys().isdisjoint(concerned_by[row] | superusers)]
+        attending, load_large = _ask_for_attendance(connected), queries.ask_for_large(rows, LARGE)
+        present = attending()
+        load_large()
     visible = {
-        user_id: frozenset(
-            id_ for id_, audience in audiences.items() if permissions.may_see(person, audience)
-        )
+        user_id: frozenset(row.pk for row in rows if permissions.may_see(person, audiences[row]))
         for user_id, person in present.people.items()
     }
     seen = frozenset().union(*visible.values())
     return News(
-        concerned=frozenset(user_id for user_id, credentials in shown_by.items() if credentials),
+        concerned=frozenset(connected),
         attendance=present,
-        items=items([request for request in requests if request.pk in seen]),
+        items={row.pk: _item(row) for row in rows if row.pk in seen},
         visible=visible,
     )
 
 
-def _inbox(scope: Scope, present: Attendance) -> Inbox:
-    user_id, origin_id = scope
-    if origin_id is None:
-        rows = queries.list_inbox(user_id, limit=SNAPSHOT_REQUESTS, light=True)
-    else:
-        person = present.people[user_id]
-        asked = queries.open_requests_of(origin_id, light=True)
-        rows = [row for row in asked if permissions.may_see(person, _audience(row))]
-        rows = sorted(rows, key=_place)[:SNAPSHOT_REQUESTS]
-    return Inbox(rows=rows, cut=len(rows) == SNAPSHOT_REQUESTS)
+def _inboxes(scopes: Collection[Scope], present: Attendance) -> dict[Scope, Inbox]:
+    whole = [present.people[user_id] for user_id, origin in scopes if origin is None]
+    of_origins = {origin: queries.ask_for_open_requests(origin) for _, origin in scopes if origin is not None}
+    listed = queries.list_inboxes(whole, SNAPSHOT_REQUESTS)
+    wanted = {*chain(*listed.values()), *chain(*(asked() for asked in of_origins.values()))}
+    rows = {row.pk: row for row in queries.ask_for_rows(wanted)()}
 
+    def inbox(user_id: int, origin: str | None) -> Inbox:
+        if origin is None:
+            shown = [rows[id_] for id_ in listed.get(user_id, ())]
+        else:
+            asked = [rows[id_] for id_ in of_origins[origin]()]
+            person = present.people[user_id]
+            seen = [row for row in asked if _is_of_a_run(row) and permissions.may_see(person, row.audience)]
+            shown = sorted(seen, key=_place)[:SNAPSHOT_REQUESTS]
+        return Inbox(rows=shown, cut=len(shown) == SNAPSHOT_REQUESTS)
 
-def _audience(request: Any) -> Audience:
-    """Build the audience from the people that were read with the request."""
-    return Audience(
-        requester_id=request.requester_id,
-        user_ids=frozenset(user.pk for user in request.assigned_users.all()),
-        group_ids=frozenset(group.pk for group in request.assigned_groups.all()),
-        four_eyes=request.four_eyes,
-    )
+    return {scope: inbox(*scope) for scope in scopes}
 
 
 def _place(request: Any) -> Place:
     return request.deadline or _NEVER, request.opened_at, request.pk
+
+
+def _is_of_a_run(row: Any) -> bool:
+    """Whether a run asked it; others may name a run's id in an origin of another kind."""
+    return bool(row.origin.get("kind") == "run")
 
 
 def _item(row: Any) -> Item:
@@ -190,27 +221,16 @@ def _item(row: Any) -> Item:
         id=row.pk,
         version=row.changed_at,
         place=_place(row),
-        origin_id=row.origin_id if row.origin.get("kind") == "run" else "",
+        origin_id=row.origin_id if _is_of_a_run(row) else "",
         request=request_in_frame(row),
         outcome=None if row.status == Status.PENDING else outcome_of_row(row),
     )
 
 
-def _concerned(audiences: Collection[Audience]) -> set[int]:
-    """Return the users who may see one of these, and perhaps more: rights are tested for each later."""
-    named = {user_id for audience in audiences for user_id in audience.user_ids}
-    asking = {audience.requester_id for audience in audiences if audience.requester_id is not None}
-    groups = {group_id for audience in audiences for group_id in audience.group_ids}
-    return named | asking | _users(Q(groups__in=groups)) | _holders() if audiences else set()
+def _concerned(audience: Audience, viewers: Viewers) -> set[int]:
+    """Return the users who may see a request with this audience, superusers left out.
 
-
-def _holders() -> set[int]:
-    """Return the users who see requests by a permission."""
-    held = Permission.objects.filter(
-        content_type__app_label="approvals", codename__in=[permissions.SEE_ALL, permissions.DECIDE]
-    )
-    return _users(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
-
-
-def _users(which: Q) -> set[int]:
-    return set(get_user_model()._default_manager.filter(which).values_list("pk", flat=True))
+    They may be fewer by the time when the rights of each are read.
+    """
+    asking = set() if audience.requester_id is None else {audience.requester_id}
+    return asking | audience.user_ids | viewers.of(audience)

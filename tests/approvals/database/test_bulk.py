@@ -7,11 +7,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, models, transaction
+from django.test.utils import isolate_apps
+from hypothesis import given
+from hypothesis import strategies as st
 
 from approvals.database import bulk
 from approvals.database.fields import new_id
-from approvals.database.pipeline import together
+from approvals.database.pipeline import execute, together
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +53,32 @@ def test_text_comes_back_as_it_went_in(text: str) -> None:
     assert {name: getattr(read, name) for name in fields} == {name: added[name] for name in fields}
     assert {name: getattr(by_django, name) for name in fields} == {name: added[name] for name in fields}
     assert repr(read.arguments) == repr(added["arguments"])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
+def test_any_text_is_found_among_others(text: str) -> None:
+    statement = f"SELECT said FROM (SELECT CAST(%s AS text) AS said) given WHERE {bulk.among('said')}"
+    assert execute(statement, [text, bulk.values(["another", text])]).rows() == [(text,)]
+    assert execute(statement, [text, bulk.values([f"{text}x"])]).rows() == []
+
+
+@isolate_apps("approvals")
+def test_a_field_of_somebody_else_s_model_converts_its_values_itself() -> None:
+    class Theirs(models.Model):
+        said = models.JSONField()
+
+        class Meta:
+            app_label = "approvals"
+
+        def __str__(self) -> str:
+            return str(self.said)
+
+    selected = bulk.select(Theirs, "said", "id")
+    assert list(selected.restore([('{"a": [1]}', 1, "more"), ("null", 2, "more")])) == [
+        ({"a": [1]}, 1, "more"),
+        (None, 2, "more"),
+    ]
+    assert list(selected.restore([])) == []
 
 
 def test_nothing_takes_no_statement(django_assert_num_queries: Any) -> None:

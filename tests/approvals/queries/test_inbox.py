@@ -18,7 +18,7 @@ from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import inbox
+from approvals.queries import inbox, permissions
 from approvals.writer import queue
 from tests import factories as make
 
@@ -68,6 +68,13 @@ class TestInbox:
             expected = sorted(visible, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
             assert queries.list_inbox(person.pk, limit=limit) == expected[:limit]
 
+    def test_of_many_people_at_once_is_that_of_each(self, people: list[User], limit: int) -> None:
+        gone = make.reviewer(is_active=False)
+        known = permissions.persons([gone.pk, *(person.pk for person in people)])
+        assert queries.list_inboxes(known.values(), limit) == {
+            person.pk: [row.pk for row in queries.list_inbox(person.pk, limit=limit)] for person in people
+        }
+
     def test_holds_what_is_closed_too_if_asked_for(self, people: list[User], limit: int) -> None:
         for person in people:
             visible = queries.visible_to(person.pk)
@@ -93,6 +100,28 @@ def test_what_waits_is_counted_up_to_a_bound(
         waiting = queries.count_waiting(person.pk)
         assert waiting.seen == min(len(queries.list_inbox(person.pk)), most)
         assert waiting.mine == min(len(queries.list_inbox(person.pk, mine=True)), most)
+
+
+@pytest.mark.usefixtures("requests")
+def test_rows_are_told_as_the_requests_are() -> None:
+    """Whether the ORM has read them, or a statement of our own; with and without what is large."""
+    for pk in list(HumanRequest.objects.filter(status=Status.PENDING, kind="approval").values_list("pk"))[:3]:
+        deciding.withdraw(Actor.program(), str(*pk), "Said at some length" * 20)
+    asked = {row.pk: row for row in queries.requests_by_id(HumanRequest.objects.values_list("pk", flat=True))}
+    for limit, whole in ((1_000_000, True), (1, False)):
+        rows: list[Any] = queries.ask_for_rows(asked)()
+        queries.load_large(rows, limit)
+        assert {row.pk for row in rows} == asked.keys()
+        for row in rows:
+            request = asked[row.pk]
+            assert (row.asked_whole, row.outcome_whole) == (whole, whole)
+            assert queries.summary_on_the_wire(row) == queries.summary_on_the_wire(request)
+            if whole:
+                assert queries.on_the_wire(row) == queries.on_the_wire(request)
+                assert queries.outcome_of(row) == queries.outcome_of(request)
+            else:
+                assert (row.details, row.arguments, row.comment) == (None, None, None)
+    assert queries.ask_for_rows([])() == []
 
 
 def test_for_whom_is_not_active_nothing_waits() -> None:

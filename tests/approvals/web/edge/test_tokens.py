@@ -181,6 +181,7 @@ class TestBearers:
         holding, revoked = issued(ann)[0], issued(ann)[0]
         other, _ = issued(make.user())
         tokens.revoke(revoked, None)
+        tokens.owners([holding])  # its statement is prepared once a connection
         with CaptureQueriesContext(connection) as captured:
             owners = tokens.owners([holding, revoked, other, uuid4()])
         assert owners == {holding: ann.pk, other: row(other).user_id}

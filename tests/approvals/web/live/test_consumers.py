@@ -407,6 +407,17 @@ async def test_without_a_session_the_connection_is_closed(session_key: str) -> N
         assert closed.value.code == 4401
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
+async def test_a_session_key_that_can_be_none_closes_its_own_connection_only() -> None:
+    """PostgreSQL takes no text with a NUL, which a cookie can hold."""
+    ada = await in_database(factories.user)
+    async with await Connection.of(ada) as hers, Connection('"\\000 is no key"') as connection:
+        assert await connection.until_closed() == 4401
+        await hers.opened()
+        await in_database(factories.approval, assignees=[ada])
+        await hers.next("request_opened")
+
+
 @pytest.mark.one_stack
 async def test_an_anonymous_session_is_closed() -> None:
     def anonymous() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -285,6 +286,7 @@ async def test_the_hub_rests_when_nobody_is_connected() -> None:
     assert not hub._seats
     assert not hub._seats_of
     assert not hub._credentials_of
+    assert not hub._superusers
     assert not hub._showing
 
 
@@ -552,20 +554,84 @@ async def test_the_database_goes_and_comes_back(private_postgres: PostgresServer
             await newcomer.next("request_opened")
 
 
-@pytest.mark.one_stack
-async def test_an_event_costs_the_same_queries_however_many_are_connected() -> None:
-    ada = await made(factories.user)
-    requests = [UUID(await made(factories.approval, assignees=[ada])) for _ in range(10)]
+def statements_of(call: Callable[[], Any]) -> int:
+    """How many times the database is asked, once it has prepared what is asked."""
+    call()
+    with CaptureQueriesContext(db_connection) as captured:
+        call()
+    return len(captured)
+
+
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
+async def test_an_event_costs_the_same_however_many_are_connected() -> None:
+    """Two messages to PostgreSQL, one if it concerns nobody here; and nobody else is looked at."""
+    ada, root = await made(factories.user), await made(factories.user, is_superuser=True)
+    group = await made(factories.group, "finance", ada)
+    ids = [UUID(await made(factories.approval, assignees=[ada, group])) for _ in range(10)]
     others = [await made(factories.reviewer) for _ in range(10)]
-    sessions = {person.pk: {await in_database(session_of, person)} for person in (ada, *others)}
+    people = [ada, root, *others]
+    sessions = {person.pk: {await in_database(session_of, person)} for person in people}
+    looked_at = set[int]()
 
-    def queries(ids: list[UUID], connected: list[User]) -> int:
+    def cost(ids: list[UUID], connected: list[User]) -> int:
         there = {person.pk: sessions[person.pk] for person in connected}
-        with CaptureQueriesContext(db_connection) as captured:
-            found = inbox_reads.news(ids, {ada.pk}, lambda user_id: there.get(user_id, set()))
-        assert found.visible[ada.pk] == frozenset(ids)
-        return len(captured)
+        superusers = {root.pk} & there.keys()
 
-    assert await in_database(queries, requests, [ada, *others]) == await in_database(
-        queries, requests[:1], [ada]
-    )
+        def credentials_of(user_id: int) -> set[str]:
+            looked_at.add(user_id)
+            return there.get(user_id, set())
+
+        found = inbox_reads.news(ids, {ada.pk}, superusers, credentials_of)
+        seeing = {ada.pk, root.pk} & there.keys()
+        assert found.visible == dict.fromkeys(seeing, frozenset(ids))
+        assert found.items.keys() == (set(ids) if seeing else set())
+        return statements_of(lambda: inbox_reads.news(ids, {ada.pk}, superusers, credentials_of))
+
+    all_of_all = await in_database(cost, ids, people)
+    one_of_one = await in_database(cost, ids[:1], [ada])
+    for_nobody = await in_database(cost, ids, others)
+    assert all_of_all == one_of_one
+    assert looked_at == {ada.pk, root.pk}
+    if db_connection.vendor == "postgresql":
+        assert (one_of_one, for_nobody) == (2, 1)
+
+
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
+async def test_connections_are_read_together() -> None:
+    """Twelve take PostgreSQL no more messages than three; the regular check of them takes one."""
+    people = [await made(factories.user) for _ in range(12)]
+    await made(factories.approval, assignees=people)
+    keys = {person.pk: await in_database(session_of, person) for person in people}
+
+    def cost(number: int) -> tuple[int, int]:
+        some = dict(list(keys.items())[:number])
+        wanted = [(key, None) for key in some.values()]
+        shown = inbox_reads.inboxes(wanted)
+        assert {len(shown.inboxes[user_id, None].rows) for user_id in some} == {1}
+        present = inbox_reads.attendance({user_id: [key] for user_id, key in some.items()})
+        assert present.owners == {key: user_id for user_id, key in some.items()}
+        return (
+            statements_of(lambda: inbox_reads.inboxes(wanted)),
+            statements_of(lambda: inbox_reads.attendance({user_id: [key] for user_id, key in some.items()})),
+        )
+
+    few, many = await in_database(cost, 3), await in_database(cost, 12)
+    assert few[1] == many[1]
+    if db_connection.vendor == "postgresql":
+        assert few == many == (5, 1)
+
+
+async def test_who_becomes_a_superuser_is_shown_everything_from_the_check_on() -> None:
+    ada = await made(factories.user)
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        await in_database(User.objects.filter(pk=ada.pk).update, is_superuser=True)
+        await made(factories.approval)
+        inbox_hub().check_everybody()
+        while not connection.requests:
+            await connection.next()
+        await made(factories.approval)
+        await connection.next("request_opened")
+        await in_database(User.objects.filter(pk=ada.pk).update, is_superuser=False)
+        await made(factories.approval)
+        assert (await connection.next("snapshot"))["data"] == NOTHING
