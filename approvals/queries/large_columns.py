@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Func, IntegerField
@@ -50,26 +51,25 @@ def defer_outcome(requests: Requests) -> Requests:
 
 def load_large(rows: Collection[Any], limit: int) -> None:
     """Read the columns that `defer_large` left out of these rows, as `ask_for_large` does."""
-    ask_for_large(rows, limit)()
+    ask_for_large([row.pk for row in rows], limit)(rows)
 
 
-def ask_for_large(rows: Collection[Any], limit: int) -> Callable[[], None]:
-    """Request the columns that were left out of these rows; call the result to have them set.
+def ask_for_large(ids: Collection[UUID], limit: int) -> Callable[[Iterable[Any]], None]:
+    """Request the columns that are left out of rows; call the result to have them set in rows with these ids.
 
     The question is read if it has at most `limit` bytes, and so is the outcome; otherwise the columns are
     None. The attributes `asked_whole` and `outcome_whole` say which were read.
     """
-    if not rows:
-        return lambda: None
-    statement = _large_statement(connection.vendor)
-    found = execute(statement, [limit, limit, bulk.values(row.pk for row in rows)])
+    if not ids:
+        return lambda rows: None
+    found = execute(_large_statement(connection.vendor), [limit, limit, bulk.values(ids)])
 
-    def fill() -> None:
+    def fill(rows: Iterable[Any]) -> None:
         by_id = {row.pk: row for row in rows}
         for *values, asked, outcome, pk in bulk.select(HumanRequest, *_LARGE).restore(found.rows()):
-            row = by_id[bulk.as_uuid(pk)]
-            row.asked_whole, row.outcome_whole = bool(asked), bool(outcome)
-            vars(row).update(zip(_LARGE, values, strict=True))
+            if (row := by_id.get(bulk.as_uuid(pk))) is not None:
+                row.asked_whole, row.outcome_whole = bool(asked), bool(outcome)
+                vars(row).update(zip(_LARGE, values, strict=True))
 
     return fill
 

@@ -9,7 +9,7 @@ With four eyes, never the requester, nor anybody who has reassigned the request.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -160,15 +160,26 @@ class Viewers:
     Superusers are left out, of whom the database keeps no index.
     """
 
-    members: Mapping[int, Collection[int]]
-    holders: Mapping[str, Collection[int]]
+    members: Mapping[int, Set[int]]
+    holders: Mapping[str, Set[int]]
 
-    def of(self, audience: Audience) -> set[int]:
-        """Return those who may see a request with this audience."""
-        found = set(self.holders.get(SEE_ALL, ()))
-        if not audience.assigned:
-            found.update(self.holders.get(DECIDE, ()))
-        return found.union(*(self.members.get(group_id, ()) for group_id in audience.group_ids))
+    @property
+    def user_ids(self) -> set[int]:
+        return set().union(*self.members.values(), *self.holders.values())
+
+    def among(self, user_ids: Set[int]) -> Viewers:
+        """Return those who are among these users."""
+
+        def some(of: Mapping[K, Set[int]]) -> dict[K, Set[int]]:
+            return {key: there for key, all_ in of.items() if (there := all_ & user_ids)}
+
+        return Viewers(members=some(self.members), holders=some(self.holders))
+
+    def include_one_of(self, audience: Audience) -> bool:
+        """Whether one of them may see a request with this audience."""
+        if SEE_ALL in self.holders or (DECIDE in self.holders and not audience.assigned):
+            return True
+        return not audience.group_ids.isdisjoint(self.members)
 
 
 def ask_for_viewers(request_ids: Collection[UUID]) -> Callable[[], Viewers]:

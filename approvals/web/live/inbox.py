@@ -178,7 +178,7 @@ class InboxHub(Hub[InboxSeat]):
     # Events
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
-        shown_to = {seat.user_id for id_ in ids for seat in self._showing.get(id_, ()) if seat.user_id}
+        shown_to = {id_: self._users_shown(id_) for id_ in ids & self._showing.keys()}
         superusers = frozenset(self._superusers)
         news = await in_database(inbox_reads.news, ids, shown_to, superusers, self._credentials_of_user)
         frames = _Frames()
@@ -279,6 +279,9 @@ class InboxHub(Hub[InboxSeat]):
         for id_ in now - before:
             self._showing[id_].add(seat)
         seat.shown = shown
+
+    def _users_shown(self, id_: UUID) -> set[int]:
+        return {seat.user_id for seat in self._showing[id_] if seat.user_id is not None}
 
     def _not_showing(self, seat: InboxSeat, id_: UUID) -> None:
         self._showing[id_].discard(seat)

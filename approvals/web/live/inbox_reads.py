@@ -3,13 +3,14 @@
 Synchronous, for the database threads. Every reading looks up credentials, users and rights afresh, and has
 nothing in it that its users may not see.
 
-An event takes two messages: one for the requests and for whom they concern, one for the sessions, users and
-rights of those of them who are connected here. What it costs does not depend on how many others are.
+An event takes one message for the requests, for whom they concern, and for the sessions, users and rights of
+those to whom they are shown; where it concerns others who are connected here, another one for theirs. What it
+costs does not depend on how many more are connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from itertools import chain
@@ -24,6 +25,7 @@ from approvals.database.pipeline import execute, together, together_in_a_snapsho
 from approvals.domain.lifecycle import Status
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person, Viewers
+from approvals.queries.request_rows import RequestRow
 from approvals.web.edge.credentials import Claims, Credential, ask_for_claims, ask_for_owners
 from approvals.web.live.protocol import LARGE, Json, outcome_of_row, request_in_frame
 
@@ -79,6 +81,9 @@ class Attendance:
 
     owners: Mapping[Credential, int]
     people: Mapping[int, Person]
+
+    def __or__(self, other: Attendance) -> Attendance:
+        return Attendance(owners={**self.owners, **other.owners}, people={**self.people, **other.people})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +159,8 @@ def items(rows: Collection[Any]) -> dict[UUID, Item]:
 
 
 def news(
-    ids: Collection[UUID],
-    shown_to: Collection[int],
+    ids: Set[UUID],
+    shown_to: Mapping[UUID, Collection[int]],
     superusers: Set[int],
     credentials_of: Callable[[int], Collection[Credential]],
 ) -> News:
@@ -164,23 +169,29 @@ def news(
     `superusers` are those connected, as of when their rights were last read. `credentials_of` returns those
     with which a user is connected; it is called on this thread.
     """
+    expected = _connected(chain(superusers, *shown_to.values()), credentials_of)
+    likely = ids if superusers else ids & shown_to.keys()
     with together():
         found, asked_for_viewers = queries.ask_for_rows(ids), permissions.ask_for_viewers(ids)
+        attending, large = _ask_for_attendance(expected), queries.ask_for_large(likely, LARGE)
         audiences, viewers = {row: row.audience for row in found()}, asked_for_viewers()
-        concerned_by = {row: _concerned(audience, viewers) for row, audience in audiences.items()}
-        users = {*shown_to, *superusers}.union(*concerned_by.values())
-        connected = {user_id: there for user_id in users if (there := credentials_of(user_id))}
-        rows = [row for row in audiences if not connected.keys().isdisjoint(concerned_by[row] | superusers)]
-        attending, load_large = _ask_for_attendance(connected), queries.ask_for_large(rows, LARGE)
-        present = attending()
-        load_large()
+        involved = chain(viewers.user_ids, *map(_named, audiences.values()))
+        connected = _connected(involved, credentials_of)
+        unexpected = {user_id: connected[user_id] for user_id in connected.keys() - expected.keys()}
+        concerning = _concerning(connected.keys(), audiences, viewers)
+        also_attending = _ask_for_attendance(unexpected)
+        also_large = queries.ask_for_large(concerning - likely, LARGE)
+        present = attending() | also_attending()
+    rows = [row for row in audiences if row.pk in likely or row.pk in concerning]
+    large(rows)
+    also_large(rows)
     visible = {
         user_id: frozenset(row.pk for row in rows if permissions.may_see(person, audiences[row]))
         for user_id, person in present.people.items()
     }
     seen = frozenset().union(*visible.values())
     return News(
-        concerned=frozenset(connected),
+        concerned=frozenset(expected.keys() | unexpected.keys()),
         attendance=present,
         items={row.pk: _item(row) for row in rows if row.pk in seen},
         visible=visible,
@@ -227,10 +238,27 @@ def _item(row: Any) -> Item:
     )
 
 
-def _concerned(audience: Audience, viewers: Viewers) -> set[int]:
-    """Return the users who may see a request with this audience, superusers left out.
+def _connected(
+    user_ids: Iterable[int], credentials_of: Callable[[int], Collection[Credential]]
+) -> dict[int, Collection[Credential]]:
+    """Return with which credentials these users are connected; those who are not are left out."""
+    return {user_id: there for user_id in set(user_ids) if (there := credentials_of(user_id))}
+
+
+def _concerning(user_ids: Set[int], audiences: Mapping[RequestRow, Audience], viewers: Viewers) -> set[UUID]:
+    """Return the requests that one of these users, superusers left out, may see.
 
     They may be fewer by the time when the rights of each are read.
     """
+    here = viewers.among(user_ids)
+    return {
+        row.pk
+        for row, audience in audiences.items()
+        if here.include_one_of(audience) or not user_ids.isdisjoint(_named(audience))
+    }
+
+
+def _named(audience: Audience) -> frozenset[int]:
+    """Return who asks and who is named."""
     asking = set() if audience.requester_id is None else {audience.requester_id}
-    return asking | audience.user_ids | viewers.of(audience)
+    return audience.user_ids | asking
