@@ -304,6 +304,8 @@ def _report(check: Check, found: Samples, people: int, others: int) -> Report:
     report.at_least(f"{GOAL:,} sockets on one process", GOAL, joined, "sockets")
     goal = "an event for one user costs that user's sockets only: frames that others were sent"
     report.at_most(goal, 0, float(others), "frames")
+    report.at_most("an event for one user: at most 4 × a bare consumer's", 4, times(FOR_ONE))
+    report.at_most("until all are joined: at most 1.5 × a bare consumer's", 1.5, times(JOINED))
     report.at_most("memory of an idle socket at most 1.5 × a bare consumer's", 1.5, times(MEMORY))
     return report
 

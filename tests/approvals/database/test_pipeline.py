@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from django.db import DataError, connection, transaction
+from django.db import DataError, InternalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from psycopg.pq import TransactionStatus
 
 from approvals.database.clock import database_now
-from approvals.database.pipeline import execute, together
+from approvals.database.pipeline import execute, together, together_in_a_snapshot
 from approvals.models import HumanRequest
 from tests import factories
+from tests.other_threads import elsewhere
 
 pytestmark = pytest.mark.django_db
 
@@ -136,3 +138,31 @@ def test_the_clock_of_a_message_goes_on_between_its_statements() -> None:
 
 def test_a_statement_that_begins_with_with_keeps_its_rows() -> None:
     assert execute("WITH two AS (SELECT 2 AS number) SELECT number FROM two").rows() == [(2,)]
+
+
+def test_what_is_read_in_a_snapshot_is_of_one_moment() -> None:
+    titles = "SELECT title FROM approvals_humanrequest"
+    factories.approval("As it was")
+    with together_in_a_snapshot():
+        first = execute(titles).rows()
+        elsewhere(factories.approval, "Later")
+        second, third = execute(titles), execute(titles)
+    assert first == second.rows() == third.rows() == [("As it was",)]
+    assert len(execute(titles).rows()) == 2
+
+
+@pytest.mark.stacks("postgresql-redis")
+def test_a_snapshot_that_ends_with_an_error_is_over() -> None:
+    with pytest.raises(InternalError), together_in_a_snapshot():
+        execute("UPDATE approvals_humanrequest SET title = 'Changed'").rows()
+    with pytest.raises(KeyError):
+        interrupted_snapshot()
+    assert execute(TWICE, [2]).rows() == [(4,)]
+    factories.approval("Written after it")
+    assert connection.connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def interrupted_snapshot() -> None:
+    with together_in_a_snapshot():
+        execute(TWICE, [1])
+        raise KeyError
