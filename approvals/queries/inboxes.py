@@ -71,13 +71,13 @@ def _place(request_id: Any, deadline: Any, opened_at: Any) -> tuple[datetime, An
 def _statements(vendor: str, limit: int, few: int) -> dict[str, str]:
     """Return the statements of the parts. Limits are no parameters, so that the plans are made for them."""
     requests, users, groups = map(bulk.table, (HumanRequest, UserAssignment, GroupAssignment))
-    of_all = f"SELECT r.id, r.deadline, r.opened_at FROM {requests} r"  # noqa: S608  our own names
-    pending = f"{of_all} WHERE r.status = '{Status.PENDING.value}'"
+    columns, is_pending = "r.id, r.deadline, r.opened_at", f"r.status = '{Status.PENDING.value}'"
+    pending = f"SELECT {columns} FROM {requests} r WHERE {is_pending}"  # noqa: S608  our own names
     first = f"ORDER BY r.deadline ASC NULLS LAST, r.opened_at, r.id LIMIT {limit}"
 
     def assigned(table: str, to: str) -> str:
         some = f"SELECT request_id FROM {table} WHERE pending AND {to} = %s LIMIT {few}"  # noqa: S608
-        return f"{pending} AND r.id IN ({some})"
+        return f"SELECT {columns} FROM ({some}) a JOIN {requests} r ON r.id = a.request_id AND {is_pending}"  # noqa: S608
 
     def none_in(table: str) -> str:
         return f"NOT EXISTS (SELECT 1 FROM {table} a WHERE a.request_id = r.id)"  # noqa: S608
