@@ -117,25 +117,29 @@ def _build_rows(found: Sequence[tuple[Any, ...]], assigned: Iterable[tuple[Any, 
 
 @cache
 def _rows_statement(vendor: str) -> str:
-    user = get_user_model()
-    people, key, name = bulk.table(user), bulk.column(user, "pk"), bulk.column(user, user.USERNAME_FIELD)
     columns = ", ".join(f"r.{each}" for each in bulk.select(HumanRequest, *_COLUMNS).names)
     return (
-        f"SELECT {columns}, asking.{name}, r.decided_by_id, deciding.{name},"  # noqa: S608  our own names
-        f" {large_columns.weight(vendor, 'r')} FROM {bulk.table(HumanRequest)} r"
-        f" LEFT JOIN {people} asking ON asking.{key} = r.requester_id"
-        f" LEFT JOIN {people} deciding ON deciding.{key} = r.decided_by_id WHERE {bulk.among('r.id')}"
+        f"SELECT {columns}, {_username('r.requester_id')}, r.decided_by_id, {_username('r.decided_by_id')},"  # noqa: S608
+        f" {large_columns.weight(vendor, 'r')} FROM {bulk.table(HumanRequest)} r WHERE {bulk.among('r.id')}"
     )
 
 
 @cache
 def _assigned_statement(vendor: str) -> str:
-    user = get_user_model()
-    key, name = bulk.column(user, "pk"), bulk.column(user, user.USERNAME_FIELD)
     condition = bulk.among("a.request_id")
     return (
-        f"SELECT a.request_id, p.{key}, p.{name}, 0 FROM {bulk.table(UserAssignment)} a"  # noqa: S608
-        f" JOIN {bulk.table(user)} p ON p.{key} = a.user_id WHERE {condition}"
-        f" UNION ALL SELECT a.request_id, g.id, g.name, 1 FROM {bulk.table(GroupAssignment)} a"
+        f"SELECT a.request_id, a.user_id, {_username('a.user_id')}, 0 FROM {bulk.table(UserAssignment)} a"  # noqa: S608
+        f" WHERE {condition} UNION ALL"
+        f" SELECT a.request_id, g.id, g.name, 1 FROM {bulk.table(GroupAssignment)} a"
         f" JOIN {bulk.table(Group)} g ON g.id = a.group_id WHERE {condition}"
     )
+
+
+def _username(key: str) -> str:
+    """Return the SQL of a user's name.
+
+    No join: PostgreSQL would read all users for it, where it expects many rows.
+    """
+    user = get_user_model()
+    name = bulk.column(user, user.USERNAME_FIELD)
+    return f"(SELECT u.{name} FROM {bulk.table(user)} u WHERE u.{bulk.column(user, 'pk')} = {key})"  # noqa: S608
