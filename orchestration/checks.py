@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -22,6 +23,7 @@ from orchestration.policies.deciders import find_people, overrides
 
 ENGINES = (LOCAL, PROCRASTINATE)
 _TOKEN_LENGTH = 20
+_QUEUE = "procrastinate.contrib.django"
 
 
 @checks.register()
@@ -39,6 +41,12 @@ def check_engine(**told: Any) -> Messages:
             "SAYSO_ENGINE is 'procrastinate', whose queue needs PostgreSQL.",
             hint="Set DATABASE_URL to a PostgreSQL database, or leave SAYSO_ENGINE out.",
             id="sayso.E102",
+        )
+    elif engine == PROCRASTINATE and not apps.is_installed(_QUEUE):
+        yield checks.Error(
+            f"SAYSO_ENGINE is 'procrastinate', but INSTALLED_APPS lacks {_QUEUE!r}.",
+            hint=f'INSTALLED_APPS += ["{_QUEUE}"]',
+            id="sayso.E107",
         )
 
 

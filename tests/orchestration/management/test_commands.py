@@ -460,6 +460,16 @@ class TestChecks:
         (message,) = checks.check_engine()
         assert message.id == "sayso.E101"
 
+    @pytest.mark.stacks("postgresql-memory")
+    def test_a_queue_whose_app_is_missing_is_an_error(
+        self, stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.SAYSO_ENGINE = "procrastinate"
+        assert list(checks.check_engine()) == []
+        monkeypatch.setattr(checks, "_QUEUE", "queue.of.a.project")
+        (message,) = checks.check_engine()
+        assert (message.id, message.hint) == ("sayso.E107", 'INSTALLED_APPS += ["queue.of.a.project"]')
+
     def test_a_program_that_is_not_there_is_reported(self, settings: Settings) -> None:
         settings.SAYSO_COMMANDS = ["sh", "no-such-program"]
         (message,) = checks.check_commands()
