@@ -50,9 +50,12 @@ def pytest_configure() -> None:
 
     A shell that runs tests in the background has SIGINT ignored, and `nohup` SIGHUP. Many containers forbid
     Python to keep what it compiled; each of hundreds of processes would then compile the whole project again.
+    On Python 3.11 a logged traceback with carets, which an `ast` finds, can fail the `ast` of pytest's report
+    in another thread, and so end a worker without the name of the test.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    os.environ["PYTHONNODEBUGRANGES"] = "1"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -40,6 +40,7 @@ from orchestration.models import Run
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from tests import factories as make
+from tests.stacks import Stack
 
 
 @pytest.fixture
