@@ -313,9 +313,14 @@ def _advice(value: object) -> str:
     return "send strings, numbers, booleans, lists and dicts"
 
 
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name needs no quotes in a path. Since Python 3.13 identifiers may hide characters."""
+    return name.isidentifier() and name.isprintable()
+
+
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    if step.removeprefix("$").isidentifier():
+    if is_plain_name(step.removeprefix("$")):
         return f".{shorten(step)}"
     return f"[{json.dumps(shorten(step))}]"

@@ -19,6 +19,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from approvals.domain.payloads import is_plain_name
+
 # Line ends and tabs, and the joiners that emoji and several scripts need.
 _KEPT = "\n\t\u200c\u200d"
 
@@ -179,7 +181,7 @@ def _beneath(head: str, inner: Any) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    return name if name.isidentifier() else json.dumps(name, ensure_ascii=False)
+    return name if is_plain_name(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _cell(cell: str | Text) -> Text:

@@ -123,4 +123,4 @@ def _comparable(name: str) -> str:
 
 
 def _fingerprint(name: str) -> str:
-    return salted_hmac(COOKIE, name).hexdigest()
+    return salted_hmac(COOKIE, name, algorithm="sha256").hexdigest()

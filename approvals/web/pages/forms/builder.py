@@ -13,6 +13,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import TooManyFieldsSent
 
+from approvals.domain.payloads import is_plain_name
 from approvals.web.pages.forms.examples import example_of, schema_text
 from approvals.web.pages.forms.fields import (
     SCALARS,
@@ -333,7 +334,7 @@ def _place_within(rule: Rule, place: Place, key: str, start: Any) -> Place:
     """Return the place of an object's property; `start` is the object, or ABSENT."""
     known: Any = {} if start is ABSENT else start
     return Place(
-        name=f"{place.name}.{key}" if key.isidentifier() else f"{place.name}[{json.dumps(key)}]",
+        name=f"{place.name}.{key}" if is_plain_name(key) else f"{place.name}[{json.dumps(key)}]",
         label=label_of(rule.properties[key], key),
         required=key in rule.required,
         start=known.get(key, ABSENT),
