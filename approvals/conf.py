@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from django.conf import settings
+from django.conf import UserSettingsHolder, settings
 
 S = TypeVar("S")
 
@@ -122,12 +122,26 @@ def setting_names() -> set[str]:
 
 def _told(kind: type[Any]) -> Iterator[tuple[str, Any]]:
     together: Mapping[str, Any] = getattr(settings, "SAYSO", {})
+    set_alone = _set_names()
     for name, key, alone in _NAMES[kind]:
-        value = getattr(settings, alone, _MISSING)
+        value = next((one[alone] for one in set_alone if alone in one), _MISSING)
         if value is _MISSING:
             value = together.get(key, _MISSING)
         if value is not _MISSING:
             yield name, tuple(value) if isinstance(value, list) else value
+
+
+def _set_names() -> list[Mapping[str, Any]]:
+    """Return Django's settings by name, those first that count more.
+
+    This is read for each request: asking Django for a name that is not set costs as much as all of this.
+    """
+    holder: Any = cast("Any", settings)._wrapped
+    found: list[Mapping[str, Any]] = [vars(holder)]
+    while isinstance(holder, UserSettingsHolder):
+        holder = holder.default_settings
+        found.append(vars(holder))
+    return found
 
 
 def _find(key: str, default: Any) -> Any:
