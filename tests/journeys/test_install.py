@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from playwright.async_api import Page, expect
 
-from orchestration.benchmark.installation import create_database
+from orchestration.benchmark.installation import create_database, drop_database
 from tests.conftest import Servers
 from tests.host_projects import PASSWORD, HostProject, block, build_wheel, lines_of
 from tests.processes import Process
@@ -104,11 +104,15 @@ def test_what_is_missing_is_said_with_the_line_to_add(project: HostProject) -> N
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_project_keeps_its_accounts_and_ways(project: HostProject, servers: Servers, database: str) -> None:
+def test_a_project_keeps_its_accounts_and_ways(
+    request: pytest.FixtureRequest, project: HostProject, servers: Servers, database: str
+) -> None:
     """Email addresses as names, UUIDs as keys; a second database, ATOMIC_REQUESTS, language and time."""
     project.add_lines()
     if database == "postgresql":
-        url = create_database(servers.postgres.url, f"host_{project.port}")
+        name = f"host_{project.port}"
+        url = create_database(servers.postgres.url, name)
+        request.addfinalizer(lambda: drop_database(servers.postgres.url, name))
         project.append("mysite/settings.py", POSTGRESQL.format(url=url))
     project.take_own_accounts()
     project.append("people/routers.py", ROUTER)
