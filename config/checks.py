@@ -12,17 +12,19 @@ from django.conf import settings
 from django.core import checks
 
 from approvals.checks import Messages
+from orchestration.conf import orchestration_settings
 
 
 @checks.register()
 def check_apps_dir(**told: Any) -> Messages:
     """Check that nobody else can put code into the folder that apps are imported from."""
-    if os.name == "posix" and settings.SAYSO_APPS:
-        for path in filter(_others_may_write, _paths_of_code(settings.SAYSO_APPS_DIR, settings.SAYSO_APPS)):
+    folder = orchestration_settings().apps_dir
+    if os.name == "posix" and settings.SAYSO_APPS and folder is not None:
+        for path in filter(_others_may_write, _paths_of_code(folder, settings.SAYSO_APPS)):
             yield checks.Error(
                 f"SAYSO_APPS_DIR: others may write {path}, and so change the code that this site executes.",
-                hint=f"chmod -R go-w {settings.SAYSO_APPS_DIR}",
-                id="sayso.E040",
+                hint=f"chmod -R go-w {folder}",
+                id="sayso.E050",
             )
             return
 

@@ -8,6 +8,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from orchestration.conf import orchestration_settings
+
 
 class OwnAppsConfig(AppConfig):
     """Stands before these apps in INSTALLED_APPS, and says which one can't be imported, and why."""
@@ -28,5 +30,5 @@ def _check_importable(name: str) -> None:
     except Exception as error:
         raise ImproperlyConfigured(
             f"SAYSO_APPS: {name!r} can't be imported: {type(error).__name__}: {error}. Apps are looked for in"
-            f" PYTHONPATH and in {settings.SAYSO_APPS_DIR} (SAYSO_APPS_DIR)."
+            f" PYTHONPATH and in {orchestration_settings().apps_dir} (SAYSO_APPS_DIR)."
         ) from error

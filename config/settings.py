@@ -84,9 +84,9 @@ ENGINE = env.str("SAYSO_ENGINE", default="local")
 
 # Apps of one's own, with their orchestrations: from PYTHONPATH, or this folder.
 SAYSO_APPS = _list_of("SAYSO_APPS", default=[])
-SAYSO_APPS_DIR = Path(env.str("SAYSO_APPS_DIR", default=str(BASE_DIR / "apps"))).absolute()
-if SAYSO_APPS and str(SAYSO_APPS_DIR) not in sys.path:
-    sys.path.append(str(SAYSO_APPS_DIR))  # last: nothing there stands for a module that is installed
+SAYSO["APPS_DIR"] = Path(env.str("SAYSO_APPS_DIR", default=str(BASE_DIR / "apps"))).absolute()
+if SAYSO_APPS and str(SAYSO["APPS_DIR"]) not in sys.path:
+    sys.path.append(str(SAYSO["APPS_DIR"]))  # last: nothing there stands for a module that is installed
 
 INSTALLED_APPS = [
     # Its `runserver` serves sockets; other commands need not import it.

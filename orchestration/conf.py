@@ -59,4 +59,7 @@ class OrchestrationSettings:
 
 def orchestration_settings() -> OrchestrationSettings:
     """Read the settings as they are now."""
-    return OrchestrationSettings(**read(OrchestrationSettings))
+    told = read(OrchestrationSettings)
+    if told.get("apps_dir") is not None:
+        told["apps_dir"] = Path(told["apps_dir"])
+    return OrchestrationSettings(**told)

@@ -140,7 +140,7 @@ def test_a_folder_that_others_may_write_is_refused(
 
     found = list(check_apps_dir())
 
-    assert [each.id for each in found] == (["sayso.E040"] if refused else [])
+    assert [each.id for each in found] == (["sayso.E050"] if refused else [])
     assert all(isinstance(each, checks.Error) and "SAYSO_APPS_DIR" in each.msg for each in found)
 
 

@@ -117,6 +117,6 @@ class TestNewOrchestration:
         assert (folder / "refunds" / "tests.py").read_text() == "mine"
 
     def test_a_project_without_such_a_folder_says_where(self, settings: Settings) -> None:
-        del settings.SAYSO_APPS_DIR
+        settings.SAYSO = {}
         with pytest.raises(Misuse, match="--directory"):
             run("new_orchestration", "refunds")
