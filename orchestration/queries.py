@@ -26,8 +26,6 @@ Runs: TypeAlias = QuerySet[Run]
 SEE_ALL = "orchestration.view_run"
 CHANGE_ALL = "orchestration.change_run"
 START = "orchestration.add_run"
-# Characters of an id without its hyphens.
-LONGEST_ID = 32
 
 # What a summary leaves out.
 LARGE_IN_RUN = frozenset({"input", "plan", "result", "error", "waiting_for"})
@@ -258,21 +256,10 @@ def runs_not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
     return [run_id for run_id in own.values_list("pk", flat=True) if run_id not in executing]
 
 
-def find_run_id(user_id: int, text: str) -> UUID:
-    """Return the id of the run that the user can see and whose id is, or begins with, this text.
-
-    Raises UnknownRun where there is none, or more than one.
-    """
-    if len(text) >= LONGEST_ID or not text.strip("-"):
-        return parse_run_id(text)
-    found = _visible_to(user_id).filter(pk__startswith=text.lower()).values_list("pk", flat=True)
-    match list(found[:2]):
-        case [run_id]:
-            return run_id
-        case []:
-            raise unknown_run(text)
-        case _:
-            raise UnknownRun(f"The ids of several runs begin with {text!r}: give more characters.")
+def titles_between(user_id: int, first: UUID, last: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """Return the ids from the first to the last of runs that the user may see, with titles, newest first."""
+    runs = _visible_to(user_id).filter(pk__range=(first, last)).order_by("-pk")
+    return list(runs.values_list("pk", "title")[:limit])
 
 
 def parse_run_id(run_id: UUID | str) -> UUID:

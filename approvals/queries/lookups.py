@@ -97,6 +97,15 @@ def ask_for_open_requests(origin_id: str) -> Callable[[], list[UUID]]:
     return lambda: [bulk.as_uuid(pk) for (pk,) in found.rows()]
 
 
+def origins_beginning(text: str, limit: int) -> list[str]:
+    """Return the ids, up to this many, of runs that have asked something and whose id begins with this text.
+
+    The id that is the text comes first.
+    """
+    asked = HumanRequest.objects.filter(origin_id__startswith=text).order_by("origin_id")
+    return list(asked.values_list("origin_id", flat=True).distinct()[:limit])
+
+
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:
     """Return the latest round of the request with this key."""
     rows = HumanRequest.objects.filter(key_scope=key_scope, key=key).select_related("decided_by")

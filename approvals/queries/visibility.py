@@ -98,6 +98,12 @@ def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> H
     raise unknown_request(request_id)
 
 
+def titles_between(user_id: int, first: UUID, last: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """Return the ids from the first to the last that the user may see, with their titles, newest first."""
+    requests = visible_to(user_id).filter(pk__range=(first, last)).order_by("-pk")
+    return list(requests.values_list("pk", "title")[:limit])
+
+
 def list_requests(
     user_id: int,
     *,

@@ -20,11 +20,11 @@ from approvals.models import HumanRequest
 from approvals.reports.dialects import ALL, Closings, Times, dialect, fetch
 from approvals.reports.figures import DECIDED, PERCENTILES, Figures, Report, Row
 from approvals.reports.grouping import By, Parts, parts_of
-from approvals.reports.periods import DAY, Backlog, Period, Stay, Timeline, backlogs
+from approvals.reports.periods import DAY, Backlog, Period, Stay, Timeline, backlogs, midnight
 
 Requests = QuerySet[Any, Any]
 
-# The timeline of a longer period begins with the first request.
+# A timeline without requests is not longer than this.
 A_YEAR = 366 * DAY
 HOUR = 3_600
 # Columns of closed requests.
@@ -52,12 +52,11 @@ def report(period: Period, by: By = By.DAY) -> Report:
 
 
 def _shorten(period: Period) -> Period:
-    if period.length <= A_YEAR:
-        return period
+    """Begin with the day of the first request on record, if that is within the period."""
     first = HumanRequest.objects.order_by("opened_at", "id").values_list("opened_at", flat=True).first()
     if first is None or first >= period.until:
         return Period(since=max(period.since, period.until - A_YEAR), until=period.until)
-    return Period(since=max(period.since, first), until=period.until)
+    return Period(since=max(period.since, midnight(first)), until=period.until)
 
 
 # By time

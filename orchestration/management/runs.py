@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -10,6 +11,7 @@ from django.contrib.auth.models import User
 from approvals.management.installation import is_embedded
 from approvals.management.people import acting_person, computer_user, default_person
 from approvals.management.screen import Screen
+from approvals.management.short_ids import find_id
 from approvals.management.wording import raise_as_refusal
 from approvals.queries.account_names import name_field
 from orchestration import queries
@@ -18,10 +20,18 @@ from orchestration.exceptions import OrchestrationError
 from orchestration.models import Run
 
 
-def find_run(person: User, text: str) -> Run:
-    """Return the run whose id is, or begins with, this text, if the person may see it."""
+def find_run(person: User, text: str, name: str = "ID") -> Run:
+    """Return the run whose id is, or begins with, this text, if the person may see it.
+
+    `Misuse`, naming the option `name`, if the text is too short, or several ids begin with it.
+    """
+
+    def between(first: UUID, last: UUID, limit: int) -> Sequence[tuple[object, str]]:
+        return queries.titles_between(person.pk, first, last, limit)
+
+    run_id = find_id(text, "runs", between, name)
     with raise_as_refusal(OrchestrationError):
-        return queries.run_for(person.pk, queries.find_run_id(person.pk, text))
+        return queries.run_for(person.pk, run_id)
 
 
 def owner_of_run(username: str | None, screen: Screen) -> User:

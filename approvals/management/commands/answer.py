@@ -11,6 +11,7 @@ from approvals.management.answering import parse_answer
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import ScreenCommand
+from approvals.management.short_ids import HELP, find_request_id
 from approvals.management.wording import raise_as_refusal, show_outcome
 
 
@@ -21,7 +22,7 @@ class Command(ScreenCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the request, as `manage.py requests` shows it")
+        parser.add_argument("id", metavar="ID", help=f"the request's id, {HELP}")
         parser.add_argument("text", metavar="TEXT")
         parser.add_argument("--comment", default="", metavar="C")
         parser.add_argument("--json", action="store_true", help="the outcome as JSON")
@@ -30,11 +31,12 @@ class Command(ScreenCommand):
     def handle(self, **options: Any) -> None:
         require_tables()
         person = acting_person(options["username"])
+        request_id = find_request_id(person, options["id"])
         with raise_as_refusal():
             outcome = deciding.answer(
                 actor_in_terminal(person, "answer"),
-                options["id"],
-                _parse_answer(person.pk, options["id"], options["text"]),
+                request_id,
+                _parse_answer(person.pk, request_id, options["text"]),
                 comment=options["comment"],
             )
         show_outcome(self.screen, outcome, as_json=options["json"])

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand
 from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused
+from approvals.management.short_ids import HELP, find_origin_id
 from approvals.process.files import write_whole
 from approvals.reports.periods import parse_moment
 from approvals.trail import exports
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--until", metavar="TIME", help="and before then; a day is included")
         parser.add_argument("--actor", metavar="USER", help="with an entry by this account: its name or id")
         parser.add_argument("--kind", choices=[*map(str, Kind)])
-        parser.add_argument("--run", metavar="ID", help="asked by this run")
+        parser.add_argument("--run", metavar="ID", help=f"asked by the run with this id, {HELP}")
         parser.add_argument("--format", choices=[*FORMATS], default="jsonl")
         parser.add_argument("--out", metavar="FILE", help="default: standard output")
 
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             until=until,
             actor=_find_user_id(options["actor"]),
             kind=options["kind"],
-            run=options["run"],
+            run=None if options["run"] is None else find_origin_id(options["run"]),
         )
         with closing(exports.lines(filters, format)) as lines:
             if path is None:

@@ -11,6 +11,7 @@ from approvals.management.answering import parse_json_object
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import ScreenCommand
+from approvals.management.short_ids import HELP, find_request_id
 from approvals.management.wording import raise_as_refusal, show_outcome
 
 
@@ -18,7 +19,7 @@ class Command(ScreenCommand):
     help = "Approve or reject a request. Exit status 1 where it is refused; the error begins with its code."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the request, as `manage.py requests` shows it")
+        parser.add_argument("id", metavar="ID", help=f"the request's id, {HELP}")
         parser.add_argument("verdict", choices=[*map(str, Verdict)])
         parser.add_argument("--comment", default="", metavar="C", help="the reason; planners read it")
         parser.add_argument(
@@ -31,12 +32,12 @@ class Command(ScreenCommand):
 
     def handle(self, **options: Any) -> None:
         require_tables()
-        actor = actor_in_terminal(acting_person(options["username"]), "decide")
+        person = acting_person(options["username"])
         changed = options["arguments"]
         with raise_as_refusal():
             outcome = deciding.decide(
-                actor,
-                options["id"],
+                actor_in_terminal(person, "decide"),
+                find_request_id(person, options["id"]),
                 options["verdict"],
                 comment=options["comment"],
                 arguments=None if changed is None else parse_json_object(changed, "--arguments"),

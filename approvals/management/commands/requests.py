@@ -13,10 +13,11 @@ from approvals import queries
 from approvals.domain.lifecycle import Kind, Status
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, add_as_option
-from approvals.management.screen import Screen, ScreenCommand, visible
+from approvals.management.screen import Misuse, Screen, ScreenCommand, visible
 from approvals.management.wording import KIND_MARKS, STATUS_LOOKS, time_left
 
 SHOWN_AT_MOST = 200
+LIMIT = 10_000
 
 
 class Command(ScreenCommand):
@@ -27,14 +28,27 @@ class Command(ScreenCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--status", default=Status.PENDING.value, choices=[*map(str, Status), "all"])
+        parser.add_argument("--mine", action="store_true", help="only those that you may decide")
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=SHOWN_AT_MOST,
+            metavar="N",
+            help=f"how many at most, from 1 to {LIMIT}; default: %(default)s",
+        )
         parser.add_argument("--json", action="store_true", help="the requests as one JSON array")
         add_as_option(parser)
 
-    def handle(self, *, status: str, json: bool, username: str | None, **options: Any) -> None:
+    def handle(
+        self, *, status: str, mine: bool, limit: int, json: bool, username: str | None, **options: Any
+    ) -> None:
+        if not 1 <= limit <= LIMIT:
+            raise Misuse(f"--limit must be from 1 to {LIMIT}.")
         require_tables()
         person = acting_person(username)
-        rows = queries.list_inbox(person.pk, status=None if status == "all" else status, limit=SHOWN_AT_MOST)
-        requests = [queries.on_the_wire(row) for row in rows]
+        state = None if status == "all" else status
+        found = queries.list_inbox(person.pk, status=state, mine=mine, limit=limit + 1)
+        requests = [queries.on_the_wire(row) for row in found[:limit]]
         if json:
             self.screen.json(requests)
         elif self.screen.is_terminal:
@@ -42,8 +56,8 @@ class Command(ScreenCommand):
         else:
             names = ("id", "kind", "status", "deadline", "requester", "title")
             self.screen.table((), [[request[name] or "-" for name in names] for request in requests])
-        if len(requests) == SHOWN_AT_MOST:
-            self.stderr.write(f"These are the first {SHOWN_AT_MOST}; there may be more.")
+        if len(found) > limit:
+            self.stderr.write(f"These are the first {limit}: --limit shows more.")
 
 
 def _show(screen: Screen, requests: Sequence[Mapping[str, Any]], status: str) -> None:
@@ -52,7 +66,11 @@ def _show(screen: Screen, requests: Sequence[Mapping[str, Any]], status: str) ->
         return
     now = datetime.now(UTC)
     screen.table(("", "Request", "Asked by", "State"), [_row(request, now) for request in requests])
-    screen.say("Decide with: manage.py decide ID approve|reject, manage.py answer ID TEXT", style="dim")
+    screen.say(
+        "Decide with: manage.py decide ID approve|reject, manage.py answer ID TEXT."
+        " The first characters of an id are enough where no other begins so.",
+        style="dim",
+    )
 
 
 def _row(request: Mapping[str, Any], now: datetime) -> list[str | Text]:

@@ -8,6 +8,7 @@ from typing import Any
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import ScreenCommand
+from approvals.management.short_ids import HELP
 from approvals.management.wording import raise_as_refusal
 from orchestration import queries
 from orchestration.exceptions import OrchestrationError
@@ -23,7 +24,7 @@ class Command(ScreenCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the run's id, or its first characters")
+        parser.add_argument("id", metavar="ID", help=f"the run's id, {HELP}")
         add_as_option(parser)
 
     def handle(self, *, id: str, **options: Any) -> None:  # noqa: A002 - the argument's name

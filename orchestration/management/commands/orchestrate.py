@@ -22,14 +22,14 @@ from approvals.management.keyboard import Keyboard
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.questions import Questions
 from approvals.management.screen import Misuse, Screen, ScreenCommand, raise_as_misuse
-from approvals.management.wording import raise_as_refusal
+from approvals.management.short_ids import HELP
 from orchestration import queries
 from orchestration.catalog import find_orchestration, orchestrations
 from orchestration.conf import orchestration_settings
-from orchestration.exceptions import InvalidInput, OrchestrationError
+from orchestration.exceptions import InvalidInput
 from orchestration.management.live_view import LiveView
 from orchestration.management.process_exit import Interrupts, exit_at_once, exit_process, first_of
-from orchestration.management.runs import describe_takeover, owner_of_run
+from orchestration.management.runs import describe_takeover, find_run, owner_of_run
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, RunStatus
 from orchestration.policies import allowlists
@@ -60,7 +60,8 @@ class Command(ScreenCommand):
         parser.add_argument(
             "--attach",
             metavar="ID",
-            help="show this run instead of starting one; it executes here if nobody else executes it",
+            help=f"show the run with this id, {HELP}, instead of starting one; it executes here if nobody"
+            " else executes it",
         )
         add_as_option(parser)
 
@@ -120,8 +121,7 @@ def _join(run_id: str, username: str | None) -> tuple[User, Begin, AbstractConte
     """
     require_tables()
     person = acting_person(username)
-    with raise_as_refusal(OrchestrationError):
-        run = queries.run_for(person.pk, run_id)
+    run = find_run(person, run_id, "--attach")
     goes_on_here = queries.may_change(person.pk, run) and run.orchestration in orchestrations()
 
     async def begin(runtime: Runtime) -> UUID:

@@ -10,6 +10,7 @@ from approvals.delivery import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen, ScreenCommand
+from approvals.management.short_ids import HELP
 from approvals.management.wording import raise_as_refusal
 from orchestration.exceptions import OrchestrationError
 from orchestration.management.runs import find_run
@@ -27,7 +28,7 @@ class Command(ScreenCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the run's id, or its first characters")
+        parser.add_argument("id", metavar="ID", help=f"the run's id, {HELP}")
         parser.add_argument("--dry-run", action="store_true", help="only list what would be repeated")
         parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
         add_as_option(parser)

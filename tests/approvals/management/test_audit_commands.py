@@ -341,6 +341,22 @@ class TestExport:
         for named in (decider.get_username(), str(decider.pk)):
             assert entries(run("audit_export", "--actor", named)) == 2
 
+    @both_databases
+    def test_the_first_characters_of_a_runs_id_are_enough_where_no_other_begins_so(self) -> None:
+        def ask_as(run_id: str) -> None:
+            make.approval(origin={"kind": "run", "id": run_id, "url": ""})
+
+        ask_as("run-7")
+        assert entries(run("audit_export", "--run", "run-")) == 1
+        ask_as("run-71")
+        assert entries(run("audit_export", "--run", "run-7")) == 1
+        with pytest.raises(CommandError) as several:
+            run("audit_export", "--run", "run-")
+        candidates = "the ids of several runs begin with 'run-'.\n  run-7\n  run-71"
+        assert (several.value.returncode, str(several.value)) == (2, f"--run must be longer: {candidates}")
+        with pytest.raises(CommandError, match="--run must be an id, or its first characters, at least 4"):
+            run("audit_export", "--run", "run")
+
     @pytest.mark.parametrize(
         "arguments",
         [

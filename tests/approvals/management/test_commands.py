@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,33 @@ class TestRequests:
 
     def test_an_unknown_state_names_the_known_ones(self, rita: User) -> None:
         assert "timed_out" in str(refusal("requests", "--status", "bogus"))
+
+    def test_one_lists_as_many_as_one_asks_for_and_learns_that_there_are_more(self, rita: User) -> None:
+        first, second = make.approval("First", timeout=60), make.approval("Second", timeout=90)
+        told = io.StringIO()
+        listed = run("requests", "--limit", "1", stderr=told)
+        assert [line.split("\t")[0] for line in listed.splitlines()] == [first]
+        assert "--limit shows more" in told.getvalue()
+        assert second in run("requests", "--limit", "2", stderr=(whole := io.StringIO()))
+        assert whole.getvalue() == ""
+        for limit in ("0", "10001", "-1"):
+            error = refusal("requests", "--limit", limit)
+            assert (error.returncode, str(error)) == (2, "--limit must be from 1 to 10000.")
+
+    @both_databases
+    def test_mine_is_what_the_person_may_decide_in_any_state(self, rita: User) -> None:
+        """Somebody else's to decide, and one's own question of four eyes, are left out."""
+        make.reviewer("ruth")
+        mine = make.approval("Mine")
+        make.approval("Asked by me", requester=rita, assignees=[make.user("sam")])
+        make.approval("Four eyes", requester=rita, four_eyes=True)
+        closed = make.approval("Closed")
+        run("decide", closed, "approve", "--as", "rita")
+        assert {line.split("\t")[0] for line in run("requests", "--as", "rita", "--mine").splitlines()} == {
+            mine
+        }
+        both = run("requests", "--as", "rita", "--mine", "--status", "all")
+        assert {line.split("\t")[0] for line in both.splitlines()} == {mine, closed}
 
     @both_databases
     def test_only_what_the_person_may_see_is_listed(self, rita: User) -> None:
@@ -238,6 +266,56 @@ class TestAnswer:
         request_id = make.clarification(assignees=[make.user("sam")])
         assert str(refusal("answer", request_id, "x", "--as", "rita")).startswith("unknown_request: ")
         assert AuditEntry.objects.filter(request_id=request_id, event="refused", actor=rita).exists()
+
+
+def beginning_of(request_id: str, other_id: str) -> str:
+    """Return the characters with which only the first of the ids begins."""
+    shared = next(
+        place for place, pair in enumerate(zip(request_id, other_id, strict=True)) if len({*pair}) > 1
+    )
+    return request_id[: max(shared + 1, 4)]
+
+
+@both_databases
+@pytest.mark.django_db
+class TestShortIds:
+    @pytest.mark.parametrize("form", [str, str.upper, lambda text: text.replace("-", "")])
+    def test_the_first_characters_are_enough_where_no_other_id_begins_so(
+        self, rita: User, form: Callable[[str], str]
+    ) -> None:
+        """To decide and to answer; whatever others may see does not count."""
+        approval, question = make.approval(), make.clarification()
+        make.approval(assignees=[make.user("sam")])
+        run("decide", form(beginning_of(approval, question)), "approve", "--as", "rita")
+        run("answer", form(beginning_of(question, approval)), "4711", "--as", "rita")
+        assert gate.outcome(approval).status == Status.APPROVED
+        assert gate.outcome(question).answer == "4711"
+
+    def test_where_several_begin_so_they_are_listed_the_newest_first(self, rita: User) -> None:
+        older, newer = make.approval("Pay \u202e001"), make.approval("Deploy")
+        hidden = make.approval("Hidden", assignees=[make.user("sam")])
+        shared = newer[:4]
+        error = refusal("decide", shared, "approve", "--as", "rita")
+        assert error.returncode == 2
+        assert str(error).splitlines() == [
+            f"ID must be longer: the ids of several requests begin with {shared!r}.",
+            f"  {newer} Deploy",
+            f"  {older} Pay \\u202e001",
+        ]
+        assert hidden not in str(error)
+        assert refusal("answer", shared, "x", "--as", "rita").returncode == 2
+        assert gate.outcome(newer).status == gate.outcome(older).status == Status.PENDING
+
+    def test_of_many_the_first_are_listed(self, rita: User) -> None:
+        ids = [make.approval(f"Number {number}") for number in range(12)]
+        lines = str(refusal("decide", ids[0][:4], "approve")).splitlines()
+        assert [line.split()[0] for line in lines[1:]] == [*reversed(ids[2:]), "…"]
+
+    @pytest.mark.parametrize("text", ["", "-", "019", "0-1-9", " 01 "])
+    def test_what_is_too_short_names_the_rule(self, rita: User, text: str) -> None:
+        make.approval()
+        error = refusal("decide", text, "approve")
+        assert (error.returncode, str(error)) == (2, "ID must be an id, or its first characters, at least 4.")
 
 
 @pytest.mark.one_stack

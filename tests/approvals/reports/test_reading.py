@@ -167,6 +167,16 @@ def test_a_period_of_centuries_begins_with_the_record() -> None:
     assert (found.period, found.total.opened, found.total.median) == (period, 1, 10.0)
 
 
+def test_a_timeline_begins_with_the_day_of_the_first_request() -> None:
+    """Days before it would be rows of zeros; days without requests after it are shown."""
+    put_on_record([Asked(opened=2.5 * DAY, closed=2.6 * DAY)])
+    period = between(-27 * DAY, 4.25 * DAY)
+    found = report(period, By.DAY)
+    assert [slot.period.since for slot in found.timeline] == [after(2 * DAY), after(3 * DAY), after(4 * DAY)]
+    assert [row.name for row in found.rows] == ["2026-03-04", "2026-03-05", "2026-03-06"]
+    assert (found.period, found.total.opened) == (period, 1)
+
+
 def test_an_empty_record_has_a_report() -> None:
     found = report(between(0, 3 * DAY), By.GROUP)
     assert (found.total, found.rows, len(found.timeline)) == (NOTHING, [], 3)

@@ -439,7 +439,7 @@ class TestChangingRuns:
     @pytest.mark.parametrize("command", ["cancel_run", "resume_run"])
     def test_others_runs_do_not_exist(self, command: str) -> None:
         run = self.ended("rejected")
-        for text in (str(run.pk), str(run.pk)[:13], "nonsense", "", "-"):
+        for text in (str(run.pk), str(run.pk)[:13], "nonsense"):
             with pytest.raises(Refused, match=r"^unknown_run: "):
                 call_command(command, text, username="bob")
 
@@ -447,8 +447,15 @@ class TestChangingRuns:
         first, second = self.started(), self.started()
         pairs = zip(str(first.pk), str(second.pk), strict=True)
         shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        with pytest.raises(Refused, match="several runs begin with"):
+        candidates = (
+            f"several runs begin with '{shared}'.\n  {second.pk} {second.title}\n  {first.pk} {first.title}"
+        )
+        with pytest.raises(Misuse) as several:
             call_command("cancel_run", shared, username="ana")
+        assert str(several.value) == f"ID must be longer: the ids of {candidates}"
+        for command in (("cancel_run", "-"), ("resume_run", "019"), ("orchestrate", "--attach", "")):
+            with pytest.raises(Misuse, match="must be an id, or its first characters, at least 4"):
+                call_command(*command, username="ana")
         for text in (str(second.pk)[: len(shared) + 1], str(second.pk).upper(), second.pk.hex):
             call_command("cancel_run", text, username="ana", stdout=output)
         assert set(Run.objects.filter(status="cancelled")) == {second}
