@@ -29,6 +29,8 @@ class Resolver:
     """The condition that a request's origin has this name."""
     there: Callable[[], Exists]
     """The condition that a request's origin exists."""
+    permissions: tuple[str, ...]
+    """The permissions to see, and to change, all origins."""
     table: Callable[[], QuerySet[Any, Any]]
     """All origins: `origin`, the id as requests have it, and `name`; for joins with many requests."""
 

@@ -9,6 +9,7 @@ from django.db.models import CharField, Exists, F, Func, OuterRef, QuerySet, Sub
 from approvals.queries.origin_resolvers import Resolver
 from orchestration.catalog import orchestrations
 from orchestration.models import Run
+from orchestration.queries import CHANGE_ALL, SEE_ALL
 
 KIND = "run"
 
@@ -53,6 +54,7 @@ def resolver() -> Resolver:
         name=lambda: Subquery(_runs().values("orchestration")[:1], output_field=CharField()),
         named=lambda name: Exists(_runs().filter(orchestration=name)),
         there=lambda: Exists(_runs()),
+        permissions=(SEE_ALL, CHANGE_ALL),
         table=lambda: Run.objects.values(origin=AsOriginId("id"), name=F("orchestration")),
     )
 

@@ -11,9 +11,8 @@ from approvals.management.people import acting_person
 from approvals.management.screen import Misuse, ScreenCommand, visible
 from approvals.management.wording import moment
 from approvals.web.edge import tokens
-from approvals.web.edge.tokens import Scope
+from approvals.web.edge.tokens import DEFAULT_SCOPES, Scope
 
-DEFAULT_SCOPES = (Scope.ASK, Scope.READ)
 SECONDS_A_DAY = 86_400
 # The options of the fields that may be invalid.
 OPTIONS = {"name": "--name", "lifetime": "--expires-in", "scopes": "--scope", "user": "USER"}

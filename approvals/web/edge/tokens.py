@@ -46,6 +46,10 @@ class Scope(StrEnum):
     READ = "read"
 
 
+# What tokens are good for unless somebody says otherwise.
+DEFAULT_SCOPES = (Scope.ASK, Scope.READ)
+
+
 class State(StrEnum):
     """Whether a token can be used at a moment: only where it is active."""
 
@@ -100,6 +104,12 @@ def bearer(secret: str) -> Bearer | None:
         return None
     _note_use(token, token.now)
     return Bearer(token_id=token.pk, user_id=token.user_id, scopes=frozenset(map(Scope, token.scopes)))
+
+
+def of_user(user_id: int) -> QuerySet[Any]:
+    """Return the tokens that act as this user, the newest first, each with its `state` now."""
+    held = ApiToken.objects.filter(user_id=user_id).order_by("-created_at", "-pk")
+    return with_state(held, Now())
 
 
 def owners(token_ids: Collection[UUID]) -> dict[UUID, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.core import serializers
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,8 +19,10 @@ from django.test.utils import CaptureQueriesContext
 from approvals import deciding
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
+from approvals.exceptions import InvalidRequest
 from approvals.models import ApiToken
 from approvals.web.edge import tokens
+from approvals.web.edge.token_makers import issue_by
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -161,12 +167,10 @@ class TestReading:
         self.use(ann, token, 8)
         assert queries() == few
 
-    def test_nobody_adds_changes_or_deletes(self, boss: User) -> None:
-        """Superusers included: tokens are issued by a command, and revoked."""
+    def test_nobody_changes_or_deletes(self, boss: User) -> None:
+        """Superusers included: tokens are made and revoked."""
         token = issued(boss, "deploy")
         client = client_of(boss)
-        assert client.get(f"{TOKENS}add/").status_code == 403
-        assert client.post(f"{TOKENS}add/", {"name": "forged"}).status_code == 403
         assert client.post(f"{TOKENS}{token.pk}/delete/", {"post": "yes"}).status_code == 403
         client.post(f"{TOKENS}{token.pk}/change/", {"name": "Changed", "scopes": '["decide"]'})
         client.post(TOKENS, {"action": "delete_selected", "_selected_action": [token.pk], "post": "yes"})
@@ -178,6 +182,89 @@ class TestReading:
         for _ in range(number):
             issued(make.user(), "another")
             make.approval(requester=person, actor=make.actor(person, Channel.API, token_id=token.pk))
+
+
+class TestMaking:
+    SAID = {"user": "bot", "name": "nightly", "scopes": ["ask", "read"], "lifetime": "30"}
+
+    @pytest.fixture
+    def administrator(self) -> User:
+        """As in the group of that name."""
+        return make.user("ada", groups=(Group.objects.get(name="administrator"),), is_staff=True)
+
+    @both_databases
+    def test_an_administrator_makes_one_for_an_account_and_sees_it_once(self, administrator: User) -> None:
+        bot = make.user("bot")
+        client = client_of(administrator)
+        assert f'href="{TOKENS}add/"' in text(client.get(TOKENS))
+        response = client.post(f"{TOKENS}add/", self.SAID)
+        (secret,) = re.findall(r"sayso_[\w-]{43}", text(response))
+        assert "no-store" in response["Cache-Control"]
+        bearer = tokens.bearer(secret)
+        assert bearer is not None
+        assert (bearer.user_id, sorted(bearer.scopes)) == (bot.pk, ["ask", "read"])
+        page = text(client.get(f"{TOKENS}{bearer.token_id}/change/"))
+        assert "by ada" in page
+        assert secret not in page
+        assert secret not in serializers.serialize("json", LogEntry.objects.all())
+
+    def test_the_log_keeps_no_name_of_a_token(self, administrator: User) -> None:
+        """Names go when an account is forgotten."""
+        make.user("bot")
+        client_of(administrator).post(f"{TOKENS}add/", self.SAID)
+        entry = LogEntry.objects.get()
+        assert (entry.user, entry.object_repr) == (administrator, f"{ApiToken.objects.get().prefix}…")
+
+    @pytest.mark.parametrize(
+        ("may", "more", "said", "words"),
+        [
+            (("decide_humanrequest",), {}, {}, "you lack: approvals.decide_humanrequest."),
+            (("add_run", "ask_without_limit"), {}, {}, "approvals.ask_without_limit, orchestration.add_run."),
+            ((), {"is_superuser": True}, {}, "must not be a superuser"),
+            ((), {}, {"scopes": ["ask", "decide"]}, "nobody decides in the name of another account"),
+            ((), {"is_active": False}, {}, "must be an active one"),
+            ((), {}, {"user": "nobody"}, "no account of this name"),
+        ],
+    )
+    def test_nobody_makes_one_that_can_do_more_than_they_can(
+        self,
+        administrator: User,
+        may: tuple[str, ...],
+        more: dict[str, Any],
+        said: dict[str, Any],
+        words: str,
+    ) -> None:
+        make.user("bot", may=may, **more)
+        response = client_of(administrator).post(f"{TOKENS}add/", self.SAID | said)
+        assert response.status_code == 422
+        assert words in unescape(response.content.decode())
+        assert not ApiToken.objects.exists()
+
+    def test_one_makes_any_for_oneself(self, administrator: User) -> None:
+        said = self.SAID | {"user": "ada", "scopes": ["ask", "read", "decide"]}
+        assert client_of(administrator).post(f"{TOKENS}add/", said).status_code == 200
+        assert ApiToken.objects.get().user == administrator
+
+    @pytest.mark.parametrize("left", ["change_user", "view_humanrequest", "change_humanrequest", "view_run"])
+    def test_who_does_not_manage_accounts_and_what_they_ask_makes_none_for_others(self, left: str) -> None:
+        """Each of these would let them read or do by a token what they may not."""
+        held = {"change_user", "view_humanrequest", "change_humanrequest", "view_run", "change_run"} - {left}
+        eve = make.user("eve", may=tuple(held), is_staff=True)
+        make.user("bot")
+        client = client_of(eve)
+        assert "Make a token" not in text(client.get(TOKENS))
+        assert client.get(f"{TOKENS}add/").status_code == 403
+        assert client.post(f"{TOKENS}add/", self.SAID).status_code == 403
+        with pytest.raises(InvalidRequest, match="only administrators"):
+            issue_by(eve, User.objects.get(username="bot"), "x", ["ask"])
+        assert not ApiToken.objects.exists()
+
+    def test_forged_forms_are_refused(self, administrator: User) -> None:
+        make.user("bot")
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(administrator)
+        assert strict.post(f"{TOKENS}add/", self.SAID).status_code == 403
+        assert not ApiToken.objects.exists()
 
 
 class TestRevoking:

@@ -5,12 +5,21 @@ field at fault. What is allowed is decided there, not here.
 
 From a JSON Schema to fields: `schema_reader` reads the schema, `builder` makes the tree of `parts`, `fields`
 and `datetime_fields` hold the values. `plain_form` is the base of all forms, `request_forms` has those about
-requests.
+requests, `token_form` makes API tokens.
 """
 
 from __future__ import annotations
 
 from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.request_forms import AnswerForm, DecisionForm, ReasonForm, ReassignForm
+from approvals.web.pages.forms.token_form import TokenForAnyoneForm, TokenForm
 
-__all__ = ["AnswerForm", "DecisionForm", "PlainForm", "ReasonForm", "ReassignForm"]
+__all__ = [
+    "AnswerForm",
+    "DecisionForm",
+    "PlainForm",
+    "ReasonForm",
+    "ReassignForm",
+    "TokenForAnyoneForm",
+    "TokenForm",
+]
