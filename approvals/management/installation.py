@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from approvals.conf import approval_settings
-from approvals.management.screen import Refused
+from approvals.management.screen import Refused, Screen
 from approvals.process.files import make_private_folder, open_private
 
 # The id of PostgreSQL's lock, under which one process migrates at a time.
@@ -30,9 +30,11 @@ def require_tables() -> None:
         raise Refused("The database is not up to date. Run `manage.py migrate` first.")
 
 
-def prepare_tables() -> None:
-    """Apply missing migrations. Commands that start together do so one after the other."""
-    if _count_unapplied():
+def prepare_tables(progress: Screen) -> None:
+    """Apply missing migrations, and say so. Commands that start together do so one after the other."""
+    if count := _count_unapplied():
+        name = str(connection.settings_dict["NAME"])
+        progress.say(f"Preparing the database {name}: {count} migrations …", style="dim")
         with _migration_lock():
             call_command("migrate", interactive=False, verbosity=0)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 
 from approvals.conf import approval_settings
 from approvals.management.installation import is_embedded
@@ -24,22 +24,15 @@ from orchestration.policies.allowlists import ACCOUNTS, unlimited
 from orchestration.ready_made.disk import DEMO_FILES
 
 OWNER, REVIEWER = "owner", "reviewer"
-DEMO, REVIEWERS = "Demo people", "Reviewers"
+# A group that the samples name: an account and a role have the name "reviewer", so it names nobody.
+DEMO = "Demo people"
 # Recipient of the sample plan's email.
 EVERYBODY = "everybody@example.org"
-# A group that migrations create.
-REQUESTERS = "requester"
+# Roles: groups that migrations create, as README describes them.
+REQUESTERS, REVIEWERS, AUDITORS = "requester", "reviewer", "auditor"
 
 # Without characters that look alike.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-_REVIEWERS_MAY = {
-    "view_humanrequest",
-    "decide_humanrequest",
-    "view_approval",
-    "view_clarification",
-    "view_auditentry",
-    "view_run",
-}
 _FILES = {
     "videos/all-hands-raw.mp4": 4_200_000,
     "backups/database-2024.dump": 2_600_000,
@@ -56,18 +49,14 @@ def require_embedded() -> None:
 
 
 def demo_people() -> list[tuple[str, str, str]]:
-    """Create or update both people; return the name, new password and role of each.
+    """Create or update both people; return the name, the new password, and what each may do.
 
     Raises Refused if their names are taken.
     """
     _require_free_names()
-    names = (DEMO, REQUESTERS, REVIEWERS)
-    demo, requesters, reviewers = (Group.objects.get_or_create(name=name)[0] for name in names)
-    ours = Permission.objects.filter(content_type__app_label__in=["approvals", "orchestration"])
-    reviewers.permissions.set(ours.filter(codename__in=_REVIEWERS_MAY))
     return [
-        _person(OWNER, "owns and starts runs, decides about them", [demo, requesters]),
-        _person(REVIEWER, "sees all, confirms, opens the admin", [demo, reviewers], staff=True),
+        _person(OWNER, "starts runs and decides what they ask", [REQUESTERS]),
+        _person(REVIEWER, "decides, reads everything, opens the admin", [REVIEWERS, AUDITORS], staff=True),
     ]
 
 
@@ -78,8 +67,8 @@ def allow_samples() -> None:
     settings.SAYSO_EMAIL_RECIPIENTS = [*(allowed.email_recipients or [ACCOUNTS]), EVERYBODY]
 
 
-def start_samples() -> None:
-    """Queue the samples for the server, except those that still wait from an earlier `demo`."""
+def start_samples() -> list[str]:
+    """Queue the samples for the server, except those that still wait from an earlier `demo`; return all."""
     owner = get_user_model()._default_manager.get(username=OWNER)
     known = queries.list_runs(owner.pk)
     for name, given in _samples().items():
@@ -88,6 +77,7 @@ def start_samples() -> None:
         if not any(run.status in OPEN for run in earlier):
             with unlimited():  # the lists of the server that executes it apply
                 OrchestrationManager().start(name, given, owner, key=f"{prefix}{len(earlier) + 1}")
+    return [*_samples()]
 
 
 def _samples() -> Mapping[str, dict[str, Any]]:
@@ -117,11 +107,11 @@ def _samples() -> Mapping[str, dict[str, Any]]:
         "checklist": {
             "title": "Release 2.4",
             "items": [
-                {"title": "All tests are green", "assignees": [REVIEWERS]},
+                {"title": "All tests are green", "assignees": [DEMO]},
                 {
                     "title": "Last night's backup can be restored",
                     "details": "Restore it into `staging` and open **one order** there.",
-                    "assignees": [REVIEWERS],
+                    "assignees": [DEMO],
                     "four_eyes": True,
                 },
                 "Customers know of the maintenance window",
@@ -158,11 +148,12 @@ def _require_free_names() -> None:
         )
 
 
-def _person(username: str, role: str, groups: list[Group], *, staff: bool = False) -> tuple[str, str, str]:
+def _person(username: str, may: str, roles: list[str], *, staff: bool = False) -> tuple[str, str, str]:
+    """Create or update one person; their other groups stay, because earlier samples may wait for these."""
     password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
     person, _ = User.objects.get_or_create(username=username)
     person.is_active, person.is_staff, person.is_superuser = True, staff, False
     person.set_password(password)
     person.save()
-    person.groups.set(groups)
-    return username, password, role
+    person.groups.add(*(Group.objects.get_or_create(name=name)[0] for name in (DEMO, *roles)))
+    return username, password, f"{may} ({' and '.join(roles)})"

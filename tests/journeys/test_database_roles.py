@@ -15,9 +15,11 @@ import httpx
 import psycopg
 import pytest
 
+from orchestration.benchmark.installation import postgres_programs
 from tests import processes
 from tests.conftest import Manage
 from tests.database_roles import statements
+from tests.journeys.test_first_day import follow
 from tests.orchestration.observing.served import until_ready
 from tests.patience import patience
 from tests.processes import Process, Server
@@ -221,3 +223,26 @@ def _removed_by_the_keeper(installation: Installation) -> None:
             'SELECT count(*) FROM approvals_showncontent WHERE content LIKE \'%"actor":"sam"%\''
         ).fetchall()[0]
     assert ("sam" in names, left) == (False, 0)
+
+
+def test_a_backup_is_restored_into_an_empty_database(
+    installation: Installation, as_app: Callable[..., str], tmp_path: Path
+) -> None:
+    """By the blocks of docs/first-day.md: the record verifies, under the same privileges, and goes on."""
+    owner = installation.environment_of("sayso_owner")
+    shell = owner | {"PATH": f"{postgres_programs()}:{owner['PATH']}"}
+    as_app(
+        "shell", "--no-imports", "-c", PEOPLE + "from approvals import gate\ngate.open_approval('Refund')\n"
+    )
+    (request_id,) = [line.split("\t")[0] for line in as_app("requests", "--as", "sam").splitlines()]
+    follow("backup of postgresql", tmp_path, shell)
+    as_app("decide", request_id, "reject", "--as", "sam")
+    with psycopg.connect(installation.url("sayso", "postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE sayso WITH (FORCE)")
+        connection.execute("CREATE DATABASE sayso OWNER sayso_owner ENCODING 'UTF8' TEMPLATE template0")
+    installation.run("sayso", "schema")
+    follow("restore of postgresql", tmp_path, shell)
+    installation.run("sayso_owner", "privileges")
+    assert "The trail holds." in as_app("audit_verify")
+    installation.refused("sayso_app", "DELETE FROM approvals_auditentry")
+    assert as_app("decide", request_id, "approve", "--as", "sam").startswith("Approved by sam")

@@ -515,12 +515,15 @@ class TestNewcomers:
         own = tmp_path / "fresh"
         own.mkdir(mode=0o755)
         fresh = stack.environment | {"SAYSO_VAR": str(own)}
-        passwords = set()
+        passwords: set[str] = set()
         for _ in range(2):
             port = str(free_port())
             with umask(0):
                 demo = manage("demo", "--port", port, environment=fresh, anew=True)
             text = demo.output.wait_for("until the next")
+            for step in ("Creating the accounts", "Samples that wait for them: plan", "Starting the server"):
+                assert step in text
+            assert ("Preparing the database" in text) is (not passwords)
             for name in ("owner", "reviewer"):
                 password = re.search(rf"^{name}\t(\S+)", text, re.MULTILINE)
                 assert password

@@ -32,16 +32,22 @@ class Command(ScreenCommand):
         # The port first: if a demo runs already, its passwords must stay valid.
         require_free(host, port)
         require_embedded()
-        prepare_tables()
+        prepare_tables(self.progress)
         settings.SAYSO_DEFAULT_TIMEOUT = max(approval_settings().default_timeout, PATIENCE)
         allow_samples()
+        self._say("Creating the accounts owner and reviewer, with new passwords …")
         people = demo_people()
-        start_samples()
+        names = start_samples()
+        self._say(f"Samples that wait for them: {', '.join(names)}")
+        self._say("Starting the server …")
         serve(host, port, lambda url: _announce(self.screen, url, people), quiet=options["verbosity"] < 2)
         self.screen.say(
             "Stopped. The samples still wait in the database; `manage.py demo` continues them.", style="dim"
         )
         exit_process()
+
+    def _say(self, text: str) -> None:
+        self.progress.say(text, style="dim")
 
 
 def _announce(screen: Screen, url: str, people: Sequence[tuple[str, str, str]]) -> None:

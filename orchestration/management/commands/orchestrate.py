@@ -101,7 +101,7 @@ def _prepare(
     with raise_as_misuse(InvalidInput):
         find_orchestration(name).check_input(checked)
     if is_embedded():
-        prepare_tables()
+        prepare_tables(progress)
     require_tables()
     return owner_of_run(username, progress), checked
 

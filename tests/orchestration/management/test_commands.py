@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -40,6 +41,7 @@ from orchestration.models import Run
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from tests import factories as make
+from tests.processes import PROJECT
 from tests.stacks import Stack
 
 
@@ -261,8 +263,16 @@ class TestShowroom:
     def own_folder(self, settings: Settings, tmp_path: Path) -> None:
         settings.SAYSO_VAR = tmp_path
 
-    def test_the_reviewer_may_look_and_decide_but_not_administer(self) -> None:
-        demo_data.demo_people()
+    def test_the_people_have_the_roles_of_readme(self) -> None:
+        """The reviewer may look and decide, but not administer."""
+        said = {name: may for name, _, may in demo_data.demo_people()}
+        roles = re.findall(r"^\| `(\w+)` \|", (PROJECT / "README.md").read_text(), re.MULTILINE)
+        for name, may in said.items():
+            groups = {*User.objects.get(username=name).groups.values_list("name", flat=True)} - {
+                demo_data.DEMO
+            }
+            assert groups < {*roles}
+            assert may.endswith(f"({' and '.join(sorted(groups, reverse=True))})")
         owner, reviewer = (User.objects.get(username=name) for name in ("owner", "reviewer"))
         assert not owner.is_staff
         assert (reviewer.is_staff, reviewer.is_superuser) == (True, False)
@@ -298,7 +308,7 @@ class TestShowroom:
         with pytest.raises(Refused, match="'owner'"):
             demo_data.demo_people()
         assert User.objects.get(username="owner").check_password("her own")
-        assert not Group.objects.filter(name__in=[demo_data.DEMO, demo_data.REVIEWERS]).exists()
+        assert not Group.objects.filter(name=demo_data.DEMO).exists()
 
     def test_samples_that_wait_are_not_started_again_and_ended_ones_are(self, tmp_path: Path) -> None:
         demo_data.demo_people()
