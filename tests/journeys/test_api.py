@@ -216,12 +216,27 @@ class TestTheClientOfTenLines:
 class TestExamples:
     """They do what the document says, in its order."""
 
-    def test_curl(self, run: Run, server: Server, callers: Callers, tmp_path: Path) -> None:
+    def test_each_after_the_other(
+        self, run: Run, client: Callable[[Server], Process], server: Server, callers: Callers, tmp_path: Path
+    ) -> None:
+        """Those of README, of the document and of the API's own page, with the same two accounts."""
+        (readme,) = re.findall(r"--json '(\{.*\})'", (PROJECT / "README.md").read_text(encoding="utf-8"))
+        callers.ask(server, **json.loads(readme))
+        waiting = client(server)
+        callers.decide(server, asked_by(waiting))
+        assert waiting.wait() == 0
+        self.follow_curl(run, callers.environment(server), tmp_path)
+        program = run("\n".join(examples("python")), callers.environment(server))
+        assert program.wait() == 0, program.output.text
+        assert "nightly refunds" in program.output.text
+        assert list(self.try_those_of_the_page(server, callers)) == [201, 201, 201]
+
+    @staticmethod
+    def follow_curl(run: Run, environment: dict[str, str], folder: Path) -> None:
         program_of_the_machine("curl")
         ask, wait, decide, history = examples("curl")
-        environment = callers.environment(server)
         assert run(f"{ask}\ntest -n $ID", environment, shell=True).wait() == 0
-        asked = json.loads((tmp_path / "asked.json").read_text())
+        asked = json.loads((folder / "asked.json").read_text())
         environment["ID"] = asked["id"]
         waiting = run(wait, environment, shell=True)
         decided = run(decide, environment, shell=True)
@@ -235,11 +250,22 @@ class TestExamples:
         entries = json.loads(told.output.text)["entries"]
         assert [entry["token"] for entry in entries] == ["nightly refunds", "desk"]
 
-    def test_python(self, run: Run, server: Server, callers: Callers) -> None:
-        """One program, which checks for itself what it is told."""
-        program = run("\n".join(examples("python")), callers.environment(server))
-        assert program.wait() == 0, program.output.text
-        assert "nightly refunds" in program.output.text
+    @staticmethod
+    def try_those_of_the_page(server: Server, callers: Callers) -> Iterator[int]:
+        """Ask and start what the page offers to try out; the status of each answer."""
+        headers = {"Authorization": f"Bearer {callers.billing}"}
+        with httpx.Client(
+            base_url=server.url, headers=headers, trust_env=False, timeout=patience()
+        ) as program:
+            described = program.get("/api/v1/openapi.json").json()
+            for path in ("/api/v1/requests", "/api/v1/runs"):
+                body = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+                offered = [example["value"] for example in body.get("examples", {}).values()]
+                if "$ref" in body["schema"]:
+                    name = body["schema"]["$ref"].rpartition("/")[2]
+                    offered += described["components"]["schemas"][name].get("examples", [])
+                for question in offered:
+                    yield program.post(path, json=question).status_code
 
     def test_the_socket(self, run: Run, server: Server, callers: Callers) -> None:
         callers.ask(server, title="Asked before")

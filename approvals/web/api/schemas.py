@@ -21,13 +21,14 @@ LONGEST_WAIT = 60.0
 NAME_LIMIT = 150
 
 
+# Their keys are in no example of README and docs/api.md: all of them can be tried with one account.
 APPROVAL_QUESTION: JsonDict = {
     "kind": "approval",
     "title": "Refund 1,240.00 EUR to ACME",
-    "details": "Order 812 was delivered twice.",
-    "arguments": {"order": 812, "amount": "1240.00"},
+    "details": "Order 820 was delivered twice.",
+    "arguments": {"order": 820, "amount": "1240.00"},
     "timeout": 3600,
-    "key": "refund-812",
+    "key": "refund-820",
 }
 
 CLARIFICATION_QUESTION: JsonDict = {
@@ -35,7 +36,7 @@ CLARIFICATION_QUESTION: JsonDict = {
     "title": "Which cost centre?",
     "choices": ["4711", "4712"],
     "timeout": 3600,
-    "key": "cost-centre-812",
+    "key": "cost-centre-820",
 }
 
 

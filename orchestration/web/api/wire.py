@@ -42,8 +42,8 @@ class NewRun(Body):
     model_config = with_example(
         {
             "orchestration": "checklist",
-            "input": {"title": "Release 2.4", "items": ["All tests are green"]},
-            "key": "release-2.4",
+            "input": {"title": "Release 2.5", "items": ["All tests are green"]},
+            "key": "release-2.5",
         }
     )
 
