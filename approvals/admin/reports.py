@@ -18,8 +18,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from approvals import queries
-from approvals.admin.filters import as_moment, column_filter, in_words
-from approvals.admin.request_filters import Dates, InStatus, Origin, People, Requests
+from approvals.admin.filters import as_moment, in_words
+from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People, Requests
 from approvals.admin.requests import RequestAdmin
 from approvals.admin.selection import page_of
 from approvals.database.clock import database_now
@@ -170,6 +170,13 @@ class Without(_LinkedFilter):
         return queryset
 
 
+class OfKind(_LinkedFilter):
+    title = parameter_name = "kind"
+
+    def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
 class InAnyStatus(InStatus):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         named = [(status.value, in_words(status.value)) for status in Status]
@@ -183,14 +190,16 @@ class InAnyStatus(InStatus):
 
 @admin.register(HumanRequest)
 class AnyRequestAdmin(RequestAdmin):
-    """Requests of both kinds in one list, as reports count them. Their pages are those of their kind."""
+    """Requests of both kinds in one list, which reports count, too. Their pages are those of their kind."""
 
     list_filter: ClassVar[Any] = (
         OpenAt,
         OpenedIn,
         Without,
-        column_filter("kind", [("approval", "Approvals"), ("clarification", "Clarifications")]),
+        OfKind,
         InAnyStatus,
+        AssignedToMe,
+        Due,
         Origin,
         People,
         Dates,
@@ -207,6 +216,9 @@ class AnyRequestAdmin(RequestAdmin):
         tools = [("Reports", reverse("admin:approvals_humanrequest_report"))]
         context = {"list_tools": tools if request.user.has_perm(READ) else [], **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
 
     def get_queryset(self, request: HttpRequest) -> Requests:
         seen = queries.visible_to(user_id(request))

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from approvals import deciding, queries
 from approvals.admin.change_lists import ListAdmin, moment_of
 from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People, Requests
+from approvals.admin.request_tabs import tabs_of
 from approvals.admin.selection import Result, Selection, page_of
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Actor, Channel
@@ -49,6 +50,16 @@ class RequestAdmin(ListAdmin):
     search_help_text = "Words of the title, the key, or the id of the request or of its run"
     id_fields = ("pk", "origin_id")
     views: ClassVar = {f"{ONE}withdraw/": "withdraw_view", f"{ONE}reassign/": "reassign_view"}
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Leave the kinds out of the list of models: they are tabs of the list of requests."""
+        return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        tabs = tabs_of(request, str(self.opts.model_name))
+        return super().changelist_view(request, {"tabs": tabs, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> Requests:
         seen = queries.visible_to(user_id(request)).filter(kind=self.kind)

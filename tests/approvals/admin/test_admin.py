@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 
 from approvals import deciding, gate
 from approvals.domain.commands import Channel
@@ -21,6 +22,7 @@ from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
+REQUESTS = "/admin/approvals/humanrequest/"
 APPROVALS = "/admin/approvals/approval/"
 CLARIFICATIONS = "/admin/approvals/clarification/"
 ENTRIES = "/admin/approvals/auditentry/"
@@ -112,6 +114,25 @@ class TestLists:
         assert {
             title for title in ("Mine", "Late", "Theirs", "Closed") if f" {title}</span>" in page
         } == titles
+
+    def test_the_kinds_are_tabs_of_one_list_which_keep_search_and_filters(self, client: Client) -> None:
+        """The index has the one list; what only the list of all has, is left behind."""
+        make.approval("Refund ACME")
+        make.clarification("Which cost centre?")
+        index = text(client.get("/admin/"))
+        assert REQUESTS in index
+        assert APPROVALS not in index
+        given = "status=pending&due=none&requester=sam&q=refund"
+        page = text(client.get(f"{REQUESTS}?{given}&p=oldest&kind=approval"))
+        kept = escape(given)
+        for address in (REQUESTS, APPROVALS, CLARIFICATIONS):
+            assert f'href="{address}?{kept}"' in page
+            assert client.get(f"{address}?{given}").status_code == 200
+        assert f'href="{REQUESTS}?{kept}" aria-current="page"' in page
+        page = text(client.get(f"{CLARIFICATIONS}?status=answered"))
+        assert f'href="{REQUESTS}?status=answered"' in page
+        assert f'href="{APPROVALS}"' in page
+        assert f'href="{CLARIFICATIONS}?status=answered" aria-current="page"' in page
 
     @both_databases
     def test_a_person_sees_in_the_admin_what_that_person_may_see(self) -> None:
@@ -287,6 +308,19 @@ class TestDeciding:
         assert "Items must be selected" in text(client.post(APPROVALS, alone, follow=True))
 
     @both_databases
+    def test_of_several_each_is_folded_with_what_tells_it_from_the_others(self, client: Client) -> None:
+        """Headers that carry secrets are no part of that; a single one is shown in full."""
+        secret = {"Authorization": "Bearer 12345"}
+        ids = [make.approval(arguments={"order": order, "headers": secret}) for order in (812, 813)]
+        page = text(client.get(f"{DECIDE}?decision=approve&ids={ids[0]}&ids={ids[1]}"))
+        summaries = re.findall(r'<details class="folded"><summary>(.*?)</summary>', page, re.DOTALL)
+        assert [order for order in ("812", "813") for one in summaries if f"order {order}" in one] == [
+            "812",
+            "813",
+        ]
+        assert "12345" not in "".join(summaries)
+        assert '<details class="folded">' not in text(client.get(f"{DECIDE}?decision=approve&ids={ids[0]}"))
+
     def test_confirmed_decisions_are_recorded_with_reason_and_address(self, client: Client) -> None:
         ids = [make.approval(f"Refund {number}") for number in (811, 812)]
         response = decide(client, ids, "reject", comment="Not now.")
