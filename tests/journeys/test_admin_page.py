@@ -22,6 +22,7 @@ from approvals.web.edge import tokens
 from tests import factories as make
 from tests.conftest import Manage
 from tests.connections import session_of
+from tests.journeys.test_inbox_page import POOR_CONTRAST
 from tests.processes import Server
 
 pytestmark = [
@@ -184,7 +185,7 @@ async def test_an_auditor_finds_verifies_and_exports_and_decides_nothing(
 async def test_nothing_is_wider_than_a_narrow_screen(
     sign_in: SignIn, server: Server, rita: User, scheme: Literal["light", "dark"]
 ) -> None:
-    """Lists become cards, facts stand below each other, and long words break."""
+    """Lists become cards, facts stand below each other, and long words break. All text has contrast."""
     given = {"note": "word " * 100, "iban": "NL91ABNA0417164300" * 6, "lines": [{"a": [1, {"b": "c" * 90}]}]}
     request_id = await in_database(make.approval, "W" * 200, assignees=[rita], arguments=given)
     page = await sign_in(rita)
@@ -192,6 +193,8 @@ async def test_nothing_is_wider_than_a_narrow_screen(
     await page.emulate_media(color_scheme=scheme)
     request = f"approvals/approval/{request_id}"
     for address in (
+        "",
+        "approvals/humanrequest/",
         "approvals/approval/",
         f"{request}/change/",
         f"{request}/approve/",
@@ -203,6 +206,7 @@ async def test_nothing_is_wider_than_a_narrow_screen(
         await page.goto(f"{server.url}/admin/{address}")
         await expect(page.get_by_role("heading", level=1).last).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390, address
+        assert await page.evaluate(POOR_CONTRAST) == [], address
 
 
 async def test_every_page_fits_the_policy(
@@ -241,7 +245,9 @@ async def test_every_page_fits_the_policy(
         f"approvals/auditentry/verify/?request={approval}",
         "approvals/auditentry/export/",
         "approvals/seal/",
+        "approvals/humanrequest/?status=pending",
         "approvals/apitoken/",
+        "approvals/apitoken/add/",
         f"approvals/apitoken/{token.pk}/change/",
         f"approvals/apitoken/{token.pk}/revoke/",
         "approvals/callback/",

@@ -666,7 +666,7 @@ async def test_text_has_contrast_in_both_schemes(
     context = await browser.new_context(color_scheme=scheme)
     page = await logged_in(await context.new_page(), server, ravi)
     await page.get_by_text("Reject…").click()
-    for path in ("", f"/requests/{closed}/", "/runs/", "/accounts/password/"):
+    for path in ("", f"/requests/{closed}/", "/runs/", "/tokens/", "/accounts/password/"):
         if path:
             await page.goto(server.url + path)
         assert await page.evaluate(POOR_CONTRAST) == []

@@ -67,7 +67,7 @@ async def test_a_person_works_below_a_path_prefix(page: Page, serve: Serve, stri
         await page.goto(f"{proxy.url}/api/v1/docs")
         await expect(page.get_by_text("/requests", exact=False).first).to_be_visible()
         await page.goto(f"{proxy.url}/admin/")
-        await page.get_by_role("link", name="Approvals").last.click()
+        await page.get_by_role("link", name="Requests").last.click()
         await expect(page.locator("h1").last).to_be_visible()
 
         _, token = await in_database(tokens.issue, ravi.pk, "desk", ["read", "decide", "ask"])

@@ -13,10 +13,9 @@ from django.contrib.auth.models import User
 from django.views.decorators.debug import sensitive_variables
 
 from approvals.exceptions import InvalidRequest
-from approvals.models import ApiToken
 from approvals.queries import origin_resolvers, permissions
 from approvals.web.edge import tokens
-from approvals.web.edge.tokens import Scope
+from approvals.web.edge.tokens import Issued, Scope
 
 # Missing permissions that a refusal names, at most.
 NAMED = 3
@@ -38,7 +37,7 @@ def may_issue_for_others(maker: User) -> bool:
 @sensitive_variables()
 def issue_by(
     maker: User, user: User, name: str, scopes: Collection[str], *, lifetime: float | None = None
-) -> tuple[ApiToken, str]:
+) -> Issued:
     """Issue a token for `user`, as `tokens.issue` does.
 
     InvalidRequest also where it would let `maker` do what `maker` may not.

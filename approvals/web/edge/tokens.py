@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -60,6 +60,10 @@ class State(StrEnum):
     """Its user may not log in any more; it holds again if that is taken back."""
 
 
+# A new token, and its secret.
+Issued: TypeAlias = tuple[ApiToken, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearer:
     """The user and the scopes of a token that is valid at this moment."""
@@ -69,9 +73,7 @@ class Bearer:
     scopes: frozenset[Scope]
 
 
-def issue(
-    user_id: int, name: str, scopes: Collection[str], *, lifetime: float | None = None
-) -> tuple[ApiToken, str]:
+def issue(user_id: int, name: str, scopes: Collection[str], *, lifetime: float | None = None) -> Issued:
     """Issue a token; return it with its secret, which is kept nowhere. `lifetime` in seconds; None: no end.
 
     Names need not differ: the `prefix` tells tokens apart. Raises InvalidRequest naming `user`, `name`,
