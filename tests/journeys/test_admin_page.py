@@ -209,6 +209,39 @@ async def test_nothing_is_wider_than_a_narrow_screen(
         assert await page.evaluate(POOR_CONTRAST) == [], address
 
 
+async def test_columns_do_not_break_words(sign_in: SignIn, server: Server, rita: User) -> None:
+    """On a laptop's screen, beside the filters; what is wider than its table is scrolled."""
+    sam = await in_database(make.user, "samantha.longername@example.org")
+    finance = await in_database(make.group, "Accountspayable Europe", rita)
+    title = "Kraftfahrzeughaftpflichtversicherung kündigen"
+    asked = await in_database(make.approval, title, requester=sam, assignees=[rita, finance], timeout=90_000)
+    await in_database(make.clarification, title, requester=sam)
+    await in_database(deciding.decide, make.actor(rita), asked, "approve")
+    await in_database(tokens.issue, rita.pk, "nightly refunds of Accountspayable", ["ask", "read", "decide"])
+    page = await sign_in(rita)
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    for name in ("humanrequest", "approval", "clarification", "auditentry", "apitoken"):
+        await page.goto(f"{server.url}/admin/approvals/{name}/")
+        assert await page.locator("#result_list tbody tr").count() > 0
+        assert await page.evaluate(BROKEN_WORDS) == [], name
+
+
+BROKEN_WORDS = """() => {
+    const broken = [];
+    const texts = document.createTreeWalker(document.querySelector("#result_list"), NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        for (const { 0: word, index } of texts.currentNode.data.matchAll(/[^\\s-]+/g)) {
+            const range = document.createRange();
+            range.setStart(texts.currentNode, index);
+            range.setEnd(texts.currentNode, index + word.length);
+            const lines = new Set([...range.getClientRects()].map((part) => Math.round(part.top)));
+            if (lines.size > 1) broken.push(word);
+        }
+    }
+    return broken;
+}"""
+
+
 async def test_every_page_fits_the_policy(
     sign_in: SignIn, server: Server, manage: Manage, boss: User, tmp_path: Path, settings: Settings
 ) -> None:
