@@ -34,6 +34,7 @@ _LIMITS = (
     "requests_per_user",
     "bytes_per_user",
 )
+_SMTP = ".smtp.EmailBackend"
 
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
@@ -78,6 +79,17 @@ def check_links(**told: Any) -> Messages:
             "SAYSO_URL is not set: nobody can reset a forgotten password.",
             hint="Set it to the address that people use, such as https://sayso.example.com.",
             id="sayso.W030",
+        )
+
+
+@checks.register(checks.Tags.compatibility, deploy=True)
+def check_sender(**told: Any) -> Messages:
+    """Check that emails come from an address of the installation's own."""
+    if settings.DEFAULT_FROM_EMAIL == global_settings.DEFAULT_FROM_EMAIL and _sends_by_smtp():
+        yield checks.Warning(
+            f"Emails come from {settings.DEFAULT_FROM_EMAIL}, which most mail servers refuse.",
+            hint="Set EMAIL_FROM, or DEFAULT_FROM_EMAIL in a project of your own.",
+            id="sayso.W034",
         )
 
 
@@ -273,6 +285,13 @@ def _check_email_timeouts() -> Messages:
             )
 
 
+def _sends_by_smtp() -> bool:
+    mailers = getattr(settings, "MAILERS", None)
+    if mailers is None:
+        return str(settings.EMAIL_BACKEND).endswith(_SMTP)
+    return any(each["BACKEND"].endswith(_SMTP) for each in mailers.values())
+
+
 def _timeouts_of_mail() -> list[float | None]:
     """Return the timeout of each mailer that uses SMTP; none where nobody has set mail up."""
     mailers = getattr(settings, "MAILERS", None)
@@ -280,7 +299,7 @@ def _timeouts_of_mail() -> list[float | None]:
         backend, host = settings.EMAIL_BACKEND, settings.EMAIL_HOST
         untouched = (global_settings.EMAIL_BACKEND, global_settings.EMAIL_HOST)
         return [] if (backend, host) == untouched else [settings.EMAIL_TIMEOUT]
-    smtp = [each for each in mailers.values() if each["BACKEND"].endswith(".smtp.EmailBackend")]
+    smtp = [each for each in mailers.values() if each["BACKEND"].endswith(_SMTP)]
     return [each.get("OPTIONS", {}).get("timeout") for each in smtp]
 
 

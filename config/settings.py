@@ -179,6 +179,7 @@ STORAGES = {
 }
 
 _email = env.email_url("EMAIL_URL", default="consolemail://")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("EMAIL_FROM", default="webmaster@localhost")
 # Seconds after which a silent mail server's connection is given up.
 _email_timeout = env.float("EMAIL_TIMEOUT", default=10.0)
 if django.VERSION >= (6, 1):

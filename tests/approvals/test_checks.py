@@ -124,6 +124,16 @@ def test_mailers_without_a_timeout_are_named(settings: Settings) -> None:
     assert ids(checks.check_values()) == ["sayso.E031"]
 
 
+def test_a_sender_that_mail_servers_refuse_is_named(settings: Settings) -> None:
+    """Only where emails leave this computer."""
+    smtp = "django.core.mail.backends.smtp.EmailBackend"
+    assert list(checks.check_sender()) == []
+    settings.MAILERS = {"default": {"BACKEND": smtp, "OPTIONS": {"timeout": 10}}}
+    assert ids(checks.check_sender()) == ["sayso.W034"]
+    settings.DEFAULT_FROM_EMAIL = "sayso@example.com"
+    assert list(checks.check_sender()) == []
+
+
 def test_two_path_prefixes_are_named(settings: Settings) -> None:
     settings.SAYSO_URL, settings.FORCE_SCRIPT_NAME = "https://example.com/sayso/", "/sayso"
     assert list(checks.check_values()) == []
