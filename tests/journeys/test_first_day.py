@@ -96,6 +96,5 @@ def test_a_backup_of_a_running_installation_can_be_restored(tmp_path: Path) -> N
     assert (var / "secret_key").read_bytes() == key
     open_again = {"Decided before": "approved", "Decided after": "pending", "Left open": "pending"}
     assert states(environment) == open_again
-    with Server(environment=environment).ready():
-        said(environment, "decide", ids["Decided after"], "approve", "--as", "sam")
+    said(environment, "decide", ids["Decided after"], "approve", "--as", "sam")
     assert states(environment) == open_again | {"Decided after": "approved"}
