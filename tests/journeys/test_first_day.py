@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PROJECT, Server, bare_environment, run_manage
+from tests.processes import PROJECT, Server, run_manage
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.processes]
 
@@ -70,11 +71,14 @@ def states(environment: Mapping[str, str]) -> dict[str, str]:
     return {request["title"]: request["status"] for request in listed}
 
 
-def test_a_backup_of_a_running_installation_can_be_restored(tmp_path: Path) -> None:
+@pytest.mark.one_stack
+def test_a_backup_of_a_running_installation_can_be_restored(stack: Stack, tmp_path: Path) -> None:
     """What was decided before it is decided and verifies; what was decided after it is open again."""
     var, folder = tmp_path / "var", tmp_path / "checkout"
     folder.mkdir()
-    environment = bare_environment() | {"SAYSO_VAR": str(var)}
+    var.mkdir(mode=0o700)
+    environment = stack.fresh_environment(var)
+    del environment["SAYSO_SECRET_KEY"]  # it makes one of its own
     with Server(environment=environment).ready() as server:
         said(environment, "shell", "--no-imports", "-c", PEOPLE)
         ids = {
