@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,16 @@ from django.utils.safestring import SafeString
 
 from approvals import queries
 from approvals.domain.lifecycle import Status
+from approvals.domain.masking import hide_headers
 from approvals.queries.inbox import COUNTED
 from approvals.web.edge import hidden_characters
 from approvals.web.pages import filters, json_tables, relative_times, wording
 from approvals.web.pages.markdown.cache import render
 
 register = template.Library()
+
+# The most characters of `brief`.
+BRIEF = 90
 
 
 @register.simple_tag
@@ -116,6 +121,15 @@ def is_group(field: forms.BoundField) -> bool:
 @register.filter
 def is_tick(field: forms.BoundField) -> bool:
     return isinstance(field.field.widget, forms.CheckboxInput)
+
+
+@register.filter
+def brief(given: Mapping[str, Any]) -> str:
+    """Show arguments, or a run's input, in one line that tells them from others."""
+    given = hide_headers(given)
+    words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
+    line = " ".join(", ".join(words or given).split())
+    return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"
 
 
 def _time(moment: datetime, kind: str, text: str) -> SafeString:

@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.domain.masking import hide_headers
 from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
@@ -22,8 +21,6 @@ from orchestration.web.plan import shown_steps
 
 register = template.Library()
 register.filter("plan_steps", shown_steps)
-
-BRIEF = 90
 
 
 @register.simple_tag
@@ -44,15 +41,6 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
     if linked:
         return format_html('{}, <a href="{}">{}</a>', who, reverse("run", args=[run.pk]), run.title)
     return format_html("{}, {}", who, run.title)
-
-
-@register.filter
-def brief(given: Mapping[str, Any]) -> str:
-    """Show a run's input in one line, to tell it from other runs."""
-    given = hide_headers(given)
-    words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
-    line = " ".join(", ".join(words or given).split())
-    return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"
 
 
 @register.inclusion_tag("orchestration/_plan_of_request.html")

@@ -250,6 +250,7 @@ def test_a_production_installation_passes_the_deployment_checks(tmp_path: Path) 
         "SAYSO_TRUSTED_PROXIES": "10.0.0.1",
         "SAYSO_URL": "https://sayso.example.org",
         "EMAIL_URL": "smtp://mail.example.org",
+        "EMAIL_FROM": "sayso@example.org",
         "DATABASE_URL": "postgresql://sayso@localhost/sayso",
         "REDIS_URL": "redis://localhost:6379",
     }
