@@ -314,7 +314,7 @@ def _queue(
     return run_records.open_run(
         orchestration=name,
         version=orchestration.version,
-        title=orchestration.title,
+        title=orchestration.title_of(given),
         given=given,
         owner_id=owner_id,
         key=key,

@@ -13,6 +13,7 @@ import pydantic
 
 from approvals.domain.payloads import check_json
 from approvals.exceptions import InvalidRequest
+from orchestration.catalog import titles
 from orchestration.catalog.isolation import call_for_anybody
 from orchestration.catalog.retries import RetryPolicy
 from orchestration.catalog.signatures import Function, input_model, message_of, path_of, type_name
@@ -28,13 +29,26 @@ class Orchestration:
 
     name: str
     version: int = 1
-    title: str
+    # Of runs, as registered: it may name fields of the input. Empty: see `titles.format_title`.
+    title: str = ""
     description: str
     function: Function = field(repr=False)
     check: Check | None = field(default=None, repr=False)
     # Names of users and groups, or REVIEWERS. None: the run's owner.
     deciders: Any = None
     four_eyes: bool = False
+
+    @property
+    def label(self) -> str:
+        """What people call the orchestration: its title, or its name where that is empty or has fields."""
+        name = self.name.replace("_", " ").capitalize()
+        if not self.title or titles.has_fields(self.title):
+            return name
+        return titles.format_title(self.title, name, self.function, {})
+
+    def title_of(self, given: Mapping[str, Any]) -> str:
+        """Return the title of a run with this input, as it will be recorded."""
+        return titles.format_title(self.title, self.label, self.function, given)
 
     def check_input(self, value: object, *, stable: bool = True) -> dict[str, Any]:
         """Check the input and return it as it will be recorded.

@@ -23,6 +23,7 @@ from approvals.process import forks
 from orchestration.catalog.entries import Check, Orchestration, RegisteredAgent
 from orchestration.catalog.retries import RetryPolicy
 from orchestration.catalog.signatures import Function, check_agent, check_orchestration, full_name
+from orchestration.catalog.titles import check_title
 from orchestration.exceptions import UnknownOrchestration, plain_words
 
 log = logging.getLogger(__name__)
@@ -54,15 +55,17 @@ def orchestration(
     """Register `async def function(run, *, …)` under `name`.
 
     New runs use the newest `version`; a run keeps the version that it began with, so keep older versions
-    registered while any of their runs is open. `check` gets the validated input before anything starts, and
-    raises InvalidInput or InvalidPlan.
+    registered while any of their runs is open. `title` tells runs apart: "Refund {order}" has a field of the
+    input in it; omitted, a run is called by the name and the first text or number of its input. `check` gets
+    the validated input before anything starts, and raises InvalidInput or InvalidPlan.
 
     `deciders` are names of groups and users, or REVIEWERS: they decide what its runs ask, unless a call names
     `assignees`. Omitted: the run's owner. With `four_eyes`, whoever started the run can't approve anything in
     it, unless a call says otherwise; without `deciders` any reviewer can then. Names are looked up when
     something is asked. Administrators can override both in the admin.
 
-    Raises TypeError for a function whose signature can't take input by name.
+    Raises TypeError for a function whose signature can't take input by name, and ValueError for a title with
+    a field that the function does not take.
     """
     names = _check_deciders(deciders)
     if not isinstance(four_eyes, bool):
@@ -72,10 +75,11 @@ def orchestration(
         _check_name(name)
         _check_version(version)
         check_orchestration(function)
+        check_title(title, function)
         entry = Orchestration(
             name=name,
             version=version,
-            title=title or name.replace("_", " ").capitalize(),
+            title=title,
             description=description or _first_paragraph(function),
             function=function,
             check=check,

@@ -115,7 +115,7 @@ def _entry_of(orchestration: str | Function, version: int | None) -> Orchestrati
             return entry
     check_orchestration(orchestration)
     name = getattr(orchestration, "__name__", "orchestration")
-    return Orchestration(name=name, title=name, description="", function=orchestration)
+    return Orchestration(name=name, description="", function=orchestration)
 
 
 class _Execution(Execution):
@@ -263,7 +263,7 @@ def _claimed(entry: Orchestration, given: dict[str, Any], owner: Any) -> Claimed
     row = RunRow(
         orchestration=entry.name,
         version=entry.version,
-        title=entry.title,
+        title=entry.title_of(given),
         input=given,
         owner=owner,
         status=RunStatus.RUNNING,

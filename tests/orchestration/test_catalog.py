@@ -72,7 +72,7 @@ GOOD = {"customer": "ACME", "lines": [{"item": "rope"}]}
 def test_what_is_decorated_can_be_found() -> None:
     """By name, with title and description for people."""
     found = find_orchestration("catalog_order")
-    assert (found.title, found.description) == ("Catalog order", "Orders things")
+    assert (found.label, found.description) == ("Catalog order", "Orders things")
     assert orchestrations()["catalog_order"] is found
     assert agents()["storekeeper"].description == "Hands things out."
 

@@ -538,7 +538,7 @@ async def test_a_run_is_shown_as_its_owner_may_see_it(runtime: Runtime, owner: U
     assert wire["created_at"] <= wire["started_at"]
     assert wire["finished_at"] is None
     assert {name: wire[name] for name in ("title", "owner", "status", "input", "waiting_for")} == {
-        "title": "Manager asks",
+        "title": "Manager asks: Now?",
         "owner": "olga",
         "status": "waiting",
         "input": {"title": "Now?"},

@@ -39,7 +39,7 @@ def _describe(entry: Orchestration) -> dict[str, Any]:
     return {
         "name": entry.name,
         "version": entry.version,
-        "title": entry.title,
+        "title": entry.title or entry.label,
         "description": entry.description,
         "fields": {
             name: {"type": kind, "required": name in entry.input_schema.get("required", ())}

@@ -16,7 +16,7 @@ RUN_EXAMPLE: JsonDict = {
     "id": "01996c1e-9b2f-7c04-8a51-5d1a4b7f2e90",
     "orchestration": "checklist",
     "version": 1,
-    "title": "Checklist",
+    "title": "Checklist: Release 2.4",
     "owner": "billing",
     "status": "waiting",
     "reason": "",
@@ -78,7 +78,7 @@ class RunOnTheWire(BaseModel):
     id: str = Field(json_schema_extra={"format": "uuid"})
     orchestration: str
     version: int = Field(description="The version that it began with, and keeps.")
-    title: str
+    title: str = Field(description="As its orchestration is registered, with fields of the input.")
     owner: str | None
     status: RunStatusName
     reason: str = Field(description="Why it ended so: `rejected`, `timed_out`, `step_failed` and others.")

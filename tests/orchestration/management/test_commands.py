@@ -406,7 +406,7 @@ class TestChangingRuns:
         run.refresh_from_db()
         assert (run.status, run.cancelled_by) == ("cancelled", User.objects.get(username="ana"))
         assert run.cancelled_from["channel"] == "command"
-        assert output.getvalue() == f"Cancelled: Checklist, {run.pk}\n" * 2
+        assert output.getvalue() == f"Cancelled: Checklist: Friday, {run.pk}\n" * 2
 
     def test_what_has_ended_otherwise_is_refused(self) -> None:
         run = self.ended("completed")
@@ -419,7 +419,7 @@ class TestChangingRuns:
         """A rehearsal says it, and changes nothing."""
         run = self.ended("rejected")
         said = (
-            f"Checklist, {run.pk}: rejected\nAsks again: Item 1 (rejected).\n"
+            f"Checklist: Friday, {run.pk}: rejected\nAsks again: Item 1 (rejected).\n"
             "What is recorded as done is not done again.\n"
         )
         call_command("resume_run", str(run.pk), username="ana", dry_run=True, stdout=output)
@@ -431,7 +431,7 @@ class TestChangingRuns:
         run.refresh_from_db()
         assert (run.status, run.resumed_by) == ("queued", User.objects.get(username="ana"))
         call_command("resume_run", str(run.pk), username="ana", yes=True, stdout=output)
-        assert output.getvalue().endswith(f"The run is queued already: Checklist, {run.pk}\n")
+        assert output.getvalue().endswith(f"The run is queued already: Checklist: Friday, {run.pk}\n")
 
     @pytest.mark.parametrize(("typed", "status"), [("y\n", "queued"), ("n\n", "rejected"), ("", "rejected")])
     def test_a_person_at_a_terminal_is_asked_first(

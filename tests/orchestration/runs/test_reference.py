@@ -1,4 +1,4 @@
-"""docs/orchestrations.md describes everything on Run: each method, each argument, each default."""
+"""docs/orchestrations.md describes everything on Run and what registers: each argument, each default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from approvals.gate import OMITTED
-from orchestration import Run
+from orchestration import Run, agent, orchestration
 from tests.processes import PROJECT
 
 DOCUMENT = (PROJECT / "docs" / "orchestrations.md").read_text(encoding="utf-8")
@@ -24,18 +24,18 @@ METHODS = {
 }
 
 
-def documented_arguments(name: str) -> list[tuple[str, str]]:
-    """Name and default of each row below the method's heading."""
+def documented_arguments(called: str) -> list[tuple[str, str]]:
+    """Name and default of each row below the heading."""
     (section,) = re.findall(
-        rf"^### `[^`]*run\.{name}\(…\)`\n(.*?)(?=^#|\Z)", DOCUMENT, re.DOTALL | re.MULTILINE
+        rf"^### `[^`]*{re.escape(called)}\(…\)`\n(.*?)(?=^#|\Z)", DOCUMENT, re.DOTALL | re.MULTILINE
     )
     rows = re.findall(r"^\| `([^`]+)` \|(.*?)\|", section, re.MULTILINE)
     return [(argument, default.strip(" `")) for argument, default in rows]
 
 
 def arguments(function: Callable[..., Any]) -> list[tuple[str, str]]:
-    _, *parameters = inspect.signature(function).parameters.values()
-    return [(_name(each), _default(each)) for each in parameters]
+    parameters = inspect.signature(function).parameters.values()
+    return [(_name(each), _default(each)) for each in parameters if each.name != "self"]
 
 
 def _name(parameter: inspect.Parameter) -> str:
@@ -54,7 +54,12 @@ def _default(parameter: inspect.Parameter) -> str:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_is_described_with_its_arguments_and_defaults(name: str) -> None:
-    assert documented_arguments(name) == arguments(METHODS[name])
+    assert documented_arguments(f"run.{name}") == arguments(METHODS[name])
+
+
+@pytest.mark.parametrize("decorator", [orchestration, agent])
+def test_what_registers_is_described_with_its_arguments_and_defaults(decorator: Callable[..., Any]) -> None:
+    assert documented_arguments(f"@{decorator.__name__}") == arguments(decorator)
 
 
 @pytest.mark.parametrize("name", METHODS)
