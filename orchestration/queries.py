@@ -75,7 +75,7 @@ def list_runs(
 
     Created at `since` or later, and before `until`; `behind` is moment and id of the run before the first.
     """
-    runs = _visible_to(user_id)
+    runs = visible_to(user_id)
     given = {
         "status": status,
         "orchestration": orchestration,
@@ -84,7 +84,7 @@ def list_runs(
     }
     runs = runs.filter(**{name: value for name, value in given.items() if value is not None})
     if search:
-        runs = runs.filter(_search_condition(search.strip()))
+        runs = runs.filter(search_condition(search.strip()))
     if behind is not None:
         at, run_id = behind
         runs = runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id))
@@ -96,7 +96,7 @@ def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
 
     With `own`, also where it belongs to somebody else.
     """
-    runs = _visible_to(user_id).filter(pk=parse_run_id(run_id))
+    runs = visible_to(user_id).filter(pk=parse_run_id(run_id))
     run = _with_details(runs.filter(owner_id=user_id) if own else runs).first()
     if run is None:
         raise unknown_run(run_id)
@@ -258,7 +258,7 @@ def runs_not_begun(process_id: UUID, executing: frozenset[UUID]) -> list[UUID]:
 
 def titles_between(user_id: int, first: UUID, last: UUID, limit: int) -> list[tuple[UUID, str]]:
     """Return the ids from the first to the last of runs that the user may see, with titles, newest first."""
-    runs = _visible_to(user_id).filter(pk__range=(first, last)).order_by("-pk")
+    runs = visible_to(user_id).filter(pk__range=(first, last)).order_by("-pk")
     return list(runs.values_list("pk", "title")[:limit])
 
 
@@ -275,7 +275,8 @@ def unknown_run(run_id: object) -> UnknownRun:
     return UnknownRun(f"There is no run {str(run_id)[:100]!r}.")
 
 
-def _visible_to(user_id: int) -> Runs:
+def visible_to(user_id: int) -> Runs:
+    """Return the runs that this user may see."""
     user = _active(user_id)
     if user is None:
         return Run.objects.none()
@@ -293,7 +294,8 @@ def _holds(permission: str) -> Q:
     return Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held)
 
 
-def _search_condition(search: str) -> Q:
+def search_condition(search: str) -> Q:
+    """Return the condition that title, orchestration, owner or id have this text."""
     username = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
     found = Q(orchestration__icontains=search) | Q(title__icontains=search) | Q(**{username: search})
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -19,7 +18,6 @@ from approvals.domain.commands import Actor, Channel
 from approvals.queries import open_requests_of, visible_ids
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages.access import page, user_id, wants_detail
-from approvals.web.pages.filters import ListFilters
 from orchestration import catalog, queries
 from orchestration.exceptions import (
     AlreadyFinished,
@@ -34,6 +32,7 @@ from orchestration.models import OPEN, Run, RunStatus
 from orchestration.runs.manual_resumption import describe_resumption, is_resumable, resumption_of
 from orchestration.web.forms import StartForm
 from orchestration.web.plan import shown_steps, time_taken
+from orchestration.web.run_lists import RunFilters, known_orchestrations, read_list
 
 REASONS = {
     "rejected": "A person rejected it.",
@@ -45,38 +44,29 @@ REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters(ListFilters):
-    """The filters of the list of runs."""
-
-    status: str = ""
-
-    @property
-    def parts(self) -> dict[str, str]:
-        return {"status": self.status, "q": self.search}
-
-
 @page(UnknownRun)
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
-    status = request.GET.get("status", "")
-    filters = Filters(status=status if status in RunStatus.values else "", **Filters.read(request.GET))
-    found = queries.list_runs(
-        user_id(request), status=filters.status or None, search=filters.search, limit=filters.limit + 1
-    )
-    return render(
-        request,
-        "orchestration/runs.html",
-        {
-            "section": "runs",
-            "now": database_now(),
-            "filters": filters,
-            "statuses": RunStatus.choices,
-            "runs": found[: filters.limit],
-            "more": len(found) > filters.limit,
-            "may_start": queries.may_start(user_id(request)),
-        },
-    )
+    filters = RunFilters.from_query(request.GET)
+    found = read_list(user_id(request), filters)
+    context = {
+        "section": "runs",
+        "now": database_now(),
+        "filters": filters,
+        "list": found,
+        "everybody": request.user.has_perm(queries.SEE_ALL),
+        "states": [
+            (value, label, filters.link(status=value), found.counts[value])
+            for value, label in RunStatus.choices
+            if found.counts[value] or value == filters.status
+        ],
+        "orchestrations": known_orchestrations(filters),
+        "no_status": filters.link(status=""),
+        "newest": filters.link(),
+        "older": filters.link(before=found.older) if found.older else "",
+        "may_start": queries.may_start(user_id(request)),
+    }
+    return render(request, "orchestration/runs.html", context)
 
 
 @page(UnknownOrchestration)
