@@ -93,13 +93,15 @@ class OrchestrationManager:
         *,
         key: str | None = None,
         version: int | None = None,
+        actor: Actor | None = None,
     ) -> UUID:
         """Queue a run for the servers and return its id; the same owner and key return the same run.
 
-        `version` omitted: the newest that is registered here. Raises UnknownOrchestration, InvalidInput
+        `version` omitted: the newest that is registered here. `actor` is on record as who started it, and
+        how; omitted: a program. Raises UnknownOrchestration, InvalidInput
         (which names the field and the known fields) and KeyConflict; then nothing was started.
         """
-        return self.start_once(name, input, owner, key=key, version=version)[0]
+        return self.start_once(name, input, owner, key=key, version=version, actor=actor)[0]
 
     def start_once(
         self,
@@ -109,9 +111,10 @@ class OrchestrationManager:
         *,
         key: str | None = None,
         version: int | None = None,
+        actor: Actor | None = None,
     ) -> tuple[UUID, bool]:
         """Queue a run like `start`; return its id and whether it is new, not found by its key."""
-        return _queue(name, input, owner, key=key, version=version)
+        return _queue(name, input, owner, key=key, version=version, actor=actor)
 
     async def astart(
         self,
@@ -121,6 +124,7 @@ class OrchestrationManager:
         *,
         key: str | None = None,
         version: int | None = None,
+        actor: Actor | None = None,
     ) -> UUID:
         """Queue a run like `start`; with a host that executes runs, it begins in this process at once.
 
@@ -128,7 +132,8 @@ class OrchestrationManager:
         """
         await arefuse_inside_a_transaction()
         process_id = None if self._host is None else self._host.process_id
-        queue = partial(_queue, name, input, owner, key=key, version=version, process_id=process_id)
+        of_this_process = partial(_queue, process_id=process_id)
+        queue = partial(of_this_process, name, input, owner, key=key, version=version, actor=actor)
         # In its context, which says whether allow-lists apply.
         run_id, _ = await in_database(copy_context().run, queue)
         if self._host is not None:
@@ -301,6 +306,7 @@ def _queue(
     *,
     key: str | None,
     version: int | None,
+    actor: Actor | None = None,
     process_id: UUID | None = None,
 ) -> tuple[UUID, bool]:
     orchestration = find_orchestration(name, version)
@@ -320,6 +326,7 @@ def _queue(
         key=key,
         process_id=process_id,
         hand_over=hand_over,
+        actor=actor,
     )
 
 

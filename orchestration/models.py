@@ -135,9 +135,13 @@ class Run(models.Model):
     leaves_requests = models.BooleanField(default=False)
 
     created_at = models.DateTimeField()
+    # Channel of the start, and the API token if there was one. Empty: it is older than this column.
+    started_from = JSONText(default=dict, blank=True, db_default={})
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField()
+    # When a call of it was recorded last: a message that grows changes `changed_at` alone.
+    recorded_at = models.DateTimeField(null=True, blank=True)
     # When retention removed input, result and messages.
     purged_at = models.DateTimeField(null=True, blank=True)
 
@@ -234,7 +238,8 @@ class StepRecord(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    # Its index is that of the records in their order.
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     key = models.CharField(max_length=200)
     position = models.PositiveIntegerField(null=True, blank=True)
     kind = models.CharField(max_length=16)
@@ -255,6 +260,7 @@ class StepRecord(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        indexes = [models.Index(name="step_of_run", fields=["run", "id"])]
         constraints = [
             models.UniqueConstraint(name="step_key_once_a_run", fields=["run", "key"]),
             models.UniqueConstraint(

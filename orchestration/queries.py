@@ -13,9 +13,10 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Case, Count, F, Prefetch, Q, QuerySet, When
 from django.db.models.functions import Now
 
+from approvals.database.fields import JSONText
 from approvals.queries import moment_on_the_wire
 from orchestration import catalog
 from orchestration.exceptions import UnknownRun
@@ -26,6 +27,9 @@ Runs: TypeAlias = QuerySet[Run]
 SEE_ALL = "orchestration.view_run"
 CHANGE_ALL = "orchestration.change_run"
 START = "orchestration.add_run"
+
+# The kinds of records that are questions to people.
+QUESTIONS = ("approve", "ask")
 
 # What a summary leaves out.
 LARGE_IN_RUN = frozenset({"input", "plan", "result", "error", "waiting_for"})
@@ -181,6 +185,28 @@ def messages_of(run: Run | UUID, after: int = 0) -> list[Message]:
 def steps_of(run: Run) -> list[StepRecord]:
     """Return the run's records in the order of their ids."""
     return list(StepRecord.objects.filter(run=run).order_by("id"))
+
+
+def result_of_step(run: Run, step_id: int) -> Any:
+    """Return the result of a step of the run; UnknownRun where there is no such step."""
+    for result in StepRecord.objects.filter(run=run, pk=step_id, kind="step").values_list(
+        "result", flat=True
+    ):
+        return result
+    raise unknown_run(f"{run.pk} with a step {step_id}")
+
+
+def last_steps_of(run: Run, limit: int) -> list[StepRecord]:
+    """Return the run's last records, at most so many, in the order of their ids.
+
+    Results are those of questions only: a step's may be large.
+    """
+    outcome = When(kind__in=QUESTIONS, then=F("result"))
+    records = StepRecord.objects.filter(run=run).defer("result").order_by("-id")
+    found = records.annotate(outcome=Case(outcome, default=None, output_field=JSONText()))[:limit]
+    for record in found:
+        record.result = record.outcome
+    return list(reversed(found))
 
 
 def request_ids_of(run_id: UUID) -> list[UUID]:

@@ -62,8 +62,8 @@ class Connection:
         self.frames: list[dict[str, Any]] = []
         scope = {
             "type": "websocket",
-            "path": path,
-            "query_string": b"",
+            "path": path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "headers": [*cookie, *headers],
             "subprotocols": [],
             "client": ["127.0.0.1", 50_000],

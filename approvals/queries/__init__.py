@@ -19,9 +19,10 @@ from approvals.queries.lookups import (
     request_of_key,
     requests_by_id,
     requests_of_keys,
+    requests_of_run,
     seconds_left,
 )
-from approvals.queries.quorum import Standing, standing
+from approvals.queries.quorum import Standing, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.serialization import (
@@ -39,6 +40,7 @@ from approvals.queries.visibility import (
     last_closed_for,
     list_requests,
     request_for,
+    rights_among,
     rights_of,
     titles_between,
     visible_ids,
@@ -78,6 +80,8 @@ __all__ = [
     "request_of_key",
     "requests_by_id",
     "requests_of_keys",
+    "requests_of_run",
+    "rights_among",
     "rights_of",
     "seconds_left",
     "standing",
@@ -86,5 +90,6 @@ __all__ = [
     "unknown_request",
     "visible_ids",
     "visible_to",
+    "votes_on",
     "with_people",
 ]

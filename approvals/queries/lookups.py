@@ -77,13 +77,14 @@ def pending_requests() -> list[HumanRequest]:
     return list(with_people(HumanRequest.objects.filter(status=Status.PENDING)).order_by("opened_at", "id"))
 
 
-def open_requests_of(origin_id: str, *, light: bool = False) -> list[HumanRequest]:
+def open_requests_of(origin_id: str, *, light: bool = False, limit: int | None = None) -> list[HumanRequest]:
     """Return the pending requests that this run asked; others may name its id in an origin of another kind.
 
-    `light` leaves out large columns, as `defer_large` does.
+    `light` leaves out large columns, as `defer_large` does. `limit`: the first ones by age.
     """
     rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
     asked = with_people((large_columns.defer_large(rows) if light else rows).order_by("opened_at", "id"))
+    asked = asked if limit is None else asked[:limit]
     return [row for row in asked if row.origin.get("kind") == "run"]
 
 
@@ -104,6 +105,17 @@ def origins_beginning(text: str, limit: int) -> list[str]:
     """
     asked = HumanRequest.objects.filter(origin_id__startswith=text).order_by("origin_id")
     return list(asked.values_list("origin_id", flat=True).distinct()[:limit])
+
+
+def requests_of_run(run_id: UUID, *, before: UUID | None = None, limit: int) -> list[HumanRequest]:
+    """Return the last requests that this run asked, open or not, newest first, without large columns.
+
+    `before`: those that were asked before this one.
+    """
+    rows = HumanRequest.objects.filter(origin_id=str(run_id), key_scope=f"run:{run_id}")
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    return list(with_people(large_columns.defer_large(rows).order_by("-id"))[:limit])
 
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
@@ -30,6 +33,15 @@ class Standing:
     def stuck(self) -> bool:
         """Whether fewer people may decide than must: it has to be reassigned or withdrawn."""
         return self.able < self.required
+
+
+def votes_on(request_ids: Collection[UUID]) -> dict[UUID, list[Response]]:
+    """Return the votes on these approvals, by request, in the order in which they were given."""
+    given: defaultdict[UUID, list[Response]] = defaultdict(list)
+    votes = Response.objects.filter(request_id__in=request_ids).exclude(verdict="")
+    for vote in votes.select_related("actor").defer("answer", "arguments").order_by("given_at", "pk"):
+        given[vote.request_id].append(vote)
+    return given
 
 
 def standing(request: HumanRequest) -> Standing:

@@ -145,16 +145,23 @@ def last_closed_for(user_id: int) -> HumanRequest | None:
 
 def rights_of(user_id: int, request: HumanRequest) -> Rights:
     """Return what this user is permitted to do to this request."""
+    return rights_among(user_id, [request])[request.pk]
+
+
+def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID, Rights]:
+    """Return what this user is permitted to do to each of these, in a constant number of queries."""
     person = permissions.persons([user_id]).get(user_id)
     if person is None:
-        return Rights()
-    audience = permissions.audiences([request])[request.pk]
-    return Rights(
-        see=permissions.may_see(person, audience),
-        decide=permissions.may_decide(person, audience),
-        withdraw=permissions.withdraws_by(person, audience) is not None,
-        reassign=permissions.reassigns_by(person, audience) is not None,
-    )
+        return {request.pk: Rights() for request in requests}
+    return {
+        request_id: Rights(
+            see=permissions.may_see(person, audience),
+            decide=permissions.may_decide(person, audience),
+            withdraw=permissions.withdraws_by(person, audience) is not None,
+            reassign=permissions.reassigns_by(person, audience) is not None,
+        )
+        for request_id, audience in permissions.audiences(requests).items()
+    }
 
 
 def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:

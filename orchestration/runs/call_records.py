@@ -48,7 +48,7 @@ def record_call(owned: Ownership, call: Call, status: StepStatus, /, **values: A
     known = (status == StepStatus.STARTED and call.attempt > 1) or (
         status == StepStatus.OPEN and call.kind == "interrupted"
     )
-    with writing(owned, news=not known, begins=not ended):
+    with writing(owned, news=not known, begins=not ended, recorded_at=Now()):
         _save_call(owned, call, status=status, **values)
 
 
@@ -62,7 +62,7 @@ def record_sleep(owned: Ownership, call: Call, until: datetime | float) -> datet
 
     `until` is a moment, or seconds from now. A sleep that is on record keeps its end.
     """
-    with writing(owned, news=True):
+    with writing(owned, news=True, recorded_at=Now()):
         asleep = StepRecord.objects.filter(run_id=owned.run_id, key=call.key, status=StepStatus.SLEEPING)
         for due_at in asleep.values_list("due_at", flat=True):
             if due_at is not None:

@@ -84,7 +84,14 @@ def _purge(run_ids: Collection[UUID]) -> Mapping[str, int]:
         messages, _ = Message.objects.filter(run_id__in=locked).delete()
         runs = Run.objects.filter(pk__in=locked)
         purged = runs.update(
-            title=REMOVED, input={}, result=None, error="", plan=[], cancelled_from={}, purged_at=Now()
+            title=REMOVED,
+            input={},
+            result=None,
+            error="",
+            plan=[],
+            started_from={},
+            cancelled_from={},
+            purged_at=Now(),
         )
     return {"runs": purged, "steps": purged_steps, "messages": messages}
 

@@ -45,9 +45,11 @@ def open_run(
     process_id: UUID | None,
     hand_over: HandOver,
     version: int = 1,
+    actor: Actor | None = None,
 ) -> tuple[UUID, bool]:
     """Queue a run and return its id and whether it is new; a key that is in use returns that key's run.
 
+    `actor` says through which channel it is started; None: by a program of this installation.
     `hand_over` is called with the new run, in the same transaction. Raises KeyConflict where the run of this
     key has another orchestration or input, and UnknownRun where the owner does not exist.
     """
@@ -61,6 +63,7 @@ def open_run(
                 owner_id=owner_id,
                 key=key,
                 process_id=process_id,
+                started_from=_start_of(actor or Actor.program()),
                 # No Now(): on SQLite it has fewer digits than the moments that it is compared with.
                 created_at=database_now(),
                 changed_at=Now(),
@@ -70,6 +73,13 @@ def open_run(
     except IntegrityError:
         return _find_by_key(orchestration, given, owner_id, key), False
     return run.pk, True
+
+
+def _start_of(actor: Actor) -> dict[str, Any]:
+    return {
+        "channel": actor.channel.value,
+        "token_id": None if actor.token_id is None else str(actor.token_id),
+    }
 
 
 def has_key(owner_id: int | None, key: str) -> bool:

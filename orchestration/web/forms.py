@@ -9,6 +9,7 @@ from uuid import uuid4
 from django import forms
 
 from approvals.web.pages.forms import PlainForm
+from approvals.web.pages.json_values import ABSENT
 from orchestration.catalog import Orchestration
 from orchestration.exceptions import InvalidInput, OrchestrationError
 
@@ -20,10 +21,18 @@ class StartForm(PlainForm):
 
     key = forms.CharField(max_length=100, widget=forms.HiddenInput)
 
-    def __init__(self, orchestration: Orchestration, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        orchestration: Orchestration,
+        data: Mapping[str, Any] | None = None,
+        *,
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`given` is the input that the fields start from."""
         super().__init__(data, initial={"key": f"page-{uuid4()}"})
         if orchestration.fields:
-            self.add_structure(orchestration.input_schema, INPUT, label="The input")
+            current = ABSENT if given is None else dict(given)
+            self.add_structure(orchestration.input_schema, INPUT, current, label="The input")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -36,9 +36,16 @@ class RunStatus(ServerMessage, type="run_status"):
     run: Json
 
 
-class AgentMessage(ServerMessage, type="agent_message"):
-    """A whole message. It ends the message that this agent's chunks have begun, if any."""
+class RunRecorded(ServerMessage, type="run_recorded"):
+    """A step, sleep or request of the run was recorded at this moment; the run itself is as it was told."""
 
+    at: str
+
+
+class AgentMessage(ServerMessage, type="agent_message"):
+    """A whole message. It ends the message that the chunks of this id have begun, if any."""
+
+    id: int
     agent: str
     text: str
 
@@ -52,6 +59,7 @@ class AgentMessageSummary(AgentMessage, type=AgentMessage.type):
 class AgentMessageChunk(ServerMessage, type="agent_message_chunk"):
     """Text that was added to the agent's growing message."""
 
+    id: int
     agent: str
     text: str
 
@@ -123,10 +131,15 @@ run_hub = PerLoop(RunHub)
 
 
 def _tell_run(seat: RunSeat, run: ReadRun) -> bool:
-    """Send the run if it has changed; return False if the outbox is full."""
-    if run.version != seat.told and not seat.outbox.tell(encode(RunStatus(run=run.run))):
+    """Send the run if it has changed, or that its record has; return False if the outbox is full."""
+    news: list[ServerMessage] = []
+    if run.version != seat.told:
+        news = [RunStatus(run=run.run)]
+    elif run.recorded_at is not None and run.recorded_at != seat.recorded_at:
+        news = [RunRecorded(at=run.recorded_at)]
+    if news and not seat.outbox.tell(*map(encode, news)):
         return False
-    seat.told = run.version
+    seat.told, seat.recorded_at = run.version, run.recorded_at
     seat.finished = seat.finished and run.finished
     return True
 
@@ -149,7 +162,7 @@ def _tell_chunks(seat: RunSeat, message: Message) -> bool:
     """Send what was added, in chunks; return False if the outbox is full."""
     told = seat.growing.setdefault(message.pk, 0)
     while added := message.text[told : told + CHUNK]:
-        if not seat.outbox.tell(encode(AgentMessageChunk(agent=message.agent, text=added))):
+        if not seat.outbox.tell(encode(AgentMessageChunk(id=message.pk, agent=message.agent, text=added))):
             return False
         told = seat.growing[message.pk] = told + len(added)
     return True
@@ -157,5 +170,5 @@ def _tell_chunks(seat: RunSeat, message: Message) -> bool:
 
 def _end(message: Message) -> AgentMessage:
     if len(message.text) > CHUNK:
-        return AgentMessageSummary(agent=message.agent, text=message.text[:BEGINNING])
-    return AgentMessage(agent=message.agent, text=message.text)
+        return AgentMessageSummary(id=message.pk, agent=message.agent, text=message.text[:BEGINNING])
+    return AgentMessage(id=message.pk, agent=message.agent, text=message.text)

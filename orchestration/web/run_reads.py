@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from approvals.queries import moment_on_the_wire
 from approvals.web.edge.credentials import Credential, owners
 from approvals.web.live.hubs import Seat
 from approvals.web.live.protocol import LARGE, Json
@@ -26,14 +27,16 @@ MESSAGES_AT_ONCE = 100
 class RunSeat(Seat):
     """One connection to one run, and what it was sent.
 
-    `heard`: the last message; `growing`: messages that were not complete, with the number of characters sent;
-    `told`: the version of the run.
+    `heard`: the last message, at first the last that it asks to leave out; `growing`: messages that were not
+    complete, with the number of characters sent; `told`: the version of the run; `recorded_at`: when its
+    record changed.
     """
 
     run_id: UUID
-    heard: int = field(default=0, init=False)
+    heard: int = 0
     growing: dict[int, int] = field(default_factory=dict, init=False)
     told: int | None = field(default=None, init=False)
+    recorded_at: str | None = field(default=None, init=False)
     finished: bool = field(default=False, init=False)
 
 
@@ -43,6 +46,7 @@ class ReadRun:
 
     run: Json
     version: int
+    recorded_at: str | None
     finished: bool
 
 
@@ -81,6 +85,7 @@ def _read(run: Run) -> ReadRun:
     return ReadRun(
         run=whole if fits else Json.of(queries.run_summary_on_the_wire(run)),
         version=hash(whole),
+        recorded_at=moment_on_the_wire(run.recorded_at),
         finished=run.status in FINISHED,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -15,10 +14,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.database.clock import database_now
 from approvals.domain.commands import Actor, Channel
-from approvals.queries import open_requests_of, visible_ids
+from approvals.exceptions import UnknownRequest
 from approvals.web.edge.actors import actor_of_http
+from approvals.web.pages import acts
 from approvals.web.pages.access import page, user_id, wants_detail
+from approvals.web.pages.acts import NotRecorded
+from approvals.web.pages.json_tables import pretty
+from approvals.web.pages.request_page import form_for
 from orchestration import catalog, queries
+from orchestration.catalog import Orchestration
 from orchestration.exceptions import (
     AlreadyFinished,
     InvalidInput,
@@ -28,20 +32,10 @@ from orchestration.exceptions import (
     UnknownRun,
 )
 from orchestration.manager import OrchestrationManager
-from orchestration.models import OPEN, Run, RunStatus
-from orchestration.runs.manual_resumption import describe_resumption, is_resumable, resumption_of
+from orchestration.models import Run, RunStatus
 from orchestration.web.forms import StartForm
-from orchestration.web.plan import shown_steps, time_taken
 from orchestration.web.run_lists import RunFilters, known_orchestrations, read_list
-
-REASONS = {
-    "rejected": "A person rejected it.",
-    "timed_out": "Nobody answered in time.",
-    "withdrawn": "The request was withdrawn.",
-    "step_failed": "A step failed.",
-    "interrupted": "A step was interrupted, and nobody knows whether it was done.",
-    "replay_mismatch": "The program has changed since the run began, so it could not go on.",
-}
+from orchestration.web.run_page import RunPage, request_of_run
 
 
 @page(UnknownRun)
@@ -69,19 +63,26 @@ def runs(request: HttpRequest) -> HttpResponse:
     return render(request, "orchestration/runs.html", context)
 
 
-@page(UnknownOrchestration)
+@page(UnknownOrchestration, UnknownRun)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
-    """Show what can be started, then the form of what was chosen; start it, and go to the run's page."""
+    """Show what can be started, then the form of what was chosen; start it, and go to the run's page.
+
+    With `again`, the form begins with the input of that run.
+    """
     if not queries.may_start(user_id(request)):
         raise PermissionDenied(f"Starting runs needs the permission {queries.START}.")
     name = request.GET.get("orchestration", "")
     chosen = catalog.find_orchestration(name) if name else None
-    form = StartForm(chosen, request.POST if request.method == "POST" else None) if chosen else None
+    form = _start_form(request, chosen) if chosen else None
     if chosen and form and form.is_bound and form.is_valid():
         try:
             run_id = OrchestrationManager().start(
-                chosen.name, form.cleaned_data["input"], request.user, key=form.cleaned_data["key"]
+                chosen.name,
+                form.cleaned_data["input"],
+                request.user,
+                key=form.cleaned_data["key"],
+                actor=actor_of_http(request, Channel.PAGE),
             )
         except (InvalidInput, KeyConflict) as error:
             form.add_start_error(error)
@@ -96,10 +97,42 @@ def start(request: HttpRequest) -> HttpResponse:
     )
 
 
+def _start_form(request: HttpRequest, chosen: Orchestration) -> StartForm:
+    if request.method == "POST":
+        return StartForm(chosen, request.POST)
+    again = request.GET.get("again")
+    return StartForm(chosen, given=queries.run_for(user_id(request), again).input if again else None)
+
+
 @page(UnknownRun)
 @require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Show the run; with `before`, an earlier part of what happened; with `request`, that one to decide."""
     return _render_run(request, queries.run_for(user_id(request), run_id))
+
+
+@page(UnknownRun, UnknownRequest)
+@require_http_methods(["GET", "HEAD", "POST"])
+def decide(request: HttpRequest, run_id: UUID, request_id: UUID) -> HttpResponse:
+    """Decide or answer a request on the page of its run, by the rules of the request's own page."""
+    run = queries.run_for(user_id(request), run_id)
+    asked = request_of_run(user_id(request), run, request_id)
+    here = reverse("run", args=[run.pk])
+    if request.method != "POST":
+        return HttpResponseRedirect(f"{here}?request={asked.pk}")
+    instead = acts.submit(request, asked, form_for(asked, request.POST))
+    if instead is None:
+        return HttpResponseRedirect(here, status=HTTPStatus.SEE_OTHER)
+    return instead.finish(_render_run(request, run, instead=instead, status=instead.status))
+
+
+@page(UnknownRun)
+@require_safe
+def step_result(request: HttpRequest, run_id: UUID, step_id: int) -> HttpResponse:
+    """Send the result of a step as JSON: it can be too long for the page."""
+    run = queries.run_for(user_id(request), run_id)
+    result = pretty(queries.result_of_step(run, step_id))
+    return HttpResponse(result, content_type="application/json; charset=utf-8")
 
 
 @page(UnknownRun)
@@ -135,40 +168,15 @@ def _change(request: HttpRequest, run_id: UUID, change: Callable[[Actor, UUID], 
 
 
 def _render_run(
-    request: HttpRequest, run: Run, *, notice: str = "", status: HTTPStatus = HTTPStatus.OK
+    request: HttpRequest,
+    run: Run,
+    *,
+    instead: NotRecorded | None = None,
+    notice: str = "",
+    status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
     """Render the run: alone if a script asks for the `detail`, else as a whole page."""
     alone = wants_detail(request)
     template = "orchestration/_run.html" if alone else "orchestration/run.html"
-    is_open = run.status in OPEN
-    waits, waits_beside = _waits(request, run)
-    may_change = queries.may_change(user_id(request), run)
-    context: dict[str, Any] = {
-        "section": "runs",
-        "now": database_now(),
-        "run": run,
-        "notice": notice,
-        "steps": shown_steps(run.plan),
-        "waits": waits,
-        "waits_beside": waits_beside,
-        "said": queries.messages_of(run),
-        "took": time_taken(run.created_at, run.finished_at) if run.finished_at else "",
-        "reason": REASONS.get(run.reason, ""),
-        "unknown": catalog.kind_name((run.orchestration, run.version))
-        if is_open and (run.orchestration, run.version) not in catalog.registered_kinds()
-        else "",
-        "ending": run.cancel_requested_at is not None and is_open,
-        "may_cancel": is_open and run.cancel_requested_at is None and may_change,
-        "resumption": describe_resumption(resumption_of(run.reason, queries.steps_of(run)))
-        if may_change and is_resumable(run)
-        else None,
-    }
-    return render(request, template, context, status=status)
-
-
-def _waits(request: HttpRequest, run: Run) -> tuple[list[Any], int]:
-    """Return the run's open requests that this user may see, and how many others there are."""
-    asked = open_requests_of(str(run.pk), light=True) if run.status in OPEN else []
-    visible = visible_ids([user_id(request)], asked)[user_id(request)]
-    shown = [one for one in asked if one.pk in visible]
-    return shown, len(asked) - len(shown)
+    shown = RunPage(request=request, run=run, instead=instead, notice=notice)
+    return render(request, template, shown.context, status=status)

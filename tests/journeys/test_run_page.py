@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180), pytest.mark.one_s
 
 @pytest.fixture
 async def olga(stack: Any) -> User:
-    return await in_database(make.user, "olga")
+    return await in_database(make.user, "olga", may=("add_run",))
 
 
 @pytest.fixture
@@ -56,6 +56,58 @@ async def started(name: str, given: Any, owner: User) -> UUID:
     return await in_database(OrchestrationManager().start, name, given, owner)
 
 
+SCREENS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dark")]
+
+
+@both_databases
+async def test_a_run_is_started_decided_and_started_again_on_its_page(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    """All of it by hand, on one page; nothing on it is wider than the screen, in either scheme."""
+    shots = tmp_path / "screens"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "large.bin").write_bytes(b"x" * 3000)
+    run_id = await started("disk_cleanup", {"directory": str(folder)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    await expect(at_work.locator("h1")).to_contain_text("Disk cleanup: /")
+    asked = at_work.locator("#asked")
+    await expect(asked).to_contain_text("Which files shall be removed?")
+    await look(at_work, shots, "asked")
+
+    await asked.get_by_label("large.bin").check()
+    await asked.get_by_role("button", name="Answer").last.click()
+    await expect(asked).to_contain_text("Remove 1 file")
+    await look(at_work, shots, "approve")
+    await asked.get_by_text("Add a note").click()
+    await asked.get_by_label("Note").fill("Not needed any more.")
+    await asked.get_by_role("button", name="Approve").last.click()
+    await expect(at_work.locator("#end-title")).to_have_text("Result")
+    happened = at_work.locator(".timeline")
+    await expect(happened).to_contain_text("Answered by olga")
+    await expect(happened).to_contain_text("Approved by olga")
+    await expect(happened).to_contain_text("Not needed any more.")
+    await expect(at_work.locator("#asked")).to_have_count(0)
+    assert names_in(folder) == []
+    await look(at_work, shots, "done")
+
+    await at_work.get_by_text("Start again with this input").click()
+    await expect(at_work.get_by_label("Directory")).to_have_value(str(folder))
+    await at_work.goto(f"{server.url}/runs/")
+    await expect(at_work.locator("tbody tr")).to_have_count(1)
+    await look(at_work, shots, "list")
+
+
+async def look(page: Page, shots: Path, name: str) -> None:
+    """Photograph the page at each width and scheme; nothing may stand out of it to the right."""
+    for width, scheme in SCREENS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal each
+        await page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+
+
 @both_databases
 async def test_a_run_is_followed_from_its_first_question_to_its_result(
     at_work: Page, server: Server, olga: User, tmp_path: Path
@@ -73,7 +125,7 @@ async def test_a_run_is_followed_from_its_first_question_to_its_result(
     approval = await waited_for(at_work, "Remove 1 file")
     await deciding.adecide(make.actor(olga), approval.pk, "approve")
 
-    await expect(at_work.locator("article")).to_contain_text("Completed")
+    await expect(at_work.locator("article[data-run]")).to_contain_text("Completed")
     await expect(at_work.locator("#end-title")).to_have_text("Result")
     await expect(at_work.get_by_text("Cancel this run")).to_have_count(0)
     assert names_in(tmp_path) == ["small.bin"]
@@ -85,7 +137,7 @@ def names_in(folder: Path) -> list[str]:
 
 async def waited_for(page: Page, title: str) -> Any:
     """The request, once the page says that the run waits for it."""
-    link = page.locator("[data-part=waits] a", has_text=title)
+    link = page.locator("#asked-title a", has_text=title)
     await expect(link).to_be_visible(timeout=1000 * patience(15))
     address = await link.get_attribute("href") or ""
     (request,) = await in_database(queries.requests_by_id, [address.split("/")[2]])
@@ -102,7 +154,7 @@ async def test_messages_appear_as_they_are_spoken_and_none_twice(
     await waited_for(at_work, "Which files shall be removed?")
     message = await said(run_id, "I look", complete=False)
     await at_work.reload()
-    texts = at_work.locator(".messages .text")
+    texts = at_work.locator(".timeline .said .text")
     await expect(at_work.locator(".pill")).to_have_text("Live")
     first = re.compile("^Found 1 file")
     await expect(texts).to_have_text([first, "I look"])

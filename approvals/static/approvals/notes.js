@@ -29,9 +29,9 @@ export function bring(detail) {
 }
 
 // Forgets what the server accepted, unless the page still has a field for it: that will be sent again.
-export function sent(detail, data) {
+export function sent(detail, data, id = idIn(detail)) {
   for (const name of NAMES) {
-    if (data.has(name) && !detail.querySelector(`.act textarea[name=${name}]`)) drop(idIn(detail), name);
+    if (data.has(name) && !detail.querySelector(`[data-id="${id}"] .act textarea[name=${name}]`)) drop(id, name);
   }
 }
 
@@ -56,7 +56,7 @@ function tell(detail, id, name, text) {
   button.addEventListener("click", () => {
     drop(id, name);
     box.remove();
-    detail.querySelector("h1").focus({ preventScroll: true });
+    document.querySelector("#title").focus({ preventScroll: true });
   });
   detail.querySelector(".act").before(box);
 }

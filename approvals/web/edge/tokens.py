@@ -131,6 +131,11 @@ def ask_for_owners(token_ids: Collection[UUID]) -> Callable[[], dict[UUID, int]]
     return lambda: {bulk.as_uuid(token_id): user_id for token_id, user_id in found.rows()}
 
 
+def name_of(token_id: UUID) -> str:
+    """Return the name of a token, valid or not; empty if there is none."""
+    return ApiToken.objects.filter(pk=token_id).values_list("name", flat=True).first() or ""
+
+
 def revoke(token_id: UUID, by_user_id: int | None) -> bool:
     """Revoke a token for ever, and send the hint after the commit.
 

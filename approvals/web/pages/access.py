@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeAlias
+from typing import Any, Concatenate, ParamSpec, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
-from approvals import deciding
+from approvals import deciding, queries
 from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import Status
 from approvals.exceptions import Busy, Unavailable
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.fair_shares import meter
@@ -27,7 +28,7 @@ P = ParamSpec("P")
 PageView: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def page(unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
+def page(*unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
     """Decorate a view for logged-in people: it is rate-limited, and never answered from a cache.
 
     `unknown` is what the view raises for what does not exist or may not be seen: both become a 404.
@@ -61,6 +62,33 @@ def record_view(request: HttpRequest, request_id: UUID, channel: Channel) -> Non
         deciding.record_view(actor_of_http(request, channel), request_id)
     except (Busy, Unavailable) as error:
         logger.warning("view not recorded request_id=%s code=%s", request_id, error.code)
+
+
+def trail_once_seen(request: HttpRequest, asked: Any) -> list[queries.TimelineEntry]:
+    """Return the request's trail. Where a person opens the page, it says that this person has seen it."""
+    trail = queries.history(asked)
+    if not _is_opened_by_person(request) or (_has_seen(request, trail) and _stuck_is_on_record(asked, trail)):
+        return trail
+    record_view(request, asked.pk, Channel.PAGE)
+    return queries.history(asked)
+
+
+def _is_opened_by_person(request: HttpRequest) -> bool:
+    """Tell whether a person opens this page, rather than a script by itself or a browser that prefetches."""
+    by_script = "Sayso-Unasked" in request.headers
+    prefetched = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    return request.method == "GET" and not by_script and not prefetched
+
+
+def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
+    username = request.user.get_username()
+    return any(entry.event == "viewed" and entry.actor == username for entry in trail)
+
+
+def _stuck_is_on_record(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
+    """Tell whether the trail says so, if too few people may decide the request."""
+    events = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
+    return asked.status != Status.PENDING or events[-1:] == ["stuck"] or not queries.standing(asked).stuck
 
 
 def wants_detail(request: HttpRequest) -> bool:

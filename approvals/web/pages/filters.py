@@ -105,10 +105,10 @@ class Filters(ListFilters):
         return rows[:most], len(rows) > most
 
 
-def number_of(query: QueryDict, name: str) -> int:
-    """Return a number of the URL; 0 without a valid one."""
+def number_of(query: QueryDict, name: str, *, digits: int = 5) -> int:
+    """Return a number of the URL; 0 without a valid one, of at most so many digits."""
     text = query.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 6 else 0
+    return int(text) if text.isdecimal() and len(text) <= digits else 0
 
 
 def sort_key(asked: Any) -> str:

@@ -5,7 +5,6 @@ Every address answers with a whole page, or, if a page's script asks for its `de
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -16,17 +15,15 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import deciding, queries
+from approvals import queries
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Status
-from approvals.exceptions import ApprovalError, UnknownRequest
-from approvals.web.edge.actors import actor_of_http
-from approvals.web.edge.problems import STATUSES
-from approvals.web.pages import json_tables
-from approvals.web.pages.access import page, record_view, user_id, wants_detail
+from approvals.exceptions import UnknownRequest
+from approvals.web.pages import acts, json_tables
+from approvals.web.pages.access import page, record_view, trail_once_seen, user_id, wants_detail
+from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.filters import Filters, number_of, sort_key
-from approvals.web.pages.forms import DecisionForm, ReasonForm
 from approvals.web.pages.request_page import ActForm, RequestPage, form_for
 
 MOST_IDS = 100
@@ -59,14 +56,8 @@ def rows(request: HttpRequest) -> HttpResponse:
 def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
     if request.method == "POST":
-        return _submit_form(request, asked, form_for(asked, request.POST))
-    trail = queries.history(asked)
-    if _is_opened_by_person(request) and not (
-        _has_seen(request, trail) and _stuck_is_on_record(asked, trail)
-    ):
-        record_view(request, asked.pk, Channel.PAGE)
-        trail = queries.history(asked)
-    return _show_request(request, asked, trail=trail)
+        return _finish(request, asked, acts.submit(request, asked, form_for(asked, request.POST)))
+    return _show_request(request, asked, trail=trail_once_seen(request, asked))
 
 
 @page(UnknownRequest)
@@ -82,10 +73,7 @@ def mark_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
-    form = ReasonForm(request.POST)
-    reason = form.cleaned_data["reason"] if form.is_valid() else ""
-    actor = actor_of_http(request, Channel.PAGE)
-    return _submit(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason))
+    return _finish(request, asked, acts.withdraw(request, asked))
 
 
 @page(UnknownRequest)
@@ -96,57 +84,19 @@ def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     return HttpResponse(json_tables.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
 
 
-def _submit_form(request: HttpRequest, asked: Any, form: ActForm) -> HttpResponse:
-    if form.rearranged:
-        return _show_request(request, asked, form=form)
-    if not form.is_valid():
-        return _show_request(request, asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(request, asked):
-        form.check_arguments()
-        status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
-        return _show_request(request, asked, form=form, status=status)
-    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
-
-    def write() -> object:
-        if isinstance(form, DecisionForm):
-            verdict, edited = said["decision"], said["arguments"]
-            return deciding.decide(actor, asked.pk, verdict, comment=said["comment"], arguments=edited)
-        return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
-
-    return _submit(request, asked, write, form=form)
-
-
-def _submit(
-    request: HttpRequest, asked: Any, write: Callable[[], object], *, form: ActForm | None = None
-) -> HttpResponse:
-    """Record it and redirect to the request; or show why it was refused, and what was typed."""
-    try:
-        write()
-    except UnknownRequest:
-        raise
-    except ApprovalError as error:
-        return _show_refusal(request, asked, error, form)
-    return _back_to(request, asked)
+def _finish(request: HttpRequest, asked: Any, instead: NotRecorded | None) -> HttpResponse:
+    """Redirect to the request once it is recorded; or show why it was refused, and what was typed."""
+    if instead is None:
+        return _back_to(request, asked)
+    shown = _show_request(
+        request, instead.asked, form=instead.form, notice=instead.notice, status=instead.status
+    )
+    return instead.finish(shown)
 
 
 def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
     back = reverse("request", args=[asked.pk]) + Filters.from_query(request.GET).query
     return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
-
-
-def _show_refusal(
-    request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None
-) -> HttpResponse:
-    status = STATUSES[error.code]
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
-        form.add_refusal(error)
-        return _show_request(request, asked, form=form, status=status)
-    notice = f"{error.detail} What you sent was not recorded."
-    fresh = queries.request_for(user_id(request), asked.pk)
-    response = _show_request(request, fresh, form=form, notice=notice, status=status)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["Retry-After"] = "2"
-    return response
 
 
 def _show_request(
@@ -171,28 +121,6 @@ def _show_request(
     around = _page_context(request) if alone else _list_context(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     return render(request, template, around | shown.context, status=status)
-
-
-def _is_opened_by_person(request: HttpRequest) -> bool:
-    """Tell whether a person opens this page, rather than a script by itself or a browser that prefetches."""
-    by_script = "Sayso-Unasked" in request.headers
-    prefetched = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
-    return request.method == "GET" and not by_script and not prefetched
-
-
-def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
-    username = request.user.get_username()
-    return any(entry.event == "viewed" and entry.actor == username for entry in trail)
-
-
-def _stuck_is_on_record(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
-    """Tell whether the trail says so, if too few people may decide the request."""
-    events = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
-    return asked.status != Status.PENDING or events[-1:] == ["stuck"] or not queries.standing(asked).stuck
-
-
-def _can_decide(request: HttpRequest, asked: Any) -> bool:
-    return asked.status == Status.PENDING and queries.rights_of(user_id(request), asked).decide
 
 
 def _request_beside(request: HttpRequest) -> Any | None:

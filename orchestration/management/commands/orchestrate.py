@@ -79,7 +79,8 @@ class Command(ScreenCommand):
             with allowlists.unlimited():  # the lists of the server that executes it apply
                 person, given = _prepare(name, given, username, progress)
                 if detach:
-                    run_id = OrchestrationManager().start(name, given, person)
+                    actor = actor_in_terminal(person, "orchestrate")
+                    run_id = OrchestrationManager().start(name, given, person, actor=actor)
                     progress.say(
                         f"Queued for a server; see {links.address_of(f'/runs/{run_id}/')}", style="dim"
                     )
@@ -108,7 +109,8 @@ def _prepare(
 
 def _starter_of(name: str, given: dict[str, Any], owner: User) -> Begin:
     async def begin(runtime: Runtime) -> UUID:
-        return await runtime.manager.astart(name, given, owner)
+        actor = actor_in_terminal(owner, "orchestrate")
+        return await runtime.manager.astart(name, given, owner, actor=actor)
 
     return begin
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Status
 
+from approvals.domain.commands import Actor
 from approvals.domain.payloads import check_json, check_text
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import cursor_after, place_of
@@ -43,7 +44,7 @@ def start_run(request: HttpRequest, body: NewRun) -> Status[dict[str, Any]]:
     caller = caller_of(request, Scope.ASK)
     if not queries.may_start(caller.user_id):
         raise NotPermitted(f"Starting runs needs the permission `{queries.START}`.")
-    run_id, new = _start(caller, body)
+    run_id, new = _start(caller, body, actor_of(request))
     return Status(HTTPStatus.CREATED if new else HTTPStatus.OK, _on_the_wire(caller, run_id))
 
 
@@ -121,12 +122,14 @@ def resume_run(request: HttpRequest, run_id: RunId) -> dict[str, Any]:
     return _on_the_wire(caller, UUID(run_id))
 
 
-def _start(caller: Caller, body: NewRun) -> tuple[UUID, bool]:
+def _start(caller: Caller, body: NewRun, actor: Actor) -> tuple[UUID, bool]:
     # Errors after these checks are inside the input, or about the orchestration's name.
     key = check_text(body.key or "", "key", max_length=KEY_LIMIT, one_line=True)
     check_json(body.input, "input", stable=not run_records.has_key(caller.user_id, key))
     try:
-        return OrchestrationManager().start_once(body.orchestration, body.input, caller.user_id, key=body.key)
+        return OrchestrationManager().start_once(
+            body.orchestration, body.input, caller.user_id, key=body.key, actor=actor
+        )
     except UnknownOrchestration:
         raise
     except InvalidInput as error:

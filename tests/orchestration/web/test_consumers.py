@@ -115,10 +115,8 @@ async def test_a_run_from_start_to_end(runtime: Runtime, owner: User) -> None:
         assert [each["id"] for each in snapshot["data"]["requests"]] == [request["id"]]
         status = await connection.next("run_status")
         assert status["data"]["run"]["id"] == str(run_id)
-        assert (await connection.next("agent_message"))["data"] == {
-            "agent": "payments",
-            "text": "Looking into it",
-        }
+        message = (await connection.next("agent_message"))["data"]
+        assert (message.pop("id") > 0, message) == (True, {"agent": "payments", "text": "Looking into it"})
         await connection.say("decide", ref=1, request_id=request["id"], decision="approve")
         frames = await until_finished(connection)
         end = frames[-1]["data"]["run"]
@@ -151,6 +149,47 @@ async def test_a_finished_run_is_told_whole(runtime: Runtime, owner: User) -> No
         frames = await until_finished(connection)
     kinds = [frame["type"] for frame in frames]
     assert kinds == ["hello", "snapshot", "run_status", *["agent_message"] * 3, "run_finished"]
+
+
+@both_databases
+async def test_who_has_read_the_beginning_hears_the_rest(runtime: Runtime, owner: User) -> None:
+    """A page that shows the last messages of a long run asks for those alone."""
+    run_id = await runtime.manager.astart("live_chatter", {"count": 5}, owner)
+    await watching.finished(run_id)
+    ids = [message.pk for message in await in_database(queries.messages_of, run_id)]
+    for after, count in ((ids[2], 2), (ids[4], 0), (0, 5), ("x", 5), ("9" * 30, 5)):
+        path = f"/ws/runs/{run_id}/?after={after}"
+        async with await Connection.of(owner, path, application=routes) as connection:
+            frames = await until_finished(connection)
+        assert [frame["data"]["id"] for frame in frames if frame["type"] == "agent_message"] == ids[-count:][
+            :count
+        ]
+
+
+@orchestration("live_steps")
+async def steps(run: Run) -> None:
+    await run.step("look", str)
+    await gates["live"].passed()
+    await run.step("look again", str)
+    await gates["later"].passed()
+
+
+@both_databases
+async def test_what_is_recorded_is_told_although_the_run_is_as_it_was(
+    runtime: Runtime, owner: User, gate: Gate
+) -> None:
+    """For pages that show its steps."""
+    gates["later"] = Gate()
+    run_id = await runtime.manager.astart("live_steps", {}, owner)
+    await watching.until_recorded(lambda: bool(queries.run_by_id(run_id).recorded_at))
+    async with await watch(owner, run_id) as connection:
+        while not connection.frames or connection.frames[-1]["type"] != "run_status":
+            await connection.next()
+        gate.opened.set()
+        while connection.frames[-1]["type"] != "run_recorded":
+            await connection.next()
+        gates["later"].opened.set()
+        await until_finished(connection)
 
 
 async def test_a_message_grows_in_chunks_and_ends_whole(runtime: Runtime, owner: User, gate: Gate) -> None:

@@ -1,0 +1,94 @@
+"""What a person does to a request on a page: decide, answer or withdraw, by the rules of all pages.
+
+Each returns None once it is on record, and else what the page shows instead, with all that was typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from approvals import deciding, queries
+from approvals.domain.commands import Channel
+from approvals.domain.lifecycle import Status
+from approvals.exceptions import ApprovalError, UnknownRequest
+from approvals.web.edge.actors import actor_of_http
+from approvals.web.edge.problems import STATUSES
+from approvals.web.pages.access import user_id
+from approvals.web.pages.forms import DecisionForm, ReasonForm
+from approvals.web.pages.request_page import ActForm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRecorded:
+    """What the page shows: the request as it is now, the form that was sent, why it was not done."""
+
+    asked: Any
+    form: ActForm | None = None
+    notice: str = ""
+    status: HTTPStatus = HTTPStatus.OK
+
+    def finish(self, response: HttpResponse) -> HttpResponse:
+        """Return the page with what its status asks for."""
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response["Retry-After"] = "2"
+        return response
+
+
+def submit(request: HttpRequest, asked: Any, form: ActForm) -> NotRecorded | None:
+    """Record the decision or answer in the form; edited arguments are shown once more before."""
+    if form.rearranged:
+        return NotRecorded(asked=asked, form=form)
+    if not form.is_valid():
+        return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(request, asked):
+        form.check_arguments()
+        status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
+        return NotRecorded(asked=asked, form=form, status=status)
+    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
+
+    def write() -> object:
+        if isinstance(form, DecisionForm):
+            verdict, edited = said["decision"], said["arguments"]
+            return deciding.decide(actor, asked.pk, verdict, comment=said["comment"], arguments=edited)
+        return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
+
+    return _record(request, asked, write, form)
+
+
+def withdraw(request: HttpRequest, asked: Any) -> NotRecorded | None:
+    """Withdraw the request, with the reason that was sent."""
+    form = ReasonForm(request.POST)
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
+    actor = actor_of_http(request, Channel.PAGE)
+    return _record(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason), None)
+
+
+def _record(
+    request: HttpRequest, asked: Any, write: Callable[[], object], form: ActForm | None
+) -> NotRecorded | None:
+    try:
+        write()
+    except UnknownRequest:
+        raise
+    except ApprovalError as error:
+        return _refused(request, asked, error, form)
+    return None
+
+
+def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None) -> NotRecorded:
+    status = STATUSES[error.code]
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
+        form.add_refusal(error)
+        return NotRecorded(asked=asked, form=form, status=status)
+    notice = f"{error.detail} What you sent was not recorded."
+    fresh = queries.request_for(user_id(request), asked.pk)
+    return NotRecorded(asked=fresh, form=form, notice=notice, status=status)
+
+
+def _can_decide(request: HttpRequest, asked: Any) -> bool:
+    return asked.status == Status.PENDING and queries.rights_of(user_id(request), asked).decide
