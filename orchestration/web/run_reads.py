@@ -61,6 +61,23 @@ class Runs:
     more: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class States:
+    """The states of runs, and who may see them now."""
+
+    owners: Mapping[Credential, int]
+    visible: Mapping[int, set[UUID]]
+    states: Mapping[UUID, str]
+
+
+def states(credentials: Collection[Credential], run_ids: Collection[UUID]) -> States:
+    """Read the states of these runs, for the users of these credentials."""
+    found = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "status"))
+    present = owners(credentials)
+    visible = queries.visible_run_ids(set(present.values()), found.keys())
+    return States(owners=present, visible=visible, states=found)
+
+
 def runs(seats: Sequence[RunSeat]) -> Runs:
     """Read what is new to these seats, which do not change meanwhile."""
     run_ids = {seat.run_id for seat in seats}

@@ -41,6 +41,7 @@ from orchestration.web.run_page import RunPage, request_of_run
 @page(UnknownRun)
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
+    """List runs: as a whole page, or what changes of it if the page's script asks for the `detail`."""
     filters = RunFilters.from_query(request.GET)
     found = read_list(user_id(request), filters)
     context = {
@@ -60,7 +61,8 @@ def runs(request: HttpRequest) -> HttpResponse:
         "older": filters.link(before=found.older) if found.older else "",
         "may_start": queries.may_start(user_id(request)),
     }
-    return render(request, "orchestration/runs.html", context)
+    part = "orchestration/_runs.html" if wants_detail(request) else "orchestration/runs.html"
+    return render(request, part, context)
 
 
 @page(UnknownOrchestration, UnknownRun)

@@ -63,7 +63,7 @@ SCREENS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dar
 async def test_a_run_is_started_decided_and_started_again_on_its_page(
     at_work: Page, server: Server, olga: User, tmp_path: Path
 ) -> None:
-    """All of it by hand, on one page; nothing on it is wider than the screen, in either scheme."""
+    """All of it by hand, on one page, and the list lives; nothing stands out of the screen, in either scheme."""
     shots = tmp_path / "screens"
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -95,6 +95,13 @@ async def test_a_run_is_started_decided_and_started_again_on_its_page(
     await expect(at_work.get_by_label("Directory")).to_have_value(str(folder))
     await at_work.goto(f"{server.url}/runs/")
     await expect(at_work.locator("tbody tr")).to_have_count(1)
+    await expect(at_work.locator(".pill")).to_have_text("Live")
+    row = at_work.get_by_role("link", name="Disk cleanup")
+    await row.focus()
+    await started("checklist", {"title": "Friday", "items": ["Lock the door"]}, olga)
+    await expect(at_work.locator("tbody tr").first).to_contain_text("Checklist: Friday")
+    await expect(at_work.locator(".states")).to_contain_text("Waiting 1")
+    await expect(row).to_be_focused()
     await look(at_work, shots, "list")
 
 

@@ -22,6 +22,7 @@ from orchestration.runtime import Runtime
 from orchestration.web import run_reads
 from orchestration.web.routing import websocket_urlpatterns
 from orchestration.web.run_hub import run_hub
+from orchestration.web.run_list_hub import run_list_hub
 from tests import factories
 from tests.connections import Closed, Connection
 from tests.marks import both_databases
@@ -423,3 +424,69 @@ async def test_the_hubs_rest_when_nobody_watches(runtime: Runtime, owner: User) 
     assert not run_hub()._seats
     assert not inbox_hub()._seats
     assert (await in_database(queries.run_by_id, run_id)).status == "completed"
+
+
+# The list of runs
+
+
+async def until_told(connection: Connection, run_id: UUID) -> int:
+    """The number of frames that told of this run, the last one being the first of them."""
+    while str(run_id) not in connection.frames[-1]["data"].get("ids", ()):
+        await connection.next()
+    return sum(str(run_id) in frame["data"].get("ids", ()) for frame in connection.frames)
+
+
+@both_databases
+async def test_a_list_is_told_of_runs_that_are_new_or_in_another_state(
+    runtime: Runtime, owner: User, gate: Gate
+) -> None:
+    """Of those that its reader may see, and not of all that happens in them."""
+    other = await in_database(factories.user)
+    async with await Connection.of(owner, "/ws/runs/", application=routes) as connection:
+        assert (await connection.next("hello"))["data"]["user"] == "olga"
+        assert (await connection.next("snapshot"))["data"]["requests"] == []
+        assert (await connection.next("runs_changed"))["data"]["ids"] == []
+        foreign = await runtime.manager.astart("live_chatter", {"count": 5}, other)
+        await watching.finished(foreign)
+        run_id = await runtime.manager.astart("live_speech", {}, owner)
+        await until_told(connection, run_id)
+        gate.opened.set()
+        await watching.finished(run_id)
+        last = await runtime.manager.astart("live_chatter", {"count": 5}, owner)
+        await watching.finished(last)
+        await until_told(connection, last)
+        told = [id_ for frame in connection.frames for id_ in frame["data"].get("ids", ())]
+    assert str(foreign) not in told
+    assert told.count(str(run_id)) <= 3  # queued or running, then completed
+    assert {kind["type"] for kind in connection.frames} == {"hello", "snapshot", "runs_changed"}
+
+
+@both_databases
+async def test_a_list_whose_reader_has_lost_the_permission_is_told_no_more(
+    runtime: Runtime, owner: User
+) -> None:
+    auditor = await in_database(factories.user, may=("view_run",))
+    async with await Connection.of(auditor, "/ws/runs/", application=routes) as connection:
+        await connection.opened()
+        first = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+        await until_told(connection, first)
+        await in_database(give_up_permission, auditor)
+        hidden = await runtime.manager.astart("live_chatter", {"count": 1}, owner)
+        await watching.finished(hidden)
+        own = await runtime.manager.astart("live_chatter", {"count": 1}, auditor)
+        await until_told(connection, own)
+        assert str(hidden) not in str(connection.frames)
+
+
+@both_databases
+@pytest.mark.parametrize("end", [change_password, deactivate])
+async def test_a_list_is_closed_with_its_session(
+    runtime: Runtime, owner: User, end: Callable[[User], None]
+) -> None:
+    async with await Connection.of(owner, "/ws/runs/", application=routes) as connection:
+        await connection.next("hello")
+        await connection.next("snapshot")
+        await connection.next("runs_changed")
+        await in_database(end, owner)
+        run_list_hub().check_everybody()
+        assert await connection.until_closed() == 4401

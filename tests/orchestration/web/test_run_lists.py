@@ -121,6 +121,14 @@ def test_searches_end_at_the_newest_runs_and_the_page_says_so(
     assert "were searched" not in client.get("/runs/").content.decode()
 
 
+def test_a_script_gets_what_changes_of_the_list_alone(client: Client) -> None:
+    run(None, "Tidy up")
+    html = client.get("/runs/", headers={"HX-Target": "detail"}).content.decode()
+    assert "<html" not in html
+    assert re.findall(r'data-part="(\w+)"', html) == ["states", "list"]
+    assert "Tidy up" in html
+
+
 def test_counting_ends(client: Client, auditor: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_lists, "COUNTED", 2)
     for _ in range(3):
