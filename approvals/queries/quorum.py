@@ -38,8 +38,8 @@ class Standing:
 def votes_on(request_ids: Collection[UUID]) -> dict[UUID, list[Response]]:
     """Return the votes on these approvals, by request, in the order in which they were given."""
     given: defaultdict[UUID, list[Response]] = defaultdict(list)
-    votes = Response.objects.filter(request_id__in=request_ids).exclude(verdict="")
-    for vote in votes.select_related("actor").defer("answer", "arguments").order_by("given_at", "pk"):
+    votes = Response.objects.filter(request_id__in=request_ids).exclude(verdict="").select_related("actor")
+    for vote in votes.only("request_id", "actor", "verdict", "given_at").order_by("given_at", "pk"):
         given[vote.request_id].append(vote)
     return given
 

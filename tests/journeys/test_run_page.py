@@ -63,7 +63,7 @@ SCREENS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dar
 async def test_a_run_is_started_decided_and_started_again_on_its_page(
     at_work: Page, server: Server, olga: User, tmp_path: Path
 ) -> None:
-    """All of it by hand, on one page, and the list lives; nothing stands out of the screen, in either scheme."""
+    """All by hand, on one page; the list lives; nothing stands out of the screen, in either scheme."""
     shots = tmp_path / "screens"
     folder = tmp_path / "folder"
     folder.mkdir()
