@@ -40,7 +40,7 @@ async def test_a_person_sees_what_is_known_and_says_how_to_go_on(
     await page.context.add_cookies([{"name": "sessionid", "value": key, "url": server.url}])
 
     await page.goto(f"{server.url}/runs/{run_id}/")
-    question = page.get_by_role("link", name="Interrupted: was “begin” done?")
+    question = page.locator("#asked-title a", has_text="Interrupted: was “begin” done?")
     await expect(question).to_be_visible(timeout=1000 * patience(30))
     await question.click()
     detail = page.locator("#detail")

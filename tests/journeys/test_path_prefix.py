@@ -60,7 +60,7 @@ async def test_a_person_works_below_a_path_prefix(page: Page, serve: Serve, stri
         await page.get_by_role("link", name="Runs").click()
         await page.locator(f"a[href='{PREFIX}/runs/{run_id}/']").click()
         await expect(page.locator(".pill")).to_have_text("Live")
-        await page.locator("[data-part=waits] a").click()
+        await page.locator("#asked-title a").click()
         await expect(page.locator("#detail h1")).to_contain_text("Tests are green")
         assert page.url.startswith(f"{proxy.url}/requests/")
 
