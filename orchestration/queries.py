@@ -95,13 +95,14 @@ def list_runs(
     return list(_with_details(runs).order_by("-created_at", "-id")[:limit])
 
 
-def run_for(user_id: int, run_id: UUID | str, *, own: bool = False) -> Run:
+def run_for(user_id: int, run_id: UUID | str, *, own: bool = False, waits: bool = True) -> Run:
     """Return the run; UnknownRun where it does not exist or this user may not see it.
 
-    With `own`, also where it belongs to somebody else.
+    With `own`, also where it belongs to somebody else. `waits`: read what it waits for along.
     """
     runs = visible_to(user_id).filter(pk=parse_run_id(run_id))
-    run = _with_details(runs.filter(owner_id=user_id) if own else runs).first()
+    runs = runs.filter(owner_id=user_id) if own else runs
+    run = (_with_details(runs) if waits else _with_people(runs)).first()
     if run is None:
         raise unknown_run(run_id)
     return run
@@ -332,9 +333,11 @@ def search_condition(search: str) -> Q:
 
 def _with_details(runs: Runs) -> Runs:
     asked = StepRecord.objects.filter(status=StepStatus.OPEN).order_by("id")
-    return runs.select_related("owner", "cancelled_by", "resumed_by").prefetch_related(
-        Prefetch("steps", asked, to_attr="open_steps")
-    )
+    return _with_people(runs).prefetch_related(Prefetch("steps", asked, to_attr="open_steps"))
+
+
+def _with_people(runs: Runs) -> Runs:
+    return runs.select_related("owner", "cancelled_by", "resumed_by")
 
 
 def _open_steps(run: Run) -> list[StepRecord]:

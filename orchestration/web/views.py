@@ -103,21 +103,21 @@ def _start_form(request: HttpRequest, chosen: Orchestration) -> StartForm:
     if request.method == "POST":
         return StartForm(chosen, request.POST)
     again = request.GET.get("again")
-    return StartForm(chosen, given=queries.run_for(user_id(request), again).input if again else None)
+    return StartForm(chosen, given=_find(request, again).input if again else None)
 
 
 @page(UnknownRun)
 @require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show the run; with `before`, an earlier part of what happened; with `request`, that one to decide."""
-    return _render_run(request, queries.run_for(user_id(request), run_id))
+    return _render_run(request, _find(request, run_id))
 
 
 @page(UnknownRun, UnknownRequest)
 @require_http_methods(["GET", "HEAD", "POST"])
 def decide(request: HttpRequest, run_id: UUID, request_id: UUID) -> HttpResponse:
     """Decide or answer a request on the page of its run, by the rules of the request's own page."""
-    run = queries.run_for(user_id(request), run_id)
+    run = _find(request, run_id)
     asked = request_of_run(user_id(request), run, request_id)
     here = reverse("run", args=[run.pk])
     if request.method != "POST":
@@ -132,7 +132,7 @@ def decide(request: HttpRequest, run_id: UUID, request_id: UUID) -> HttpResponse
 @require_safe
 def step_result(request: HttpRequest, run_id: UUID, step_id: int) -> HttpResponse:
     """Send the result of a step as JSON: it can be too long for the page."""
-    run = queries.run_for(user_id(request), run_id)
+    run = _find(request, run_id)
     result = pretty(queries.result_of_step(run, step_id))
     return HttpResponse(result, content_type="application/json; charset=utf-8")
 
@@ -158,15 +158,19 @@ def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 def _change(request: HttpRequest, run_id: UUID, change: Callable[[Actor, UUID], object]) -> HttpResponse:
     """Change the run and redirect to its page, or show why that is not possible any more."""
-    run = queries.run_for(user_id(request), run_id)
+    run = _find(request, run_id)
     try:
         change(actor_of_http(request, Channel.PAGE), run.pk)
     except NotPermitted as error:
         raise PermissionDenied(error.detail) from None
     except AlreadyFinished as error:
-        ended = queries.run_for(user_id(request), run_id)
+        ended = _find(request, run_id)
         return _render_run(request, ended, notice=error.detail, status=HTTPStatus.CONFLICT)
     return HttpResponseRedirect(reverse("run", args=[run.pk]), status=HTTPStatus.SEE_OTHER)
+
+
+def _find(request: HttpRequest, run_id: UUID | str) -> Run:
+    return queries.run_for(user_id(request), run_id, waits=False)
 
 
 def _render_run(

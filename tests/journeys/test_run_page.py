@@ -138,6 +138,26 @@ async def test_a_run_is_followed_from_its_first_question_to_its_result(
     assert names_in(tmp_path) == ["small.bin"]
 
 
+async def test_what_is_typed_stays_where_somebody_else_decides_meanwhile(
+    at_work: Page, server: Server, olga: User, tmp_path: Path
+) -> None:
+    """With who decided; what the run asks next is listed beside it, and opens once the page is loaded."""
+    (tmp_path / "large.bin").write_bytes(b"x")
+    run_id = await started("disk_cleanup", {"directory": str(tmp_path)}, olga)
+    await at_work.goto(f"{server.url}/runs/{run_id}/")
+    question = await waited_for(at_work, "Which files shall be removed?")
+    asked = at_work.locator("#asked")
+    await asked.get_by_text("Add a note").click()
+    await asked.get_by_label("Note").fill("Only the large one.")
+    await deciding.aanswer(make.actor(olga), question.pk, question.choices)
+    await expect(asked).to_contain_text("Answered by olga")
+    await expect(asked).to_contain_text("Your note was not sent:")
+    await expect(asked).to_contain_text("Only the large one.")
+    await expect(at_work.locator("[data-part=waits]")).to_contain_text("Remove 1 file")
+    await at_work.reload()
+    await expect(asked).to_contain_text("Remove 1 file")
+
+
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 

@@ -17,6 +17,12 @@ const refresh = together(async () => {
   if (link) [...list.querySelectorAll("a[href]")].find((each) => each.getAttribute("href") === link)?.focus({ preventScroll: true });
 }, QUIET);
 
+document.addEventListener("sayso:move", ({ detail: by }) => {
+  const links = [...list.querySelectorAll("tbody a")];
+  const next = links.indexOf(document.activeElement) + by;
+  links[Math.min(links.length - 1, Math.max(0, next))]?.focus();
+});
+
 keepConnected(`${document.body.dataset.root}ws/runs/`, ({ type, data }) => {
   if (type === "hello") serverSays(data.server_time);
   if (type === "runs_changed") refresh();

@@ -93,14 +93,15 @@ function catchUp() {
   }
 }
 
-// The request that somebody writes an answer to stays, also once it is closed.
+// The request that somebody writes about stays, also once it is closed, until the text is sent or discarded.
 function address() {
   const query = new URLSearchParams(location.search);
-  if (isTyping()) query.set("request", asked().dataset.id);
+  if (isTyping() || isKept(asked()?.dataset.id)) query.set("request", asked().dataset.id);
   return `${location.pathname}?${query}`;
 }
 
 const isTyping = () => [...(asked()?.querySelectorAll("textarea, select, input:not([type=hidden])") ?? [])].some(isChanged);
+const isKept = (id) => id && Object.keys(sessionStorage).some((key) => key.startsWith("sayso.note") && key.includes(id));
 const isChanged = (field) =>
   field.options ? [...field.options].some((each) => each.selected !== each.defaultSelected)
     : field.value !== field.defaultValue || field.checked !== field.defaultChecked;

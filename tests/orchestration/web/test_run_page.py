@@ -259,6 +259,24 @@ class TestUnseen:
         assert client_of(make.user()).get(f"{page(one)}steps/{step.pk}.json").status_code == 404
 
 
+def test_what_resuming_repeats_is_read_from_the_last_calls(
+    client: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.web.run_page.RESUMED", 2)
+    one = run(olga, status=RunStatus.FAILED, reason="step_failed")
+    ended = {"started_at": one.created_at, "finished_at": one.created_at}
+    for number in range(3):
+        status = "failed" if number == 2 else "done"
+        one.steps.create(
+            key=f"pay#{number}", position=number, kind="step", name=f"pay {number}", status=status, **ended
+        )
+    shown = text(client.get(page(one)))
+    assert "Tries again: step &#x27;pay 2&#x27;, which failed" in shown
+    assert "Only its last 2 calls were looked at" in shown
+    one.steps.filter(key="pay#0").delete()
+    assert "were looked at" not in text(client.get(page(one)))
+
+
 class TestStartAgain:
     def test_the_form_begins_with_the_input_of_the_run(self, client: Client, olga: User) -> None:
         given = {"title": "Friday", "items": [{"title": "Lock the door", "required": 2}]}
@@ -277,6 +295,16 @@ class TestStartAgain:
             "title": "Lock the door",
             "required": 2,
         }
+
+    def test_an_input_that_does_not_fit_any_more_is_there_to_be_mended(
+        self, client: Client, olga: User
+    ) -> None:
+        one = run(olga, input={"title": "Friday", "gone": 1})
+        address = f"{reverse('run-start')}?orchestration=checklist&again={one.pk}"
+        form = Page(client.get(address).content.decode(), "input")
+        assert "Friday" in form.sent().urlencode()
+        assert post(client, address, form.sent()).status_code == 422
+        assert Run.objects.count() == 1
 
     def test_not_by_who_may_not_start_runs_nor_what_is_not_registered(self, olga: User) -> None:
         one = run(olga, orchestration="shredder")

@@ -248,6 +248,43 @@ def test_records_are_read_from_an_index_in_their_order(olga: User) -> None:
         assert "TEMP" not in plan
 
 
+ROWS = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 40)), max_size=12)
+
+
+@given(several=st.tuples(ROWS, ROWS, ROWS), limit=st.integers(1, 5))
+def test_whatever_the_order_of_moments_pages_have_each_row_once(
+    several: tuple[list[tuple[int, bool, int]], ...], limit: int
+) -> None:
+    """Of each source in its own order: a step that was begun anew has a later moment than those behind it."""
+    everything = [
+        [
+            timeline._Row(id=number, at=at(minute), shown=shown, octets=octets)
+            for number, (minute, shown, octets) in reversed(list(enumerate(rows, start=1)))
+        ]
+        for rows in several
+    ]
+    seen: list[list[int]] = [[], [], []]
+    last: list[Any] = [None, None, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, "LIMIT", limit)
+        patch.setattr(timeline, "BYTES", 50)
+        for _ in range(100):
+            sources = [
+                timeline._Source(
+                    rows=[row for row in rows if end is None or row.id < end][: limit + 1], last=end
+                )
+                for rows, end in zip(everything, last, strict=True)
+            ]
+            timeline._take(sources)
+            for source, ids in zip(sources, seen, strict=True):
+                ids += [row.id for row in source.taken]
+            last = [source.last for source in sources]
+            assert sum(row.shown for source in sources for row in source.taken) <= limit
+            if not any(source.goes_on for source in sources):
+                break
+    assert seen == [[row.id for row in rows] for rows in everything]
+
+
 @given(st.text() | st.from_regex(r"[0-9]*\.[0-9]*\.[0-9a-f-]*\.[0-9]*"))
 def test_whatever_an_address_says_there_is_a_page(text: str) -> None:
     place = Place.from_text(text)
