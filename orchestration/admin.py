@@ -32,8 +32,9 @@ from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
 from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
 from orchestration.policies.deciders import find_people
-from orchestration.runs.manual_resumption import describe_resumption, is_resumable
+from orchestration.runs.manual_resumption import UNSEEN, describe_resumption, is_resumable
 from orchestration.web.plan import shown_steps
+from orchestration.web.wording import error_of
 
 if TYPE_CHECKING:
     Runs = QuerySet[Run]
@@ -85,6 +86,10 @@ class RunAdmin(ListAdmin):
         steps = queries.steps_of(row)
         asked = requests_by_id([step.request_id for step in steps if step.request_id])
         seen = visible_ids([user_id(request)], asked)[user_id(request)]
+        unseen = {one.pk for one in asked} - seen
+        for step in steps:
+            if step.request_id in unseen:
+                step.name, step.request_id, step.result, step.error = UNSEEN, None, None, ""
         return {
             "title": str(row),
             "run": run,
@@ -94,7 +99,8 @@ class RunAdmin(ListAdmin):
             "plan": shown_steps(run.plan),
             "steps": steps,
             "asked": sorted((one for one in asked if one.pk in seen), key=lambda one: one.opened_at),
-            "unseen": sum(one.pk not in seen for one in asked),
+            "unseen": len(unseen),
+            "error": error_of(run, sees_requests=not unseen),
             "messages_of_run": messages[-LATEST_MESSAGES:],
             "earlier": max(0, len(messages) - LATEST_MESSAGES),
         }

@@ -34,7 +34,13 @@ from orchestration.exceptions import AlreadyFinished, InvalidInput, NotPermitted
 from orchestration.models import FINISHED, OPEN, Run, RunStatus
 from orchestration.runs import journal, run_records
 from orchestration.runs.execution import withdraw_requests
-from orchestration.runs.manual_resumption import RESUMABLE, Resumption, is_resumable, resumption_of
+from orchestration.runs.manual_resumption import (
+    RESUMABLE,
+    Resumption,
+    hide_unseen_titles,
+    is_resumable,
+    resumption_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,12 +164,16 @@ class OrchestrationManager:
         log.info("run resumed run=%s user=%s", run.pk, actor.user_id)
 
     def resumption(self, actor: Actor, run_id: UUID | str) -> Resumption:
-        """Return what `resume` would repeat, for those who may resume the run; raises as that does."""
+        """Return what `resume` would repeat, for those who may resume the run; raises as that does.
+
+        Questions that the actor may not see have no title.
+        """
         run = _find_changeable_run(actor, run_id)
         if run.status in OPEN:
             return resumption_of("", [])
         _check_resumable(run)
-        return resumption_of(run.reason, queries.steps_of(run))
+        found = resumption_of(run.reason, queries.steps_of(run))
+        return found if actor.user_id is None else hide_unseen_titles(found, actor.user_id)
 
     async def aresume(self, actor: Actor, run_id: UUID | str) -> None:
         """Resume like `resume`; not inside a transaction."""

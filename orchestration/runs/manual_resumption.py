@@ -17,12 +17,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
+from approvals import queries
 from orchestration.models import Run, RunStatus, StepRecord, StepStatus
 from orchestration.queries import QUESTIONS
 
 RESUMABLE = (RunStatus.FAILED, RunStatus.REJECTED)
+
+# What a question is called for those who may not see it.
+UNSEEN = "a request that you may not see"
 
 STEP, SLEEP, INTERRUPTED = "step", "sleep", "interrupted"
 # Reasons of runs that ended because of their last bad question or step, even if they did something after it.
@@ -51,19 +54,19 @@ def is_resumable(run: Run) -> bool:
     return run.status in RESUMABLE and run.purged_at is None
 
 
-def describe_resumption(resumption: Resumption, unseen: Collection[UUID | None] = ()) -> list[str]:
-    """Say in sentences what the run repeats when it is resumed, apart from replaying its record.
+def hide_unseen_titles(resumption: Resumption, user_id: int) -> Resumption:
+    """Replace the titles of questions that this user may not see; return the resumption."""
+    asked = [each.request_id for each in resumption.asked_anew if each.request_id]
+    rights = queries.rights_among(user_id, queries.requests_by_id(asked, light=True)) if asked else {}
+    for each in resumption.asked_anew:
+        if each.request_id in rights and not rights[each.request_id].see:
+            each.name = UNSEEN
+    return resumption
 
-    `unseen` are requests that the reader may not see, whose titles are left out.
-    """
-    names = [
-        "a request that you may not see" if each.request_id in unseen else each.name
-        for each in resumption.asked_anew
-    ]
-    asked = [
-        f"Asks again: {name} ({how_it_ended(each)})"
-        for name, each in zip(names, resumption.asked_anew, strict=True)
-    ]
+
+def describe_resumption(resumption: Resumption) -> list[str]:
+    """Say in sentences what the run repeats when it is resumed, apart from replaying its record."""
+    asked = [f"Asks again: {each.name} ({how_it_ended(each)})" for each in resumption.asked_anew]
     tried = [f"Tries again: step {each.name!r}, which failed" for each in resumption.tried_again]
     unclear = [
         f"Has no result on record: step {each.name!r}. A person is asked whether it was done,"

@@ -19,7 +19,12 @@ from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.request_page import RequestPage
 from orchestration import catalog, queries
 from orchestration.models import OPEN, Run
-from orchestration.runs.manual_resumption import describe_resumption, is_resumable, resumption_of
+from orchestration.runs.manual_resumption import (
+    describe_resumption,
+    hide_unseen_titles,
+    is_resumable,
+    resumption_of,
+)
 from orchestration.web.plan import shown_steps, time_taken
 from orchestration.web.timeline import Place, Timeline, read_timeline
 from orchestration.web.wording import REASONS, error_of, start_in_words
@@ -132,11 +137,7 @@ class RunPage:
     def _resumption(self) -> list[str]:
         records = queries.last_steps_of(self.run, RESUMED + 1)
         resumption = resumption_of(self.run.reason, records[-RESUMED:])
-        anew = approvals_queries.requests_by_id(
-            [each.request_id for each in resumption.asked_anew if each.request_id], light=True
-        )
-        rights = approvals_queries.rights_among(user_id(self.request), anew)
-        said = describe_resumption(resumption, unseen={pk for pk, each in rights.items() if not each.see})
+        said = describe_resumption(hide_unseen_titles(resumption, user_id(self.request)))
         return [*said, f"Only its last {RESUMED} calls were looked at"] if len(records) > RESUMED else said
 
     def _audit_trail(self) -> str:

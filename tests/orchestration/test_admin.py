@@ -12,8 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from approvals import deciding
 from orchestration.manager import OrchestrationManager
-from orchestration.models import Run
+from orchestration.models import Run, StepRecord
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -87,6 +88,26 @@ def rejected(owner: User, tmp_path: Path) -> str:
         finished_at=now,
     )
     return run_id
+
+
+def test_no_word_of_a_request_that_staff_may_not_see(tmp_path: Path) -> None:
+    """Neither of its title nor of its outcome, on the run's page and before it is resumed."""
+    ana = make.user("ana")
+    run_id = rejected(ana, tmp_path)
+    origin = {"kind": "run", "id": run_id}
+    request = make.approval("Remove them?", origin=origin, requester=ana, assignees=[ana])
+    deciding.decide(make.actor(ana), request, "reject", comment="Too risky.")
+    Run.objects.filter(pk=run_id).update(error="Remove them?: rejected by ana: Too risky.")
+    said = {"approved": False, "comment": "Too risky."}
+    StepRecord.objects.filter(run__pk=run_id).update(request_id=request, result=said)
+    staff = make.user("vera", may=("view_run", "change_run"), is_staff=True)
+    auditor = make.user("otto", may=("view_run", "change_run", "view_humanrequest"), is_staff=True)
+    for address in (f"{RUNS}{run_id}/change/", f"{RUNS}{run_id}/resume/"):
+        page = client_of(staff).get(address).content.decode()
+        assert "a request that you may not see" in page
+        assert "Remove them?" not in page
+        assert "Too risky" not in page
+        assert "Remove them?" in client_of(auditor).get(address).content.decode()
 
 
 def test_a_run_is_resumed_once_it_was_said_what_is_asked_again(tmp_path: Path) -> None:
