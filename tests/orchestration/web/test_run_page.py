@@ -155,6 +155,16 @@ class TestDeciding:
         assert "What you sent was not recorded." in shown
         assert "Rejected by ann" in shown
 
+    def test_who_has_voted_so_far_and_how_is_told(self, client: Client, olga: User) -> None:
+        one = run(olga)
+        ann, bob = make.user("ann"), make.user("bob")
+        request = asked_by(one, "Pay", requester=olga, assignees=[ann, bob], required=2)
+        deciding.decide(make.actor(ann), request, "approve")
+        assert "Waits: 1 of 2 have approved · ann approved just now" in text(client.get(page(one)))
+        deciding.decide(make.actor(bob), request, "reject", comment="No.")
+        told = "Rejected by bob just now · ann approved just now · bob rejected just now"
+        assert told in text(client.get(page(one)))
+
     def test_what_the_run_has_not_asked_is_unknown_here(self, client: Client, olga: User) -> None:
         one, other = run(olga), run(olga)
         pretended = make.approval("Pay", origin={"kind": "job", "id": str(one.pk)}, assignees=[olga])
