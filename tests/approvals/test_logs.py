@@ -107,8 +107,9 @@ class TestFields:
 
 def lines_of(server: Server) -> Iterator[dict[str, Any]]:
     """The log lines of a server, each of which is JSON; what it prints for people is none."""
+    for_people = ("Preparing the database", "Starting the server", "Sayso listens", "Stopped.")
     for line in server.output.text.splitlines():
-        if not line.startswith(("Sayso listens", "Stopped.")):
+        if not line.startswith(for_people):
             yield json.loads(line)
 
 

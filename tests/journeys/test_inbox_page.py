@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from approvals import deciding, gate, queries
 from approvals.database.threads import in_database
@@ -234,6 +234,30 @@ async def test_show_more_keeps_the_search_and_shows_where_there_is_more(at_work:
     await search.fill("")
     await expect(at_work.locator("#rows li")).to_have_count(50)
     await expect(more).to_be_visible()
+
+
+async def test_an_answer_that_comes_late_does_not_bring_show_more_back(at_work: Page, ravi: User) -> None:
+    await in_database(many, 60, assignees=[ravi])
+    await at_work.reload()
+    await live(at_work)
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await at_work.route(re.compile(r"/rows/\?.*&id="), hold)
+    async with at_work.expect_request(re.compile(r"/rows/\?.*&id=")):
+        await opened("Number 999", assignees=[ravi])
+    more = at_work.get_by_role("link", name="Show more")
+    await more.click()
+    await expect(at_work.locator("#rows li")).to_have_count(61)
+    await expect(more).to_be_hidden()
+    async with at_work.expect_response(re.compile(r"/rows/\?.*&id=")) as late:
+        for route in held:
+            await route.continue_()
+    await (await late.value).finished()
+    await at_work.evaluate("new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))")
+    await expect(more).to_be_hidden()
 
 
 async def test_a_request_opened_by_its_address_is_in_the_list(

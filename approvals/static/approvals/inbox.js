@@ -106,15 +106,23 @@ async function refresh() {
   if (selected()) refreshDetail();
 }
 
+// The number of the last question, and of the last whose counts are shown: an earlier one may be answered later.
+let asked = 0;
+let told = 0;
+
 // Fetches the counts, whether there is more, and the rows: all of them, or those of these ids.
 export async function ask(ids = []) {
+  const number = ++asked;
   const query = search();
   query.set("shown", rows.children.length);
   if (selected()) query.set("open", selected());
   for (const id of ids) query.append("id", id);
   const fresh = await fragment(`${root}rows/?${query}`);
   if (!fresh) return null;
-  mergeParts(fresh, list);
+  if (number > told) {
+    told = number;
+    mergeParts(fresh, list);
+  }
   return [...fresh.querySelector("#rows").children];
 }
 

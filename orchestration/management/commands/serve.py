@@ -19,8 +19,8 @@ class Command(ScreenCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         require_free(host, port)
-        prepare_tables(self.progress)
-        self.progress.say("Starting the server …", style="dim")
+        prepare_tables(self.screen)
+        self.screen.say("Starting the server …", style="dim")
         serve(host, port, lambda url: _announce(self.screen, host, url))
         self.screen.say("Stopped.", style="dim")
         exit_process()
