@@ -27,7 +27,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 document.addEventListener("sayso:move", (event) => move(event.detail));
 filters.querySelector("button").hidden = true;
 
-// Search, Show more and notes are loaded right after the page: later the server may be unreachable.
+// Loaded right after the page: later the server may be unreachable.
 let noteKeeper;
 const notes = () => (noteKeeper ??= import("./notes.js"));
 addEventListener("load", () => Promise.all([import("./search.js"), notes()]), { once: true });
@@ -106,11 +106,9 @@ async function refresh() {
   if (selected()) refreshDetail();
 }
 
-// The number of the last question, and of the last whose counts are shown: an earlier one may be answered later.
-let asked = 0;
-let told = 0;
+let asked = 0, told = 0; // an earlier question may be answered later
 
-// Fetches the counts, whether there is more, and the rows: all of them, or those of these ids.
+// Fetches the counts and the rows: all, or those of these ids.
 export async function ask(ids = []) {
   const number = ++asked;
   const query = search();
@@ -126,8 +124,8 @@ export async function ask(ids = []) {
   return [...fresh.querySelector("#rows").children];
 }
 
-// Compares the snapshot, the first of all pending requests in the order of the list, with the rows shown here. If
-// they are the same, nothing was missed while there was no connection.
+// Compares the snapshot, the first pending requests in the list's order, with the rows shown: if they are the same,
+// nothing was missed without a connection.
 function compare(pending) {
   const shown = waiting();
   const common = Math.min(pending.length, shown.length);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from math import inf
 
@@ -92,23 +92,23 @@ class TestReady:
 
     @pytest.mark.one_stack
     async def test_parts_that_do_not_run_are_named(self) -> None:
-        faults = await Readiness().faults()
+        faults = await found_faults()
         assert {name for name, fault in faults.items() if fault} == {"listener", "deadline_keeper", "engine"}
 
     async def test_missing_triggers_are_noticed(self) -> None:
         await in_database(_as_superuser, remove_triggers)
         try:
-            fault = (await Readiness().faults())["audit_triggers"]
+            fault = (await found_faults())["audit_triggers"]
         finally:
             await in_database(_as_superuser, triggers.install)
         assert fault
         assert "missing" in fault
-        assert (await Readiness().faults())["audit_triggers"] is None
+        assert (await found_faults())["audit_triggers"] is None
 
     async def test_triggers_that_do_nothing_are_noticed(self) -> None:
         await in_database(_as_superuser, _hollow)
         try:
-            fault = (await Readiness().faults())["audit_triggers"]
+            fault = (await found_faults())["audit_triggers"]
         finally:
             await in_database(_as_superuser, triggers.install)
         assert fault == "1 missing or changed: audit entries could be changed"
@@ -123,19 +123,19 @@ class TestReady:
         monkeypatch.setitem(options, "init_command", f"{options['init_command']}; PRAGMA max_page_count=1")
         try:
             await asyncio.to_thread(_fill)
-            fault = (await Readiness().faults())["writes"]
+            fault = (await found_faults())["writes"]
         finally:
             monkeypatch.undo()
             await asyncio.to_thread(_empty)
         assert fault == "the database has no room left"
-        assert (await Readiness().faults())["writes"] is None
+        assert (await found_faults())["writes"] is None
 
     @pytest.mark.stacks("sqlite-memory")
     async def test_who_holds_the_lock_for_long_is_noticed(self) -> None:
         path = connections["default"].settings_dict["NAME"]
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            fault = (await Readiness().faults())["writes"]
+            fault = (await found_faults())["writes"]
             other.execute("ROLLBACK")
         assert fault == "the database is locked by another process"
 
@@ -158,7 +158,7 @@ class TestReady:
         first = ("approvals", "0001_initial")
         await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_unapplied(*first))
         try:
-            fault = (await Readiness().faults())["migrations"]
+            fault = (await found_faults())["migrations"]
         finally:
             await in_database(_as_superuser, lambda it: MigrationRecorder(it).record_applied(*first))
         assert fault == "1 not applied"
@@ -168,11 +168,18 @@ class TestReady:
         """Not at once: whoever keeps it needs a moment."""
         request_id = await in_database(factories.approval, timeout=3600.0)
         await in_database(_let_pass, request_id, 5)
-        assert (await Readiness().faults())["deadlines"] is None
+        assert (await found_faults())["deadlines"] is None
         await in_database(_let_pass, request_id, 60)
-        fault = (await Readiness().faults())["deadlines"]
+        fault = (await found_faults())["deadlines"]
         assert fault
         assert "late by 6" in fault
+
+
+async def found_faults() -> Mapping[str, str | None]:
+    """Return what readiness finds once the database answers in time, which a busy machine may delay."""
+    while (faults := await Readiness().faults())["database"]:
+        pass
+    return faults
 
 
 def _as_superuser(deed: Callable[[BaseDatabaseWrapper], object]) -> None:

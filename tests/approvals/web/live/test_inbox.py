@@ -431,7 +431,10 @@ async def test_a_snapshot_of_many_requests_comes_in_parts_that_fit() -> None:
         assert {request["details"] for request in shown} == {"x" * 6000}
         assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
         await deciding.adecide(factories.actor(ada), ids[150], "approve")
-        await connection.next("request_closed")
+        # A hint of their opening that comes late may bring a fresh snapshot before.
+        while (kind := (await connection.next())["type"]) == "snapshot":
+            pass
+        assert kind == "request_closed"
 
 
 def many(count: int, **terms: Any) -> list[str]:
