@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
@@ -20,7 +19,7 @@ import orjson
 from django.db import DataError, connection, models
 from django.db.models.base import ModelState
 
-from approvals.database.fields import JSONText
+from approvals.database.conversions import Conversion, as_it_is, as_text, of_field
 from approvals.database.pipeline import execute, execute_for_each
 
 M = TypeVar("M", bound=models.Model)
@@ -30,7 +29,6 @@ _CHANGED = " rows of those that were locked: the others have changed"
 
 # The values of a row by the names of its attributes, such as `vars` of an instance has.
 Row: TypeAlias = Mapping[str, Any]
-Conversion: TypeAlias = Callable[[Any], Any]
 
 
 @cache
@@ -72,21 +70,16 @@ def values(wanted: Iterable[UUID | int | str]) -> str:
 def _element(value: UUID | int | str) -> str:
     """Return a value as PostgreSQL reads it in the text of an array."""
     if isinstance(value, UUID):
-        return _text(value)
+        return as_text(value)
     if isinstance(value, int):
         return str(value)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def as_uuid(value: Any) -> UUID:
-    """Convert an id from a cursor; SQLite stores ids as text."""
-    return value if isinstance(value, UUID) else UUID(value)
-
-
-def as_key(model: type[models.Model]) -> Conversion | None:
-    """Return what converts this model's ids from a cursor; None where they are what they should be."""
-    return _conversions(_key(model), connection.vendor)[1]
+def key_conversion(model: type[models.Model]) -> Conversion:
+    """Return what converts this model's ids from a cursor."""
+    return of_field(_key(model), connection.vendor)[1] or as_it_is
 
 
 def read(model: type[M], ids: Iterable[Any], *, lock: bool = False) -> Callable[[], list[M]]:
@@ -221,7 +214,7 @@ def _names(columns: Iterable[_Column]) -> str:
 
 def _describe(field: Any, vendor: str) -> _Column:
     kind: str = field.cast_db_type(connection)
-    prepared, restored = _conversions(field.target_field if field.is_relation else field, vendor)
+    prepared, restored = of_field(field.target_field if field.is_relation else field, vendor)
     return _Column(
         attribute=field.attname,
         name=connection.ops.quote_name(field.column),
@@ -229,54 +222,6 @@ def _describe(field: Any, vendor: str) -> _Column:
         prepared=prepared,
         restored=restored,
     )
-
-
-def _conversions(field: Any, vendor: str) -> tuple[Conversion | None, Conversion | None]:
-    """Return what converts this field's values for JSON (PostgreSQL) or SQLite, and what a cursor returns."""
-    if isinstance(field, JSONText):
-        return field.get_prep_value, as_json
-    if hasattr(field, "from_db_value"):  # of a user model of the project's own
-        return None, lambda value: field.from_db_value(value, None, connection)
-    if vendor == "postgresql":
-        return None, None  # the encoder writes ids and moments itself
-    if isinstance(field, models.UUIDField):
-        return _hex, _uuid
-    if isinstance(field, models.DateTimeField):
-        return _moment_of_sqlite, as_moment
-    return None, None
-
-
-def as_json(value: str | None) -> Any:
-    """Parse a column of JSON text."""
-    return None if value is None else json.loads(value)
-
-
-def _uuid(value: str | None) -> UUID | None:
-    return None if value is None else UUID(value)
-
-
-def as_moment(value: Any) -> datetime | None:
-    """Convert a moment from a cursor; SQLite stores UTC without a time zone."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-# A batch writes the same ids and moments into several tables.
-
-
-@lru_cache(maxsize=4096)
-def _text(value: UUID) -> str:
-    return str(value)
-
-
-@lru_cache(maxsize=4096)
-def _hex(value: UUID | None) -> str | None:
-    return None if value is None else value.hex
-
-
-@lru_cache(maxsize=64)
-def _moment_of_sqlite(value: datetime | None) -> str | None:
-    return connection.ops.adapt_datetimefield_value(value)
 
 
 def _by_row(columns: Sequence[_Column], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:

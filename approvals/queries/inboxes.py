@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.pipeline import Answer, execute, together
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
@@ -64,7 +64,11 @@ class _Inboxes:
 
 
 def _place(request_id: Any, deadline: Any, opened_at: Any) -> tuple[datetime, Any, UUID]:
-    return bulk.as_moment(deadline) or _NEVER, bulk.as_moment(opened_at), bulk.as_uuid(request_id)
+    return (
+        conversions.as_moment(deadline) or _NEVER,
+        conversions.as_moment(opened_at),
+        conversions.as_uuid(request_id),
+    )
 
 
 @cache

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Func, IntegerField
 from django.db.models.functions import Coalesce
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.pipeline import execute
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import HumanRequest
@@ -67,7 +67,7 @@ def ask_for_large(ids: Collection[UUID], limit: int) -> Callable[[Iterable[Any]]
     def fill(rows: Iterable[Any]) -> None:
         by_id = {row.pk: row for row in rows}
         for *values, asked, outcome, pk in bulk.select(HumanRequest, *_LARGE).restore(found.rows()):
-            if (row := by_id.get(bulk.as_uuid(pk))) is not None:
+            if (row := by_id.get(conversions.as_uuid(pk))) is not None:
                 row.asked_whole, row.outcome_whole = bool(asked), bool(outcome)
                 vars(row).update(zip(_LARGE, values, strict=True))
 

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import Count
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
@@ -45,13 +45,13 @@ def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:
         f" WHERE {bulk.among('id')}"
     )
     ((number, earliest),) = execute(statement, [Status.PENDING.value, bulk.values(ids)]).rows()
-    return number, bulk.as_moment(earliest)
+    return number, conversions.as_moment(earliest)
 
 
 def missing_ids(ids: Collection[UUID]) -> set[UUID]:
     """Return those of these ids that no request has."""
     statement = f"SELECT id FROM {bulk.table(HumanRequest)} WHERE {bulk.among('id')}"  # noqa: S608  our own
-    return set(ids) - {bulk.as_uuid(pk) for (pk,) in execute(statement, [bulk.values(ids)]).rows()}
+    return set(ids) - {conversions.as_uuid(pk) for (pk,) in execute(statement, [bulk.values(ids)]).rows()}
 
 
 def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
@@ -95,7 +95,7 @@ def ask_for_open_requests(origin_id: str) -> Callable[[], list[UUID]]:
         f" AND status = '{Status.PENDING.value}'"
     )
     found = execute(statement, [origin_id])
-    return lambda: [bulk.as_uuid(pk) for (pk,) in found.rows()]
+    return lambda: [conversions.as_uuid(pk) for (pk,) in found.rows()]
 
 
 def origins_beginning(text: str, limit: int) -> list[str]:
@@ -179,15 +179,15 @@ def _outcomes_statement(vendor: str, *, only_closed: bool) -> str:
 def _read_outcome(row: tuple[Any, ...]) -> tuple[UUID, Outcome]:
     """Return id and outcome of a row of that statement."""
     pk, kind, status, on_timeout, answer, asked, final, comment, decided_by, closed_at = row
-    request_id = bulk.as_uuid(pk)
+    request_id = conversions.as_uuid(pk)
     return request_id, recorded_outcome(
         request_id=str(request_id),
         kind=Kind(kind),
         status=Status(status),
         on_timeout=on_timeout,
-        answer=bulk.as_json(answer),
-        arguments=bulk.as_json(asked if final is None else final),
+        answer=conversions.as_json(answer),
+        arguments=conversions.as_json(asked if final is None else final),
         comment=comment,
         decided_by=decided_by,
-        closed_at=bulk.as_moment(closed_at),
+        closed_at=conversions.as_moment(closed_at),
     )

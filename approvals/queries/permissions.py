@@ -19,9 +19,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
-from django.db.models import Q
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.pipeline import execute
 from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
 
@@ -223,12 +222,12 @@ def build_audiences(
     """
     users: defaultdict[UUID, set[int]] = defaultdict(set)
     groups: defaultdict[UUID, set[int]] = defaultdict(set)
-    as_key = bulk.as_key(get_user_model())
+    as_key = bulk.key_conversion(get_user_model())
     for request_id, user_id, group_id in assignments:
         if group_id is None:
-            users[bulk.as_uuid(request_id)].add(as_key(user_id) if as_key else user_id)
+            users[conversions.as_uuid(request_id)].add(as_key(user_id))
         else:
-            groups[bulk.as_uuid(request_id)].add(group_id)
+            groups[conversions.as_uuid(request_id)].add(group_id)
     reassigned_by = _reassigners([request.pk for request in requests if request.four_eyes])
     return {
         request.pk: Audience(
@@ -259,48 +258,6 @@ def _reassigners(request_ids: Collection[UUID]) -> defaultdict[UUID, set[int]]:
     return found
 
 
-def count_deciders(audience: Audience) -> int:
-    """Count the active people who may decide this now."""
-    return count_deciders_of_each({None: audience})[None]
-
-
-def count_deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, int]:
-    """Count the active people who may decide each of these now, in a constant number of queries."""
-    named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
-    groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
-    active = _active_ids(Q(pk__in=named)) if named else frozenset()
-    members = _member_ids(groups)
-    holders = _holder_ids() if not all(audience.assigned for audience in audiences.values()) else frozenset()
-    return {
-        key: len(
-            (active & audience.user_ids).union(*(members[group_id] for group_id in audience.group_ids))
-            - audience.barred
-            if audience.assigned
-            else holders - audience.barred
-        )
-        for key, audience in audiences.items()
-    }
-
-
-def _active_ids(which: Q) -> frozenset[int]:
-    people = get_user_model()._default_manager.filter(which, is_active=True)
-    return frozenset(people.values_list("pk", flat=True))
-
-
-def _member_ids(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
-    found: defaultdict[int, set[int]] = defaultdict(set)
-    if group_ids:
-        people = get_user_model()._default_manager.filter(is_active=True, groups__in=group_ids)
-        for group_id, user_id in people.values_list("groups", "pk"):
-            found[group_id].add(user_id)
-    return found
-
-
-def _holder_ids() -> frozenset[int]:
-    held = Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")
-    return _active_ids(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
-
-
 def _is_assigned(person: Person, audience: Audience) -> bool:
     named = person.id in audience.user_ids or bool(person.group_ids & audience.group_ids)
     return person.active and named
@@ -310,9 +267,9 @@ def _build_persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
     people: dict[int, tuple[str, bool, bool]] = {}
     groups: defaultdict[int, set[int]] = defaultdict(set)
     held: defaultdict[int, set[str]] = defaultdict(set)
-    as_key = bulk.as_key(get_user_model())
+    as_key = bulk.key_conversion(get_user_model())
     for key, username, active, superuser, group_id, codename in rows:
-        user_id = as_key(key) if as_key else key
+        user_id = as_key(key)
         if username is not None:
             people[user_id] = username, bool(active), bool(superuser)
         elif group_id is not None:

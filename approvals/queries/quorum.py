@@ -9,7 +9,7 @@ from uuid import UUID
 
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
-from approvals.queries import permissions
+from approvals.queries import decider_counts, permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +57,5 @@ def standing(request: HumanRequest) -> Standing:
         required=request.required,
         counted=len(approvers) - len(void),
         void=tuple(sorted(void)),
-        able=permissions.count_deciders(audience) + (None in approvers),
+        able=decider_counts.count_deciders(audience) + (None in approvers),
     )

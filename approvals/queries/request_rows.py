@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import connection
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.pipeline import execute
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
@@ -100,7 +100,7 @@ def _build_rows(found: Sequence[tuple[Any, ...]], assigned: Iterable[tuple[Any, 
     users: defaultdict[UUID, list[Named]] = defaultdict(list)
     groups: defaultdict[UUID, list[Named]] = defaultdict(list)
     for request_id, key, name, is_group in assigned:
-        (groups if is_group else users)[bulk.as_uuid(request_id)].append(Named(key, name))
+        (groups if is_group else users)[conversions.as_uuid(request_id)].append(Named(key, name))
     columns = bulk.select(HumanRequest, *_COLUMNS)
     rows = []
     for *values, requester, decider_id, decider, weight in columns.restore(found):

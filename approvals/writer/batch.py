@@ -32,7 +32,7 @@ from approvals.domain.commands import (
 )
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
-from approvals.queries import outcome_of, permissions
+from approvals.queries import decider_counts, outcome_of, permissions
 from approvals.writer import callbacks, chain
 from approvals.writer.chain import Draft
 from approvals.writer.metrics import Figures
@@ -258,7 +258,7 @@ class Batch:
             return
         unread = [row for pk, row in rows.items() if pk not in self.audiences]
         audiences = {**self.audiences, **permissions.audiences(unread)}
-        able = permissions.count_deciders_of_each({pk: audiences[pk] for pk in rows})
+        able = decider_counts.count_deciders_of_each({pk: audiences[pk] for pk in rows})
         short = {pk for pk, number in able.items() if number < rows[pk].required}
         for pk in short & self._approved_by_program(short):
             able[pk] += 1

@@ -69,10 +69,8 @@ def asking_usage(account_ids: Collection[int]) -> Callable[[], dict[int, Usage]]
     most = approval_settings().requests_per_user
     limit = most + 1 if most else _EVERYTHING
     found = execute(_usage_statement(connection.vendor), [limit, limit, bulk.values(account_ids)])
-    as_key = bulk.as_key(get_user_model())
-    return lambda: {
-        as_key(pk) if as_key else pk: Usage(requests=number, bytes=size) for pk, number, size in found.rows()
-    }
+    as_key = bulk.key_conversion(get_user_model())
+    return lambda: {as_key(pk): Usage(requests=number, bytes=size) for pk, number, size in found.rows()}
 
 
 class Quotas:

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import begin, execute, limit_transaction_time, together
 from approvals.domain.commands import Answer, Command, Decision, Keyed, OpenRequest, Reassign
@@ -107,10 +107,10 @@ def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID
         f" WHERE {bulk.among('request_id')}",
         [bulk.values(ids)],
     )
-    as_key = bulk.as_key(get_user_model())
+    as_key = bulk.key_conversion(get_user_model())
     return lambda: {
-        (bulk.as_uuid(request_id), as_key(actor_id) if as_key else actor_id): Said(
-            verdict=verdict, answer=bulk.as_json(answer), arguments=bulk.as_json(arguments)
+        (conversions.as_uuid(request_id), as_key(actor_id)): Said(
+            verdict=verdict, answer=conversions.as_json(answer), arguments=conversions.as_json(arguments)
         )
         for request_id, actor_id, verdict, answer, arguments in found.rows()
     }

@@ -54,30 +54,30 @@ def format_title(title: str, label: str, function: Callable[..., Any], given: Ma
     values = _defaults(function) | hide_headers(dict(given))
     if title:
         text = "".join(
-            literal + ("" if field is None else _shown(values[field]))
+            literal + ("" if field is None else _show(values[field]))
             for literal, field, _, _ in Formatter().parse(title)
         )
     else:
         text = ": ".join([label, *_first(values)])
-    return _shortened(text, LIMIT) or label
+    return _shorten(text, LIMIT) or label
 
 
 def _first(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the first value that is a text or a number, if there is one."""
     for value in values.values():
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and (text := _shown(value)):
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and (text := _show(value)):
             yield text
             return
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return _shortened(text, VALUE_LIMIT)
+    return _shorten(text, VALUE_LIMIT)
 
 
-def _shortened(text: str, limit: int) -> str:
+def _shorten(text: str, limit: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 

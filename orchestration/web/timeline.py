@@ -112,10 +112,10 @@ def read_timeline(user_id: int, run: Run, place: Place | None = None) -> Timelin
             request=requests.last,
             at=min(each.at for each in shown),
         )
-    asked, sees_requests = _asked(user_id, [each.row for each in requests.taken])
+    asked, sees_requests = _request_entries(user_id, [each.row for each in requests.taken])
     entries = [
-        *_of_records([each.id for each in records.taken if each.shown]),
-        *_said([each.id for each in messages.taken]),
+        *_record_entries([each.id for each in records.taken if each.shown]),
+        *_message_entries([each.id for each in messages.taken]),
         *asked,
         *_of_the_run(run, after=older.at if older else None, before=place.at if place else None),
     ]
@@ -212,7 +212,7 @@ def _take(sources: Sequence[_Source]) -> None:
 # What is shown of them
 
 
-def _of_records(ids: Sequence[int]) -> Iterator[Entry]:
+def _record_entries(ids: Sequence[int]) -> Iterator[Entry]:
     short = When(octets__lte=SHORT_RESULT, then=F("result"))
     records = StepRecord.objects.filter(pk__in=ids).defer("result").annotate(octets=Octets("result"))
     for row in records.annotate(short_result=Case(short, default=None, output_field=JSONText())):
@@ -221,12 +221,12 @@ def _of_records(ids: Sequence[int]) -> Iterator[Entry]:
         yield Entry(what=row.kind, at=row.started_at, row=row, status=row.status, took=took, large=large)
 
 
-def _said(ids: Sequence[int]) -> Iterator[Entry]:
+def _message_entries(ids: Sequence[int]) -> Iterator[Entry]:
     for row in Message.objects.filter(pk__in=ids):
         yield Entry(what="message", at=row.said_at, row=row)
 
 
-def _asked(user_id: int, requests: Sequence[Any]) -> tuple[list[Entry], bool]:
+def _request_entries(user_id: int, requests: Sequence[Any]) -> tuple[list[Entry], bool]:
     """Return the requests as entries, and whether this user may see them all."""
     rights = approvals_queries.rights_among(user_id, requests)
     seen = [row for row in requests if rights[row.pk].see]

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from approvals.database import bulk
+from approvals.database import bulk, conversions
 from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import REMOVED
@@ -128,7 +128,7 @@ def ask_for_owners(token_ids: Collection[UUID]) -> Callable[[], dict[UUID, int]]
         return dict
     statement, parameters = _owners_statement(connection.vendor)
     found = execute(statement, [*parameters, bulk.values(token_ids)])
-    return lambda: {bulk.as_uuid(token_id): user_id for token_id, user_id in found.rows()}
+    return lambda: {conversions.as_uuid(token_id): user_id for token_id, user_id in found.rows()}
 
 
 def name_of(token_id: UUID) -> str:
