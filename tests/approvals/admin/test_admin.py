@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -473,3 +475,16 @@ class TestAnswering:
         (message,) = told(response)
         assert "already_decided" in message
         assert "ruth" in message
+
+
+def test_the_admin_has_the_colours_of_the_pages() -> None:
+    """It loads no stylesheet of theirs, and so repeats the colours by their names."""
+    of_pages, of_admin = (colours_in(name) for name in ("sayso.css", "admin-look.css"))
+    shared = of_pages.keys() & of_admin.keys()
+    assert {"--surface", "--good", "--bad", "--warn"} <= shared
+    assert {name: of_admin[name] for name in shared} == {name: of_pages[name] for name in shared}
+
+
+def colours_in(name: str) -> dict[str, str]:
+    path = finders.find(f"approvals/{name}") or ""
+    return dict(re.findall(r"(--[\w-]+): (light-dark\([^;]+\));", Path(path).read_text()))
