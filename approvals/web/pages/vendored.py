@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import cache_control
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition, require_safe
 
 # By name: the package, the path in it, and the content type.
@@ -36,10 +37,11 @@ def _fingerprint(name: str) -> str:
 
 
 @require_safe
+@gzip_page
 @cache_control(max_age=KEPT, public=True)
 @condition(etag_func=_tag)
 def vendored(request: HttpRequest, name: str) -> HttpResponse:
-    """Send the file of this name."""
+    """Send the file of this name, compressed where the browser takes it."""
     if name not in FILES:
         raise Http404(f"There is no file {name!r}.")
     return HttpResponse(content(name), content_type=f"{FILES[name][2]}; charset=utf-8")

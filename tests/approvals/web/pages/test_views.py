@@ -679,6 +679,6 @@ def loaded() -> list[str]:
 
 
 def size(client: Client, name: str) -> int:
-    response: Any = client.get(name)
+    response: Any = client.get(name, headers={"Accept-Encoding": "gzip"})
     assert response.status_code == 200, name
     return len(b"".join(response.streaming_content if response.streaming else [response.content]))
