@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,7 +100,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
-    *(["procrastinate.contrib.django"] if ENGINE == "procrastinate" else []),
+    # Where its package is missing, a check says so.
+    *(["procrastinate.contrib.django"] if ENGINE == "procrastinate" and find_spec("procrastinate") else []),
     "approvals",
     "orchestration",
     "config.own_apps.OwnAppsConfig",

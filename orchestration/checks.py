@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -45,9 +46,15 @@ def check_engine(**told: Any) -> Messages:
     elif engine == PROCRASTINATE and not apps.is_installed(_QUEUE):
         yield checks.Error(
             f"SAYSO_ENGINE is 'procrastinate', but INSTALLED_APPS lacks {_QUEUE!r}.",
-            hint=f'INSTALLED_APPS += ["{_QUEUE}"]',
+            hint=_line_that_adds_the_queue(),
             id="sayso.E107",
         )
+
+
+def _line_that_adds_the_queue() -> str:
+    if find_spec("procrastinate") is None:
+        return "Install the extra `workers`: python -m pip install 'procrastinate[django]'"
+    return f'INSTALLED_APPS += ["{_QUEUE}"]'
 
 
 @checks.register()

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -487,6 +488,9 @@ class TestChecks:
         monkeypatch.setattr(checks, "_QUEUE", "queue.of.a.project")
         (message,) = checks.check_engine()
         assert (message.id, message.hint) == ("sayso.E107", 'INSTALLED_APPS += ["queue.of.a.project"]')
+        monkeypatch.setitem(sys.modules, "procrastinate", None)  # as where it is not installed
+        (message,) = checks.check_engine()
+        assert "extra `workers`" in message.hint
 
     def test_a_program_that_is_not_there_is_reported(self, settings: Settings) -> None:
         settings.SAYSO_COMMANDS = ["sh", "no-such-program"]
