@@ -72,6 +72,7 @@ def wrap(
     of_pages = SessionMiddlewareStack(URLRouter([*_below(root, page_sockets), nowhere]))
     pages: Any = OwnPagesOnly(of_pages, programs=False)
     sockets = OwnPagesOnly(URLRouter([*_below(root, program_sockets), re_path("", pages)]), programs=True)
+    lifespan.project = None if is_django(project) else project
     wrapped = Wrapped(project, {"http": http, "websocket": Throttled(sockets, api=api)}, lifespan)
     lifespan.start_with_reactor()
     return wrapped

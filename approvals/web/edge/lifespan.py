@@ -13,13 +13,18 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from approvals.web.edge.asgi import Receive, Scope, Send
+from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
 
 class Lifespan:
-    """ASGI application for the lifespan protocol. A stop takes `patience()` seconds at most."""
+    """ASGI application for the lifespan protocol. A stop takes `patience()` seconds at most.
+
+    `project` is an application with a lifespan of its own, if any: it begins before ours and ends after it.
+    """
+
+    project: Application | None = None
 
     def __init__(
         self,
@@ -34,14 +39,17 @@ class Lifespan:
         self._starting: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        theirs = _Projects(self.project, scope)
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._begin()
-                await send({"type": "lifespan.startup.complete"})
+                answer = await theirs.answer_to(message)
+                if answer["type"] == "lifespan.startup.complete":
+                    await self._begin()
+                await send(answer)
             elif message["type"] == "lifespan.shutdown":
                 await self._stop()
-                await send({"type": "lifespan.shutdown.complete"})
+                await send(await theirs.answer_to(message))
                 return
 
     def start_with_reactor(self) -> None:
@@ -79,3 +87,35 @@ class Lifespan:
                 await self._end()
         except TimeoutError:
             log.warning("runtime did not stop within %s s", patience)
+
+
+class _Projects:
+    """The lifespan of the project's application, told what the server tells us.
+
+    One that raises or returns does not take part (any more), which is no error:
+    https://asgi.readthedocs.io/en/latest/specs/lifespan.html#scope
+    """
+
+    def __init__(self, application: Application | None, scope: Scope) -> None:
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._takes_part = application is not None
+        if application is not None:
+            self._task = asyncio.ensure_future(self._serve(application, scope))
+
+    async def answer_to(self, message: Message) -> Message:
+        if self._takes_part:
+            self._messages.put_nowait(message)
+            answer = await self._answers.get()
+            if answer is not None:
+                return answer
+            self._takes_part = False
+        return {"type": f"{message['type']}.complete"}
+
+    async def _serve(self, application: Application, scope: Scope) -> None:
+        try:
+            await application(scope, self._messages.get, self._answers.put)
+        except Exception as error:  # noqa: BLE001  by the specification any means that it takes no part
+            log.info("the project's application has no lifespan: %r", error)
+        finally:
+            self._answers.put_nowait(None)

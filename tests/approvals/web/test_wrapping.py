@@ -13,6 +13,8 @@ from pytest_django import Settings
 import approvals.asgi
 import orchestration.asgi
 from approvals.web.edge.asgi import Application, Message, Receive, Scope, Send
+from approvals.web.edge.lifespan import Lifespan
+from approvals.web.wrapping import wrap
 
 pytestmark = pytest.mark.urls("tests.approvals.web.below_a_path")
 
@@ -105,6 +107,66 @@ async def test_our_sockets_do_not_reach_the_project(application: Application, pr
 async def test_django_itself_gets_no_socket() -> None:
     wrapped = orchestration.asgi.application(get_asgi_application())
     assert (await sent(wrapped, scope("websocket", "/elsewhere/")))["type"] == "websocket.close"
+
+
+class Lively:
+    """A project's application with a lifespan, which notes what happens in it."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.happened: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["pool"] = "open"
+        while self.answers:
+            self.happened.append((await receive())["type"])
+            await send({"type": self.answers.pop(0)})
+        raise ValueError("No application for 'lifespan'.")
+
+
+async def lived_through(project: Application, happened: list[str]) -> tuple[Scope, list[str]]:
+    """Start and stop the wrapped project as a server does; return its scope and our answers."""
+
+    async def begin() -> None:
+        happened.append("ours began")
+
+    async def end() -> None:
+        happened.append("ours ended")
+
+    lifespan = Lifespan(begin, end, patience=lambda: 5.0)
+    wrapped = wrap(project, lifespan, page_sockets=[], program_sockets=[])
+    scope: Scope = {"type": "lifespan", "state": {}}
+    server = ApplicationCommunicator(wrapped, scope)
+    answers = []
+    for message in ("lifespan.startup", "lifespan.shutdown"):
+        await server.send_input({"type": message})
+        answers.append((await server.receive_output(5))["type"])
+    await server.wait(5)
+    return scope, answers
+
+
+BEGAN, ENDED = "lifespan.startup.complete", "lifespan.shutdown.complete"
+
+
+async def test_a_projects_own_lifespan_is_around_ours() -> None:
+    project = Lively(BEGAN, ENDED)
+    scope, answers = await lived_through(project, project.happened)
+    assert project.happened == ["lifespan.startup", "ours began", "ours ended", "lifespan.shutdown"]
+    assert (answers, scope["state"]) == ([BEGAN, ENDED], {"pool": "open"})
+
+
+async def test_a_project_that_can_not_start_does_not_start() -> None:
+    project = Lively("lifespan.startup.failed")
+    _, answers = await lived_through(project, project.happened)
+    assert answers[0] == "lifespan.startup.failed"
+    assert "ours began" not in project.happened
+
+
+@pytest.mark.parametrize("answers", [(), (BEGAN,)], ids=["at the start", "later"])
+async def test_a_project_without_lifespan_is_no_error(answers: tuple[str, ...]) -> None:
+    happened: list[str] = []
+    _, ours = await lived_through(Lively(*answers), happened)
+    assert (ours, happened) == ([BEGAN, ENDED], ["ours began", "ours ended"])
 
 
 @pytest.mark.urls("tests.approvals.web.without_ours")
