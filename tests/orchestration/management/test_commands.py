@@ -490,7 +490,7 @@ class TestChecks:
         assert (message.id, message.hint) == ("sayso.E107", 'INSTALLED_APPS += ["queue.of.a.project"]')
         monkeypatch.setitem(sys.modules, "procrastinate", None)  # as where it is not installed
         (message,) = checks.check_engine()
-        assert "extra `workers`" in message.hint
+        assert str(message.hint).startswith("Install the extra `workers`: ")
 
     def test_a_program_that_is_not_there_is_reported(self, settings: Settings) -> None:
         settings.SAYSO_COMMANDS = ["sh", "no-such-program"]
