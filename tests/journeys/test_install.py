@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from playwright.async_api import Page, expect
 
@@ -31,6 +32,15 @@ DATABASE_ROUTERS = ["people.routers.ArchiveElsewhere"]
 LANGUAGE_CODE = "de"
 TIME_ZONE = "Europe/Berlin"
 USE_THOUSAND_SEPARATOR = True
+"""
+# The project's own layer, and one beside it for Sayso.
+LAYERS = """
+def on_redis(prefix):
+    config = {{"hosts": ["{url}"], "prefix": prefix}}
+    return {{"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": config}}
+
+CHANNEL_LAYERS = {{"default": on_redis("shop_{port}"), "sayso": on_redis("beside_{port}")}}
+SAYSO = {{"CHANNEL_LAYER": "sayso"}}
 """
 ROUTER = """
 class ArchiveElsewhere:
@@ -62,9 +72,11 @@ def frame(request: pytest.FixtureRequest, project: HostProject) -> str:
 
 
 @pytest.fixture
-def served(project: HostProject, frame: str) -> Iterator[Process]:
-    """The project with the page's lines and account, served."""
+def served(project: HostProject, frame: str, servers: Servers) -> Iterator[Process]:
+    """The project with the page's lines and account, served; with a layer of its own if it has a frame."""
     assert project.add_lines() <= 10
+    if frame == "its own":
+        project.append("mysite/settings.py", LAYERS.format(url=servers.redis.url, port=project.port))
     assert "no issues" in project.commands("prepare")
     with project.serve() as server:
         yield server
@@ -125,7 +137,7 @@ def test_a_project_keeps_its_accounts_and_ways(
 
 
 async def test_from_startproject_to_a_decision_and_a_run(
-    page: Page, project: HostProject, served: Process, frame: str
+    page: Page, project: HostProject, served: Process, frame: str, servers: Servers
 ) -> None:
     await page.goto(f"{project.url}/sayso/")
     await page.get_by_label("Username").fill("ada")
@@ -133,7 +145,10 @@ async def test_from_startproject_to_a_decision_and_a_run(
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("link", name="Inbox")).to_be_visible()
     await expect(page.locator(".pill")).to_have_text("Live")
-    await expect(page.get_by_role("link", name="Your own header")).to_have_count(int(frame == "its own"))
+    own = int(frame == "its own")
+    await expect(page.get_by_role("link", name="Your own header")).to_have_count(own)
+    assert channels_on(servers.redis.url, f"beside_{project.port}") >= own
+    assert channels_on(servers.redis.url, f"shop_{project.port}") == 0
 
     await sync_to_async(project.run)(["manage.py", "shell", "-v", "0", "-c", block("ask")])
     await approve(page, "Refund 12.40 EUR to ACME")
@@ -148,6 +163,12 @@ async def test_from_startproject_to_a_decision_and_a_run(
     assert "The trail holds." in await sync_to_async(project.commands)("trail")
     await page.goto(f"{project.url}/sayso/healthz/ready")
     assert json.loads(await page.inner_text("body"))["ready"] is True
+
+
+def channels_on(redis_url: str, prefix: str) -> int:
+    """How many channels with this prefix somebody listens to."""
+    with redis.Redis.from_url(redis_url) as client:
+        return len(client.pubsub_channels(f"{prefix}*"))
 
 
 async def approve(page: Page, title: str) -> None:
