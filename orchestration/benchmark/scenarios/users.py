@@ -313,6 +313,8 @@ def _report(check: Check, found: Samples, people: int, others: int) -> Report:
     report.at_most("an event for one user: at most 4 × a bare consumer's", 4, times(FOR_ONE))
     report.at_most("until all are joined: at most 1.5 × a bare consumer's", 1.5, times(JOINED))
     report.at_most("memory of an idle socket at most 1.5 × a bare consumer's", 1.5, times(MEMORY))
+    above = found.median((IDLE_CPU, PRODUCT)) - found.median((IDLE_CPU, BARE))
+    report.at_most("idle, sessions and rights being checked: at most 3 % of a core above", 3, above, "%")
     return report
 
 
