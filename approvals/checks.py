@@ -117,7 +117,7 @@ def check_secret_key(**told: Any) -> Messages:
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
         yield checks.Warning(
             "The secret key is weak: sessions could be forged.",
-            hint=f"Leave SAYSO_SECRET_KEY out, or set at least {_WEAK_LENGTH} random characters.",
+            hint=f"Set at least {_WEAK_LENGTH} random characters; Sayso's own site can make them itself.",
             id="sayso.W001",
         )
     path = approval_settings().var / "secret_key"
@@ -280,7 +280,7 @@ def _check_email_timeouts() -> Messages:
             yield checks.Error(
                 f"EMAIL_TIMEOUT must be a positive number, not {timeout!r}: else a mail server that does not"
                 " answer is waited for without end.",
-                hint="In Django's MAILERS it is the option timeout.",
+                hint="EMAIL_TIMEOUT = 10; in MAILERS of Django 6.1 it is the option timeout.",
                 id="sayso.E031",
             )
 
@@ -296,15 +296,15 @@ def _timeouts_of_mail() -> list[float | None]:
     """Return the timeout of each mailer that uses SMTP; none where nobody has set mail up."""
     mailers = getattr(settings, "MAILERS", None)
     if mailers is None:
-        backend, host = settings.EMAIL_BACKEND, settings.EMAIL_HOST
-        untouched = (global_settings.EMAIL_BACKEND, global_settings.EMAIL_HOST)
-        return [] if (backend, host) == untouched else [settings.EMAIL_TIMEOUT]
+        set_up = _sends_by_smtp() and settings.EMAIL_HOST != global_settings.EMAIL_HOST
+        return [settings.EMAIL_TIMEOUT] if set_up else []
     smtp = [each for each in mailers.values() if each["BACKEND"].endswith(_SMTP)]
     return [each.get("OPTIONS", {}).get("timeout") for each in smtp]
 
 
 def _is_weak(key: str) -> bool:
-    return len(key) < _WEAK_LENGTH or len(set(key)) < _WEAK_VARIETY or key.startswith("django-insecure-")
+    """Tell whether a key is weak; that of a new project is named by Django's own check, security.W009."""
+    return len(key) < _WEAK_LENGTH or len(set(key)) < _WEAK_VARIETY
 
 
 def _is_sqlite() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def check_urls(**told: Any) -> Messages:
     if not _is_page(settings.LOGIN_URL):
         yield checks.Warning(
             f"LOGIN_URL is {settings.LOGIN_URL!r}, where there is no page: nobody can log in to the inbox.",
-            hint='Name the project\'s log-in page; LOGIN_URL = "admin:login" is that of the admin.',
+            hint="Name the project's log-in page; LOGIN_URL = \"sayso-login\" is Sayso's own.",
             id="sayso.W043",
         )
 
@@ -141,6 +142,17 @@ def check_templates(**told: Any) -> Messages:
             yield checks.Error(
                 f"TEMPLATES lacks the context processor {needed!r}.", hint=f'"{needed}",', id="sayso.E047"
             )
+
+
+@checks.register()
+def check_runserver(**told: Any) -> Messages:
+    """Check that `runserver`, where it is what runs, serves by ASGI: daphne's does, Django's own does not."""
+    if sys.argv[1:2] == ["runserver"] and not apps.is_installed("daphne"):
+        yield checks.Warning(
+            "This runserver serves by WSGI: nothing is live, no run executes, no deadline is kept.",
+            hint='INSTALLED_APPS = ["daphne", *INSTALLED_APPS], or use manage.py serve.',
+            id="sayso.W050",
+        )
 
 
 @checks.register()

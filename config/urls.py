@@ -5,7 +5,7 @@ from django.contrib.auth import views as auth
 from django.urls import include, path
 
 from approvals.web.edge.logins import limit_account_attempts, limit_attempts
-from approvals.web.pages.passwords import PasswordReset
+from approvals.web.pages.accounts import PasswordReset, log_in
 from orchestration.web.errors import bad_request, server_error
 
 handler400 = bad_request
@@ -16,11 +16,7 @@ urlpatterns = [
     path("admin/login/", limit_attempts(admin.site.login)),
     path("admin/password_change/", limit_account_attempts(admin.site.admin_view(admin.site.password_change))),
     path("admin/", admin.site.urls),
-    path(
-        "accounts/login/",
-        limit_attempts(auth.LoginView.as_view(redirect_authenticated_user=True)),
-        name="login",
-    ),
+    path("accounts/login/", log_in, name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
     # The admin has templates of the same names; these are the pages' own.
     path(

@@ -9,7 +9,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.urls import get_script_prefix, reverse, set_script_prefix
+from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 
 from approvals.conf import approval_settings
 
@@ -30,9 +30,12 @@ def link_to(name: str, **arguments: Any) -> str:
     return f"{base}{path_to(name, **arguments)}"
 
 
-def address_of(path: str) -> str:
-    """Return the absolute URL of a path such as "/runs/"; only the path where SAYSO_URL is not set."""
-    return f"{approval_settings().url}{path}"
+def address_of(name: str, **arguments: Any) -> str:
+    """Return the absolute URL of this page: its path where SAYSO_URL is not set, "" where no URL has it."""
+    try:
+        return f"{approval_settings().url}{path_to(name, **arguments)}"
+    except NoReverseMatch:
+        return ""
 
 
 def path_to(name: str, **arguments: Any) -> str:

@@ -133,7 +133,10 @@ class LiveView:
         approval = request["kind"] == Kind.APPROVAL
         verb = f"decide {request['id']} approve|reject" if approval else f"answer {request['id']} TEXT"
         rule = {name: request[name] for name in ("choices", "schema") if request[name] is not None}
-        elsewhere = {"page": links.address_of(f"/requests/{request['id']}/"), "command": f"manage.py {verb}"}
+        elsewhere = {
+            "page": links.address_of("request", request_id=request["id"]),
+            "command": f"manage.py {verb}",
+        }
         self._screen.fields(
             facts(request) | rule | elsewhere, title=f"waits: {request['title']}", style="cyan"
         )

@@ -78,7 +78,7 @@ class Run:
     @property
     def url(self) -> str:
         """The address of the run's page."""
-        return links.address_of(f"/runs/{self.id}/")
+        return links.address_of("run", run_id=self.id)
 
     # People
 

@@ -193,13 +193,13 @@ class People:
     def _where(self, request: AskedRequest) -> str:
         return f"people[{self.asked.index(request)}]" if self._choose is None else "people()"
 
-    def check_all_replied(self) -> None:
-        """Raise PeopleMismatch if there are more replies than requests."""
+    def check_all_replied(self, error: str) -> None:
+        """Raise PeopleMismatch if there are more replies than requests; `error`: why the run failed."""
         if unused := self._replies[len(self.asked) :]:
             words = ", ".join(map(repr, unused))
             raise PeopleMismatch(
                 f"people: too many replies. {self._asked_so_far()}, so nothing was left to reply to for"
-                f" {words}."
+                f" {words}.{f' The run failed: {error}' if error else ''}"
             )
 
     def _asked_so_far(self) -> str:

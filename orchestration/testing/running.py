@@ -102,7 +102,7 @@ async def arun_orchestration(
     given = await sync_to_async(entry.check_input)(dict(input or {}))
     execution = _Execution(entry, given, owner, everybody)
     finished = await execution.finish()
-    everybody.check_all_replied()
+    everybody.check_all_replied(finished.error if finished.status is RunStatus.FAILED else "")
     return finished
 
 

@@ -60,3 +60,10 @@ def test_a_name_that_is_the_projects_too_is_named(settings: Settings) -> None:
     (message,) = checks.check_urls()
     assert message.id == "sayso.W045"
     assert "'inbox'" in message.msg
+
+
+def test_a_runserver_without_sockets_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is what runs; this site installs daphne's for that command alone."""
+    assert list(checks.check_runserver()) == []
+    monkeypatch.setattr("sys.argv", ["manage.py", "runserver"])
+    assert ids(checks.check_runserver()) == ["sayso.W050"]

@@ -56,7 +56,7 @@ async def ask():
             answer = await client.get(path)
             print(answer.status_code, answer.headers.get("Location"))
 
-print(settings.SESSION_COOKIE_PATH, settings.CSRF_COOKIE_PATH, links.address_of("/runs/"))
+print(settings.SESSION_COOKIE_PATH, settings.CSRF_COOKIE_PATH, links.address_of("runs"))
 asyncio.run(ask())
 """
 

@@ -82,7 +82,7 @@ class Command(ScreenCommand):
                     actor = actor_in_terminal(person, "orchestrate")
                     run_id = OrchestrationManager().start(name, given, person, actor=actor)
                     progress.say(
-                        f"Queued for a server; see {links.address_of(f'/runs/{run_id}/')}", style="dim"
+                        f"Queued for a server; see {links.address_of('run', run_id=run_id)}", style="dim"
                     )
                     result.text(str(run_id))
                     return

@@ -52,7 +52,7 @@ class Command(ScreenCommand):
             if not yes and sys.stdin.isatty():
                 _confirm(self.screen)
             manager.resume(actor, run.pk)
-        self.screen.say(f"Queued for a server or worker; see {links.address_of(f'/runs/{run.pk}/')}")
+        self.screen.say(f"Queued for a server or worker; see {links.address_of('run', run_id=run.pk)}")
 
 
 def _confirm(screen: Screen) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from approvals.management.installation import prepare_tables
 from approvals.management.screen import Screen, ScreenCommand
+from approvals.web.edge import mount
 from orchestration.management.process_exit import exit_process
 from orchestration.management.server import add_address_options, names_are_missing, require_free, serve
 
@@ -27,7 +28,7 @@ class Command(ScreenCommand):
 
 
 def _announce(screen: Screen, host: str, url: str) -> None:
-    screen.say(f"Sayso listens on {url}/ (Ctrl-C stops it).")
+    screen.say(f"Sayso listens on {url}{mount.root()} (Ctrl-C stops it).")
     if names_are_missing(host):
         screen.say(
             "Other computers can reach it only under the names in SAYSO_ALLOWED_HOSTS.", style="yellow"

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -289,6 +290,13 @@ class TestPeople:
             "people: too many replies. The run asked 1 time ('Refund 812'), so nothing was left to reply to"
             " for answer('damaged')."
         )
+
+    def test_a_run_that_failed_before_it_asked_says_why(self) -> None:
+        async def pay(run: Run) -> None:
+            await run.approve("Pay", arguments={"amount": Decimal("12.40")})
+
+        with pytest.raises(PeopleMismatch, match=r"too many replies.* The run failed: .*amount is Decimal"):
+            run_orchestration(pay, people=[approve()])
 
     @pytest.mark.parametrize(
         ("people", "text"),

@@ -14,7 +14,7 @@ from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
-FORMS = ("/accounts/login/", "/admin/login/")
+FORMS = ("/accounts/login/", "/admin/login/", "/log-in/")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The pages on which people reset their passwords."""
+"""Pages of accounts: passwords, log-in and log-out. That of the admin lets only staff in, this one everybody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
 from approvals.delivery import links
+from approvals.web.edge.logins import limit_attempts
 from approvals.writer import emails
+
+log_in = limit_attempts(
+    views.LoginView.as_view(
+        template_name="approvals/login.html", next_page="inbox", redirect_authenticated_user=True
+    )
+)
+log_out = views.LogoutView.as_view(next_page="sayso-login")
 
 
 class ResetForm(forms.PasswordResetForm):
