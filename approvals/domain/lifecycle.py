@@ -37,6 +37,13 @@ class Verdict(StrEnum):
     REJECT = "reject"
 
 
+class Severity(StrEnum):
+    """How much a request matters to whoever decides it."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 CLOSED = frozenset(Status) - {Status.PENDING}
 
 LEGAL_MOVES: Mapping[Kind, frozenset[Status]] = {

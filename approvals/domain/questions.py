@@ -95,9 +95,14 @@ def fingerprint(meaning: Meaning) -> str:
 
     So a term that came later than the mark counts only where a question says it.
     """
-    unsaid = {one.name for one in _LATER if meaning[one.name] == one.to_row(one.default)}
-    text = canonical({name: meaning[name] for name in (*FIELDS, "assignees") if name not in unsaid})
+    text = canonical(said_in(meaning))
     return MARK + urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+def said_in(meaning: Meaning) -> dict[str, Any]:
+    """Return the meaning as fingerprints have it: of the terms that came later, those that it says."""
+    unsaid = {one.name for one in _LATER if meaning[one.name] == one.to_row(one.default)}
+    return {name: value for name, value in meaning.items() if name not in unsaid}
 
 
 def is_past(recorded: Recorded, new_round: bool, asked_since: datetime | None) -> bool:

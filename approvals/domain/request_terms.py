@@ -7,7 +7,7 @@ approvals/models/requests.py with a migration, and the rule that uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, TypeAlias, TypedDict, get_type_hints
 
 from approvals.domain import term_rules as rules
-from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Verdict
+from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict
 from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
-from approvals.domain.term_rules import OMITTED, TITLE_LIMIT
+from approvals.domain.term_rules import HIGHLIGHT_LIMIT, OMITTED, TITLE_LIMIT
 from approvals.exceptions import InvalidRequest
 
 KEY_LIMIT = 200
@@ -84,6 +84,8 @@ class Term:
         """Return what a row has for a command's value."""
         if value is None and self.empty is not ...:
             return copy(self.empty)
+        if isinstance(value, tuple):
+            return list(value)
         return value.value if isinstance(value, Enum) else value
 
     def to_wire(self, value: Any) -> Any:
@@ -94,8 +96,8 @@ class Term:
 def _term(help_: str, default: Any = MISSING, **about: Any) -> Any:
     """Make a field of RequestTerms; `about` is what Term says of it."""
     about = {"help": help_, **about}
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata=about)
+    if isinstance(default, dict | list):
+        return field(default_factory=type(default), metadata=about)
     return field(default=default, metadata=about)
 
 
@@ -123,6 +125,14 @@ class RequestTerms:
         removed="",
         large=True,
     )
+    severity: Severity = _term(
+        "How much it matters: `high` is marked in lists and on its page, where whoever approves it first says"
+        " that they have read what will happen.",
+        Severity.NORMAL,
+        places=_POLICY,
+        since=5,
+        rule=rules.check_severity,
+    )
     required: int = _approval("Approvals needed; one rejection rejects.", 1, places=_POLICY, limits={"ge": 1})
     four_eyes: bool = _approval(
         "true: neither the requester nor anybody who reassigns it may decide.", False, places=_POLICY
@@ -142,6 +152,15 @@ class RequestTerms:
         removed={},
         large=True,
         rule=rules.check_arguments,
+    )
+    highlight: list[str] = _approval(
+        f"Names of the `arguments` that matter most, {HIGHLIGHT_LIMIT} at most: lists show these in one line."
+        " Empty: the first two.",
+        [],
+        removed=[],
+        limits={"max_length": HIGHLIGHT_LIMIT},
+        since=5,
+        rule=rules.check_highlight,
     )
     editable: bool | dict[str, Any] = _approval(
         "May the approver change `arguments`? true, or the JSON Schema that the changed ones must fit.",
@@ -218,7 +237,9 @@ def _describe_terms() -> dict[str, Term]:
     types, described = get_type_hints(RequestTerms), {}
     for one in fields(RequestTerms):
         if one.metadata:
-            default = {} if one.default_factory is dict else ... if one.default is MISSING else one.default
+            default = ... if one.default is MISSING else one.default
+            if one.default_factory is not MISSING:
+                default = one.default_factory()
             about = {"name": one.name, "omitted": default, **one.metadata}
             term = Term(attribute=one.name, type=types[one.name], default=default, **about)
             described[term.name] = term
@@ -234,7 +255,9 @@ def terms_in(place: Place, kind: Kind | None = None) -> list[Term]:
     return [one for one in TERMS.values() if place in one.places and kind in (None, one.kind or kind)]
 
 
-_MEASURED = [one for one in terms_in(Place.ROW | Place.ENTRY) if one.type not in (bool, int, Verdict | None)]
+# Those that may take space: neither numbers nor one of a few words.
+_FIXED = (bool, int, Verdict | None, Severity)
+_MEASURED = [one for one in terms_in(Place.ROW | Place.ENTRY) if one.type not in _FIXED]
 
 
 def help_of(kind: Kind) -> str:
@@ -264,6 +287,7 @@ class CommonTerms(TypedDict, total=False):
     """The terms of both kinds as callers give them, beside the title; TERMS says what they mean."""
 
     details: str
+    severity: str
     requester: Any
     assignees: Collection[Any]
     timeout: float | timedelta | None
@@ -276,6 +300,7 @@ class TermsOfApproval(TypedDict, total=False):
     """The terms of approvals alone."""
 
     arguments: dict[str, Any] | None
+    highlight: Sequence[str]
     editable: bool | dict[str, Any]
     required: int
     four_eyes: bool

@@ -6,17 +6,21 @@ what else the request says, too: checked if it is declared before the term in Re
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from approvals.domain import schemas
-from approvals.domain.lifecycle import DEFAULT_ANSWER, Verdict
+from approvals.domain.lifecycle import DEFAULT_ANSWER, Severity, Verdict
 from approvals.domain.lookalikes import check_names, check_offers
 from approvals.domain.payloads import check_json, check_text, seconds
 from approvals.exceptions import InvalidRequest
 
 TITLE_LIMIT = 200
+# How many arguments fit on the one line of a list, and how long their names may be there.
+HIGHLIGHT_LIMIT = 6
+HIGHLIGHT_NAME_LIMIT = 100
 
 # Where an origin's link may lead: the web, or a page of this site; never to a script.
 _LINK = re.compile(r"https?://|/(?!/)|$")
@@ -36,12 +40,37 @@ def check_title(title: Any, said: Mapping[str, Any]) -> str:
     return check_text(title, "title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True)
 
 
+def check_severity(severity: Any, said: Mapping[str, Any]) -> Severity:
+    if not isinstance(severity, str) or severity not in set(Severity):
+        raise InvalidRequest("severity must be 'normal' or 'high'.", field="severity")
+    return Severity(severity)
+
+
 def check_arguments(arguments: Any, said: Mapping[str, Any]) -> Any:
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
         raise InvalidRequest("arguments must be a JSON object.", field="arguments")
     checked = check_json(arguments, "arguments")
     check_names(checked, "arguments")
+    return checked
+
+
+def check_highlight(names: Any, said: Mapping[str, Any]) -> list[str]:
+    if not isinstance(names, list):
+        raise InvalidRequest("highlight must be a list of names of arguments.", field="highlight")
+    if len(names) > HIGHLIGHT_LIMIT:
+        raise InvalidRequest(
+            f"highlight must have at most {HIGHLIGHT_LIMIT} names, not {len(names):,}.", field="highlight"
+        )
+    checked: list[str] = []
+    for at, given in enumerate(names):
+        field = f"highlight[{at}]"
+        name = check_text(given, field, max_length=HIGHLIGHT_NAME_LIMIT)
+        if name not in said["arguments"]:
+            raise InvalidRequest(f"{field} must be a name of arguments, not {json.dumps(name)}.", field=field)
+        if name in checked:
+            raise InvalidRequest(f"{field} must not name {json.dumps(name)} again.", field=field)
+        checked.append(name)
     return checked
 
 

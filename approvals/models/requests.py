@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from approvals.database.fields import JSONText, new_id
-from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Status, Verdict
+from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Severity, Status, Verdict
 from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
 from approvals.domain.term_rules import TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
@@ -26,7 +26,14 @@ class HumanRequest(OnRecord):
     kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
     title = models.CharField(max_length=TITLE_LIMIT)
     details = models.TextField(blank=True)
+    severity = models.CharField(
+        max_length=16,
+        choices=[(severity.value, severity.value) for severity in Severity],
+        default=Severity.NORMAL.value,
+        db_default=Severity.NORMAL.value,
+    )
     arguments = JSONText(default=dict)
+    highlight = JSONText(default=list, db_default=[])
     editable = JSONText(default=bool)
     choices = JSONText(null=True)
     multiple = models.BooleanField(default=False)

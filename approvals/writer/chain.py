@@ -26,7 +26,7 @@ from approvals.domain.payloads import canonical, canonical_plain, digest
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 
-FORMAT = 4
+FORMAT = 5
 REFUSALS_PER_MINUTE = 5
 SALT_BYTES = 16
 

@@ -89,6 +89,8 @@ class Run:
         arguments: dict[str, Any] | None = None,
         details: str = "",
         assignees: Collection[Any] | None = None,
+        severity: str = "normal",
+        highlight: Sequence[str] = (),
         editable: bool | dict[str, Any] = False,
         required: int = 1,
         four_eyes: bool | None = None,
@@ -100,15 +102,18 @@ class Run:
         """Wait until `arguments` are approved and return the outcome; raise Rejected, which has it, if not.
 
         `outcome.arguments` is what was approved: the approver may edit it if `editable`. `timeout` is in
-        seconds. `assignees` and `four_eyes` omitted: as an administrator has set them for the orchestration,
-        else as it was registered, else the owner and False. REVIEWERS names any reviewer, OWNER the run's
-        owner. Raises Withdrawn where the request was withdrawn.
+        seconds. `severity` is "normal" or "high"; lists show the arguments that `highlight` names, else the
+        first two. `assignees` and `four_eyes` omitted: as an administrator has set them for the
+        orchestration, else as it was registered, else the owner and False. REVIEWERS names any reviewer,
+        OWNER the run's owner. Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.
         """
         terms = {
             "arguments": arguments,
+            "severity": severity,
+            "highlight": highlight,
             "editable": editable,
             "required": required,
             # As calls were recorded before orchestrations could set it.
@@ -136,16 +141,18 @@ class Run:
         default: Any = OMITTED,
         details: str = "",
         assignees: Collection[Any] | None = None,
+        severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         key: str | None = None,
         keep_open: bool = False,
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `timeout` and `keep_open` are as for `approve`. Raises Withdrawn where the question was
-        withdrawn.
+        `assignees`, `severity`, `timeout` and `keep_open` are as for `approve`. Raises Withdrawn where the
+        question was withdrawn.
         """
         terms = {
+            "severity": severity,
             "choices": _plain_choices(choices),
             "multiple": multiple,
             "schema": schema,
@@ -166,13 +173,14 @@ class Run:
         kind: str,
         title: str,
         key: str | None,
-        meaning: object,
+        meaning: questions.Meaning,
         *,
         former: object,
         keep_open: bool,
     ) -> Outcome:
         await self.record.admit()
-        with self.replay.calling(kind, title, key, meaning, former=former) as call:
+        content = questions.said_in(meaning)
+        with self.replay.calling(kind, title, key, content, former=former) as call:
             outcome = await self._questions.outcome(call, ask, keep_open=keep_open)
         if outcome.withdrawn:
             raise Withdrawn(f"{title}: withdrawn{because(outcome)}", outcome=outcome)

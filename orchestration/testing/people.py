@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals import deciding
-from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
+from approvals.domain.lifecycle import Kind, Outcome, Severity, Status, Verdict
 from approvals.exceptions import InvalidAnswer
 from approvals.queries.serialization import recorded_outcome
 
@@ -86,7 +86,9 @@ class AskedRequest:
     timeout: float | None
     opened_at: datetime
     assignees: Any
+    severity: Severity = Severity.NORMAL
     arguments: dict[str, Any] = field(default_factory=dict)
+    highlight: list[str] = field(default_factory=list)
     editable: bool | dict[str, Any] = False
     required: int = 1
     four_eyes: bool = False

@@ -94,6 +94,20 @@ class TestBadInput:
             ({"four_eyes": "no"}, "four_eyes"),
             ({"editable": {"type": "nonsense"}}, "editable.type"),
             ({"editable": True, "required": 2}, "editable"),
+            ({"severity": "low"}, "severity"),
+            ({"severity": True}, "severity"),
+            ({"severity": None}, "severity"),
+            ({"severity": ["high"]}, "severity"),
+            ({"highlight": "amount", "arguments": {"amount": 1}}, "highlight"),
+            ({"highlight": {"amount": 1}, "arguments": {"amount": 1}}, "highlight"),
+            ({"highlight": None}, "highlight"),
+            ({"highlight": ["amount"]}, "highlight[0]"),
+            ({"highlight": ["a", "b"], "arguments": {"a": {"b": 1}}}, "highlight[1]"),
+            ({"highlight": ["a", "b", "a"], "arguments": {"a": 1, "b": 2}}, "highlight[2]"),
+            ({"highlight": [1], "arguments": {"1": 1}}, "highlight[0]"),
+            ({"highlight": ["a" * 101], "arguments": {"a" * 101: 1}}, "highlight[0]"),
+            ({"highlight": ["\ud800"]}, "highlight[0]"),
+            ({"highlight": list("abcdefg"), "arguments": dict.fromkeys("abcdefg")}, "highlight"),
             ({"on_timeout": "maybe"}, "on_timeout"),
             ({"on_timeout": ["reject"]}, "on_timeout"),
             ({"origin": "a run"}, "origin"),
@@ -142,6 +156,7 @@ class TestBadInput:
             ({"schema": {"type": "integer"}, "default": "b"}, "default"),
             ({"schema": {"$ref": "https://example.org/schema"}}, "schema.$ref"),
             ({"multiple": True}, "multiple"),
+            ({"severity": "High"}, "severity"),
             ({"default": 5}, "default"),
             ({"schema": 5}, "schema"),
         ],
@@ -305,6 +320,36 @@ class TestDefaults:
         assert HumanRequest.objects.get(pk=make.approval(timeout=None)).deadline is None
 
 
+class TestWhatMatters:
+    def test_it_is_asked_and_recorded(self) -> None:
+        """The names of arguments may also come as a tuple; where nothing is said, nothing matters more."""
+        arguments = {"order": 812, "amount": "12.00", "to": "ACME"}
+        terms: dict[str, Any] = {
+            "arguments": arguments,
+            "severity": "high",
+            "highlight": ("to", "amount"),
+        }
+        asked = HumanRequest.objects.get(pk=make.approval(**terms))
+        assert (asked.severity, asked.highlight) == ("high", ["to", "amount"])
+        plain = HumanRequest.objects.get(pk=make.approval(arguments=arguments))
+        assert (plain.severity, plain.highlight) == ("normal", [])
+        question = HumanRequest.objects.get(pk=make.clarification(severity="high"))
+        assert (question.severity, question.highlight) == ("high", [])
+
+    def test_clarifications_have_no_arguments_to_highlight(self) -> None:
+        with pytest.raises(TypeError, match="clarifications have no such term: highlight"):
+            make.clarification(highlight=["amount"])
+
+    def test_saying_what_holds_anyway_asks_the_same_question(self) -> None:
+        first = make.approval(key="k", arguments={"order": 812})
+        same: dict[str, Any] = {"key": "k", "arguments": {"order": 812}, "severity": "normal"}
+        assert make.approval(**same, highlight=[]) == first
+        assert make.approval(**same, highlight=()) == first
+        with pytest.raises(KeyConflict) as conflict:
+            make.approval(**same, highlight=["order"])
+        assert conflict.value.differs == ("highlight",)
+
+
 class TestKeys:
     def test_the_same_key_and_question_find_the_same_request(self) -> None:
         first = make.approval(key="refund-812", arguments={"order": 812})
@@ -325,6 +370,7 @@ class TestKeys:
             ({"required": 2}, "required"),
             ({"four_eyes": True}, "four_eyes"),
             ({"on_timeout": "approve"}, "on_timeout"),
+            ({"severity": "high"}, "severity"),
             ({"assignees": ["rita"]}, "assignees"),
         ],
     )
@@ -350,6 +396,7 @@ class TestKeys:
             ({"schema": {"type": "integer"}}, {"schema": {"type": "number"}}, ("schema",)),
             ({}, {"schema": {"type": "number"}}, ("schema", "default")),
             ({}, {"default": "none"}, ("default",)),
+            ({}, {"severity": "high"}, ("severity",)),
             ({}, {"assignees": ["rita"]}, ("assignees",)),
         ],
     )

@@ -1,4 +1,4 @@
-"""A process in which requests have one term more, `severity`: only the description and the model say so.
+"""A process in which requests have one term more, `urgency`: only the description and the model say so.
 
 Prints what has become of it as JSON.
 """
@@ -17,17 +17,17 @@ from typing import Any
 from uuid import UUID
 
 DECLARED = """
-    severity: str = _term("How bad.", "normal", limits={"max_length": 20}, removed="normal", since=5)
+    urgency: str = _term("How soon.", "normal", limits={"max_length": 20}, removed="normal", since=6)
     requester_id: """
 COLUMN = """
-    severity = models.CharField(max_length=20, default="normal")
+    urgency = models.CharField(max_length=20, default="normal")
     status = """
 ADDITIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "approvals.domain.request_terms": (
         ("\n    requester_id: ", DECLARED),
         (
-            "\n    details: str\n    requester: Any",
-            "\n    details: str\n    severity: str\n    requester: Any",
+            "\n    details: str\n    severity: str",
+            "\n    details: str\n    urgency: str\n    severity: str",
         ),
     ),
     "approvals.models.requests": (("\n    status = ", COLUMN),),
@@ -72,39 +72,39 @@ def report() -> dict[str, Any]:
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "ALTER TABLE approvals_humanrequest ADD COLUMN severity varchar(20) NOT NULL DEFAULT 'normal'"
+            "ALTER TABLE approvals_humanrequest ADD COLUMN urgency varchar(20) NOT NULL DEFAULT 'normal'"
         )
     person = make.reviewer("ada")
     actor = make.actor(person, Channel.API)
-    body = {"kind": "approval", "title": "Refund", "severity": "high"}
+    body = {"kind": "approval", "title": "Refund", "urgency": "high"}
     over_http, _ = asking.ask(actor, ApprovalQuestion.model_validate(body))
-    by_program = make.approval("Refund", severity="high", key="k")
+    by_program = make.approval("Refund", urgency="high", key="k")
     plain = make.approval("Refund", key="plain")
     found: dict[str, Any] = {
-        "over HTTP": ApprovalQuestion.model_json_schema()["properties"]["severity"],
-        "asked over HTTP": queries.on_the_wire(HumanRequest.objects.get(pk=over_http))["severity"],
-        "asked by a program": queries.on_the_wire(HumanRequest.objects.get(pk=by_program))["severity"],
+        "over HTTP": ApprovalQuestion.model_json_schema()["properties"]["urgency"],
+        "asked over HTTP": queries.on_the_wire(HumanRequest.objects.get(pk=over_http))["urgency"],
+        "asked by a program": queries.on_the_wire(HumanRequest.objects.get(pk=by_program))["urgency"],
         "fingerprint without it": HumanRequest.objects.get(pk=plain).fingerprint,
     }
     found["over HTTP"].pop("description")
     try:
-        make.approval("Refund", severity="x" * 21)
+        make.approval("Refund", urgency="x" * 21)
     except InvalidRequest as error:
         found["too long"] = error.detail
     try:
-        make.approval("Refund", severity="low", key="k")
+        make.approval("Refund", urgency="low", key="k")
     except KeyConflict as error:
         found["another question"] = list(error.differs)
     opened = AuditEntry.objects.get(request_id=by_program, sequence=1)
-    found["in the first entry"] = json.loads(opened.shown.content)["severity"]
+    found["in the first entry"] = json.loads(opened.shown.content)["urgency"]
     found["faults"] = [fault.detail for fault in verify_request(UUID(by_program))]
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE approvals_humanrequest SET severity = 'low' WHERE title = 'Refund'")
+        cursor.execute("UPDATE approvals_humanrequest SET urgency = 'low' WHERE title = 'Refund'")
     found["faults after a change"] = [fault.detail for fault in verify_request(UUID(by_program))]
     deciding.decide(Actor.program(), over_http, "approve")
     later = database_now() + timedelta(seconds=1)
     queue.submit(Purge(request_id=over_http, actor=Actor.program(), before=later)).result()
-    found["once removed"] = HumanRequest.objects.get(pk=over_http).severity
+    found["once removed"] = HumanRequest.objects.get(pk=over_http).urgency
     return found
 
 

@@ -197,15 +197,15 @@ def test_a_new_term_goes_all_the_way(stack: Stack, tmp_path: Path) -> None:
     report = json.loads(process.output.text.splitlines()[-1])
     plain = questions.fingerprint(gate.meaning(Kind.APPROVAL, "Refund", {}))
     assert report == {
-        "over HTTP": {"type": "string", "maxLength": 20, "default": "normal", "title": "Severity"},
+        "over HTTP": {"type": "string", "maxLength": 20, "default": "normal", "title": "Urgency"},
         "asked over HTTP": "high",
         "asked by a program": "high",
-        "too long": "severity must have at most 20 characters, not 21.",
-        "another question": ["severity"],
+        "too long": "urgency must have at most 20 characters, not 21.",
+        "another question": ["urgency"],
         "fingerprint without it": plain,
         "in the first entry": "high",
         "faults": [],
-        "faults after a change": ["The severity of the row is not what was shown or said."],
+        "faults after a change": ["The urgency of the row is not what was shown or said."],
         "once removed": "normal",
     }
 

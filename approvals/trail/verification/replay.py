@@ -15,6 +15,12 @@ from approvals.writer import chain
 
 # The question, by the names of the row and of the content of its first entry.
 ASKED = tuple(term.name for term in terms_in(Place.ROW | Place.ENTRY) if Place.POLICY not in term.places)
+# The first format of entries that name a policy, and the terms that a policy of that format lacks, with what
+# holds for requests that were asked without them.
+FIRST_POLICY = 3
+_UNSAID = {
+    term.name: term.to_row(term.default) for term in terms_in(Place.POLICY) if term.since > FIRST_POLICY
+}
 
 
 class Response(NamedTuple):
@@ -65,6 +71,8 @@ class Replay:
     perhaps_purged: set[str] = field(default_factory=set)
     # The hash of what the removal left of the question, if an entry has it.
     rest: str | None = None
+    # The policy by the latest entry that names each of its parts.
+    policy: Mapping[str, Any] = field(default_factory=lambda: _UNSAID)
     # The first entry with a policy that does not follow from the trail.
     policy_changed_at: int | None = None
     # Entries without content that no later removal names.
@@ -93,8 +101,7 @@ class Replay:
             self.opened = named
         if outcome:
             self.closed = named
-        if self.policy_changed_at is None and self.last is not None and _has_other_policy(named, self.last):
-            self.policy_changed_at = named["sequence"]
+        self._take_policy(named)
         self.last = named
         self._take_facts(event, named)
         if event == Event.PURGED:
@@ -106,6 +113,17 @@ class Replay:
             self._take_response(named, words)
             self._take_assigned(event, words)
             self._take_words(event, outcome, words)
+
+    def _take_policy(self, named: Mapping[str, Any]) -> None:
+        """Take the policy, which is that of the entry before; only rescheduling moves a deadline."""
+        if named["format"] < FIRST_POLICY:
+            return
+        changed = {name for name, value in named["policy"].items() if self.policy.get(name, value) != value}
+        if named["event"] == Event.RESCHEDULED:
+            changed.discard("deadline")
+        if self.policy_changed_at is None and (changed or _has_other_form(named, self.last)):
+            self.policy_changed_at = named["sequence"]
+        self.policy = {**self.policy, **named["policy"]}
 
     def _take_facts(self, event: str, named: Mapping[str, Any]) -> None:
         if named["format"] < 4:
@@ -209,13 +227,9 @@ def _scope(named: Mapping[str, Any], removed: Mapping[str, Any] | None) -> str |
     return chain.REQUEST if "before" in removed else chain.PERSON
 
 
-def _has_other_policy(named: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether the policy differs from that of the entry before; only rescheduling moves a deadline."""
-    if min(named["format"], before["format"]) < 3:
+def _has_other_form(named: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """Whether the kind is another than before, or the policy of the same format has other parts."""
+    if before is None or before["format"] < FIRST_POLICY:
         return False
-    now, then = dict(named["policy"]), dict(before["policy"])
-    if named["format"] > before["format"]:  # which may have more terms
-        now = {name: now[name] for name in then}
-    if named["event"] == Event.RESCHEDULED:
-        now["deadline"] = then["deadline"]
-    return (named["kind"], now) != (before["kind"], then)
+    other_parts = named["format"] == before["format"] and named["policy"].keys() != before["policy"].keys()
+    return other_parts or bool(named["kind"] != before["kind"])

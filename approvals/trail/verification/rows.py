@@ -10,7 +10,7 @@ from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.request_terms import TERMS, Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event
-from approvals.trail.verification.replay import ASKED, Assigned, Replay, Response, Words
+from approvals.trail.verification.replay import ASKED, FIRST_POLICY, Assigned, Replay, Response, Words
 from approvals.writer import chain
 from approvals.writer.chain import as_text
 
@@ -120,11 +120,11 @@ def _expected_columns(replay: Replay) -> dict[str, Any]:
     if replay.asked is not None:
         expected |= {name: replay.asked[name] for name in ("key", "key_scope", "round", "fingerprint")}
         expected["requester_id"] = replay.asked["requester"]
-    if replay.last and replay.last["format"] > 2:
-        policy = replay.last["policy"]
+    policy = replay.policy
+    expected |= {term.name: policy[term.name] for term in _POLICY if term.name in policy}
+    if replay.last and replay.last["format"] >= FIRST_POLICY:
         expected |= {
             "kind": replay.last["kind"],
-            **{term.name: policy[term.name] for term in _POLICY if term.since <= replay.last["format"]},
             "deadline": policy["deadline"] and _moment(policy["deadline"]),
         }
     return expected

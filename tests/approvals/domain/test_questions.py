@@ -9,7 +9,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from approvals import gate
 from approvals.domain import questions
+from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import canonical
 from approvals.domain.questions import FIELDS, REVIEWERS
 
@@ -84,6 +86,14 @@ def test_other_names_are_told_apart(given_: list[list[Any]]) -> None:
 def test_what_can_be_no_assignee_can_be_named_all_the_same(value: Any) -> None:
     """It is refused later, by who looks at it."""
     questions.assignees_as_named(value)
+
+
+def test_a_fingerprint_is_that_of_earlier_versions() -> None:
+    """Whatever requests can say by now: one that does not say it is the same question."""
+    asked = gate.meaning(Kind.APPROVAL, "Refund", {"arguments": {"order": 812}})
+    assert questions.fingerprint(asked) == "2:MRIYsOv29r0N51YkLAtCgmfwvOrc1YmzdqF4-Sj9M6U"
+    asked = gate.meaning(Kind.CLARIFICATION, "Which?", {"choices": ["a", "b"]})
+    assert questions.fingerprint(asked) == "2:vDxwje0d9LI1l7Hwys6TGUaeyRhwQm7-2kgj95uLe0o"
 
 
 def test_a_fingerprint_has_the_mark_of_its_form_and_fits_its_column() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from approvals import deciding
+from approvals.domain.commands import Actor
 from approvals.domain.payloads import digest
 from approvals.exceptions import InvalidRequest, KeyConflict
 from approvals.models import AuditEntry, HumanRequest, ShownContent
@@ -52,7 +53,7 @@ class TestRecord:
     def test_it_holds(self) -> None:
         report = verification.verify(trusted=TRUSTED)
         assert report.first == ()
-        assert (report.entries, report.chains, report.seals, report.unsealed) == (65, 26, 1, 2)
+        assert (report.entries, report.chains, report.seals, report.unsealed) == (91, 36, 1, 28)
 
     def test_every_text_is_what_its_columns_say_and_hashes_to_its_hash(self) -> None:
         for entry in AuditEntry.objects.all():
@@ -86,14 +87,47 @@ class TestRecord:
         assert list(formats.values_list("format", flat=True)) == [3, FORMAT]
         assert verification.verify(trusted=TRUSTED).first == ()
 
+    def test_what_is_pending_under_a_fingerprint_goes_on(self) -> None:
+        """The key finds it by its fingerprint, which is what it was before requests had younger terms."""
+        (pending,) = HumanRequest.objects.filter(status="pending", key="left-4")
+        asked = {"arguments": {"invoice": 4, "rate": 0.25}, "key": "left-4"}
+        assert make.approval("Pay an invoice", **asked) == str(pending.pk)
+        with pytest.raises(KeyConflict) as conflict:
+            make.approval("Pay an invoice", **asked, severity="high", highlight=["invoice"])
+        assert conflict.value.differs == ("severity", "highlight")
+        deciding.decide(make.actor(make.reviewer()), pending.pk, "approve")
+        formats = AuditEntry.objects.filter(request=pending).order_by("sequence")
+        assert list(formats.values_list("format", flat=True)) == [4, FORMAT]
+        assert verification.verify(trusted=TRUSTED).first == ()
+
+    @pytest.mark.one_stack
+    def test_a_younger_term_has_its_default(self) -> None:
+        """In requests of every format another value is named, also once the trail goes on in today's."""
+        for format in range(1, FORMAT):  # noqa: A001
+            entry = AuditEntry.objects.filter(format=format, event="opened", request__purged_at=None).last()
+            assert entry is not None
+            asked = HumanRequest.writing.filter(pk=entry.request_id)
+            with as_a_superuser_might():
+                for change in ({"severity": "high"}, {"highlight": ["invoice"]}):
+                    asked.update(**change)
+                    (fault,) = verification.verify_request(entry.request_id)
+                    assert fault.kind is FaultKind.ROW
+                    asked.update(severity="normal", highlight=[])
+        pending = HumanRequest.writing.filter(key="left-4")
+        with as_a_superuser_might():
+            pending.update(severity="high")
+        deciding.decide(Actor.program(), pending.get().pk, "approve")
+        (fault,) = verification.verify_request(pending.get().pk)
+        assert fault.detail == "Entry 2 was made under another policy than that before it."
+
     @pytest.mark.parametrize("format", ["jsonl", "csv"])
     def test_an_export_of_today_verifies(self, format: str, tmp_path: Path) -> None:  # noqa: A002
         file = tmp_path / "trail"
         file.write_text("".join(exports.lines(Filters(), format)), newline="")
         report = verification.verify_export(file, trusted=TRUSTED)
-        assert (report.first, report.entries, report.unsealed) == ((), 65, 2)
+        assert (report.first, report.entries, report.unsealed) == ((), 91, 28)
         if format == "jsonl":
-            assert said_by_the_program(file, tmp_path) == "26 chains and 1 seals hold; complete: True\n"
+            assert said_by_the_program(file, tmp_path) == "36 chains and 1 seals hold; complete: True\n"
 
 
 class TestExports:

@@ -17,6 +17,7 @@ from approvals.domain.commands import Actor
 from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, queries
 from orchestration.catalog import retries
 from orchestration.exceptions import NeedsKey
+from orchestration.models import StepRecord
 from orchestration.runtime import Runtime
 from tests import factories
 from tests.marks import both_databases
@@ -74,6 +75,32 @@ async def test_an_edited_approval_returns_what_was_approved(runtime: Runtime, ow
     request = await asked(run_id)
     await deciding.adecide(factories.actor(owner), request["id"], "approve", arguments={"amount": 10})
     assert (await finished(run_id))["result"] == {"amount": 10}
+
+
+async def test_requests_say_how_much_they_matter(runtime: Runtime, owner: User) -> None:
+    """And a call that says nothing of it has the fingerprint that runs had recorded before calls could."""
+
+    @orchestration("runs_mattering")
+    async def mattering(run: Run) -> None:
+        await run.approve("Refund", arguments={"order": 812})
+        arguments = {"order": 812, "to": "ACME", "amount": 12}
+        await run.approve("Refund more", arguments=arguments, severity="high", highlight=("amount",))
+        await run.ask("Sure?", severity="high")
+
+    run_id = await runtime.manager.astart("runs_mattering", owner=owner)
+    actor, asked_of = factories.actor(owner), []
+    for title in ("Refund", "Refund more", "Sure?"):
+        asked_of.append(request := await asked(run_id, title))
+        decide = deciding.aanswer if title == "Sure?" else deciding.adecide
+        await decide(actor, request["id"], "approve")
+    await finished(run_id)
+    assert [(each["severity"], each["highlight"]) for each in asked_of] == [
+        ("normal", []),
+        ("high", ["amount"]),
+        ("high", []),
+    ]
+    first = await in_database(StepRecord.objects.get, run_id=run_id, position=1)
+    assert first.fingerprint == "2:IPmH_QFQ4g8iXiI2PVTWH2lBJb-I4zNiZ7MGxFWN6iw"
 
 
 @orchestration("runs_asking")

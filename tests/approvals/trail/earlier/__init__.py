@@ -1,15 +1,17 @@
 """An installation's record as earlier versions have written it, one after the other on the same database.
 
 `record.jsonl` has the rows, a line each, as SQLite kept them: what the versions with formats 1, 2 and 3 of
-the trail recorded, each going on with what the one before had left pending. `trail.jsonl` and `trail.csv` are
-what the last of them exported, `seal.pub` is the public half of the key that it sealed with. None of it is
-ever written again: what it says was true when it was made.
+the trail recorded, each going on with what the one before had left pending. `record_4.jsonl` has what the
+version with format 4 added to that. `trail.jsonl` and `trail.csv` are what the version with format 3
+exported, `seal.pub` is the public half of the key that it sealed with. None of it is ever written again: what
+it says was true when it was made.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,13 +25,14 @@ from tests.in_process import as_superuser
 
 HERE = Path(__file__).parent
 KEY = HERE / "seal.pub"
+RECORDS = (HERE / "record.jsonl", HERE / "record_4.jsonl")
 EXPORTS = (HERE / "trail.jsonl", HERE / "trail.csv")
 
 
 def load() -> None:
     """Put the record into this database. Columns that are younger have their default."""
     by_table = {model._meta.db_table: model for model in apps.get_models()}
-    for line in (HERE / "record.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in chain.from_iterable(file.read_text(encoding="utf-8").splitlines() for file in RECORDS):
         columns = json.loads(line)
         model = by_table[columns.pop("table")]
         if model._base_manager.filter(pk=columns.get("id")).exists():
