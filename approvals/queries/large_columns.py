@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Func, IntegerField
+from django.db.models import Case, Func, IntegerField, When
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThanOrEqual
 
 from approvals.database import bulk, conversions
+from approvals.database.fields import JSONText
 from approvals.database.pipeline import execute
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import HumanRequest
@@ -21,6 +23,8 @@ from approvals.queries.requests import Requests
 QUESTION_COLUMNS = tuple(term.name for term in terms_in(Place.ROW) if term.large)
 OUTCOME_COLUMNS = ("final_arguments", "answer", "comment")
 _LARGE = (*QUESTION_COLUMNS, *OUTCOME_COLUMNS)
+# Of arguments this many bytes are read for a list, which shows some of them in one line.
+SMALL = 4096
 
 
 class Octets(Func):
@@ -39,9 +43,20 @@ QUESTION_BYTES = sum(
 )
 
 
+# The arguments where they are small enough for a list, else None.
+SMALL_ARGUMENTS = Case(
+    When(LessThanOrEqual(Octets("arguments"), SMALL), then="arguments"), output_field=JSONText(null=True)
+)
+
+
 def defer_large(requests: Requests) -> Requests:
-    """Leave out the columns that may be large; annotate `weight`, the bytes of the question."""
-    return requests.defer(*QUESTION_COLUMNS, *OUTCOME_COLUMNS).annotate(weight=QUESTION_BYTES)
+    """Leave out the columns that may be large.
+
+    Annotate `weight`, the bytes of the question, and `small_arguments`: the arguments, or None where they
+    have more than SMALL bytes.
+    """
+    light = requests.defer(*QUESTION_COLUMNS, *OUTCOME_COLUMNS)
+    return light.annotate(weight=QUESTION_BYTES, small_arguments=SMALL_ARGUMENTS)
 
 
 def defer_outcome(requests: Requests) -> Requests:

@@ -57,6 +57,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "who may decide: four eyes; `requester` allows",
         "four_eyes requester",
     ),
+    "approvals/queries/highlights.py": ("arguments that matter, for lists", "arguments highlight"),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
