@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils.dateparse import parse_datetime
 
+from approvals.domain.lifecycle import Severity
 from approvals.models import HumanRequest
 from approvals.queries import TimelineEntry
 from approvals.web.pages.wording import entry_in_words
@@ -52,6 +53,8 @@ def policy_in_words(policy: Mapping[str, Any] | None) -> str:
     parts = [f"{required} must approve" if required > 1 else "one decides"]
     if policy.get("four_eyes"):
         parts.append("neither the requester nor anybody who reassigns it")
+    if policy.get("severity") == Severity.HIGH:
+        parts.append("severity high")
     due = parse_datetime(str(policy.get("deadline") or ""))
     if due is None:
         return ", ".join([*parts, "no deadline"])

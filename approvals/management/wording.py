@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.domain.lifecycle import Kind, Outcome, Severity, Status
 from approvals.domain.masking import hide_headers
 from approvals.exceptions import ApprovalError
 from approvals.management.screen import Refused, Screen, as_text, visible
@@ -34,6 +34,8 @@ def facts(request: Mapping[str, Any]) -> dict[str, Any]:
         "decides": assignees(request["assignees"]),
         "deadline": deadline(request),
     }
+    if request["severity"] == Severity.HIGH:
+        known["severity"] = "high"
     if request["required"] > 1:
         known["approvals"] = f"{request['approvals']} of {request['required']}"
     if request["details"]:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from approvals import queries
-from approvals.domain.lifecycle import Kind, Status
+from approvals.domain.lifecycle import Kind, Severity, Status
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, add_as_option
 from approvals.management.screen import Misuse, Screen, ScreenCommand, visible
@@ -75,8 +75,11 @@ def _show(screen: Screen, requests: Sequence[Mapping[str, Any]], status: str) ->
 
 def _row(request: Mapping[str, Any], now: datetime) -> list[str | Text]:
     title = Text(visible(request["title"]), style="bold")
+    mark = Text(KIND_MARKS[Kind(request["kind"])])
+    if request["severity"] == Severity.HIGH:
+        mark.append("\n! severity high", style="bold red")
     return [
-        KIND_MARKS[Kind(request["kind"])],
+        mark,
         title.append(f"\n{request['id']}\n", style="not bold dim"),
         request["requester"] or "-",
         _state(request, now),

@@ -15,12 +15,9 @@ from approvals.writer import chain
 
 # The question, by the names of the row and of the content of its first entry.
 ASKED = tuple(term.name for term in terms_in(Place.ROW | Place.ENTRY) if Place.POLICY not in term.places)
-# The first format of entries that name a policy, and the terms that a policy of that format lacks, with what
-# holds for requests that were asked without them.
+# The first format of entries that name a policy, and the terms that policies of that format lack.
 FIRST_POLICY = 3
-_UNSAID = {
-    term.name: term.to_row(term.default) for term in terms_in(Place.POLICY) if term.since > FIRST_POLICY
-}
+_LATER = [term for term in terms_in(Place.POLICY) if term.since > FIRST_POLICY]
 
 
 class Response(NamedTuple):
@@ -71,8 +68,8 @@ class Replay:
     perhaps_purged: set[str] = field(default_factory=set)
     # The hash of what the removal left of the question, if an entry has it.
     rest: str | None = None
-    # The policy by the latest entry that names each of its parts.
-    policy: Mapping[str, Any] = field(default_factory=lambda: _UNSAID)
+    # The policy by the latest entry that names each of its parts; by default what could not be asked for yet.
+    policy: dict[str, Any] = field(default_factory=dict)
     # The first entry with a policy that does not follow from the trail.
     policy_changed_at: int | None = None
     # Entries without content that no later removal names.
@@ -116,6 +113,9 @@ class Replay:
 
     def _take_policy(self, named: Mapping[str, Any]) -> None:
         """Take the policy, which is that of the entry before; only rescheduling moves a deadline."""
+        for term in _LATER:
+            if named["format"] < term.since:
+                self.policy.setdefault(term.name, term.to_row(term.default))
         if named["format"] < FIRST_POLICY:
             return
         changed = {name for name, value in named["policy"].items() if self.policy.get(name, value) != value}
@@ -123,7 +123,7 @@ class Replay:
             changed.discard("deadline")
         if self.policy_changed_at is None and (changed or _has_other_form(named, self.last)):
             self.policy_changed_at = named["sequence"]
-        self.policy = {**self.policy, **named["policy"]}
+        self.policy |= named["policy"]
 
     def _take_facts(self, event: str, named: Mapping[str, Any]) -> None:
         if named["format"] < 4:

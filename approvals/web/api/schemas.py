@@ -27,6 +27,7 @@ APPROVAL_QUESTION: JsonDict = {
     "title": "Refund 1,240.00 EUR to ACME",
     "details": "Order 820 was delivered twice.",
     "arguments": {"order": 820, "amount": "1240.00"},
+    "highlight": ["amount"],
     "timeout": 3600,
     "key": "refund-820",
 }

@@ -59,6 +59,7 @@ APPROVAL_EXAMPLE: dict[str, Any] = {
     "title": "Refund 1,240.00 EUR to ACME",
     "details": "Order 812 was delivered twice.",
     "arguments": {"order": 812, "amount": "1240.00"},
+    "highlight": ["amount"],
     "status": "pending",
     "requester": "billing",
     "assignees": {"users": ["ann"], "groups": ["finance"]},

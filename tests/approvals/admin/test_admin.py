@@ -186,7 +186,7 @@ class TestPages:
     def test_a_request_shows_what_is_asked_and_its_whole_history(self, client: Client, rita: User) -> None:
         """The exact arguments, and who did what, when, from where."""
         request_id = make.approval(
-            arguments={"order": "812", "note": "<b>bold</b>"}, details="Was *doubled*."
+            arguments={"order": "812", "note": "<b>bold</b>"}, details="Was *doubled*.", severity="high"
         )
         decide(client, [request_id], "reject", comment="Not twice.")
         page = text(client.get(f"{APPROVALS}{request_id}/change/"))
@@ -194,6 +194,7 @@ class TestPages:
             "812",
             "&lt;b&gt;bold&lt;/b&gt;",
             "<em>doubled</em>",
+            "<dt>Severity</dt><dd>High</dd>",
             "Not twice.",
             "192.0.2.7",
             "Firefox",

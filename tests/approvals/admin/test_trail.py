@@ -120,13 +120,14 @@ class TestEntries:
         self, client: Client
     ) -> None:
         ann = make.user("ann")
-        request_id = make.approval(requester=ann, four_eyes=True, assignees=[make.user("sam")])
-        deciding.decide(make.actor(User.objects.get(username="sam")), request_id, "reject")
+        sam = make.user("sam")
+        request_id = make.approval(requester=ann, four_eyes=True, assignees=[sam], severity="high")
+        deciding.decide(make.actor(sam), request_id, "reject")
         first, second = AuditEntry.objects.filter(request_id=request_id).order_by("sequence")
         text = page(client.get(f"{ENTRIES}{first.pk}/change/"))
         for piece in (
             "on behalf of ann",
-            "neither the requester nor anybody who reassigns it",
+            "neither the requester nor anybody who reassigns it, severity high",
             f"{ENTRIES}{second.pk}/change/",
         ):
             assert piece in text

@@ -191,11 +191,13 @@ def test_a_terminal_shows_no_secret_header_either() -> None:
         "requester": None,
         "assignees": {"users": [], "groups": []},
         "deadline": None,
+        "severity": "high",
         "required": 1,
         "details": "",
         "arguments": {"headers": {"Cookie": "a=1", "X-Kind": "test"}},
     }
     assert facts(request)["arguments"] == {"headers": {"Cookie": MASK, "X-Kind": "test"}}
+    assert facts(request)["severity"] == "high"
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,9 @@ class TestRequests:
         assert "Asked by" in table
         assert request_id in table
         assert "!" in table
+        assert "severity high" not in table
+        make.approval(timeout=None, severity="high")
+        assert "! severity high" in run("requests", force_color=True)
 
     def test_nothing_waiting_is_said_kindly(self, rita: User) -> None:
         assert "Nothing waits for you." in run("requests", force_color=True)

@@ -175,6 +175,7 @@ def _meaning(asked: OpenRequest) -> tuple[object, ...]:
     """All that an answer depends on; neither who asks nor until when."""
     return (
         *(asked.kind, asked.title, words(asked.arguments), asked.editable, asked.default),
+        *(asked.severity, asked.highlight),
         *(asked.required, asked.four_eyes, asked.on_timeout, asked.user_ids, asked.group_ids),
     )
 

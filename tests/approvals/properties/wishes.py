@@ -28,7 +28,7 @@ from approvals.domain.commands import (
     View,
     Withdraw,
 )
-from approvals.domain.lifecycle import Kind, Verdict
+from approvals.domain.lifecycle import Kind, Severity, Verdict
 from approvals.domain.questions import assignees_by_name, fingerprint, meaning_of
 from tests.approvals.properties.model import CAST, DESK, Who
 
@@ -76,7 +76,9 @@ def questions(
         actor=draw(mostly([None], 1, 6).map(actor)),
         kind=Kind.APPROVAL if approval else Kind.CLARIFICATION,
         title=draw(mostly(["Refund"], "Other")),
-        arguments=draw(mostly([{}], {"amount": 12})) if approval else {},
+        severity=draw(mostly([Severity.NORMAL], Severity.HIGH)),
+        arguments=(arguments := draw(mostly([{}], {"amount": 12})) if approval else {}),
+        highlight=draw(st.sampled_from([[], [*arguments]])),
         editable=approval and required == 1 and draw(st.booleans()),
         requester_id=draw(st.sampled_from([None, 1, 6])),
         user_ids=draw(named),

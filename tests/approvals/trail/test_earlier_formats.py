@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from approvals.trail import exports, verification
 from approvals.trail.exports import Filters
 from approvals.trail.seals import keys
 from approvals.trail.verification import FaultKind
+from approvals.trail.verification.replay import Replay
 from approvals.writer import chain
 from approvals.writer.chain import FORMAT
 from tests import factories as make
@@ -140,3 +142,15 @@ class TestExports:
     def test_a_file_verifies_by_the_program_alone(self, tmp_path: Path) -> None:
         said = said_by_the_program(earlier.EXPORTS[0], tmp_path)
         assert said == "26 chains and 1 seals hold; complete: True\n"
+
+
+def test_an_older_process_may_write_after_a_younger_one() -> None:
+    """As while servers are replaced one by one: what its policies do not name yet still holds."""
+    replay = Replay()
+    policy = {"required": 1, "four_eyes": False, "on_timeout": "reject", "deadline": None}
+    entry: dict[str, Any] = {"event": "viewed", "outcome": "", "actor": None, "kind": "approval", "facts": {}}
+    for sequence, format_ in enumerate([5, 4, 5], 1):
+        says = {**policy, "severity": "high"} if format_ == 5 else policy
+        named = {**entry, "sequence": sequence, "format": format_, "policy": says}
+        assert replay.take(named, "{}")
+    assert (replay.policy_changed_at, replay.policy["severity"]) == (None, "high")

@@ -115,7 +115,9 @@ def decided(decider: User, requester: User | None = None, **terms: Any) -> str:
     id_ = make.approval(
         f"Pay {SECRET_WORDS}",
         details=f"About {SECRET_WORDS}",
-        arguments={"what": SECRET_WORDS},
+        severity="high",
+        arguments={"what": SECRET_WORDS, SECRET_WORDS: 1},
+        highlight=[SECRET_WORDS],
         editable=True,
         requester=requester,
         timeout=600,
@@ -171,6 +173,7 @@ class TestPurgeHistory:
         run("purge_history", older_than="365", username="keeper")
         row = HumanRequest.objects.get(pk=id_)
         assert (row.title, row.arguments, row.final_arguments, row.comment) == (REMOVED, {}, None, "")
+        assert (row.highlight, row.severity) == ([], "high")
         assert (row.status, row.decided_by_id, row.closed_at) == (Status.APPROVED, ann.pk, before.closed_at)
         assert row.purged_at is not None
         response = Response.objects.get(request=row)

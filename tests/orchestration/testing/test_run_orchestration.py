@@ -44,7 +44,10 @@ def pay_back(order: int) -> dict[str, int]:
 @orchestration("kit refund", four_eyes=True, deciders=["finance"])
 async def refund(run: Run, *, order: int, note: str = "") -> Any:
     """Refund an order."""
-    outcome = await run.approve(f"Refund {order}", arguments={"order": order}, editable=True)
+    arguments = {"order": order}
+    outcome = await run.approve(
+        f"Refund {order}", arguments=arguments, severity="high", highlight=["order"], editable=True
+    )
     reason = await run.ask("Why?", choices=["duplicate", "damaged"])
     await run.say("payments", f"Refunding because: {reason}")
     async with run.speaking("writer") as speak:
@@ -67,6 +70,7 @@ class TestWhatARunDid:
             "Refund 812",
             {"order": 812},
         )
+        assert (approval.severity, approval.highlight) == ("high", ["order"])
         assert approval.four_eyes
         assert approval.assignees == ("finance",)
         assert approval.outcome is not None

@@ -40,6 +40,8 @@ def test_an_approval_is_opened_for_its_caller(billing: Program) -> None:
         "Refund",
         details="*Twice.*",
         arguments={"order": 812},
+        severity="high",
+        highlight=["order"],
         editable={"type": "object"},
         assignees={"users": ["ann"], "groups": ["finance"]},
         four_eyes=True,
@@ -50,6 +52,7 @@ def test_an_approval_is_opened_for_its_caller(billing: Program) -> None:
     assert request["requester"] == "bill"
     assert request["assignees"] == {"users": [ann.username], "groups": [finance.name]}
     assert (request["arguments"], request["editable"]) == ({"order": 812}, {"type": "object"})
+    assert (request["severity"], request["highlight"]) == ("high", ["order"])
     assert (request["four_eyes"], request["on_timeout"], request["status"]) == (True, "reject", "pending")
     assert request["origin"] == {"kind": "job", "id": "7", "url": "https://jobs.example.org/7"}
     assert billing.get(f"/requests/{request['id']}") == request
@@ -164,6 +167,14 @@ class TestRefused:
             ({"bogus": 1}, "bogus"),
             ({"choices": ["a"]}, "choices"),
             ({"default": 1}, "default"),
+            ({"severity": "low"}, "severity"),
+            ({"severity": None}, "severity"),
+            ({"highlight": "order"}, "highlight"),
+            ({"highlight": None}, "highlight"),
+            ({"highlight": [1]}, "highlight[0]"),
+            ({"highlight": ["order"]}, "highlight[0]"),
+            ({"highlight": ["a", "a"], "arguments": {"a": 1}}, "highlight[1]"),
+            ({"highlight": list("abcdefg"), "arguments": dict.fromkeys("abcdefg")}, "highlight"),
             ({"arguments": []}, "arguments"),
             ({"arguments": {"items": [1, 2, 3, 2**60]}}, "arguments.items[3]"),
             ({"arguments": {"deep": [[[{"name": "\0"}]]]}}, "arguments.deep[0][0][0].name"),
@@ -222,6 +233,8 @@ class TestRefused:
         ("fields", "at_fault"),
         [
             ({"arguments": {}}, "arguments"),
+            ({"highlight": []}, "highlight"),
+            ({"severity": "low"}, "severity"),
             ({"editable": True}, "editable"),
             ({"required": 1}, "required"),
             ({"four_eyes": False}, "four_eyes"),
@@ -281,6 +294,8 @@ class TestKeys:
             assignees={"users": ["bill", "ann"], "groups": []},
             timeout=60.0,
             details="",
+            severity="normal",
+            highlight=[],
             on_timeout="reject",
             status=200,
         )
@@ -292,6 +307,8 @@ class TestKeys:
         [
             ({"title": "Another"}, "title"),
             ({"arguments": {"a": 2}}, "arguments"),
+            ({"severity": "high"}, "severity"),
+            ({"highlight": ["a"]}, "highlight"),
             ({"editable": True}, "editable"),
             ({"on_timeout": "approve"}, "on_timeout"),
             ({"assignees": {"users": ["bill"]}}, "assignees"),

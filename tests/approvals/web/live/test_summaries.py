@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from approvals import queries
 from approvals.database.fields import new_id
 from approvals.domain.lifecycle import Outcome
+from approvals.domain.term_rules import HIGHLIGHT_LIMIT, HIGHLIGHT_NAME_LIMIT
 from approvals.models import HumanRequest
 from approvals.queries.serialization import LARGE_IN_REQUEST
 from approvals.web.live.protocol import LARGE, outcome_in_frame, request_in_frame
@@ -24,11 +25,19 @@ values = st.none() | texts | st.lists(texts, max_size=3) | st.dictionaries(st.ju
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-@given(title=texts, details=texts, arguments=values, default=values, pending=st.booleans())
+@given(
+    title=texts,
+    details=texts,
+    arguments=values,
+    highlight=st.lists(texts, max_size=HIGHLIGHT_LIMIT),
+    default=values,
+    pending=st.booleans(),
+)
 def test_a_request_in_a_frame_is_whole_or_a_summary_and_never_large(
-    title: str, details: str, arguments: Any, default: Any, pending: bool
+    title: str, details: str, arguments: Any, highlight: list[str], default: Any, pending: bool
 ) -> None:
     asked = {"title": title[:200], "details": details, "arguments": arguments, "default": default}
+    asked["highlight"] = [name[:HIGHLIGHT_NAME_LIMIT] for name in highlight]
     status = "pending" if pending else "approved"
     row: Any = HumanRequest(pk=new_id(), kind="approval", status=status, opened_at=MOMENT, **asked)
     row._prefetched_objects_cache = {"assigned_users": [], "assigned_groups": []}
