@@ -1,0 +1,31 @@
+"""Processes are replaced one by one on a database that is migrated already: older ones go on meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from approvals.database.fields import new_id
+from approvals.models import HumanRequest
+from tests import factories as make
+from tests.marks import both_databases
+
+
+@both_databases
+@pytest.mark.django_db
+def test_who_does_not_know_a_column_yet_inserts_its_default() -> None:
+    make.approval()
+    fields: list[Any] = list(HumanRequest._meta.concrete_fields)
+    younger = {one.column for one in fields if one.has_db_default()}
+    assert {"severity", "highlight"} <= younger
+    known = ", ".join(
+        f'"{one.column}"' for one in fields if one.column not in younger and not one.primary_key
+    )
+    key, table = HumanRequest._meta.pk, HumanRequest._meta.db_table
+    with connection.cursor() as cursor:
+        statement = f"INSERT INTO {table} (id, {known}) SELECT %s, {known} FROM {table}"
+        cursor.execute(statement, [key.get_db_prep_value(new_id(), connection)])
+    asked = HumanRequest.objects.latest("id")
+    assert (asked.severity, asked.highlight, asked.counted_bytes) == ("normal", [], 0)
