@@ -86,12 +86,12 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/web/api/requests.py": ("decisions, the trail in words", "arguments required requester"),
     "approvals/web/api/schemas.py": (
         "an example of each kind; assignees, choices and origin have a form of their own",
-        "title details arguments timeout key choices origin assignees default",
+        "title details arguments highlight timeout key choices origin assignees default",
     ),
     "approvals/web/api/validation.py": ("choices have two forms", "choices"),
     "approvals/web/api/wire.py": (
         "an example; people by name; an outcome's arguments",
-        "title details arguments on_timeout origin requester assignees default",
+        "title details arguments highlight on_timeout origin requester assignees default",
     ),
     "approvals/writer/batch.py": (
         "closing: votes that count, what a deadline decides",
