@@ -1,4 +1,4 @@
-"""Pages of accounts: passwords, log-in and log-out. That of the admin lets only staff in, this one everybody."""
+"""Pages of accounts: passwords, log-in and log-out. Anybody may log in here, only staff in the admin."""
 
 from __future__ import annotations
 
