@@ -127,7 +127,8 @@ def is_tick(field: forms.BoundField) -> bool:
 def brief(given: Mapping[str, Any]) -> str:
     """Show arguments, or a run's input, in one line that tells them from others."""
     given = hide_headers(given)
-    words = [f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)]
+    said = [(name, value) for name, value in given.items() if isinstance(value, str | int | float)]
+    words = [f"{name} {value}" for name, value in said if value != ""]
     line = " ".join(", ".join(words or given).split())
     return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"
 

@@ -174,6 +174,8 @@ class TestList:
         assert {title for title in ("Broken", "Fine") if title in page} == shown
 
     def test_no_runs_is_said_kindly(self, client: Client) -> None:
+        assert "No runs that you may see." in text(client.get("/runs/"))
+        client.force_login(make.user(may=("view_run",)))
         assert "No runs yet." in text(client.get("/runs/"))
         assert "No runs match." in text(client.get("/runs/?q=x"))
 
