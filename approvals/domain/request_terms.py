@@ -157,6 +157,7 @@ class RequestTerms:
         f"Names of the `arguments` that matter most, {HIGHLIGHT_LIMIT} at most: lists show these in one line."
         " Empty: the first two.",
         [],
+        places=_BESIDE,
         removed=[],
         limits={"max_length": HIGHLIGHT_LIMIT},
         since=5,

@@ -346,8 +346,14 @@ class TestWhatMatters:
         assert make.approval(**same, highlight=[]) == first
         assert make.approval(**same, highlight=()) == first
         with pytest.raises(KeyConflict) as conflict:
-            make.approval(**same, highlight=["order"])
-        assert conflict.value.differs == ("highlight",)
+            make.approval(**{**same, "severity": "high"})
+        assert conflict.value.differs == ("severity",)
+
+    def test_other_highlights_ask_the_same_question(self) -> None:
+        """They say how it is shown, as details do; the request keeps its own."""
+        first = make.approval(key="k", arguments={"order": 812}, highlight=[])
+        assert make.approval(key="k", arguments={"order": 812}, highlight=["order"]) == first
+        assert HumanRequest.objects.get(pk=first).highlight == []
 
 
 class TestKeys:

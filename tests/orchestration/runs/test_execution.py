@@ -475,7 +475,7 @@ async def asked_again(
         ("approve", {"four_eyes": True}),
         ("approve", {"editable": True}),
         ("approve", {"on_timeout": "approve"}),
-        ("approve", {"severity": "high", "highlight": ["amount"]}),
+        ("approve", {"severity": "high"}),
         ("approve", {"assignees": ["olga"]}),
         ("approve", {"assignees": None}),
         ("ask", {"choices": ["a", "c"]}),

@@ -308,7 +308,6 @@ class TestKeys:
             ({"title": "Another"}, "title"),
             ({"arguments": {"a": 2}}, "arguments"),
             ({"severity": "high"}, "severity"),
-            ({"highlight": ["a"]}, "highlight"),
             ({"editable": True}, "editable"),
             ({"on_timeout": "approve"}, "on_timeout"),
             ({"assignees": {"users": ["bill"]}}, "assignees"),
