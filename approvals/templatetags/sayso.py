@@ -10,6 +10,7 @@ from django import forms, template
 from django.conf import settings
 from django.shortcuts import resolve_url
 from django.templatetags.static import static
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -69,7 +70,8 @@ def time_since(moment: datetime, now: datetime) -> SafeString:
 
 @register.simple_tag
 def exact_time(moment: datetime) -> SafeString:
-    return _time(moment, "exact", f"{moment.astimezone(UTC):%-d %B %Y, %H:%M:%S} UTC")
+    """Show the date and time in the server's zone, which clock.js replaces by the reader's."""
+    return _time(moment, "exact", f"{timezone.localtime(moment):%-d %B %Y, %H:%M:%S %Z}")
 
 
 @register.filter
@@ -93,6 +95,8 @@ register.filter("visible", hidden_characters.visible)
 register.filter("sort_key", filters.sort_key)
 register.filter("with_labels", wording.with_labels)
 register.filter("outcome_words", wording.outcome_in_words)
+register.filter("status_word", wording.status_in_words)
+register.filter("action_heading", wording.action_heading)
 register.filter("if_nobody_decides", wording.if_nobody_decides)
 
 
@@ -134,5 +138,5 @@ def brief(given: Mapping[str, Any]) -> str:
 
 
 def _time(moment: datetime, kind: str, text: str) -> SafeString:
-    exact = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    exact = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
     return format_html('<time class="{}" datetime="{}" title="{}">{}</time>', kind, iso(moment), exact, text)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
-from orchestration.models import Run
+from orchestration.models import OPEN, Run
 from orchestration.web.plan import shown_steps
 
 register = template.Library()
@@ -33,14 +33,28 @@ def runs_behind(requests: Iterable[Any], user_id: int) -> dict[str, Run]:
 
 @register.simple_tag
 def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> SafeString:
-    """Show who asks, and by which run or from where: `ann, disk cleanup`."""
-    who = request.requester.get_username() if request.requester else "A program"
+    """Show who asks, and by which run or from where: `ann, disk cleanup`; linked, inside a sentence."""
+    nobody = "a program" if linked else "A program"
+    who = request.requester.get_username() if request.requester else nobody
     run = run_behind(request, runs)
     if run is None:
         return _asked_from(who, request.origin or {}, linked=linked)
     if linked:
         return format_html('{}, <a href="{}">{}</a>', who, reverse("run", args=[run.pk]), run.title)
     return format_html("{}, {}", who, run.title)
+
+
+@register.simple_tag
+def what_goes_on(request: Any, runs: Mapping[str, Run]) -> SafeString:
+    """Say what goes on once the request is closed: `Run Refund 812 goes on`, the run linked.
+
+    Of a run that has ended it says how.
+    """
+    run = run_behind(request, runs)
+    if run is None:
+        return SafeString("The program that asked goes on")
+    after = "goes on" if run.status in OPEN else f"has ended: {run.get_status_display().lower()}"
+    return format_html('Run <a href="{}">{}</a> {}', reverse("run", args=[run.pk]), visible(run.title), after)
 
 
 @register.inclusion_tag("orchestration/_plan_of_request.html")

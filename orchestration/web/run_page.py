@@ -130,6 +130,7 @@ class RunPage:
             **page.context,
             "notice": self.notice,
             "refusal": page.notice,
+            "origins": {str(self.run.pk): self.run},
             "withdraw_form": None,
             "here": reverse("run-request", args=[self.run.pk, asked.pk]),
         }

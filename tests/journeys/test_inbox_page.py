@@ -117,11 +117,10 @@ async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
     nina, olga = await in_database(make.user, "nina"), await in_database(make.user, "olga")
     request = await opened("Rotate", assignees=[ravi, nina, olga], required=3)
     await row(at_work, "Rotate").click()
-    await at_work.get_by_text("Reject…").click()
-    await at_work.get_by_label("Why?").fill("Because of")
+    await at_work.get_by_label("Note").fill("Because of")
     await deciding.adecide(make.actor(nina), request, "approve")
     await expect(at_work.locator("#detail")).to_contain_text("1 of 3 so far")
-    await expect(at_work.get_by_label("Why?")).to_have_value("Because of")
+    await expect(at_work.get_by_label("Note")).to_have_value("Because of")
     await deciding.adecide(make.actor(olga), request, "reject", comment="Not today.")
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by olga")
     await expect(at_work.locator("#detail")).to_contain_text("Not today.")
@@ -367,10 +366,13 @@ async def test_keys_move_open_and_decide_with_a_visible_confirmation(at_work: Pa
     await at_work.keyboard.press("Enter")
     await expect(at_work.locator("#detail h1")).to_have_text("First")
     await at_work.keyboard.press("r")
-    await expect(at_work.get_by_label("Why?")).to_be_focused()
+    await expect(at_work.get_by_label("Note")).to_be_focused()
     await at_work.keyboard.type("ajk/? no")
-    await expect(at_work.get_by_label("Why?")).to_have_value("ajk/? no")
+    await expect(at_work.get_by_label("Note")).to_have_value("ajk/? no")
     await at_work.keyboard.press("Tab")
+    await expect(at_work.get_by_role("button", name="Reject")).to_be_focused()
+    await expect(at_work.get_by_text("Press Enter to reject")).to_be_visible()
+    assert (await outcome(first)).status == "pending"
     await at_work.keyboard.press("Enter")
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
     assert (await outcome(first)).comment == "ajk/? no"
@@ -412,7 +414,8 @@ async def test_stray_keys_decide_nothing(at_work: Page, server: Server, ravi: Us
     await armed()
     await at_work.keyboard.type("ll right")
     await disarmed()
-    await expect(at_work.get_by_label("Why?")).to_be_hidden()
+    await expect(at_work.get_by_label("Note")).not_to_be_focused()
+    await expect(at_work.get_by_label("Note")).to_have_value("")
     assert (await outcome(request)).status == "pending"
 
     await armed()
@@ -469,16 +472,12 @@ async def seen(request: str) -> list[str | None]:
 async def test_a_typed_note_is_kept_until_it_is_sent(
     at_work: Page, browser: Browser, server: Server, ravi: User
 ) -> None:
-    """Through Reject…, a reload and the end of the session; then it is forgotten."""
+    """Through a reload and the end of the session; then it is forgotten."""
     request = await opened("Pay", assignees=[ravi])
     await at_work.goto(f"{server.url}/requests/{request}/")
-    await at_work.get_by_text("Add a note").click()
-    await at_work.get_by_label("Note").fill("Only half of it")
-    await at_work.get_by_text("Reject…").click()
-    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it")
-    await at_work.get_by_label("Why?").fill("Only half of it!")
+    await at_work.get_by_label("Note").fill("Only half of it!")
     await at_work.reload()
-    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it!")
+    await expect(at_work.get_by_label("Note")).to_have_value("Only half of it!")
 
     await live(at_work)
     await in_database(Session.objects.all().delete)
@@ -486,11 +485,10 @@ async def test_a_typed_note_is_kept_until_it_is_sent(
     await expect(at_work).to_have_url(re.compile("/accounts/login/"), timeout=75_000)
     await logged_in(at_work, server, await in_database(make.reviewer, "nina"))
     await at_work.goto(f"{server.url}/requests/{await opened('Hers')}/")
-    await at_work.get_by_text("Reject…").click()
-    await expect(at_work.get_by_label("Why?")).to_have_value("")
+    await expect(at_work.get_by_label("Note")).to_have_value("")
     await logged_in(at_work, server, ravi)
     await at_work.goto(f"{server.url}/requests/{request}/")
-    await expect(at_work.get_by_label("Why?")).to_have_value("Only half of it!")
+    await expect(at_work.get_by_label("Note")).to_have_value("Only half of it!")
     await at_work.get_by_role("button", name="Reject", exact=True).click()
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
     await expect(at_work.get_by_text("was not sent")).to_have_count(0)
@@ -507,8 +505,6 @@ async def test_a_note_that_can_not_be_sent_any_more_is_shown_until_it_is_thrown_
     for asked, label in ((request, "Note"), (question, "Your answer")):
         await at_work.goto(f"{server.url}/requests/{asked}/")
         await live(at_work)
-        if label == "Note":
-            await at_work.get_by_text("Add a note").click()
         await at_work.get_by_label(label).fill("Ask <b>finance</b>")
         if asked == request:
             await deciding.adecide(make.actor(nina), asked, "approve")
@@ -542,12 +538,11 @@ async def test_what_could_not_be_sent_stays_typed(page: Page, serve: Serve, ravi
     at_work = await logged_in(page, server, ravi)
     await opened("Pay", assignees=[ravi])
     await row(at_work, "Pay").click()
-    await at_work.get_by_text("Reject…").click()
-    await at_work.get_by_label("Why?").fill("My long reason")
+    await at_work.get_by_label("Note").fill("My long reason")
     await in_database(server.kill)
     await at_work.get_by_role("button", name="Reject", exact=True).click()
     await expect(at_work.get_by_role("alert")).to_contain_text("what you typed is still here")
-    await expect(at_work.get_by_label("Why?")).to_have_value("My long reason")
+    await expect(at_work.get_by_label("Note")).to_have_value("My long reason")
 
 
 # Every browser, every screen
@@ -571,8 +566,7 @@ async def test_everything_works_without_scripts(browser: Browser, server: Server
     await expect(page.get_by_role("main")).to_contain_text("Approved by ravi")
 
     await page.goto(f"{server.url}/requests/{other}/")
-    await page.get_by_text("Reject…").click()
-    await page.get_by_label("Why?").fill("No.")
+    await page.get_by_label("Note").fill("No.")
     await page.get_by_role("button", name="Reject", exact=True).click()
     await expect(page.get_by_role("main")).to_contain_text("Rejected by ravi")
 
@@ -689,7 +683,6 @@ async def test_text_has_contrast_in_both_schemes(
     await deciding.adecide(make.actor(nina), closed, "reject", comment="No.")
     context = await browser.new_context(color_scheme=scheme)
     page = await logged_in(await context.new_page(), server, ravi)
-    await page.get_by_text("Reject…").click()
     for path in ("", f"/requests/{closed}/", "/runs/", "/tokens/", "/accounts/password/"):
         if path:
             await page.goto(server.url + path)

@@ -1,12 +1,37 @@
-// Focuses a button so that Enter presses it, and says so. Any other key moves the focus away.
+// What the keys `a` and `r` do: they focus a button so that Enter presses it, and say so. Any other key moves the
+// focus away.
 
 const HARMLESS = ["Enter", "Shift", "Control", "Alt", "Meta", "Tab"];
 
-export function arm(button) {
-  const hint = document.querySelector(".armed-hint");
+// First what has to be ticked before one may approve, if anything.
+export function approve() {
+  const button = document.querySelector("[data-key=a]");
+  const tick = button?.form.querySelector("[name=read]:not(:checked)");
+  if (tick) tick.focus();
+  else if (button) arm(button);
+}
+
+// First the note, for the reason: there Tab leads to Reject, and not to Approve.
+export function reject() {
+  const button = document.querySelector("[data-key=r]");
+  const note = button?.form.elements.comment;
+  if (!note) return;
+  const leaving = new AbortController();
+  note.focus();
+  note.addEventListener("blur", () => leaving.abort(), { signal: leaving.signal });
+  note.addEventListener("keydown", (event) => {
+    if (event.key !== "Tab" || event.shiftKey) return;
+    event.preventDefault();
+    arm(button);
+  }, { signal: leaving.signal });
+}
+
+function arm(button) {
+  const hint = button.form.querySelector(".armed-hint");
   const going = new AbortController();
   const { signal } = going;
   button.classList.add("armed");
+  hint.textContent = button.dataset.hint;
   hint.hidden = false;
   button.focus();
   button.addEventListener("blur", () => {

@@ -18,7 +18,7 @@ document.addEventListener("visibilitychange", stand);
 detail.addEventListener("input", ({ target }) => target.matches("textarea") && notes().then(({ keep }) => keep(target)));
 document.addEventListener("htmx:afterSwap", async ({ detail: { target, xhr, requestConfig } }) => {
   if (target !== detail) return;
-  if (requestConfig.verb === "post" && xhr.status === 200 && kept()) (await notes()).sent(detail, requestConfig.formData);
+  if (requestConfig.verb === "post" && xhr.status === 200 && kept()) (await notes()).sent(detail, requestConfig);
   showSelected();
 });
 document.addEventListener("htmx:beforeSwap", (event) => {
@@ -197,7 +197,7 @@ function nameThePage() {
   const [all, own] = filters.elements.show.options;
   all.text = `Everything (${seen})`;
   own.text = `For me (${mine})`;
-  const name = (location.pathname !== root && detail.querySelector("h1")?.textContent) || "Inbox";
+  const name = (location.pathname !== root && detail.querySelector("[data-name]")?.dataset.name) || "Inbox";
   document.title = `${mine === "0" ? "" : `(${mine}) `}${name} · Sayso`;
 }
 

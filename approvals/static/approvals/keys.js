@@ -16,7 +16,7 @@ export function startKeys() {
     button.addEventListener("click", help);
   }
   const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help };
-  const acts = { a: arm, r: () => unfold("[data-key=r]") };
+  const acts = { a: () => begin("approve"), r: () => begin("reject") };
   document.addEventListener("keydown", (event) => {
     const alone = performance.now() - typed > BURST;
     typed = event.key.length === 1 ? performance.now() : -BURST;
@@ -31,15 +31,8 @@ export function startKeys() {
 const help = async () => (await import("./help.js")).show();
 
 // Not before the rest of what was typed, if there is any.
-async function arm() {
-  const button = document.querySelector("[data-key=a]"), when = typed;
-  const { arm: armed } = await import("./arming.js");
-  if (button?.isConnected && typed === when) armed(button);
-}
-
-function unfold(selector) {
-  const fold = document.querySelector(selector);
-  if (!fold) return;
-  fold.open = true;
-  fold.querySelector("textarea").focus();
+async function begin(act) {
+  const when = typed;
+  const arming = await import("./arming.js");
+  if (typed === when) arming[act]();
 }

@@ -5,6 +5,7 @@ const NAMES = ["comment", "reason", "answer"];
 const WORDS = { comment: "Your note", reason: "Your reason", answer: "Your answer" };
 
 const keyOf = (id, name) => `sayso.note ${document.body.dataset.account} ${id} ${name}`;
+const idInAddress = (address) => /requests\/([^/]+)/.exec(address)?.[1];
 const idIn = (detail) => detail.querySelector("article").dataset.id;
 const read = (id, name) => JSON.parse(sessionStorage.getItem(keyOf(id, name)));
 const drop = (id, name) => sessionStorage.removeItem(keyOf(id, name));
@@ -29,9 +30,10 @@ export function bring(detail) {
 }
 
 // Forgets what the server accepted, unless the page still has a field for it: that will be sent again.
-export function sent(detail, data, id = idIn(detail)) {
+export function sent(detail, { path, formData }) {
+  const id = idInAddress(path);
   for (const name of NAMES) {
-    if (data.has(name) && !detail.querySelector(`[data-id="${id}"] .act textarea[name=${name}]`)) drop(id, name);
+    if (formData.has(name) && !detail.querySelector(`[data-id="${id}"] .act textarea[name=${name}]`)) drop(id, name);
   }
 }
 
@@ -60,10 +62,3 @@ function tell(detail, id, name, text) {
   });
   detail.querySelector(".act").before(box);
 }
-
-// A note begun for one decision is also filled in for the other.
-document.addEventListener("toggle", ({ target }) => {
-  const field = target.open && target.matches(".act details") && target.querySelector("textarea[name=comment]");
-  const kept = field && read(target.closest("article").dataset.id, "comment");
-  if (kept && !field.value) field.value = kept.text;
-}, true);

@@ -135,7 +135,7 @@ document.addEventListener("htmx:afterSwap", async ({ detail: { target, xhr, requ
   if (target !== detail) return;
   loads += 1;
   const id = requestConfig.path.split("/").at(-2);
-  if (requestConfig.verb === "post" && xhr.status === 200 && kept()) (await notes()).sent(detail, requestConfig.formData, id);
+  if (requestConfig.verb === "post" && xhr.status === 200 && kept()) (await notes()).sent(detail, requestConfig);
   tellLocalTimes(detail);
   catchUp();
   bringNotes();

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from approvals import queries
-from approvals.domain.lifecycle import Kind, Status, Verdict
+from approvals.domain.lifecycle import Kind, Status
 from approvals.web.pages.differences import edits_of
-from approvals.web.pages.forms import AnswerForm, DecisionForm, ReasonForm
+from approvals.web.pages.forms import AnswerForm, PageDecisionForm, ReasonForm
 from approvals.web.pages.wording import entry_in_words, standing_in_words
 
-ActForm: TypeAlias = DecisionForm | AnswerForm
+ActForm: TypeAlias = PageDecisionForm | AnswerForm
 
 LONG_JSON = 16_000
 
@@ -60,6 +60,7 @@ class RequestPage:
             "deciders": _deciders(asked),
             **self._counts(),
             "arguments": outcome.arguments,
+            "has_action": asked.kind == Kind.APPROVAL and bool(outcome.arguments),
             "raw_is_long": len(json.dumps(outcome.arguments)) > LONG_JSON,
             "edits": edits_of(asked),
             "trail": [
@@ -91,24 +92,12 @@ class RequestPage:
     def _forms(self) -> dict[str, Any]:
         if self.asked.kind == Kind.CLARIFICATION:
             return {"answer_form": self.form or AnswerForm(self.asked)}
-        form = self.form if isinstance(self.form, DecisionForm) else None
-        rejecting = form is not None and form["decision"].value() == Verdict.REJECT
-        return {
-            "decision_form": DecisionForm(self.asked) if form is None or rejecting else form,
-            "reject_form": _reject_form(self.asked, form.data if form and rejecting else None),
-            "rejecting": rejecting,
-            "changes": form.changes() if form and not rejecting else [],
-        }
+        form = self.form if isinstance(self.form, PageDecisionForm) else PageDecisionForm(self.asked)
+        return {"decision_form": form, "changes": form.changes()}
 
 
 def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
-    return DecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
-
-
-def _reject_form(asked: Any, data: Mapping[str, Any] | None) -> DecisionForm:
-    form = DecisionForm(asked, data, auto_id="reject_%s")
-    form.fields["comment"].label = "Why? The requester will read this"
-    return form
+    return PageDecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
 
 
 def _deciders(asked: Any) -> str:

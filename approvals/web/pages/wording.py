@@ -9,7 +9,14 @@ from typing import Any
 from approvals.domain.lifecycle import Kind, Status
 from approvals.queries import Standing, TimelineEntry
 
-KINDS = {Kind.APPROVAL: "Approve", Kind.CLARIFICATION: "Answer"}
+KINDS = {Kind.APPROVAL: "Approval", Kind.CLARIFICATION: "Question"}
+
+# What the heading over the exact action says, by the state of the request.
+ACTION_HEADINGS = {
+    Status.PENDING: "What exactly will happen",
+    Status.APPROVED: "What was approved",
+    Status.REJECTED: "What was rejected",
+}
 
 EVENTS = {
     "opened": "Asked",
@@ -46,6 +53,15 @@ def outcome_in_words(asked: Any) -> str:
         return f"Timed out, {_by_default(asked)}"
     word = str(asked.status).capitalize()
     return f"{word} by {asked.decided_by.get_username()}" if asked.decided_by else f"{word} by a program"
+
+
+def status_in_words(asked: Any) -> str:
+    """Say how a request ended, in a word or two: `Timed out`."""
+    return str(asked.status).replace("_", " ").capitalize()
+
+
+def action_heading(asked: Any) -> str:
+    return ACTION_HEADINGS.get(asked.status, "What was asked")
 
 
 def too_few(required: object, able: object) -> str:

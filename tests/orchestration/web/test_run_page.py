@@ -141,7 +141,7 @@ class TestDeciding:
         schema = {"type": "object", "properties": {"amount": {"type": "string"}}}
         request = asked_by(one, "Pay", arguments={"amount": "12"}, editable=schema, assignees=[olga])
         form = Page(client.get(page(one)).content.decode(), "arguments").fill("arguments.amount", "10")
-        shown = post(client, act_address(one, request), form.sent())
+        shown = post(client, act_address(one, request), form.press("decision", "approve"))
         assert (shown.status_code, outcome(request).approved) == (200, None)
         assert "Approve with these changes" in shown.content.decode()
         assert "What happened" in shown.content.decode()

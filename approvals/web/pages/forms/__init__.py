@@ -11,12 +11,19 @@ requests, `token_form` makes API tokens.
 from __future__ import annotations
 
 from approvals.web.pages.forms.plain_form import PlainForm
-from approvals.web.pages.forms.request_forms import AnswerForm, DecisionForm, ReasonForm, ReassignForm
+from approvals.web.pages.forms.request_forms import (
+    AnswerForm,
+    DecisionForm,
+    PageDecisionForm,
+    ReasonForm,
+    ReassignForm,
+)
 from approvals.web.pages.forms.token_form import TokenForAnyoneForm, TokenForm
 
 __all__ = [
     "AnswerForm",
     "DecisionForm",
+    "PageDecisionForm",
     "PlainForm",
     "ReasonForm",
     "ReassignForm",

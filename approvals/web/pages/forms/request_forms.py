@@ -38,7 +38,7 @@ class DecisionForm(PlainForm):
     """
 
     decision = forms.ChoiceField(choices=[(verdict.value, verdict.name.title()) for verdict in Verdict])
-    comment = _text_area("Note", 3)
+    comment = _text_area("Note", 2)
     # Shows that the argument fields were on the page: an empty check box sends nothing itself.
     edits = forms.CharField(required=False, widget=forms.HiddenInput, initial="1")
     reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -108,13 +108,19 @@ class DecisionForm(PlainForm):
         return value if changes(self.asked, value) else None
 
 
+class PageDecisionForm(DecisionForm):
+    """The form of a request's page: one note, which is the reason where its other button rejects."""
+
+    comment = _text_area("Note", 1, "If you reject, say why: the requester will read this.")
+
+
 class AnswerForm(PlainForm):
     """Answer a clarification: one choice or several, a form made from the schema, or text.
 
     `cleaned_data`: `answer`, a JSON value, and `comment`.
     """
 
-    comment = _text_area("Note", 3)
+    comment = _text_area("Note", 2)
 
     def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)

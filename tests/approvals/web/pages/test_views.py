@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -284,6 +285,75 @@ class TestRequest:
         ):
             assert words in shown
         assert "<strong>once</strong>" in response.content.decode()
+
+    def test_what_will_happen_comes_first_then_the_act_then_the_facts(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(
+            "Refund", assignees=[ravi], details="Twice **delivered**.", arguments=REFUND, timeout=600
+        )
+        shown = text(client.get(page(request)))
+        order = ["Refund Asked by", "What exactly will happen amount", "If approved The program that asked"]
+        order += ["goes on and does exactly this. Deadline", "If nobody decides Rejected", "Twice", "Note"]
+        order += ["Approve Reject", "Who decides ravi", "History"]
+        places = [shown.find(words) for words in order]
+        assert -1 not in places
+        assert places == sorted(places)
+
+    def test_a_closed_request_says_what_became_of_it(self, client: Client, ravi: User) -> None:
+        """In the title of the page, over the action, and instead of what would happen if nobody decided."""
+        requests = [make.approval("Pay", assignees=[ravi], arguments=REFUND, timeout=600) for _ in range(3)]
+        deciding.decide(make.actor(ravi), requests[0], "approve")
+        deciding.decide(make.actor(ravi), requests[1], "reject")
+        deciding.withdraw(Actor.program(), requests[2])
+        for request, (state, heading) in zip(
+            requests,
+            [
+                ("Approved", "What was approved"),
+                ("Rejected", "What was rejected"),
+                ("Withdrawn", "What was asked"),
+            ],
+            strict=True,
+        ):
+            response = client.get(page(request))
+            shown = text(response)
+            assert f"{state}: Pay · Sayso" in shown
+            assert f'data-name="{state}: Pay"' in response.text
+            assert heading in shown
+            assert "If nobody decides" not in shown
+            assert "If approved" not in shown
+
+    def test_a_kind_is_a_noun(self, client: Client, ravi: User) -> None:
+        make.approval("Pay", assignees=[ravi])
+        question = make.clarification("Why?", assignees=[ravi])
+        kinds = re.findall(r'class="kind">.*?</svg> (\w+)<', client.get(page(question)).text)
+        assert kinds == ["Approval", "Question", "Question"]
+
+    def test_times_are_those_of_the_server_and_name_its_zone(
+        self, client: Client, ravi: User, settings: Any
+    ) -> None:
+        """Where no script replaces them by those of the reader."""
+        request = make.approval(assignees=[ravi], timeout=600)
+        settings.TIME_ZONE = "Asia/Tokyo"
+        (deadline,) = re.findall(
+            r'<time class="exact"[^>]* title="([^"]+)">([^<]+)<', client.get(page(request)).text
+        )
+        due = queries.requests_by_id([request])[0].deadline
+        assert due
+        there = due.astimezone(ZoneInfo("Asia/Tokyo"))
+        assert deadline == (f"{there:%Y-%m-%d %H:%M:%S} JST", f"{there:%-d %B %Y, %H:%M:%S} JST")
+
+    def test_approve_and_reject_share_a_form_and_a_note(self, client: Client, ravi: User) -> None:
+        request = make.approval(assignees=[ravi])
+        html = client.get(page(request)).text
+        assert re.findall(r'<button[^>]*name="decision" value="(\w+)" data-key', html) == [
+            "approve",
+            "reject",
+        ]
+        assert html.count('name="comment"') == 1
+        form = Page(html, "comment").fill("comment", "Too much.")
+        post(client, page(request), form.press("decision", "reject"))
+        assert (outcome(request).status, outcome(request).comment) == ("rejected", "Too much.")
 
     def test_a_part_of_our_own_page_gets_the_request_alone(self, client: Client, ravi: User) -> None:
         request = make.approval("Pay", assignees=[ravi])
