@@ -8,9 +8,10 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import Group
+from django.http import QueryDict
 
 from approvals.deciding import COMMENT_LIMIT
-from approvals.domain.lifecycle import Verdict
+from approvals.domain.lifecycle import Severity, Verdict
 from approvals.domain.masking import HiddenHeaders
 from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
@@ -109,9 +110,36 @@ class DecisionForm(PlainForm):
 
 
 class PageDecisionForm(DecisionForm):
-    """The form of a request's page: one note, which is the reason where its other button rejects."""
+    """The form of a request's page: one note, which is the reason where its other button rejects.
+
+    What matters much can only be approved with `read` ticked, for exactly what is approved then.
+    """
 
     comment = _text_area("Note", 1, "If you reject, say why: the requester will read this.")
+    read = forms.BooleanField(required=False, label="I have read what will happen")
+
+    def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(request, data, **options)
+        self.wants_tick = request.severity == Severity.HIGH
+        self.fields["read"].widget.attrs["required"] = True
+
+    def changes(self) -> list[Change]:
+        """List the changes, also where nothing but the tick is missing."""
+        only_the_tick = self.is_bound and not self.rearranged and set(self.errors) == {"read"}
+        if only_the_tick and self.arguments is not None:
+            return changes(self.asked, self.arguments)
+        return super().changes()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not self.wants_tick or cleaned.get("decision") != Verdict.APPROVE:
+            return cleaned
+        if not self.errors and self.unreviewed:
+            # What was ticked is not what will happen now.
+            self.data = _without(self.data, self.add_prefix("read"))
+        elif not cleaned.get("read"):
+            self.add_error("read", f"“{self.fields['read'].label}” must be ticked before you approve.")
+        return cleaned
 
 
 class AnswerForm(PlainForm):
@@ -168,6 +196,13 @@ class ReassignForm(PlainForm):
 
     def clean_users(self) -> list[str]:
         return str(self.cleaned_data["users"]).replace(",", " ").split()
+
+
+def _without(data: Mapping[str, Any], name: str) -> QueryDict:
+    rest = QueryDict(mutable=True)
+    rest.update(data)
+    rest.pop(name, None)
+    return rest
 
 
 def _answer_field(request: Any) -> forms.Field:

@@ -475,6 +475,45 @@ class TestDeciding:
         assert outcome(request).arguments == {"amount": "9.00", "to": "ACME"}
         assert "Approved with these changes" in text(client.get(page(request)))
 
+    def test_what_matters_much_is_approved_once_it_was_ticked_as_read(
+        self, client: Client, ravi: User
+    ) -> None:
+        """The page says so in words; a rejection needs no tick."""
+        request, other = [
+            make.approval("Delete", assignees=[ravi], severity="high", arguments=REFUND) for _ in range(2)
+        ]
+        html = client.get(page(request)).text
+        assert "High severity" in html
+        assert re.search(r'<input type="checkbox" name="read"[^>]* required', html)
+        refused = client.post(page(request), {"decision": "approve", "comment": "Fine."})
+        (error,) = re.findall(
+            r'<ul class="errors" id="id_read_error" role="alert"><li>([^<]+)</li>', refused.text
+        )
+        assert error == "“I have read what will happen” must be ticked before you approve."
+        assert (refused.status_code, outcome(request).status) == (422, "pending")
+        assert "Fine." in refused.text
+        assert client.post(page(request), {"decision": "approve", "read": "on"}).status_code == 303
+        assert outcome(request).approved
+        assert client.post(page(other), {"decision": "reject"}).status_code == 303
+        plain = client.get(page(make.approval(assignees=[ravi]))).text
+        assert 'name="read"' not in plain
+        assert "High severity" not in plain
+
+    def test_a_tick_counts_for_what_will_happen_then(self, client: Client, ravi: User) -> None:
+        """Not for what was edited after it: the changes, once shown, have to be ticked as well."""
+        request = make.approval(assignees=[ravi], severity="high", editable=AMOUNT, arguments=REFUND)
+        form = Page(client.get(page(request)).text, "arguments").fill("arguments.amount", "9.00")
+        review = post(client, page(request), form.pick("read", "on").press("decision", "approve"))
+        assert "amount 12.00 9.00" in text(review)
+        changed = Page(review.text, "arguments")
+        refused = post(client, page(request), changed.press("decision", "approve"))
+        assert "must be ticked before you approve" in text(refused, 422)
+        assert "amount 12.00 9.00" in text(refused, 422)
+        assert outcome(request).status == "pending"
+        ticked = Page(refused.text, "arguments").pick("read", "on")
+        assert post(client, page(request), ticked.press("decision", "approve")).status_code == 303
+        assert outcome(request).arguments == {"amount": "9.00", "to": "ACME"}
+
     def test_a_secret_header_is_shown_nowhere_and_survives_an_edit(self, client: Client, ravi: User) -> None:
         """What is executed, and hashed, is the real one. On the page it has a mask, which stands for it."""
         headers = {"Authorization": "Bearer hunter2", "X-Kind": "test"}
