@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
 from approvals.queries.account_names import name_field
-from approvals.web.edge import tokens
+from approvals.web.edge import preferences, tokens
 
 # Fields of Django's accounts that name a person; a project's own account may lack some.
 _PERSONAL = {"first_name", "last_name", "email"}
@@ -36,7 +36,7 @@ def end_access(user_id: int, by_user_id: int | None) -> int:
 
 
 def take_name(user_id: int) -> None:
-    """Remove the person's name and email from the account, and from the admin's log about it."""
+    """Remove the person's name, email and preferences from the account, and the name from the admin's log."""
     with transaction.atomic():
         user = _lock(user_id)
         name = name_after(user_id)
@@ -44,6 +44,7 @@ def take_name(user_id: int) -> None:
         for field in {each.name for each in user._meta.fields} & _PERSONAL - {name_field()}:
             setattr(user, field, "")
         user.save()
+        preferences.forget(user_id)
         accounts = ContentType.objects.get_for_model(get_user_model())
         about = LogEntry.objects.filter(content_type=accounts, object_id=str(user_id))
         about.update(object_repr=name, change_message="")

@@ -1,7 +1,7 @@
 """The rows on record: requests and responses, the trail, tokens, deliveries. Fields and constraints only.
 
 The default managers only read. The managers named `writing` are for `approvals.writer`, for seals and for
-tokens, each in the modules that write them.
+tokens, each in the modules that write them. What people prefer is not on record: anybody may write it.
 """
 
 from approvals.models.deliveries import (
@@ -12,6 +12,7 @@ from approvals.models.deliveries import (
     Letter,
     LetterKind,
 )
+from approvals.models.preferences import Preference
 from approvals.models.record import OnRecord, ReadOnlyManager, ReadOnlyQuerySet
 from approvals.models.requests import (
     ORIGIN_ID_LIMIT,
@@ -41,6 +42,7 @@ __all__ = [
     "Letter",
     "LetterKind",
     "OnRecord",
+    "Preference",
     "ReadOnlyManager",
     "ReadOnlyQuerySet",
     "Response",

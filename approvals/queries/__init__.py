@@ -22,6 +22,7 @@ from approvals.queries.lookups import (
     requests_of_run,
     seconds_left,
 )
+from approvals.queries.preferences import preference_of
 from approvals.queries.quorum import Standing, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, unknown_request, with_people
@@ -76,6 +77,7 @@ __all__ = [
     "overdue",
     "parse_object",
     "pending_requests",
+    "preference_of",
     "request_for",
     "request_of_key",
     "requests_by_id",

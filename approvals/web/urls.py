@@ -3,7 +3,7 @@
 from django.urls import path
 
 from approvals.web.edge.own_pages import own
-from approvals.web.pages import accounts, tokens, views
+from approvals.web.pages import accounts, preferences, tokens, views
 from approvals.web.pages.vendored import vendored
 
 urlpatterns = own(
@@ -17,6 +17,7 @@ urlpatterns = own(
         path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
         path("log-in/", accounts.log_in, name="sayso-login"),
         path("log-out/", accounts.log_out, name="sayso-logout"),
+        path("preferences/", preferences.preferences, name="preferences"),
         path("tokens/", tokens.own_tokens, name="tokens"),
         path("tokens/<uuid:token_id>/revoke/", tokens.revoke_own_token, name="token-revoke"),
     ]

@@ -38,6 +38,7 @@ _LOOKED_FOR = "says when to look again; what is then found is vouched for"
 _TOKEN = "who may act is asked of this table; under which token somebody did, the entries say"
 _LETTER = "an email on its way, which nothing is decided by"
 _POSTING = "how an outcome is posted; which outcome that is, is read from its request"
+_OWN = "what a person chose for their own pages, which nothing is decided by"
 
 UNVOUCHED: Mapping[str, str] = {
     "HumanRequest.changed_at": _LOOKED_FOR,
@@ -77,6 +78,8 @@ UNVOUCHED: Mapping[str, str] = {
     "Letter.give_up_at": _LETTER,
     "Letter.claimed_until": _LETTER,
     "Letter.changed_at": _LETTER,
+    "Preference.user": _OWN,
+    "Preference.opens_next": _OWN,
     "CallbackAttempt.id": _POSTING,
     "CallbackAttempt.callback": _POSTING,
     "CallbackAttempt.number": _POSTING,

@@ -31,6 +31,7 @@ from approvals.models import (
     Callback,
     DeliveryStatus,
     HumanRequest,
+    Preference,
     Response,
     ShownContent,
 )
@@ -342,6 +343,7 @@ class TestForgetPerson:
     def test_name_and_words_are_gone_and_the_trail_verifies(self, keeper: User, ann: User) -> None:
         ann.first_name, ann.email = "Ann", "ann@example.org"
         ann.save()
+        Preference.objects.create(user=ann, opens_next=False)
         id_ = decided(ann)
         answered(ann)
         printed = run("forget_person", "ann", username="keeper")
@@ -351,6 +353,7 @@ class TestForgetPerson:
         assert '"actor":"ann"' not in record
         ann.refresh_from_db()
         assert (ann.username, ann.first_name, ann.email) == (f"removed-{ann.pk}", "", "")
+        assert not Preference.objects.exists()
         assert (row.comment, row.decided_by_id) == ("", ann.pk)
         assert HumanRequest.objects.get(kind="clarification").answer is None
         assert faults() == []
