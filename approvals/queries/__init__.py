@@ -37,6 +37,7 @@ from approvals.queries.serialization import (
 from approvals.queries.visibility import (
     Rights,
     TimelineEntry,
+    has_responded,
     history,
     last_closed_for,
     list_requests,
@@ -44,6 +45,7 @@ from approvals.queries.visibility import (
     rights_among,
     rights_of,
     titles_between,
+    to_be_decided_by,
     visible_ids,
     visible_to,
 )
@@ -59,6 +61,7 @@ __all__ = [
     "ask_for_rows",
     "changed_since",
     "count_waiting",
+    "has_responded",
     "history",
     "last_closed_for",
     "list_inbox",
@@ -89,6 +92,7 @@ __all__ = [
     "standing",
     "summary_on_the_wire",
     "titles_between",
+    "to_be_decided_by",
     "unknown_request",
     "visible_ids",
     "visible_to",

@@ -17,7 +17,7 @@ from django.db.models import Case, Exists, F, Q, TextField, Value, When
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
-from approvals.models import AuditEntry, Event, HumanRequest
+from approvals.models import AuditEntry, Event, HumanRequest, Response
 from approvals.queries import large_columns, permissions
 from approvals.queries.requests import (
     Requests,
@@ -162,6 +162,19 @@ def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID,
         )
         for request_id, audience in permissions.audiences(requests).items()
     }
+
+
+def to_be_decided_by(user_id: int, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these requests that are pending, that this user may decide, and has not voted on."""
+    pending = HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING)
+    rights = rights_among(user_id, pending.only("requester_id", "four_eyes"))
+    voted = Response.objects.filter(request_id__in=ids, actor_id=user_id).values_list("request_id", flat=True)
+    return {request_id for request_id, each in rights.items() if each.decide} - set(voted)
+
+
+def has_responded(user_id: int, request_id: UUID) -> bool:
+    """Tell whether this user has voted on this request, or answered it."""
+    return Response.objects.filter(request_id=request_id, actor_id=user_id).exists()
 
 
 def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals.domain.lifecycle import Status
 from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
@@ -46,14 +47,16 @@ def asked_by(request: Any, runs: Mapping[str, Run], *, linked: bool = False) -> 
 
 @register.simple_tag
 def what_goes_on(request: Any, runs: Mapping[str, Run]) -> SafeString:
-    """Say what goes on once the request is closed: `Run Refund 812 goes on`, the run linked.
+    """Say what follows, or would follow, when a request is closed: `Run Refund 812 goes on`, the run linked.
 
     Of a run that has ended it says how.
     """
+    after = "is told" if request.status in (Status.REJECTED, Status.WITHDRAWN) else "goes on"
     run = run_behind(request, runs)
     if run is None:
-        return SafeString("The program that asked goes on")
-    after = "goes on" if run.status in OPEN else f"has ended: {run.get_status_display().lower()}"
+        return format_html("The program that asked {}", after)
+    if run.status not in OPEN:
+        after = f"has ended: {run.get_status_display().lower()}"
     return format_html('Run <a href="{}">{}</a> {}', reverse("run", args=[run.pk]), visible(run.title), after)
 
 

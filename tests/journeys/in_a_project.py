@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from approvals import deciding, gate
+from approvals import deciding, gate, queries
 from approvals.domain.commands import Actor, Channel
 from approvals.exceptions import NotPermitted, UnknownRequest
 from approvals.models import AuditEntry
@@ -81,6 +81,9 @@ reader.force_login(rob)
 sent = reader.post(f"/sayso/requests/{at_page}/", {"decision": "approve"})
 assert sent.status_code == HTTPStatus.SEE_OTHER, sent.content[:200]
 assert gate.outcome(at_page).approved
+assert "Approved: <a" in reader.get(sent["Location"]).text
+assert reader.post("/sayso/preferences/").status_code == HTTPStatus.SEE_OTHER
+assert not queries.preference_of(rob.pk).opens_next
 
 run = OrchestrationManager().start("checklist", {"title": "Release", "items": ["Tests"]}, kim)
 see(kim, "/sayso/", "/sayso/?q=kim", f"/sayso/requests/{asked}/", f"/sayso/runs/{run}/", "/sayso/runs/new/")

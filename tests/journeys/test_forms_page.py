@@ -82,7 +82,7 @@ async def send(page: Page) -> None:
 
 
 async def answered(page: Page, request: str) -> Any:
-    await expect(page.locator("#detail")).to_contain_text("Answered by ravi")
+    await expect(page.locator("#detail")).to_contain_text("Answered: Which cost centre?")
     outcome: Outcome = await in_database(gate.outcome, request)
     return outcome.answer
 
@@ -192,6 +192,6 @@ async def test_rows_of_arguments_are_edited_and_reviewed(berlin: Page, ravi: Use
     await berlin.get_by_role("button", name="Approve", exact=True).click()
     await expect(berlin.get_by_text("You are about to approve these changes")).to_be_visible()
     await berlin.get_by_role("button", name="Approve with these changes").click()
-    await expect(berlin.locator("#detail")).to_contain_text("Approved by ravi")
+    await expect(berlin.locator("#detail")).to_contain_text("Approved: Refund 12.00 EUR")
     outcome = await in_database(gate.outcome, request)
     assert outcome.arguments == {"lines": [first, {"article": "C"}], "by": "ann"}

@@ -322,9 +322,73 @@ async def test_an_open_request_and_one_click(at_work: Page, ravi: User) -> None:
     request = await opened("Pay", assignees=[ravi], timeout=600)
     await at_work.reload()
     await at_work.get_by_role("button", name="Approve", exact=True).click()
-    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved: Pay")
     await expect(row(at_work, "Pay")).to_contain_text("Approved by ravi")
     assert (await outcome(request)).approved
+
+
+async def test_the_next_request_opens_where_one_was_decided(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """Its address and its title, the focus and what a screen reader says go along; back leads back."""
+    first = await opened("First", assignees=[ravi], timeout=600, severity="high")
+    second = await opened("Second", assignees=[ravi], timeout=900)
+    await in_database(make.clarification, "Third?", assignees=[ravi], timeout=1200)
+    await at_work.goto(f"{server.url}/requests/{first}/?kind=approval")
+    await live(at_work)
+    await at_work.get_by_label("Note").fill("Fine.")
+    await at_work.get_by_role("button", name="Approve").click()
+    await expect(at_work.locator(".errors")).to_contain_text("must be ticked before you approve")
+    await expect(at_work.get_by_label("I have read what will happen")).to_be_focused()
+    await expect(at_work).to_have_url(f"{server.url}/requests/{first}/?kind=approval")
+    await at_work.keyboard.press("Space")
+    await at_work.get_by_role("button", name="Approve").click()
+
+    heading = at_work.locator("#detail h1")
+    await expect(heading).to_have_text("Second")
+    await expect(heading).to_be_focused()
+    await expect(at_work).to_have_url(f"{server.url}/requests/{second}/?kind=approval")
+    await expect(at_work).to_have_title("(2) Second · Sayso")
+    line = "Approved: First. The program that asked goes on."
+    await expect(at_work.locator(".done")).to_have_text(line)
+    await expect(at_work.locator("#announce")).to_contain_text(line)
+    await expect(row(at_work, "First")).to_contain_text("Approved by ravi")
+    await expect(row(at_work, "Second").locator("a")).to_have_attribute("aria-current", "true")
+    assert (await outcome(first)).comment == "Fine."
+    assert "sayso.note" not in await at_work.evaluate("Object.keys(sessionStorage).join()")
+
+    await at_work.get_by_role("button", name="Reject").click()
+    last = at_work.get_by_role("heading", name="Nothing else in this list waits for you.")
+    await expect(last).to_be_focused()
+    await expect(at_work).to_have_url(f"{server.url}/?kind=approval")
+    await expect(at_work).to_have_title("(1) Inbox · Sayso")
+    await at_work.go_back()
+    await expect(heading).to_have_text("Second")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
+    await expect(at_work).to_have_title("(1) Rejected: Second · Sayso")
+    await expect(at_work.locator(".done")).to_have_count(0)
+
+
+async def test_a_double_click_decides_one_request(at_work: Page, server: Server, ravi: User) -> None:
+    """What opens under the pointer takes no click for a moment."""
+    first = await opened("First", assignees=[ravi], timeout=600)
+    second = await opened("Second", assignees=[ravi], timeout=900)
+    await at_work.clock.install()
+    await at_work.goto(f"{server.url}/requests/{first}/")
+    await live(at_work)
+    await at_work.wait_for_load_state("networkidle")
+    await at_work.clock.pause_at(await at_work.evaluate("Date.now() + 1000"))
+    approve = at_work.get_by_role("button", name="Approve")
+    await approve.click()
+    await expect(at_work.locator("#detail h1")).to_have_text("Second")
+    box = await approve.bounding_box()
+    assert box
+    await at_work.mouse.click(box["x"] + 5, box["y"] + 5)
+    assert (await outcome(second)).status == "pending"
+    await at_work.clock.run_for(1000)
+    await at_work.mouse.click(box["x"] + 5, box["y"] + 5)
+    await expect(at_work.locator("#detail")).to_contain_text("Approved: Second")
+    assert (await outcome(second)).approved
 
 
 async def test_edited_arguments_are_reviewed_then_approved(at_work: Page, ravi: User) -> None:
@@ -343,7 +407,7 @@ async def test_edited_arguments_are_reviewed_then_approved(at_work: Page, ravi: 
     await expect(at_work.locator("ins")).to_have_text("9.00")
     assert (await outcome(request)).status == "pending"
     await at_work.get_by_role("button", name="Approve with these changes").click()
-    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved: Pay")
     assert (await outcome(request)).arguments == {"amount": "9.00", "to": "ACME"}
 
 
@@ -361,10 +425,9 @@ async def test_keys_move_open_and_decide_with_a_visible_confirmation(at_work: Pa
     await expect(at_work.get_by_text("Press Enter to approve")).to_be_visible()
     assert (await outcome(second)).status == "pending"
     await at_work.keyboard.press("Enter")
-    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
-    await at_work.keyboard.press("k")
-    await at_work.keyboard.press("Enter")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved: Second")
     await expect(at_work.locator("#detail h1")).to_have_text("First")
+    await expect(at_work.locator("#detail h1")).to_be_focused()
     await at_work.keyboard.press("r")
     await expect(at_work.get_by_label("Note")).to_be_focused()
     await at_work.keyboard.type("ajk/? no")
@@ -374,7 +437,7 @@ async def test_keys_move_open_and_decide_with_a_visible_confirmation(at_work: Pa
     await expect(at_work.get_by_text("Press Enter to reject")).to_be_visible()
     assert (await outcome(first)).status == "pending"
     await at_work.keyboard.press("Enter")
-    await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected: First")
     assert (await outcome(first)).comment == "ajk/? no"
 
 
@@ -420,7 +483,7 @@ async def test_stray_keys_decide_nothing(at_work: Page, server: Server, ravi: Us
 
     await armed()
     await at_work.keyboard.press("Enter")
-    await expect(at_work.locator("#detail")).to_contain_text("Approved by ravi")
+    await expect(at_work.locator("#detail")).to_contain_text("Approved: Pay")
 
 
 async def test_a_request_is_seen_once_it_was_opened_or_has_stood_for_a_while(
@@ -490,7 +553,7 @@ async def test_a_typed_note_is_kept_until_it_is_sent(
     await at_work.goto(f"{server.url}/requests/{request}/")
     await expect(at_work.get_by_label("Note")).to_have_value("Only half of it!")
     await at_work.get_by_role("button", name="Reject", exact=True).click()
-    await expect(at_work.locator("#detail")).to_contain_text("Rejected by ravi")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected: Pay")
     await expect(at_work.get_by_text("was not sent")).to_have_count(0)
     assert (await outcome(request)).comment == "Only half of it!"
     assert "sayso.note" not in await at_work.evaluate("Object.keys(sessionStorage).join()")
@@ -550,7 +613,7 @@ async def test_what_could_not_be_sent_stays_typed(page: Page, serve: Serve, ravi
 
 async def test_everything_works_without_scripts(browser: Browser, server: Server, ravi: User) -> None:
     request = await opened("Pay", assignees=[ravi], arguments={"amount": "12.00"}, editable=AMOUNT)
-    other = await opened("Delete", assignees=[ravi])
+    await opened("Delete", assignees=[ravi])
     question = await in_database(make.clarification, "Which?", choices=["A", "B"], assignees=[ravi])
     context = await browser.new_context(java_script_enabled=False)
     page = await logged_in(await context.new_page(), server, ravi)
@@ -563,17 +626,17 @@ async def test_everything_works_without_scripts(browser: Browser, server: Server
     await page.get_by_label("Amount").fill("9.00")
     await page.get_by_role("button", name="Approve").click()
     await page.get_by_role("button", name="Approve with these changes").click()
-    await expect(page.get_by_role("main")).to_contain_text("Approved by ravi")
-
-    await page.goto(f"{server.url}/requests/{other}/")
+    await expect(page.get_by_role("main")).to_contain_text("Approved: Pay. The program that asked goes on.")
+    await expect(page.get_by_role("heading", name="Nothing else in this list waits for you.")).to_be_visible()
+    await page.get_by_role("link", name="Show all pending requests").first.click()
+    await page.get_by_role("link", name="Delete").click()
     await page.get_by_label("Note").fill("No.")
     await page.get_by_role("button", name="Reject", exact=True).click()
-    await expect(page.get_by_role("main")).to_contain_text("Rejected by ravi")
-
-    await page.goto(f"{server.url}/requests/{question}/")
+    await expect(page.get_by_role("main")).to_contain_text("Rejected: Delete")
+    await expect(page.get_by_role("heading", name="Which?")).to_be_visible()
     await page.get_by_label("B", exact=True).check()
     await page.get_by_role("button", name="Answer").click()
-    await expect(page.get_by_role("main")).to_contain_text("Answered by ravi")
+    await expect(page.get_by_role("main")).to_contain_text("That was the last one.")
     await context.close()
     assert (await outcome(request)).arguments == {"amount": "9.00"}
     assert (await outcome(question)).answer == "B"

@@ -177,4 +177,4 @@ async def approve(page: Page, title: str) -> None:
     detail = page.locator("#detail")
     await expect(detail.get_by_role("heading", level=1)).to_contain_text(title)
     await detail.get_by_role("button", name="Approve", exact=True).click()
-    await expect(detail).to_contain_text("Approved by ada")
+    await expect(detail.locator(".done")).to_contain_text(title)

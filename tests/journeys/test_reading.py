@@ -126,7 +126,7 @@ async def test_what_cannot_be_reached_is_not_said_any_more_once_it_is_live(
     await expect(page.locator(".pill")).to_have_text("Live")
     await expect(page.get_by_label("Note")).to_have_value("Twice")
     await page.get_by_role("button", name="Reject", exact=True).click()
-    await expect(page.locator("article .status")).to_contain_text("Rejected")
+    await expect(page.locator(".done")).to_contain_text("Rejected: Pay")
     await page.context.close()
 
 

@@ -45,7 +45,7 @@ let unasked = null, standing;
 
 function openFirst() {
   const first = rows.querySelector("li:not(.closed) a");
-  if (wide.matches && first && !detail.querySelector("article")) {
+  if (wide.matches && first && !detail.querySelector("article, .done")) {
     unasked = idOf(first.parentElement);
     // Errors are shown elsewhere.
     window.htmx.ajax("GET", first.getAttribute("href"), { target: detail, headers: UNASKED }).catch(() => {});
@@ -160,7 +160,8 @@ function replace(old, row) {
   old.replaceWith(row);
   window.htmx.process(row);
   if (focused) row.querySelector("a").focus({ preventScroll: true });
-  if (closing) announce(`${row.querySelector(".status").textContent.trim()}: ${row.querySelector(".title").textContent.trim()}`);
+  // What this person has just decided is told already.
+  if (closing && !detail.querySelector(`.done [href*="${idOf(row)}"]`)) announce(`${row.querySelector(".status").textContent.trim()}: ${row.querySelector(".title").textContent.trim()}`);
 }
 
 // A row that arrives above the one under the pointer or the focus must not push it away.

@@ -6,10 +6,11 @@ import { startKeys } from "./keys.js";
 startClock();
 startKeys();
 
-// The script for forms with several parts is loaded with the first of them.
+// The script for forms with several parts is loaded with the first of them, the one for what follows a form soon.
 const addParts = (root) => root.querySelector(".list-of, .branch, .moment") && import("./forms.js");
 addParts(document);
 document.addEventListener("htmx:load", ({ detail }) => addParts(detail.elt));
+if (document.querySelector("#detail")) addEventListener("load", () => import("./sent.js"), { once: true });
 
 // If sending fails, the text stays in its field and a message says so.
 const trouble = document.querySelector("#trouble");

@@ -24,14 +24,22 @@ from approvals.web.pages import acts, json_tables
 from approvals.web.pages.access import page, record_view, trail_once_seen, user_id, wants_detail
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.filters import Filters, number_of, sort_key
+from approvals.web.pages.next_request import Done, Successors
 from approvals.web.pages.request_page import ActForm, RequestPage, form_for
 
 MOST_IDS = 100
+# Names the request that was decided before, in the address of the page that opens then.
+DONE = "done"
 
 
 @page(UnknownRequest)
 @require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
+    """Show the list; after the last decision, what was done and that nothing else is to be decided."""
+    if wants_detail(request):
+        waiting = {"waiting": queries.count_waiting(user_id(request))}
+        shown = render(request, "approvals/_nothing_left.html", _page_context(request) | waiting)
+        return _name_address(request, shown)
     return render(request, "approvals/inbox.html", _list_context(request))
 
 
@@ -54,9 +62,12 @@ def rows(request: HttpRequest) -> HttpResponse:
 @page(UnknownRequest)
 @require_http_methods(["GET", "HEAD", "POST"])
 def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Show a request, or decide it; then the next one opens, unless this person has chosen otherwise."""
     asked = queries.request_for(user_id(request), request_id)
     if request.method == "POST":
-        return _finish(request, asked, acts.submit(request, asked, form_for(asked, request.POST)))
+        successors = _successors(request, asked)
+        instead = acts.submit(request, asked, form_for(asked, request.POST))
+        return _refuse(request, instead) if instead else _go_on(request, asked, successors)
     return _show_request(request, asked, trail=trail_once_seen(request, asked))
 
 
@@ -73,7 +84,8 @@ def mark_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
-    return _finish(request, asked, acts.withdraw(request, asked))
+    instead = acts.withdraw(request, asked)
+    return _refuse(request, instead) if instead else _back_to(request, asked)
 
 
 @page(UnknownRequest)
@@ -84,19 +96,46 @@ def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     return HttpResponse(json_tables.pretty(outcome.arguments), content_type="application/json; charset=utf-8")
 
 
-def _finish(request: HttpRequest, asked: Any, instead: NotRecorded | None) -> HttpResponse:
-    """Redirect to the request once it is recorded; or show why it was refused, and what was typed."""
-    if instead is None:
-        return _back_to(request, asked)
+def _refuse(request: HttpRequest, instead: NotRecorded) -> HttpResponse:
+    """Show why it was not recorded, and what was typed."""
     shown = _show_request(
         request, instead.asked, form=instead.form, notice=instead.notice, status=instead.status
     )
+    # The script of the page must not take the address of the form for that of the page.
+    shown["HX-Push-Url"] = "false"
     return instead.finish(shown)
 
 
+def _successors(request: HttpRequest, asked: Any) -> Successors | None:
+    """Return what may be opened after a decision; None if this person stays on the decided request."""
+    reader = user_id(request)
+    if not queries.preference_of(reader).opens_next:
+        return None
+    return Successors.of(asked, reader, Filters.from_query(request.GET))
+
+
+def _go_on(request: HttpRequest, asked: Any, successors: Successors | None) -> HttpResponse:
+    """Redirect to the next request, with what was done; to the inbox, if there is none."""
+    following = asked.pk if successors is None else successors.first()
+    address = reverse("request", args=[following]) if following else reverse("inbox")
+    query = Filters.from_query(request.GET).query
+    done = f"{query}{'&' if query else '?'}{DONE}={asked.pk}"
+    return HttpResponseRedirect(address + done, status=HTTPStatus.SEE_OTHER)
+
+
 def _back_to(request: HttpRequest, asked: Any) -> HttpResponse:
-    back = reverse("request", args=[asked.pk]) + Filters.from_query(request.GET).query
-    return HttpResponseRedirect(back, status=HTTPStatus.SEE_OTHER)
+    return HttpResponseRedirect(_address_of(request, asked), status=HTTPStatus.SEE_OTHER)
+
+
+def _address_of(request: HttpRequest, asked: Any) -> str:
+    return reverse("request", args=[asked.pk]) + Filters.from_query(request.GET).query
+
+
+def _name_address(request: HttpRequest, shown: HttpResponse) -> HttpResponse:
+    """Have the script of the page show the address of what a redirect led to, without what was done."""
+    if DONE in request.GET:
+        shown["HX-Push-Url"] = request.path + Filters.from_query(request.GET).query
+    return shown
 
 
 def _show_request(
@@ -120,7 +159,8 @@ def _show_request(
     alone = wants_detail(request)
     around = _page_context(request) if alone else _list_context(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
-    return render(request, template, around | shown.context, status=status)
+    context = around | shown.context | {"here": _address_of(request, asked)}
+    return _name_address(request, render(request, template, context, status=status))
 
 
 def _request_beside(request: HttpRequest) -> Any | None:
@@ -147,8 +187,14 @@ def _page_context(request: HttpRequest) -> dict[str, Any]:
         "now": database_now(),
         "filters": Filters.from_query(request.GET),
         "section": "inbox",
-        "here": request.get_full_path(),
+        "done": _done(request),
     }
+
+
+def _done(request: HttpRequest) -> Done | None:
+    """Return what this person did just before, as the address says; None if that is not on record."""
+    done = request.GET.get(DONE, "") if request.method == "GET" else ""
+    return Done.by(user_id(request), done) if done else None
 
 
 def _closed_rows(request: HttpRequest, ids: set[UUID]) -> list[Any]:

@@ -104,6 +104,20 @@ def test_a_version_that_is_not_the_newest_is_named(client: Client, olga: User) -
     assert "(new runs use" not in text(client.get(page(run(olga, orchestration="page_versions", version=2))))
 
 
+def test_what_goes_on_after_a_decision_is_the_run(client: Client, olga: User) -> None:
+    """Linked before and after it, for whoever may see the run; of one that has ended, how it did."""
+    one = run(olga)
+    request = asked_by(one, "Remove", arguments={"path": "/tmp/a"}, assignees=[olga])
+    linked = f'Run <a href="{page(one)}">{one.title}</a>'
+    assert f"{linked} goes on and does exactly this." in client.get(f"/requests/{request}/").text
+    ann = client_of(make.user("ann", may=("view_humanrequest",)))
+    assert "The program that asked goes on and does exactly this." in text(ann.get(f"/requests/{request}/"))
+    done = client.post(f"/requests/{request}/", {"decision": "approve"})["Location"]
+    assert f"{linked} goes on." in client.get(done).text
+    Run.objects.filter(pk=one.pk).update(status=RunStatus.COMPLETED, finished_at=timezone.now())
+    assert f"{linked} has ended: completed." in client.get(done).text
+
+
 class TestDeciding:
     @both_databases
     def test_a_request_is_decided_on_the_page_of_its_run(self, client: Client, olga: User) -> None:
