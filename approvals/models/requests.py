@@ -162,6 +162,11 @@ class HumanRequest(OnRecord):
             models.Index(name="request_changed", fields=["changed_at", "id"]),
             models.Index(name="request_opened", fields=["opened_at", "id"]),
             models.Index(name="request_of_origin", fields=["origin_id", "id"], condition=~Q(origin_id="")),
+            models.Index(
+                name="request_open_of_origin",
+                fields=["origin_id", "opened_at", "id"],
+                condition=Q(status=Status.PENDING) & ~Q(origin_id=""),
+            ),
         ]
 
     def __str__(self) -> str:

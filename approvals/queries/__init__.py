@@ -23,7 +23,7 @@ from approvals.queries.lookups import (
     seconds_left,
 )
 from approvals.queries.preferences import preference_of
-from approvals.queries.quorum import Standing, standing, votes_on
+from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, unknown_request, with_people
 from approvals.queries.serialization import (
@@ -41,6 +41,7 @@ from approvals.queries.visibility import (
     history,
     last_closed_for,
     list_requests,
+    open_beside,
     request_for,
     rights_among,
     rights_of,
@@ -52,6 +53,7 @@ from approvals.queries.visibility import (
 
 __all__ = [
     "OVERDUE_SOON",
+    "Ballot",
     "Rights",
     "Standing",
     "TimelineEntry",
@@ -59,6 +61,7 @@ __all__ = [
     "ask_for_large",
     "ask_for_open_requests",
     "ask_for_rows",
+    "ballot",
     "changed_since",
     "count_waiting",
     "has_responded",
@@ -71,6 +74,7 @@ __all__ = [
     "moment_on_the_wire",
     "next_deadline",
     "on_the_wire",
+    "open_beside",
     "open_requests_of",
     "origins_beginning",
     "outcome_of",

@@ -82,7 +82,7 @@ def open_requests_of(origin_id: str, *, light: bool = False, limit: int | None =
 
     `light` leaves out large columns, as `defer_large` does. `limit`: the first ones by age.
     """
-    rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING)
+    rows = HumanRequest.objects.filter(origin_id=str(origin_id), status=Status.PENDING).exclude(origin_id="")
     asked = with_people((large_columns.defer_large(rows) if light else rows).order_by("opened_at", "id"))
     asked = asked if limit is None else asked[:limit]
     return [row for row in asked if row.origin.get("kind") == "run"]

@@ -1,4 +1,4 @@
-"""The standing of a pending request: which approvals count, and whether enough people may decide it."""
+"""The votes on an approval: which count, who is still to vote, and whether enough people may decide it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from approvals.domain.lifecycle import Verdict
+from approvals.domain.lifecycle import Status, Verdict
 from approvals.models import HumanRequest, Response
 from approvals.queries import decider_counts, permissions
 
@@ -33,6 +33,37 @@ class Standing:
     def stuck(self) -> bool:
         """Whether fewer people may decide than must: it has to be reassigned or withdrawn."""
         return self.able < self.required
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """Who has voted on an approval, and who of those who are named is still to.
+
+    `void` has the names of voters who may not decide any more. `people` and `groups` are empty once it is
+    closed; somebody of a group may be among those who have voted.
+    """
+
+    given: list[Response]
+    void: frozenset[str]
+    people: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def ballot(request: HumanRequest) -> Ballot:
+    """Read the ballot now; the request comes with its people."""
+    given = votes_on([request.pk])[request.pk]
+    if request.status != Status.PENDING:
+        return Ballot(given=given, void=frozenset(), people=(), groups=())
+    audience = permissions.audiences([request])[request.pk]
+    voters = {vote.actor_id for vote in given if vote.actor_id is not None}
+    people = permissions.persons(voters | audience.user_ids)
+    able = {user_id for user_id, person in people.items() if permissions.may_decide(person, audience)}
+    return Ballot(
+        given=given,
+        void=frozenset(people[user_id].username for user_id in people.keys() & voters - able),
+        people=tuple(sorted(people[user_id].username for user_id in able & audience.user_ids - voters)),
+        groups=tuple(sorted(group.name for group in request.assigned_groups.all())),
+    )
 
 
 def votes_on(request_ids: Collection[UUID]) -> dict[UUID, list[Response]]:

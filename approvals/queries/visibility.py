@@ -164,6 +164,27 @@ def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID,
     }
 
 
+def open_beside(user_id: int, request: HumanRequest, limit: int) -> list[HumanRequest]:
+    """Return the other pending requests of the same origin that this user may see, the oldest first.
+
+    Without large columns. `limit` is how many are looked at.
+    """
+    if not request.origin_id:
+        return []
+    rows = HumanRequest.objects.filter(origin_id=request.origin_id, status=Status.PENDING)
+    rows = large_columns.defer_large(rows.exclude(origin_id="").exclude(pk=request.pk))
+    # The column has only the beginning of a long id, and not its kind.
+    beside = [
+        row for row in rows.order_by("opened_at", "id")[:limit] if _origin_of(row) == _origin_of(request)
+    ]
+    seen = visible_ids([user_id], beside).get(user_id, set()) if beside else set()
+    return [row for row in beside if row.pk in seen]
+
+
+def _origin_of(request: HumanRequest) -> tuple[Any, Any]:
+    return request.origin.get("kind"), request.origin.get("id")
+
+
 def to_be_decided_by(user_id: int, ids: Collection[UUID]) -> set[UUID]:
     """Return those of these requests that are pending, that this user may decide, and has not voted on."""
     pending = HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING)

@@ -115,11 +115,18 @@ async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
 ) -> None:
     """What is being typed stays for as long as it can be sent; a decision elsewhere replaces the form."""
     nina, olga = await in_database(make.user, "nina"), await in_database(make.user, "olga")
-    request = await opened("Rotate", assignees=[ravi, nina, olga], required=3)
+    origin = {"kind": "job", "id": "7"}
+    request = await opened("Rotate", assignees=[ravi, nina, olga], required=3, origin=origin)
     await row(at_work, "Rotate").click()
     await at_work.get_by_label("Note").fill("Because of")
     await deciding.adecide(make.actor(nina), request, "approve")
     await expect(at_work.locator("#detail")).to_contain_text("1 of 3 so far")
+    await expect(at_work.locator("#detail")).to_contain_text("olga, ravi (you); 2 are enough")
+    other = await opened("Of the same job", assignees=[ravi, nina], origin=origin)
+    beside = at_work.locator("[data-part=beside]")
+    await expect(beside).to_contain_text("Of the same job")
+    await deciding.adecide(make.actor(nina), other, "approve")
+    await expect(beside).to_be_empty()
     await expect(at_work.get_by_label("Note")).to_have_value("Because of")
     await deciding.adecide(make.actor(olga), request, "reject", comment="Not today.")
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by olga")
@@ -358,7 +365,7 @@ async def test_the_next_request_opens_where_one_was_decided(
     assert "sayso.note" not in await at_work.evaluate("Object.keys(sessionStorage).join()")
 
     await at_work.get_by_role("button", name="Reject").click()
-    last = at_work.get_by_role("heading", name="Nothing else in this list waits for you.")
+    last = at_work.get_by_role("heading", name="That was the last one in this list.")
     await expect(last).to_be_focused()
     await expect(at_work).to_have_url(f"{server.url}/?kind=approval")
     await expect(at_work).to_have_title("(1) Inbox · Sayso")
@@ -627,7 +634,7 @@ async def test_everything_works_without_scripts(browser: Browser, server: Server
     await page.get_by_role("button", name="Approve").click()
     await page.get_by_role("button", name="Approve with these changes").click()
     await expect(page.get_by_role("main")).to_contain_text("Approved: Pay. The program that asked goes on.")
-    await expect(page.get_by_role("heading", name="Nothing else in this list waits for you.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="That was the last one in this list.")).to_be_visible()
     await page.get_by_role("link", name="Show all pending requests").first.click()
     await page.get_by_role("link", name="Delete").click()
     await page.get_by_label("Note").fill("No.")

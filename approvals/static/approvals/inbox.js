@@ -77,8 +77,11 @@ function heard({ type, data }) {
     compare(pending);
     pending = [];
   }
-  if (data?.request) look(data.request.id);
+  if (data?.request) look(data.request.id, ...(isBeside(data.request) ? [selected()] : []));
 }
+
+// Whether it has the origin of the open request, whose page lists it.
+const isBeside = ({ origin }) => origin?.id && origin.id === detail.querySelector("[data-origin]")?.dataset.origin;
 
 const look = together(async (ids) => {
   if (ids.length > MOST_IDS) return refresh();

@@ -17,19 +17,22 @@ from approvals.web.pages.wording import entry_in_words, standing_in_words
 ActForm: TypeAlias = PageDecisionForm | AnswerForm
 
 LONG_JSON = 16_000
+# Open requests of the same origin: how many are listed, and looked at.
+BESIDE, LOOKED_AT = 10, 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestPage:
     """The content of the page. `form` is what the person sent, with its errors; None: nothing yet.
 
-    `notice`: why what was sent was not done.
+    `beside`: other open requests of the same origin. `notice`: why what was sent was not done.
     """
 
     asked: Any
     username: str
     rights: queries.Rights
     trail: Sequence[queries.TimelineEntry]
+    beside: Sequence[Any] = ()
     form: ActForm | None = None
     notice: str = ""
 
@@ -58,6 +61,9 @@ class RequestPage:
             "notice": self.notice,
             "act": self.act,
             "deciders": _deciders(asked),
+            "ballot": queries.ballot(asked) if _is_ballot(asked) else None,
+            "beside": self.beside[:BESIDE],
+            "beside_more": len(self.beside) - BESIDE,
             **self._counts(),
             "arguments": outcome.arguments,
             "has_action": asked.kind == Kind.APPROVAL and bool(outcome.arguments),
@@ -98,6 +104,11 @@ class RequestPage:
 
 def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
     return PageDecisionForm(asked, data) if asked.kind == Kind.APPROVAL else AnswerForm(asked, data)
+
+
+def _is_ballot(asked: Any) -> bool:
+    """Tell whether it is worth saying who has voted and who is still to."""
+    return asked.kind == Kind.APPROVAL and (asked.required > 1 or len(asked.assignees) > 1)
 
 
 def _deciders(asked: Any) -> str:

@@ -25,7 +25,7 @@ from approvals.web.pages.access import page, record_view, trail_once_seen, user_
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.filters import Filters, number_of, sort_key
 from approvals.web.pages.next_request import Done, Successors
-from approvals.web.pages.request_page import ActForm, RequestPage, form_for
+from approvals.web.pages.request_page import LOOKED_AT, ActForm, RequestPage, form_for
 
 MOST_IDS = 100
 # Names the request that was decided before, in the address of the page that opens then.
@@ -153,6 +153,7 @@ def _show_request(
         username=request.user.get_username(),
         rights=queries.rights_of(user_id(request), asked),
         trail=queries.history(asked) if trail is None else trail,
+        beside=queries.open_beside(user_id(request), asked, LOOKED_AT),
         form=form,
         notice=notice,
     )

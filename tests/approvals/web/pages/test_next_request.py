@@ -84,7 +84,7 @@ def test_the_next_in_order_opens_then_those_before(client: Client, ravi: User) -
     assert led_to(client, first, query=query) == f"/{query}&done={first}"
     left = client.get(f"/{query}&done={first}")
     assert line(left).startswith("Approved: Number 0.")
-    assert "Nothing else in this list waits for you. Show all pending requests" in text(left)
+    assert "That was the last one in this list. Show all pending requests" in text(left)
 
 
 def test_the_last_one_leads_to_a_kind_word(client: Client, ravi: User) -> None:
@@ -92,7 +92,7 @@ def test_the_last_one_leads_to_a_kind_word(client: Client, ravi: User) -> None:
     assert led_to(client, request, {"answer": "Because"}) == f"/?done={request}"
     left = client.get(f"/?done={request}")
     assert line(left) == "Answered: Why?. The program that asked goes on."
-    assert "That was the last one. Nothing else waits for you." in text(left)
+    assert "That was the last one. Nothing else waits for you now." in text(left)
 
 
 @both_databases
@@ -111,7 +111,7 @@ def test_only_what_this_person_has_still_to_decide_opens(ravi: User) -> None:
     )
     assert led_to(client, following) == f"{page(request)}?done={following}"
     assert led_to(client, request) == f"/?done={request}"
-    assert "Nothing else" in text(client.get(f"/?done={request}"))
+    assert "That was the last one in this list." in text(client.get(f"/?done={request}"))
     assert "1 more is needed" in line(client.get(page(barred), {"done": voted}))
 
 

@@ -18,6 +18,7 @@ from approvals.database.clock import database_now
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import Busy
+from approvals.models import UserAssignment
 from approvals.queries import inbox
 from approvals.templatetags import sayso
 from approvals.web.pages import filters
@@ -372,7 +373,7 @@ class TestRequest:
     def test_a_page_takes_the_same_queries_however_long_its_history_is(
         self, client: Client, ravi: User
     ) -> None:
-        request = make.approval(assignees=[ravi])
+        request = make.approval(assignees=[ravi, make.user()])
         client.get(page(request))
 
         def queries() -> int:
@@ -428,6 +429,81 @@ class TestRequest:
         request = make.approval(assignees=[ravi], arguments=long)
         assert f"{page(request)}arguments.json" in client.get(page(request)).content.decode()
         assert client.get(page(request) + "arguments.json").json() == long
+
+    @both_databases
+    def test_it_says_who_has_voted_and_who_is_still_to(self, client: Client, ravi: User) -> None:
+        """Where several must or may: people and groups by name, nobody whom four eyes bar or who is gone."""
+        nina, olga, gone = make.user("nina"), make.user("olga"), make.user("gone", is_active=False)
+        security = make.group("Security", make.user("sam"))
+        request = make.approval(
+            assignees=[ravi, nina, olga, security], requester=olga, required=3, four_eyes=True
+        )
+        UserAssignment.writing.bulk_create([UserAssignment(request_id=request, user=gone)])
+        shown = text(client.get(page(request)))
+        assert "Has voted" not in shown
+        assert "Still to vote nina, ravi (you), anybody of the group Security; 3 are enough" in shown
+        deciding.decide(make.actor(nina), request, "approve")
+        shown = text(client.get(page(request)))
+        assert "Has voted nina approved just now Still" in shown
+        assert "Still to vote ravi (you), anybody of the group Security; 2 are enough" in shown
+        User.objects.filter(pk=nina.pk).update(is_active=False)
+        assert "nina approved just now , which does not count any more" in text(client.get(page(request)))
+        deciding.decide(make.actor(ravi), request, "reject")
+        shown = text(client.get(page(request)))
+        assert "Has voted nina approved just now ; ravi rejected just now" in shown
+        assert "Still to vote" not in shown
+
+    def test_one_vote_of_several_people_is_enough(self, client: Client, ravi: User) -> None:
+        """Who alone decides is not listed; nor is who answers a question."""
+        several = make.approval(assignees=[ravi, make.user("nina")])
+        assert "Still to vote nina, ravi (you); 1 is enough" in text(client.get(page(several)))
+        for alone in (make.approval(assignees=[ravi]), make.clarification(assignees=[ravi, make.user()])):
+            assert "Still to vote" not in text(client.get(page(alone)))
+        reviewers = [client_of(make.reviewer()) for _ in range(2)]
+        any_two = make.approval(required=2)
+        assert "Still to vote any reviewer; 2 are enough" in text(reviewers[0].get(page(any_two)))
+
+    @both_databases
+    def test_other_open_requests_of_the_same_origin_are_linked(self, client: Client, ravi: User) -> None:
+        """Those that this person may see, and not what names the same id in another kind of origin."""
+        origin = {"kind": "job", "id": "j" * 120}
+        request = make.approval("This", assignees=[ravi], origin=origin)
+        beside = make.clarification("Beside", assignees=[ravi], origin=origin)
+        make.approval("Secret", assignees=[make.user()], origin=origin)
+        make.approval("Of another kind", assignees=[ravi], origin={**origin, "kind": "agent"})
+        make.approval("Of another id", assignees=[ravi], origin={**origin, "id": "j" * 119})
+        deciding.decide(make.actor(ravi), make.approval("Closed", assignees=[ravi], origin=origin), "approve")
+        html = client.get(f"{page(request)}?kind=approval").text
+        (listed,) = re.findall(r'data-part="beside"[^>]*>(.*?)</div>', html, re.DOTALL)
+        assert "Other open requests of the same origin" in listed
+        assert re.findall(r'<a href="([^"]+)"', listed) == [f"{page(beside)}?kind=approval"]
+        assert re.findall(r'class="title">([^<]+)<', listed) == ["Beside"]
+        for _ in range(12):
+            make.approval("More", assignees=[ravi], origin=origin)
+        assert "And 3 more." in text(client.get(page(request)))
+
+    def test_a_page_takes_the_same_queries_however_many_vote_and_wait_beside_it(
+        self, client: Client, ravi: User
+    ) -> None:
+        people = [make.user() for _ in range(12)]
+        origin = {"kind": "job", "id": "7"}
+        request = make.approval(assignees=[ravi, *people], required=13, origin=origin)
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get(page(request)).status_code == 200
+            return len(captured)
+
+        def grow(some: list[User]) -> None:
+            for person in some:
+                deciding.decide(make.actor(person), request, "approve")
+                make.approval(assignees=[person, ravi], origin=origin)
+
+        grow(people[:2])
+        client.get(page(request))  # the first look is on the trail
+        few = queries()
+        grow(people[2:])
+        assert queries() == few
 
     def test_who_only_may_see_gets_no_form(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
