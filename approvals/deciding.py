@@ -176,6 +176,15 @@ def record_view(actor: Actor, request_id: UUID | str) -> None:
     queue.write(View(request_id=queries.as_id(request_id), actor=actor))
 
 
+def record_views(actor: Actor, request_ids: Collection[UUID]) -> None:
+    """Record that the actor was shown these requests together, as `record_view`.
+
+    What the actor may not see is left out. Raises Busy, Unavailable.
+    """
+    for future in queue.submit_many([View(request_id=one, actor=actor) for one in request_ids]):
+        future.result()
+
+
 def _span(actor: Actor, request_id: UUID | str) -> telemetry.Span:
     return telemetry.span("sayso.decide", request=request_id, channel=actor.channel)
 

@@ -18,7 +18,7 @@ from approvals import deciding, queries
 from approvals.admin.change_lists import ListAdmin, moment_of
 from approvals.admin.request_filters import AssignedToMe, Dates, Due, InStatus, Origin, People, Requests
 from approvals.admin.request_tabs import tabs_of
-from approvals.admin.selection import Result, Selection, page_of
+from approvals.admin.selection import Selection, page_of, result_of
 from approvals.admin.timeline import timeline
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Kind, Outcome, Status
@@ -33,6 +33,7 @@ from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import record_view, user_id
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
+from approvals.web.pages.results import Result
 from approvals.web.pages.wording import outcome_in_words
 
 ONE = "<uuid:request_id>/"
@@ -154,7 +155,7 @@ class RequestAdmin(ListAdmin):
                 seen = self.get_queryset(request).filter(pk=asked.pk).exists()
                 return HttpResponseRedirect(page_of(asked) if seen else self._url("changelist"))
             if not is_about_the_form(result):
-                return self.show_results(request, [Result.of(asked.pk, asked, result)])
+                return self.show_results(request, [result_of(asked.pk, asked, result)])
             form.add_refusal(result)
         may = getattr(queries.rights_of(user_id(request), asked), act)
         context = {"title": f"{act.title()}?", "act": act.title(), "asked": asked, "form": form, "may": may}

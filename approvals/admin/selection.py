@@ -1,4 +1,4 @@
-"""The requests that a person selected to decide together, and the result of each."""
+"""The requests that a person selected to decide together in the admin, and the result of each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from django.utils.safestring import SafeString
 from approvals import queries
 from approvals.admin.change_lists import uuid_or_none
 from approvals.domain.lifecycle import Kind, Outcome, Status
-from approvals.exceptions import ApprovalError, TooLate
+from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.queries import permissions
 from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.results import Result
 from approvals.web.pages.wording import outcome_in_words
 
 MOST_AT_ONCE = 100
@@ -27,32 +28,16 @@ MOST_AT_ONCE = 100
 _MANY = SimpleNamespace(arguments=None, final_arguments=None, editable=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The result for one request, in words. `address` is the request's page; empty if it may not be seen."""
-
-    title: str
-    words: str
-    address: str = ""
-    status: str = ""
-    code: str = ""
-
-    @classmethod
-    def of(cls, request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Result:
-        title = str(request_id) if asked is None else asked.title
-        address = "" if asked is None else page_of(asked)
-        if isinstance(result, ApprovalError):
-            return cls(title=title, words=_refusal(result), address=address, code=result.code)
-        return cls(title=title, words=_outcome_words(result), address=address, status=result.status)
-
-    def __str__(self) -> str:
-        code = f" ({self.code})" if self.code else ""
-        return f"{self.title}: {self.words}{code}"
-
-
 def page_of(asked: HumanRequest) -> str:
     """Return the address of a request's admin page."""
     return reverse(f"admin:approvals_{asked.kind}_change", args=[asked.pk])
+
+
+def result_of(request_id: UUID, asked: HumanRequest | None, result: Outcome | ApprovalError) -> Result:
+    """Describe the result for a request; `asked` is None if it may not be seen."""
+    if asked is None:
+        return Result.of(str(request_id), "", result)
+    return Result.of(asked.title, page_of(asked), result)
 
 
 @admin.display(description="request")
@@ -119,20 +104,4 @@ class Selection:
         """Describe the outcome of each request, in the order of `ids`."""
         asked = {one.pk: one for one in self.requests}
         each = zip(self.ids, outcomes, strict=True)
-        return [Result.of(request_id, asked.get(request_id), outcome) for request_id, outcome in each]
-
-
-def _refusal(error: ApprovalError) -> str:
-    """Describe a refusal, with the recorded outcome if its own text does not have it."""
-    if isinstance(error, TooLate) and error.outcome is not None:
-        return f"{error.detail} On record: {_outcome_words(error.outcome)}."
-    return error.detail
-
-
-def _outcome_words(outcome: Outcome) -> str:
-    if not outcome.closed:
-        return "your approval is on record; more are needed"
-    if outcome.timed_out and outcome.approved is not None:
-        return f"timed out, {'approved' if outcome.approved else 'rejected'} by default"
-    by = f" by {outcome.decided_by}" if outcome.decided_by else ""
-    return f"{outcome.status.replace('_', ' ')}{by}"
+        return [result_of(request_id, asked.get(request_id), outcome) for request_id, outcome in each]

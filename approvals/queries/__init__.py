@@ -25,7 +25,7 @@ from approvals.queries.lookups import (
 from approvals.queries.preferences import preference_of
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
-from approvals.queries.requests import as_id, unknown_request, with_people
+from approvals.queries.requests import as_id, id_or_none, unknown_request, with_people
 from approvals.queries.serialization import (
     moment_on_the_wire,
     on_the_wire,
@@ -47,6 +47,7 @@ from approvals.queries.visibility import (
     rights_of,
     titles_between,
     to_be_decided_by,
+    viewed_among,
     visible_ids,
     visible_to,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "count_waiting",
     "has_responded",
     "history",
+    "id_or_none",
     "last_closed_for",
     "list_inbox",
     "list_inboxes",
@@ -98,6 +100,7 @@ __all__ = [
     "titles_between",
     "to_be_decided_by",
     "unknown_request",
+    "viewed_among",
     "visible_ids",
     "visible_to",
     "votes_on",

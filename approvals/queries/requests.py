@@ -29,6 +29,14 @@ def as_id(request_id: UUID | str) -> UUID:
         raise unknown_request(request_id) from None
 
 
+def id_or_none(text: str) -> UUID | None:
+    """Convert to a UUID; None for other text."""
+    try:
+        return as_id(text)
+    except UnknownRequest:
+        return None
+
+
 def unknown_request(request_id: UUID | str) -> UnknownRequest:
     """Return the error for an id that does not exist, or is not visible."""
     return UnknownRequest(

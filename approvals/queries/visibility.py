@@ -210,6 +210,12 @@ def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> 
     }
 
 
+def viewed_among(user_id: int, request_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these requests whose trail says that this user was shown them."""
+    views = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.VIEWED, actor_id=user_id)
+    return set(views.values_list("request_id", flat=True))
+
+
 def history(request: HumanRequest) -> list[TimelineEntry]:
     """Return the trail of a request, oldest entry first.
 

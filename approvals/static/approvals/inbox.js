@@ -24,6 +24,8 @@ document.addEventListener("htmx:afterSwap", async ({ detail: { target, xhr, requ
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (leftForLogin(event.detail.xhr.responseURL)) event.detail.shouldSwap = false;
 });
+// Rows are ticked to be decided together.
+rows.addEventListener("change", () => import("./select.js"));
 document.addEventListener("sayso:move", (event) => move(event.detail));
 filters.querySelector("button").hidden = true;
 

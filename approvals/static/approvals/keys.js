@@ -15,7 +15,7 @@ export function startKeys() {
     button.hidden = false;
     button.addEventListener("click", help);
   }
-  const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help };
+  const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help, x: tick };
   const acts = { a: () => begin("approve"), r: () => begin("reject") };
   document.addEventListener("keydown", (event) => {
     const alone = performance.now() - typed > BURST;
@@ -28,6 +28,9 @@ export function startKeys() {
   });
 }
 
+// The row that has the focus, else the one that is open beside the list.
+const tick = () =>
+  (document.activeElement.closest("#rows li") ?? document.querySelector("#rows li:has([aria-current])"))?.querySelector("[name=id]")?.click();
 const help = async () => (await import("./help.js")).show();
 
 // Not before the rest of what was typed, if there is any.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias
 from uuid import UUID
@@ -62,6 +62,17 @@ def record_view(request: HttpRequest, request_id: UUID, channel: Channel) -> Non
         deciding.record_view(actor_of_http(request, channel), request_id)
     except (Busy, Unavailable) as error:
         logger.warning("view not recorded request_id=%s code=%s", request_id, error.code)
+
+
+def record_views(request: HttpRequest, request_ids: Collection[UUID]) -> None:
+    """Record which of these requests, all on this page, a person sees for the first time."""
+    if not _is_opened_by_person(request):
+        return
+    new = set(request_ids) - queries.viewed_among(user_id(request), request_ids)
+    try:
+        deciding.record_views(actor_of_http(request, Channel.PAGE), sorted(new))
+    except (Busy, Unavailable) as error:
+        logger.warning("views not recorded requests=%d code=%s", len(new), error.code)
 
 
 def trail_once_seen(request: HttpRequest, asked: Any) -> list[queries.TimelineEntry]:

@@ -1,8 +1,9 @@
-"""The differences between two JSON values, path by path, for people to read. Pure."""
+"""The differences between JSON values, for people to read: path by path, or by name among many. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,14 @@ def edits_of(asked: Any) -> list[Change]:
     return [] if asked.final_arguments is None else changes(asked.arguments, asked.final_arguments)
 
 
+def differing_names(objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the names whose values are not the same, to the letter, in all of these objects, in their order.
+
+    Every object has all the names.
+    """
+    return [name for name in objects[0] if len({_text_of(each[name]) for each in objects}) > 1]
+
+
 def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Change]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
@@ -52,6 +61,10 @@ def _changes(before: Any, after: Any, path: str, place: Place) -> Iterator[Chang
             yield from _changes(_item(before, index), _item(after, index), f"{path}[{index}]", within)
     elif not same(before, after):
         yield Change(path=path, before=_hide_secrets(before, place), after=_hide_secrets(after, place))
+
+
+def _text_of(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _place(place: Place, before: Any, after: Any, key: str | int) -> Place:

@@ -177,6 +177,9 @@ def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int
     found, more = filters.rows(user_id(request), at_least)
     if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
         found = sorted([*found, opened], key=sort_key)
+    rights = queries.rights_among(user_id(request), found)
+    for row in found:
+        row.decidable = row.status == Status.PENDING and rights[row.pk].decide
     last_closed = None if found else queries.last_closed_for(user_id(request))
     waiting = queries.count_waiting(user_id(request))
     shown = {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}

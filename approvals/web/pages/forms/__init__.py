@@ -18,6 +18,7 @@ from approvals.web.pages.forms.request_forms import (
     PageDecisionForm,
     ReasonForm,
     ReassignForm,
+    TogetherForm,
 )
 from approvals.web.pages.forms.token_form import TokenForAnyoneForm, TokenForm
 
@@ -29,6 +30,7 @@ __all__ = [
     "PreferenceForm",
     "ReasonForm",
     "ReassignForm",
+    "TogetherForm",
     "TokenForAnyoneForm",
     "TokenForm",
 ]

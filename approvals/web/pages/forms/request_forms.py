@@ -173,6 +173,32 @@ class ReasonForm(PlainForm):
     reason = _text_area("Reason", 2)
 
 
+class TogetherForm(PlainForm):
+    """Approve or reject several approvals as they were asked, with one comment.
+
+    `high`: one of them is of high severity; `read` then confirms, for an approval, that it was read.
+    """
+
+    decision = forms.ChoiceField(
+        label="Decision", choices=[(verdict.value, verdict.name.title()) for verdict in Verdict]
+    )
+    comment = _text_area(
+        "Note", 2, "Recorded with each. If you reject, say why: the requesters will read this."
+    )
+    read = forms.BooleanField(required=False, label="I have read what will happen")
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, high: bool, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.high = high
+        self.fields["read"].widget.attrs["required"] = high
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.high and cleaned.get("decision") == Verdict.APPROVE and not cleaned.get("read"):
+            self.add_error("read", f"“{self.fields['read'].label}” must be ticked before you approve.")
+        return cleaned
+
+
 class ReassignForm(PlainForm):
     """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.web.pages.differences import Change, changes
+from approvals.web.pages.differences import Change, changes, differing_names
 from approvals.web.pages.json_values import ABSENT
 from tests.effort import effort
 
@@ -45,3 +45,13 @@ def test_nothing_differs_from_itself(value: Any) -> None:
 def test_no_changes_means_equal(before: Any, after: Any) -> None:
     if not changes(before, after):
         assert before == after
+
+
+@effort()
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys("abc", json_values)), min_size=1, max_size=4))
+def test_names_differ_where_any_of_many_has_a_change(objects: list[dict[str, Any]]) -> None:
+    """So that what is said once of many is true of each."""
+    first = objects[0]
+    assert differing_names(objects) == [
+        name for name in first if any(changes(first[name], each[name]) for each in objects)
+    ]

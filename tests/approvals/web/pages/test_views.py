@@ -862,7 +862,7 @@ def test_a_first_page_is_light(client: Client, ravi: User) -> None:
 
 def loaded() -> list[str]:
     scripts = ("announce", "clock", "fragments", "inbox", "keys", "sayso", "socket")
-    ours = ["sayso.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
+    ours = ["sayso.css", "select.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
     return ["/files/htmx.js", *(f"/static/approvals/{name}" for name in ours)]
 
 
