@@ -3,7 +3,7 @@
 from django.urls import path
 
 from approvals.web.edge.own_pages import own
-from approvals.web.pages import accounts, preferences, several, tokens, views
+from approvals.web.pages import accounts, news, preferences, several, tokens, views
 from approvals.web.pages.vendored import vendored
 
 urlpatterns = own(
@@ -12,6 +12,7 @@ urlpatterns = own(
         path("files/<str:name>", vendored, name="vendored"),
         path("rows/", views.rows, name="rows"),
         path("decide/", several.decide_several, name="decide-several"),
+        path("requests/new/", news.news, name="requests-new"),
         path("requests/<uuid:request_id>/", views.request_page, name="request"),
         path("requests/<uuid:request_id>/viewed/", views.mark_viewed, name="request-viewed"),
         path("requests/<uuid:request_id>/withdraw/", views.withdraw, name="request-withdraw"),

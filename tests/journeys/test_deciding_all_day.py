@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.async_api import Browser, Locator, Page, expect
+from django.template.loader import render_to_string
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from approvals import deciding
 from approvals.database.threads import in_database
 from tests import factories as make
-from tests.journeys.test_inbox_page import NARROW, POOR_CONTRAST, live, logged_in, opened, outcome, row
+from tests.journeys.test_inbox_page import HIDE, NARROW, POOR_CONTRAST, live, logged_in, opened, outcome, row
 from tests.processes import Server
 
 pytestmark = [
@@ -155,3 +156,144 @@ async def test_the_page_of_several_has_contrast(
     await expect(page.get_by_role("heading", name="3 recorded")).to_be_visible()
     assert await page.evaluate(POOR_CONTRAST) == []
     await context.close()
+
+
+# New in the background
+
+# Keeps notifications instead of showing them, counts what the connection has said, and closes it on request.
+STAND_IN = """
+    window.notices = [];
+    window.heard = {};
+    window.asked = 0;
+    window.Notification = class extends EventTarget {
+        static permission = "default";
+        static async requestPermission() {
+            window.asked += 1;
+            return (Notification.permission = "denied");
+        }
+        constructor(title, options) {
+            super();
+            window.notices.push(Object.assign(this, { title, ...options, open: true }));
+        }
+        close() { this.open = false; }
+    };
+    const count = ({ detail: { type } }) => (heard[type] = (heard[type] ?? 0) + 1);
+    document.addEventListener("sayso:heard", count);
+    const Socket = WebSocket;
+    window.WebSocket = class extends Socket {
+        constructor(...given) {
+            super(...given);
+            window.socket = this;
+        }
+    };"""
+SWITCHED_ON = """localStorage.setItem("sayso.notices", "on"); Notification.permission = "granted";"""
+
+
+@pytest.fixture
+async def told(page: Page, server: Server, ravi: User) -> Page:
+    """Ravi, who has switched on notifications, at the inbox."""
+    await page.add_init_script(STAND_IN + SWITCHED_ON)
+    await page.clock.install()
+    await logged_in(page, server, ravi)
+    await live(page)
+    return page
+
+
+async def look_away(page: Page) -> None:
+    """From now on, time passes only where the test lets it."""
+    await page.evaluate(HIDE, True)
+    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+
+
+async def heard(page: Page, kind: str, times: int) -> None:
+    """Wait for so many messages of this kind, then let the time pass that the page waits for more."""
+    while await page.evaluate(f"heard.{kind} ?? 0") < times:
+        pass
+    await page.clock.run_for(1000)
+
+
+async def notices(page: Page) -> list[list[Any]]:
+    return await page.evaluate("notices.map(({ title, body, open }) => [title, body, open])")  # type: ignore[no-any-return]
+
+
+async def test_what_is_new_for_me_is_told_in_the_background(told: Page, ravi: User) -> None:
+    """What others decide is not; hidden characters are marked; what closes again is taken back; whoever comes
+    back has seen it."""
+    nina = await in_database(make.user, "nina")
+    await opened("While I look", assignees=[ravi])
+    await expect(row(told, "While I look")).to_be_visible()
+    await look_away(told)
+    await opened("Hers", assignees=[nina], requester=ravi)
+    first = await opened("Pay \u202etxt", assignees=[ravi, nina], requester=nina)
+    await heard(told, "request_opened", 3)
+    await expect(told).to_have_title("(2, 1 new) Inbox · Sayso")
+    assert await notices(told) == [["Pay [U+202E]txt", "Asked by nina", True]]
+
+    for n in range(4):
+        await opened(f"Number {n}", assignees=[ravi])
+    await heard(told, "request_opened", 7)
+    await expect(told).to_have_title("(6, 5 new) Inbox · Sayso")
+    assert (await notices(told))[1] == ["4 new requests", "Number 0\nNumber 1\nNumber 2", True]
+
+    await deciding.adecide(make.actor(nina), first, "approve")
+    await heard(told, "request_closed", 1)
+    await expect(told).to_have_title("(5, 4 new) Inbox · Sayso")
+    assert [open_ for *_, open_ in await notices(told)] == [False, True]
+    await told.evaluate(HIDE, False)
+    await expect(told).to_have_title("(5) Inbox · Sayso")
+    assert [open_ for *_, open_ in await notices(told)] == [False, False]
+
+
+async def test_a_click_on_a_notification_opens_the_request(told: Page, ravi: User) -> None:
+    """Also of one that was opened while there was no connection, and that the list does not show."""
+    await look_away(told)
+    await told.evaluate("socket.close()")
+    await expect(told.locator(".pill")).to_have_text("Reconnecting")
+    request = await opened("Pay", assignees=[ravi])
+    await told.evaluate("document.querySelector('[type=search]').value = 'nothing'")
+    await told.clock.run_for(1000)
+    await heard(told, "snapshot", 2)
+    while not await notices(told):
+        pass
+    assert await notices(told) == [["Pay", "Asked by a program", True]]
+    assert await told.evaluate("notices[0].tag") == request
+    await told.evaluate("notices[0].dispatchEvent(new Event('click'))")
+    await expect(told).to_have_url(re.compile(f"/requests/{request}/"))
+    await expect(told.locator("#detail h1")).to_have_text("Pay")
+
+
+async def test_notifications_are_switched_on_in_one_browser(page: Page, server: Server, ravi: User) -> None:
+    """The browser is asked on the click alone; where it says no, the page says so, and the title counts."""
+    section = await in_database(render_to_string, "approvals/_this_browser.html")
+    await page.add_init_script(STAND_IN)
+    at_work = await logged_in(page, server, ravi)
+
+    async def show(route: Route) -> None:
+        await route.fulfill(content_type="text/html", body=f"<!doctype html><title>Switch</title>{section}")
+
+    await at_work.route("**/switch/", show)
+    await at_work.goto(f"{server.url}/switch/")
+    switch = at_work.get_by_label("Tell me what is new for me")
+    await expect(switch).not_to_be_checked()
+    await expect(switch).to_be_enabled()
+    assert await at_work.evaluate("asked") == 0
+    await switch.check()
+    await expect(at_work.get_by_role("status")).to_contain_text("This browser blocks notifications")
+    assert await at_work.evaluate("asked") == 1
+    await at_work.reload()
+    await expect(switch).to_be_checked()
+
+    await at_work.goto(server.url)
+    await live(at_work)
+    await at_work.evaluate(HIDE, True)
+    await opened("Pay", assignees=[ravi])
+    await expect(at_work).to_have_title("(1, 1 new) Inbox · Sayso")
+    assert await notices(at_work) == []
+    await at_work.goto(f"{server.url}/switch/")
+    await switch.uncheck()
+    await expect(at_work.get_by_role("status")).to_be_empty()
+    await at_work.goto(server.url)
+    await live(at_work)
+    await at_work.evaluate(HIDE, True)
+    await opened("Pay more", assignees=[ravi])
+    await expect(at_work).to_have_title("(2) Inbox · Sayso")

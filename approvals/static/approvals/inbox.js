@@ -233,4 +233,9 @@ const selected = () => detail.querySelector("article")?.dataset.id;
 markSelected();
 bringNotes();
 openFirst();
+
+// What is new in the background is told where a person has switched that on in this browser.
+const notices = async () => localStorage.getItem("sayso.notices") === "on" && import("./notify.js");
+addEventListener("storage", notices);
+await notices().catch((error) => console.info(error.message));
 keepConnected(`${root}ws/inbox/`, heard);

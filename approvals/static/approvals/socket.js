@@ -19,6 +19,7 @@ export function keepConnected(path, heard) {
       if (message.type === "snapshot" && !message.data.more) failures = 0;
       show("live");
       document.dispatchEvent(new Event("sayso:live"));
+      document.dispatchEvent(new CustomEvent("sayso:heard", { detail: message }));
       heard(message);
     };
     socket.onclose = ({ code }) => {

@@ -302,3 +302,22 @@ class TestDeciding:
         assert back in done.content.decode()
         assert 'href="/"' in look(client, request, back="https://evil.example/").content.decode()
         assert "evil" not in look(client, request, back="https://evil.example/").content.decode()
+
+
+class TestNews:
+    @both_databases
+    def test_only_what_waits_for_this_person_is_new_for_them(self, client: Client, ravi: User) -> None:
+        """With hidden characters marked as text; asking counts as no view."""
+        nina = make.user("nina")
+        mine = make.approval("Pay \u202etxt", assignees=[ravi], requester=nina)
+        closed, asked, foreign = (
+            refund(1, ravi),
+            refund(2, nina, requester=ravi),
+            make.approval(assignees=[nina]),
+        )
+        deciding.decide(make.actor(ravi), closed, "approve")
+        html = client.get("/requests/new/", {"id": [mine, closed, asked, foreign, "x"]}).content.decode()
+        assert re.findall('data-id="([^"]+)"', html) == [mine]
+        assert 'title="Pay [U+202E]txt">nina<' in html
+        assert events(mine) == [("opened", None)]
+        assert "<li" not in client.get("/requests/new/").content.decode()
