@@ -15,7 +15,7 @@ export function startKeys() {
     button.hidden = false;
     button.addEventListener("click", help);
   }
-  const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help, x: tick };
+  const moves = { j: () => move(1), k: () => move(-1), "/": () => document.querySelector("input[type=search]")?.select(), "?": help, x: tick, d: together };
   const acts = { a: () => begin("approve"), r: () => begin("reject") };
   document.addEventListener("keydown", (event) => {
     const alone = performance.now() - typed > BURST;
@@ -31,6 +31,7 @@ export function startKeys() {
 // The row that has the focus, else the one that is open beside the list.
 const tick = () =>
   (document.activeElement.closest("#rows li") ?? document.querySelector("#rows li:has([aria-current])"))?.querySelector("[name=id]")?.click();
+const together = () => document.querySelector("#several .primary")?.focus();
 const help = async () => (await import("./help.js")).show();
 
 // Not before the rest of what was typed, if there is any.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -96,10 +96,7 @@ class Chosen:
                 field="id",
             )
         valid = {text: pk for text in sent if (pk := queries.id_or_none(text)) is not None}
-        rows = {row.pk: row for row in queries.requests_by_id(valid.values(), light=True)}
-        rights = queries.rights_among(user_id, rows.values())
-        seen = {pk: rows[pk] for pk in valid.values() if pk in rows and rights[pk].see}
-        decidable = {pk for pk in seen if rights[pk].decide}
+        seen, decidable = _read(user_id, list(valid.values()))
         reasons = _reasons(user_id, seen.values(), decidable)
         able = [row for pk, row in seen.items() if pk not in reasons]
         approvals = [row for row in able if row.kind == Kind.APPROVAL]
@@ -146,9 +143,16 @@ class Chosen:
         return list(found.values())
 
 
-def _reasons(user_id: int, rows: Iterable[Any], decidable: set[UUID]) -> dict[UUID, str]:
+def _read(user_id: int, ids: Sequence[UUID]) -> tuple[dict[UUID, Any], set[UUID]]:
+    """Return those of these requests that this person may see, in this order, and which they may decide."""
+    rows = {row.pk: row for row in queries.requests_by_id(ids, light=True)}
+    rights = queries.rights_among(user_id, rows.values())
+    seen = {pk: rows[pk] for pk in ids if pk in rows and rights[pk].see}
+    return seen, {pk for pk in seen if rights[pk].decide}
+
+
+def _reasons(user_id: int, rows: Collection[Any], decidable: set[UUID]) -> dict[UUID, str]:
     """Return why those of these requests can't be decided that can't."""
-    rows = list(rows)
     votes = queries.votes_on({row.pk for row in rows if row.required > 1 and row.status == Status.PENDING})
     voted = {pk for pk, given in votes.items() if any(vote.actor_id == user_id for vote in given)}
     why = ((row.pk, _reason(row, may=row.pk in decidable, voted=row.pk in voted)) for row in rows)
