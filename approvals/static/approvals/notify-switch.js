@@ -3,9 +3,9 @@
 const SETTING = "sayso.notices";
 const WORDS = {
   granted: "This browser shows notifications of this site.",
-  denied: "This browser blocks notifications of this site. Allow them in what it has set for this site; until then, only the tab’s title tells.",
-  default: "This browser has not been allowed to show notifications; until then, only the tab’s title tells. Switch this off and on to be asked again.",
-  none: "This browser shows no notifications of this address; only the tab’s title tells.",
+  denied: "This browser blocks notifications of this site. Allow them in its settings for this site; until then, only the tab’s title tells.",
+  default: "This browser has not been allowed to show notifications: only the tab’s title tells. Switch this off and on to be asked again.",
+  none: "This browser shows no notifications of this address: only the tab’s title tells.",
 };
 const box = document.querySelector("#notices"), state = document.querySelector("#notices-state");
 const permission = () => globalThis.Notification?.permission ?? "none";
