@@ -65,7 +65,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "people by name; an outcome's arguments and verdict; an origin may be long",
         "requester assignees arguments on_timeout origin",
     ),
-    "approvals/queries/visibility.py": ("what a shortened id may mean, for people", "title"),
+    "approvals/queries/visibility.py": (
+        "what a shortened id may mean, for people; what else an origin asks; four eyes of rights",
+        "title origin four_eyes",
+    ),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
     "approvals/trail/verification/checker.py": (

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.template.loader import render_to_string
-from playwright.async_api import Browser, Locator, Page, Route, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from approvals import deciding
 from approvals.database.threads import in_database
@@ -266,21 +265,16 @@ async def test_a_click_on_a_notification_opens_the_request(told: Page, ravi: Use
 
 async def test_notifications_are_switched_on_in_one_browser(page: Page, server: Server, ravi: User) -> None:
     """The browser is asked on the click alone; where it says no, the page says so, and the title counts."""
-    section = await in_database(render_to_string, "approvals/_this_browser.html")
     await page.add_init_script(STAND_IN)
     at_work = await logged_in(page, server, ravi)
 
-    async def show(route: Route) -> None:
-        await route.fulfill(content_type="text/html", body=f"<!doctype html><title>Switch</title>{section}")
-
-    await at_work.route("**/switch/", show)
-    await at_work.goto(f"{server.url}/switch/")
+    await at_work.goto(f"{server.url}/preferences/")
     switch = at_work.get_by_label("Tell me what is new for me")
     await expect(switch).not_to_be_checked()
     await expect(switch).to_be_enabled()
     assert await at_work.evaluate("asked") == 0
     await switch.check()
-    await expect(at_work.get_by_role("status")).to_contain_text("This browser blocks notifications")
+    await expect(at_work.locator("#notices-state")).to_contain_text("This browser blocks notifications")
     assert await at_work.evaluate("asked") == 1
     await at_work.reload()
     await expect(switch).to_be_checked()
@@ -291,9 +285,9 @@ async def test_notifications_are_switched_on_in_one_browser(page: Page, server: 
     await opened("Pay", assignees=[ravi])
     await expect(at_work).to_have_title("(1, 1 new) Inbox · Sayso")
     assert await notices(at_work) == []
-    await at_work.goto(f"{server.url}/switch/")
+    await at_work.goto(f"{server.url}/preferences/")
     await switch.uncheck()
-    await expect(at_work.get_by_role("status")).to_be_empty()
+    await expect(at_work.locator("#notices-state")).to_be_empty()
     await at_work.goto(server.url)
     await live(at_work)
     await at_work.evaluate(HIDE, True)

@@ -51,7 +51,7 @@ def test_it_is_in_the_menu_and_for_those_who_are_logged_in(client: Client) -> No
 
 def test_it_has_room_for_the_settings_of_the_browser(client: Client) -> None:
     """A script fills it."""
-    assert "data-this-browser hidden>" in client.get(PREFERENCES).text
+    assert "This browser" in client.get(PREFERENCES).text
 
 
 def test_it_goes_with_the_account(ann: User) -> None:
