@@ -13,11 +13,11 @@ from django import forms
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from approvals.domain.lifecycle import Kind
 from approvals.queries.account_names import name_field
 from approvals.trail import exports
 from approvals.trail.exports import FORMATS, Filters
 from approvals.web.pages.forms import PlainForm
+from approvals.web.pages.wording import KINDS
 
 LINES_AT_ONCE = 500
 
@@ -34,7 +34,7 @@ class ExportForm(PlainForm):
     actor = forms.CharField(required=False, label="By whom", help_text="Username.")
     kind = forms.ChoiceField(
         required=False,
-        choices=[("", "Both"), *((kind.value, f"{kind.value.capitalize()}s") for kind in Kind)],
+        choices=[("", "Both"), *((kind.value, f"{noun}s") for kind, noun in KINDS.items())],
     )
     run = forms.CharField(required=False, max_length=100, help_text="The id of the run that asked.")
     format = forms.ChoiceField(

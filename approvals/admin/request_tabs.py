@@ -6,9 +6,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from approvals.domain.lifecycle import LEGAL_MOVES, Kind, Status
+from approvals.web.pages.wording import KINDS
 
 # The model of each tab, and its label.
-TABS = {"humanrequest": "All", Kind.APPROVAL.value: "Approvals", Kind.CLARIFICATION.value: "Clarifications"}
+TABS = {"humanrequest": "All", **{kind.value: f"{noun}s" for kind, noun in KINDS.items()}}
 # Places in one list, and filters that only the list of all requests has.
 NOT_SHARED = ("p", "e", "kind", "open_at", "opened_in", "without")
 

@@ -24,12 +24,13 @@ from approvals.admin.selection import page_of, request_column
 from approvals.admin.timeline import policy_in_words
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
-from approvals.domain.lifecycle import CLOSED, Kind
+from approvals.domain.lifecycle import CLOSED
 from approvals.models import ApiToken, AuditEntry, Event, ShownContent
 from approvals.queries.account_names import name_field
 from approvals.trail import verification
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
+from approvals.web.pages.wording import KINDS
 
 Entries = QuerySet[AuditEntry]
 
@@ -59,9 +60,7 @@ class AuditEntryAdmin(ListAdmin):
         column_filter("event", [(value, str(label).capitalize()) for value, label in Event.choices]),
         column_filter("outcome", [(status.value, in_words(status.value)) for status in sorted(CLOSED)]),
         column_filter("channel", [(channel.value, channel.value.capitalize()) for channel in Channel]),
-        column_filter(
-            "kind", [(kind.value, kind.value.capitalize()) for kind in Kind], column="request__kind"
-        ),
+        column_filter("kind", [(kind.value, noun) for kind, noun in KINDS.items()], column="request__kind"),
         typed_filter(
             "who",
             TypedField(name="actor", label="Username", where=equals(name_field("actor"))),

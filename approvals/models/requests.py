@@ -203,6 +203,7 @@ class Clarification(HumanRequest):
 
     class Meta:
         proxy = True
+        verbose_name = "question"
 
 
 class UserAssignment(OnRecord):

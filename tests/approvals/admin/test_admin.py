@@ -73,6 +73,16 @@ class TestLists:
         assert "Which cost centre?" not in approvals
         assert "Which cost centre?" in clarifications
 
+    def test_a_kind_is_called_as_on_the_pages(self) -> None:
+        """In tabs and headings, and in the filters of the trail and of its export."""
+        client = client_of(make.user(is_staff=True, is_superuser=True))
+        tabs = text(client.get(CLARIFICATIONS)).partition('<ul class="tabs">')[2].partition("</ul>")[0]
+        assert re.findall(r">([^<]+)</a>", tabs) == ["All", "Approvals", "Questions"]
+        for path in (CLARIFICATIONS, ENTRIES, f"{ENTRIES}export/"):
+            shown = text(client.get(path))
+            assert "Question" in shown, path
+            assert "Clarification" not in shown, path
+
     @both_databases
     @pytest.mark.parametrize(
         ("query", "titles"),
