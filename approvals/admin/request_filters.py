@@ -50,14 +50,19 @@ class Due(admin.SimpleListFilter):
     parameter_name = "due"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        named = {"soon": "Due soon", "overdue": "Overdue", "missed": "Timed out", "none": "No deadline"}
+        named = {
+            "soon": "Less than a fifth of its time left",
+            "overdue": "Overdue",
+            "missed": "Timed out",
+            "none": "No deadline",
+        }
         return list(named.items())
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         pending = queryset.filter(status=Status.PENDING)
         match self.value():
             case "soon":
-                return pending.filter(deadline__lte=database_now() + queries.OVERDUE_SOON)
+                return pending.filter(queries.is_due_soon(database_now()))
             case "overdue":
                 return pending.filter(deadline__lte=database_now())
             case "missed":

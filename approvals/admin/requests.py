@@ -220,7 +220,7 @@ class RequestAdmin(ListAdmin):
         """Show the time that is left, or when the request was closed."""
         if asked.status != Status.PENDING:
             return format_html('<span class="quiet">closed {}</span>', moment_of(asked.closed_at))
-        return time_left(asked.deadline, asked.now) if asked.deadline else None
+        return time_left(asked.deadline, asked.now, asked.opened_at) if asked.deadline else None
 
 
 def is_about_the_form(result: Outcome | ApprovalError) -> TypeGuard[ApprovalError]:

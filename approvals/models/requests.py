@@ -43,8 +43,13 @@ class HumanRequest(OnRecord):
         choices=[(status.value, status.value.replace("_", " ")) for status in Status],
         default=Status.PENDING,
     )
+    # Indexed below, in the order of lists; so is `decided_by`.
     requester = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="requests_made"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="requests_made",
+        db_index=False,
     )
     assigned_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="UserAssignment", related_name="requests_assigned"
@@ -82,6 +87,7 @@ class HumanRequest(OnRecord):
         null=True,
         related_name="requests_decided",
         db_constraint=False,
+        db_index=False,
     )
     answer = JSONText(null=True)
     final_arguments = JSONText(null=True)
@@ -152,6 +158,23 @@ class HumanRequest(OnRecord):
                 name="request_asked_due_first",
                 fields=["requester", "deadline", "opened_at", "id"],
                 condition=Q(status=Status.PENDING),
+            ),
+            # Closed requests by when they closed: all, those of one requester, those that one person closed,
+            # and those that several may have voted on. SQLite sees that such conditions are met.
+            models.Index(
+                name="request_closed", fields=["closed_at", "id"], condition=Q(closed_at__isnull=False)
+            ),
+            # Not partial: a requester's pending ones are counted by it, too.
+            models.Index(name="request_asked", fields=["requester", "closed_at", "id"]),
+            models.Index(
+                name="request_decided_by",
+                fields=["decided_by", "closed_at", "id"],
+                condition=Q(decided_by__isnull=False),
+            ),
+            models.Index(
+                name="request_closed_by_votes",
+                fields=["closed_at", "id"],
+                condition=Q(closed_at__isnull=False, required__gt=1),
             ),
             models.Index(
                 name="request_counted",

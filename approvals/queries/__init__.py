@@ -4,7 +4,8 @@ Synchronous ORM code; coroutines cross over by approvals.database.threads.in_dat
 """
 
 from approvals.domain.payloads import parse_object
-from approvals.queries.inbox import OVERDUE_SOON, count_waiting, list_inbox
+from approvals.queries.due_soon import is_due_soon, soon_from
+from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
 from approvals.queries.inboxes import list_inboxes
 from approvals.queries.large_columns import ask_for_large, load_large
 from approvals.queries.lookups import (
@@ -12,6 +13,7 @@ from approvals.queries.lookups import (
     changed_since,
     next_deadline,
     open_requests_of,
+    origin_names,
     origins_beginning,
     outcomes,
     overdue,
@@ -39,7 +41,6 @@ from approvals.queries.visibility import (
     TimelineEntry,
     has_responded,
     history,
-    last_closed_for,
     list_requests,
     open_beside,
     request_for,
@@ -53,10 +54,15 @@ from approvals.queries.visibility import (
 )
 
 __all__ = [
-    "OVERDUE_SOON",
     "Ballot",
+    "Counts",
+    "Inbox",
+    "Listed",
     "Rights",
+    "Selection",
+    "Sort",
     "Standing",
+    "Tab",
     "TimelineEntry",
     "as_id",
     "ask_for_large",
@@ -64,11 +70,10 @@ __all__ = [
     "ask_for_rows",
     "ballot",
     "changed_since",
-    "count_waiting",
     "has_responded",
     "history",
     "id_or_none",
-    "last_closed_for",
+    "is_due_soon",
     "list_inbox",
     "list_inboxes",
     "list_requests",
@@ -78,6 +83,7 @@ __all__ = [
     "on_the_wire",
     "open_beside",
     "open_requests_of",
+    "origin_names",
     "origins_beginning",
     "outcome_of",
     "outcome_on_the_wire",
@@ -95,6 +101,7 @@ __all__ = [
     "rights_among",
     "rights_of",
     "seconds_left",
+    "soon_from",
     "standing",
     "summary_on_the_wire",
     "titles_between",

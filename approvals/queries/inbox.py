@@ -1,36 +1,183 @@
-"""A person's inbox: the first requests that they may see, found by indexes however many there are."""
+"""A person's inbox: lists of what they may see and what became of it, and how much there is.
+
+However many requests are on record, a list reads a bounded number of them: each has an index in its order,
+and counts end at COUNTED. What was decided is searched among the newest SEARCHED, which the page says where
+there are more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta
-from itertools import chain
-from typing import Any
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Exists, F, Q
+from django.db.models import Q
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
-from approvals.models import GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import HumanRequest, Response
 from approvals.queries import large_columns, permissions
-from approvals.queries.account_names import name_field
-from approvals.queries.requests import (
-    Requests,
-    barred,
-    given,
-    group_assignments,
-    user_assignments,
-    with_people,
+from approvals.queries.due_soon import is_due_soon
+from approvals.queries.inbox_parts import (
+    DUE_FIRST,
+    LAST_CLOSED_FIRST,
+    NEWEST_FIRST,
+    OLDEST_FIRST,
+    PENDING_FIRST,
+    Order,
+    Parts,
+    first_ids,
+    some_ids,
 )
+from approvals.queries.requests import Requests, given, with_people
+from approvals.queries.search import search_condition
 
-OVERDUE_SOON = timedelta(minutes=5)
-# With fewer assignments than this, requests are looked up by their ids.
-FEW_ASSIGNED = 500
 # Counting stops here.
 COUNTED = 1_000
+SEARCHED = 10_000
+
+_PENDING = Q(status=Status.PENDING)
+# As the indexes of closed requests have it.
+_CLOSED = Q(closed_at__isnull=False)
+
+# Behind this moment and id a page of closed requests begins.
+Place: TypeAlias = tuple[datetime, UUID]
+
+
+class Tab(StrEnum):
+    """What a list is of: pending requests that this person may decide, has asked, or may see; closed ones."""
+
+    MINE = "mine"
+    ASKED = "asked"
+    ALL = "all"
+    DECIDED = "decided"
+
+
+class Sort(StrEnum):
+    DEADLINE = "deadline"
+    AGE = "age"
+    NEWEST = "newest"
+
+
+_ORDERS = {Sort.DEADLINE: DUE_FIRST, Sort.AGE: OLDEST_FIRST, Sort.NEWEST: NEWEST_FIRST}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which requests a list has, and in which order; of closed ones, those that closed last come first.
+
+    `by_me`, `status` and `before` are for closed requests, `due_soon` and `sort` for pending ones.
+    """
+
+    tab: Tab = Tab.MINE
+    by_me: bool = False
+    kind: str = ""
+    status: str = ""
+    due_soon: bool = False
+    search: str = ""
+    sort: Sort = Sort.DEADLINE
+    before: Place | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.tab is Tab.DECIDED
+
+    @property
+    def searches(self) -> bool:
+        """Whether closed requests are looked for that no index has."""
+        return self.closed and bool(self.search or self.kind or self.status)
+
+    @property
+    def order(self) -> Order:
+        return LAST_CLOSED_FIRST if self.closed else _ORDERS[self.sort]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The first rows, without large columns, and whether there are more.
+
+    `searched`: only so many of the newest closed requests were looked at; 0: all.
+    """
+
+    rows: list[Any]
+    more: bool
+    searched: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many pending requests somebody may decide, has asked and may see, and how many closed ones.
+
+    At most COUNTED each. `sees_more`: they may see others than those that they may decide or have asked.
+    """
+
+    mine: int
+    asked: int
+    all: int
+    decided: int
+    sees_more: bool
+
+
+class Inbox:
+    """The inbox of one person, with the rights that they have now; for one page, not to be kept."""
+
+    def __init__(self, user_id: int) -> None:
+        self._person = permissions.persons([user_id]).get(user_id)
+        self._parts = Parts(self._person)
+
+    def read(self, selection: Selection, limit: int) -> Listed:
+        """Read the first requests of the selection, in a constant number of queries."""
+        parts, wanted = self._parts_of(selection), _condition(selection)
+        since = _start_of_search(parts) if selection.searches else None
+        if since is not None:
+            wanted &= Q(closed_at__gte=since)
+        ids = first_ids(parts, wanted, selection.order, limit + 1)
+        found = large_columns.defer_large(HumanRequest.objects.filter(wanted))
+        rows = _in_order(ids[:limit], found.select_related("requester", "decided_by"))
+        return Listed(rows=rows, more=len(ids) > limit, searched=0 if since is None else SEARCHED)
+
+    def count(self) -> Counts:
+        """Count what each tab has."""
+        pending = (Tab.MINE, Tab.ASKED, Tab.ALL)
+        ids = {tab: some_ids(self._parts_of(Selection(tab=tab)), _PENDING, COUNTED) for tab in pending}
+        ids[Tab.DECIDED] = self._parts.closed_ids(COUNTED)
+        sees_all = self._person is not None and self._person.holds(permissions.SEE_ALL)
+        return Counts(
+            **{tab.value: min(len(found), COUNTED) for tab, found in ids.items()},
+            sees_more=sees_all or not ids[Tab.ALL] <= ids[Tab.MINE] | ids[Tab.ASKED],
+        )
+
+    def may_decide(self, rows: Collection[HumanRequest]) -> set[UUID]:
+        """Return which of these the person is permitted to decide, whatever their state."""
+        person = self._person
+        if person is None:
+            return set()
+        audiences = permissions.audiences(rows)
+        return {pk for pk, audience in audiences.items() if permissions.may_decide(person, audience)}
+
+    def voted_on(self, rows: Collection[HumanRequest]) -> set[UUID]:
+        """Return on which of these, of those that need several approvals, the person has voted."""
+        ids = [row.pk for row in rows if row.required > 1]
+        if self._person is None or not ids:
+            return set()
+        votes = Response.objects.filter(request_id__in=ids, actor_id=self._person.id)
+        return set(votes.values_list("request_id", flat=True))
+
+    def _parts_of(self, selection: Selection) -> list[Requests]:
+        match selection.tab:
+            case Tab.MINE:
+                return self._parts.decidable(pending=True)
+            case Tab.ASKED:
+                return self._parts.asked()
+            case Tab.ALL:
+                return self._parts.seen(pending=True)
+            case Tab.DECIDED:
+                newest = SEARCHED + 1 if selection.searches else None
+                seen = self._parts.seen(pending=False, newest=newest)
+                return self._parts.decided() if selection.by_me else seen
 
 
 def list_inbox(
@@ -39,156 +186,56 @@ def list_inbox(
     status: str | None = Status.PENDING,
     kind: str | None = None,
     mine: bool = False,
-    overdue_soon: bool = False,
-    search: str = "",
     limit: int = 200,
-    light: bool = False,
 ) -> list[HumanRequest]:
     """List the requests that the user may see, by deadline and then by age.
 
     `status` None is every state; other states than pending are ordered by when they closed, the latest first.
-    `mine` leaves those that the user may decide. `light` leaves out large columns, as `defer_large` does.
+    `mine` leaves those that the user may decide.
     """
-    person = permissions.persons([user_id]).get(user_id)
-    if person is None or not person.active:
-        return []
-    wanted = given(status=status, kind=kind)
-    if overdue_soon:
-        wanted &= Q(deadline__lte=database_now() + OVERDUE_SOON)
-    for word in search.split():
-        asked_by = Q(**{f"requester__{name_field()}__icontains": word})
-        wanted &= Q(title__icontains=word) | Q(key__icontains=word) | asked_by
-    pending = status == Status.PENDING
-    if not mine and person.holds(permissions.SEE_ALL):
-        parts = [HumanRequest.objects.all()]
-    else:
-        in_charge = _parts_in_charge(person, pending=pending)
-        parts = _without_barred(person, in_charge) if mine else _parts_seen(person, in_charge)
-    order = _DUE_FIRST if pending else _LAST_CLOSED_FIRST
-    return _first_of(parts, wanted, order, limit, light=light)
+    parts = Parts(permissions.persons([user_id]).get(user_id))
+    pending = None if status is None else status == Status.PENDING
+    some = parts.decidable(pending=pending) if mine else parts.seen(pending=pending)
+    wanted, order = given(status=status, kind=kind), DUE_FIRST if pending else PENDING_FIRST
+    if pending is False:
+        wanted, order = wanted & _CLOSED, LAST_CLOSED_FIRST
+    # Filtered again: some may have been decided meanwhile.
+    return _in_order(first_ids(some, wanted, order, limit), with_people(HumanRequest.objects.filter(wanted)))
 
 
 def first_pending(person: permissions.Person, limit: int) -> list[UUID]:
-    """Return the ids of the first pending requests that this active person may see, as `list_inbox` does."""
-    parts = _parts_seen(person, _parts_in_charge(person, pending=True))
-    return _first_ids(parts, Q(status=Status.PENDING), _DUE_FIRST, limit)
+    """Return the ids of the first pending requests that this person may see, as `list_inbox` does."""
+    return first_ids(Parts(person).seen(pending=True), _PENDING, DUE_FIRST, limit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """How many pending requests a user may see, and may decide; at most COUNTED each."""
-
-    seen: int
-    mine: int
-
-
-def count_waiting(user_id: int) -> Waiting:
-    """Count the pending requests that the user may see, and may decide."""
-    person = permissions.persons([user_id]).get(user_id)
-    if person is None or not person.active:
-        return Waiting(seen=0, mine=0)
-    in_charge = _parts_in_charge(person, pending=True)
-    return Waiting(
-        seen=_count(_parts_seen(person, in_charge)), mine=_count(_without_barred(person, in_charge))
-    )
+def _condition(selection: Selection) -> Q:
+    wanted = given(kind=selection.kind) & search_condition(selection.search)
+    if selection.closed:
+        wanted &= _CLOSED & given(status=selection.status)
+        return wanted & _behind(selection.before) if selection.before else wanted
+    return wanted & _PENDING & (Q(is_due_soon(database_now())) if selection.due_soon else Q())
 
 
-def _count(parts: Iterable[Requests]) -> int:
-    """Count the pending requests of these parts together, up to COUNTED."""
-    some = [part.filter(status=Status.PENDING).order_by().values_list("pk")[:COUNTED] for part in parts]
-    return min(len({pk for (pk,) in _union(some)}), COUNTED)
+def _behind(place: Place) -> Q:
+    at, request_id = place
+    # The first condition is for the index.
+    return Q(closed_at__lte=at) & (Q(closed_at__lt=at) | Q(pk__lt=request_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """An order of requests by these columns and the id, for the database and, by `rank`, in Python."""
+def _start_of_search(parts: Iterable[Requests]) -> datetime | None:
+    """Return when the first of the newest SEARCHED was closed; None if there are no more than these.
 
-    by: tuple[Any, ...]
-    columns: tuple[str, ...]
-    rank: Callable[[tuple[Any, ...]], Any]
-
-
-_NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
-
-
-_DUE_FIRST = _Order(
-    by=(F("deadline").asc(nulls_last=True), "opened_at", "id"),
-    columns=("deadline", "opened_at", "id"),
-    rank=lambda row: (row[0] or _NEVER, row[1], row[2]),
-)
-
-
-_LAST_CLOSED_FIRST = _Order(
-    by=(F("closed_at").desc(nulls_first=True), "-id"),
-    columns=("closed_at", "id"),
-    rank=lambda row: (_NEVER - (row[0] or _NEVER), -row[1].int),
-)
-
-
-def _first_of(
-    parts: Iterable[Requests], wanted: Q, order: _Order, limit: int, *, light: bool
-) -> list[HumanRequest]:
-    """Return the first wanted requests of these parts together, with their people."""
-    first = _first_ids(parts, wanted, order, limit)
-    if not first:
-        return []
-    # Filtered again: some may have been decided meanwhile.
-    found = HumanRequest.objects.filter(wanted, pk__in=first)
-    rows = {row.pk: row for row in with_people(large_columns.defer_large(found) if light else found)}
-    return [rows[pk] for pk in first if pk in rows]
-
-
-def _first_ids(parts: Iterable[Requests], wanted: Q, order: _Order, limit: int) -> list[UUID]:
-    """Return the ids of the first wanted requests of these parts together.
-
-    Each part is queried for its own first: the database finds those by an index, or by the few assignments
-    that there are. With conditions joined by OR it would read and sort every row.
+    Of each part that many are looked at: together they have at least the newest SEARCHED of all.
     """
-    firsts = [part.filter(wanted).order_by(*order.by).values_list(*order.columns)[:limit] for part in parts]
-    ranks = {row[-1]: order.rank(row) for row in _union(firsts)}
-    return sorted(ranks, key=ranks.__getitem__)[:limit]
+    begins: list[Any] = []
+    for part in parts:
+        closed = part.filter(_CLOSED).order_by("-closed_at", "-id").values_list("closed_at", flat=True)
+        last, *beyond = closed[SEARCHED - 1 : SEARCHED + 1] or [None]
+        begins += [last] if beyond else []
+    return max(begins, default=None)
 
 
-def _union(firsts: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
-    """Return the rows of all queries, in one query where the database can (SQLite can't)."""
-    if len(firsts) > 1 and connection.features.supports_slicing_ordering_in_compound:
-        rows: Iterable[tuple[Any, ...]] = firsts[0].union(*firsts[1:], all=True)
-        return rows
-    return chain.from_iterable(firsts)
-
-
-def _parts_seen(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
-    """Return queries of what this person may see, as `visible_to` does; a request may be in several."""
-    if person.holds(permissions.SEE_ALL):
-        return [HumanRequest.objects.all()]
-    return [HumanRequest.objects.filter(requester_id=person.id), *in_charge]
-
-
-def _without_barred(person: permissions.Person, in_charge: list[Requests]) -> list[Requests]:
-    """Leave out what four eyes keep this person from deciding; the rest is as `decidable_by` has it."""
-    return [part.exclude(barred(person)) for part in in_charge]
-
-
-def _parts_in_charge(person: permissions.Person, *, pending: bool) -> list[Requests]:
-    named = _pending_assignments(person) if pending else None
-    if named is None:
-        by_name = Exists(user_assignments().filter(user_id=person.id))
-        by_group = Exists(group_assignments().filter(group_id__in=person.group_ids))
-        parts = [HumanRequest.objects.filter(by_name), HumanRequest.objects.filter(by_group)]
-    else:
-        parts = [HumanRequest.objects.filter(pk__in=named)]
-    if person.holds(permissions.DECIDE):
-        parts.append(HumanRequest.objects.filter(~Exists(user_assignments()), ~Exists(group_assignments())))
-    return parts
-
-
-def _pending_assignments(person: permissions.Person) -> list[UUID] | None:
-    """Return the ids of pending requests assigned to this person or their groups; None: too many.
-
-    Queried beforehand, because the database would not guess how few they are and read all pending requests.
-    """
-    by_name = UserAssignment.objects.filter(pending=True, user_id=person.id)
-    by_group = GroupAssignment.objects.filter(pending=True, group_id__in=person.group_ids)
-    found = [rows.values_list("request_id")[:FEW_ASSIGNED] for rows in (by_name, by_group)]
-    ids = {request_id for (request_id,) in _union(found)}
-    return None if len(ids) >= FEW_ASSIGNED else list(ids)
+def _in_order(ids: Sequence[UUID], requests: Requests) -> list[Any]:
+    """Return those of these requests that have these ids, in their order."""
+    rows = {row.pk: row for row in requests.filter(pk__in=ids)} if ids else {}
+    return [rows[pk] for pk in ids if pk in rows]

@@ -18,7 +18,7 @@ from approvals.database import bulk, conversions
 from approvals.database.pipeline import Answer, execute, together
 from approvals.domain.lifecycle import Status
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import inbox, permissions
+from approvals.queries import inbox, inbox_parts, permissions
 from approvals.queries.permissions import Person
 
 _NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
@@ -37,7 +37,7 @@ class _Inboxes:
     """The parts of these people's inboxes; what several may see is read once."""
 
     def __init__(self, people: Collection[Person], limit: int) -> None:
-        self.people, self._limit, self._few = people, limit, inbox.FEW_ASSIGNED
+        self.people, self._limit, self._few = people, limit, inbox_parts.FEW_ASSIGNED
         some = [person for person in people if not person.holds(permissions.SEE_ALL)]
         groups = {group_id for person in some for group_id in person.group_ids}
         texts = _statements(connection.vendor, limit, self._few)

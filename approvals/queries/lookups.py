@@ -18,7 +18,7 @@ from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest
-from approvals.queries import large_columns
+from approvals.queries import large_columns, origin_resolvers
 from approvals.queries.requests import as_id, with_people
 from approvals.queries.serialization import recorded_outcome
 
@@ -116,6 +116,16 @@ def requests_of_run(run_id: UUID, *, before: UUID | None = None, limit: int) -> 
     if before is not None:
         rows = rows.filter(pk__lt=before)
     return list(with_people(large_columns.defer_large(rows).order_by("-id"))[:limit])
+
+
+def origin_names(ids: Collection[UUID], word: str) -> dict[UUID, str]:
+    """Return the names of what asked these requests, as the resolver with this word names them.
+
+    They are told to whoever may see a request, whether or not they may see what asked it.
+    """
+    resolver = next(one for one in origin_resolvers.resolvers().values() if one.word == word)
+    named = HumanRequest.objects.filter(pk__in=ids).exclude(origin_id="").annotate(name=resolver.name())
+    return dict(named.exclude(name=None).values_list("pk", "name"))
 
 
 def request_of_key(key_scope: str, key: str) -> HumanRequest | None:

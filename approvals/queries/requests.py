@@ -57,6 +57,16 @@ def decidable_by(person: permissions.Person) -> Q:
     return named & ~barred(person)
 
 
+def seen_by(person: permissions.Person) -> Q:
+    """Return the condition that this active person may see a request, as `permissions.may_see` has it."""
+    if person.holds(permissions.SEE_ALL):
+        return Q()
+    seen = Q(requester_id=person.id) | assigned_to(person)
+    if person.holds(permissions.DECIDE):
+        seen |= ~Exists(user_assignments()) & ~Exists(group_assignments())
+    return seen
+
+
 def barred(person: permissions.Person) -> Q:
     """Return the condition that four eyes keep this person from deciding, as `Audience.barred` has it."""
     handed_on = AuditEntry.objects.filter(

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Case, Exists, F, Q, TextField, Value, When
+from django.db.models import Case, F, Q, TextField, Value, When
 
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
@@ -22,12 +22,10 @@ from approvals.queries import large_columns, permissions
 from approvals.queries.requests import (
     Requests,
     as_id,
-    assigned_to,
     decidable_by,
     given,
-    group_assignments,
+    seen_by,
     unknown_request,
-    user_assignments,
     with_people,
 )
 
@@ -79,12 +77,7 @@ def visible_to(user_id: int) -> Requests:
     person = permissions.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return HumanRequest.objects.none()
-    if person.holds(permissions.SEE_ALL):
-        return HumanRequest.objects.all()
-    named = Q(requester_id=user_id) | assigned_to(person)
-    if person.holds(permissions.DECIDE):
-        named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
-    return HumanRequest.objects.filter(named)
+    return HumanRequest.objects.filter(seen_by(person))
 
 
 def request_for(user_id: int, request_id: UUID | str, *, own: bool = False) -> HumanRequest:
@@ -136,11 +129,6 @@ def list_requests(
     asked = large_columns.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
     rows = {row.pk: row for row in with_people(asked)}
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
-
-
-def last_closed_for(user_id: int) -> HumanRequest | None:
-    """Return the request that closed last, of those this user may see."""
-    return visible_to(user_id).exclude(status=Status.PENDING).order_by("-closed_at", "-id").first()
 
 
 def rights_of(user_id: int, request: HumanRequest) -> Rights:

@@ -17,9 +17,10 @@ from django.utils.safestring import SafeString
 from approvals import queries
 from approvals.domain.lifecycle import Status
 from approvals.domain.masking import hide_headers
+from approvals.queries.highlights import highlights_of
 from approvals.queries.inbox import COUNTED
 from approvals.web.edge import hidden_characters
-from approvals.web.pages import filters, json_tables, relative_times, wording
+from approvals.web.pages import json_tables, relative_times, wording
 from approvals.web.pages.markdown.cache import render
 
 register = template.Library()
@@ -57,10 +58,13 @@ def login_path() -> str:
 
 
 @register.simple_tag
-def time_left(deadline: datetime, now: datetime) -> SafeString:
-    """Show a countdown, which clock.js keeps up to date."""
-    urgent = " urgent" if relative_times.is_urgent(deadline, now) else ""
-    return _time(deadline, f"left{urgent}", relative_times.time_left(deadline, now))
+def time_left(deadline: datetime, now: datetime, opened_at: datetime | None = None) -> SafeString:
+    """Show a countdown, which clock.js keeps up to date. It turns urgent when the request is due soon."""
+    words = relative_times.time_left(deadline, now)
+    if opened_at is None:
+        return _time(deadline, "left", words)
+    soon = queries.soon_from(opened_at, deadline)
+    return _time(deadline, "left urgent" if soon <= now else "left", words, urgent=soon)
 
 
 @register.simple_tag
@@ -92,7 +96,7 @@ def kind_word(asked: Any) -> str:
 register.filter("as_html", json_tables.as_html)
 register.filter("pretty", json_tables.pretty)
 register.filter("visible", hidden_characters.visible)
-register.filter("sort_key", filters.sort_key)
+register.filter("highlights", highlights_of)
 register.filter("with_labels", wording.with_labels)
 register.filter("outcome_words", wording.outcome_in_words)
 register.filter("status_word", wording.status_in_words)
@@ -137,6 +141,9 @@ def brief(given: Mapping[str, Any]) -> str:
     return line if len(line) <= BRIEF else f"{line[: BRIEF - 1]}…"
 
 
-def _time(moment: datetime, kind: str, text: str) -> SafeString:
+def _time(moment: datetime, kind: str, text: str, *, urgent: datetime | None = None) -> SafeString:
     exact = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
-    return format_html('<time class="{}" datetime="{}" title="{}">{}</time>', kind, iso(moment), exact, text)
+    from_then = format_html(' data-urgent="{}"', iso(urgent)) if urgent else ""
+    return format_html(
+        '<time class="{}" datetime="{}" title="{}"{}>{}</time>', kind, iso(moment), exact, from_then, text
+    )

@@ -101,11 +101,17 @@ async def test_a_timeout_shows_by_itself(at_work: Page, ravi: User) -> None:
     )
 
 
-async def test_the_last_minute_is_urgent_and_not_by_colour_alone(at_work: Page, ravi: User) -> None:
-    await opened("Pay now", assignees=[ravi], timeout=30)
+async def test_the_last_fifth_of_its_time_is_urgent_and_not_by_colour_alone(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    await opened("Pay now", assignees=[ravi], timeout=600)
+    await at_work.clock.install()
+    await at_work.goto(server.url)
     left = row(at_work, "Pay now").locator("time.left")
+    await expect(left).to_have_class("left")
+    await at_work.clock.fast_forward(500_000)
     await expect(left).to_have_class("left urgent")
-    await expect(left).to_have_text(re.compile(r"^\d+ s left$"))
+    await expect(left).to_have_text(re.compile(r"^1 min \d\d s left$"))
     mark = await left.evaluate("each => getComputedStyle(each, '::before').content")
     assert "!" in mark
 
@@ -143,8 +149,66 @@ async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> N
     await opened("Another printer", assignees=[ravi])
     await expect(row(at_work, "Another printer")).to_be_visible()
     await expect(at_work.locator("#rows li")).to_have_count(2)
+    await at_work.get_by_text("Filter and sort").click()
     await at_work.get_by_label("Kind of request").select_option("clarification")
     await expect(at_work.get_by_text("No requests match.")).to_be_visible()
+    await expect(at_work.get_by_text("Filter and sort")).to_contain_text("(1 on)")
+    await at_work.get_by_role("link", name="Decided").click()
+    await expect(at_work).to_have_url(re.compile(r"/\?tab=decided&kind=clarification&q=printer$"))
+
+
+@both_databases
+async def test_each_tab_is_live_in_its_order_and_groups(
+    at_work: Page, browser: Browser, server: Server, ravi: User
+) -> None:
+    """What arrives goes where it belongs; what closes stays, greyed, and comes first in *Decided*."""
+    nina = await in_database(make.user, "nina")
+    decided = await logged_in(await (await browser.new_context()).new_page(), server, ravi)
+    await decided.goto(f"{server.url}/?tab=decided")
+    await at_work.goto(f"{server.url}/?tab=asked&group=requester&sort=newest")
+    first = await opened("First", requester=ravi, assignees=[nina])
+    for page in (decided, at_work):
+        await live(page)
+    await expect(at_work.locator("#rows h2")).to_have_text(["ravi"])
+    await opened("Second", requester=ravi, assignees=[nina])
+    await opened("Nina's", requester=nina, assignees=[ravi])
+    await expect(at_work.locator("#rows .title")).to_have_text(["Second", "First"])
+    await expect(at_work.locator("[data-tab=mine]")).to_have_text("For me 1 to decide")
+    await deciding.adecide(make.actor(nina), first, "approve")
+    await expect(row(at_work, "First")).to_have_class("closed")
+    await expect(at_work.locator("[data-tab=asked]")).to_have_text("I asked 1 pending")
+    third = await opened("Third", requester=ravi, assignees=[nina])
+    await expect(row(at_work, "Third")).to_be_visible()
+    await expect(decided.locator("[data-tab=asked]")).to_have_text("I asked 2 pending")
+    await deciding.awithdraw(make.actor(ravi), third)
+    await expect(decided.locator("#rows .title")).to_have_text(["Third", "First"])
+    await expect(decided.locator("[data-tab=decided]")).to_have_text("Decided 2 closed")
+    await expect(row(decided, "First")).to_contain_text("Approved by nina")
+
+    await at_work.goto(f"{server.url}/?group=requester")
+    await live(at_work)
+    await opened("Ravi's", requester=ravi, assignees=[ravi], timeout=60)
+    await expect(at_work.locator("#rows h2")).to_have_text(["ravi", "nina"])
+    await opened("Nina's again", requester=nina, assignees=[ravi], timeout=50)
+    await expect(at_work.locator("#rows > li")).to_have_text(
+        [re.compile(text) for text in ("^ravi$", "Ravi's", "^nina$", "Nina's again", "Nina's")]
+    )
+
+
+LAYOUT = """async () => {
+    const rows = [...document.querySelectorAll("#rows li")], scroller = document.querySelector(".scroll");
+    const frame = () => new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+    await frame();
+    const isDrawn = (row) => row.firstElementChild.checkVisibility({ contentVisibilityAuto: true });
+    const drawn = rows.filter(isDrawn);
+    const readable = rows.filter((row) => row.getBoundingClientRect().bottom <= innerHeight);
+    const before = scroller.scrollHeight;
+    for (let top = 0; top < before; top += scroller.clientHeight) {
+        scroller.scrollTo(0, top);
+        await frame();
+    }
+    return [drawn.length, readable.length, before, scroller.scrollHeight];
+}"""
 
 
 # Counts the pongs that the page has heard, and notes once its reporting of a view has been answered.
@@ -179,6 +243,11 @@ async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
     await at_work.get_by_role("link", name="Show more").click()
     await expect(at_work.locator("#rows li")).to_have_count(500)
     await expect(at_work.locator("#detail h1")).to_be_visible()
+    await at_work.set_viewport_size({"width": 1280, "height": 800})
+    drawn, readable, before, after = await at_work.evaluate(LAYOUT)
+    assert drawn < 100, "what is far from the screen is not laid out"
+    assert readable >= 20, "on a laptop's screen"
+    assert before == after, "what is not laid out takes the room that it will have"
     asked: list[str] = []
     at_work.on("request", lambda request: asked.append(request.url))
     await at_work.add_init_script(COUNT_PONGS)
@@ -216,8 +285,8 @@ async def test_show_more_keeps_the_search_and_shows_where_there_is_more(at_work:
     await at_work.reload()
     await live(at_work)
     assert (await at_work.title()).startswith("(61) ")
-    await expect(at_work.get_by_label("Whose requests")).to_contain_text("Everything (66)")
-    await expect(at_work.get_by_label("Whose requests")).to_contain_text("For me (61)")
+    await expect(at_work.locator("[data-tab=mine]")).to_have_text("For me 61 to decide")
+    await expect(at_work.locator("[data-tab=asked]")).to_have_text("I asked 5 pending")
     search = at_work.get_by_label("Search requests")
     await search.fill("printer")
     await expect(at_work.locator("#rows li")).to_have_count(1)
@@ -225,15 +294,15 @@ async def test_show_more_keeps_the_search_and_shows_where_there_is_more(at_work:
     await search.fill("Number")
     await expect(at_work.locator("#rows li")).to_have_count(50)
     await more.click()
-    await expect(at_work.locator("#rows li")).to_have_count(65)
+    await expect(at_work.locator("#rows li")).to_have_count(60)
     await expect(more).to_be_hidden()
     await expect(at_work).to_have_url(re.compile(r"/\?limit=200&q=Number$"))
     await expect(at_work.locator("#rows li:nth-child(51) a")).to_be_focused()
     await opened("Number 999", assignees=[ravi])
-    await expect(at_work.locator("#rows li")).to_have_count(66)
+    await expect(at_work.locator("#rows li")).to_have_count(61)
     assert (await at_work.title()).startswith("(62) ")
     await search.fill("")
-    await expect(at_work.locator("#rows li")).to_have_count(67)
+    await expect(at_work.locator("#rows li")).to_have_count(62)
     await at_work.goto(at_work.url.split("?")[0])
     await search.fill("printer")
     await expect(at_work.locator("#rows li")).to_have_count(1)
@@ -625,10 +694,13 @@ async def test_everything_works_without_scripts(browser: Browser, server: Server
     context = await browser.new_context(java_script_enabled=False)
     page = await logged_in(await context.new_page(), server, ravi)
 
+    await page.get_by_text("Filter and sort").click()
+    await page.get_by_label("Group").select_option("requester")
     await page.get_by_label("Search requests").fill("pay")
     await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_role("heading", name="A program")).to_be_visible()
     await page.get_by_role("link", name="Pay").click()
-    await expect(page).to_have_url(re.compile(rf"/requests/{request}/\?q=pay$"))
+    await expect(page).to_have_url(re.compile(rf"/requests/{request}/\?group=requester&q=pay$"))
     await page.get_by_text("Change before approving").click()
     await page.get_by_label("Amount").fill("9.00")
     await page.get_by_role("button", name="Approve").click()
@@ -663,6 +735,9 @@ async def test_a_narrow_screen_shows_the_list_then_the_request(narrow: Page, rav
     await opened(long, assignees=[ravi], arguments=arguments, details="x" * 200)
     await narrow.reload()
     await expect(narrow.locator("#detail")).to_be_hidden()
+    box = await narrow.locator("#rows li").bounding_box()
+    assert box
+    assert box["height"] < 60, "two lines"
     await narrow.locator("#rows a").click()
     await expect(narrow.get_by_role("button", name="Approve")).to_be_in_viewport()
     await expect(narrow.locator("#rows")).to_be_hidden()
@@ -753,7 +828,7 @@ async def test_text_has_contrast_in_both_schemes(
     await deciding.adecide(make.actor(nina), closed, "reject", comment="No.")
     context = await browser.new_context(color_scheme=scheme)
     page = await logged_in(await context.new_page(), server, ravi)
-    for path in ("", f"/requests/{closed}/", "/runs/", "/tokens/", "/accounts/password/"):
+    for path in ("", f"/requests/{closed}/?tab=decided", "/runs/", "/tokens/", "/accounts/password/"):
         if path:
             await page.goto(server.url + path)
         assert await page.evaluate(POOR_CONTRAST) == []

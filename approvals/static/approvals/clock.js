@@ -39,11 +39,13 @@ export function startClock() {
   tellLocalTimes();
 }
 
+const local = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "long" });
+
 export function tellLocalTimes(root = document) {
   for (const time of root.querySelectorAll("time[datetime]")) {
-    const local = new Date(time.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "long" });
-    time.title = local;
-    if (time.classList.contains("exact")) write(time, local);
+    const text = local.format(new Date(time.dateTime));
+    time.title = text;
+    if (time.classList.contains("exact")) write(time, text);
   }
 }
 
@@ -51,9 +53,9 @@ function countDown() {
   for (const time of document.querySelectorAll("time.left")) {
     const seconds = Math.ceil((Date.parse(time.dateTime) - now()) / 1000);
     write(time, timeLeft(seconds));
-    const urgent = seconds <= MINUTE;
+    const urgent = now() >= Date.parse(time.dataset.urgent);
     if (urgent && seconds > 0 && !time.classList.contains("urgent") && time.closest("article")) {
-      announce("One minute left to decide.");
+      announce(`${time.textContent} to decide.`);
     }
     time.classList.toggle("urgent", urgent);
   }

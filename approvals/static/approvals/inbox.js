@@ -46,7 +46,7 @@ function move(by) {
 let unasked = null, standing;
 
 function openFirst() {
-  const first = rows.querySelector("li:not(.closed) a");
+  const first = rows.querySelector("li[id]:not(.closed) a");
   if (wide.matches && first && !detail.querySelector("article, .done")) {
     unasked = idOf(first.parentElement);
     // Errors are shown elsewhere.
@@ -85,24 +85,28 @@ function heard({ type, data }) {
 // Whether it has the origin of the open request, whose page lists it.
 const isBeside = ({ origin }) => origin?.id && origin.id === detail.querySelector("[data-origin]")?.dataset.origin;
 
+// What opened and closed between two looks is told to nobody: the list of what was decided is read as a whole.
 const look = together(async (ids) => {
-  if (ids.length > MOST_IDS) return refresh();
+  if (ids.length > MOST_IDS || rows.dataset.shows === "decided") return refresh();
   await lookAt(ids);
   settle();
   if (ids.includes(selected())) refreshDetail();
 });
 
 async function lookAt(ids) {
-  const shown = await ask(ids);
-  if (!shown) return setTimeout(() => look(...ids), RETRY);
+  const fresh = await ask(ids);
+  if (!fresh) return setTimeout(() => look(...ids), RETRY);
+  const shown = rowsShown(fresh);
   shown.forEach(place);
   // Rows that did not come back may no longer be seen.
   for (const id of ids) if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
+  groups?.tidy(rows);
 }
 
 async function refresh() {
-  const shown = await ask();
-  if (!shown) return setTimeout(refresh, RETRY);
+  const fresh = await ask();
+  if (!fresh) return setTimeout(refresh, RETRY);
+  const shown = rowsShown(fresh);
   shown.forEach(place);
   const there = new Set(shown.map(idOf));
   const gone = waiting().filter((id) => !there.has(id));
@@ -112,22 +116,39 @@ async function refresh() {
 }
 
 let asked = 0, told = 0; // an earlier question may be answered later
+let groups = null; // loaded where rows have groups
 
-// Fetches the counts and the rows: all, or those of these ids.
+// Fetches the counts and a list of rows: all, or those of these ids.
 export async function ask(ids = []) {
   const number = ++asked;
   const query = search();
-  query.set("shown", rows.children.length);
+  query.set("shown", rowsShown().length);
+  if (rows.dataset.before) query.set("before", rows.dataset.before);
   if (selected()) query.set("open", selected());
   for (const id of ids) query.append("id", id);
+  if (filters.elements.group.value) groups ??= await import("./groups.js");
   const fresh = await fragment(`${root}rows/?${query}`);
   if (!fresh) return null;
   if (number > told) {
     told = number;
     mergeParts(fresh, list);
+    mergeTabs(fresh);
   }
-  return [...fresh.querySelector("#rows").children];
+  return fresh.querySelector("#rows");
 }
+
+// Each tab stays, so that it keeps the focus; only its count and its address change.
+function mergeTabs(fresh) {
+  for (const tab of fresh.querySelectorAll(".tabs a")) {
+    const old = list.querySelector(`.tabs [data-tab=${tab.dataset.tab}]`);
+    if (!old) continue;
+    old.href = tab.href;
+    if (old.innerHTML !== tab.innerHTML) old.innerHTML = tab.innerHTML;
+  }
+}
+
+// The rows of a list, without the headings of their groups.
+export const rowsShown = (of = rows) => [...of.querySelectorAll("li[id]")];
 
 // Compares the snapshot, the first pending requests in the list's order, with the rows shown: if they are the same,
 // nothing was missed without a connection.
@@ -138,32 +159,47 @@ function compare(pending) {
   const same = shown.slice(0, common).every((id) => first.has(id));
   const nothingMissing = pending.length === common || shown.length >= limit.value;
   const nothingGone = shown.length === common || pending.length >= SNAPSHOT;
-  if (filtered() || !same || !nothingMissing || !nothingGone) refresh();
+  if (!whole() || !same || !nothingMissing || !nothingGone) refresh();
   else if (selected()) refreshDetail();
+}
+
+// Whether the list shows what snapshots have: all that this person may see, the first by deadline.
+function whole() {
+  const [mine, seen] = counts();
+  const all = rows.dataset.shows === "all" || (rows.dataset.shows === "mine" && mine === seen);
+  return all && !filtered() && !filters.elements.sort.value;
 }
 
 export function search() {
   return new URLSearchParams([...new FormData(filters)].filter(([, value]) => value));
 }
 
-const filtered = () => [...search().keys()].some((name) => name !== "limit");
+const KEEP_ALL = ["tab", "sort", "group", "limit"];
+const filtered = () => [...search().keys()].some((name) => !KEEP_ALL.includes(name));
 
 function place(row) {
   const old = rowOf(idOf(row));
-  if (old) return replace(old, row);
-  if (row.classList.contains("closed")) return;
-  const after = [...rows.children].find((other) => other.dataset.order > row.dataset.order);
-  keepingPlace(() => rows.insertBefore(row, after ?? null));
+  if (old) return old.dataset.version === row.dataset.version || replace(old, row);
+  if (row.classList.contains("closed") && rows.dataset.shows !== "decided") return;
+  keepingPlace(() => {
+    const among = groups?.rowsBeside(row, rows) ?? rowsShown();
+    const after = among.find((other) => other.dataset.order > row.dataset.order);
+    rows.insertBefore(row, after ?? among.at(-1)?.nextElementSibling ?? null);
+  });
   row.classList.add("arrived");
   window.htmx.process(row);
+  tellLocalTimes(row);
   announce(`New: ${row.querySelector(".title").textContent.trim()}`);
 }
 
 function replace(old, row) {
   const focused = old.contains(document.activeElement);
+  const ticked = old.querySelector("input:checked") && row.querySelector("input");
   const closing = row.classList.contains("closed") && !old.classList.contains("closed");
   old.replaceWith(row);
   window.htmx.process(row);
+  tellLocalTimes(row);
+  if (ticked) ticked.checked = true;
   if (focused) row.querySelector("a").focus({ preventScroll: true });
   // What this person has just decided is told already.
   if (closing && !detail.querySelector(`.done [href*="${idOf(row)}"]`)) announce(`${row.querySelector(".status").textContent.trim()}: ${row.querySelector(".title").textContent.trim()}`);
@@ -179,7 +215,7 @@ function keepingPlace(change) {
 
 async function refreshDetail(address, how) {
   const id = selected();
-  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `${root}requests/${id}/`, how);
+  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `${root}requests/${id}/${location.search}`, how);
   if (!fresh || selected() !== id) return;
   mergeParts(fresh, detail);
   tellLocalTimes(detail);
@@ -192,17 +228,15 @@ const bringNotes = () => kept() && selected() && notes().then(({ bring }) => bri
 
 export function settle() {
   document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered();
-  document.querySelector("#empty").hidden = rows.children.length > 0 || filtered();
-  tellLocalTimes(rows);
+  document.querySelector("#empty").hidden = rows.children.length > 0 || filtered() || Boolean(rows.dataset.before);
   markSelected();
 }
 
-// By the server's counts: the list may show a part.
+// How many this person may decide, and see, as the server counts: the list may show a part.
+const counts = () => ["mine", "seen"].map((name) => list.querySelector(`data.${name}`).textContent);
+
 function nameThePage() {
-  const [mine, seen] = ["mine", "seen"].map((name) => list.querySelector(`.${name}`).textContent);
-  const [all, own] = filters.elements.show.options;
-  all.text = `Everything (${seen})`;
-  own.text = `For me (${mine})`;
+  const [mine] = counts();
   const name = (location.pathname !== root && detail.querySelector("[data-name]")?.dataset.name) || "Inbox";
   document.title = `${mine === "0" ? "" : `(${mine}) `}${name} · Sayso`;
 }
@@ -227,7 +261,7 @@ function markSelected() {
 
 const rowOf = (id) => document.getElementById(`row-${id}`);
 const idOf = (row) => row.id.slice(4);
-const waiting = () => [...rows.querySelectorAll("li:not(.closed)")].map(idOf);
+const waiting = () => rowsShown().filter((row) => !row.classList.contains("closed")).map(idOf);
 const selected = () => detail.querySelector("article")?.dataset.id;
 
 markSelected();

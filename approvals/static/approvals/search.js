@@ -2,7 +2,8 @@
 
 import { announce } from "./announce.js";
 import { together } from "./fragments.js";
-import { ask, filters, limit, list, rows, search, settle } from "./inbox.js";
+import { tellLocalTimes } from "./clock.js";
+import { ask, filters, limit, list, rows, rowsShown, search, settle } from "./inbox.js";
 
 const filterSoon = together(() => filter(), 250);
 
@@ -10,31 +11,35 @@ filters.addEventListener("submit", (event) => (event.preventDefault(), filter())
 filters.addEventListener("change", () => filter());
 filters.addEventListener("input", ({ target }) => target.type === "search" && filterSoon());
 list.addEventListener("click", (event) => {
-  const further = event.target.closest("[data-part=more] a");
+  const further = event.target.closest("[data-limit]");
   if (!further || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   showMore(further.dataset.limit);
 });
 
 async function filter() {
+  delete rows.dataset.before;
   const query = search().toString();
   history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
   const fresh = await ask();
   if (!fresh || query !== search().toString()) return;
-  rows.replaceChildren(...fresh);
+  rows.replaceChildren(...fresh.children);
   window.htmx.process(rows);
+  tellLocalTimes(rows);
   settle();
-  announce(`${rows.children.length} shown.`);
+  announce(`${rowsShown().length} shown.`);
 }
 
 async function showMore(most) {
-  const before = rows.children.length;
+  const before = rowsShown().length;
   limit.value = most;
   limit.disabled = false;
   await filter();
-  rows.children[before]?.querySelector("a").focus({ preventScroll: true });
+  rowsShown()[before]?.querySelector("a").focus({ preventScroll: true });
 }
 
 // Applies what was typed before this script was loaded.
 const sorted = (query) => (query.sort(), query.toString());
-if (sorted(search()) !== sorted(new URLSearchParams(location.search))) filterSoon();
+const address = new URLSearchParams(location.search);
+address.delete("before");
+if (sorted(search()) !== sorted(address)) filterSoon();

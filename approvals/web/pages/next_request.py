@@ -27,17 +27,17 @@ class Successors:
 
     @classmethod
     def of(cls, asked: Any, user_id: int, filters: Filters) -> Successors:
-        rows, more = filters.rows(user_id)
-        ids = tuple(row.pk for row in rows)
+        listed = queries.Inbox(user_id).read(filters.selection, filters.limit)
+        ids = tuple(row.pk for row in listed.rows)
         place = ids.index(asked.pk) if asked.pk in ids else 0
-        return cls(user_id=user_id, filters=filters, ids=ids[place:] + ids[:place], more=more)
+        return cls(user_id=user_id, filters=filters, ids=ids[place:] + ids[:place], more=listed.more)
 
     def first(self) -> UUID | None:
         """Return the first that this person has still to decide; None if the list has no such request."""
         found = self._first_of(self.ids)
         if found is None and self.more:
-            rows, _ = self.filters.rows(self.user_id, LONGEST_PAGE)
-            found = self._first_of(tuple(row.pk for row in rows))
+            listed = queries.Inbox(self.user_id).read(self.filters.selection, LONGEST_PAGE)
+            found = self._first_of(tuple(row.pk for row in listed.rows))
         return found
 
     def _first_of(self, ids: tuple[UUID, ...]) -> UUID | None:

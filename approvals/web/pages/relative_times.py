@@ -23,11 +23,6 @@ def time_left(deadline: datetime, now: datetime) -> str:
     return f"{seconds // DAY} d {seconds % DAY // HOUR} h left"
 
 
-def is_urgent(deadline: datetime, now: datetime) -> bool:
-    """Tell whether a minute is left at most."""
-    return (deadline - now).total_seconds() <= MINUTE
-
-
 def time_since(moment: datetime, now: datetime) -> str:
     """Say how long ago something was: `just now`, `5 min ago`, `yesterday`."""
     seconds = (now - moment).total_seconds()

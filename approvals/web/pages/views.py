@@ -18,12 +18,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals import queries
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
-from approvals.domain.lifecycle import Status
 from approvals.exceptions import UnknownRequest
 from approvals.web.pages import acts, json_tables
 from approvals.web.pages.access import page, record_view, trail_once_seen, user_id, wants_detail
 from approvals.web.pages.acts import NotRecorded
-from approvals.web.pages.filters import Filters, number_of, sort_key
+from approvals.web.pages.filters import Filters, number_of
+from approvals.web.pages.inbox_page import InboxPage
 from approvals.web.pages.next_request import Done, Successors
 from approvals.web.pages.request_page import LOOKED_AT, ActForm, RequestPage, form_for
 
@@ -37,7 +37,7 @@ DONE = "done"
 def inbox(request: HttpRequest) -> HttpResponse:
     """Show the list; after the last decision, what was done and that nothing else is to be decided."""
     if wants_detail(request):
-        waiting = {"waiting": queries.count_waiting(user_id(request))}
+        waiting = {"waiting": queries.Inbox(user_id(request)).count()}
         shown = render(request, "approvals/_nothing_left.html", _page_context(request) | waiting)
         return _name_address(request, shown)
     return render(request, "approvals/inbox.html", _list_context(request))
@@ -51,11 +51,10 @@ def rows(request: HttpRequest) -> HttpResponse:
     `open` is the request that the page shows beside the list, which keeps its row. `shown` is the number of
     rows on the page: those that arrived since it was loaded stay part of its list.
     """
-    context = _list_context(request, _request_beside(request), number_of(request.GET, "shown"))
     ids = {queries.as_id(text) for text in request.GET.getlist("id")[:MOST_IDS]}
-    if ids:
-        shown = [row for row in context["rows"] if row.pk in ids]
-        context["rows"] = shown + _closed_rows(request, ids - {row.pk for row in shown})
+    context = _list_context(
+        request, _request_beside(request), at_least=number_of(request.GET, "shown"), only=ids
+    )
     return render(request, "approvals/_list.html", context)
 
 
@@ -171,19 +170,10 @@ def _request_beside(request: HttpRequest) -> Any | None:
     return None
 
 
-def _list_context(request: HttpRequest, opened: Any | None = None, at_least: int = 0) -> dict[str, Any]:
-    """Return what the list shows: the first matches, and without filters also the open request."""
-    filters = Filters.from_query(request.GET)
-    found, more = filters.rows(user_id(request), at_least)
-    if opened is not None and not filters.active and opened.pk not in {row.pk for row in found}:
-        found = sorted([*found, opened], key=sort_key)
-    rights = queries.rights_among(user_id(request), found)
-    for row in found:
-        row.decidable = row.status == Status.PENDING and rights[row.pk].decide
-    last_closed = None if found else queries.last_closed_for(user_id(request))
-    waiting = queries.count_waiting(user_id(request))
-    shown = {"rows": found, "more": more, "waiting": waiting, "last_closed": last_closed}
-    return _page_context(request) | shown
+def _list_context(request: HttpRequest, opened: Any | None = None, **which: Any) -> dict[str, Any]:
+    """Return what the list shows, beside the open request; `which` is as InboxPage has it."""
+    listed = InboxPage(user_id(request), Filters.from_query(request.GET))
+    return _page_context(request) | listed.context(beside=opened, **which)
 
 
 def _page_context(request: HttpRequest) -> dict[str, Any]:
@@ -199,11 +189,3 @@ def _done(request: HttpRequest) -> Done | None:
     """Return what this person did just before, as the address says; None if that is not on record."""
     done = request.GET.get(DONE, "") if request.method == "GET" else ""
     return Done.by(user_id(request), done) if done else None
-
-
-def _closed_rows(request: HttpRequest, ids: set[UUID]) -> list[Any]:
-    """List those of these requests that are closed and that this user may see."""
-    rows = queries.requests_by_id(ids, light=True)
-    closed = [row for row in rows if row.status != Status.PENDING]
-    visible = queries.visible_ids([user_id(request)], closed)[user_id(request)]
-    return [row for row in closed if row.pk in visible]

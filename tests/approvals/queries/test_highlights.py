@@ -80,7 +80,8 @@ class TestReading:
         }
         deciding.decide(Actor.program(), named, "approve")
         rows = [
-            *queries.list_inbox(reviewer.pk, status=None, light=True),
+            *queries.Inbox(reviewer.pk).read(queries.Selection(), 9).rows,
+            *queries.Inbox(reviewer.pk).read(queries.Selection(tab=queries.Tab.DECIDED), 9).rows,
             *queries.requests_by_id(list(told)),
         ]
         live: list[Any] = queries.ask_for_rows([queries.as_id(pk) for pk in told])()
@@ -97,7 +98,7 @@ class TestReading:
         text = "ä" * (room // 2) + "x" * (room % 2)
         small = make.approval(arguments={"order": 812, "text": text})
         large = make.approval(arguments={"order": 812, "text": f"{text}x"}, highlight=["order"])
-        rows = {str(row.pk): row for row in queries.list_inbox(reviewer.pk, light=True)}
+        rows = {str(row.pk): row for row in queries.Inbox(reviewer.pk).read(queries.Selection(), 9).rows}
         live: list[Any] = queries.ask_for_rows([queries.as_id(large)])()
         with django_assert_num_queries(0):
             assert highlights_of(rows[small]) == [("order", "812"), ("text", "ä" * 40 + "…")]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import inbox, permissions
+from approvals.queries import Inbox, Selection, Sort, Tab, inbox, inbox_parts, permissions
 from approvals.writer import queue
 from tests import factories as make
 
@@ -56,7 +56,7 @@ def requests(people: list[User]) -> None:
 
 @pytest.fixture(params=[1, 500], ids=["much is assigned", "little is assigned"])
 def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "FEW_ASSIGNED", request.param)
+    monkeypatch.setattr(inbox_parts, "FEW_ASSIGNED", request.param)
 
 
 @pytest.mark.usefixtures("requests", "assigned")
@@ -89,17 +89,157 @@ class TestInbox:
             assert queries.list_inbox(person.pk, mine=True, limit=limit) == expected[:limit]
 
 
+def allowed(person: User, tab: Tab) -> list[HumanRequest]:
+    """What the tab has, by the rule alone: all requests on record, one by one."""
+    known = permissions.persons([person.pk])[person.pk]
+    requests = HumanRequest.objects.all()
+    audiences = permissions.audiences(requests)
+    seen = [row for row in requests if permissions.may_see(known, audiences[row.pk])]
+    closed = [row for row in seen if row.status != Status.PENDING]
+    pending = [row for row in seen if row.status == Status.PENDING]
+    return {
+        Tab.MINE: [row for row in pending if permissions.may_decide(known, audiences[row.pk])],
+        Tab.ASKED: [row for row in pending if row.requester_id == person.pk],
+        Tab.ALL: pending,
+        Tab.DECIDED: closed,
+    }[tab]
+
+
+BY = {
+    Sort.DEADLINE: lambda row: (row.deadline or NEVER, row.opened_at, row.pk),
+    Sort.AGE: lambda row: (row.opened_at, row.pk),
+    Sort.NEWEST: lambda row: (NEVER - row.opened_at, -row.pk.int),
+}
+
+
+def last_closed(rows: list[HumanRequest]) -> list[HumanRequest]:
+    return sorted(rows, key=lambda row: (row.closed_at or NEVER, row.pk), reverse=True)
+
+
 @pytest.mark.usefixtures("requests", "assigned")
-@pytest.mark.parametrize("most", [3, 1000])
-def test_what_waits_is_counted_up_to_a_bound(
-    people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
+class TestTabs:
+    """Each has what the rule of permissions says, whoever looks."""
+
+    def test_pending_ones_in_each_order(self, people: list[User]) -> None:
+        for person, tab, sort in product(people, (Tab.MINE, Tab.ASKED, Tab.ALL), Sort):
+            expected = sorted(allowed(person, tab), key=BY[sort])
+            for limit in (3, 100):
+                listed = Inbox(person.pk).read(Selection(tab=tab, sort=sort), limit)
+                assert listed.rows == expected[:limit]
+                assert listed.more == (len(expected) > limit)
+
+    def test_closed_ones_page_by_page(self, people: list[User]) -> None:
+        for person in people:
+            found: list[Any] = []
+            selection, more = Selection(tab=Tab.DECIDED), True
+            while more:
+                listed = Inbox(person.pk).read(selection, 3)
+                found += listed.rows
+                more = listed.more
+                if more:
+                    place = (listed.rows[-1].closed_at, listed.rows[-1].pk)
+                    selection = Selection(tab=Tab.DECIDED, before=place)
+            assert found == last_closed(allowed(person, Tab.DECIDED))
+
+    def test_what_somebody_decided_or_voted_on_as_long_as_they_may_see_it(self, people: list[User]) -> None:
+        sees_all, reviewer, plain, member = people
+        for request in HumanRequest.objects.filter(status=Status.PENDING):
+            for person in (reviewer, member):
+                if queries.rights_of(person.pk, request).decide:
+                    deciding.decide(make.actor(person), str(request.pk), "reject")
+                    break
+        both = [make.approval(assignees=[plain, member], required=2) for _ in range(2)]
+        for id_ in both:
+            deciding.decide(make.actor(plain), id_, "approve")
+        deciding.decide(make.actor(member), both[0], "approve")
+        for person in people:
+            mine = [
+                row
+                for row in allowed(person, Tab.DECIDED)
+                if row.decided_by_id == person.pk or row.responses.filter(actor=person).exists()
+            ]
+            listed = Inbox(person.pk).read(Selection(tab=Tab.DECIDED, by_me=True), 100)
+            assert listed.rows == last_closed(mine)
+        assert queries.as_id(both[0]) in {row.pk for row in Inbox(plain.pk).read(_BY_ME, 9).rows}
+
+        deciding.reassign(
+            make.actor(make.user(may=("change_humanrequest",))), both[1], [member.pk, sees_all.pk]
+        )
+        deciding.decide(make.actor(member), both[1], "reject")
+        assert queries.as_id(both[1]) not in {row.pk for row in Inbox(plain.pk).read(_BY_ME, 9).rows}
+
+    @pytest.mark.parametrize("most", [3, 1000])
+    def test_counts_are_the_lengths_of_the_lists_up_to_a_bound(
+        self, people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each request once, however many reasons there are to see it."""
+        monkeypatch.setattr(inbox, "COUNTED", most)
+        for person in people:
+            counts = Inbox(person.pk).count()
+            assert {tab: getattr(counts, tab) for tab in Tab} == {
+                tab: min(len(allowed(person, tab)), most) for tab in Tab
+            }
+
+    def test_everything_is_more_for_those_who_see_more(self, people: list[User]) -> None:
+        """Who sees all; and who was named, and may not decide it for having reassigned it."""
+        sees_all, _, plain, member = people
+        assert [Inbox(person.pk).count().sees_more for person in people] == [True, False, False, False]
+        deciding.reassign(make.actor(plain), self.with_four_eyes(plain), [plain.pk, member.pk, sees_all.pk])
+        assert Inbox(plain.pk).count().sees_more
+        assert not Inbox(member.pk).count().sees_more
+
+    def with_four_eyes(self, *assignees: User) -> str:
+        return make.approval(assignees=assignees, four_eyes=True)
+
+
+_BY_ME = Selection(tab=Tab.DECIDED, by_me=True)
+
+
+def test_filters_leave_what_they_say(people: list[User]) -> None:
+    plain = people[2]
+    make.clarification("Why?", assignees=[plain])
+    for verdict in ("approve", "reject"):
+        deciding.decide(make.actor(plain), make.approval(verdict, assignees=[plain]), verdict)
+
+    def titles(**terms: Any) -> list[str]:
+        return [row.title for row in Inbox(plain.pk).read(Selection(**terms), 9).rows]
+
+    assert titles(kind="clarification") == ["Why?"]
+    assert titles(kind="approval") == []
+    assert titles(tab=Tab.DECIDED, status="approved") == ["approve"]
+    assert titles(tab=Tab.DECIDED, kind="approval") == ["reject", "approve"]
+
+
+@pytest.mark.usefixtures("requests", "assigned")
+def test_closed_ones_are_searched_among_the_newest(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each once, however many reasons there are to see it."""
-    monkeypatch.setattr(inbox, "COUNTED", most)
+    """Of what somebody may see; where there are more, the list says so."""
+    monkeypatch.setattr(inbox, "SEARCHED", 4)
     for person in people:
-        waiting = queries.count_waiting(person.pk)
-        assert waiting.seen == min(len(queries.list_inbox(person.pk)), most)
-        assert waiting.mine == min(len(queries.list_inbox(person.pk, mine=True)), most)
+        closed = last_closed(allowed(person, Tab.DECIDED))
+        listed = Inbox(person.pk).read(Selection(tab=Tab.DECIDED, search="refund"), 100)
+        assert set(closed[:4]) <= set(listed.rows) <= set(closed)
+        assert bool(listed.searched) == (len(closed) > len(listed.rows))
+
+
+def test_what_is_due_soon_is_what_has_less_than_a_fifth_of_its_own_time_left() -> None:
+    ravi = make.user()
+    for seconds in (None, 10, 60, 600, 86_400):
+        make.approval(str(seconds), assignees=[ravi], timeout=seconds)
+    rows = list(HumanRequest.objects.all())
+    opened = min(row.opened_at for row in rows)
+    for passed in (0, 7, 9, 47, 49, 479, 481, 70_000, 80_000, 90_000):
+        now = opened + timedelta(seconds=passed)
+        soon = HumanRequest.objects.filter(queries.is_due_soon(now))
+        expected = [
+            row for row in rows if row.deadline and queries.soon_from(row.opened_at, row.deadline) <= now
+        ]
+        assert set(soon) == set(expected)
+        left = [
+            row for row in rows if row.deadline and (row.deadline - now) * 5 <= row.deadline - row.opened_at
+        ]
+        assert expected == left
 
 
 @pytest.mark.usefixtures("requests")
@@ -125,9 +265,13 @@ def test_rows_are_told_as_the_requests_are() -> None:
 
 
 def test_for_whom_is_not_active_nothing_waits() -> None:
-    gone = make.reviewer(is_active=False)
-    make.approval()
-    assert queries.count_waiting(gone.pk) == inbox.Waiting(seen=0, mine=0)
+    gone = make.reviewer()
+    make.approval(requester=gone)
+    deciding.withdraw(Actor.program(), make.approval(requester=gone))
+    User.objects.filter(pk=gone.pk).update(is_active=False)
+    assert Inbox(gone.pk).count() == queries.Counts(mine=0, asked=0, all=0, decided=0, sees_more=False)
+    for tab in Tab:
+        assert Inbox(gone.pk).read(Selection(tab=tab), 9).rows == []
 
 
 def test_assignments_are_pending_as_long_as_their_request() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from approvals.models import UserAssignment
 from approvals.queries import inbox
 from approvals.templatetags import sayso
 from approvals.web.pages import filters
+from orchestration.models import Run
 from tests import factories as make
 from tests.marks import both_databases
 from tests.submissions import Page, post
@@ -131,19 +133,31 @@ class TestInbox:
         make.approval("New", assignees=[ravi], timeout=None)
         make.approval("Foreign", assignees=[make.user()])
         assert titles(client.get("/")) == ["Sooner", "Later", "Old", "New"]
+        assert titles(client.get("/?sort=age")) == ["Old", "Later", "Sooner", "New"]
+        assert titles(client.get("/?sort=newest")) == ["New", "Sooner", "Later", "Old"]
 
     @both_databases
     @pytest.mark.parametrize(
         ("query", "shown"),
         [
-            ("", {"Pay", "Which centre?", "Asked by me"}),
-            ("?show=mine", {"Pay", "Which centre?"}),
-            ("?kind=approval", {"Pay", "Asked by me"}),
-            ("?kind=clarification&show=mine", {"Which centre?"}),
-            ("?soon=1", {"Pay"}),
+            ("", {"Pay", "Which centre?", "Overdue"}),
+            ("?show=mine", {"Pay", "Which centre?", "Overdue"}),
+            ("?tab=asked", {"Asked by me"}),
+            ("?tab=all", {"Pay", "Which centre?", "Overdue", "Asked by me"}),
+            ("?tab=all&kind=approval", {"Pay", "Overdue", "Asked by me"}),
+            ("?kind=clarification", {"Which centre?"}),
+            ("?soon=1", {"Overdue"}),
             ("?q=centre", {"Which centre?"}),
+            ("?q=requester:ravi&tab=all", {"Asked by me"}),
             ("?q=nothing+like+it", set()),
-            ("?kind=nonsense&limit=x&show=%00&q=%00", {"Pay", "Which centre?", "Asked by me"}),
+            ("?tab=decided", {"Approved", "Withdrawn"}),
+            ("?tab=decided&by=me", {"Approved"}),
+            ("?tab=decided&status=withdrawn", {"Withdrawn"}),
+            ("?tab=decided&soon=1&sort=age&q=approved", {"Approved"}),
+            (
+                "?tab=nonsense&kind=nonsense&sort=x&group=x&status=pending&limit=x&show=%00&q=%00&before=x",
+                {"Pay", "Which centre?", "Overdue"},
+            ),
         ],
     )
     def test_filters_live_in_the_address(
@@ -151,8 +165,11 @@ class TestInbox:
     ) -> None:
         """Whatever makes no sense in it is as if it were not there."""
         make.approval("Pay", assignees=[ravi], timeout=60)
+        make.approval("Overdue", assignees=[ravi], timeout=0.001)
         make.clarification("Which centre?", assignees=[ravi], timeout=None)
         make.approval("Asked by me", requester=ravi, assignees=[make.user()], timeout=None)
+        deciding.decide(make.actor(ravi), make.approval("Approved", assignees=[ravi]), "approve")
+        deciding.withdraw(Actor.program(), make.approval("Withdrawn", assignees=[ravi]))
         assert set(titles(client.get(f"/{query}"))) == shown
         assert set(titles(client.get(f"/rows/{query}"))) == shown
 
@@ -163,6 +180,128 @@ class TestInbox:
         request = make.approval("Pay", assignees=[ravi])
         deciding.decide(make.actor(ravi), request, "approve")
         assert "The last request closed just now : Pay" in text(client.get("/"))
+
+    @pytest.mark.parametrize(
+        ("tab", "words"),
+        [
+            ("asked", "Nothing that you asked is pending."),
+            ("all", "Nothing is pending."),
+            ("decided", "Nothing has been decided yet."),
+        ],
+    )
+    def test_each_empty_tab_says_what_it_is_for(self, client: Client, tab: str, words: str) -> None:
+        assert words in text(client.get(f"/?tab={tab}"))
+        assert "No requests match." in text(client.get(f"/?tab={tab}&q=nothing"))
+
+    def test_the_tab_stays_when_a_request_is_opened_and_decided(self, client: Client, ravi: User) -> None:
+        """So do the filters; a row's link has them, and the way back."""
+        request = make.approval("Pay", assignees=[ravi])
+        for query in ("", "?tab=all&amp;group=requester&amp;q=pay"):
+            address = f'href="{page(request)}{query}"'
+            assert address in client.get(f"/{query.replace('&amp;', '&')}").content.decode()
+        shown = client.get(f"{page(request)}?tab=all&q=pay").content.decode()
+        assert re.search(r'data-tab="all" aria-current="page"', shown)
+        assert 'href="/?tab=all&amp;q=pay">← Inbox' in shown
+        decided = client.post(f"{page(request)}?tab=all&q=pay", {"decision": "approve"})
+        assert decided["Location"] == f"{page(request)}?tab=all&q=pay"
+
+    def test_tabs_say_what_their_counts_are_of(self, client: Client, ravi: User) -> None:
+        """Everything is for those who see more than the other two, and for whoever chooses it."""
+        make.approval(assignees=[ravi])
+        shown = text(client.get("/"))
+        assert "For me 1 to decide I asked 0 pending Decided 0 closed" in shown
+        assert "Everything 1 pending" in text(client.get("/?tab=all"))
+        auditor = client_of(make.user(may=("view_humanrequest",)))
+        assert "For me 0 to decide I asked 0 pending Everything 1 pending Decided 0 closed" in text(
+            auditor.get("/")
+        )
+
+    @both_databases
+    def test_rows_have_groups_in_the_order_of_their_first_ones(self, client: Client, ravi: User) -> None:
+        ann, run = make.user("ann"), run_of("refund")
+        origin = {"kind": "run", "id": str(run.pk), "url": "/"}
+        make.approval("Later", assignees=[ravi], requester=ann, timeout=900, origin=origin)
+        make.approval("Program's", assignees=[ravi], timeout=800)
+        make.approval("Sooner", assignees=[ravi], requester=ann, timeout=600)
+
+        def grouped(by: str) -> list[str]:
+            html = client.get(f"/?group={by}").content.decode()
+            return re.findall(r'<h2>([^<]+)</h2></li>|class="title">([^<]+)<', html)
+
+        assert ["".join(one) for one in grouped("requester")] == [
+            "ann",
+            "Sooner",
+            "Later",
+            "A program",
+            "Program&#x27;s",
+        ]
+        assert ["".join(one) for one in grouped("orchestration")] == [
+            "No orchestration",
+            "Sooner",
+            "Program&#x27;s",
+            "refund",
+            "Later",
+        ]
+
+    def test_a_row_says_what_matters(self, client: Client, ravi: User) -> None:
+        make.approval(
+            "Pay",
+            assignees=[ravi],
+            requester=make.user("ann"),
+            severity="high",
+            arguments={"to": "ACME", "amount": "12.00", "order": 7},
+            highlight=["amount"],
+            timeout=3600,
+        )
+        (row,) = re.findall(r"<li id=.*?</li>", client.get("/").content.decode(), re.DOTALL)
+        said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row))
+        assert re.fullmatch(
+            r" Approv\w+ High severity: Pay amount 12.00 ann (59 min|1 h).* left just now ", said
+        )
+
+    def test_what_one_may_decide_now_can_be_ticked(self, client: Client, ravi: User) -> None:
+        nina = make.user("nina")
+        mine = make.approval("Mine", assignees=[ravi])
+        voted = make.approval("Voted", assignees=[ravi, nina], required=2)
+        deciding.decide(make.actor(ravi), voted, "approve")
+        make.approval("Asked", assignees=[nina], requester=ravi)
+        deciding.decide(make.actor(ravi), make.approval("Closed", assignees=[ravi]), "approve")
+        for query in ("/", "/?tab=asked", "/?tab=all", "/?tab=decided"):
+            boxes = re.findall(
+                r'<input type="checkbox" name="id" value="([^"]+)"', client.get(query).content.decode()
+            )
+            assert boxes == ([mine] if query in ("/", "/?tab=all") else []), query
+
+    @both_databases
+    def test_what_was_decided_has_pages(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(filters, "PAGE", 2)
+        for number in range(5):
+            deciding.decide(make.actor(ravi), make.approval(f"Number {number}", assignees=[ravi]), "approve")
+        shown, address = [], "/?tab=decided&by=me"
+        while address:
+            response = client.get(address)
+            shown.append(titles(response))
+            older = re.search(r'href="(/\?[^"]+)" rel="next"', response.content.decode())
+            address = unescape(older[1]) if older else ""
+        assert shown == [["Number 4", "Number 3"], ["Number 2", "Number 1"], ["Number 0"]]
+        assert 'href="/?tab=decided&amp;by=me">Newest' in response.content.decode()
+
+    def test_how_far_a_search_went_is_said(
+        self, client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox, "SEARCHED", 2)
+        for number in range(3):
+            deciding.decide(make.actor(ravi), make.approval(f"Number {number}", assignees=[ravi]), "approve")
+        for path in ("/?tab=decided&q=number", "/rows/?tab=decided&q=number"):
+            response = client.get(path)
+            assert titles(response) == ["Number 2", "Number 1"]
+            assert "Only the newest 2 requests were searched." in text(response)
+        assert "were searched" not in text(client.get("/?tab=decided"))
+
+    def test_the_filter_says_how_soon_is_soon(self, client: Client) -> None:
+        assert "Due soon: less than a fifth of its time left" in text(client.get("/"))
 
     def test_a_long_list_is_shown_in_parts(self, client: Client, ravi: User) -> None:
         for number in range(51):
@@ -189,16 +328,16 @@ class TestInbox:
         for number in range(3):
             make.approval(f"Number {number}", assignees=[ravi])
         make.approval("Asked", requester=ravi, assignees=[make.user()])
-        for path in ("/", "/?q=nothing", "/?show=mine"):
-            html = client.get(path).content.decode()
-            assert "<title>(3) Inbox" in html
-            assert "Everything (4)" in html
-            assert "For me (3)" in html
+        for path in ("/", "/?q=nothing", "/?tab=all"):
+            shown = text(client.get(path))
+            assert "(3) Inbox" in shown
+            assert "For me 3 to decide I asked 1 pending" in shown
+        assert "Everything 4 pending" in shown
         counts = '<data class="mine">3</data> <data class="seen">4</data>'
         assert counts in client.get("/rows/?q=nothing").content.decode()
         for module in (inbox, sayso):
             monkeypatch.setattr(module, "COUNTED", 3)
-        assert "For me (2+)" in client.get("/").content.decode()
+        assert "For me 2+ to decide" in text(client.get("/"))
 
     def test_what_is_open_stays_in_the_list_unless_it_is_filtered(self, client: Client, ravi: User) -> None:
         for number in range(60):
@@ -213,6 +352,24 @@ class TestInbox:
         deciding.decide(make.actor(ravi), beyond, "approve")
         assert titles(client.get(page(beyond))).count("Beyond") == 1
 
+    def test_what_is_open_is_in_a_list_only_where_it_belongs(self, client: Client, ravi: User) -> None:
+        asked = make.approval("Asked", requester=ravi, assignees=[make.user()])
+        for query, shown in (
+            ("", []),
+            ("?tab=asked", ["Asked"]),
+            ("?tab=all", ["Asked"]),
+            ("?tab=decided", []),
+        ):
+            assert titles(client.get(page(asked) + query)) == shown
+        deciding.withdraw(Actor.program(), asked)
+        for query, shown in (
+            ("", []),
+            ("?tab=asked", ["Asked"]),
+            ("?tab=all", ["Asked"]),
+            ("?tab=decided", ["Asked"]),
+        ):
+            assert titles(client.get(page(asked) + query)) == shown
+
     def test_what_arrived_since_the_page_was_loaded_is_part_of_its_list(
         self, client: Client, ravi: User
     ) -> None:
@@ -222,15 +379,34 @@ class TestInbox:
         assert len(titles(client.get("/rows/?shown=nonsense"))) == 50
 
     def test_an_inbox_takes_the_same_queries_however_long_it_is(self, client: Client, ravi: User) -> None:
-        def queries() -> int:
-            with CaptureQueriesContext(connection) as captured:
-                assert client.get("/").status_code == 200
-            return len(captured)
+        """In each tab, grouped, searched."""
+        pending = ("/", "/?tab=asked", "/?tab=all&group=requester", "/?group=orchestration&sort=age&soon=1")
+        decided = ("", "&by=me&group=orchestration", "&q=refund")
+        addresses = (*pending, *(f"/?tab=decided{rest}" for rest in decided))
 
-        make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
+        def queries() -> list[int]:
+            counts = []
+            for address in addresses:
+                with CaptureQueriesContext(connection) as captured:
+                    assert client.get(address).status_code == 200
+                counts.append(len(captured))
+            return counts
+
+        def fill() -> None:
+            terms: dict[str, Any] = {
+                "assignees": [ravi, make.group(None, ravi), nina],
+                "requester": make.user(),
+            }
+            make.approval(**terms, origin={"kind": "run", "id": str(run.pk), "url": "/"}, four_eyes=True)
+            make.approval(**terms, required=2)
+            make.approval(requester=ravi, assignees=[ravi, nina], timeout=0.001)
+            deciding.decide(make.actor(ravi), make.approval(**terms), "approve")
+
+        nina, run = make.user("nina"), run_of("refund", ravi)
+        fill()
         few = queries()
-        for _ in range(15):
-            make.approval(assignees=[ravi, make.group(None, ravi)], requester=make.user())
+        for _ in range(5):
+            fill()
         assert queries() == few
 
     @both_databases
@@ -246,6 +422,7 @@ class TestInbox:
         response = client.get("/rows/", query)
         assert titles(response) == ["Waits", "Closed"]
         assert "Rejected by ravi" in text(response)
+        assert titles(client.get("/rows/", {"tab": "decided", "id": query["id"]})) == ["Closed"]
         assert text(client.get("/rows/?id=nonsense"), 404)
 
     def test_a_title_in_disguise_is_shown_as_it_is(self, client: Client, ravi: User) -> None:
@@ -862,8 +1039,16 @@ def test_a_first_page_is_light(client: Client, ravi: User) -> None:
 
 def loaded() -> list[str]:
     scripts = ("announce", "clock", "fragments", "inbox", "keys", "sayso", "socket")
-    ours = ["sayso.css", "select.css", "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
+    styles = ("sayso.css", "inbox.css", "select.css")
+    ours = [*styles, "icon.svg", "icons.svg", *(f"{script}.js" for script in scripts)]
     return ["/files/htmx.js", *(f"/static/approvals/{name}" for name in ours)]
+
+
+def run_of(orchestration: str, owner: User | None = None) -> Run:
+    now = database_now()
+    return Run.objects.create(
+        orchestration=orchestration, title="812", owner=owner, created_at=now, changed_at=now
+    )
 
 
 def size(client: Client, name: str) -> int:

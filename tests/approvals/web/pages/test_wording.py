@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from approvals.queries import TimelineEntry
-from approvals.web.pages.relative_times import is_urgent, time_left, time_since
+from approvals.templatetags.sayso import iso, time_left
+from approvals.web.pages import relative_times
 from approvals.web.pages.wording import entry_in_words, if_nobody_decides, outcome_in_words
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -133,7 +134,7 @@ def test_what_a_program_asks_it_asks_for_somebody() -> None:
     ],
 )
 def test_the_time_that_is_left(seconds: float, words: str) -> None:
-    assert time_left(NOW + timedelta(seconds=seconds), NOW) == words
+    assert relative_times.time_left(NOW + timedelta(seconds=seconds), NOW) == words
 
 
 @pytest.mark.parametrize(
@@ -149,9 +150,12 @@ def test_the_time_that_is_left(seconds: float, words: str) -> None:
     ],
 )
 def test_the_time_that_has_passed(seconds: float, words: str) -> None:
-    assert time_since(NOW - timedelta(seconds=seconds), NOW) == words
+    assert relative_times.time_since(NOW - timedelta(seconds=seconds), NOW) == words
 
 
-def test_the_last_minute_is_urgent() -> None:
-    assert is_urgent(NOW + timedelta(seconds=60), NOW)
-    assert not is_urgent(NOW + timedelta(seconds=61), NOW)
+def test_a_countdown_turns_urgent_with_less_than_a_fifth_of_its_own_time_left() -> None:
+    opened, deadline = NOW, NOW + timedelta(seconds=500)
+    for passed, urgent in ((0, False), (399, False), (400, True), (501, True)):
+        html = time_left(deadline, NOW + timedelta(seconds=passed), opened)
+        assert ('class="left urgent"' in html) == urgent
+        assert f'data-urgent="{iso(NOW + timedelta(seconds=400))}"' in html
