@@ -175,8 +175,8 @@ def _origin_of(request: HumanRequest) -> tuple[Any, Any]:
 
 def to_be_decided_by(user_id: int, ids: Collection[UUID]) -> set[UUID]:
     """Return those of these requests that are pending, that this user may decide, and has not voted on."""
-    pending = HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING)
-    rights = rights_among(user_id, pending.only("requester_id", "four_eyes"))
+    pending = large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING))
+    rights = rights_among(user_id, pending)
     voted = Response.objects.filter(request_id__in=ids, actor_id=user_id).values_list("request_id", flat=True)
     return {request_id for request_id, each in rights.items() if each.decide} - set(voted)
 
