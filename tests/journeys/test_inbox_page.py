@@ -131,7 +131,12 @@ async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
     other = await opened("Of the same job", assignees=[ravi, nina], origin=origin)
     beside = at_work.locator("[data-part=beside]")
     await expect(beside).to_contain_text("Of the same job")
-    await deciding.adecide(make.actor(nina), other, "approve")
+    await beside.get_by_role("link").focus()
+    another = await opened("Another of it", assignees=[ravi, nina], origin=origin)
+    await expect(beside).to_contain_text("Another of it")
+    await expect(beside.get_by_role("link", name="Of the same job")).to_be_focused()
+    for each in (other, another):
+        await deciding.adecide(make.actor(nina), each, "approve")
     await expect(beside).to_be_empty()
     await expect(at_work.get_by_label("Note")).to_have_value("Because of")
     await deciding.adecide(make.actor(olga), request, "reject", comment="Not today.")
@@ -824,11 +829,12 @@ async def test_text_has_contrast_in_both_schemes(
     """WCAG 2.2 AA: 4.5 to 1 for every text that is shown, on the background it is shown on."""
     nina = await in_database(make.user, "nina")
     closed = await opened("Closed", assignees=[ravi, nina])
-    await opened("Urgent", assignees=[ravi], timeout=50, arguments={"a": "\u202e"})
-    await deciding.adecide(make.actor(nina), closed, "reject", comment="No.")
+    await opened("Urgent", assignees=[ravi], timeout=50, arguments={"a": "\u202e"}, severity="high")
+    await deciding.adecide(make.actor(ravi), closed, "reject", comment="No.")
     context = await browser.new_context(color_scheme=scheme)
     page = await logged_in(await context.new_page(), server, ravi)
-    for path in ("", f"/requests/{closed}/?tab=decided", "/runs/", "/tokens/", "/accounts/password/"):
+    paths = (f"/requests/{closed}/?tab=decided", f"/requests/{closed}/?done={closed}", f"/?done={closed}")
+    for path in ("", *paths, "/runs/", "/tokens/", "/preferences/", "/accounts/password/"):
         if path:
             await page.goto(server.url + path)
         assert await page.evaluate(POOR_CONTRAST) == []

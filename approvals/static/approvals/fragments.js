@@ -30,10 +30,12 @@ export function mergeParts(fresh, root) {
     const old = root.querySelector(`[data-part="${part.dataset.part}"]`);
     const same = part.dataset.state ? old?.dataset.state === part.dataset.state : old?.innerHTML === part.innerHTML;
     if (!old || same) continue;
-    const hadFocus = old.contains(document.activeElement);
+    const focused = old.contains(document.activeElement) && document.activeElement;
     old.replaceWith(part);
     window.htmx?.process(part);
-    if (hadFocus) root.querySelector("h1").focus({ preventScroll: true });
+    if (!focused) continue;
+    const link = [...part.querySelectorAll("a")].find(({ href }) => href === focused.href);
+    (link ?? root.querySelector("h1")).focus({ preventScroll: true });
   }
 }
 

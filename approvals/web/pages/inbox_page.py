@@ -62,7 +62,7 @@ class InboxPage:
         `only`: the rows with these ids, also of such as are closed by now.
         """
         filters = self._filters
-        listed = self._inbox.read(filters.selection, max(filters.limit, min(at_least, LONGEST_PAGE)))
+        listed = self._read(at_least)
         rows = self._with_beside(listed.rows, beside)
         if only:
             rows = [row for row in rows if row.pk in only]
@@ -83,6 +83,16 @@ class InboxPage:
             "tabs": self._tabs(counts),
             "last_closed": self._last_closed() if filters.tab is Tab.MINE and not rows else None,
         }
+
+    def ids(self, at_least: int = 0) -> tuple[list[UUID], bool]:
+        """Return the ids of the rows in the order in which they are shown, and whether there are more."""
+        listed = self._read(at_least)
+        return [row.pk for group in self._groups(listed.rows) for row in group.rows], listed.more
+
+    def _read(self, at_least: int) -> Listed:
+        return self._inbox.read(
+            self._filters.selection, max(self._filters.limit, min(at_least, LONGEST_PAGE))
+        )
 
     def _with_beside(self, rows: list[Any], beside: Any | None) -> list[Any]:
         if beside is None or self._filters.active or any(row.pk == beside.pk for row in rows):

@@ -11,6 +11,7 @@ from approvals import queries
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import UnknownRequest
 from approvals.web.pages.filters import LONGEST_PAGE, Filters
+from approvals.web.pages.inbox_page import InboxPage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,27 +23,31 @@ class Successors:
 
     user_id: int
     filters: Filters
-    ids: tuple[UUID, ...]
+    ids: list[UUID]
     more: bool
 
     @classmethod
     def of(cls, asked: Any, user_id: int, filters: Filters) -> Successors:
-        listed = queries.Inbox(user_id).read(filters.selection, filters.limit)
-        ids = tuple(row.pk for row in listed.rows)
+        ids, more = _listed(user_id, filters)
         place = ids.index(asked.pk) if asked.pk in ids else 0
-        return cls(user_id=user_id, filters=filters, ids=ids[place:] + ids[:place], more=listed.more)
+        return cls(user_id=user_id, filters=filters, ids=ids[place:] + ids[:place], more=more)
 
     def first(self) -> UUID | None:
         """Return the first that this person has still to decide; None if the list has no such request."""
         found = self._first_of(self.ids)
         if found is None and self.more:
-            listed = queries.Inbox(self.user_id).read(self.filters.selection, LONGEST_PAGE)
-            found = self._first_of(tuple(row.pk for row in listed.rows))
+            ids, _ = _listed(self.user_id, self.filters, LONGEST_PAGE)
+            found = self._first_of(ids)
         return found
 
-    def _first_of(self, ids: tuple[UUID, ...]) -> UUID | None:
+    def _first_of(self, ids: list[UUID]) -> UUID | None:
         wanted = queries.to_be_decided_by(self.user_id, ids)
         return next((pk for pk in ids if pk in wanted), None)
+
+
+def _listed(user_id: int, filters: Filters, at_least: int = 0) -> tuple[list[UUID], bool]:
+    """Return the ids of the list as its page shows it, and whether there are more."""
+    return InboxPage(user_id, filters).ids(at_least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
