@@ -13,8 +13,9 @@ from approvals.models import HumanRequest
 from approvals.queries.search import search_condition
 from orchestration.models import Run
 from tests import factories as make
+from tests.marks import both_databases
 
-pytestmark = [pytest.mark.django_db]
+pytestmark = [pytest.mark.django_db, both_databases]
 
 
 def found(search: str) -> set[str]:
