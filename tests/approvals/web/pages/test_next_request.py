@@ -168,6 +168,19 @@ def test_a_script_gets_the_part_and_its_address(client: Client, ravi: User) -> N
     assert "HX-Push-Url" not in client.get(page(requests[0]), headers=part)
 
 
+def test_in_a_grouped_list_the_next_of_the_same_group_opens(client: Client, ravi: User) -> None:
+    """As its rows are shown, not as they would be without groups."""
+    ann, bob = make.user("ann"), make.user("bob")
+    first, other, same = (
+        make.approval(f"For {one}", requester=one, assignees=[ravi], timeout=600 + place)
+        for place, one in enumerate((ann, bob, ann))
+    )
+    decided = client.post(page(first) + "?group=requester", {"decision": "approve"})
+    assert decided["Location"].startswith(page(same))
+    decided = client.post(page(same) + "?group=requester", {"decision": "approve"})
+    assert decided["Location"].startswith(page(other))
+
+
 def test_the_next_is_found_beyond_what_the_list_shows(
     client: Client, ravi: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
