@@ -77,7 +77,7 @@ async def test_a_person_works_below_a_path_prefix(page: Page, serve: Serve, stri
             assert json.loads(await socket.recv())["type"] == "hello"
 
         await page.goto(f"{proxy.url}/")
-        await page.locator(".menu summary").click()
+        await page.locator(".bar .menu summary").click()
         await page.get_by_role("button", name="Log out").click()
         await expect(page).to_have_url(f"{proxy.url}/accounts/login/")
         assert proxy.strays == []

@@ -120,11 +120,13 @@ class InboxPage:
         return [row for row in closed if row.pk in visible]
 
     def _prepare(self, rows: Sequence[Any]) -> None:
-        """Set on each row its place, its version and whether this person may decide it now."""
+        """Set on each row its place, its version, and whether this person may decide it now or has voted."""
         pending = [row for row in rows if row.status == Status.PENDING]
-        decidable = self._inbox.may_decide(pending) - self._inbox.voted_on(pending)
+        voted = self._inbox.voted_on(pending)
+        decidable = self._inbox.may_decide(pending) - voted
         for row in rows:
             row.order = self._order(row)
+            row.voted = row.pk in voted
             row.decidable = row.pk in decidable
             row.version = f"{_digits(row.changed_at)}{'d' if row.decidable else ''}"
 

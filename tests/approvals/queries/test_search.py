@@ -39,6 +39,7 @@ def requests() -> None:
     [
         ("", {"Refund ACME", "Pay the printer", "Ask ann"}),
         ("acme", {"Refund ACME"}),
+        ("a " * 100, {"Refund ACME", "Pay the printer", "Ask ann"}),
         ("refund 1240.00", {"Refund ACME"}),
         ("refund printer", set()),
         ("ann", {"Pay the printer", "Ask ann"}),

@@ -271,6 +271,7 @@ class TestInbox:
                 r'<input type="checkbox" name="id" value="([^"]+)"', client.get(query).content.decode()
             )
             assert boxes == ([mine] if query in ("/", "/?tab=all") else []), query
+        assert "You have approved this: Voted" in text(client.get("/"))
 
     @both_databases
     def test_what_was_decided_has_pages(
