@@ -16,7 +16,17 @@ from uuid import UUID
 from approvals import queries
 from approvals.database.threads import in_database
 from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
-from approvals.domain.commands import Actor, Answer, Decision, Expire, Reassign, Result, View, Withdraw
+from approvals.domain.commands import (
+    Actor,
+    Answer,
+    Comment,
+    Decision,
+    Expire,
+    Reassign,
+    Result,
+    View,
+    Withdraw,
+)
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
 from approvals.domain.payloads import check_json, check_text
 from approvals.domain.questions import REVIEWERS
@@ -171,6 +181,22 @@ async def areassign(
     return await queue.awrite(await in_database(_make_reassignment, actor, request_id, users, groups))
 
 
+def comment(actor: Actor, request_id: UUID | str, text: str, question: bool = False) -> Outcome:
+    """Say something about the request on its trail, or ask a question about it; its outcome stays as it is.
+
+    Whoever may see the request may, until 30 days after it was closed, 60 times an hour. Saying the same
+    again, with nothing said in between, changes nothing for an hour. Raises InvalidRequest, UnknownRequest,
+    TooLate, RateLimited, Busy, Unavailable.
+    """
+    return queue.write(_make_comment(actor, request_id, text, question))
+
+
+async def acomment(actor: Actor, request_id: UUID | str, text: str, question: bool = False) -> Outcome:
+    """Do as `comment`, without blocking the event loop; cancelling the caller does not take it back."""
+    await arefuse_inside_a_transaction()
+    return await queue.awrite(_make_comment(actor, request_id, text, question))
+
+
 def record_view(actor: Actor, request_id: UUID | str) -> None:
     """Record that the actor was shown the request's page; the trail keeps the first time."""
     queue.write(View(request_id=queries.as_id(request_id), actor=actor))
@@ -239,6 +265,11 @@ def _make_answer(actor: Actor, request_id: UUID | str, answer: Any, comment: str
 def _make_withdrawal(actor: Actor, request_id: UUID | str, reason: str, *, by_origin: bool) -> Withdraw:
     reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
     return Withdraw(request_id=queries.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
+
+
+def _make_comment(actor: Actor, request_id: UUID | str, text: str, question: bool) -> Comment:
+    text = check_text(text, "text", max_length=COMMENT_LIMIT, required=True)
+    return Comment(request_id=queries.as_id(request_id), actor=actor, text=text, question=question)
 
 
 # What is checked against the request's own rules

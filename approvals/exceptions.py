@@ -90,6 +90,23 @@ class QuotaExceeded(ApprovalError):
     code = "quota_exceeded"
 
 
+class RateLimited(ApprovalError):
+    """The caller does more than it may. `retry_after`: whole seconds after which it may again."""
+
+    code = "rate_limited"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        outcome: Outcome | None = None,
+        retry_after: int = 1,
+    ) -> None:
+        super().__init__(detail, field=field, outcome=outcome)
+        self.retry_after = retry_after
+
+
 class StillPending(ApprovalError):
     """The caller's patience is over; the request stays open, and `outcome` is pending."""
 
@@ -118,6 +135,7 @@ REFUSALS: dict[str, type[ApprovalError]] = {
         TooLate,
         KeyConflict,
         QuotaExceeded,
+        RateLimited,
         Unavailable,
     )
 }

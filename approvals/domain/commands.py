@@ -145,6 +145,16 @@ class Reassign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """Say something about a request, or ask something back; its outcome stays as it is."""
+
+    request_id: UUID
+    actor: Actor
+    text: str
+    question: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """The actor looked at the request's page; recorded once an actor and request."""
 
@@ -184,7 +194,7 @@ class Forget:
 
 Removal: TypeAlias = Purge | Forget
 Command: TypeAlias = (
-    OpenRequest | Decision | Answer | Expire | Withdraw | Reassign | View | Reschedule | Removal
+    OpenRequest | Decision | Answer | Expire | Withdraw | Reassign | Comment | View | Reschedule | Removal
 )
 
 
@@ -200,7 +210,8 @@ class Accepted:
 class Refused:
     """It was refused, for the reason `code` (see approvals.exceptions); `outcome` is what is on record.
 
-    `differs`: of a key that was used before, the fields in which that question was another.
+    `differs`: of a key that was used before, the fields in which that question was another. `retry_after`:
+    where it was too often, whole seconds after which it is not any more.
     """
 
     code: str
@@ -208,6 +219,7 @@ class Refused:
     outcome: Outcome | None = None
     field: str | None = None
     differs: tuple[str, ...] = ()
+    retry_after: int = 0
 
 
 Result: TypeAlias = Accepted | Refused

@@ -24,10 +24,11 @@ from approvals.models.requests import (
     UserAssignment,
 )
 from approvals.models.tokens import ApiToken
-from approvals.models.trail import AuditEntry, Event, Seal, ShownContent
+from approvals.models.trail import REMARKS, AuditEntry, Event, Seal, ShownContent
 
 __all__ = [
     "ORIGIN_ID_LIMIT",
+    "REMARKS",
     "ApiToken",
     "Approval",
     "AuditEntry",

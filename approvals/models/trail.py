@@ -22,9 +22,15 @@ class Event(models.TextChoices):
     TIMED_OUT = "timed_out", "timed out"
     WITHDRAWN = "withdrawn"
     REASSIGNED = "reassigned"
+    COMMENTED = "commented"
+    QUESTIONED = "questioned"
     RESCHEDULED = "rescheduled"
     STUCK = "stuck"
     PURGED = "purged"
+
+
+# What people say to each other about a request.
+REMARKS = (Event.COMMENTED, Event.QUESTIONED)
 
 
 class AuditEntry(OnRecord):
@@ -62,6 +68,14 @@ class AuditEntry(OnRecord):
         constraints = [
             models.UniqueConstraint(name="audit_entry_in_sequence", fields=["request", "sequence"]),
             models.UniqueConstraint(name="audit_closes_once", fields=["request"], condition=~Q(outcome="")),
+        ]
+        indexes = [
+            # How much somebody has said lately.
+            models.Index(
+                name="audit_remarks",
+                fields=["actor", "recorded_at"],
+                condition=Q(event__in=[event.value for event in REMARKS]),
+            ),
         ]
 
     def __str__(self) -> str:

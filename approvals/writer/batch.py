@@ -21,6 +21,7 @@ from approvals.domain.commands import (
     RULE,
     Actor,
     Command,
+    Comment,
     Forget,
     Keyed,
     OpenRequest,
@@ -35,6 +36,7 @@ from approvals.models import Event, GroupAssignment, HumanRequest, Response, Use
 from approvals.queries import decider_counts, outcome_of, permissions
 from approvals.writer import callbacks, chain
 from approvals.writer.chain import Draft
+from approvals.writer.comments import Comments
 from approvals.writer.metrics import Figures
 from approvals.writer.quotas import Quotas
 from approvals.writer.removal import Removals
@@ -76,6 +78,7 @@ class Batch:
         self.rescheduled = chain.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = chain.handed_on(self._concerned(commands, Reassign))
         self.removals = Removals(self._concerned(commands, Purge, Forget))
+        self.comments = Comments([one for one in commands if isinstance(one, Comment)], self.now)
         self.changed: dict[UUID, None] = {}
         self.closed: set[UUID] = set()
         self.callbacks: list[UUID] = []

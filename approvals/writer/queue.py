@@ -29,7 +29,7 @@ from approvals.database.threads import LOST, close_idle
 from approvals.database.transactions import refuse_inside_a_transaction
 from approvals.domain.commands import Accepted, Command, Result
 from approvals.domain.lifecycle import Outcome
-from approvals.exceptions import REFUSALS, Busy, KeyConflict, Unavailable
+from approvals.exceptions import REFUSALS, Busy, KeyConflict, RateLimited, Unavailable
 from approvals.process import forks, telemetry
 from approvals.writer import execution
 
@@ -190,7 +190,11 @@ forks.register(_writer.cache_clear, pause=_pause, resume=_resume)
 def _check_accepted(result: Result) -> Accepted:
     if isinstance(result, Accepted):
         return result
-    more = {"differs": result.differs} if result.code == KeyConflict.code else {}
+    more: dict[str, Any] = {}
+    if result.code == KeyConflict.code:
+        more = {"differs": result.differs}
+    elif result.code == RateLimited.code:
+        more = {"retry_after": result.retry_after}
     raise REFUSALS[result.code](result.detail, field=result.field, outcome=result.outcome, **more)
 
 

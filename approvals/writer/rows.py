@@ -19,7 +19,7 @@ from django.db import connection
 from approvals.database import bulk, conversions
 from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import begin, execute, limit_transaction_time, together
-from approvals.domain.commands import Answer, Command, Decision, Keyed, OpenRequest, Reassign
+from approvals.domain.commands import Answer, Command, Comment, Decision, Keyed, OpenRequest, Reassign
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
 from approvals.queries import permissions
@@ -60,12 +60,13 @@ def read(commands: Sequence[Command]) -> Findings:
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
     asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
     counted = quotas.accounts_counted(commands)
+    saying = user_ids & {one.actor.user_id for one in commands if isinstance(one, Comment)}
     votes = any(isinstance(command, Decision | Answer) for command in commands)
     with together():
         if not keys:
             begin()
         limit_transaction_time()
-        quotas.lock_accounts(counted)
+        quotas.lock_accounts(counted | saying)
         rows = bulk.read(HumanRequest, ids, lock=True)
         clock = execute(CLOCK[connection.vendor])
         assignments = permissions.ask_for_assignments(ids) if asked_by_people else dict

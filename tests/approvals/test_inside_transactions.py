@@ -36,6 +36,7 @@ ENTRIES: dict[str, Entry] = {
     "adecide_many": lambda pk: deciding.adecide_many(PROGRAM, [(pk, "approve")]),
     "aanswer": lambda pk: deciding.aanswer(PROGRAM, pk, "4711"),
     "awithdraw": lambda pk: deciding.awithdraw(PROGRAM, pk),
+    "acomment": lambda pk: deciding.acomment(PROGRAM, pk, "What for?"),
     "areassign": lambda pk: deciding.areassign(PROGRAM, pk, ["ann"]),
     "aset_approval_pending": lambda _: config.aset_approval_pending("plan"),
     "aset_approval_result": lambda _: config.aset_approval_result("plan", approved=True),

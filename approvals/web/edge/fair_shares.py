@@ -24,10 +24,11 @@ from django.http.cookie import parse_cookie
 
 from approvals.conf import approval_settings
 from approvals.database.threads import count_time
+from approvals.exceptions import RateLimited
 from approvals.process.loops import PerLoop
 from approvals.web.edge.asgi import Application, Scope, header_lines, own_path
 from approvals.web.edge.credentials import bearer_secret
-from approvals.web.edge.limits import RateLimited, remember
+from approvals.web.edge.limits import remember
 from approvals.web.edge.long_polling import AGAIN, HOLD
 
 # Processor seconds a second, and how many a quiet account may use at once.

@@ -19,7 +19,7 @@ from functools import cache
 from typing import TypeVar
 
 from approvals.conf import approval_settings
-from approvals.exceptions import ApprovalError
+from approvals.exceptions import RateLimited
 from approvals.process import forks
 
 K = TypeVar("K", bound=Hashable)
@@ -31,16 +31,6 @@ REMEMBERED = 20_000
 AT_ONCE = 10.0
 # One address may try so many times as many passwords as may be tried on one name: offices share addresses.
 NAMES_AT_AN_ADDRESS = 3
-
-
-class RateLimited(ApprovalError):
-    """The caller sends more than it may. `retry_after`: whole seconds after which it may again."""
-
-    code = "rate_limited"
-
-    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
 
 
 class Allowance:

@@ -18,9 +18,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.crypto import salted_hmac
 
+from approvals.exceptions import RateLimited
 from approvals.web.edge import limits
 from approvals.web.edge.actors import address_of_http
-from approvals.web.edge.limits import Allowances, RateLimited
+from approvals.web.edge.limits import Allowances
 from approvals.web.edge.throttling import refusal_page
 
 COOKIE = "sayso_known"

@@ -20,13 +20,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
-from approvals.exceptions import ApprovalError, Busy, Unavailable
+from approvals.exceptions import ApprovalError, Busy, RateLimited, Unavailable
 from approvals.process.loops import PerLoop
 from approvals.web.edge import limits
 from approvals.web.edge.actors import address_of_scope
 from approvals.web.edge.asgi import Application, Receive, Scope, Send, own_path
 from approvals.web.edge.fair_shares import note_visitor
-from approvals.web.edge.limits import RateLimited
 from approvals.web.edge.long_polling import AGAIN
 from approvals.web.edge.problems import problem_of
 from approvals.web.live.protocol import encode, refusal

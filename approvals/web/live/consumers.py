@@ -19,14 +19,14 @@ from approvals import deciding
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Outcome
-from approvals.exceptions import ApprovalError, Busy, NotPermitted, Unavailable
+from approvals.exceptions import ApprovalError, Busy, NotPermitted, RateLimited, Unavailable
 from approvals.process import telemetry
 from approvals.web.edge import tokens
 from approvals.web.edge.actors import actor_of_scope
 from approvals.web.edge.asgi import Receive, Scope, Send
 from approvals.web.edge.credentials import Credential, owners, secret_of
 from approvals.web.edge.fair_shares import act_turn
-from approvals.web.edge.limits import Allowance, RateLimited, of_users
+from approvals.web.edge.limits import Allowance, of_users
 from approvals.web.edge.problems import Unauthenticated
 from approvals.web.edge.tokens import Bearer
 from approvals.web.edge.tokens import Scope as TokenScope

@@ -25,10 +25,10 @@ from uuid import UUID
 
 from approvals.conf import approval_settings
 from approvals.database.threads import in_database
+from approvals.exceptions import RateLimited
 from approvals.process.loops import PerLoop
 from approvals.queries.permissions import Person
 from approvals.web.edge.credentials import Credential
-from approvals.web.edge.limits import RateLimited
 from approvals.web.live import inbox_reads, protocol
 from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
 from approvals.web.live.inbox_reads import Attendance, Inbox, Inboxes, Item, News, Place, weight_of

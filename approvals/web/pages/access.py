@@ -15,10 +15,9 @@ from django.views.decorators.cache import never_cache
 from approvals import deciding, queries
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Status
-from approvals.exceptions import Busy, Unavailable
+from approvals.exceptions import Busy, RateLimited, Unavailable
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.fair_shares import meter
-from approvals.web.edge.limits import RateLimited
 from approvals.web.edge.throttling import refusal_page, spend
 
 logger = logging.getLogger(__name__)

@@ -116,6 +116,8 @@ def entry_in_words(
 
 
 def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: int) -> str:
+    if remark := _remark_in_words(entry, who, said):
+        return remark
     if entry.event == "decided":
         return _decision_in_words(entry, who, said, required)
     if entry.event == "timed_out":
@@ -127,6 +129,17 @@ def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: in
         return f"{who} tried to {_attempt(said)}: {reason}"
     said_so = _by_override(entry)
     return f"{EVENTS.get(entry.event, entry.event.replace('_', ' ').capitalize())} by {who}{said_so}"
+
+
+def _remark_in_words(entry: TimelineEntry, who: str, said: dict[str, Any]) -> str:
+    """Say who commented or asked, or tried to; empty for every other entry."""
+    if entry.event in {"commented", "questioned"}:
+        return f"{'Question' if entry.event == 'questioned' else 'Comment'} by {who}"
+    if entry.event != "refused" or "question" not in said:
+        return ""
+    reasons = {"too_late": "it was closed long ago", "rate_limited": "too many comments in an hour"}
+    reason = reasons.get(str(said.get("code")), "not permitted")
+    return f"{who} tried to {'ask about it' if said['question'] else 'comment on it'}: {reason}"
 
 
 def _by_override(entry: TimelineEntry) -> str:

@@ -30,9 +30,9 @@ def check_permission(
     if allowed is not None:
         return allowed
     if permissions.may_see(person, audience):
-        _record_refusal(batch, row, actor, "not_permitted", said)
+        record_refusal(batch, row, actor, "not_permitted", said)
         return Refused(code="not_permitted", detail="You may see this request, but not do this to it.")
-    _record_refusal(batch, row, actor, "unknown_request", said)
+    record_refusal(batch, row, actor, "unknown_request", said)
     return unknown(row.pk)
 
 
@@ -43,15 +43,15 @@ def check_state(
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
     if row.status == Status.TIMED_OUT:
-        _record_refusal(batch, row, actor, "too_late", said)
+        record_refusal(batch, row, actor, "too_late", said)
         return Refused(code="too_late", detail="The deadline has passed.", outcome=outcome_of(row))
     if row.status != Status.PENDING or voted:
-        _record_refusal(batch, row, actor, "already_decided", said)
+        record_refusal(batch, row, actor, "already_decided", said)
         return Refused(code="already_decided", detail=_who_won(row), outcome=outcome_of(row))
     return None
 
 
-def _record_refusal(batch: Batch, row: HumanRequest, actor: Actor, code: str, said: dict[str, Any]) -> None:
+def record_refusal(batch: Batch, row: HumanRequest, actor: Actor, code: str, said: dict[str, Any]) -> None:
     batch.record(row, Event.REFUSED, actor, {**said, "code": code})
 
 

@@ -17,6 +17,7 @@ from approvals.domain.commands import (
     Actor,
     Answer,
     Command,
+    Comment,
     Decision,
     Expire,
     Keyed,
@@ -69,7 +70,8 @@ class Entry:
 class Question:
     """A request as it must be on record. `due`: its deadline has passed; `said`: who has said what.
 
-    `refused` names whom its trail has refused; when, makes no difference to anybody.
+    `remark` is what was said about it last. `refused` names whom its trail has refused; when, makes no
+    difference to anybody.
     """
 
     asked: OpenRequest = field(hash=False)
@@ -85,6 +87,7 @@ class Question:
     arguments: str | None = None
     comment: str = ""
     rescheduled: bool = False
+    remark: tuple[Who, str, bool] | None = None
     trail: tuple[Entry, ...] = ()
     refused: tuple[int, ...] = ()
 
@@ -202,6 +205,8 @@ def _judged(question: Question, command: Command) -> tuple[Question, Reply]:
             return _reassigned(question, command)
         case Reschedule():
             return _rescheduled(question, command)
+        case Comment():
+            return _commented(question, command)
         case View():
             return _viewed(question, command)
         case Expire():
@@ -299,6 +304,21 @@ def _rescheduled(question: Question, command: Reschedule) -> tuple[Question, Rep
         return _expired(question)
     after = replace(question, rescheduled=True, due=command.timeout == 0)
     after = after.noted("rescheduled", command.actor.user_id)
+    return after, Reply(changed=True, told=after)
+
+
+def _commented(question: Question, command: Comment) -> tuple[Question, Reply]:
+    """Said again at once, it is the same; said late, the deadline is noticed and it stands after the end."""
+    who = command.actor.user_id
+    remark = (who, command.text, command.question)
+    if not _sees(question, who):
+        return _not_allowed(question, command.actor)
+    if question.remark == remark:
+        return question, Reply(told=question)
+    if question.status == "pending" and question.due:
+        question = _timed_out(question)
+    event = "questioned" if command.question else "commented"
+    after = replace(question, remark=remark).noted(event, who)
     return after, Reply(changed=True, told=after)
 
 

@@ -28,6 +28,8 @@ from tests.approvals.properties.wishes import IDS
 
 # What verification says of a deadline that no entry has moved.
 MOVED = re.compile(r"The row says deadline .*|Entry \d+ was made under another policy than that before it\.")
+# What may happen to a request that is closed.
+AFTERWARDS = {"refused", "viewed", "commented", "questioned"}
 PERMISSIONS = {"decide": "decide_humanrequest", "change": "change_humanrequest", "view": "view_humanrequest"}
 
 
@@ -160,7 +162,7 @@ def folded(entries: Iterable[AuditEntry]) -> tuple[str, int, Any]:
     status, answer, required = Status.PENDING, None, 1
     for entry in entries:
         said = json.loads(entry.shown.content)
-        assert status is Status.PENDING or entry.event in {"refused", "viewed"}, "something after the end"
+        assert status is Status.PENDING or entry.event in AFTERWARDS, "something after the end"
         match entry.event:
             case "opened":
                 required = said["required"]

@@ -72,7 +72,7 @@ class Service(RuleBasedStateMachine):
         self.one_by_one(command)
 
     @rule(command=wishes.others)
-    def withdraw_reassign_reschedule_view_or_expire(self, command: Command) -> None:
+    def withdraw_reassign_reschedule_view_comment_or_expire(self, command: Command) -> None:
         self.one_by_one(command)
 
     @rule(which=st.integers(min_value=0))

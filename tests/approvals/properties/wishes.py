@@ -18,6 +18,7 @@ from approvals.domain.commands import (
     Answer,
     Channel,
     Command,
+    Comment,
     Decision,
     Expire,
     Keyed,
@@ -137,8 +138,17 @@ reschedulings = st.builds(
     timeout=mostly([FAR], 0.0),
 )
 views = st.builds(View, request_id=ids, actor=actors)
+remarks = st.builds(
+    Comment,
+    request_id=ids,
+    actor=actors,
+    text=st.sampled_from(["What for?", "Fine."]),
+    question=st.booleans(),
+)
 
-others: st.SearchStrategy[Command] = st.one_of(withdrawals, reassignments, expiries, reschedulings, views)
+others: st.SearchStrategy[Command] = st.one_of(
+    withdrawals, reassignments, expiries, reschedulings, views, remarks
+)
 commands: st.SearchStrategy[Command] = st.one_of(
     questions(), decisions(), decisions(), decisions(), answers, answers, others
 )

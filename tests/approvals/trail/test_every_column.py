@@ -129,6 +129,7 @@ def record(as_keeper: None) -> None:
     )
     handed_on = make.clarification(choices=["one", "two"], multiple=True, assignees=[ada])
     deciding.reassign(make.actor(ada), handed_on, users=[grace.pk], groups=[group.pk])
+    deciding.comment(make.actor(grace), handed_on, "Why not one?", question=True)
     deciding.answer(make.actor(grace), handed_on, ["two"], comment="both?")
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()

@@ -145,10 +145,13 @@ def everything_that_happens() -> None:
         lambda: deciding.answer(make.actor(stranger), answered, "4712"),
         lambda: deciding.withdraw(make.actor(stranger), answered, "no"),
         lambda: deciding.reassign(make.actor(stranger), answered, users=[stranger.pk]),
+        lambda: deciding.comment(make.actor(stranger), answered, "And me?", question=True),
     )
     for refused in refusals:
         with pytest.raises(ApprovalError):
             refused()
+    deciding.comment(make.actor(ada), decided, "What for?", question=True)
+    deciding.comment(make.actor(ada), decided, "Seen now.")
     withdrawn = make.approval(requester=ada)
     deciding.withdraw(make.actor(ada), withdrawn, "not needed")
     moved = make.approval(timeout=600)

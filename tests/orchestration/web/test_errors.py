@@ -10,8 +10,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.test import Client, RequestFactory
 from django.test.utils import override_script_prefix
 
-from approvals.exceptions import ApprovalError, Busy, Unavailable
-from approvals.web.edge.limits import RateLimited
+from approvals.exceptions import ApprovalError, Busy, RateLimited, Unavailable
 from approvals.web.edge.throttling import refusal_page
 from orchestration.web.errors import server_error
 from tests import factories

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
+from approvals.exceptions import RateLimited
 from approvals.web.edge import fair_shares
 from approvals.web.edge.fair_shares import Shares, TakingTurns
-from approvals.web.edge.limits import RateLimited
 from approvals.web.edge.long_polling import FewPasses, HoldingAnswers
 from tests.patience import patience
 

@@ -1,0 +1,41 @@
+"""What is said about a request: comments and questions. They change nothing of its outcome."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from approvals.domain.commands import Accepted, Comment, Refused, Result
+from approvals.domain.lifecycle import Status, is_overdue
+from approvals.models import HumanRequest
+from approvals.queries import outcome_of, permissions
+from approvals.writer.batch import Batch
+from approvals.writer.comments import event_of
+from approvals.writer.rules.refusals import accept_unchanged, check_permission, record_refusal
+
+# How long after a request was closed it may still be talked about.
+AFTERWARDS = timedelta(days=30)
+
+
+def comment(batch: Batch, command: Comment, row: HumanRequest) -> Result:
+    said = {"comment": command.text, "question": command.question}
+    allowed = check_permission(batch, command.actor, row, permissions.sees_by, said)
+    if isinstance(allowed, Refused):
+        return allowed
+    if batch.comments.is_repeated(command):
+        return accept_unchanged(row)
+    if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
+        batch.time_out(row)
+    if refused := _check_closed(batch, row) or batch.comments.refuse(command):
+        record_refusal(batch, row, command.actor, refused.code, said)
+        return refused
+    batch.comments.count(command)
+    batch.change(row)
+    batch.record(row, event_of(command), command.actor, said, allowed_by=allowed)
+    return Accepted(outcome=batch.outcome(row.pk))
+
+
+def _check_closed(batch: Batch, row: HumanRequest) -> Refused | None:
+    if row.closed_at is None or batch.now < row.closed_at + AFTERWARDS:
+        return None
+    detail = f"It was closed more than {AFTERWARDS.days} days ago: comments are not taken any more."
+    return Refused(code="too_late", detail=detail, outcome=outcome_of(row))
