@@ -4,6 +4,13 @@ Synchronous ORM code; coroutines cross over by approvals.database.threads.in_dat
 """
 
 from approvals.domain.payloads import parse_object
+from approvals.queries.comments import (
+    Discussed,
+    comment_on_the_wire,
+    comments_on,
+    discussed,
+    last_comment_by,
+)
 from approvals.queries.due_soon import is_due_soon, soon_from
 from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
 from approvals.queries.inboxes import list_inboxes
@@ -56,6 +63,7 @@ from approvals.queries.visibility import (
 __all__ = [
     "Ballot",
     "Counts",
+    "Discussed",
     "Inbox",
     "Listed",
     "Rights",
@@ -70,10 +78,14 @@ __all__ = [
     "ask_for_rows",
     "ballot",
     "changed_since",
+    "comment_on_the_wire",
+    "comments_on",
+    "discussed",
     "has_responded",
     "history",
     "id_or_none",
     "is_due_soon",
+    "last_comment_by",
     "list_inbox",
     "list_inboxes",
     "list_requests",

@@ -16,6 +16,7 @@ from django.db import Error as DatabaseError
 
 from approvals.conf import approval_settings
 from approvals.process import hints
+from approvals.waiting.comment_waits import CommentReader, CommentWaits
 from approvals.waiting.deadlines import DeadlineKeeper
 from approvals.waiting.followers import Followers
 from approvals.waiting.listener import Listener, Sender
@@ -45,6 +46,7 @@ class Supervisor:
         self,
         loop: asyncio.AbstractEventLoop,
         waiters: Waiters,
+        comment_waits: CommentWaits,
         followers: Followers,
         sources: Mapping[str, Source],
     ) -> None:
@@ -53,6 +55,7 @@ class Supervisor:
         self.loop = loop
         self._keeper = DeadlineKeeper(database, loop, self._deadline_passed)
         self.reader = OutcomeReader(waiters, database, self._keeper.consider, loop)
+        self.comment_reader = CommentReader(comment_waits, database, loop)
         self._followers = followers
         self._sender = Sender(nonce, loop)
         self._everywhere = Timer(loop)
@@ -105,6 +108,7 @@ class Supervisor:
     def _take_hint(self, topic: str, ids: Sequence[UUID]) -> None:
         if topic == REQUESTS:
             self.reader.ask(ids)
+            self.comment_reader.ask(ids)
             self._keeper.note_changes()
         self._followers.tell(topic, ids)
 
@@ -124,6 +128,7 @@ class Supervisor:
     async def _work(self) -> None:
         works = {
             "outcome reader": self.reader.run,
+            "comment reader": self.comment_reader.run,
             "re-read": self._look_everywhere,
             "re-check": self._recheck.run,
             "deadline keeper": self._keeper.run,
@@ -146,5 +151,6 @@ class Supervisor:
         """Read everything at the start, after anything that may have lost hints, and at a slow interval."""
         while True:
             await self.reader.look_everywhere()
+            await self.comment_reader.look_everywhere()
             self._followers.tell_everywhere()
             await self._everywhere.sleep(approval_settings().full_reread_interval)

@@ -24,6 +24,7 @@ from approvals.domain.lifecycle import Outcome
 from approvals.domain.payloads import seconds
 from approvals.exceptions import StillPending
 from approvals.process import forks, telemetry
+from approvals.waiting.comment_waits import CommentWaits
 from approvals.waiting.followers import Follower, Followers
 from approvals.waiting.outcome_reads import Waiters
 from approvals.waiting.recheck import Source
@@ -41,13 +42,14 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiters: Waiters = Registry()
+        self._comment_waits = CommentWaits()
         self._followers = Followers()
         self._sources: dict[str, Source] = {REQUESTS: queries.changed_since}
         self._supervisor: Supervisor | None = None
 
     def __len__(self) -> int:
         """Count the waits."""
-        return len(self._waiters)
+        return len(self._waiters) + len(self._comment_waits)
 
     @property
     def running(self) -> bool:
@@ -87,6 +89,24 @@ class WaitingRoom:
             _measure(outcome, monotonic() - began)
             span.note(outcome=outcome.status)
             return outcome
+
+    async def wait_for_comment(
+        self, request_id: UUID | str, known: int, patience: float | timedelta | None = None
+    ) -> bool:
+        """Wait for a comment after the entry of the trail that is `known`; False after `patience` seconds.
+
+        Also ends when the request is closed, and at once if it is already, or does not exist.
+        """
+        request_id = queries.as_id(request_id)
+        patience = seconds(patience, "patience", none_allowed=True)
+        supervisor = self._ensure_supervisor()
+        with self._comment_waits.wait(request_id, known, patience) as waiter:
+            supervisor.comment_reader.ask([request_id])
+            try:
+                await waiter
+            except TimeoutError:
+                return False
+            return True
 
     def wake(self, closed: Collection[UUID], outcome: Callable[[UUID], Outcome]) -> None:
         """Wake who waits for these requests, which this process has closed on record a moment ago."""
@@ -146,7 +166,7 @@ class WaitingRoom:
         return supervisor if supervisor is not None and supervisor.alive else None
 
     def _new_supervisor(self, loop: asyncio.AbstractEventLoop) -> Supervisor:
-        return Supervisor(loop, self._waiters, self._followers, self._sources)
+        return Supervisor(loop, self._waiters, self._comment_waits, self._followers, self._sources)
 
     def _forget(self, supervisor: Supervisor | None) -> None:
         with self._lock:

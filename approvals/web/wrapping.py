@@ -67,7 +67,8 @@ def wrap(
     """
     root, api = mount.root(), mount.api_root()
     few = FewAtOnce(ignore_disconnects(project), api=api, spared=[f"{root}{each}" for each in spared])
-    http = Throttled(HoldingAnswers(TakingTurns(FewPasses(few), api=api), ending="/outcome"), api=api)
+    turns = TakingTurns(FewPasses(few), api=api)
+    http = Throttled(HoldingAnswers(turns, endings=("/outcome", "/comments")), api=api)
     nowhere = re_path("", WebsocketDenier.as_asgi())
     of_pages = SessionMiddlewareStack(URLRouter([*_below(root, page_sockets), nowhere]))
     pages: Any = OwnPagesOnly(of_pages, programs=False)

@@ -15,13 +15,15 @@ from ninja import Body, Path, Query, Router
 from pydantic import WithJsonSchema
 
 from approvals import deciding, queries
-from approvals.domain.lifecycle import Outcome
+from approvals.domain.lifecycle import Outcome, Status
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.web.api import asking, schemas
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import cursor_after, place_of
 from approvals.web.api.wire import (
+    CommentOnTheWire,
+    Comments,
     DecisionResults,
     History,
     OutcomeOnTheWire,
@@ -37,6 +39,9 @@ router = Router(by_alias=True)
 
 # Problems of what changes a request.
 ON_CHANGE = ("unknown_request", "already_decided", "too_late", "too_large")
+
+# Comments in one answer; each may have as many characters as a comment may.
+MOST_COMMENTS = 100
 
 RequestId = Annotated[
     str, WithJsonSchema({"type": "string", "format": "uuid", "description": "The request's id."}), Path(...)
@@ -181,6 +186,56 @@ def reassign(request: HttpRequest, request_id: RequestId, body: schemas.Reassign
     caller_of(request, Scope.DECIDE)
     users = REVIEWERS if asking.reviewers_alone(body) else body.users
     return _outcome(deciding.reassign(actor_of(request), request_id, users, body.groups))
+
+
+@router.post(
+    "/requests/{request_id}/comments",
+    response=CommentOnTheWire,
+    **described("Comment, or ask something back", "unknown_request", "too_late", "too_large"),
+)
+def comment(request: HttpRequest, request_id: RequestId, body: schemas.CommentBody) -> HttpResponse:
+    """Say something about a request that you may see, until 30 days after it was closed.
+
+    60 an hour and person; `rate_limited` says when there is room again. Saying the same again, with nothing
+    said in between, is the same comment. Needs the scope `decide`, or `ask` for your own requests, and for
+    all with `read`.
+    """
+    caller = caller_of(request, Scope.ASK, Scope.DECIDE)
+    if caller.scopes.isdisjoint({Scope.READ, Scope.DECIDE}):
+        queries.request_for(caller.user_id, request_id, own=True)
+    deciding.comment(actor_of(request), request_id, body.text, body.question)
+    said = queries.last_comment_by(caller.user_id, queries.as_id(request_id), body.text)
+    if said is None:  # its words were removed meanwhile
+        raise queries.unknown_request(request_id)
+    return _answer(queries.comment_on_the_wire(said))
+
+
+@router.get(
+    "/requests/{request_id}/comments",
+    response={200: Comments, 202: Comments},
+    **described("Read comments, or wait for the next", "unknown_request"),
+)
+def get_comments(
+    request: HttpRequest, request_id: RequestId, filters: Query[schemas.CommentFilters]
+) -> HttpResponse:
+    """Return the comments after the entry `after`: 200, also if there is none and the request is closed.
+
+    202 if there is none yet. With `wait`, the answer comes as soon as somebody comments or the request is
+    closed. Ask again after a 202, and after a lost connection. Needs the scope `read`, or `ask` for your own
+    requests.
+    """
+    asked = _find_request(request, request_id)
+    found, more = queries.comments_on(asked.pk, after=filters.after, limit=MOST_COMMENTS)
+    said = [queries.comment_on_the_wire(one) for one in found]
+    answer = {"comments": said, "more": more, "status": asked.status}
+    if said or asked.status != Status.PENDING:
+        return _answer(answer)
+    if filters.wait:
+        token_id = caller_of(request, *Scope).token_id
+        hold_answer(
+            request, request_id=asked.pk, seconds=filters.wait, token_id=token_id, known=filters.after
+        )
+    return _answer(answer, HTTPStatus.ACCEPTED)
 
 
 @router.post("/decisions", response=DecisionResults, **described("Many decisions at once", "too_large"))

@@ -175,6 +175,15 @@ class WithdrawalBody(Body):
     reason: Comment = ""
 
 
+class CommentBody(Body):
+    """Say something about a request, or ask something back."""
+
+    model_config = with_example({"text": "Which customer is this for?", "question": True})
+
+    text: str = Field(min_length=1, max_length=COMMENT_LIMIT)
+    question: bool = Field(default=False, description="Whether it asks for an answer.")
+
+
 class ReassignmentBody(Assignees):
     """Who may decide from now on, instead of those who may now; somebody, or `reviewers`."""
 
@@ -237,4 +246,22 @@ class Patience(BaseModel):
         le=LONGEST_WAIT,
         allow_inf_nan=False,
         description="Seconds to wait for the outcome; it is answered the moment it is there.",
+    )
+
+
+class CommentFilters(BaseModel):
+    """Which comments, and how long the answer may be held back."""
+
+    after: int = Field(
+        default=0,
+        ge=0,
+        lt=1 << 31,
+        description="Only those after this entry of the trail: the `sequence` of the last that you know.",
+    )
+    wait: float = Field(
+        default=0,
+        ge=0,
+        le=LONGEST_WAIT,
+        allow_inf_nan=False,
+        description="Seconds to wait for a comment, if there is none; it is answered the moment it is there.",
     )

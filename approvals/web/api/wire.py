@@ -84,6 +84,14 @@ OUTCOME_EXAMPLE: dict[str, Any] = {
     "withdrawn": False,
 }
 
+COMMENT_EXAMPLE: JsonDict = {
+    "sequence": 3,
+    "author": "ann",
+    "at": "2026-11-22T09:30:41.118000Z",
+    "text": "Which customer is this for?",
+    "question": True,
+}
+
 MOMENT: JsonDict = {"format": "date-time"}
 
 KindName = Literal["approval", "clarification"]
@@ -167,6 +175,26 @@ class DecisionResults(BaseModel):
     """One for each decision, in order."""
 
     results: list[DecisionResult]
+
+
+class CommentOnTheWire(BaseModel):
+    """What somebody said about a request."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [COMMENT_EXAMPLE]})
+
+    sequence: int = Field(description="The number of its entry on the request's trail.")
+    author: str | None = Field(description="null: a program of this installation.")
+    at: str = Field(json_schema_extra=MOMENT)
+    text: str | None = Field(description="null: its words were removed.")
+    question: bool = Field(description="Whether it asks for an answer.")
+
+
+class Comments(BaseModel):
+    """Comments in order; with `more`, call again after the last one. `status` is that of the request."""
+
+    comments: list[CommentOnTheWire]
+    more: bool
+    status: StatusName
 
 
 class HistoryEntry(BaseModel):

@@ -1,11 +1,12 @@
-"""Long polls: answers that are held back until a person has decided.
+"""Long polls: answers that are held back until a person has decided, or said something.
 
 A Django view, also an asynchronous one, keeps a thread for as long as its request is inside Django. So a view
 whose request is still pending answers 202 at once, and asks by `hold_answer` for that to be held back. Then
 the middleware around Django drops the answer and waits: one waiter in the waiting room, no thread, no
-database connection, nothing of Django's request. When the request is closed, patience is over or the token
-was revoked, it passes the call through Django a second time, and sends what that answers: who asks, what they
-may see and what is on record are looked up afresh. When the client goes away, the wait ends at once.
+database connection, nothing of Django's request. When the request is closed, somebody has commented on it
+where that is waited for, patience is over or the token was revoked, it passes the call through Django a
+second time, and sends what that answers: who asks, what they may see and what is on record are looked up
+afresh. When the client goes away, the wait ends at once.
 
 `FewPasses` lets few such calls into Django at a time, first come, first served: a thousand waits that end
 together would otherwise take a thousand threads, and every connection of the pool. It stands further inside
@@ -38,24 +39,33 @@ PENDING = 202
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What the first pass through Django asks to wait for."""
+    """What the first pass through Django asks to wait for.
+
+    `known` is the last entry of the request's trail that the caller knows, if a comment ends the wait, too.
+    """
 
     request_id: UUID
     seconds: float
     token_id: UUID | None
+    known: int | None
 
 
 def hold_answer(
-    request: HttpRequest, *, request_id: UUID, seconds: float, token_id: UUID | None = None
+    request: HttpRequest,
+    *,
+    request_id: UUID,
+    seconds: float,
+    token_id: UUID | None = None,
+    known: int | None = None,
 ) -> None:
     """Hold the view's 202 back until the request is closed, for so many seconds at most.
 
-    A wait by an API token ends when that is revoked. Under WSGI and in the second pass nothing is held: the
-    client gets the 202.
+    With `known`, also until there is a comment after this entry of its trail. A wait by an API token ends
+    when that is revoked. Under WSGI and in the second pass nothing is held: the client gets the 202.
     """
     hold: Hold | None = getattr(request, "scope", {}).get(HOLD)
     if hold is not None:
-        hold.wait = Wait(request_id=request_id, seconds=seconds, token_id=token_id)
+        hold.wait = Wait(request_id=request_id, seconds=seconds, token_id=token_id, known=known)
 
 
 @dataclass(slots=True)
@@ -76,14 +86,14 @@ class Hold:
 
 
 class HoldingAnswers:
-    """ASGI middleware: holds answers to GET requests whose path ends with `ending`."""
+    """ASGI middleware: holds answers to GET requests whose path ends with one of `endings`."""
 
-    def __init__(self, application: Application, *, ending: str) -> None:
+    def __init__(self, application: Application, *, endings: tuple[str, ...]) -> None:
         self._application = application
-        self._ending = ending
+        self._endings = endings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].endswith(self._ending):
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].endswith(self._endings):
             await self._application(scope, receive, send)
             return
         # Followed before the token is looked at: no revocation falls between that and the wait.
@@ -143,7 +153,7 @@ async def _until_gone(receive: Receive) -> None:
 async def _wait(wait: Wait, gone: asyncio.Task[None], watch: Revocations) -> None:
     """Return once the answer may have changed, or the client has gone."""
     with watch.over(wait.token_id) as revoked:
-        waiting = asyncio.create_task(_until_closed(wait))
+        waiting = asyncio.create_task(_until_changed(wait))
         try:
             await asyncio.wait([waiting, gone, revoked], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -152,7 +162,10 @@ async def _wait(wait: Wait, gone: asyncio.Task[None], watch: Revocations) -> Non
             waiting.result()
 
 
-async def _until_closed(wait: Wait) -> None:
+async def _until_changed(wait: Wait) -> None:
     # Whether it is known, and whether it is still pending, is for the second pass to say.
+    if wait.known is not None:
+        await waiting_room().wait_for_comment(wait.request_id, wait.known, wait.seconds)
+        return
     with suppress(StillPending, UnknownRequest):
         await waiting_room().wait(wait.request_id, wait.seconds)

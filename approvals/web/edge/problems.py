@@ -38,7 +38,13 @@ _CODES: Mapping[str, tuple[int, str]] = {
         "It was decided before, or you have voted otherwise; `outcome` is what is on record.",
     ),
     "already_finished": (409, "The run has ended."),
-    "too_late": (409, "The deadline had passed; `outcome` is what is on record."),
+    "too_late": (
+        409,
+        (
+            "The deadline had passed, or, for a comment, the request was closed more than 30 days ago;"
+            " `outcome` is what is on record."
+        ),
+    ),
     "key_conflict": (
         409,
         (
@@ -48,7 +54,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
     ),
     "too_large": (413, "The body is larger than may be sent."),
     "invalid": (422, "What was sent breaks a rule; `errors` names each field at fault."),
-    "rate_limited": (429, "Too many requests; see `Retry-After`."),
+    "rate_limited": (429, "Too many requests, or comments; see `Retry-After`."),
     "quota_exceeded": (429, "You have as many requests pending as one account may have; nothing was opened."),
     "internal": (500, "An error of this installation; its log has the details."),
     "busy": (503, "Too much is queued. Nothing was recorded; see `Retry-After`."),

@@ -19,7 +19,7 @@ from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
 from approvals.domain.lifecycle import Outcome
-from approvals.waiting import outcome_reads
+from approvals.waiting import reader
 from approvals.waiting.outages import Outage
 from approvals.waiting.outcome_reads import OutcomeReader, Waiters
 from approvals.waiting.registry import Registry
@@ -123,7 +123,7 @@ async def test_what_is_asked_while_a_query_runs_is_read_together(monkeypatch: py
 
 async def test_looking_everywhere_reads_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Waiting()
-    monkeypatch.setattr(outcome_reads, "CHUNK", 10)
+    monkeypatch.setattr(reader, "CHUNK", 10)
     asked = remembered(monkeypatch)
     waiters = [waiting.for_(uuid4()) for _ in range(25)]
     await waiting.looks.look_everywhere()

@@ -28,6 +28,8 @@ CALLS: list[tuple[str, str, Any, set[str]]] = [
     ("post", "/requests/{id}/answer", {"answer": "x"}, {"decide"}),
     ("post", "/requests/{id}/reassign", {"users": []}, {"decide"}),
     ("post", "/requests/{id}/withdraw", {}, {"ask"}),
+    ("post", "/requests/{id}/comments", {"text": "What for?"}, {"ask", "decide"}),
+    ("get", "/requests/{id}/comments", None, {"read", "ask"}),
     ("post", "/decisions", {"decisions": [{"request_id": "x", "decision": "approve"}]}, {"decide"}),
 ]
 
@@ -67,7 +69,7 @@ class TestScopes:
         assert response.status_code in {200, 201, 202, 422}, response.content
 
     @both_databases
-    @pytest.mark.parametrize("path", ["", "/outcome", "/history"])
+    @pytest.mark.parametrize("path", ["", "/outcome", "/history", "/comments"])
     def test_asking_alone_sees_just_its_own(self, rita: User, path: str) -> None:
         """Though its user sees more."""
         own, other = make.approval(requester=rita), make.approval()

@@ -53,6 +53,8 @@ def test_every_path_of_the_interface_is_there(description: Any) -> None:
         "post /requests/{request_id}/answer",
         "post /requests/{request_id}/withdraw",
         "post /requests/{request_id}/reassign",
+        "post /requests/{request_id}/comments",
+        "get /requests/{request_id}/comments",
         "post /decisions",
         "post /runs",
         "get /runs",

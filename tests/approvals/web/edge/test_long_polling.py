@@ -107,7 +107,7 @@ class Program:
     def __init__(self, user: User, token_id: UUID, secret: str) -> None:
         self.user, self.token_id, self.secret = user, token_id, secret
         self.django = Django()
-        self.application = HoldingAnswers(FewPasses(self.django), ending="/outcome")
+        self.application = HoldingAnswers(FewPasses(self.django), endings=("/outcome", "/comments"))
 
     def poll(self, request_id: str, query: str = "wait=60", at: str = "/requests/{}/outcome") -> Poll:
         return Poll(self.application, f"{at.format(request_id)}?{query}", secret=self.secret)
@@ -183,6 +183,29 @@ async def test_a_timeout_ends_a_wait(program: Program) -> None:
     async with program.poll(request) as poll:
         status, data = await poll.answered()
     assert (status, data["status"]) == (200, "timed_out")
+
+
+@pytest.mark.urls("config.urls")
+async def test_an_answer_is_held_until_a_comment_or_the_end(program: Program, room: WaitingRoom) -> None:
+    """And no longer than until a comment that the caller does not know; by the same middleware."""
+    request = await asked(program)
+    at = "/api/v1/requests/{}/comments"
+    reviewer = factories.actor(await in_database(factories.reviewer, "rita"))
+    async with (
+        program.poll(request, "wait=60&after=1", at=at) as first,
+        program.poll(request, "wait=60&after=2", at=at) as second,
+    ):
+        await until(lambda: len(room) == 2)
+        await deciding.acomment(reviewer, request, "Which customer?", question=True)
+        status, data = await first.answered()
+        said = [(one["sequence"], one["author"], one["text"], one["question"]) for one in data["comments"]]
+        assert (status, said) == (200, [(2, "rita", "Which customer?", True)])
+        assert (len(room), second.messages) == (1, [])
+        await deciding.adecide(reviewer, request, "approve")
+        assert await second.answered() == (200, {"comments": [], "more": False, "status": "approved"})
+    async with program.poll(await asked(program), "wait=0.05", at=at) as unanswered:
+        assert await unanswered.answered() == (202, {"comments": [], "more": False, "status": "pending"})
+    assert len(room) == 0
 
 
 @pytest.mark.one_stack
