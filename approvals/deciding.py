@@ -162,12 +162,15 @@ def reassign(
     request_id: UUID | str,
     users: Collection[str | int] = (),
     groups: Collection[str | int] = (),
+    *,
+    reason: str = "",
 ) -> Outcome:
     """Name others, by username or id and by group name or id, instead of those who may decide now.
 
     REVIEWERS as `users` names any reviewer. Who reassigns a request that needs four eyes can't decide it.
+    The `reason` is on the trail.
     """
-    return queue.write(_make_reassignment(actor, request_id, users, groups))
+    return queue.write(_make_reassignment(actor, request_id, users, groups, reason))
 
 
 async def areassign(
@@ -175,10 +178,13 @@ async def areassign(
     request_id: UUID | str,
     users: Collection[str | int] = (),
     groups: Collection[str | int] = (),
+    *,
+    reason: str = "",
 ) -> Outcome:
     """Do as `reassign`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
-    return await queue.awrite(await in_database(_make_reassignment, actor, request_id, users, groups))
+    command = await in_database(_make_reassignment, actor, request_id, users, groups, reason)
+    return await queue.awrite(command)
 
 
 def comment(actor: Actor, request_id: UUID | str, text: str, question: bool = False) -> Outcome:
@@ -362,29 +368,36 @@ def _expire_overdue(request_ids: Collection[Any]) -> set[Any]:
 
 
 def _make_reassignment(
-    actor: Actor, request_id: UUID | str, users: Collection[str | int], groups: Collection[str | int]
+    actor: Actor,
+    request_id: UUID | str,
+    users: Collection[str | int],
+    groups: Collection[str | int],
+    reason: str,
 ) -> Reassign:
     pk = queries.as_id(request_id)
+    reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
     for request in queries.requests_by_id([pk]):
         if actor.user_id is None or queries.rights_of(actor.user_id, request).reassign:
-            return _make_permitted_reassignment(actor, request, users, groups)
+            user_ids, group_ids = _permitted_assignees(actor, request, users, groups)
+            return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids, reason=reason)
     # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
     # not told to who may not name any.
     user_ids = () if users is REVIEWERS else _ids_or_nobody(user_ids_of, users)
     group_ids = _ids_or_nobody(group_ids_of, groups)
-    return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
+    return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids, reason=reason)
 
 
-def _make_permitted_reassignment(
+def _permitted_assignees(
     actor: Actor, request: Any, users: Collection[str | int], groups: Collection[str | int]
-) -> Reassign:
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids of the users and groups whom the actor names; InvalidRequest where they will not do."""
     user_ids = () if users is REVIEWERS else user_ids_of(users, "users", spots=True)
     group_ids = group_ids_of(groups, "groups", spots=True)
     if request.status == Status.PENDING:
         before = permissions.audiences([request])[request.pk]
         _check_named(users, groups, before)
         check_deciders(before.with_assignees(actor.user_id, user_ids, group_ids), request.required)
-    return Reassign(request_id=request.pk, actor=actor, user_ids=user_ids, group_ids=group_ids)
+    return user_ids, group_ids
 
 
 def _check_named(

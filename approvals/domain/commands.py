@@ -142,6 +142,7 @@ class Reassign:
     actor: Actor
     user_ids: tuple[int, ...] = ()
     group_ids: tuple[int, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

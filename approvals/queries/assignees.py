@@ -32,6 +32,14 @@ def group_ids_of(groups: Collection[Any], field: str, *, spots: bool = False) ->
     return _ids_of(groups, field, "group", Group.objects.all(), "name", spots=spots)
 
 
+def names_known(names: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return those of these names that active users have, and those that groups have."""
+    model = get_user_model()
+    name, groups = model.USERNAME_FIELD, Group.objects.filter(name__in=names)
+    users = model._default_manager.filter(is_active=True, **{f"{name}__in": names})
+    return set(users.values_list(name, flat=True)), set(groups.values_list("name", flat=True))
+
+
 def check_deciders(audience: permissions.Audience, required: int) -> None:
     """Raise InvalidRequest where fewer people than required could ever decide; it names the field.
 

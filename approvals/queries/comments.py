@@ -13,6 +13,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
 from approvals.models import REMARKS, AuditEntry, Event, HumanRequest
+from approvals.queries.requests import as_id, unknown_request
 from approvals.queries.serialization import moment_on_the_wire
 
 
@@ -41,10 +42,16 @@ def comments_on(request_id: UUID, *, after: int, limit: int) -> tuple[list[Comme
     return [_comment(entry) for entry in found[:limit]], len(found) > limit
 
 
-def last_comment_by(user_id: int, request_id: UUID, text: str) -> Comment | None:
-    """Return the last comment of this user on the request that has this text."""
-    said = _said_about(request_id).filter(actor_id=user_id).order_by("-sequence")
-    return next((found for found in map(_comment, said.iterator()) if found.text == text), None)
+def last_comment_by(user_id: int, request_id: UUID | str, text: str) -> Comment:
+    """Return the last comment of this user on the request that has this text.
+
+    UnknownRequest if there is none: its words may have been removed meanwhile.
+    """
+    said = _said_about(as_id(request_id)).filter(actor_id=user_id).order_by("-sequence")
+    for found in map(_comment, said.iterator()):
+        if found.text == text:
+            return found
+    raise unknown_request(request_id)
 
 
 def discussed(ids: Collection[UUID]) -> dict[UUID, Discussed]:

@@ -43,6 +43,7 @@ from approvals.exceptions import (
 )
 from approvals.models import AuditEntry, HumanRequest, Response
 from approvals.trail import verification
+from approvals.web.pages.wording import entry_in_words
 from approvals.writer import chain, execution, queue
 from tests import factories as make
 
@@ -520,6 +521,18 @@ class TestReassigning:
         deciding.reassign(make.actor(ann), request_id, REVIEWERS)
         assert events(request_id) == ["opened", "reassigned"]
         assert deciding.decide(make.actor(rita), request_id, "approve").approved
+
+    def test_the_reason_is_on_the_trail_and_checked_like_a_comment(self) -> None:
+        old, new = make.user("old"), make.user("new")
+        request_id = make.approval(assignees=[old])
+        with pytest.raises(InvalidRequest, match=r"^reason "):
+            deciding.reassign(make.actor(old), request_id, ["new"], reason="x" * 10_001)
+        deciding.reassign(make.actor(old), request_id, ["new"], reason="I am away.")
+        deciding.reassign(make.actor(old), request_id, ["new"], reason="Said again.")
+        (_, line) = [entry_in_words(entry, 1) for entry in queries.history(row(request_id))]
+        assert (line.text, line.said) == ("Reassigned by old", "I am away.")
+        deciding.reassign(make.actor(new), request_id, ["old"])
+        assert verification.verify_request(row(request_id).pk) == []
 
     def test_nobody_who_could_decide_is_refused(self) -> None:
         old = make.user()

@@ -185,7 +185,7 @@ def reassign(request: HttpRequest, request_id: RequestId, body: schemas.Reassign
     """
     caller_of(request, Scope.DECIDE)
     users = REVIEWERS if asking.reviewers_alone(body) else body.users
-    return _outcome(deciding.reassign(actor_of(request), request_id, users, body.groups))
+    return _outcome(deciding.reassign(actor_of(request), request_id, users, body.groups, reason=body.reason))
 
 
 @router.post(
@@ -204,9 +204,7 @@ def comment(request: HttpRequest, request_id: RequestId, body: schemas.CommentBo
     if caller.scopes.isdisjoint({Scope.READ, Scope.DECIDE}):
         queries.request_for(caller.user_id, request_id, own=True)
     deciding.comment(actor_of(request), request_id, body.text, body.question)
-    said = queries.last_comment_by(caller.user_id, queries.as_id(request_id), body.text)
-    if said is None:  # its words were removed meanwhile
-        raise queries.unknown_request(request_id)
+    said = queries.last_comment_by(caller.user_id, request_id, body.text)
     return _answer(queries.comment_on_the_wire(said))
 
 

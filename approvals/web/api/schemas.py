@@ -187,7 +187,9 @@ class CommentBody(Body):
 class ReassignmentBody(Assignees):
     """Who may decide from now on, instead of those who may now; somebody, or `reviewers`."""
 
-    model_config = with_example({"users": ["ann"], "groups": ["finance"]})
+    model_config = with_example({"users": ["ann"], "groups": ["finance"], "reason": "Ann knows them."})
+
+    reason: Comment = ""
 
 
 class ManyDecisionsItem(DecisionBody):

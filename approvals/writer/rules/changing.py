@@ -22,6 +22,7 @@ def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
         "users": [on_record(user_id) for user_id in command.user_ids],
         "groups": list(command.group_ids),
         "before": {"users": sorted(map(on_record, before.user_ids)), "groups": sorted(before.group_ids)},
+        "reason": command.reason,
     }
     allowed = check_permission(batch, command.actor, row, permissions.reassigns_by, said)
     if isinstance(allowed, Refused):

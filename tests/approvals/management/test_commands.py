@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -277,6 +278,94 @@ def beginning_of(request_id: str, other_id: str) -> str:
         place for place, pair in enumerate(zip(request_id, other_id, strict=True)) if len({*pair}) > 1
     )
     return request_id[: max(shared + 1, 4)]
+
+
+@pytest.mark.one_stack
+@pytest.mark.django_db
+class TestComment:
+    @both_databases
+    def test_a_question_is_recorded_as_this_persons_command(self, rita: User) -> None:
+        request_id = make.approval()
+        assert (
+            run("comment", request_id[:18], "Which customer?", "--question") == "The question is on record.\n"
+        )
+        entry = AuditEntry.objects.get(request_id=request_id, event="questioned")
+        assert (entry.actor, entry.channel, entry.user_agent) == (rita, "command", "manage.py comment")
+        assert run("comment", request_id, "ACME.") == "The comment is on record.\n"
+        assert gate.outcome(request_id).status == Status.PENDING
+
+    def test_json_is_what_programs_read(self, rita: User) -> None:
+        request_id = make.approval()
+        said = json.loads(run("comment", request_id, "Two orders.", "--json"))
+        (read,), _ = queries.comments_on(UUID(request_id), after=0, limit=9)
+        assert said == queries.comment_on_the_wire(read)
+        assert (said["author"], said["text"], said["question"]) == ("rita", "Two orders.", False)
+
+    def test_refusals_begin_with_their_code(self, rita: User) -> None:
+        foreign = make.approval(assignees=[make.user("sam")])
+        assert str(refusal("comment", foreign, "Hm?", "--as", "rita")).startswith("unknown_request: ")
+        assert str(refusal("comment", make.approval(), " ", "--as", "rita")).startswith("invalid: text ")
+
+
+@pytest.mark.one_stack
+@pytest.mark.django_db
+class TestReassign:
+    @both_databases
+    def test_users_and_groups_are_named_and_the_reason_is_on_the_trail(self, rita: User) -> None:
+        sam, leads = make.user("sam"), make.group("leads", make.user())
+        request_id = make.approval(assignees=[rita])
+        told = run(
+            "reassign", request_id[:18], "--to", "leads", "sam", "--reason", "I am away.", "--as", "rita"
+        )
+        assert told == "Reassigned. It is now decided by: sam, group leads.\n"
+        asked = queries.request_for(sam.pk, request_id)
+        assert asked.assignees == [sam, leads]
+        entry = AuditEntry.objects.get(request_id=request_id, event="reassigned")
+        assert (entry.actor, entry.user_agent) == (rita, "manage.py reassign")
+        assert json.loads(entry.shown.content)["reason"] == "I am away."
+
+    def test_a_name_that_is_a_users_and_a_groups_must_be_said_which(self, rita: User) -> None:
+        kim, group = make.user("kim"), make.group("kim", make.user())
+        request_id = make.approval(assignees=[rita])
+        error = refusal("reassign", request_id, "--to", "kim", "--as", "rita")
+        assert (error.returncode, str(error)) == (
+            2,
+            "--to: 'kim' is a user and a group: write user:kim or group:kim.",
+        )
+        run("reassign", request_id, "--to", "group:kim", "rita", "--as", "rita")
+        assert queries.request_for(rita.pk, request_id).assignees == [rita, group]
+        run("reassign", request_id, "--to", "user:kim", "--as", "rita")
+        assert queries.request_for(kim.pk, request_id).assignees == [kim]
+
+    def test_any_reviewer_is_named_by_an_option(self, rita: User) -> None:
+        request_id = make.approval(assignees=[rita])
+        told = run("reassign", request_id, "--reviewers", "--as", "rita")
+        assert told == "Reassigned. It is now decided by: any reviewer.\n"
+        assert queries.request_for(rita.pk, request_id).assignees == []
+
+    def test_a_name_that_is_nobodys_is_misuse_and_leaves_everything(self, rita: User) -> None:
+        make.user("gone", is_active=False)
+        request_id = make.approval(assignees=[rita])
+        for name in ("nobody", "gone", "role:leads"):
+            error = refusal("reassign", request_id, "--to", "rita", name, "--as", "rita")
+            assert (error.returncode, str(error)) == (
+                2,
+                f"--to: there is no active user and no group {name!r}.",
+            )
+        assert str(refusal("reassign", request_id, "--to", "user:gone", "--as", "rita")).startswith(
+            "invalid: "
+        )
+        assert refusal("reassign", request_id, "--as", "rita").returncode == 1
+        assert queries.request_for(rita.pk, request_id).assignees == [rita]
+
+    def test_refusals_begin_with_their_code(self, rita: User) -> None:
+        closed = make.approval(assignees=[rita])
+        run("decide", closed, "approve", "--as", "rita")
+        error = str(refusal("reassign", closed, "--to", "rita", "--as", "rita"))
+        assert error.startswith("already_decided: ")
+        assert "Approved by rita" in error
+        free = make.approval()
+        assert str(refusal("reassign", free, "--to", "rita", "--as", "rita")).startswith("not_permitted: ")
 
 
 @both_databases

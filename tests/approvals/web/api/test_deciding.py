@@ -168,13 +168,16 @@ class TestHandingOn:
         ann, bob = make.user("ann"), make.user("bob")
         request_id = make.approval(assignees=[ann])
         program = Program.of(ann)
-        outcome = program.post(f"/requests/{request_id}/reassign", {"users": ["bob"]})
+        body = {"users": ["bob"], "reason": "I am away."}
+        outcome = program.post(f"/requests/{request_id}/reassign", body)
         assert outcome["status"] == "pending"
         program.get(f"/requests/{request_id}", 404)
         assert program.post(f"/requests/{request_id}/reassign", {"users": ["bob"], "groups": []}) == outcome
         deciding.decide(make.actor(bob), request_id, "approve", comment="A secret.")
         assert program.post(f"/requests/{request_id}/reassign", {"users": ["bob"]}) == outcome
         assert events(request_id) == ["opened", "reassigned", "decided"]
+        lines = Program.of(bob).get(f"/requests/{request_id}/history")["entries"]
+        assert [line["said"] for line in lines] == [None, "I am away.", "A secret."]
 
     @pytest.mark.parametrize("users", [["cem"], ["bob", "cem"], [], ["nobody at all"]])
     def test_something_else_is_no_repetition(self, stack: Any, users: list[str]) -> None:

@@ -351,7 +351,7 @@ class World:
 
     def reassign(self) -> None:
         by_name = self.random.random() < 0.5
-        named = {"users": [self.someone().pk]} if by_name else {"groups": [self.groups[0].pk]}
+        named: dict[str, Any] = {"users": [self.someone().pk]} if by_name else {"groups": [self.groups[0].pk]}
         with suppress(ApprovalError, IndexError):
             deciding.reassign(Actor.program(), self.some_request(), **named)
 
