@@ -187,20 +187,35 @@ async def areassign(
     return await queue.awrite(command)
 
 
-def comment(actor: Actor, request_id: UUID | str, text: str, question: bool = False) -> Outcome:
+def comment(
+    actor: Actor,
+    request_id: UUID | str,
+    text: str,
+    question: bool = False,
+    *,
+    reply_to: int | None = None,
+) -> Outcome:
     """Say something about the request on its trail, or ask a question about it; its outcome stays as it is.
 
     Whoever may see the request may, until 30 days after it was closed, 60 times an hour. Saying the same
-    again, with nothing said in between, changes nothing for an hour. Raises InvalidRequest, UnknownRequest,
-    TooLate, RateLimited, Busy, Unavailable.
+    again, with nothing said in between, changes nothing for an hour. `reply_to` is for programs: the number
+    of the entry that asked, which gets one reply. Raises InvalidRequest, UnknownRequest, TooLate,
+    RateLimited, Busy, Unavailable.
     """
-    return queue.write(_make_comment(actor, request_id, text, question))
+    return queue.write(_make_comment(actor, request_id, text, question, reply_to))
 
 
-async def acomment(actor: Actor, request_id: UUID | str, text: str, question: bool = False) -> Outcome:
+async def acomment(
+    actor: Actor,
+    request_id: UUID | str,
+    text: str,
+    question: bool = False,
+    *,
+    reply_to: int | None = None,
+) -> Outcome:
     """Do as `comment`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
-    return await queue.awrite(_make_comment(actor, request_id, text, question))
+    return await queue.awrite(_make_comment(actor, request_id, text, question, reply_to))
 
 
 def record_view(actor: Actor, request_id: UUID | str) -> None:
@@ -273,9 +288,16 @@ def _make_withdrawal(actor: Actor, request_id: UUID | str, reason: str, *, by_or
     return Withdraw(request_id=queries.as_id(request_id), actor=actor, reason=reason, by_origin=by_origin)
 
 
-def _make_comment(actor: Actor, request_id: UUID | str, text: str, question: bool) -> Comment:
-    text = check_text(text, "text", max_length=COMMENT_LIMIT, required=True)
-    return Comment(request_id=queries.as_id(request_id), actor=actor, text=text, question=question)
+def _make_comment(
+    actor: Actor, request_id: UUID | str, text: str, question: bool, reply_to: int | None
+) -> Comment:
+    return Comment(
+        request_id=queries.as_id(request_id),
+        actor=actor,
+        text=check_text(text, "text", max_length=COMMENT_LIMIT, required=True),
+        question=question,
+        reply_to=reply_to,
+    )
 
 
 # What is checked against the request's own rules

@@ -30,7 +30,7 @@ from orchestration import queries
 from orchestration.catalog import orchestrations, registered_kinds
 from orchestration.exceptions import AlreadyFinished, NotPermitted
 from orchestration.manager import OrchestrationManager
-from orchestration.models import OPEN, DecidersOverride, Run, RunStatus
+from orchestration.models import OPEN, DecidersOverride, Run, RunStatus, StepStatus
 from orchestration.policies.deciders import find_people
 from orchestration.runs.manual_resumption import UNSEEN, describe_resumption, is_resumable
 from orchestration.web.plan import shown_steps
@@ -90,6 +90,8 @@ class RunAdmin(ListAdmin):
         for step in steps:
             if step.request_id in unseen:
                 step.name, step.request_id, step.result, step.error = UNSEEN, None, None, ""
+            if step.status == StepStatus.OPEN:  # there is none yet
+                step.result = None
         return {
             "title": str(row),
             "run": run,

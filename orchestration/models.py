@@ -234,7 +234,8 @@ class DecidersOverride(models.Model):
 class StepRecord(models.Model):
     """One recorded call of a run. `position` numbers the calls without a key of their own.
 
-    `started_at`, `begun_by` (host and process id) and `error` are of the last attempt that had such.
+    `started_at`, `begun_by` (host and process id) and `error` are of the last attempt that had such. While a
+    question is open, `result` may say up to where what was asked back about it was considered.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -147,12 +147,16 @@ class Reassign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
-    """Say something about a request, or ask something back; its outcome stays as it is."""
+    """Say something about a request, or ask something back; its outcome stays as it is.
+
+    `reply_to` is the number of the entry that asked, where a program replies to it, which it does once.
+    """
 
     request_id: UUID
     actor: Actor
     text: str
     question: bool = False
+    reply_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,13 @@ Synchronous ORM code; coroutines cross over by approvals.database.threads.in_dat
 
 from approvals.domain.payloads import parse_object
 from approvals.queries.comments import (
+    Comment,
     Discussed,
     comment_on_the_wire,
     comments_on,
     discussed,
     last_comment_by,
+    open_questions,
 )
 from approvals.queries.due_soon import is_due_soon, soon_from
 from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
@@ -62,6 +64,7 @@ from approvals.queries.visibility import (
 
 __all__ = [
     "Ballot",
+    "Comment",
     "Counts",
     "Discussed",
     "Inbox",
@@ -94,6 +97,7 @@ __all__ = [
     "next_deadline",
     "on_the_wire",
     "open_beside",
+    "open_questions",
     "open_requests_of",
     "origin_names",
     "origins_beginning",

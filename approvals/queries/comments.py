@@ -54,6 +54,27 @@ def last_comment_by(user_id: int, request_id: UUID | str, text: str) -> Comment:
     raise unknown_request(request_id)
 
 
+def open_questions(request_id: UUID, after: int) -> tuple[list[Comment], int] | None:
+    """Return the questions after that entry which no program has replied to, and the last entry looked at.
+
+    None if the request is closed, or missing: nothing is to be replied to any more.
+    """
+    found = discussed([request_id]).get(request_id)
+    if found is None or found.closed:
+        return None
+    said = list(_said_about(request_id).filter(sequence__gt=after).order_by("sequence"))
+    replied = {reply_in(entry.canonical) for entry in said}
+    questions = [entry for entry in said if entry.event == Event.QUESTIONED and entry.sequence not in replied]
+    return [_comment(entry) for entry in questions], said[-1].sequence if said else after
+
+
+def reply_in(canonical: str) -> int | None:
+    """Return the number of the entry to which an entry with this text replies; None: to none."""
+    facts = (parse_object(canonical) or {}).get("facts")
+    number = facts.get("reply_to") if isinstance(facts, dict) else None
+    return number if isinstance(number, int) else None
+
+
 def discussed(ids: Collection[UUID]) -> dict[UUID, Discussed]:
     """Return how far each of these requests has been discussed; unknown ids are left out. One query."""
     said = AuditEntry.objects.filter(request_id=OuterRef("pk"), event__in=REMARKS).order_by("-sequence")

@@ -13,6 +13,7 @@ from django.db.models import Count, Min, OuterRef, Subquery
 from approvals.domain.commands import Comment, Refused
 from approvals.domain.payloads import parse_object
 from approvals.models import REMARKS, AuditEntry, Event, HumanRequest
+from approvals.queries.comments import reply_in
 
 # How much one person may say in a WINDOW. This installation's own code may say more.
 LIMIT = 60
@@ -47,9 +48,15 @@ class Comments:
         people = {one.actor.user_id for one in commands if one.actor.user_id is not None}
         self._spoken = _count_spoken(people, now - WINDOW)
         self._last = _read_last({one.request_id for one in commands}, now - WINDOW)
+        self._replied = _read_replied({one.request_id for one in commands if one.reply_to is not None})
 
     def is_repeated(self, command: Comment) -> bool:
-        """Whether this was the last thing said about the request, by the same actor."""
+        """Whether this was the last thing said about the request, by the same actor.
+
+        A reply is repeated where its question has one.
+        """
+        if command.reply_to is not None:
+            return (command.request_id, command.reply_to) in self._replied
         return self._last.get(command.request_id) == _remark_of(command)
 
     def refuse(self, command: Comment) -> Refused | None:
@@ -63,6 +70,8 @@ class Comments:
 
     def count(self, command: Comment) -> None:
         """Count a comment that will be on record."""
+        if command.reply_to is not None:
+            self._replied.add((command.request_id, command.reply_to))
         self._last[command.request_id] = _remark_of(command)
         if command.actor.user_id is not None:
             self._spoken.setdefault(command.actor.user_id, _Spoken(0, self._now)).number += 1
@@ -99,6 +108,15 @@ def _read_last(request_ids: Collection[UUID], since: datetime) -> dict[UUID, _Re
             "request_id", "actor_id", "event", "shown__content"
         )
     }
+
+
+def _read_replied(request_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
+    """Return the questions about these requests that have a reply, by request and number of the entry."""
+    if not request_ids:
+        return set()
+    said = AuditEntry.objects.filter(request_id__in=request_ids, event=Event.COMMENTED)
+    replies = said.values_list("request_id", "canonical")
+    return {(pk, number) for pk, text in replies if (number := reply_in(text)) is not None}
 
 
 def _text_in(content: str | None) -> str | None:

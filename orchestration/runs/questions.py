@@ -27,11 +27,14 @@ from orchestration.models import Run, StepStatus
 from orchestration.runs import journal, run_records
 from orchestration.runs.call_records import Call
 from orchestration.runs.recorder import Recorder
+from orchestration.runs.replies import OnQuestion, Replying, considered
 
 log = logging.getLogger(__name__)
 
 # Seconds that a cancelled run may take to finish opening a request.
 LAST_QUESTION = 5.0
+# Seconds that a reply may take to end once its request is closed.
+LAST_REPLY = 5.0
 NOT_WAITED_FOR = "The run does not wait for it any more."
 
 # Opens a request under the given key, and returns its id.
@@ -50,33 +53,41 @@ class Questions:
         # Runs resumed before that moment was recorded have the round in the keys of their requests.
         self._key_suffix = f"/{run.resumed}" if run.resumed and run.resumed_at is None else ""
 
-    async def outcome(self, call: Call, ask: Ask, *, keep_open: bool = False) -> Outcome:
-        """Return the recorded outcome; else open the request, or find it, and wait for its outcome."""
+    async def outcome(
+        self, call: Call, ask: Ask, *, keep_open: bool = False, on_question: OnQuestion | None = None
+    ) -> Outcome:
+        """Return the recorded outcome; else open the request, or find it, and wait for its outcome.
+
+        Meanwhile `on_question` replies to what is asked back.
+        """
         if self._replay.was_cancelled(call):
             await self._until_cancelled_again(call)
         recorded = await self._record.replay_call(call)
         if recorded is not None:
             return _outcome_from(recorded.result)
         try:
-            return _outcome_from(await self._ask_and_wait(call, ask))
+            return _outcome_from(await self._ask_and_wait(call, ask, on_question))
         except asyncio.CancelledError:
             if self._record.goes_on:
                 await self._leave(call, keep_open=keep_open)
             raise
 
-    async def _ask_and_wait(self, call: Call, ask: Ask) -> Any:
+    async def _ask_and_wait(self, call: Call, ask: Ask, on_question: OnQuestion | None) -> Any:
         with self._record.waiting():
-            request_id = await self._request_for(call, ask)
-            outcome = await self._wait(request_id)
+            request_id = await self._request_for(call, ask, replies=on_question is not None)
+            if on_question is None:
+                outcome = await self._wait(request_id)
+            else:
+                outcome = await self._wait_and_reply(call, request_id, on_question)
         result = _outcome_as_json(outcome)
         await self._record.record(call, StepStatus.DONE, request_id=request_id, result=result)
         return result
 
-    async def _request_for(self, call: Call, ask: Ask) -> UUID:
+    async def _request_for(self, call: Call, ask: Ask, *, replies: bool) -> UUID:
         """Return the id of the request that this call waits for: the recorded one, or a new one."""
         recorded = self._replay.find(call)
         if recorded is None or recorded.status != StepStatus.OPEN or recorded.request_id is None:
-            return await self._record_request(call, UUID(await self._open(call, ask)))
+            return await self._record_request(call, UUID(await self._open(call, ask)), replies=replies)
         await self._record.record_waiting()
         return recorded.request_id
 
@@ -89,9 +100,10 @@ class Questions:
                 ReplayMismatch(f"At {call.key!r} the run had asked something else before{others}.")
             )
 
-    async def _record_request(self, call: Call, request_id: UUID) -> UUID:
+    async def _record_request(self, call: Call, request_id: UUID, *, replies: bool) -> UUID:
+        more = {"result": considered(request_id)} if replies else {}
         try:
-            await self._record.record(call, StepStatus.OPEN, waits=True, request_id=request_id)
+            await self._record.record(call, StepStatus.OPEN, waits=True, request_id=request_id, **more)
         except asyncio.CancelledError:
             # The run's new owner finds this request by its key; if the run has ended, nobody does.
             if self._replay.over is not None:
@@ -143,6 +155,20 @@ class Questions:
 
     async def _wait(self, request_id: UUID) -> Outcome:
         return await gate.wait_for_outcome(request_id)
+
+    async def _wait_and_reply(self, call: Call, request_id: UUID, on_question: OnQuestion) -> Outcome:
+        """Wait for the outcome, which also ends a reply that is under way."""
+        waiting = asyncio.create_task(self._wait(request_id))
+        replying = asyncio.create_task(Replying(self._record, call, request_id, on_question).listen())
+        try:
+            await asyncio.wait([waiting, replying], return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                await replying
+            return await waiting
+        finally:
+            for task in (waiting, replying):
+                task.cancel()
+            await asyncio.wait([waiting, replying], timeout=LAST_REPLY)
 
     async def _find(self, key: str) -> UUID | None:
         request = await in_database(queries.request_of_key, f"run:{self._run_id}", key)

@@ -167,7 +167,8 @@ class Replay:
         """Keep what was just recorded, for a later call with the same key."""
         former = self.find(call)
         if former is not None:
-            values = {"cancelled_waits": former.cancelled_waits, "due_at": former.due_at, **values}
+            kept = ("cancelled_waits", "due_at", "result")
+            values = {name: getattr(former, name) for name in kept} | values
         self._by_key[call.key] = Recorded(call=call, status=status, **values)
 
     def check(self) -> None:

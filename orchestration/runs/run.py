@@ -39,6 +39,7 @@ from orchestration.runs.messages import NAME_LIMIT, Messages, MessageWriter
 from orchestration.runs.plan_progress import PlanProgress
 from orchestration.runs.questions import Ask, Questions
 from orchestration.runs.recorder import IdleMarker, Recorder
+from orchestration.runs.replies import OnQuestion, check_on_question
 from orchestration.runs.sleeps import Wakeups, sleep
 from orchestration.runs.steps import Steps
 
@@ -98,6 +99,7 @@ class Run:
         on_timeout: str = "reject",
         key: str | None = None,
         keep_open: bool = False,
+        on_question: OnQuestion | None = None,
     ) -> Outcome:
         """Wait until `arguments` are approved and return the outcome; raise Rejected, which has it, if not.
 
@@ -109,6 +111,9 @@ class Run:
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.
+
+        `on_question(text, who)`, a coroutine function, is given what people ask back meanwhile, each question
+        once; what it returns is the reply, None: there is none. Its errors are logged.
         """
         terms = {
             "arguments": arguments,
@@ -124,7 +129,14 @@ class Run:
         ask = partial(self._open, Kind.APPROVAL, title, terms, details)
         meaning = gate.meaning(Kind.APPROVAL, title, terms)
         outcome = await self._ask(
-            ask, "approve", title, key, meaning, former=arguments or {}, keep_open=keep_open
+            ask,
+            "approve",
+            title,
+            key,
+            meaning,
+            former=arguments or {},
+            keep_open=keep_open,
+            on_question=on_question,
         )
         if outcome.approved:
             return outcome
@@ -145,11 +157,12 @@ class Run:
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         key: str | None = None,
         keep_open: bool = False,
+        on_question: OnQuestion | None = None,
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `severity`, `timeout` and `keep_open` are as for `approve`. Raises Withdrawn where the
-        question was withdrawn.
+        `assignees`, `severity`, `timeout`, `keep_open` and `on_question` are as for `approve`. Raises
+        Withdrawn where the question was withdrawn.
         """
         terms = {
             "severity": severity,
@@ -162,7 +175,9 @@ class Run:
         ask = partial(self._open, Kind.CLARIFICATION, title, terms, details)
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
         former = [terms["choices"], multiple, schema]
-        outcome = await self._ask(ask, "ask", title, key, meaning, former=former, keep_open=keep_open)
+        outcome = await self._ask(
+            ask, "ask", title, key, meaning, former=former, keep_open=keep_open, on_question=on_question
+        )
         if outcome.timed_out and outcome.answer is None:
             raise TimedOut(f"{title}: nobody answered in time", outcome=outcome)
         return outcome.answer
@@ -177,11 +192,13 @@ class Run:
         *,
         former: object,
         keep_open: bool,
+        on_question: OnQuestion | None,
     ) -> Outcome:
+        check_on_question(on_question)
         await self.record.admit()
         content = questions.said_in(meaning)
         with self.replay.calling(kind, title, key, content, former=former) as call:
-            outcome = await self._questions.outcome(call, ask, keep_open=keep_open)
+            outcome = await self._questions.outcome(call, ask, keep_open=keep_open, on_question=on_question)
         if outcome.withdrawn:
             raise Withdrawn(f"{title}: withdrawn{because(outcome)}", outcome=outcome)
         return outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
@@ -18,6 +18,7 @@ from orchestration.models import Run, StepRecord, StepStatus
 from orchestration.runs import journal
 from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.recorder import IdleMarker, Recorder
+from orchestration.runs.replies import considered_in
 from orchestration.runs.run import Means
 from orchestration.testing.threads import CallersThread
 
@@ -85,8 +86,18 @@ def _is_due(run_id: UUID) -> bool:
     records = StepRecord.objects.filter(run_id=run_id)
     if records.filter(status=StepStatus.SLEEPING, due_at__lte=database_now()).exists():
         return True
-    asked = records.filter(status=StepStatus.OPEN).values_list("request_id", flat=True)
-    return bool(approvals_queries.outcomes([each for each in asked if each], only_closed=True))
+    open_ = records.filter(status=StepStatus.OPEN).values_list("request_id", "result")
+    asked = {request_id: result for request_id, result in open_ if request_id is not None}
+    if approvals_queries.outcomes(list(asked), only_closed=True):
+        return True
+    return any(_is_asked_back(request_id, result) for request_id, result in asked.items())
+
+
+def _is_asked_back(request_id: UUID, result: Any) -> bool:
+    """Tell whether the run has yet to consider a question about this request."""
+    known = considered_in(result, request_id)
+    found = None if known is None else approvals_queries.open_questions(request_id, known)
+    return found is not None and bool(found[0])
 
 
 def _read(run_ids: Collection[UUID]) -> list[Run]:

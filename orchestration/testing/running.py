@@ -21,10 +21,12 @@ from orchestration.catalog.signatures import Function, check_orchestration
 from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus
 from orchestration.policies import allowlists
+from orchestration.runs.call_records import Call
 from orchestration.runs.execution import Execution
 from orchestration.runs.journal import Claimed, Ownership
 from orchestration.runs.questions import NOT_WAITED_FOR, Questions
 from orchestration.runs.recorder import Recorder
+from orchestration.runs.replies import OnQuestion
 from orchestration.runs.run import Means, Run
 from orchestration.runs.run_records import Ending
 from orchestration.testing.clock import NEVER, Clock, NothingComes, Sleeps
@@ -250,6 +252,10 @@ class _Questions(Questions):
             await self._execution.reply(request)
         assert request.outcome is not None  # noqa: S101 - a reply closes it
         return request.outcome
+
+    async def _wait_and_reply(self, call: Call, request_id: UUID, on_question: OnQuestion) -> Outcome:
+        """Wait: the people of a test ask nothing back."""
+        return await self._wait(request_id)
 
     async def _find(self, key: str) -> UUID | None:
         return next((each.id for each in self.requests.values() if each.key == key), None)

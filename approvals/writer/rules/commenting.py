@@ -30,7 +30,8 @@ def comment(batch: Batch, command: Comment, row: HumanRequest) -> Result:
         return refused
     batch.comments.count(command)
     batch.change(row)
-    batch.record(row, event_of(command), command.actor, said, allowed_by=allowed)
+    facts = {} if command.reply_to is None else {"reply_to": command.reply_to}
+    batch.record(row, event_of(command), command.actor, said, facts=facts, allowed_by=allowed)
     return Accepted(outcome=batch.outcome(row.pk))
 
 

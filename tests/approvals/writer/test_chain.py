@@ -151,7 +151,7 @@ def everything_that_happens() -> None:
         with pytest.raises(ApprovalError):
             refused()
     deciding.comment(make.actor(ada), decided, "What for?", question=True)
-    deciding.comment(make.actor(ada), decided, "Seen now.")
+    deciding.comment(Actor.program(), decided, "A gift.", reply_to=AuditEntry.objects.latest("pk").sequence)
     withdrawn = make.approval(requester=ada)
     deciding.withdraw(make.actor(ada), withdrawn, "not needed")
     moved = make.approval(timeout=600)
