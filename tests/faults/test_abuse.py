@@ -232,13 +232,14 @@ async def hold_up(account: Account) -> None:
 async def pry(account: Account, server: Server, others: Others) -> None:
     """At everything that is others'."""
     for id_ in (others.pending, others.closed, others.question):
-        for path in ("", "/outcome?wait=0", "/history"):
+        for path in ("", "/outcome?wait=0", "/history", "/comments?wait=60"):
             assert (await account.call("foreign", "GET", f"/requests/{id_}{path}")).status_code == 404
         for path, body in (
             ("decision", {"decision": "approve"}),
             ("answer", {"answer": "x"}),
             ("withdraw", {"reason": "x"}),
             ("reassign", {"users": ["mallory"], "groups": []}),
+            ("comments", {"text": "x", "question": True}),
         ):
             response = await account.call("foreign", "POST", f"/requests/{id_}/{path}", json=body)
             assert response.status_code == 404, (path, response.text)

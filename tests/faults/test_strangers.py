@@ -212,6 +212,7 @@ def _deeds(request_id: str) -> list[tuple[str, dict[str, Any]]]:
         (f"{api}/requests/{request_id}/decision", {"json": APPROVE}),
         (f"{api}/requests/{request_id}/withdraw", {"json": {"reason": "mine"}}),
         (f"{api}/requests/{request_id}/reassign", {"json": {"users": [], "groups": []}}),
+        (f"{api}/requests/{request_id}/comments", {"json": {"text": "mine"}}),
         (f"{api}/decisions", {"json": {"decisions": [{"id": request_id, **APPROVE}]}}),
         (f"{api}/requests", {"json": {"kind": "approval", "title": "Pay?"}}),
         (f"{api}/runs", {"json": run}),

@@ -87,6 +87,19 @@ async def test_the_room_waits_by_the_hint_and_counts_the_wait(room: WaitingRoom)
     assert len(room) == 0
 
 
+async def test_a_comment_does_not_end_a_wait_for_the_outcome(room: WaitingRoom) -> None:
+    request_id = await in_database(make.approval)
+    outcome = asyncio.create_task(room.wait(request_id))
+    await until(lambda: len(room) == 1)
+    comment = asyncio.create_task(room.wait_for_comment(request_id, 1))
+    await until(lambda: len(room) == 2)
+    await deciding.acomment(PROGRAM, request_id, "Three orders.")
+    assert await comment is True
+    assert (len(room), outcome.done()) == (1, False)
+    await deciding.adecide(PROGRAM, request_id, "approve")
+    assert (await outcome).approved
+
+
 async def test_a_wait_ends_with_patience_and_with_its_caller(room: WaitingRoom) -> None:
     request_id = await in_database(make.approval)
     assert await room.wait_for_comment(request_id, 1, 0.05) is False

@@ -172,6 +172,20 @@ async def test_all_connections_of_a_person_show_the_same() -> None:
         assert list(first.requests) == [request]
 
 
+async def test_a_comment_updates_a_request_and_says_nothing_of_one_that_is_closed() -> None:
+    """Open pages look again at its trail; the next event is that of another request."""
+    ada = await made(factories.user)
+    closed = await made(factories.approval, assignees=[ada])
+    await deciding.adecide(factories.actor(ada), closed, "approve")
+    request = await made(factories.approval, assignees=[ada])
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        await deciding.acomment(factories.actor(ada), closed, "It was.")
+        await deciding.acomment(factories.actor(ada), request, "Which customer?", question=True)
+        updated = await connection.next("request_updated")
+        assert updated["data"]["request"]["id"] == request
+
+
 async def test_reassigned_away_and_back() -> None:
     """The protocol has no word for a request that may not be seen any more: a snapshot without it comes."""
     ada, bob = await made(factories.user), await made(factories.user)
