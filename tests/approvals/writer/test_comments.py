@@ -19,14 +19,14 @@ from django.test.utils import CaptureQueriesContext
 from approvals import deciding, queries
 from approvals.database.clock import database_now
 from approvals.database.fields import new_id
-from approvals.domain.commands import Accepted, Actor, Comment, Forget, OpenRequest, Purge, Refused
+from approvals.domain.commands import Accepted, Actor, Comment, OpenRequest, Refused
 from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.exceptions import InvalidRequest, RateLimited, TooLate, UnknownRequest
 from approvals.models import AuditEntry, HumanRequest, ShownContent
 from approvals.process import hints
-from approvals.trail import exports, verification
+from approvals.trail import exports, retention, verification
 from approvals.web.pages.wording import entry_in_words
-from approvals.writer import chain, comments, execution, queue
+from approvals.writer import chain, comments, execution
 from tests import factories as make
 from tests.marks import both_databases
 from tests.tampering import as_a_superuser_might
@@ -254,7 +254,7 @@ class TestWords:
         request_id, rita = discussed
         deciding.decide(make.actor(rita), request_id, "approve")
         deciding.comment(make.actor(rita), request_id, "A word after the end")
-        self.purge(keeper, request_id, database_now() + timedelta(seconds=1))
+        self.purge(keeper, database_now() + timedelta(seconds=1))
         assert "A word" not in self.words()
         assert [text for text, _ in sentences(request_id)][1:3] == ["Question by rita", "Comment by olga"]
         assert verification.verify_request(UUID(request_id)) == []
@@ -265,10 +265,10 @@ class TestWords:
         request_id, rita = discussed
         deciding.decide(make.actor(rita), request_id, "approve")
         before = database_now() + timedelta(milliseconds=1)
-        self.purge(keeper, request_id, before)
+        self.purge(keeper, before)
         deciding.comment(make.actor(rita), request_id, "A word again")
         assert verification.verify_request(UUID(request_id)) == []
-        self.purge(keeper, request_id, database_now() + timedelta(seconds=1))
+        self.purge(keeper, database_now() + timedelta(seconds=1))
         assert "A word" not in self.words()
         assert verification.verify_request(UUID(request_id)) == []
 
@@ -276,8 +276,7 @@ class TestWords:
         self, discussed: tuple[str, User], keeper: Actor
     ) -> None:
         request_id, rita = discussed
-        command = Forget(request_id=UUID(request_id), actor=keeper, user_id=rita.pk)
-        assert isinstance(queue.submit(command).result(), Accepted)
+        assert [one.done for one in retention.forget(keeper, rita.pk)] == [1]
         assert "A word of rita" not in self.words()
         assert "A word of olga" in self.words()
         assert verification.verify_request(UUID(request_id)) == []
@@ -294,11 +293,9 @@ class TestWords:
         assert file.read_text().count("A word of") == {"jsonl": 2, "csv": 4}[format]
         assert verification.verify_export(file, trusted=frozenset()).first == ()
 
-    def purge(self, keeper: Actor, request_id: str, before: datetime) -> None:
-        command = Purge(request_id=UUID(request_id), actor=keeper, before=before)
-        result = queue.submit(command).result()
-        assert isinstance(result, Accepted)
-        assert result.changed
+    def purge(self, keeper: Actor, before: datetime) -> None:
+        removed = retention.purge(keeper, before, sparing=lambda origins: ())
+        assert [one.done for one in removed] == [1]
 
 
 def test_the_number_of_statements_does_not_grow_with_the_comments() -> None:
