@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0011_fewer_foreign_keys'),
+        ('approvals', '0016_closed_in_order'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
