@@ -250,11 +250,13 @@ async def test_what_another_process_recorded_is_looked_at_when_its_deadline_has_
     keeper: DeadlineKeeper, passed: Passed
 ) -> None:
     """The other's hint may be lost; a deadline that has not passed is nobody's news."""
-    request_id, later = await opened(0.3, 500)
-    deadline = await deadline_of(request_id)
-    keeper.consider(deadline)
+    (later,) = await opened(500)
+    keeper.consider(await deadline_of(later))
     await keeper.record_due()
     assert passed.told == []
+    (request_id,) = await opened(0.01)
+    deadline = await deadline_of(request_id)
+    keeper.consider(deadline)
     await due(request_id)
     await recorded_by_another(request_id)
     await keeper.record_due()
