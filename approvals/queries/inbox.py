@@ -175,9 +175,10 @@ class Inbox:
             case Tab.ALL:
                 return self._parts.seen(pending=True)
             case Tab.DECIDED:
+                if selection.by_me:
+                    return self._parts.decided()
                 newest = SEARCHED + 1 if selection.searches else None
-                seen = self._parts.seen(pending=False, newest=newest)
-                return self._parts.decided() if selection.by_me else seen
+                return self._parts.seen(pending=False, newest=newest)
 
 
 def list_inbox(

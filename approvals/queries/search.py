@@ -49,13 +49,15 @@ def _operators() -> Operators:
 def _conditions(text: str, operators: Operators) -> Iterator[Q]:
     for part in _PART.finditer(text):
         operator, value = part["operator"], part["quoted"]
-        if value is None:
-            operator, colon, value = part["plain"].partition(":")
-            operator, value = (operator, value) if colon else (None, part["plain"])
+        if value is None and ":" in part["plain"]:
+            operator, value = part["plain"].split(":", 1)
         known = operators.get((operator or "").lower())
-        if not value:
-            continue  # it is being typed
-        yield known(value) if known else _has_word(value if operator is None else f"{operator}:{value}")
+        word = part["plain"] or (value if operator is None else f"{operator}:{value}")
+        # A name or phrase without text is still being typed.
+        if known and value:
+            yield known(value)
+        elif word and not known:
+            yield _has_word(word)
 
 
 def _has_word(word: str) -> Q:

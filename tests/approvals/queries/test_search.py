@@ -55,6 +55,8 @@ def requests() -> None:
         ('requester:"ann.l', {"Pay the printer"}),
         ("requester:lee", set()),
         ("requester:", {"Refund ACME", "Pay the printer", "Ask ann"}),
+        ('requester:"', {"Refund ACME", "Pay the printer", "Ask ann"}),
+        ('"', {"Refund ACME", "Pay the printer", "Ask ann"}),
         ("orchestration:refund", {"Refund ACME"}),
         ('orchestration:"refund order"', {"Refund ACME"}),
         ("orchestration:order", set()),
@@ -72,6 +74,7 @@ def test_an_operator_that_is_none_is_a_word() -> None:
     make.approval("Fix error:42 now")
     make.approval("See 'error:disk full'")
     assert found("error:42") == {"Fix error:42 now"}
+    assert found("42 error:") == {"Fix error:42 now"}
     assert found('error:"disk full"') == {"See 'error:disk full'"}
 
 
