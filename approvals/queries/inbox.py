@@ -7,7 +7,7 @@ there are more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,15 +128,19 @@ class Inbox:
         self._person = permissions.persons([user_id]).get(user_id)
         self._parts = Parts(self._person)
 
-    def read(self, selection: Selection, limit: int) -> Listed:
-        """Read the first requests of the selection, in a constant number of queries."""
+    def read(self, selection: Selection, limit: int, *, only: Set[UUID] = frozenset()) -> Listed:
+        """Read the first requests of the selection, in a constant number of queries.
+
+        `only`: of these, the rows with these ids; empty: all.
+        """
         parts, wanted = self._parts_of(selection), _condition(selection)
         since = _start_of_search(parts) if selection.searches else None
         if since is not None:
             wanted &= Q(closed_at__gte=since)
         ids = first_ids(parts, wanted, selection.order, limit + 1)
         found = large_columns.defer_large(HumanRequest.objects.filter(wanted))
-        rows = _in_order(ids[:limit], found.select_related("requester", "decided_by"))
+        shown = [pk for pk in ids[:limit] if pk in only] if only else ids[:limit]
+        rows = _in_order(shown, found.select_related("requester", "decided_by"))
         return Listed(rows=rows, more=len(ids) > limit, searched=0 if since is None else SEARCHED)
 
     def count(self) -> Counts:

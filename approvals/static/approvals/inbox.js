@@ -85,16 +85,16 @@ function heard({ type, data }) {
 // Whether it has the origin of the open request, whose page lists it.
 const isBeside = ({ origin }) => origin?.id && origin.id === detail.querySelector("[data-origin]")?.dataset.origin;
 
-// What opened and closed between two looks is told to nobody: the list of what was decided is read as a whole.
 const look = together(async (ids) => {
-  if (ids.length > MOST_IDS || rows.dataset.shows === "decided") return refresh();
+  if (ids.length > MOST_IDS) return refresh();
   await lookAt(ids);
   settle();
   if (ids.includes(selected())) refreshDetail();
 });
 
+// What opened and closed between two looks is told to nobody: the list of what was decided is read as a whole.
 async function lookAt(ids) {
-  const fresh = await ask(ids);
+  const fresh = await ask(rows.dataset.shows === "decided" ? [] : ids);
   if (!fresh) return setTimeout(() => look(...ids), RETRY);
   const shown = rowsShown(fresh);
   shown.forEach(place);

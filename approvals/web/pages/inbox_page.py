@@ -62,7 +62,8 @@ class InboxPage:
         `only`: the rows with these ids, also of such as are closed by now.
         """
         filters = self._filters
-        listed = self._read(at_least)
+        # A page of what was decided leads to the next one, behind its last row.
+        listed = self._read(at_least, only=frozenset() if filters.decided else only)
         rows = self._with_beside(listed.rows, beside)
         if only:
             rows = [row for row in rows if row.pk in only]
@@ -81,7 +82,7 @@ class InboxPage:
             "groupings": groupings(),
             "waiting": counts,
             "tabs": self._tabs(counts),
-            "last_closed": self._last_closed() if filters.tab is Tab.MINE and not rows else None,
+            "last_closed": self._last_closed() if filters.tab is Tab.MINE and not (rows or only) else None,
         }
 
     def ids(self, at_least: int = 0) -> tuple[list[UUID], bool]:
@@ -89,10 +90,9 @@ class InboxPage:
         listed = self._read(at_least)
         return [row.pk for group in self._groups(listed.rows) for row in group.rows], listed.more
 
-    def _read(self, at_least: int) -> Listed:
-        return self._inbox.read(
-            self._filters.selection, max(self._filters.limit, min(at_least, LONGEST_PAGE))
-        )
+    def _read(self, at_least: int, only: Set[UUID] = frozenset()) -> Listed:
+        limit = max(self._filters.limit, min(at_least, LONGEST_PAGE))
+        return self._inbox.read(self._filters.selection, limit, only=only)
 
     def _with_beside(self, rows: list[Any], beside: Any | None) -> list[Any]:
         if beside is None or self._filters.active or any(row.pk == beside.pk for row in rows):
