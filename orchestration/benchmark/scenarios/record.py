@@ -34,7 +34,9 @@ PAGE = 50
 PENDING_SHARE = 10
 DUE_AT_ONCE = 1_000
 
-LISTS = ("inbox, reviewer", "inbox, plain user", "admin, requests", "admin, entries")
+LISTS = ("inbox, reviewer", "inbox, plain user", "decided, reviewer", "admin, requests", "admin, entries")
+# The page of what was decided.
+DECIDED = queries.Selection(tab=queries.Tab.DECIDED)
 COSTS = ("decision", *LISTS, "re-check", "next deadline")
 
 
@@ -55,6 +57,7 @@ class Keeper(Requests):
         self._lists: dict[str, Callable[[], Sequence[Any]]] = {
             "inbox, reviewer": lambda: queries.list_inbox(people.reviewer, limit=PAGE),
             "inbox, plain user": lambda: queries.list_inbox(people.plain, limit=PAGE),
+            "decided, reviewer": lambda: queries.Inbox(people.reviewer).read(DECIDED, PAGE).rows,
             "admin, requests": lambda: _list(Approval, people.auditor),
             "admin, entries": lambda: _list(AuditEntry, people.auditor),
         }
@@ -118,7 +121,8 @@ async def measure_growth(env: Environment, sizes: Sequence[int]) -> Report:
     round. Cost of: one decision (deciding.adecide until committed) of a request opened at any time; one page
     (50) of the inbox, for a reviewer who may decide what is assigned to nobody and for a user without
     permissions, who has 30 pending at every size, and asked one in a hundred of the history, was named in one
-    of five hundred and by group in another; the rows of the first page of the admin's lists of approvals and
+    of five hundred and by group in another; the first page of what was decided, for the reviewer; the rows of
+    the first page of the admin's lists of approvals and
     of audit entries, for an auditor who sees all (reading them, not drawing the page); the re-check's
     questions: what changed since the round began, the next deadline and what is overdue. Reports have a
     scenario of their own.
