@@ -12,7 +12,7 @@ from approvals import queries
 from approvals.domain.lifecycle import Kind, Status
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import AnswerForm, PageDecisionForm, ReasonForm
-from approvals.web.pages.wording import entry_in_words, standing_in_words
+from approvals.web.pages.wording import deciders_in_words, entry_in_words, standing_in_words
 
 ActForm: TypeAlias = PageDecisionForm | AnswerForm
 
@@ -60,7 +60,7 @@ class RequestPage:
             "these": [asked],
             "notice": self.notice,
             "act": self.act,
-            "deciders": _deciders(asked),
+            "deciders": deciders_in_words(asked),
             "ballot": queries.ballot(asked) if _is_ballot(asked) else None,
             "beside": self.beside[:BESIDE],
             "beside_more": len(self.beside) - BESIDE,
@@ -109,9 +109,3 @@ def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:
 def _is_ballot(asked: Any) -> bool:
     """Tell whether it is worth saying who has voted and who is still to."""
     return asked.kind == Kind.APPROVAL and (asked.required > 1 or len(asked.assignees) > 1)
-
-
-def _deciders(asked: Any) -> str:
-    names = [user.get_username() for user in asked.assigned_users.all()]
-    names += [f"the group {group.name}" for group in asked.assigned_groups.all()]
-    return ", ".join(sorted(names)) or "Any reviewer"

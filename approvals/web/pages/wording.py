@@ -64,6 +64,13 @@ def action_heading(asked: Any) -> str:
     return ACTION_HEADINGS.get(asked.status, "What was asked")
 
 
+def deciders_in_words(asked: Any) -> str:
+    """Name who decides: people, groups, or any reviewer."""
+    names = [user.get_username() for user in asked.assigned_users.all()]
+    names += [f"the group {group.name}" for group in asked.assigned_groups.all()]
+    return ", ".join(sorted(names)) or "Any reviewer"
+
+
 def too_few(required: object, able: object) -> str:
     """Say that a pending request can't be approved: `required` people must approve it, only `able` may."""
     who = f"only {able}" if able else "nobody"

@@ -200,12 +200,13 @@ class TestDeciding:
         self, client: Client, olga: User
     ) -> None:
         one = run(olga)
-        others = asked_by(one, "Others decide", requester=olga, assignees=[make.user()])
+        others = asked_by(one, "Others decide", requester=olga, assignees=[make.user("ravi")])
         first, second = (asked_by(one, title, assignees=[olga]) for title in ("First", "Second"))
         html = client.get(page(one)).content.decode()
         assert re.findall(r'id="asked" data-id="([^"]*)"', html) == [first]
         assert f'href="/requests/{others}/"' in html
         assert f'href="?request={second}"' in html
+        assert re.findall(r'class="by">([^<]*)</span></a>', html) == ["ravi", "olga", "olga"]
         html = client.get(f"{page(one)}?request={second}").content.decode()
         assert re.findall(r'id="asked" data-id="([^"]*)"', html) == [second]
 
