@@ -18,7 +18,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.exceptions import ApprovalError
 from approvals.models import Approval
 from approvals.web.edge.actors import actor_of_http
-from approvals.web.pages.forms import DecisionForm
+from approvals.web.pages.forms import PageDecisionForm
 
 
 @admin.register(Approval)
@@ -65,7 +65,7 @@ class ApprovalAdmin(RequestAdmin):
     ) -> HttpResponse:
         if request.method != "POST":
             return self._confirm(request, chosen, verdict)
-        form = DecisionForm(chosen.form_subject, data)
+        form = PageDecisionForm(chosen.form_subject, data)
         if not form.is_valid():
             return self._confirm(request, chosen, verdict, form)
         if form.unreviewed and chosen.open:
@@ -78,7 +78,7 @@ class ApprovalAdmin(RequestAdmin):
         return self.show_results(request, chosen.results_of(results))
 
     def _record_decisions(
-        self, request: HttpRequest, chosen: Selection, form: DecisionForm
+        self, request: HttpRequest, chosen: Selection, form: PageDecisionForm
     ) -> list[Outcome | ApprovalError]:
         actor = actor_of_http(request, Channel.ADMIN)
         verdict, comment = form.cleaned_data["decision"], form.cleaned_data["comment"]
@@ -95,9 +95,9 @@ class ApprovalAdmin(RequestAdmin):
         return self.selection(request, request.POST.getlist(ACTION_CHECKBOX_NAME))
 
     def _confirm(
-        self, request: HttpRequest, chosen: Selection, verdict: Verdict, form: DecisionForm | None = None
+        self, request: HttpRequest, chosen: Selection, verdict: Verdict, form: PageDecisionForm | None = None
     ) -> HttpResponse:
-        form = form or DecisionForm(chosen.form_subject)
+        form = form or PageDecisionForm(chosen.form_subject)
         form.fields["comment"].label = "Reason"
         context = {
             "title": "Approve?" if verdict is Verdict.APPROVE else "Reject?",

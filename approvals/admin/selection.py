@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from approvals import queries
 from approvals.admin.change_lists import uuid_or_none
-from approvals.domain.lifecycle import Kind, Outcome, Status
+from approvals.domain.lifecycle import Kind, Outcome, Severity, Status
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.queries import permissions
@@ -24,8 +24,6 @@ from approvals.web.pages.results import Result
 from approvals.web.pages.wording import outcome_in_words
 
 MOST_AT_ONCE = 100
-# Stands for many approvals decided together, whose arguments can't be edited.
-_MANY = SimpleNamespace(arguments=None, final_arguments=None, editable=False)
 
 
 def page_of(asked: HumanRequest) -> str:
@@ -97,8 +95,15 @@ class Selection:
 
     @property
     def form_subject(self) -> Any:
-        """What the decision form is about: only the arguments of a single request can be edited."""
-        return self.requests[0] if len(self.ids) == 1 and self.requests else _MANY
+        """What the decision form is about: only the arguments of a single request can be edited.
+
+        Many matter as much as the one that matters most.
+        """
+        if len(self.ids) == 1 and self.requests:
+            return self.requests[0]
+        high = any(one.severity == Severity.HIGH for one in self.requests)
+        severity = Severity.HIGH if high else Severity.NORMAL
+        return SimpleNamespace(arguments=None, final_arguments=None, editable=False, severity=severity)
 
     def results_of(self, outcomes: Sequence[Outcome | ApprovalError]) -> list[Result]:
         """Describe the outcome of each request, in the order of `ids`."""

@@ -35,6 +35,9 @@ REFUSALS = {
     "unknown_request": "not permitted",
 }
 
+# Refusals of people who have no say in a request: their words are on the trail, and not on its page.
+UNHEARD = {"not_permitted", "unknown_request"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -182,6 +185,8 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def _comment_or_answer(said: dict[str, Any], choices: Any) -> Any:
+    if said.get("code") in UNHEARD:
+        return None
     if "answer" in said and "code" not in said:
         return with_labels(said["answer"], choices)
     return said.get("comment") or said.get("reason") or None

@@ -17,8 +17,9 @@ AFTERWARDS = timedelta(days=30)
 
 
 def comment(batch: Batch, command: Comment, row: HumanRequest) -> Result:
-    said = {"comment": command.text, "question": command.question}
-    allowed = check_permission(batch, command.actor, row, permissions.sees_by, said)
+    # What is refused leaves no words on the record: they would have no limit.
+    attempt = {"question": command.question}
+    allowed = check_permission(batch, command.actor, row, permissions.sees_by, attempt)
     if isinstance(allowed, Refused):
         return allowed
     if batch.comments.is_repeated(command):
@@ -26,11 +27,12 @@ def comment(batch: Batch, command: Comment, row: HumanRequest) -> Result:
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
     if refused := _check_closed(batch, row) or batch.comments.refuse(command):
-        record_refusal(batch, row, command.actor, refused.code, said)
+        record_refusal(batch, row, command.actor, refused.code, attempt)
         return refused
     batch.comments.count(command)
     batch.change(row)
     facts = {} if command.reply_to is None else {"reply_to": command.reply_to}
+    said = {**attempt, "comment": command.text}
     batch.record(row, event_of(command), command.actor, said, facts=facts, allowed_by=allowed)
     return Accepted(outcome=batch.outcome(row.pk))
 

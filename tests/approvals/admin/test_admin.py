@@ -343,6 +343,19 @@ class TestDeciding:
             assert (entry.channel, entry.address, entry.user_agent) == ("admin", "192.0.2.7", "Firefox")
             assert gate.outcome(request_id).comment == "Not now."
 
+    def test_what_matters_much_is_approved_once_it_is_ticked_as_read(self, client: Client) -> None:
+        """One or several of them, which then stand unfolded; a rejection needs no tick."""
+        ids = [make.approval("Refund", severity=severity) for severity in ("high", "normal", "high")]
+        asked = f"{DECIDE}?ids={ids[0]}&ids={ids[1]}&decision="
+        assert 'class="folded" open' in (page := client.get(f"{asked}approve").text)
+        assert page.count('name="read"') == 1
+        assert 'name="read"' not in client.get(f"{asked}reject").text
+        for some in (ids[:1], ids[:2]):
+            assert "must be ticked before you approve" in text(decide(client, some, "approve"))
+        assert {gate.outcome(request_id).status for request_id in ids} == {"pending"}
+        assert told(decide(client, ids[:2], "approve", read="on")) == ["Refund: approved by rita"] * 2
+        assert told(decide(client, ids[2:], "reject")) == ["Refund: rejected by rita"]
+
     def test_each_refusal_is_told_beside_each_success(self, client: Client) -> None:
         """One request that somebody else decided does not keep the others back."""
         ruth = make.reviewer("ruth")
