@@ -230,7 +230,7 @@ class _Run(Run):
             id=new_id(),
             kind=kind,
             opened_at=self._execution.clock.now,
-            assignees=named,
+            assignees=list(named) if isinstance(named, list | tuple) else named,
             **{name: value for name, value in asked.items() if name in fields and name != "key"},
             key=key,
         )

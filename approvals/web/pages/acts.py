@@ -18,7 +18,7 @@ from approvals.domain.lifecycle import Status
 from approvals.exceptions import ApprovalError, UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.problems import STATUSES
-from approvals.web.pages.access import user_id
+from approvals.web.pages.access import record_view, user_id
 from approvals.web.pages.forms import DecisionForm, ReasonForm
 from approvals.web.pages.request_page import ActForm
 
@@ -50,6 +50,9 @@ def submit(request: HttpRequest, asked: Any, form: ActForm) -> NotRecorded | Non
         status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
         return NotRecorded(asked=asked, form=form, status=status)
     actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
+    if not queries.viewed_among(user_id(request), [asked.pk]):
+        # It was opened by the page itself a moment ago, which counts as seen only after a while.
+        record_view(request, asked.pk, Channel.PAGE)
 
     def write() -> object:
         if isinstance(form, DecisionForm):

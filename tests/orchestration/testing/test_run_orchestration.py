@@ -72,7 +72,7 @@ class TestWhatARunDid:
         )
         assert (approval.severity, approval.highlight) == ("high", ["order"])
         assert approval.four_eyes
-        assert approval.assignees == ("finance",)
+        assert approval.assignees == ["finance"]
         assert approval.outcome is not None
         assert (approval.outcome.approved, approval.outcome.comment) == (True, "fine")
         assert approval.outcome.decided_by == "rita"

@@ -711,10 +711,11 @@ class TestDeciding:
         assert outcome(request).comment == "Not on\na Friday."
 
     def test_the_same_decision_twice_is_the_same_page(self, client: Client, ravi: User) -> None:
+        """Who decides has seen it, also where the page had opened it by itself just before."""
         request = make.approval(assignees=[ravi])
         for _ in range(2):
             assert client.post(page(request), {"decision": "approve"}).status_code == 303
-        assert events(request) == [("opened", None), ("decided", "ravi")]
+        assert events(request) == [("opened", None), ("viewed", "ravi"), ("decided", "ravi")]
 
     def test_edited_arguments_are_shown_as_a_difference_before_they_count(
         self, client: Client, ravi: User
