@@ -570,9 +570,10 @@ async def test_stray_keys_decide_nothing(at_work: Page, server: Server, ravi: Us
 async def test_a_request_is_seen_once_it_was_opened_or_has_stood_for_a_while(
     at_work: Page, server: Server, ravi: User
 ) -> None:
-    """What the page opens by itself is not seen by that, nor by what a hidden page shows."""
+    """What the page opens by itself is not seen by that, nor by what a hidden page shows. What was unfolded
+    to read stays so when it is on record as seen."""
     nina = await in_database(make.user, "nina")
-    first = await opened("First", assignees=[ravi, nina], timeout=600, required=2)
+    first = await opened("First", assignees=[ravi, nina], timeout=600, required=2, arguments={"order": 1})
     second = await opened("Second", assignees=[ravi], timeout=900)
     await at_work.clock.install()
     await at_work.add_init_script(f"({HIDE})(true)")
@@ -586,11 +587,13 @@ async def test_a_request_is_seen_once_it_was_opened_or_has_stood_for_a_while(
 
     await at_work.clock.pause_at(await at_work.evaluate("Date.now() + 1000"))
     await at_work.evaluate(HIDE, False)
+    await at_work.get_by_text("Raw JSON").click()
     await at_work.clock.run_for(2_900)
     assert await seen(first) == []
     await at_work.clock.run_for(200)
     await expect(at_work.locator(".trail")).to_contain_text("Seen by ravi")
     assert await seen(first) == ["ravi"]
+    await expect(at_work.locator("#detail details[open]")).to_have_count(1)
 
     await at_work.clock.resume()
     assert await seen(second) == []

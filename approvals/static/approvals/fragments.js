@@ -28,8 +28,8 @@ export function leftForLogin(address) {
 export function mergeParts(fresh, root) {
   for (const part of fresh.querySelectorAll("[data-part]")) {
     const old = root.querySelector(`[data-part="${part.dataset.part}"]`);
-    const same = part.dataset.state ? old?.dataset.state === part.dataset.state : old?.innerHTML === part.innerHTML;
-    if (!old || same) continue;
+    if (!old) continue;
+    if (part.dataset.state ? old.dataset.state === part.dataset.state : folded(old) === folded(part)) continue;
     const focused = old.contains(document.activeElement) && document.activeElement;
     old.replaceWith(part);
     window.htmx?.process(part);
@@ -37,6 +37,13 @@ export function mergeParts(fresh, root) {
     const link = [...part.querySelectorAll("a")].find(({ href }) => href === focused.href);
     (link ?? root.querySelector("h1")).focus({ preventScroll: true });
   }
+}
+
+// What a person has unfolded to read is no difference.
+function folded(part) {
+  const copy = part.cloneNode(true);
+  for (const fold of copy.querySelectorAll("details")) fold.open = false;
+  return copy.innerHTML;
 }
 
 export function together(action, delay = 120) {
