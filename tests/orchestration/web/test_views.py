@@ -225,7 +225,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"status": RunStatus.COMPLETED, "result": "Freed 3 GB."}, "Completed Freed 3 GB."),
+            ({"status": RunStatus.COMPLETED, "result": "Freed 3 GB."}, "Result Freed 3 GB."),
             (
                 {"status": RunStatus.FAILED, "reason": "step_failed", "error": "Disk full."},
                 "Failed . A step failed. Disk full.",
