@@ -122,6 +122,17 @@ async def test_several_are_decided_without_scripts(browser: Browser, server: Ser
     assert [(await outcome(request)).approved for request in requests] == [True, True]
 
 
+async def test_enter_in_a_box_decides_nothing(at_work: Page, server: Server, ravi: User) -> None:
+    requests = await refunds(2, ravi, severity="high")
+    await at_work.goto(f"{server.url}/decide/?{'&'.join(f'id={request}' for request in requests)}")
+    await at_work.get_by_label("I have read what will happen").check()
+    for name in ("Include Refund 0", "I have read what will happen"):
+        await at_work.get_by_role("checkbox", name=name).press("Enter")
+    await at_work.get_by_role("button", name="Reject all 2").click()
+    await expect(at_work.get_by_role("heading", name="2 recorded")).to_be_visible()
+    assert [(await outcome(request)).approved for request in requests] == [False, False]
+
+
 async def test_no_more_than_a_hundred_are_ticked(at_work: Page, server: Server, ravi: User) -> None:
     def many() -> None:
         for n in range(102):

@@ -157,7 +157,7 @@ async def test_rows_and_alternatives_come_and_go_on_the_page(berlin: Page, ravi:
 
 
 async def test_everything_is_there_without_scripts(browser: Browser, server: Server, ravi: User) -> None:
-    """Enter in a field answers; it presses no button for rows. Times are given in UTC."""
+    """Enter in a field or box sends nothing and presses no button. Times are given in UTC."""
     request = await asked(ORDER, ravi)
     context = await browser.new_context(java_script_enabled=False, base_url=server.url)
     page = await logged_in(await context.new_page(), server, ravi)
@@ -171,11 +171,16 @@ async def test_everything_is_there_without_scripts(browser: Browser, server: Ser
     await expect(page.get_by_label("Article")).to_have_value("B")
     await page.get_by_role("radio", name="Collected").check()
     await page.get_by_label(WHO).fill("Ravi")
-    await page.get_by_label(WHO).press("Enter")
+    for field in (page.get_by_label(WHO), page.get_by_role("radio", name="Collected")):
+        await field.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("Nothing was recorded: press the button")
+    await page.get_by_label("Note").fill("After Enter")
+    await page.get_by_role("button", name="Answer").click()
     assert await answered(page, request) == {
         "lines": [{"article": "B", "due": "2026-07-01T09:30:00Z"}],
         "way": {"who": "Ravi"},
     }
+    assert (await in_database(gate.outcome, request)).comment == "After Enter"
     await context.close()
 
 

@@ -567,6 +567,32 @@ async def test_stray_keys_decide_nothing(at_work: Page, server: Server, ravi: Us
     await expect(at_work.locator("#detail")).to_contain_text("Approved: Pay")
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_enter_in_a_box_or_a_field_decides_nothing(
+    browser: Browser, server: Server, ravi: User, scripts: bool
+) -> None:
+    """On the request's page, with scripts and without: what is decided then is what a button says."""
+    terms: dict[str, Any] = {"arguments": {"amount": "12.00"}, "editable": AMOUNT, "severity": "high"}
+    request = await opened("Pay", assignees=[ravi], **terms)
+    context = await browser.new_context(java_script_enabled=scripts)
+    page = await logged_in(await context.new_page(), server, ravi)
+    await page.goto(f"{server.url}/requests/{request}/")
+    await page.get_by_text("Change before approving").click()
+    await page.get_by_label("I have read what will happen").press("Space")
+    await page.keyboard.press("Enter")
+    if not scripts:
+        await expect(page.get_by_role("alert")).to_contain_text("Nothing was recorded: press the button")
+    await expect(page.get_by_label("I have read what will happen")).to_be_checked()
+    await page.get_by_label("Amount").fill("9.00")
+    await page.get_by_label("Amount").press("Enter")
+    await expect(page.get_by_label("Amount")).to_have_value("9.00")
+    await page.get_by_label("Note").fill("After Enter")
+    await page.get_by_role("button", name="Reject", exact=True).click()
+    await expect(page.get_by_role("main")).to_contain_text("Rejected: Pay")
+    await context.close()
+    assert (await outcome(request)).comment == "After Enter"
+
+
 async def test_a_request_is_seen_once_it_was_opened_or_has_stood_for_a_while(
     at_work: Page, server: Server, ravi: User
 ) -> None:

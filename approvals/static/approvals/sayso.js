@@ -22,6 +22,8 @@ document.addEventListener("htmx:responseError", ({ detail }) =>
   tell(detail.xhr.status === 404 ? "That request no longer exists, or you may not see it." : "The server could not do that. Please try again."));
 document.addEventListener("htmx:beforeRequest", () => tell(""));
 
+// What Enter in a field or a box presses.
+document.addEventListener("click", (event) => event.target.name === "nothing" && event.preventDefault());
 document.addEventListener("click", ({ target }) => {
   for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(target)) menu.open = false;
 });

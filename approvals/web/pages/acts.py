@@ -22,6 +22,8 @@ from approvals.web.pages.access import record_view, user_id
 from approvals.web.pages.forms import DecisionForm, ReasonForm
 from approvals.web.pages.request_page import ActForm
 
+UNPRESSED = "Nothing was recorded: press the button for what you want."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotRecorded:
@@ -42,7 +44,7 @@ class NotRecorded:
 def submit(request: HttpRequest, asked: Any, form: ActForm) -> NotRecorded | None:
     """Record the decision or answer in the form; edited arguments are shown once more before."""
     if form.rearranged:
-        return NotRecorded(asked=asked, form=form)
+        return NotRecorded(asked=asked, form=form, notice=UNPRESSED if form.unpressed else "")
     if not form.is_valid():
         return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(request, asked):

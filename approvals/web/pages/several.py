@@ -19,6 +19,7 @@ from approvals.exceptions import ApprovalError, InvalidRequest, UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.problems import STATUSES
 from approvals.web.pages.access import page, record_views, user_id
+from approvals.web.pages.acts import UNPRESSED
 from approvals.web.pages.chosen import Chosen
 from approvals.web.pages.filters import Filters
 from approvals.web.pages.forms import TogetherForm
@@ -41,6 +42,8 @@ def decide_several(request: HttpRequest) -> HttpResponse:
         record_views(request, [asked.pk for asked in chosen.open])
         return _show(request, chosen, TogetherForm(high=chosen.high))
     form = TogetherForm(request.POST, high=chosen.high)
+    if form.unpressed:
+        return _show(request, chosen, form, notice=UNPRESSED)
     if not form.is_valid():
         return _show(request, chosen, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data

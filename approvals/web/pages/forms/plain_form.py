@@ -17,7 +17,7 @@ from approvals.exceptions import ApprovalError
 from approvals.web.pages.forms.builder import build
 from approvals.web.pages.forms.parts import NEW, Cleaned, Group, Part, Row, Rows, Variants
 from approvals.web.pages.forms.schema_reader import Schema
-from approvals.web.pages.forms.submission import Submission, is_rearranged, is_within, rearrange
+from approvals.web.pages.forms.submission import NOTHING, Submission, is_rearranged, is_within, rearrange
 from approvals.web.pages.json_values import ABSENT
 
 
@@ -46,7 +46,8 @@ class SchemaBoundField(forms.BoundField):
 class PlainForm(forms.Form):
     """A form that shows refusals at the field at fault.
 
-    After a button that only adds or removes a row, it is `rearranged`: it shows what was sent, and no errors.
+    After a button that only adds or removes a row, or does nothing (`unpressed`), it is `rearranged`: it
+    shows what was sent, and no errors.
     """
 
     bound_field_class = SchemaBoundField
@@ -54,6 +55,7 @@ class PlainForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         self.rearranged = data is not None and is_rearranged(data)
+        self.unpressed = data is not None and NOTHING in data
         self.new_row = ""
         if data is not None and self.rearranged:
             data, self.new_row = rearrange(data)

@@ -12,6 +12,9 @@ from django.http import QueryDict
 MORE, LESS = "more", "less"
 """Names of the buttons that add a row to the list, or remove the row, named by their value."""
 
+NOTHING = "nothing"
+"""Name of the button that Enter in a field or a box presses: nothing is done with what was sent."""
+
 MOST_ROWS = 500
 LONGEST_ID = 4
 
@@ -59,14 +62,15 @@ def is_within(name: str, outer: str) -> bool:
 
 
 def is_rearranged(data: Mapping[str, Any]) -> bool:
-    """Tell whether a button was pressed that only adds or removes a row."""
-    return MORE in data or LESS in data
+    """Tell whether a button was pressed that only adds or removes a row, or the one that does nothing."""
+    return MORE in data or LESS in data or NOTHING in data
 
 
 def rearrange(data: Mapping[str, Any]) -> tuple[QueryDict, str]:
     """Add or remove the row; return the changed form data, and the name of the new row, `list[id]`."""
     changed = QueryDict(mutable=True)
     changed.update(data)
+    changed.pop(NOTHING, None)
     new = ""
     for name in changed.pop(MORE, []):
         ids = [int(one) for one in changed.getlist(str(name)) if _is_id(one)]

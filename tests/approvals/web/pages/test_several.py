@@ -286,6 +286,14 @@ class TestDeciding:
         assert "Full. What you sent was not recorded." in text(response, 503)
         assert "My note" in text(response, 503)
 
+    def test_enter_in_a_field_decides_nothing(self, client: Client, ravi: User) -> None:
+        """Without scripts it sends the form with a button of no meaning; what was typed stays."""
+        request = refund(1, ravi)
+        said = text(decide(client, look(client, request), nothing="", comment="My note"))
+        assert "Nothing was recorded: press the button" in said
+        assert "My note" in said
+        assert status(request) == ["pending"]
+
     def test_nobody_decides_without_the_token_of_a_page(self, ravi: User) -> None:
         request = refund(1, ravi)
         strict = client_of(ravi, enforce_csrf_checks=True)
