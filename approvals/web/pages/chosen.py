@@ -18,6 +18,7 @@ from approvals.domain.lifecycle import Kind, Severity, Status
 from approvals.domain.masking import hide_headers
 from approvals.exceptions import InvalidRequest
 from approvals.web.pages.differences import differing_names
+from approvals.web.pages.json_tables import is_shown_whole
 from approvals.web.pages.wording import if_nobody_decides, outcome_in_words
 
 MOST_AT_ONCE = 100
@@ -172,7 +173,7 @@ def _load(rows: Sequence[Any]) -> dict[UUID, str]:
     queries.load_large(rows, LARGE)
     reasons, room = {}, MOST_BYTES
     for row in rows:
-        if not row.asked_whole or row.weight > room:
+        if not row.asked_whole or row.weight > room or not is_shown_whole(row.arguments):
             reasons[row.pk] = TOO_LONG
         elif row.required > 1 and row.editable is not False:
             reasons[row.pk] = CHANGEABLE

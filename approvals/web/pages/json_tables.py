@@ -24,6 +24,17 @@ def as_html(value: Any) -> SafeString:
     return _Rendering().value(hide_headers(value), 0)
 
 
+def is_shown_whole(value: Any) -> bool:
+    """Tell whether `as_html` leaves nothing out: of this value, nor of a part of it that is shown alone."""
+    found, left = [value], MOST_VALUES
+    while found and left >= 0:
+        inner = found.pop()
+        left -= 1
+        if isinstance(inner, dict | list):
+            found.extend(inner.values() if isinstance(inner, dict) else inner)
+    return left >= 0
+
+
 def pretty(value: Any) -> str:
     """Write a value as indented JSON; the values of headers that carry secrets are hidden."""
     return json.dumps(hide_headers(value), ensure_ascii=False, indent=2)

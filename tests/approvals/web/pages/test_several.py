@@ -179,6 +179,15 @@ class TestLeftOut:
         assert shown(response) == requests[:2]
         assert "Too long to be shown" in text(response)
 
+    def test_what_the_page_would_not_show_whole_has_its_own(self, client: Client, ravi: User) -> None:
+        """What differs could be what is not shown."""
+        ids = list(range(1000))
+        other = [*ids[:900], -1, *ids[901:]]
+        each = [make.approval(assignees=[ravi], arguments={"ids": one}) for one in (ids, other)]
+        response = look(client, *each)
+        assert text(response).count("Too long to be shown") == 2
+        assert shown(response) == []
+
     def test_what_may_not_be_seen_is_as_unknown_as_what_does_not_exist(self, client: Client) -> None:
         foreign, nowhere = make.approval("Secret", assignees=[make.user()]), str(uuid4())
         said = text(look(client, foreign, nowhere, "nonsense<", ""))
