@@ -16,7 +16,7 @@ from uuid import UUID
 from approvals import queries
 from approvals.domain.lifecycle import Kind, Severity, Status
 from approvals.domain.masking import hide_headers
-from approvals.exceptions import InvalidRequest
+from approvals.exceptions import ApprovalError, InvalidRequest, NotPermitted
 from approvals.web.pages.differences import differing_names
 from approvals.web.pages.json_tables import is_shown_whole
 from approvals.web.pages.wording import if_nobody_decides, outcome_in_words
@@ -31,6 +31,7 @@ MOST_COLUMNS = 6
 VOTED = "You have approved this already; it needs more approvals."
 OTHERS = "You may see this, but others decide it."
 # Such a request is from before this was refused.
+QUESTION = "This is a question: answer it on its own page."
 CHANGEABLE = "Others who approve it may change its arguments: decide it on its own page."
 TOO_LONG = "Too long to be shown together with others: decide it on its own page."
 
@@ -75,6 +76,7 @@ class Chosen:
 
     `open` can be decided together now, `questions` are to be answered one by one, `left_out` can't be decided
     now, each with the reason. `unknown` are ids as they were sent: of none or of what may not be seen.
+    `settled` are closed or have this person's vote: the same decision, sent again, has its recorded outcome.
     """
 
     ids: Sequence[str]
@@ -83,6 +85,7 @@ class Chosen:
     questions: Sequence[Any]
     left_out: Sequence[tuple[Any, str]]
     unknown: Sequence[str]
+    settled: Collection[UUID]
 
     @classmethod
     def read(cls, user_id: int, ids: Iterable[str]) -> Chosen:
@@ -98,7 +101,8 @@ class Chosen:
             )
         valid = {text: pk for text in sent if (pk := queries.id_or_none(text)) is not None}
         seen, decidable = _read(user_id, list(valid.values()))
-        reasons = _reasons(user_id, seen.values(), decidable)
+        voted = _voted(user_id, seen.values())
+        reasons = _reasons(seen.values(), decidable, voted)
         able = [row for pk, row in seen.items() if pk not in reasons]
         approvals = [row for row in able if row.kind == Kind.APPROVAL]
         reasons |= _load(approvals)
@@ -109,12 +113,32 @@ class Chosen:
             questions=[row for row in able if row.kind == Kind.CLARIFICATION],
             left_out=[(seen[pk], reasons[pk]) for pk in seen if pk in reasons],
             unknown=[text for text in sent if valid.get(text) not in seen],
+            settled=voted | {pk for pk, row in seen.items() if row.status != Status.PENDING},
         )
 
     def find(self, id_: str) -> Any | None:
         """Return the request with this id, as it was sent; None if it may not be seen."""
         pk = queries.id_or_none(id_)
         return None if pk is None else self.requests.get(pk)
+
+    def refusal(self, id_: str) -> ApprovalError | None:
+        """Return why the request with this id, as it was sent, is not decided here.
+
+        None: it is open, or settled, so that the writer says what is on record.
+        """
+        asked = self.find(id_)
+        if asked is None:
+            return queries.unknown_request(id_)
+        if asked.pk in self.settled:
+            return None
+        reason = self._why.get(asked.pk, "")
+        return (NotPermitted if reason == OTHERS else InvalidRequest)(reason) if reason else None
+
+    @cached_property
+    def _why(self) -> dict[UUID, str]:
+        return {row.pk: reason for row, reason in self.left_out} | {
+            row.pk: QUESTION for row in self.questions
+        }
 
     @property
     def high(self) -> bool:
@@ -152,10 +176,14 @@ def _read(user_id: int, ids: Sequence[UUID]) -> tuple[dict[UUID, Any], set[UUID]
     return seen, {pk for pk in seen if rights[pk].decide}
 
 
-def _reasons(user_id: int, rows: Collection[Any], decidable: set[UUID]) -> dict[UUID, str]:
-    """Return why those of these requests can't be decided that can't."""
+def _voted(user_id: int, rows: Collection[Any]) -> set[UUID]:
+    """Return which of these requests are pending and have this person's vote."""
     votes = queries.votes_on({row.pk for row in rows if row.required > 1 and row.status == Status.PENDING})
-    voted = {pk for pk, given in votes.items() if any(vote.actor_id == user_id for vote in given)}
+    return {pk for pk, given in votes.items() if any(vote.actor_id == user_id for vote in given)}
+
+
+def _reasons(rows: Collection[Any], decidable: set[UUID], voted: set[UUID]) -> dict[UUID, str]:
+    """Return why those of these requests can't be decided that can't."""
     why = ((row.pk, _reason(row, may=row.pk in decidable, voted=row.pk in voted)) for row in rows)
     return {pk: reason for pk, reason in why if reason}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -46,14 +46,22 @@ def decide_several(request: HttpRequest) -> HttpResponse:
         return _show(request, chosen, form, notice=UNPRESSED)
     if not form.is_valid():
         return _show(request, chosen, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
-    # What can't be decided, or not be seen, is refused by the writer, which records that.
-    each = [(id_, said["decision"]) for id_ in chosen.ids]
     try:
-        outcomes = deciding.decide_many(actor, each, comment=said["comment"])
+        outcomes = _decide(request, chosen, form.cleaned_data)
     except ApprovalError as error:  # the writer has no room for all of them: none is decided
         return _show_refusal(request, chosen, form, error)
     return _show_results(request, chosen, outcomes)
+
+
+def _decide(request: HttpRequest, chosen: Chosen, said: Mapping[str, Any]) -> list[Outcome | ApprovalError]:
+    """Decide those that the page shows, and return the outcome of each id, or why it is left as it was."""
+    refused = {id_: refusal for id_ in chosen.ids if (refusal := chosen.refusal(id_))}
+    sent = [id_ for id_ in chosen.ids if id_ not in refused]
+    actor = actor_of_http(request, Channel.PAGE)
+    decisions = [(id_, said["decision"]) for id_ in sent]
+    recorded = deciding.decide_many(actor, decisions, comment=said["comment"])
+    each = refused | dict(zip(sent, recorded, strict=True))
+    return [each[id_] for id_ in chosen.ids]
 
 
 def _show(

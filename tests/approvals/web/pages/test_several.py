@@ -245,6 +245,38 @@ class TestDeciding:
         assert status(won, away, mine, late) == ["rejected", "pending", "approved", "timed_out"]
         assert text(client.post("/decide/", sent)) == said
 
+    def test_what_the_page_would_not_show_is_not_decided(self, client: Client, ravi: User) -> None:
+        """Whoever sends its id: each says why. High severity of what is left out wants no tick."""
+        nina = make.user("nina")
+        left = {
+            make.approval(assignees=[ravi], details="x" * 20_000, severity="high"): "Too long to be shown",
+            make.approval(assignees=[ravi], arguments={"ids": list(range(500))}): "Too long to be shown",
+            make.earlier(required=2, editable=True, user_ids=(ravi.pk, nina.pk)): "Others who approve it",
+            make.clarification("Which?", assignees=[ravi]): "This is a question",
+            refund(1, nina, requester=ravi): "others decide it",
+            make.approval("Secret", assignees=[nina]): "There is no request",
+        }
+        mine = refund(2, ravi)
+        said = text(client.post("/decide/", {"id": [*left, mine], "decision": "approve"}))
+        assert "1 recorded, 6 refused" in said
+        for why in left.values():
+            assert f"Not recorded: {why}" in said.replace("You may see this, but ", "")
+        assert status(*left, mine) == ["pending"] * 6 + ["approved"]
+
+    @both_databases
+    def test_the_same_sent_again_says_what_is_on_record(self, client: Client, ravi: User) -> None:
+        """Also without the tick, and of a vote that is one of several; another decision is refused."""
+        nina = make.user("nina")
+        voted, closed = refund(1, ravi, nina, required=2), refund(2, ravi, severity="high")
+        sent = {"id": [voted, closed], "decision": "approve"}
+        said = text(client.post("/decide/", {**sent, "read": "on"}))
+        assert "2 recorded" in said
+        assert text(client.post("/decide/", sent)) == said
+        changed = text(client.post("/decide/", {**sent, "decision": "reject"}))
+        assert "2 refused" in changed
+        assert "a vote can" in changed
+        assert status(voted, closed) == ["pending", "approved"]
+
     def test_what_others_can_change_is_left_to_its_own_page(self, client: Client, ravi: User) -> None:
         """Where each of several approvers could change the arguments, something else than shown would be
         decided: such requests are on record from before they were refused."""
