@@ -21,7 +21,8 @@ function count() {
   says.textContent = `${chosen.length} selected${chosen.length > MOST ? `: at most ${MOST} can be decided at once` : ""}`;
   go.textContent = "Decide them…";
   go.disabled = chosen.length > MOST;
-  all.textContent = chosen.length < Math.min(shown.length, MOST) ? "Select all shown" : "Select none";
+  const offer = shown.length > MOST ? `Select the first ${MOST}` : "Select all shown";
+  all.textContent = chosen.length < Math.min(shown.length, MOST) ? offer : "Select none";
   all.hidden = false;
 }
 
