@@ -133,6 +133,35 @@ async def test_enter_in_a_box_decides_nothing(at_work: Page, server: Server, rav
     assert [(await outcome(request)).approved for request in requests] == [False, False]
 
 
+async def test_buttons_hints_and_the_tick_follow_what_is_left_ticked(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """The tick is for what matters much: without any such request left, one approves without it."""
+    requests = await refunds(2, ravi)
+    requests.append(await opened("Wipe", assignees=[ravi], arguments={"disk": "a"}, severity="high"))
+    await at_work.goto(f"{server.url}/decide/?{'&'.join(f'id={request}' for request in requests)}")
+    read = at_work.get_by_label("I have read what will happen")
+    hint = at_work.locator(".armed-hint")
+    await at_work.keyboard.press("r")
+    await expect(at_work.get_by_label("Note")).to_be_focused()
+    await at_work.keyboard.press("Tab")
+    await expect(hint).to_have_text("Press Enter to reject all 3, or move on.")
+    await at_work.keyboard.press("Escape")
+    wipe = at_work.get_by_role("checkbox", name="Include Wipe")
+    await wipe.uncheck()
+    await expect(read).not_to_have_attribute("required", "")
+    await wipe.check()
+    await expect(read).to_have_attribute("required", "")
+    await wipe.uncheck()
+    await at_work.get_by_role("checkbox", name="Include Refund 1").uncheck()
+    await at_work.locator("#title").focus()
+    await at_work.keyboard.press("a")
+    await expect(hint).to_have_text("Press Enter to approve 1 of 3, or move on.")
+    await at_work.keyboard.press("Enter")
+    await expect(at_work.get_by_role("heading", name="1 recorded")).to_be_visible()
+    assert [(await outcome(request)).status for request in requests] == ["approved", "pending", "pending"]
+
+
 async def test_no_more_than_a_hundred_are_ticked(at_work: Page, server: Server, ravi: User) -> None:
     def many() -> None:
         for n in range(102):
@@ -142,7 +171,7 @@ async def test_no_more_than_a_hundred_are_ticked(at_work: Page, server: Server, 
     await at_work.goto(f"{server.url}/?limit=200")
     await box(at_work, "Number 101").check()
     bar = at_work.get_by_role("form", name="Decide several at once")
-    await bar.get_by_role("button", name="Select all shown").click()
+    await bar.get_by_role("button", name="Select the first 100").click()
     await expect(bar).to_contain_text("100 selected")
     await box(at_work, "Number 101").check()
     await expect(bar).to_contain_text("101 selected: at most 100 can be decided at once")

@@ -6,7 +6,7 @@ const HARMLESS = ["Enter", "Shift", "Control", "Alt", "Meta", "Tab"];
 // First what has to be ticked before one may approve, if anything.
 export function approve() {
   const button = document.querySelector("[data-key=a]");
-  const tick = button?.form.querySelector("[name=read]:not(:checked)");
+  const tick = button?.form.querySelector("[name=read]:required:not(:checked)");
   if (tick) tick.focus();
   else if (button) arm(button);
 }
@@ -31,7 +31,8 @@ function arm(button) {
   const going = new AbortController();
   const { signal } = going;
   button.classList.add("armed");
-  hint.textContent = button.dataset.hint;
+  const words = button.textContent.trim().replace(/\s+/g, " ");
+  hint.textContent = `Press Enter to ${words[0].toLowerCase()}${words.slice(1)}, or move on.`;
   hint.hidden = false;
   button.focus();
   button.addEventListener("blur", () => {

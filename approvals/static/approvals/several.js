@@ -2,14 +2,17 @@
 
 const boxes = [...document.querySelectorAll("[name=id]")];
 const buttons = document.querySelectorAll("#decide .buttons button");
+const read = document.querySelector("#decide [name=read]");
 
 function count() {
-  const chosen = boxes.filter((box) => box.checked).length;
-  const many = chosen === boxes.length ? `all ${chosen}` : `${chosen} of ${boxes.length}`;
+  const chosen = boxes.filter((box) => box.checked);
+  const many = `${chosen.length === boxes.length ? "all" : `${chosen.length} of`} ${boxes.length}`;
   for (const button of buttons) {
     button.querySelector(".many").textContent = many;
-    button.disabled = !chosen;
+    button.disabled = !chosen.length;
   }
+  // Only what matters much wants to have been read.
+  if (read) read.required = chosen.some((box) => "high" in box.dataset);
 }
 
 for (const box of boxes.length > 1 ? boxes : []) {
