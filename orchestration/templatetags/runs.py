@@ -60,6 +60,13 @@ def what_goes_on(request: Any, runs: Mapping[str, Run]) -> SafeString:
     return format_html('Run <a href="{}">{}</a> {}', reverse("run", args=[run.pk]), visible(run.title), after)
 
 
+@register.simple_tag
+def what_goes_on_in_all(requests: Iterable[Any], runs: Mapping[str, Run]) -> SafeString:
+    """Say what `what_goes_on` says where that is the same for all of these requests; empty: it differs."""
+    different = {what_goes_on(request, runs) for request in requests}
+    return different.pop() if len(different) == 1 else SafeString()
+
+
 @register.inclusion_tag("orchestration/_plan_of_request.html")
 def plan_behind(request: Any, runs: Mapping[str, Run], now: datetime) -> dict[str, Any]:
     """Show the plan of the run behind the request, with the current step marked."""

@@ -60,6 +60,10 @@ class Alike:
     asker: Any | None
 
     @property
+    def requests(self) -> list[Any]:
+        return [row.asked for row in self.rows]
+
+    @property
     def ends(self) -> bool:
         """Whether the table says of each when it ends."""
         return self.nobody is None or any(row.asked.deadline for row in self.rows)

@@ -118,6 +118,23 @@ def test_what_goes_on_after_a_decision_is_the_run(client: Client, olga: User) ->
     assert f"{linked} has ended: completed." in client.get(done).text
 
 
+def test_several_at_once_say_what_goes_on_with_each(client: Client, olga: User) -> None:
+    """Once for all, or for all of a table, where it is the same."""
+    first, second = run(olga), run(olga)
+    alike = [asked_by(first, "Remove", arguments={"path": f"/tmp/{n}"}, assignees=[olga]) for n in range(2)]
+    other = asked_by(second, "Remove", arguments={"path": "/tmp/2"}, assignees=[olga])
+    single = asked_by(second, "Tell", assignees=[olga])
+
+    def said(*requests: str) -> list[str]:
+        html = client.get("/decide/", {"id": requests}).text
+        return re.findall(r'If approved.{1,12}Run <a href="([^"]+)">[^<]+</a> goes on\.', html)
+
+    assert said(*alike) == [page(first)]
+    assert said(*alike, single) == [page(first), page(second)]
+    assert said(*alike, other) == [page(first), page(first), page(second)]
+    assert said(other, single) == [page(second)]
+
+
 class TestDeciding:
     @both_databases
     def test_a_request_is_decided_on_the_page_of_its_run(self, client: Client, olga: User) -> None:

@@ -81,6 +81,12 @@ class TestLooking:
         assert "Refund order 811" in html
         assert "<code>812</code>" in html
 
+    def test_what_follows_an_approval_is_said_once(self, client: Client, ravi: User) -> None:
+        other = make.approval("Delete", assignees=[ravi], arguments={"path": "/srv"})
+        said = text(look(client, refund(1, ravi), refund(2, ravi), other))
+        assert said.count("If approved") == 1
+        assert "If approved The program that asked goes on." in said
+
     def test_values_that_only_look_the_same_to_python_differ(self, client: Client, ravi: User) -> None:
         """Also inside of others: what is said once must be true of each."""
         each = [make.approval(assignees=[ravi], arguments={"a": {"b": value}, "c": 1}) for value in (1, True)]
