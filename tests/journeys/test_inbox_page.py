@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.contrib.auth.models import User
@@ -338,6 +339,96 @@ async def test_an_answer_that_comes_late_does_not_bring_show_more_back(at_work: 
     await (await late.value).finished()
     await at_work.evaluate("new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))")
     await expect(more).to_be_hidden()
+
+
+async def test_what_one_has_voted_on_is_not_counted_and_does_not_open_again(
+    at_work: Page, server: Server, ravi: User
+) -> None:
+    """Nor if the vote was given elsewhere; the row stays, and what can still be decided opens."""
+    nina = await in_database(make.user, "nina")
+    voted = await opened("Of two", assignees=[ravi, nina], required=2, timeout=500)
+    await opened("Of one", assignees=[ravi], timeout=600)
+    await at_work.reload()
+    await live(at_work)
+    mine = at_work.locator("[data-tab=mine]")
+    await expect(mine).to_have_text("For me 2 to decide")
+    await deciding.adecide(make.actor(ravi), voted, "approve")
+    await expect(mine).to_have_text("For me 1 to decide")
+    await expect(at_work).to_have_title(re.compile(r"^\(1\) "))
+    await expect(row(at_work, "Of two")).to_contain_text("You have approved this")
+    await at_work.goto(server.url)
+    await expect(at_work.locator("#detail h1")).to_have_text("Of one")
+    await at_work.get_by_role("button", name="Approve").click()
+    await expect(at_work.locator("#detail")).to_contain_text("Nothing else waits for you now.")
+    await expect(mine).to_have_text("For me 0 to decide")
+    await expect(at_work).to_have_title("Inbox · Sayso")
+
+
+class HeldBack:
+    """Answers of the server that a test holds back: they were given, and the page has not heard them yet."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self._page, self._address = page, re.compile(address)
+        self._come, self._let_go = asyncio.Event(), asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self._page.route(self._address, self._hold)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let them go, and those that come after them."""
+        self._let_go.set()
+
+    async def come(self) -> None:
+        await self._come.wait()
+
+    async def _hold(self, route: Route) -> None:
+        response = await route.fetch()
+        self._come.set()
+        await self._let_go.wait()
+        await route.fulfill(response=response)
+
+
+async def test_an_answer_that_comes_late_is_not_for_another_list(at_work: Page, ravi: User) -> None:
+    """Neither does a row stand in a list that leaves it out, nor is one removed that belongs there."""
+    nina = await in_database(make.user, "nina")
+    await opened("Pay the printer", assignees=[ravi], timeout=500)
+    await at_work.reload()
+    await live(at_work)
+    search, titles = at_work.get_by_label("Search requests"), at_work.locator("#rows .title")
+    async with HeldBack(at_work, r"/rows/\?.*id=") as held:
+        rent = await opened("Pay the rent", assignees=[ravi, nina], required=2, timeout=600)
+        await held.come()
+        await search.fill("printer")
+        await expect(at_work.locator("#announce")).to_have_text("1 shown.")
+    await opened("Another printer", assignees=[ravi], timeout=700)
+    await expect(row(at_work, "Another printer")).to_be_visible()
+    await expect(titles).to_have_text(["Pay the printer", "Another printer"])
+
+    async with HeldBack(at_work, r"/rows/\?.*id=") as held:
+        await deciding.adecide(make.actor(nina), rent, "approve")
+        await held.come()
+        await search.fill("")
+        await expect(at_work.locator("#announce")).to_have_text("3 shown.")
+    await opened("Last", assignees=[ravi], timeout=800)
+    await expect(row(at_work, "Last")).to_be_visible()
+    await expect(titles).to_have_text(["Pay the printer", "Pay the rent", "Another printer", "Last"])
+
+
+async def test_what_arrives_while_a_list_is_on_its_way_is_in_it(at_work: Page, ravi: User) -> None:
+    await opened("Pay the printer", assignees=[ravi], timeout=500)
+    await at_work.reload()
+    await live(at_work)
+    async with HeldBack(at_work, r"/rows/\?(?!.*id=)") as held:
+        await at_work.get_by_label("Search requests").fill("pay")
+        await held.come()
+        await opened("Pay the rent", assignees=[ravi], timeout=600)
+        await expect(row(at_work, "Pay the rent")).to_be_visible()
+    await opened("Pay late", assignees=[ravi], timeout=700)
+    await expect(row(at_work, "Pay late")).to_be_visible()
+    await expect(at_work.locator("#rows .title")).to_have_text(
+        ["Pay the printer", "Pay the rent", "Pay late"]
+    )
 
 
 async def test_a_request_opened_by_its_address_is_in_the_list(

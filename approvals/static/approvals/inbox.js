@@ -5,7 +5,8 @@ import { serverSays, tellLocalTimes } from "./clock.js";
 import { UNASKED, fragment, leftForLogin, mergeParts, together } from "./fragments.js";
 import { keepConnected } from "./socket.js";
 
-const MOST_IDS = 50, SNAPSHOT = 200, RETRY = 5000, SEEN = 3000, { root } = document.body.dataset;
+export const RETRY = 5000;
+const MOST_IDS = 50, SNAPSHOT = 200, SEEN = 3000, { root } = document.body.dataset;
 export const list = document.querySelector(".list");
 export const rows = document.querySelector("#rows");
 const detail = document.querySelector("#detail");
@@ -41,12 +42,14 @@ function move(by) {
   next?.focus();
 }
 
-// On wide screens the first pending request opens by itself. The focus stays where it is, and the request counts
+// On wide screens the first request that this person can decide opens by itself; where the list is of others, too, the
+// first pending one if there is none. The focus stays where it is, and the request counts
 // as seen only after a while.
 let unasked = null, standing;
 
 function openFirst() {
-  const first = rows.querySelector("li[id]:not(.closed) a");
+  const others = rows.dataset.shows !== "mine" && rows.querySelector("li[id]:not(.closed) a");
+  const first = rows.querySelector("input + a") ?? others;
   if (wide.matches && first && !detail.querySelector("article, .done")) {
     unasked = idOf(first.parentElement);
     // Errors are shown elsewhere.
@@ -92,22 +95,39 @@ const look = together(async (ids) => {
   if (ids.includes(selected())) refreshDetail();
 });
 
+// For each id the number of the last question that told of it, and that of the last one which told the whole list:
+// what was asked earlier may be answered later, and tells nothing new.
+const lookedAt = new Map();
+let asked = 0, told = 0, listed = 0;
+let groups = null; // loaded where rows have groups
+const isNews = (id, number) => number > listed && number > (lookedAt.get(id) ?? 0);
+
 // What opened and closed between two looks is told to nobody: the list of what was decided is read as a whole.
 async function lookAt(ids) {
-  const fresh = await ask(rows.dataset.shows === "decided" ? [] : ids);
-  if (!fresh) return setTimeout(() => look(...ids), RETRY);
-  const shown = rowsShown(fresh);
-  shown.forEach(place);
+  const answer = await ask(rows.dataset.shows === "decided" ? [] : ids);
+  if (!answer) return setTimeout(() => look(...ids), RETRY);
+  const { shown, number, current } = answer;
+  if (!current) return look(...ids);
+  const news = (id) => isNews(id, number);
+  shown.filter((row) => news(idOf(row))).forEach(place);
   // Rows that did not come back may no longer be seen.
-  for (const id of ids) if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
+  for (const id of ids) {
+    if (!news(id)) continue;
+    if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
+    lookedAt.set(id, number);
+  }
   groups?.tidy(rows);
 }
 
 async function refresh() {
-  const fresh = await ask();
-  if (!fresh) return setTimeout(refresh, RETRY);
-  const shown = rowsShown(fresh);
-  shown.forEach(place);
+  const answer = await ask();
+  if (!answer) return setTimeout(refresh, RETRY);
+  const { shown, number, current } = answer;
+  if (!current) return refresh();
+  for (const row of shown.filter((each) => isNews(idOf(each), number))) {
+    place(row);
+    lookedAt.set(idOf(row), number);
+  }
   const there = new Set(shown.map(idOf));
   const gone = waiting().filter((id) => !there.has(id));
   while (gone.length) await lookAt(gone.splice(0, MOST_IDS));
@@ -115,26 +135,44 @@ async function refresh() {
   if (selected()) refreshDetail();
 }
 
-let asked = 0, told = 0; // an earlier question may be answered later
-let groups = null; // loaded where rows have groups
+// Shows this list instead. What was told since it was asked for is looked at again: it may have come too late for it.
+export function relist(shown, number) {
+  rows.replaceChildren(...shown);
+  window.htmx.process(rows);
+  tellLocalTimes(rows);
+  const later = [...lookedAt].filter(([, other]) => other > number).map(([id]) => id);
+  lookedAt.clear();
+  listed = number;
+  settle();
+  if (later.length) look(...later);
+}
 
-// Fetches the counts and a list of rows: all, or those of these ids.
+// Which list is asked for.
+function wanted() {
+  const query = search();
+  if (rows.dataset.before) query.set("before", rows.dataset.before);
+  return query;
+}
+
+// Fetches the counts and a list of rows: all, or those of these ids. Null without an answer; it is not `current` if
+// another list is wanted by now.
 export async function ask(ids = []) {
   const number = ++asked;
-  const query = search();
+  const query = wanted();
+  const which = query.toString();
   query.set("shown", rowsShown().length);
-  if (rows.dataset.before) query.set("before", rows.dataset.before);
   if (selected()) query.set("open", selected());
   for (const id of ids) query.append("id", id);
   if (filters.elements.group.value) groups ??= await import("./groups.js");
   const fresh = await fragment(`${root}rows/?${query}`);
   if (!fresh) return null;
-  if (number > told) {
+  const current = which === wanted().toString(), found = fresh.querySelector("#rows");
+  if (current && number > told) {
     told = number;
     mergeParts(fresh, list);
     mergeTabs(fresh);
   }
-  return fresh.querySelector("#rows");
+  return { number, current, shown: rowsShown(found), children: [...found.children] };
 }
 
 // Each tab stays, so that it keeps the focus; only its count and its address change.
@@ -226,7 +264,7 @@ async function refreshDetail(address, how) {
 const kept = () => Object.keys(sessionStorage).some((key) => key.startsWith("sayso.note"));
 const bringNotes = () => kept() && selected() && notes().then(({ bring }) => bring(detail));
 
-export function settle() {
+function settle() {
   document.querySelector("#unfit").hidden = rows.children.length > 0 || !filtered();
   document.querySelector("#empty").hidden = rows.children.length > 0 || filtered() || Boolean(rows.dataset.before);
   markSelected();

@@ -2,8 +2,7 @@
 
 import { announce } from "./announce.js";
 import { together } from "./fragments.js";
-import { tellLocalTimes } from "./clock.js";
-import { ask, filters, limit, list, rows, rowsShown, search, settle } from "./inbox.js";
+import { RETRY, ask, filters, limit, list, relist, rows, rowsShown, search } from "./inbox.js";
 
 const filterSoon = together(() => filter(), 250);
 
@@ -17,16 +16,19 @@ list.addEventListener("click", (event) => {
   showMore(further.dataset.limit);
 });
 
+let turn = 0;
+
+// Only the last of several that are under way shows its list.
 async function filter() {
+  const own = ++turn;
   delete rows.dataset.before;
   const query = search().toString();
   history.replaceState(history.state, "", location.pathname + (query && `?${query}`));
-  const fresh = await ask();
-  if (!fresh || query !== search().toString()) return;
-  rows.replaceChildren(...fresh.children);
-  window.htmx.process(rows);
-  tellLocalTimes(rows);
-  settle();
+  const answer = await ask();
+  if (own !== turn) return;
+  if (!answer) return setTimeout(() => own === turn && filter(), RETRY);
+  if (!answer.current) return; // what changed the filters asks
+  relist(answer.children, answer.number);
   announce(`${rowsShown().length} shown.`);
 }
 
