@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
@@ -109,9 +109,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many pending requests somebody may decide, has asked and may see, and how many closed ones.
+    """How many pending requests somebody can still decide, has asked and may see, and how many closed ones.
 
-    At most COUNTED each. `sees_more`: they may see others than those that they may decide or have asked.
+    What they have voted on they can't decide again. At most COUNTED each. `sees_more`: they may see others than
+    those that they may decide or have asked.
     """
 
     mine: int
@@ -149,10 +150,19 @@ class Inbox:
         ids = {tab: some_ids(self._parts_of(Selection(tab=tab)), _PENDING, COUNTED) for tab in pending}
         ids[Tab.DECIDED] = self._parts.closed_ids(COUNTED)
         sees_all = self._person is not None and self._person.holds(permissions.SEE_ALL)
+        sees_more = sees_all or not ids[Tab.ALL] <= ids[Tab.MINE] | ids[Tab.ASKED]
+        ids[Tab.MINE] = self._to_decide()
         return Counts(
-            **{tab.value: min(len(found), COUNTED) for tab, found in ids.items()},
-            sees_more=sees_all or not ids[Tab.ALL] <= ids[Tab.MINE] | ids[Tab.ASKED],
+            **{tab.value: min(len(found), COUNTED) for tab, found in ids.items()}, sees_more=sees_more
         )
+
+    def _to_decide(self) -> set[UUID]:
+        """Return the ids of what the person may decide and has not voted on, up to COUNTED of each part."""
+        if self._person is None:
+            return set()
+        voted = Exists(Response.objects.filter(request_id=OuterRef("pk"), actor_id=self._person.id))
+        left = _PENDING & (Q(required=1) | ~voted)
+        return some_ids(self._parts_of(Selection(tab=Tab.MINE)), left, COUNTED)
 
     def may_decide(self, rows: Collection[HumanRequest]) -> set[UUID]:
         """Return which of these the person is permitted to decide, whatever their state."""

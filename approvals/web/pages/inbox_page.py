@@ -85,10 +85,16 @@ class InboxPage:
             "last_closed": self._last_closed() if filters.tab is Tab.MINE and not (rows or only) else None,
         }
 
-    def ids(self, at_least: int = 0) -> tuple[list[UUID], bool]:
-        """Return the ids of the rows in the order in which they are shown, and whether there are more."""
+    def ids(self, *, among: Any | None = None, at_least: int = 0) -> tuple[list[UUID], bool]:
+        """Return the ids of the rows in the order in which they are shown, and whether there are more.
+
+        `among`: this request has its place among them also if the list does not have it.
+        """
         listed = self._read(at_least)
-        return [row.pk for group in self._groups(listed.rows) for row in group.rows], listed.more
+        rows = listed.rows
+        if among is not None and not self._filters.decided and all(row.pk != among.pk for row in rows):
+            rows = sorted([*rows, among], key=self._order)
+        return [row.pk for group in self._groups(rows) for row in group.rows], listed.more
 
     def _read(self, at_least: int, only: Set[UUID] = frozenset()) -> Listed:
         limit = max(self._filters.limit, min(at_least, LONGEST_PAGE))

@@ -18,7 +18,8 @@ from approvals.web.pages.inbox_page import InboxPage
 class Successors:
     """The requests of a list that may be opened after one of them: those behind it, then those before it.
 
-    Read before the decision, because after it the list does not have the decided one any more.
+    Read before the decision, because after it the list does not have the decided one any more. Where it was decided
+    before, its place is where it would stand.
     """
 
     user_id: int
@@ -28,7 +29,7 @@ class Successors:
 
     @classmethod
     def of(cls, asked: Any, user_id: int, filters: Filters) -> Successors:
-        ids, more = _listed(user_id, filters)
+        ids, more = InboxPage(user_id, filters).ids(among=asked)
         place = ids.index(asked.pk) if asked.pk in ids else 0
         return cls(user_id=user_id, filters=filters, ids=ids[place:] + ids[:place], more=more)
 
@@ -36,18 +37,13 @@ class Successors:
         """Return the first that this person has still to decide; None if the list has no such request."""
         found = self._first_of(self.ids)
         if found is None and self.more:
-            ids, _ = _listed(self.user_id, self.filters, LONGEST_PAGE)
+            ids, _ = InboxPage(self.user_id, self.filters).ids(at_least=LONGEST_PAGE)
             found = self._first_of(ids)
         return found
 
     def _first_of(self, ids: list[UUID]) -> UUID | None:
         wanted = queries.to_be_decided_by(self.user_id, ids)
         return next((pk for pk in ids if pk in wanted), None)
-
-
-def _listed(user_id: int, filters: Filters, at_least: int = 0) -> tuple[list[UUID], bool]:
-    """Return the ids of the list as its page shows it, and whether there are more."""
-    return InboxPage(user_id, filters).ids(at_least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

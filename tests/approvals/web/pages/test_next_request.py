@@ -111,8 +111,38 @@ def test_only_what_this_person_has_still_to_decide_opens(ravi: User) -> None:
     )
     assert led_to(client, following) == f"{page(request)}?done={following}"
     assert led_to(client, request) == f"/?done={request}"
-    assert "That was the last one in this list." in text(client.get(f"/?done={request}"))
+    assert "That was the last one. Nothing else waits for you now." in text(client.get(f"/?done={request}"))
     assert "1 more is needed" in line(client.get(page(barred), {"done": voted}))
+
+
+@both_databases
+def test_what_one_has_voted_on_does_not_wait_any_more(client: Client, ravi: User) -> None:
+    """Its row stays, with its tick mark; neither the tab, the title nor the page after the last one has it."""
+    nina = make.user("nina")
+    for number in range(2):
+        request = make.approval(f"Number {number}", assignees=[ravi, nina], required=2)
+        address = led_to(client, request)
+    shown = client.get("/")
+    assert "<title>Inbox · Sayso</title>" in shown.text
+    assert "For me 0 to decide" in text(shown)
+    assert "You have approved this: Number 0" in text(shown)
+    assert "You have approved this: Number 1" in text(shown)
+    for headers in ({}, {"HX-Target": "detail"}):
+        assert "That was the last one. Nothing else waits for you now." in text(
+            client.get(address, headers=headers)
+        )
+    make.approval("Number 2", assignees=[ravi])
+    assert "<title>(1) Inbox · Sayso</title>" in client.get("/").text
+    assert "That was the last one in this list. Show what waits for you" in text(client.get(address))
+
+
+@pytest.mark.parametrize("query", ["", "?sort=newest", "?group=requester", "?kind=approval"])
+def test_a_decision_sent_twice_leads_where_it_led_at_first(client: Client, query: str) -> None:
+    client = client_of(ravi := make.reviewer("rosa"))
+    requests = [make.approval(f"Number {n}", timeout=600 + n, assignees=[ravi]) for n in range(3)]
+    address = led_to(client, requests[1], query=query)
+    assert page(requests[0 if "newest" in query else 2]) in address
+    assert led_to(client, requests[1], query=query) == address
 
 
 def test_who_has_chosen_so_stays_on_the_decided_request(client: Client, ravi: User) -> None:
