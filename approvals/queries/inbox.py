@@ -111,8 +111,8 @@ class Listed:
 class Counts:
     """How many pending requests somebody can still decide, has asked and may see, and how many closed ones.
 
-    What they have voted on they can't decide again. At most COUNTED each. `sees_more`: they may see others than
-    those that they may decide or have asked.
+    What they have voted on they can't decide again. At most COUNTED each. `sees_more`: they may see others
+    than those that they may decide or have asked.
     """
 
     mine: int
@@ -161,7 +161,7 @@ class Inbox:
         if self._person is None:
             return set()
         voted = Exists(Response.objects.filter(request_id=OuterRef("pk"), actor_id=self._person.id))
-        left = _PENDING & (Q(required=1) | ~voted)
+        left = _PENDING & (Q(required=1) | ~Q(voted))
         return some_ids(self._parts_of(Selection(tab=Tab.MINE)), left, COUNTED)
 
     def may_decide(self, rows: Collection[HumanRequest]) -> set[UUID]:

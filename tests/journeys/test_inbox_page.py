@@ -146,6 +146,28 @@ async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
     await expect(at_work.get_by_role("button", name="Approve")).to_have_count(0)
 
 
+@pytest.mark.parametrize("sees_it", [True, False])
+async def test_who_does_not_decide_an_open_request_any_more_is_told(
+    at_work: Page, ravi: User, sees_it: bool
+) -> None:
+    """At once, and politely; what was typed stays, and can't be sent."""
+    nina, boss = (
+        await in_database(make.user, "nina"),
+        await in_database(make.user, may=("change_humanrequest",)),
+    )
+    request = await opened("Rotate", assignees=[ravi], requester=ravi if sees_it else nina)
+    await row(at_work, "Rotate").click()
+    await at_work.get_by_label("Note").fill("Because of")
+    await live(at_work)
+    await deciding.areassign(make.actor(boss), request, [nina.pk])
+    words = "others decide it" if sees_it else "This is no longer yours to decide"
+    await expect(at_work.locator("#detail .act")).to_contain_text(words)
+    await expect(at_work.locator("#announce")).to_contain_text(words)
+    await expect(at_work.get_by_role("button", name="Approve")).to_have_count(0)
+    await expect(at_work.locator("#detail [data-note]")).to_contain_text("Because of")
+    await expect(at_work.locator("#detail h1")).to_have_text("Rotate")
+
+
 async def test_filters_hold_for_what_comes_later(at_work: Page, ravi: User) -> None:
     await opened("Pay the printer", assignees=[ravi])
     await live(at_work)

@@ -253,11 +253,31 @@ function keepingPlace(change) {
 
 async function refreshDetail(address, how) {
   const id = selected();
-  const fresh = await fragment(address ?? rowOf(id)?.querySelector("a").href ?? `${root}requests/${id}/${location.search}`, how);
-  if (!fresh || selected() !== id) return;
-  mergeParts(fresh, detail);
+  const own = rowOf(id)?.querySelector("a").href ?? `${root}requests/${id}/${location.search}`;
+  const fresh = await fragment(address ?? own, how);
+  const gone = !fresh && (await isGone(own));
+  if (selected() !== id) return;
+  const state = actState();
+  if (gone) close();
+  if (fresh) mergeParts(fresh, detail);
+  if (state !== actState() && ["gone", "watching"].includes(actState())) announce(act().textContent.trim());
   tellLocalTimes(detail);
   bringNotes();
+}
+
+const act = () => detail.querySelector(".act");
+const actState = () => act()?.dataset.state;
+const isGone = (address) => fetch(address, { method: "HEAD", headers: UNASKED }).then(({ status }) => status === 404, () => false);
+
+// Leaves what is shown of a request that this person may not see any more, without what could be sent.
+function close() {
+  const focused = act().contains(document.activeElement);
+  const said = document.createElement("p");
+  said.textContent = "This is no longer yours to decide: it was handed on, or you may not see it any more. What is shown here is as it was.";
+  act().replaceChildren(said);
+  act().dataset.state = "gone";
+  said.className = "notice warn";
+  if (focused) detail.querySelector("h1").focus({ preventScroll: true });
 }
 
 // What is typed and not sent is kept in this tab. Few type: the script comes when somebody does, or has.

@@ -18,8 +18,8 @@ from approvals.web.pages.inbox_page import InboxPage
 class Successors:
     """The requests of a list that may be opened after one of them: those behind it, then those before it.
 
-    Read before the decision, because after it the list does not have the decided one any more. Where it was decided
-    before, its place is where it would stand.
+    Read before the decision, because after it the list does not have the decided one any more. Where it was
+    decided before, its place is where it would stand.
     """
 
     user_id: int

@@ -117,7 +117,7 @@ def test_only_what_this_person_has_still_to_decide_opens(ravi: User) -> None:
 
 @both_databases
 def test_what_one_has_voted_on_does_not_wait_any_more(client: Client, ravi: User) -> None:
-    """Its row stays, with its tick mark; neither the tab, the title nor the page after the last one has it."""
+    """Its row stays, with its tick mark; neither the tab, the title nor the page after the last has it."""
     nina = make.user("nina")
     for number in range(2):
         request = make.approval(f"Number {number}", assignees=[ravi, nina], required=2)
