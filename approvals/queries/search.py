@@ -23,6 +23,8 @@ from approvals.queries.large_columns import SMALL, Octets
 REQUESTER = "requester"
 
 _PART = re.compile(r'(?:(?P<operator>\w+):)?"(?P<quoted>[^"]*)"?|(?P<plain>\S+)')
+# What stands between the names and values of all arguments, whose JSON is searched: it is not looked for there.
+_PUNCTUATION = re.compile(r'[\s{}\[\]:,"\\]+')
 # Arguments with such a member are not searched: they may have secrets, which pages hide (`hide_headers`).
 _HIDES = r'(headers|authorization|cookie|api[-_]key|token)[^"]*":'
 # As many bytes as a list reads.
@@ -61,9 +63,11 @@ def _conditions(text: str, operators: Operators) -> Iterator[Q]:
 
 
 def _has_word(word: str) -> Q:
-    in_arguments = Q(IContains(_ARGUMENTS, _as_in_json(word))) & ~Q(IRegex(_ARGUMENTS, _HIDES))
     requester = Q(**{f"{name_field('requester')}__icontains": word})
-    return Q(title__icontains=word) | Q(key__icontains=word) | requester | in_arguments
+    elsewhere = Q(title__icontains=word) | Q(key__icontains=word) | requester
+    if _PUNCTUATION.fullmatch(word):
+        return elsewhere
+    return elsewhere | Q(IContains(_ARGUMENTS, _as_in_json(word))) & ~Q(IRegex(_ARGUMENTS, _HIDES))
 
 
 def _as_in_json(word: str) -> str:
