@@ -57,6 +57,9 @@ RULES: Mapping[str, tuple[str, str]] = {
         "who may decide: four eyes; `requester` allows",
         "four_eyes requester",
     ),
+    "approvals/queries/highlights.py": ("arguments that matter, for lists", "arguments highlight"),
+    "approvals/queries/inbox.py": ("people are read along; who votes where several do", "requester required"),
+    "approvals/queries/search.py": ("what is searched", "requester arguments"),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
@@ -65,7 +68,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "requester assignees arguments on_timeout origin",
     ),
     "approvals/queries/visibility.py": (
-        "what a shortened id may mean, for people; what else has the same origin",
+        "what a shortened id may mean, for people; what else an origin asks",
         "title origin",
     ),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
@@ -88,12 +91,12 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/web/api/requests.py": ("decisions, the trail in words", "arguments required requester"),
     "approvals/web/api/schemas.py": (
         "an example of each kind; assignees, choices and origin have a form of their own",
-        "title details arguments timeout key choices origin assignees default",
+        "title details arguments highlight timeout key choices origin assignees default",
     ),
     "approvals/web/api/validation.py": ("choices have two forms", "choices"),
     "approvals/web/api/wire.py": (
         "an example; people by name; an outcome's arguments",
-        "title details arguments on_timeout origin requester assignees default",
+        "title details arguments highlight on_timeout origin requester assignees default",
     ),
     "approvals/writer/batch.py": (
         "closing: votes that count, what a deadline decides",
