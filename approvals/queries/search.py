@@ -23,7 +23,7 @@ from approvals.queries.large_columns import SMALL, Octets
 REQUESTER = "requester"
 
 _PART = re.compile(r'(?:(?P<operator>\w+):)?"(?P<quoted>[^"]*)"?|(?P<plain>\S+)')
-# What stands between the names and values of all arguments, whose JSON is searched: it is not looked for there.
+# What stands between all names and values in the JSON of arguments: it is not looked for there.
 _PUNCTUATION = re.compile(r'[\s{}\[\]:,"\\]+')
 # Arguments with such a member are not searched: they may have secrets, which pages hide (`hide_headers`).
 _HIDES = r'(headers|authorization|cookie|api[-_]key|token)[^"]*":'

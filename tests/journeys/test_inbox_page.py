@@ -900,6 +900,33 @@ async def test_a_narrow_screen_shows_the_list_then_the_request(narrow: Page, rav
     assert await narrow.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 
+async def test_a_row_of_a_laptop_tells_its_numbers_apart_and_cuts_no_title_without_need(
+    at_work: Page, ravi: User
+) -> None:
+    """In each order: neither does one column run into another."""
+    await opened("Refund the order", assignees=[ravi], arguments={"order": 0, "amount": "0.00"})
+    await opened("A title that is long " * 5, assignees=[ravi], arguments={"order": 0, "amount": "0.00"})
+    await at_work.set_viewport_size({"width": 1280, "height": 700})
+    for query in ("", "?sort=newest"):
+        await at_work.goto(at_work.url.split("?")[0] + query)
+        refund = row(at_work, "Refund the order")
+        name = await refund.locator(".name").first.bounding_box()
+        assert name
+        assert name["width"] > 20
+        assert await at_work.evaluate(OVERLAPS) == []
+    await at_work.goto(at_work.url.split("?")[0])
+    title = row(at_work, "Refund the order").locator(".title")
+    assert await title.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
+OVERLAPS = """() => [...document.querySelectorAll("#rows a")].flatMap((row) => {
+    const box = (name) => row.querySelector(name).getBoundingClientRect();
+    const [title, what, by, left] = [".title", ".what", ".by", ".left"].map(box);
+    const beside = [[title, what], [what, by], [by, left]];
+    return beside.filter(([one, other]) => other.left < one.right).map(([one, other]) => [one.right, other.left]);
+})"""
+
+
 async def test_nothing_shifts_after_the_page_has_loaded(at_work: Page, ravi: User) -> None:
     for number in range(5):
         await opened(f"Number {number}", assignees=[ravi], timeout=600)
