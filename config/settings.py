@@ -110,7 +110,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -172,7 +172,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 WHITENOISE_STATIC_PREFIX = "/static/"
-# Static files are served from the apps as they are: nothing to collect, nothing to build.
+# Static files are served from the apps, compressed on the way: nothing to collect, nothing to build.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
