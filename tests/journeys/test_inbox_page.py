@@ -923,7 +923,7 @@ OVERLAPS = """() => [...document.querySelectorAll("#rows a")].flatMap((row) => {
     const box = (name) => row.querySelector(name).getBoundingClientRect();
     const [title, what, by, left] = [".title", ".what", ".by", ".left"].map(box);
     const beside = [[title, what], [what, by], [by, left]];
-    return beside.filter(([one, other]) => other.left < one.right).map(([one, other]) => [one.right, other.left]);
+    return beside.filter(([one, other]) => other.left < one.right).map(([one]) => one.right);
 })"""
 
 
