@@ -307,6 +307,7 @@ function showSelected() {
   bringNotes();
   if (unasked === selected()) return stand();
   unasked = null;
+  clearTimeout(standing);
   focusHere?.focus({ preventScroll: focusHere === heading });
   if (focusHere === heading) scrollTo({ top: 0, behavior: "instant" });
 }
