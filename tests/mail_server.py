@@ -10,10 +10,25 @@ from email import message_from_bytes
 from email.message import Message
 from email.policy import default
 
+import django
+from pytest_django import Settings
+
 from tests.patience import patience
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 # For `MailServer.answers`: what a mail server says to a letter, and that it says nothing at all.
 TAKEN, LATER, NEVER, SILENCE = "250 taken", "451 try again later", "554 not this one", ""
+
+
+def send_by_smtp(settings: Settings, port: int, *, timeout: float = 10.0) -> None:
+    """Have Django send mail to this port, with the settings of its version."""
+    if django.VERSION >= (6, 1):
+        options = {"host": "127.0.0.1", "port": port, "timeout": timeout}
+        settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": options}}
+    else:
+        settings.EMAIL_BACKEND, settings.EMAIL_HOST = SMTP, "127.0.0.1"
+        settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = port, timeout
 
 
 class MailServer(socketserver.ThreadingTCPServer):

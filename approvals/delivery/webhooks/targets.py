@@ -42,6 +42,7 @@ _SPECIAL = [
         "192.88.99.0/24",
         "2001::/23",
         "2001:db8::/32",
+        "2002::/16",  # 6to4, which may lead into any IPv4 network
         "3fff::/20",
         "2620:4f:8000::/48",
     )
@@ -178,8 +179,6 @@ def is_public(address: Address) -> bool:
         return True
     if address in _NAT64:
         return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
-    if address.sixtofour is not None and not is_public(address.sixtofour):
-        return False
     return address in _UNICAST
 
 

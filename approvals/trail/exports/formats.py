@@ -225,5 +225,9 @@ def _text_of(value: object) -> str:
         return value or ""
     try:
         return canonical(value)
-    except (ValueError, RecursionError):  # without canonical form, or too deep: no entry of ours has it
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # without canonical form, or too deep: no entry of ours has it
         return ""

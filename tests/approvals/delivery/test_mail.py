@@ -22,7 +22,7 @@ from approvals.process import hints
 from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import emails, outboxes
 from tests import factories as make
-from tests.mail_server import LATER, NEVER, SILENCE, MailServer, mail_server
+from tests.mail_server import LATER, NEVER, SILENCE, MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -34,7 +34,7 @@ URL = "https://sayso.example.com/approvals"
 def smtp(settings: Settings) -> Iterator[MailServer]:
     """The installation's mail server."""
     with mail_server() as server:
-        by_smtp(settings, server)
+        send_by_smtp(settings, server.port)
         yield server
 
 
@@ -59,11 +59,6 @@ async def worker(stack: object) -> AsyncIterator[None]:
 @pytest.fixture
 def ada() -> User:
     return make.user("ada", email="ada@example.org", password="former")
-
-
-def by_smtp(settings: Settings, server: MailServer) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
 
 
 def ask(email: str = "ada@example.org", **headers: str) -> Any:
@@ -190,9 +185,8 @@ class TestSending:
     async def test_a_server_that_stays_silent_is_left_after_the_timeout(
         self, ada: User, worker: None, settings: Settings
     ) -> None:
-        settings.EMAIL_TIMEOUT = 0.1
         with mail_server(SILENCE) as silent:
-            by_smtp(settings, silent)
+            send_by_smtp(settings, silent.port, timeout=0.1)
             await in_database(ask)
             row = await settled("waiting", 1)
         assert "timed out" in row.error or "in time" in row.error

@@ -20,7 +20,7 @@ from orchestration.manager import OrchestrationManager
 from orchestration.runs.interruptions import Decision
 from orchestration.runtime import Runtime
 from tests import factories
-from tests.mail_server import SILENCE, mail_server
+from tests.mail_server import SILENCE, mail_server, send_by_smtp
 from tests.marks import every_engine
 from tests.orchestration import watching
 from tests.orchestration.agents.web_server import WebServer
@@ -270,10 +270,8 @@ class TestEmail:
     async def test_a_mail_server_that_stays_silent_fails_the_step(
         self, runtime: Runtime, owner: User, settings: Settings
     ) -> None:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 0.1
         with mail_server(SILENCE) as silent:
-            settings.EMAIL_PORT = silent.port
+            send_by_smtp(settings, silent.port, timeout=0.1)
             run = await start(runtime, owner, "email", "send", self.LETTER)
             await run.approve()
             finished = await run.finished()
@@ -285,10 +283,8 @@ class TestEmail:
     ) -> None:
         """Each of its silences is short enough; all of them together are not."""
         monkeypatch.setattr("approvals.delivery.mail.LONGEST", 0.1)
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 60.0
         with mail_server(SILENCE) as silent:
-            settings.EMAIL_PORT = silent.port
+            send_by_smtp(settings, silent.port, timeout=60.0)
             run = await start(runtime, owner, "email", "send", self.LETTER)
             await run.approve()
             finished = await run.finished()
