@@ -7,7 +7,7 @@ sees them, but only where the actor may decide: who may not, learns nothing abou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -22,25 +22,20 @@ from approvals.domain.commands import (
     Comment,
     Decision,
     Expire,
-    Reassign,
     Result,
     View,
     Withdraw,
 )
-from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict
+from approvals.domain.lifecycle import Kind, Outcome, Verdict
 from approvals.domain.payloads import check_json, check_text
-from approvals.domain.questions import REVIEWERS
 from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
 from approvals.process import telemetry
 from approvals.queries import permissions
-from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
+from approvals.reassignments import make_reassignment
 from approvals.writer import queue
 
 COMMENT_LIMIT = 10_000
-
-# The id of nobody, for names that are unknown where that must not be said.
-NOBODY = 0
 
 C = TypeVar("C", Decision, Answer)
 
@@ -170,7 +165,8 @@ def reassign(
     REVIEWERS as `users` names any reviewer. Who reassigns a request that needs four eyes can't decide it.
     The `reason` is on the trail.
     """
-    return queue.write(_make_reassignment(actor, request_id, users, groups, reason))
+    reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
+    return queue.write(make_reassignment(actor, request_id, users, groups, reason))
 
 
 async def areassign(
@@ -183,7 +179,8 @@ async def areassign(
 ) -> Outcome:
     """Do as `reassign`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
-    command = await in_database(_make_reassignment, actor, request_id, users, groups, reason)
+    reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
+    command = await in_database(make_reassignment, actor, request_id, users, groups, reason)
     return await queue.awrite(command)
 
 
@@ -387,55 +384,3 @@ def _expire_overdue(request_ids: Collection[Any]) -> set[Any]:
     futures = queue.submit_many([Expire(request_id=request_id) for request_id in ids])
     results = zip(ids, (future.result() for future in futures), strict=True)
     return {one for one, result in results if result.outcome is not None and result.outcome.closed}
-
-
-def _make_reassignment(
-    actor: Actor,
-    request_id: UUID | str,
-    users: Collection[str | int],
-    groups: Collection[str | int],
-    reason: str,
-) -> Reassign:
-    pk = queries.as_id(request_id)
-    reason = check_text(reason, "reason", max_length=COMMENT_LIMIT)
-    for request in queries.requests_by_id([pk]):
-        if actor.user_id is None or queries.rights_of(actor.user_id, request).reassign:
-            user_ids, group_ids = _permitted_assignees(actor, request, users, groups)
-            return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids, reason=reason)
-    # Refused by the writer, unless the actor repeats what took this right away. Which people there are is
-    # not told to who may not name any.
-    user_ids = () if users is REVIEWERS else _ids_or_nobody(user_ids_of, users)
-    group_ids = _ids_or_nobody(group_ids_of, groups)
-    return Reassign(request_id=pk, actor=actor, user_ids=user_ids, group_ids=group_ids, reason=reason)
-
-
-def _permitted_assignees(
-    actor: Actor, request: Any, users: Collection[str | int], groups: Collection[str | int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the ids of the users and groups whom the actor names; InvalidRequest where they will not do."""
-    user_ids = () if users is REVIEWERS else user_ids_of(users, "users", spots=True)
-    group_ids = group_ids_of(groups, "groups", spots=True)
-    if request.status == Status.PENDING:
-        before = permissions.audiences([request])[request.pk]
-        _check_named(users, groups, before)
-        check_deciders(before.with_assignees(actor.user_id, user_ids, group_ids), request.required)
-    return user_ids, group_ids
-
-
-def _check_named(
-    users: Collection[str | int], groups: Collection[str | int], before: permissions.Audience
-) -> None:
-    """Refuse a list that came out empty, perhaps by mistake: all reviewers are named by REVIEWERS."""
-    if users is REVIEWERS and groups:
-        raise InvalidRequest("groups can't be named together with REVIEWERS.", field="groups")
-    if users is not REVIEWERS and not users and not groups and before.assigned:
-        raise InvalidRequest(
-            "users or groups must name somebody; REVIEWERS names any reviewer.", field="users"
-        )
-
-
-def _ids_or_nobody(ids_of: Callable[..., tuple[int, ...]], names: Collection[Any]) -> tuple[int, ...]:
-    try:
-        return ids_of(names, "")
-    except InvalidRequest:
-        return (NOBODY,)
