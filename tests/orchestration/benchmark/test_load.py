@@ -115,6 +115,7 @@ class TestOnRecord:
         assert len(waiting_room()) == 0
         assert await scales.read_again(ids) > 0
 
+    @pytest.mark.one_stack  # the memory of tasks is the same on all
     async def test_a_task_on_an_event_weighs_more_than_one_on_a_future(self, closed: str) -> None:
         """By the Event and the coroutine of its `wait`."""
         scales = await begun(waiting.Scales)
