@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
@@ -16,6 +15,7 @@ from approvals import deciding
 from orchestration.manager import OrchestrationManager
 from orchestration.models import Run, StepRecord
 from tests import factories as make
+from tests.clients import client_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -26,12 +26,6 @@ RUNS = "/admin/orchestration/run/"
 @pytest.fixture(autouse=True)
 def allowed(settings: Settings, tmp_path: Path) -> None:
     settings.SAYSO_CLEANUP_DIRECTORIES = [str(tmp_path)]
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def queued(owner: User, directory: Path) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.test import Client
 
 from approvals import deciding, gate
 from approvals.models import AuditEntry, HumanRequest
 from tests import factories as make
+from tests.clients import client_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -22,12 +22,6 @@ CLARIFICATIONS = "/admin/approvals/clarification/"
 @pytest.fixture
 def rita() -> User:
     return make.user("rita", may=("decide_humanrequest", "view_humanrequest"), is_staff=True)
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def page(response: Any) -> str:

@@ -20,6 +20,7 @@ from approvals.domain.commands import Channel
 from approvals.models import AuditEntry
 from approvals.web.edge import tokens
 from tests import factories as make
+from tests.clients import browser_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -41,13 +42,7 @@ def rita() -> User:
 
 @pytest.fixture
 def client(rita: User) -> Client:
-    return client_of(rita)
-
-
-def client_of(person: User) -> Client:
-    client = Client(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.7")
-    client.force_login(person)
-    return client
+    return browser_of(rita)
 
 
 def text(response: Any) -> str:
@@ -75,7 +70,7 @@ class TestLists:
 
     def test_a_kind_is_called_as_on_the_pages(self) -> None:
         """In tabs and headings, and in the filters of the trail and of its export."""
-        client = client_of(make.user(is_staff=True, is_superuser=True))
+        client = browser_of(make.user(is_staff=True, is_superuser=True))
         tabs = text(client.get(CLARIFICATIONS)).partition('<ul class="tabs">')[2].partition("</ul>")[0]
         assert re.findall(r">([^<]+)</a>", tabs) == ["All", "Approvals", "Questions"]
         for path in (CLARIFICATIONS, ENTRIES, f"{ENTRIES}export/"):
@@ -151,7 +146,7 @@ class TestLists:
         """Staff without the permission to see all see their own."""
         sam = make.user("sam", is_staff=True)
         mine, foreign = make.approval("Mine", assignees=[sam]), make.approval("Foreign")
-        client = client_of(sam)
+        client = browser_of(sam)
         assert "Foreign" not in text(client.get(APPROVALS))
         assert "Mine" in text(client.get(f"{APPROVALS}{mine}/change/"))
         assert client.get(f"{APPROVALS}{foreign}/change/").status_code == 404
@@ -160,7 +155,7 @@ class TestLists:
         assert client.get(f"{ENTRIES}{entry.pk}/change/").status_code == 404
 
     def test_people_who_are_not_staff_stay_outside(self) -> None:
-        client = client_of(make.user("sam"))
+        client = browser_of(make.user("sam"))
         for address in (APPROVALS, CLARIFICATIONS, ENTRIES, DECIDE, ANSWER):
             assert client.get(address).status_code == 302
 
@@ -257,7 +252,7 @@ class TestPages:
         page = text(client.get(f"{ENTRIES}{entry.pk}/change/"))
         assert "nightly job" in page
         assert link not in page
-        boss = client_of(make.user("boss", is_staff=True, is_superuser=True))
+        boss = browser_of(make.user("boss", is_staff=True, is_superuser=True))
         assert link in text(boss.get(f"{ENTRIES}{entry.pk}/change/"))
         make.approval("By page")
         listed = text(client.get(f"{ENTRIES}?token={token.pk}"))
@@ -288,7 +283,7 @@ class TestPages:
     @pytest.mark.parametrize("address", [APPROVALS, CLARIFICATIONS, ENTRIES])
     def test_nobody_adds_changes_or_deletes(self, address: str) -> None:
         """Superusers included: the record is written by decisions alone."""
-        boss = client_of(make.user("boss", is_staff=True, is_superuser=True))
+        boss = browser_of(make.user("boss", is_staff=True, is_superuser=True))
         row = make.approval() if address == APPROVALS else make.clarification()
         if address == ENTRIES:
             row = str(AuditEntry.objects.get(request_id=row).pk)
@@ -415,7 +410,7 @@ class TestDeciding:
         assert gate.outcome(request_id).status == "pending"
 
     def test_viewers_get_no_actions_and_cannot_decide(self) -> None:
-        vera = client_of(make.user("vera", may=("view_humanrequest",), is_staff=True))
+        vera = browser_of(make.user("vera", may=("view_humanrequest",), is_staff=True))
         request_id = make.approval()
         assert 'name="action"' not in text(vera.get(APPROVALS))
         assert DECIDE not in text(vera.get(f"{APPROVALS}{request_id}/change/"))
@@ -426,10 +421,10 @@ class TestDeciding:
     def test_assignees_decide_without_further_permission(self) -> None:
         sam = make.user("sam", is_staff=True)
         request_id = make.approval(assignees=[sam])
-        assert told(decide(client_of(sam), [request_id], "approve")) == ["Refund 12.00 EUR: approved by sam"]
+        assert told(decide(browser_of(sam), [request_id], "approve")) == ["Refund 12.00 EUR: approved by sam"]
 
     def test_a_superuser_does_not_decide_for_others(self) -> None:
-        boss = client_of(make.user("boss", is_staff=True, is_superuser=True))
+        boss = browser_of(make.user("boss", is_staff=True, is_superuser=True))
         request_id = make.approval(assignees=[make.user("sam")])
         (message,) = told(decide(boss, [request_id], "approve"))
         assert "not_permitted" in message

@@ -18,6 +18,7 @@ from approvals import deciding
 from approvals.database.clock import database_now
 from approvals.models import Callback, CallbackAttempt, DeliveryStatus
 from tests import factories as make
+from tests.clients import client_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -34,12 +35,6 @@ def allowed_hosts(settings: Settings) -> None:
 @pytest.fixture
 def rita() -> User:
     return make.user("rita", may=("view_humanrequest", "resend_callback"), is_staff=True)
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def text(response: Any) -> str:

@@ -24,6 +24,7 @@ from approvals.models import ApiToken
 from approvals.web.edge import tokens
 from approvals.web.edge.token_makers import issue_by
 from tests import factories as make
+from tests.clients import client_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -45,12 +46,6 @@ def guard() -> User:
 def sam() -> User:
     """Staff, without any permission."""
     return make.user("sam", is_staff=True)
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def text(response: Any) -> str:

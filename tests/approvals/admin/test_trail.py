@@ -26,6 +26,7 @@ from approvals.trail import exports, seals
 from approvals.web.edge import tokens
 from orchestration.models import DecidersOverride, Run
 from tests import factories as make
+from tests.clients import client_of
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -43,12 +44,6 @@ def auditor() -> User:
 @pytest.fixture
 def client(auditor: User) -> Client:
     return client_of(auditor)
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def page(response: Any) -> str:

@@ -10,7 +10,6 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
-from django.test import Client
 
 from approvals import deciding, queries
 from approvals.exceptions import InvalidRequest, NotPermitted, UnknownRequest
@@ -20,6 +19,7 @@ from orchestration import OrchestrationManager
 from orchestration import queries as runs
 from orchestration.exceptions import UnknownRun
 from tests import factories as make
+from tests.clients import client_of
 
 pytestmark = pytest.mark.django_db
 
@@ -36,12 +36,6 @@ def member(role: str, **fields: Any) -> User:
 def people() -> dict[str, User]:
     """Somebody in each role, staff as the admin wants it."""
     return {role: member(role, is_staff=True) for role in ROLES}
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def decides(person: User, request_id: str) -> bool:

@@ -23,8 +23,9 @@ from orchestration.manager import OrchestrationManager, start
 from orchestration.models import Message, Run, RunStatus
 from orchestration.runs.retention import purge_runs
 from tests import factories as make
+from tests.clients import client_of, text
 from tests.marks import both_databases
-from tests.orchestration.web.test_views import asked_by, client_of, page, run, text
+from tests.orchestration.web.test_views import asked_by, page, run
 from tests.submissions import Page, post
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]

@@ -20,6 +20,7 @@ from orchestration.manager import OrchestrationManager
 from orchestration.models import Message, Run, RunStatus
 from orchestration.web.plan import shown_steps, time_taken
 from tests import factories as make
+from tests.clients import client_of, text
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -54,12 +55,6 @@ def client(olga: User) -> Client:
     return client_of(olga)
 
 
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
-
-
 def run(owner: User | None, title: str = "Tidy up", **fields: Any) -> Run:
     now = timezone.now()
     ended = {"finished_at": now} if fields.get("status") in {"completed", "failed", "cancelled"} else {}
@@ -86,11 +81,6 @@ def asked_by(one: Run, title: str, **terms: Any) -> str:
 
 def page(one: Run | UUID) -> str:
     return f"/runs/{one.pk if isinstance(one, Run) else one}/"
-
-
-def text(response: Any, status: int = 200) -> str:
-    assert response.status_code == status, response
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 class TestResume:

@@ -16,6 +16,7 @@ from approvals import deciding
 from approvals.models import Preference
 from approvals.web.pages import filters
 from tests import factories as make
+from tests.clients import client_of, text
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -33,20 +34,8 @@ def client(ravi: User) -> Client:
     return client_of(ravi)
 
 
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
-
-
 def page(request: str) -> str:
     return f"/requests/{request}/"
-
-
-def text(response: Any, status: int = 200) -> str:
-    """What a reader sees."""
-    assert response.status_code == status, response
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 def line(response: Any) -> str:

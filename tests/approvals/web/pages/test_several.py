@@ -18,6 +18,7 @@ from approvals.exceptions import Busy
 from approvals.web.pages import chosen
 from approvals.web.pages.chosen import MOST_AT_ONCE
 from tests import factories as make
+from tests.clients import browser_of, text
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -30,19 +31,7 @@ def ravi() -> User:
 
 @pytest.fixture
 def client(ravi: User) -> Client:
-    return client_of(ravi)
-
-
-def client_of(person: User, **options: Any) -> Client:
-    client = Client(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.7", **options)
-    client.force_login(person)
-    return client
-
-
-def text(response: Any, status: int = 200) -> str:
-    """What a reader sees."""
-    assert response.status_code == status, response
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+    return browser_of(ravi)
 
 
 def look(client: Client, *requests: str, **more: str) -> Any:
@@ -343,7 +332,7 @@ class TestDeciding:
 
     def test_nobody_decides_without_the_token_of_a_page(self, ravi: User) -> None:
         request = refund(1, ravi)
-        strict = client_of(ravi, enforce_csrf_checks=True)
+        strict = browser_of(ravi, enforce_csrf_checks=True)
         assert decide(strict, look(strict, request)).status_code == 403
         assert status(request) == ["pending"]
 

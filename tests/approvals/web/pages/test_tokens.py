@@ -16,6 +16,7 @@ from django.test import Client
 from approvals.models import ApiToken
 from approvals.web.edge import tokens
 from tests import factories as make
+from tests.clients import client_of, text
 from tests.marks import both_databases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -32,18 +33,6 @@ def ann() -> User:
 @pytest.fixture
 def client(ann: User) -> Client:
     return client_of(ann)
-
-
-def client_of(person: User, **options: Any) -> Client:
-    client = Client(**options)
-    client.force_login(person)
-    return client
-
-
-def text(response: Any, status: int = 200) -> str:
-    """What a reader sees."""
-    assert response.status_code == status, response
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 def made(client: Client, **said: Any) -> str:

@@ -25,6 +25,7 @@ from approvals.templatetags import sayso
 from approvals.web.pages import filters
 from orchestration.models import Run
 from tests import factories as make
+from tests.clients import browser_of, text
 from tests.marks import both_databases
 from tests.submissions import Page, post
 
@@ -41,23 +42,11 @@ def ravi() -> User:
 
 @pytest.fixture
 def client(ravi: User) -> Client:
-    return client_of(ravi)
-
-
-def client_of(person: User, **options: Any) -> Client:
-    client = Client(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.7", **options)
-    client.force_login(person)
-    return client
+    return browser_of(ravi)
 
 
 def page(request: str) -> str:
     return f"/requests/{request}/"
-
-
-def text(response: Any, status: int = 200) -> str:
-    """What a reader sees."""
-    assert response.status_code == status, response
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 def titles(response: Any) -> list[str]:
@@ -102,7 +91,7 @@ class TestWho:
 
     def test_nobody_decides_without_the_token_of_a_page(self, ravi: User) -> None:
         request = make.approval(assignees=[ravi])
-        strict = client_of(ravi, enforce_csrf_checks=True)
+        strict = browser_of(ravi, enforce_csrf_checks=True)
         assert "Nothing was recorded" in text(strict.post(page(request), {"decision": "approve"}), 403)
         assert outcome(request).status == "pending"
 
@@ -211,7 +200,7 @@ class TestInbox:
         shown = text(client.get("/"))
         assert "For me 1 to decide I asked 0 pending Decided 0 closed" in shown
         assert "Everything 1 pending" in text(client.get("/?tab=all"))
-        auditor = client_of(make.user(may=("view_humanrequest",)))
+        auditor = browser_of(make.user(may=("view_humanrequest",)))
         assert "For me 0 to decide I asked 0 pending Everything 1 pending Decided 0 closed" in text(
             auditor.get("/")
         )
@@ -638,7 +627,7 @@ class TestRequest:
         assert "Still to vote nina, ravi (you); 1 is enough" in text(client.get(page(several)))
         for alone in (make.approval(assignees=[ravi]), make.clarification(assignees=[ravi, make.user()])):
             assert "Still to vote" not in text(client.get(page(alone)))
-        reviewers = [client_of(make.reviewer()) for _ in range(2)]
+        reviewers = [browser_of(make.reviewer()) for _ in range(2)]
         any_two = make.approval(required=2)
         assert "Still to vote any reviewer; 2 are enough" in text(reviewers[0].get(page(any_two)))
 
@@ -686,7 +675,7 @@ class TestRequest:
 
     def test_who_only_may_see_gets_no_form(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
-        html = client_of(ravi).get(page(request)).content.decode()
+        html = browser_of(ravi).get(page(request)).content.decode()
         assert "others decide it" in html
         assert 'name="decision"' not in html
 
@@ -809,24 +798,24 @@ class TestDeciding:
     def test_two_approvals_are_counted_and_a_vote_is_not_asked_for_twice(self, ravi: User) -> None:
         nina = make.user("nina")
         request = make.approval(assignees=[ravi, nina], required=2)
-        client_of(ravi).post(page(request), {"decision": "approve"})
-        shown = text(client_of(ravi).get(page(request)))
+        browser_of(ravi).post(page(request), {"decision": "approve"})
+        shown = text(browser_of(ravi).get(page(request)))
         assert "1 of 2 so far" in shown
         assert "You have approved this. It needs 1 more approval." in shown
-        client_of(nina).post(page(request), {"decision": "approve"})
+        browser_of(nina).post(page(request), {"decision": "approve"})
         assert outcome(request).approved
 
     def test_a_vote_that_does_not_count_and_a_quorum_that_is_impossible_are_named(self, ravi: User) -> None:
         nina, omar = make.user("nina"), make.user("omar")
         request = make.approval(assignees=[ravi, nina, omar], required=2, requester=ravi)
-        client_of(nina).post(page(request), {"decision": "approve"})
+        browser_of(nina).post(page(request), {"decision": "approve"})
         User.objects.filter(pk=nina.pk).update(is_active=False)
-        shown = text(client_of(ravi).get(page(request)))
+        shown = text(browser_of(ravi).get(page(request)))
         assert "0 of 2 so far" in shown
         assert "Not counted: the approval of nina, who may no longer decide this." in shown
         assert "Too few" not in shown
         User.objects.filter(pk=omar.pk).update(is_active=False)
-        shown = text(client_of(ravi).get(page(request)))
+        shown = text(browser_of(ravi).get(page(request)))
         sentence = "Too few people may decide this: 2 must approve, but only 1 may"
         assert shown.count(sentence) == 2, "beside the facts, and in the history"
         assert f"{sentence}. Reassign or withdraw it." in shown
@@ -835,26 +824,26 @@ class TestDeciding:
         nina = make.user("nina")
         request = make.approval(assignees=[ravi, nina], required=2)
         for person in (nina, ravi):
-            client_of(person).post(page(request), {"decision": "approve"})
+            browser_of(person).post(page(request), {"decision": "approve"})
         assert "Approved by ravi; the approvals of ravi and nina count" in text(
-            client_of(ravi).get(page(request))
+            browser_of(ravi).get(page(request))
         )
 
     def test_a_vote_that_can_close_it_may_be_repeated(self, ravi: User) -> None:
         nina = make.user("nina")
         request = make.approval(assignees=[ravi, nina], required=2)
-        client_of(nina).post(page(request), {"decision": "approve"})
+        browser_of(nina).post(page(request), {"decision": "approve"})
         User.objects.filter(pk=nina.pk).update(is_active=False)
-        client_of(ravi).post(page(request), {"decision": "approve"})
-        assert "You have approved this" in text(client_of(ravi).get(page(request)))
+        browser_of(ravi).post(page(request), {"decision": "approve"})
+        assert "You have approved this" in text(browser_of(ravi).get(page(request)))
         User.objects.filter(pk=nina.pk).update(is_active=True)
-        assert 'value="approve"' in client_of(ravi).get(page(request)).content.decode()
-        client_of(ravi).post(page(request), {"decision": "approve"})
+        assert 'value="approve"' in browser_of(ravi).get(page(request)).content.decode()
+        browser_of(ravi).post(page(request), {"decision": "approve"})
         assert outcome(request).approved
 
     def test_who_may_see_but_not_decide_is_refused_on_record(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
-        response = client_of(ravi).post(page(request), {"decision": "approve"})
+        response = browser_of(ravi).post(page(request), {"decision": "approve"})
         assert "What you sent was not recorded." in text(response, 403)
         assert trail(request)[-1].event == "refused"
         assert outcome(request).status == "pending"
@@ -889,7 +878,7 @@ class TestDeciding:
 
     def test_the_requester_takes_a_question_back(self, ravi: User) -> None:
         request = make.approval(requester=ravi, assignees=[make.user()])
-        client = client_of(ravi)
+        client = browser_of(ravi)
         assert "Withdraw this request" in text(client.get(page(request)))
         assert client.post(page(request) + "withdraw/", {"reason": "Solved."}).status_code == 303
         assert outcome(request).withdrawn
