@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
@@ -80,8 +80,8 @@ class EventRecords:
         commands = self._commands(event_id, timeout, result)
         await arefuse_inside_a_transaction()
         self._hidden.pop(event_id, None)
-        for write in queue.submit_many(commands):
-            queue.outcome_of_result(await asyncio.wrap_future(write))
+        for written in await _settled(queue.submit_many(commands)):
+            queue.outcome_of_result(written)
 
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
         """Wait for the outcome, after everything that was submitted for the id is on record."""
@@ -171,8 +171,7 @@ class EventRecords:
         """Await the submitted writes; each failure is raised by all waits that awaited it, or by the next."""
         writes = self._pending_writes(event_id)
         try:
-            for write in writes:
-                await asyncio.wrap_future(write)
+            await _settled(writes)
         except Exception:
             self._drop(event_id, writes)
             raise
@@ -205,6 +204,17 @@ class EventRecords:
     def _log_refusal(self, event_id: str, code: str) -> None:
         """Log a refused result, since no caller learns of it; the trail has it too."""
         logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, code)
+
+
+async def _settled(writes: Sequence[Future[Result]]) -> list[Result]:
+    """Return the results when all writes are done, and none goes on unseen; or raise the first error."""
+    done = await asyncio.gather(*map(asyncio.wrap_future, writes), return_exceptions=True)
+    results = []
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+        results.append(each)
+    return results
 
 
 def _patience(request_id: str, timeout: float) -> float | None:

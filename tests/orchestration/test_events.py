@@ -7,7 +7,7 @@ import logging
 import operator
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, NoReturn
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from approvals import deciding, queries
 from approvals.database.threads import in_database
-from approvals.domain.commands import Actor, Command
+from approvals.domain.commands import Actor, Command, OpenRequest, Result
 from approvals.domain.lifecycle import DEFAULT_ANSWER
 from approvals.exceptions import (
     AlreadyDecided,
@@ -440,6 +440,33 @@ class TestHandedOver:
         await registered(1)
         config.set_approval_result("plan-1", approved=True)
         assert await waiting
+
+    async def test_a_wait_raises_when_nothing_that_it_awaited_is_still_written(
+        self, config: OrchestrationConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The question failed, its result is being written: who tries again knows what is on record."""
+        write, reached, go_on = execution.execute, Event(), Event()
+
+        def execute(commands: list[Command]) -> list[Result]:
+            if isinstance(commands[0], OpenRequest):
+                unreachable(commands)
+            reached.set()
+            go_on.wait()
+            return write(commands)
+
+        await config.aset_approval_pending("plan-1")
+        monkeypatch.setattr(execution, "execute", execute)
+        config.set_approval_result("plan-1", approved=True)
+        waiting = asyncio.create_task(config.wait_for_approval("plan-1"))
+        await asyncio.to_thread(reached.wait)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        early = waiting.done()
+        go_on.set()
+        with pytest.raises(Unavailable):
+            await waiting
+        assert not early
+        assert await config.wait_for_approval("plan-1")
 
     async def test_a_write_that_failed_before_anybody_waited_surfaces_once(
         self, config: OrchestrationConfig, monkeypatch: pytest.MonkeyPatch

@@ -194,9 +194,9 @@ async def test_a_run_to_cancel_is_cancelled_by_whoever_takes_it_over(process: Pr
     engine = await process()
     run_id = await OrchestrationManager(engine).astart("runtime_asks", owner=owner)
     request = await asked(run_id)
+    await engine.let_go()
     await OrchestrationManager().acancel(factories.actor(owner), run_id)
     assert (await in_database(RunRow.objects.get, pk=run_id)).status in OPEN
-    await engine.let_go()
     await in_database(RunRow.objects.update, process=None)
     await start_runtime()
     assert (await finished(run_id))["status"] == "cancelled"
