@@ -21,3 +21,6 @@ INSTALLED_APPS = [*UNSTACKED["INSTALLED_APPS"], "procrastinate.contrib.django"]
 
 # Passwords are not what is tested, and the real hashers are slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# A test makes a client or several, and each would read all static files first: they are found when asked for.
+WHITENOISE_AUTOREFRESH = True

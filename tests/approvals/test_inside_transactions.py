@@ -73,6 +73,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> None:
     await awaitable
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("called", [by_async_to_sync, by_a_task])
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_every_coroutine_is_refused_at_once(

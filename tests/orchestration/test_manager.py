@@ -191,6 +191,7 @@ async def test_an_orchestration_may_clean_up_when_cancelled(runtime: Runtime, ow
         await cleaned.wait()
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 @pytest.mark.parametrize("caught", [Exception, BaseException])
 async def test_a_cancelled_run_can_do_nothing_more(
     runtime: Runtime, owner: User, caught: type[BaseException]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from approvals import deciding, gate
 from approvals.database.threads import in_database
@@ -45,17 +45,27 @@ class FormerDatabase(SqliteDatabase):
         database.close()
 
 
+@pytest.fixture(scope="module")
+def upgraded(stack: Stack, django_db_blocker: DjangoDbBlocker) -> Iterator[FormerDatabase]:
+    """Upgraded once; each test begins with what that was then."""
+    database = FormerDatabase()
+    with django_db_blocker.unblock():
+        in_process.migrate(database)
+        in_process.join(stack)
+    yield database
+    database.remove()
+
+
 @pytest.fixture(autouse=True)
-def former(stack: Stack) -> Iterator[None]:
+def former(stack: Stack, upgraded: FormerDatabase) -> Iterator[None]:
     """The stack's database is that one, upgraded."""
-    usual, stack.database = stack.database, FormerDatabase()
-    in_process.migrate(stack.database)
+    usual, stack.database = stack.database, upgraded
     in_process.join(stack)
     try:
         yield
         in_process.close_parts()
     finally:
-        stack.database.remove()
+        upgraded.clean()
         stack.database = usual
         in_process.join(stack)
 

@@ -27,6 +27,8 @@ from tests.marks import both_databases
 pytestmark = pytest.mark.django_db
 
 NEVER = datetime.max.replace(tzinfo=UTC)
+# Fewer than there are, and more.
+LIMITS = (3, 100)
 
 
 @pytest.fixture
@@ -62,29 +64,29 @@ def assigned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("requests", "assigned")
-@pytest.mark.parametrize("limit", [3, 100])
 class TestInbox:
-    def test_is_the_first_of_what_is_visible_and_pending(self, people: list[User], limit: int) -> None:
-        for person in people:
+    def test_is_the_first_of_what_is_visible_and_pending(self, people: list[User]) -> None:
+        for person, limit in product(people, LIMITS):
             visible = queries.visible_to(person.pk).filter(status="pending")
             expected = sorted(visible, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
             assert queries.list_inbox(person.pk, limit=limit) == expected[:limit]
 
-    def test_of_many_people_at_once_is_that_of_each(self, people: list[User], limit: int) -> None:
+    def test_of_many_people_at_once_is_that_of_each(self, people: list[User]) -> None:
         gone = make.reviewer(is_active=False)
         known = permissions.persons([gone.pk, *(person.pk for person in people)])
-        assert queries.list_inboxes(known.values(), limit) == {
-            person.pk: [row.pk for row in queries.list_inbox(person.pk, limit=limit)] for person in people
-        }
+        for limit in LIMITS:
+            assert queries.list_inboxes(known.values(), limit) == {
+                person.pk: [row.pk for row in queries.list_inbox(person.pk, limit=limit)] for person in people
+            }
 
-    def test_holds_what_is_closed_too_if_asked_for(self, people: list[User], limit: int) -> None:
-        for person in people:
+    def test_holds_what_is_closed_too_if_asked_for(self, people: list[User]) -> None:
+        for person, limit in product(people, LIMITS):
             visible = queries.visible_to(person.pk)
             expected = sorted(visible.order_by("-id"), key=lambda row: row.closed_at or NEVER, reverse=True)
             assert queries.list_inbox(person.pk, status=None, limit=limit) == expected[:limit]
 
-    def test_of_what_is_mine_is_what_i_may_decide(self, people: list[User], limit: int) -> None:
-        for person in people:
+    def test_of_what_is_mine_is_what_i_may_decide(self, people: list[User]) -> None:
+        for person, limit in product(people, LIMITS):
             pending = HumanRequest.objects.filter(status="pending")
             mine = [row for row in pending if queries.rights_of(person.pk, row).decide]
             expected = sorted(mine, key=lambda row: (row.deadline or NEVER, row.opened_at, row.pk))
@@ -126,7 +128,7 @@ class TestTabs:
     def test_pending_ones_in_each_order(self, people: list[User]) -> None:
         for person, tab, sort in product(people, (Tab.MINE, Tab.ASKED, Tab.ALL), Sort):
             expected = sorted(allowed(person, tab), key=BY[sort])
-            for limit in (3, 100):
+            for limit in LIMITS:
                 listed = Inbox(person.pk).read(Selection(tab=tab, sort=sort), limit)
                 assert listed.rows == expected[:limit]
                 assert listed.more == (len(expected) > limit)
@@ -171,17 +173,16 @@ class TestTabs:
         deciding.decide(make.actor(member), both[1], "reject")
         assert queries.as_id(both[1]) not in {row.pk for row in Inbox(plain.pk).read(_BY_ME, 9).rows}
 
-    @pytest.mark.parametrize("most", [3, 1000])
     def test_counts_are_the_lengths_of_the_lists_up_to_a_bound(
-        self, people: list[User], most: int, monkeypatch: pytest.MonkeyPatch
+        self, people: list[User], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each request once, however many reasons there are to see it; what one has voted on is decided."""
-        monkeypatch.setattr(inbox, "COUNTED", most)
         for voter in people:
             for required in (2, 3):
                 voted = make.approval(assignees=people, required=required)
                 deciding.decide(make.actor(voter), voted, "approve")
-        for person in people:
+        for person, most in product(people, (3, 1000)):
+            monkeypatch.setattr(inbox, "COUNTED", most)
             counts = Inbox(person.pk).count()
             lists = {tab: allowed(person, tab) for tab in Tab}
             votes = [row for row in lists[Tab.MINE] if row.responses.filter(actor=person).exists()]

@@ -108,6 +108,7 @@ class TestOnRecord:
         check = Check.of([], await requests.recorded([vanished]))
         assert (check.waits, check.lost) == (1, (vanished,))
 
+    @pytest.mark.one_stack  # the memory of tasks is the same on all
     @pytest.mark.parametrize("contender", ["Sayso", "polling", "task on a future", "task on an Event"])
     async def test_scales_leave_nobody_waiting(self, ids: list[str], closed: str, contender: str) -> None:
         scales = await begun(waiting.Scales)

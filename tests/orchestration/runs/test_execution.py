@@ -54,6 +54,7 @@ def expire(engine: LocalHost) -> None:
 # How it ends
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize(
     ("error", "ending"),
     [
@@ -113,6 +114,7 @@ UNUSUAL: dict[str, Callable[[], BaseException]] = {
 }
 
 
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 @pytest.mark.parametrize("where", ["body", "task", "step", "thread", "group of a step", "task of a step"])
 async def test_whatever_the_code_of_a_run_raises_ends_that_run_only(
     runtime: Runtime, owner: User, where: str
@@ -208,6 +210,7 @@ async def test_a_result_that_is_not_json_fails_the_run(runtime: Runtime) -> None
     assert "result.what[0]" in run["error"]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(("seconds", "reason"), [(0.001, "timed_out"), (300.0, "rejected")])
 async def test_a_rejection_that_escapes_rejects_the_run(
@@ -390,6 +393,7 @@ async def test_an_interrupted_step_that_may_be_repeated_is(process: Processes) -
     assert (calls["effect"], step.attempts) == (2, 2)
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("changed", ["title", "arguments", "kind", "key"])
 async def test_a_replay_that_differs_fails_the_run(process: Processes, owner: User, changed: str) -> None:
     """Changed code meets another call than the one on record; nothing further happens, and it says so."""
@@ -467,6 +471,7 @@ async def asked_again(
     return run_id
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize(
     ("kind", "then"),
@@ -495,6 +500,7 @@ async def test_a_replay_that_means_something_else_fails_the_run(
     assert (run["status"], run["reason"]) == ("failed", ReplayMismatch.code)
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("kind", ["approve", "ask"])
 @pytest.mark.parametrize(
     "then", [{"details": "In other words."}, {"timeout": 3600}, {"assignees": "as before, in another order"}]

@@ -80,6 +80,7 @@ async def test_what_has_passed_is_not_waited_for(runtime: Runtime) -> None:
     assert (await finished(await runtime.manager.astart("sleeps_not")))["result"] == "awake"
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize(
     ("call", "field"),
     [

@@ -433,7 +433,7 @@ async def test_snapshot_and_events_equal_a_fresh_snapshot(monkeypatch: pytest.Mo
 # What is large
 
 
-@pytest.mark.every_stack
+@pytest.mark.stacks("sqlite-memory", "postgresql-redis")
 async def test_a_snapshot_of_many_requests_comes_in_parts_that_fit() -> None:
     """Two hundred of 6 kB are more than a mebibyte; every one of them comes, whole and in order."""
     ada = await made(factories.user)
