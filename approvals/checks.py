@@ -13,7 +13,7 @@ from django.conf import global_settings, settings
 from django.core import checks
 from django.db import connections
 
-from approvals.conf import approval_settings, channel_layer_is_in_memory, setting_names
+from approvals.conf import approval_settings, channel_layer_is_in_memory, setting_names, tells_people
 from approvals.database import triggers
 from approvals.delivery import links
 from approvals.delivery.webhooks import targets
@@ -21,7 +21,11 @@ from approvals.process import files
 
 _WEAK_LENGTH = 50
 _WEAK_VARIETY = 5
-_APPROVE_ON_TIMEOUT = ("single", "any")
+_WORDS = {
+    "approve_on_timeout": ("E015", ("single", "any")),
+    "notify": ("E016", ("on", "off")),
+    "message_detail": ("E017", ("title", "summary", "full")),
+}
 _NAMED_AT_MOST = 5
 _LOG_FORMATS = ("auto", "text", "json")
 _LIMITS = (
@@ -43,7 +47,7 @@ Messages: TypeAlias = Iterator[checks.CheckMessage]
 def check_values(**told: Any) -> Messages:
     configured = approval_settings()
     yield from check_number("SAYSO_DEFAULT_TIMEOUT", configured.default_timeout, "E001")
-    yield from _check_approve_on_timeout()
+    yield from _check_words()
     yield from check_number("SAYSO_RECHECK_INTERVAL", configured.recheck_interval, "E002")
     yield from check_number("SAYSO_DATABASE_THREADS", configured.database_threads, "E003")
     for name in _LIMITS:
@@ -79,6 +83,17 @@ def check_links(**told: Any) -> Messages:
             "SAYSO_URL is not set: nobody can reset a forgotten password.",
             hint="Set it to the address that people use, such as https://sayso.example.com.",
             id="sayso.W030",
+        )
+
+
+@checks.register()
+def check_notify(**told: Any) -> Messages:
+    """Check that what people are told can have a link to the request."""
+    if tells_people() and not links.are_set_up():
+        yield checks.Error(
+            "SAYSO_NOTIFY is on, but SAYSO_URL is not set: nobody is told about requests.",
+            hint="Set SAYSO_URL to the address that people use, such as https://sayso.example.com.",
+            id="sayso.E018",
         )
 
 
@@ -191,11 +206,15 @@ def check_number(
         yield checks.Error(f"{name} must be {rule}, not {value!r}.", id=f"sayso.{check_id}")
 
 
-def _check_approve_on_timeout() -> Messages:
-    value = approval_settings().approve_on_timeout
-    if value not in _APPROVE_ON_TIMEOUT:
-        words = " or ".join(_APPROVE_ON_TIMEOUT)
-        yield checks.Error(f"SAYSO_APPROVE_ON_TIMEOUT must be {words}, not {value!r}.", id="sayso.E015")
+def _check_words() -> Messages:
+    configured = approval_settings()
+    for name, (check_id, words) in _WORDS.items():
+        value = getattr(configured, name)
+        if value not in words:
+            named = " or ".join(words)
+            yield checks.Error(
+                f"SAYSO_{name.upper()} must be {named}, not {value!r}.", id=f"sayso.{check_id}"
+            )
 
 
 def _check_trusted_proxies() -> Messages:

@@ -58,6 +58,10 @@ class ApprovalSettings:
     """How long a request waits that names no `timeout`; the limits are in domain/request_terms.py."""
     approve_on_timeout: str = "single"
     """Which requests a deadline may approve: "single", those that need one approval; "any", all."""
+    notify: str = "off"
+    """Whether people are told about requests: "on" or "off"."""
+    message_detail: str = "summary"
+    """What messages say of a request: its "title"; "summary", also the arguments that matter; "full", all."""
     channel_layer: str = "default"
     """The name in CHANNEL_LAYERS of the layer that carries hints."""
     recheck_interval: float = field(default_factory=_recheck_interval)
@@ -98,6 +102,11 @@ class ApprovalSettings:
     hearing_interval: float = 2.0
     """Interval of the listener's own checks, and of the re-check while the listener does not hear."""
     writer_batch: int = 512
+
+
+def tells_people() -> bool:
+    """Whether this installation tells people about requests."""
+    return approval_settings().notify == "on"
 
 
 def approval_settings() -> ApprovalSettings:

@@ -216,6 +216,7 @@ for _read, _variables in (
     (env.int, ["SAYSO_SOCKETS_PER_USER", "SAYSO_SOCKETS_PER_ADDRESS", "SAYSO_WRITER_QUEUE"]),
     (env.int, ["SAYSO_REQUESTS_PER_USER", "SAYSO_BYTES_PER_USER"]),
     (env.str, ["SAYSO_APPROVE_ON_TIMEOUT", "SAYSO_SEAL_KEY", "SAYSO_METRICS_TOKEN"]),
+    (env.str, ["SAYSO_NOTIFY", "SAYSO_MESSAGE_DETAIL"]),
     # SAYSO_COMMANDS is no variable: it lets orchestrations run programs.
     (
         _list_of,

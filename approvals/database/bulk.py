@@ -183,11 +183,15 @@ def remove(model: type[models.Model], ids: Iterable[Any]) -> None:
     execute(f"DELETE FROM {table(model)} WHERE {among(column(model, 'pk'))}", [values(ids)])  # noqa: S608
 
 
-def end_assignments(model: type[models.Model], request_ids: Iterable[Any]) -> None:
-    """Set `pending` to false in the assignments of these requests."""
+def set_field(
+    model: type[models.Model], field: str, value: Any, *, by: str, ids: Iterable[UUID | int | str]
+) -> None:
+    """Set this field to a value in all rows whose field `by` is one of these ids."""
+    (changed,) = _columns(model, connection.vendor, only=(field,))
+    prepared = value if changed.prepared is None else changed.prepared(value)
     execute(
-        f"UPDATE {table(model)} SET pending = %s WHERE {among('request_id')}",  # noqa: S608
-        [False, values(request_ids)],
+        f"UPDATE {table(model)} SET {changed.name} = %s WHERE {among(column(model, by))}",  # noqa: S608
+        [prepared, values(ids)],
     )
 
 

@@ -1,6 +1,6 @@
-"""Send mail within time limits. `MailCarrier` delivers letters and makes their text and token at that time.
+"""Send mail within time limits, on threads of its own.
 
-EMAIL_TIMEOUT limits each wait for the mail server, LONGEST the whole attempt. A server that accepts a letter
+EMAIL_TIMEOUT limits each wait for the mail server, LONGEST the whole attempt. A server that accepts a message
 but answers too late gets it again, under the same Message-ID.
 """
 
@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
-from django.template.loader import render_to_string
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
 
 from approvals.conf import approval_settings
-from approvals.delivery import links
 from approvals.waiting.outages import describe
-from approvals.writer import emails
-from approvals.writer.emails import Due
 from approvals.writer.outboxes import Answer
 
 # Seconds; shorter than a claim.
 LONGEST = 45.0
 TOO_SLOW = "The mail server did not answer in time."
 
-NOT_SET_UP = Answer(error="SAYSO_URL is not set: no link can be made for the letter.")
-NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
+NOT_SET_UP = Answer(error="SAYSO_URL is not set: no link can be made for the message.")
 
 
 def send(message: EmailMessage) -> None:
@@ -46,20 +40,17 @@ def send(message: EmailMessage) -> None:
     sending.result()
 
 
-class MailCarrier:
-    """Sends letters on threads of its own, so that a mail server that hangs blocks nothing else."""
+class MailSender:
+    """Sends for one carrier, so many messages at once; a mail server that hangs blocks nothing else."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(emails.AT_ONCE, thread_name_prefix="sayso-mail")
+    def __init__(self, at_once: int) -> None:
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="sayso-mail")
 
-    async def deliver(self, due: Due) -> Answer:
-        if not links.are_set_up():
-            return NOT_SET_UP
-        if not due.user.is_active or not due.user.email or not due.user.has_usable_password():
-            return NOBODY
+    async def send(self, make: Callable[[], EmailMessage]) -> Answer:
+        """Make the message and send it. Never raises for what the mail server does."""
         try:
             async with asyncio.timeout(LONGEST):
-                await asyncio.get_running_loop().run_in_executor(self._threads, _send, due)
+                await asyncio.get_running_loop().run_in_executor(self._threads, lambda: make().send())
         except TimeoutError:
             return Answer(error=TOO_SLOW)
         except (smtplib.SMTPException, OSError) as error:
@@ -70,21 +61,9 @@ class MailCarrier:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _send(due: Due) -> None:
-    host = urlsplit(approval_settings().url).hostname
-    link = links.link_to(
-        "password_reset_confirm",
-        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
-        token=default_token_generator.make_token(due.user),
-    )
-    told = {"user": due.user, "host": host, "link": link}
-    EmailMessage(
-        # A template ends with a line break, a subject must not have one.
-        render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
-        render_to_string(f"account/{due.kind}_email.txt", told),
-        to=[due.user.email],
-        headers={"Message-ID": f"<{due.id}@{host}>", "Auto-Submitted": "auto-generated"},
-    ).send()
+def message_id(number: UUID) -> str:
+    """Return the Message-ID of a row of an outbox, the same at each attempt."""
+    return f"<{number}@{urlsplit(approval_settings().url).hostname}>"
 
 
 def _refusal(error: Exception) -> Answer:
@@ -95,7 +74,7 @@ def _refusal(error: Exception) -> Answer:
         return Answer(status_code=codes[0], error=f"The address was refused with {codes[0]}.", final=final)
     if isinstance(error, smtplib.SMTPResponseException):
         code = error.smtp_code
-        # Final only if the letter itself is refused: a wrong log-in or sender can be mended.
+        # Final only if the message itself is refused: a wrong log-in or sender can be mended.
         final = isinstance(error, smtplib.SMTPDataError) and code >= 500
         return Answer(status_code=code, error=f"The mail server answered {code}.", final=final)
     return Answer(error=describe(error))

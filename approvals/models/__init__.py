@@ -12,6 +12,14 @@ from approvals.models.deliveries import (
     Letter,
     LetterKind,
 )
+from approvals.models.notifications import (
+    Destination,
+    DestinationKind,
+    Notification,
+    NotificationAttempt,
+    NotificationStatus,
+    Watch,
+)
 from approvals.models.preferences import Preference
 from approvals.models.record import OnRecord, ReadOnlyManager, ReadOnlyQuerySet
 from approvals.models.requests import (
@@ -37,11 +45,16 @@ __all__ = [
     "Clarification",
     "Delivery",
     "DeliveryStatus",
+    "Destination",
+    "DestinationKind",
     "Event",
     "GroupAssignment",
     "HumanRequest",
     "Letter",
     "LetterKind",
+    "Notification",
+    "NotificationAttempt",
+    "NotificationStatus",
     "OnRecord",
     "Preference",
     "ReadOnlyManager",
@@ -50,4 +63,5 @@ __all__ = [
     "Seal",
     "ShownContent",
     "UserAssignment",
+    "Watch",
 ]

@@ -47,6 +47,19 @@ class Delivery(OnRecord):
         ]
 
 
+class DeliveryAttempt(OnRecord):
+    """Base of one attempt to deliver a row of an outbox: how long it took, and the answer or error."""
+
+    number = models.PositiveIntegerField()
+    ended_at = models.DateTimeField()
+    seconds = models.FloatField()
+    status_code = models.PositiveSmallIntegerField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        abstract = True
+
+
 class Callback(Delivery):
     """An outcome to post to a `callback_url`, written in the transaction that closed the request.
 
@@ -70,15 +83,10 @@ class Callback(Delivery):
         return f"callback of {self.request_id}"
 
 
-class CallbackAttempt(OnRecord):
-    """One attempt to post an outcome: how long it took, and the answer or error."""
+class CallbackAttempt(DeliveryAttempt):
+    """One attempt to post an outcome."""
 
     callback = models.ForeignKey(Callback, on_delete=models.PROTECT, related_name="attempt_set")
-    number = models.PositiveIntegerField()
-    ended_at = models.DateTimeField()
-    seconds = models.FloatField()
-    status_code = models.PositiveSmallIntegerField(null=True)
-    error = models.CharField(max_length=500, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(name="attempt_in_sequence", fields=["callback", "number"])]

@@ -33,7 +33,7 @@ from approvals.queries.lookups import (
     requests_of_run,
     seconds_left,
 )
-from approvals.queries.preferences import preference_of
+from approvals.queries.preferences import preference_of, told_by_mail
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, id_or_none, unknown_request, with_people
@@ -122,6 +122,7 @@ __all__ = [
     "summary_on_the_wire",
     "titles_between",
     "to_be_decided_by",
+    "told_by_mail",
     "unknown_request",
     "viewed_among",
     "visible_ids",

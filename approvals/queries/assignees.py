@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 
 from approvals.domain.payloads import check_text, spot
 from approvals.exceptions import InvalidRequest
-from approvals.queries import decider_counts, permissions
+from approvals.queries import deciders, permissions
 
 
 def user_ids_of(
@@ -48,7 +48,7 @@ def check_deciders(audience: permissions.Audience, required: int) -> None:
     four_eyes = audience.four_eyes
     if required == 1 and not four_eyes and (audience.user_ids or not audience.assigned):
         return
-    possible = decider_counts.count_deciders(audience)
+    possible = deciders.count_deciders(audience)
     if possible >= required:
         return
     if four_eyes and possible == 0:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from approvals.domain.lifecycle import Status, Verdict
 from approvals.models import HumanRequest, Response
-from approvals.queries import decider_counts, permissions
+from approvals.queries import deciders, permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +88,5 @@ def standing(request: HumanRequest) -> Standing:
         required=request.required,
         counted=len(approvers) - len(void),
         void=tuple(sorted(void)),
-        able=decider_counts.count_deciders(audience) + (None in approvers),
+        able=deciders.count_deciders(audience) + (None in approvers),
     )

@@ -7,13 +7,14 @@ record.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 
+from approvals.conf import tells_people
 from approvals.database import bulk
 from approvals.database.pipeline import together
 from approvals.domain.commands import (
@@ -33,8 +34,8 @@ from approvals.domain.commands import (
 )
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
-from approvals.queries import decider_counts, outcome_of, permissions
-from approvals.writer import callbacks, chain
+from approvals.queries import deciders, outcome_of, permissions
+from approvals.writer import callbacks, chain, watches
 from approvals.writer.chain import Draft
 from approvals.writer.comments import Comments
 from approvals.writer.metrics import Figures
@@ -253,6 +254,9 @@ class Batch:
             chain.append(links)
             self.removals.write()
             self.callbacks = callbacks.enqueue((self.rows[pk] for pk in self.closed), self.now)
+            if tells_people():
+                watches.add(self._opened, self.now)
+                watches.wake((closed | _changed_for_people(drafts)) - self._opened, self.now)
 
     def _record_the_stuck(self) -> None:
         """Record on the trail which requests too few people may decide, where it does not say so yet."""
@@ -261,7 +265,7 @@ class Batch:
             return
         unread = [row for pk, row in rows.items() if pk not in self.audiences]
         audiences = {**self.audiences, **permissions.audiences(unread)}
-        able = decider_counts.count_deciders_of_each({pk: audiences[pk] for pk in rows})
+        able = deciders.count_deciders_of_each({pk: audiences[pk] for pk in rows})
         short = {pk for pk, number in able.items() if number < rows[pk].required}
         for pk in short & self._approved_by_program(short):
             able[pk] += 1
@@ -287,7 +291,7 @@ class Batch:
         named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
         if named:
             for model in (UserAssignment, GroupAssignment):
-                bulk.end_assignments(model, named)
+                bulk.set_field(model, "pending", False, by="request", ids=named)
 
     def _write_assignments(self) -> None:
         renamed = set(self._named) - self._opened
@@ -309,6 +313,10 @@ class Batch:
 
     def _person(self, actor: Actor) -> permissions.Person | None:
         return None if actor.user_id is None else self.people.get(actor.user_id)
+
+
+def _changed_for_people(drafts: Iterable[Draft]) -> set[UUID]:
+    return {draft.request.pk for draft in drafts if draft.event in watches.CHANGES}
 
 
 @lru_cache(maxsize=1024)

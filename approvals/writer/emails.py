@@ -1,4 +1,4 @@
-"""The outbox of emails: rows only, of a person and a kind of letter; approvals.delivery.mail sends them.
+"""The outbox of emails: rows only, of a person and a kind of letter; approvals.delivery.letters sends them.
 
 No page waits for a mail server. The text of a letter, and any token in it, is made when it is sent and is in
 no table.

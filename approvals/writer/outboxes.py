@@ -22,7 +22,7 @@ from django.db.models import QuerySet
 
 from approvals.database import pipeline
 from approvals.database.clock import database_now
-from approvals.models import Delivery, DeliveryStatus
+from approvals.models import Delivery, DeliveryStatus, NotificationStatus
 
 # How long a claim lasts: longer than any attempt may take.
 CLAIM = timedelta(seconds=60)
@@ -58,13 +58,15 @@ D = TypeVar("D", bound=Due)
 class Answer:
     """What a receiver answered; without `error` the row is delivered.
 
-    `retry_after` is the pause that it asks for, in seconds; `final`: another attempt is no use.
+    `retry_after` is the pause that it asks for, in seconds; `final`: another attempt is no use. `moot`:
+    nothing was sent, and nothing is to be sent any more.
     """
 
     status_code: int | None = None
     error: str = ""
     retry_after: float | None = None
     final: bool = False
+    moot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +147,13 @@ class Outbox(ABC, Generic[D]):
 
 
 def settle(row: Delivery, attempt: Attempt[Any], tries: int, now: datetime) -> None:
-    """End the claim: delivered, due again after a pause, or given up. Does nothing for an outdated claim."""
+    """End the claim: delivered, moot, due again later, or given up. Does nothing for an outdated claim."""
     if row.claimed_until != attempt.due.claimed_until:
         return
     row.claimed_until, row.changed_at = None, now
+    if attempt.answer.moot:
+        row.status, row.due_at = NotificationStatus.MOOT, None
+        return
     if not attempt.answer.error:
         row.status, row.due_at = DeliveryStatus.DELIVERED, None
         return

@@ -64,6 +64,8 @@ class TestFiles:
     [
         ("SAYSO_DEFAULT_TIMEOUT", -1.0, "sayso.E001"),
         ("SAYSO_APPROVE_ON_TIMEOUT", "both", "sayso.E015"),
+        ("SAYSO_NOTIFY", "yes", "sayso.E016"),
+        ("SAYSO_MESSAGE_DETAIL", "all", "sayso.E017"),
         ("SAYSO_DEFAULT_TIMEOUT", float("nan"), "sayso.E001"),
         ("SAYSO_RECHECK_INTERVAL", 0.0, "sayso.E002"),
         ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),

@@ -18,6 +18,7 @@ TEMPLATES = sorted(
     file
     for folder in ("templates", "approvals/templates", "orchestration/templates")
     for file in (PROJECT / folder).rglob("*.html")
+    if file.name != "message.html"  # an email, which takes its style along
 )
 
 INLINE = re.compile(

@@ -71,6 +71,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "what a shortened id may mean, for people; what else an origin asks",
         "title origin",
     ),
+    "approvals/queries/notices.py": ("who asked, by name", "requester"),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
     "approvals/trail/verification/checker.py": (

@@ -26,5 +26,8 @@ def preferences(request: HttpRequest) -> HttpResponse:
             save(user_id(request), form.cleaned_data)
             return HttpResponseRedirect(f"{reverse('preferences')}?saved", status=HTTPStatus.SEE_OTHER)
     else:
-        form = PreferenceForm(initial=vars(queries.preference_of(user_id(request))))
+        person = user_id(request)
+        form = PreferenceForm(
+            initial={**vars(queries.preference_of(person)), "told": queries.told_by_mail(person)}
+        )
     return render(request, "approvals/preferences.html", {"form": form, "saved": "saved" in request.GET})

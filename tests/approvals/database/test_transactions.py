@@ -10,6 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from approvals.database.pipeline import begin, commit, execute, together
 from approvals.database.transactions import begun_inside
@@ -92,8 +93,10 @@ def test_it_is_refused_inside_another() -> None:
 
 
 @pytest.mark.stacks("postgresql-redis")
-def test_a_decision_takes_two_messages() -> None:
-    """One that begins, locks and reads; one that writes and commits."""
+@pytest.mark.parametrize("told", ["on", "off"])
+def test_a_decision_takes_two_messages(settings: Settings, told: str) -> None:
+    """One that begins, locks and reads; one that writes and commits, also what wakes who tells people."""
+    settings.SAYSO_NOTIFY = told
     first, second = (UUID(factories.approval()) for _ in range(2))
     decide(first)  # statements are prepared once a connection
     with CaptureQueriesContext(connection) as messages:

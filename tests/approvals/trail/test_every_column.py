@@ -38,7 +38,8 @@ _LOOKED_FOR = "says when to look again; what is then found is vouched for"
 _TOKEN = "who may act is asked of this table; under which token somebody did, the entries say"
 _LETTER = "an email on its way, which nothing is decided by"
 _POSTING = "how an outcome is posted; which outcome that is, is read from its request"
-_OWN = "what a person chose for their own pages, which nothing is decided by"
+_OWN = "what a person chose for themselves, which nothing is decided by"
+_TELLING = "whom somebody tells that a request is there; what is said is read from its record"
 
 UNVOUCHED: Mapping[str, str] = {
     "HumanRequest.changed_at": _LOOKED_FOR,
@@ -80,6 +81,34 @@ UNVOUCHED: Mapping[str, str] = {
     "Letter.changed_at": _LETTER,
     "Preference.user": _OWN,
     "Preference.opens_next": _OWN,
+    "Destination.id": _NUMBERED,
+    "Destination.user": _OWN,
+    "Destination.kind": _OWN,
+    "Destination.events": _OWN,
+    "Watch.request": _TELLING,
+    "Watch.due_at": _TELLING,
+    "Watch.claimed_until": _TELLING,
+    "Watch.told_to": _TELLING,
+    "Watch.reminders": _TELLING,
+    "Notification.id": _TELLING,
+    "Notification.request": _TELLING,
+    "Notification.event": _TELLING,
+    "Notification.sequence": _TELLING,
+    "Notification.destination": _TELLING,
+    "Notification.status": _TELLING,
+    "Notification.attempts": _TELLING,
+    "Notification.created_at": _TELLING,
+    "Notification.due_at": _TELLING,
+    "Notification.give_up_at": _TELLING,
+    "Notification.claimed_until": _TELLING,
+    "Notification.changed_at": _TELLING,
+    "NotificationAttempt.id": _TELLING,
+    "NotificationAttempt.notification": _TELLING,
+    "NotificationAttempt.number": _TELLING,
+    "NotificationAttempt.ended_at": _TELLING,
+    "NotificationAttempt.seconds": _TELLING,
+    "NotificationAttempt.status_code": _TELLING,
+    "NotificationAttempt.error": _TELLING,
     "CallbackAttempt.id": _POSTING,
     "CallbackAttempt.callback": _POSTING,
     "CallbackAttempt.number": _POSTING,

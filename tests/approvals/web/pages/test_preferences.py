@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from approvals import queries
 from approvals.models import Preference
@@ -52,6 +53,24 @@ def test_it_is_in_the_menu_and_for_those_who_are_logged_in(client: Client) -> No
 def test_it_has_room_for_the_settings_of_the_browser(client: Client) -> None:
     """A script fills it."""
     assert "This browser" in client.get(PREFERENCES).text
+
+
+def test_what_somebody_is_told_by_mail_is_chosen(client: Client, ann: User, settings: Settings) -> None:
+    """Unasked, all that somebody waits for; where this installation tells people."""
+    assert "email" not in client.get(PREFERENCES).text
+    settings.SAYSO_NOTIFY = "on"
+    form = Page(client.get(PREFERENCES).text, "opens_next")
+    chosen = {one["value"] for one in form.controls if one["name"] == "told" and one["checked"]}
+    assert chosen == {"opened", "reminder", "reassigned", "question"}
+    form.pick("told", "closed", "opened")
+    post(client, PREFERENCES, form.sent())
+    assert queries.told_by_mail(ann.pk) == ["opened", "closed"]
+    form = Page(client.get(PREFERENCES).text, "opens_next")
+    form.pick("told")
+    post(client, PREFERENCES, form.sent())
+    assert queries.told_by_mail(ann.pk) == []
+    client.post(PREFERENCES, {"told": "everything"})
+    assert queries.told_by_mail(ann.pk) == []
 
 
 def test_it_goes_with_the_account(ann: User) -> None:

@@ -1,4 +1,4 @@
-"""Emails wait in an outbox, are made and sent by one worker, and are tried again; approvals.delivery.mail."""
+"""Letters wait in an outbox, are made and sent by one worker, and are tried again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
-from approvals.delivery.mail import MailCarrier
+from approvals.delivery.letters import LetterCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.models import Letter
 from approvals.process import hints
@@ -49,7 +49,7 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 async def worker(stack: object) -> AsyncIterator[None]:
     room = waiting_room()
     await room.start()
-    worker = OutboxWorker(room, emails.outbox, MailCarrier())
+    worker = OutboxWorker(room, emails.outbox, LetterCarrier())
     await worker.start()
     yield
     await worker.stop()

@@ -1,4 +1,4 @@
-"""How many people may decide requests now, to tell where too few can."""
+"""Who may decide requests now, and how many they are, to tell where too few can."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ def count_deciders(audience: Audience) -> int:
 
 def count_deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, int]:
     """Count the active people who may decide each of these now, in a constant number of queries."""
+    return {key: len(deciders) for key, deciders in deciders_of_each(audiences).items()}
+
+
+def deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, frozenset[int]]:
+    """Return the active people who may decide each of these now, in a constant number of queries."""
     named = {user_id for audience in audiences.values() for user_id in audience.user_ids}
     groups = {group_id for audience in audiences.values() for group_id in audience.group_ids}
     active = _active_ids(Q(pk__in=named)) if named else frozenset()
     members = _member_ids(groups)
     holders = _holder_ids() if not all(audience.assigned for audience in audiences.values()) else frozenset()
     return {
-        key: len(
+        key: (
             (active & audience.user_ids).union(*(members[group_id] for group_id in audience.group_ids))
-            - audience.barred
             if audience.assigned
-            else holders - audience.barred
+            else holders
         )
+        - audience.barred
         for key, audience in audiences.items()
     }
 

@@ -1,0 +1,86 @@
+"""The dispatcher finds out whom requests are to be told to, and writes a notification for each destination.
+
+Nothing is composed or sent while a request is opened or decided: that sets the request's watch to now. Here
+the watches that are due are claimed in sets, what their trails say since the last look is turned into
+notifications, and both are written in one transaction. It learns of changes by hints, and otherwise sleeps
+until the earliest watch is due, such as for a reminder. Every process with a dispatcher tries all watches;
+the claim decides who looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+
+from approvals.database.threads import in_database
+from approvals.queries import tellings
+from approvals.waiting.outages import Outage, keep_running
+from approvals.waiting.timer import Timer
+from approvals.waiting.waiting_room import WaitingRoom
+from approvals.writer import notifications, watches
+
+TOPIC = "requests"
+# Watches in one look.
+AT_ONCE = 500
+# Seconds. Changes that come close together are looked at together.
+GATHERING = 0.2
+# asyncio's clock stops while the machine is suspended.
+LONGEST_SLEEP = 15.0
+# Sleep when nothing waits: a hint tells of changes.
+IDLE = 3600.0
+
+
+class Dispatcher:
+    """Looks at watches when they are due, on the event loop where it is made."""
+
+    def __init__(self, room: WaitingRoom) -> None:
+        self._room = room
+        self._timer = Timer(asyncio.get_running_loop())
+        self._database = Outage("database of the dispatcher", DatabaseError)
+        self._living: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start looking, and follow the changes of requests."""
+        self._room.follow(TOPIC, self)
+        self._living = asyncio.create_task(keep_running("dispatcher", self._work), context=Context())
+
+    async def stop(self) -> None:
+        """Stop looking. What was claimed is looked at by others, or later: nothing is told twice."""
+        self._room.unfollow(TOPIC, self)
+        if self._living is not None:
+            self._living.cancel()
+            await asyncio.wait([self._living])
+
+    async def look(self, ids: frozenset[UUID]) -> None:
+        self._timer.wake()
+
+    async def look_everywhere(self) -> None:
+        self._timer.wake()
+
+    async def _work(self) -> None:
+        while True:
+            with self._database.watch():
+                looked_at = await in_database(_look)
+                pause = 0.0 if looked_at else await in_database(_pause)
+            if pause:
+                await self._timer.sleep(pause)
+            if looked_at < AT_ONCE:
+                await asyncio.sleep(GATHERING)
+
+
+def _look() -> int:
+    """Look at a set of watches that are due; return how many they were."""
+    if claimed := watches.claim(AT_ONCE):
+        notifications.enqueue(claimed, tellings.look_at(claimed))
+    return len(claimed)
+
+
+def _pause() -> float:
+    """Return the seconds until a watch may be due."""
+    earliest, now = watches.next_due()
+    if earliest is None:
+        return IDLE
+    return min(max((earliest - now).total_seconds(), GATHERING), LONGEST_SLEEP)

@@ -1,0 +1,54 @@
+"""Letters to people about their accounts: text and token are made when a letter is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import urlsplit
+
+from django.contrib.auth.tokens import default_token_generator
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from approvals.conf import approval_settings
+from approvals.delivery import links
+from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
+from approvals.writer import emails
+from approvals.writer.emails import Due
+from approvals.writer.outboxes import Answer
+
+NOBODY = Answer(error="The account is not active, or has no address or no password of its own.", final=True)
+
+
+class LetterCarrier:
+    """Sends letters by mail."""
+
+    def __init__(self) -> None:
+        self._mail = MailSender(emails.AT_ONCE)
+
+    async def deliver(self, due: Due) -> Answer:
+        if not links.are_set_up():
+            return NOT_SET_UP
+        if not due.user.is_active or not due.user.email or not due.user.has_usable_password():
+            return NOBODY
+        return await self._mail.send(partial(_make, due))
+
+    def close(self) -> None:
+        self._mail.close()
+
+
+def _make(due: Due) -> EmailMessage:
+    link = links.link_to(
+        "password_reset_confirm",
+        uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
+        token=default_token_generator.make_token(due.user),
+    )
+    told = {"user": due.user, "host": urlsplit(approval_settings().url).hostname, "link": link}
+    return EmailMessage(
+        # A template ends with a line break, a subject must not have one.
+        render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
+        render_to_string(f"account/{due.kind}_email.txt", told),
+        to=[due.user.email],
+        headers={"Message-ID": message_id(due.id), "Auto-Submitted": "auto-generated"},
+    )

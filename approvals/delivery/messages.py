@@ -1,0 +1,131 @@
+"""The words of a message about a request: a subject, a text, and the same as HTML without anything remote.
+
+They are made when it is sent, from what is on record then, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from approvals.conf import approval_settings
+from approvals.delivery import links
+from approvals.domain.characters import hidden_runs
+from approvals.domain.lifecycle import Kind, Severity, Status, Verdict
+from approvals.domain.masking import hide_headers
+from approvals.domain.payloads import shorten
+from approvals.domain.telling import Told
+from approvals.queries.highlights import highlights_of
+from approvals.queries.notices import Notice
+
+# Of a message that says everything; the page has the rest.
+DETAILS_LIMIT = 4_000
+VALUE_LIMIT = 400
+SAID_LIMIT = 2_000
+TITLE_LIMIT = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is sent to one person: `html` has the same words as `text`."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def compose(notice: Notice) -> Message:
+    """Write the message. RuntimeError where SAYSO_URL is not set: it has a link to the request."""
+    words = _words(notice)
+    return Message(
+        subject=f"{words['heading']}: {shorten(words['title'], TITLE_LIMIT)}",
+        text=render_to_string("approvals/message.txt", words).strip() + "\n",
+        html=render_to_string("approvals/message.html", words),
+    )
+
+
+def plain(text: str) -> str:
+    """Return the text with characters that are not seen, or turn the reading direction, named: `[U+202E]`."""
+    parts, last = [], 0
+    for first, after in hidden_runs(text):
+        named = "".join(f"[U+{ord(character):04X}]" for character in text[first:after])
+        parts += [text[last:first], named]
+        last = after
+    return "".join([*parts, text[last:]])
+
+
+def _words(notice: Notice) -> dict[str, Any]:
+    request, event = notice.request, Told(notice.notification.event)
+    detail = approval_settings().message_detail
+    asker = request.requester.get_username() if request.requester else "A program"
+    return {
+        "heading": _heading(event, request),
+        "title": plain(request.title),
+        "sentence": plain(_sentence(event, request, asker, notice.by or "A program")),
+        "severe": request.severity == Severity.HIGH,
+        "said": plain(shorten(notice.said, SAID_LIMIT)) if detail != "title" else "",
+        "arguments": _arguments(request, detail),
+        "details": plain(shorten(request.details, DETAILS_LIMIT)) if detail == "full" else "",
+        "deadline": _deadline(request) if request.status == Status.PENDING else "",
+        "link": links.link_to("request", request_id=request.pk),
+        "preferences": links.link_to("preferences"),
+    }
+
+
+def _heading(event: Told, request: Any) -> str:
+    asked = "Approve or reject" if request.kind == Kind.APPROVAL else "A question for you"
+    return {
+        Told.OPENED: asked,
+        Told.REMINDER: f"Reminder: {asked[0].lower()}{asked[1:]}",
+        Told.REASSIGNED: f"Handed to you: {asked[0].lower()}{asked[1:]}",
+        Told.QUESTION: "A question about what you asked",
+        Told.REPLY: "A reply to your question",
+        Told.CLOSED: _outcome(request),
+    }[event]
+
+
+def _sentence(event: Told, request: Any, asker: str, by: str) -> str:
+    wants = "your approval" if request.kind == Kind.APPROVAL else "an answer"
+    return {
+        Told.OPENED: f"{asker} asks for {wants}.",
+        Told.REMINDER: f"{asker} still waits for {wants}.",
+        Told.REASSIGNED: f"{by} handed this to you. {asker} asks for {wants}.",
+        Told.QUESTION: f"{by} has a question about what you asked.",
+        Told.REPLY: f"{by} replied to your question.",
+        Told.CLOSED: f"{_outcome(request)}.",
+    }[event]
+
+
+def _outcome(request: Any) -> str:
+    status = str(request.status).replace("_", " ").capitalize()
+    return f"{status} by {request.decided_by.get_username()}" if request.decided_by else status
+
+
+def _arguments(request: Any, detail: str) -> list[tuple[str, str]]:
+    if detail == "title":
+        return []
+    if detail == "summary":
+        return [(plain(name), plain(text)) for name, text in highlights_of(request)]
+    return [(plain(name), plain(_text_of(value))) for name, value in hide_headers(request.arguments).items()]
+
+
+def _text_of(value: Any) -> str:
+    return shorten(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_LIMIT)
+
+
+def _deadline(request: Any) -> str:
+    """Say until when somebody may decide, and what happens then."""
+    if request.deadline is None:
+        return ""
+    then = "the default answer counts"
+    if request.kind == Kind.APPROVAL:
+        then = "it is approved" if request.on_timeout == Verdict.APPROVE else "it is rejected"
+    return f"Until {_moment(request.deadline)}. If nobody decides by then, {then}."
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

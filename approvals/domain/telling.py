@@ -1,0 +1,35 @@
+"""What people are told about requests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Told(StrEnum):
+    """An event of a request that somebody may hear of."""
+
+    OPENED = "opened"
+    REMINDER = "reminder"
+    REASSIGNED = "reassigned"
+    QUESTION = "question"
+    REPLY = "reply"
+    CLOSED = "closed"
+
+
+# In words, for those who choose.
+EVENTS = {
+    Told.OPENED: "a request for you",
+    Told.REMINDER: "a reminder before the deadline",
+    Told.REASSIGNED: "a request that was handed to you",
+    Told.QUESTION: "a question about what you asked",
+    Told.REPLY: "a reply to your question",
+    Told.CLOSED: "the outcome of what you asked",
+}
+
+# What asks for a decision: without a point once it is made.
+ASKING = frozenset({Told.OPENED, Told.REMINDER, Told.REASSIGNED})
+
+
+def told_unasked() -> list[str]:
+    """Return what somebody hears of who has chosen nothing."""
+    return [event.value for event in (Told.OPENED, Told.REMINDER, Told.REASSIGNED, Told.QUESTION)]

@@ -1,0 +1,105 @@
+"""What a message about a request says, and whether it still has a point: read when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from approvals.database.clock import database_now
+from approvals.domain.lifecycle import Status, is_overdue
+from approvals.domain.payloads import parse_object
+from approvals.domain.telling import ASKING, Told
+from approvals.models import AuditEntry, HumanRequest, Notification, Response
+from approvals.queries import permissions
+from approvals.queries.permissions import Audience, Person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One notification with what its message may say to this person, at the moment of reading.
+
+    `said` is the text of the comment or question that it tells, and `by` who wrote it (None: a program, or
+    nobody); both are of its entry. `moot` says why nothing is to be sent; "" where it is.
+    """
+
+    notification: Notification
+    request: HumanRequest
+    said: str = ""
+    by: str | None = None
+    moot: str = ""
+
+
+def notices(ids: Collection[UUID]) -> list[Notice]:
+    """Read these notifications, the oldest first, in a constant number of queries."""
+    rows = Notification.objects.filter(pk__in=ids).select_related("destination__user")
+    notifications = list(rows.order_by("created_at", "pk"))
+    requests = HumanRequest.objects.select_related("requester", "decided_by").in_bulk(
+        {row.request_id for row in notifications}
+    )
+    known = _Known(
+        audiences=permissions.audiences(list(requests.values())),
+        people=permissions.persons({row.destination.user_id for row in notifications}),
+        voted=_votes(requests),
+        overdue=_overdue(requests),
+        entries=_entries(notifications),
+    )
+    return [_notice(row, requests[row.request_id], known) for row in notifications]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What was read about all notifications together."""
+
+    audiences: Mapping[UUID, Audience]
+    people: Mapping[int, Person]
+    voted: Collection[tuple[UUID, int | None]]
+    overdue: Collection[UUID]
+    entries: Mapping[tuple[UUID, int], AuditEntry]
+
+
+def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
+    moot = _why_moot(row, request, known)
+    entry = known.entries.get((row.request_id, row.sequence))
+    if moot or entry is None or row.event == Told.REMINDER:
+        return Notice(notification=row, request=request, moot=moot)
+    shown = getattr(entry, "shown", None)
+    content: Mapping[str, Any] = (parse_object(shown.content) if shown else None) or {}
+    by = entry.actor.get_username() if entry.actor else None
+    return Notice(notification=row, request=request, said=content.get("comment") or "", by=by)
+
+
+def _why_moot(row: Notification, request: HumanRequest, known: _Known) -> str:
+    user_id = row.destination.user_id
+    person, audience = known.people.get(user_id), known.audiences[request.pk]
+    if person is None or not permissions.may_see(person, audience):
+        return "The person may not see the request any more."
+    if request.purged_at is not None:
+        return "The words of the request were removed."
+    if row.event not in ASKING:
+        return ""
+    if request.status != Status.PENDING or request.pk in known.overdue:
+        return "The request was closed before."
+    if not permissions.may_decide(person, audience):
+        return "The person may not decide the request any more."
+    return "The person has voted." if (request.pk, user_id) in known.voted else ""
+
+
+def _votes(requests: Mapping[UUID, HumanRequest]) -> set[tuple[UUID, int | None]]:
+    given = Response.objects.filter(request_id__in=list(requests))
+    return set(given.values_list("request_id", "actor_id"))
+
+
+def _overdue(requests: Mapping[UUID, HumanRequest]) -> set[UUID]:
+    now = database_now()
+    return {pk for pk, request in requests.items() if is_overdue(request.deadline, now)}
+
+
+def _entries(notifications: Collection[Notification]) -> dict[tuple[UUID, int], AuditEntry]:
+    entries = AuditEntry.objects.filter(
+        request_id__in={row.request_id for row in notifications},
+        sequence__in={row.sequence for row in notifications},
+    )
+    found = entries.select_related("actor", "shown").defer("canonical")
+    return {(entry.request_id, entry.sequence): entry for entry in found}

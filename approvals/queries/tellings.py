@@ -1,0 +1,186 @@
+"""What there is to tell about requests, and to whom, since somebody looked last: read from their trails."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from approvals.database.clock import database_now
+from approvals.domain.accounts import on_record
+from approvals.domain.lifecycle import Status, is_overdue
+from approvals.domain.payloads import parse_object
+from approvals.domain.telling import Told
+from approvals.models import AuditEntry, Event, HumanRequest, Response, Watch
+from approvals.queries import deciders, permissions
+from approvals.queries.large_columns import defer_large
+from approvals.queries.permissions import Audience
+
+# The share of a request's time after which those who have not voted are reminded.
+REMIND_AT = 0.8
+# Without a deadline: how often, and how many times.
+REMIND_EVERY = timedelta(hours=24)
+REMIND_TIMES = 3
+# More people than this are not told one by one.
+PEOPLE_AT_MOST = 50
+
+_TOLD = (Event.OPENED, Event.REASSIGNED, Event.QUESTIONED, Event.COMMENTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """One event of a request, and the people who are to hear of it.
+
+    `sequence` is that of the entry, or the number of the reminder.
+    """
+
+    request_id: UUID
+    event: Told
+    sequence: int
+    user_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What looking at one watched request has found: what is to be told, and how its watch goes on."""
+
+    tellings: tuple[Telling, ...]
+    told_to: int
+    reminders: int
+    due_at: datetime | None
+
+
+def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
+    """Look at these watched requests now: a constant number of queries, and a few for each handed on."""
+    ids = [watch.request_id for watch in watches]
+    requests = defer_large(HumanRequest.objects.filter(pk__in=ids))
+    pending = [request for request in requests if request.status == Status.PENDING]
+    audiences = permissions.audiences(pending)
+    known = _Known(
+        now=database_now(),
+        audiences=audiences,
+        deciders=deciders.deciders_of_each(audiences),
+        entries=_entries_since(ids),
+        questioned_by=_questioners(ids),
+        voted=_voters(audiences),
+    )
+    by_id = {request.pk: request for request in requests}
+    return {watch.request_id: _look(by_id[watch.request_id], watch, known) for watch in watches}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What was read about all requests that are looked at together."""
+
+    now: datetime
+    audiences: Mapping[UUID, Audience]
+    deciders: Mapping[UUID, frozenset[int]]
+    entries: Mapping[UUID, Sequence[AuditEntry]]
+    questioned_by: Mapping[UUID, Mapping[int, int]]
+    voted: Mapping[UUID, frozenset[int]]
+
+
+def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
+    entries = known.entries.get(request.pk, ())
+    open_now = request.pk in known.audiences and not is_overdue(request.deadline, known.now)
+    able = known.deciders.get(request.pk, frozenset()) if open_now else frozenset()
+    told = [each for entry in entries for each in _tell(request, entry, able, known)]
+    reminders, due_at = watch.reminders, None
+    if open_now:
+        while (due_at := _reminder_at(request, reminders)) is not None and due_at <= known.now:
+            reminders += 1
+        if reminders > watch.reminders and not any(each.event == Told.OPENED for each in told):
+            late = able - known.voted.get(request.pk, frozenset())
+            told.append(_telling(request, Told.REMINDER, reminders, late))
+    return Look(
+        tellings=tuple(each for each in told if 0 < len(each.user_ids) <= PEOPLE_AT_MOST),
+        told_to=max((entry.sequence for entry in entries), default=watch.told_to),
+        reminders=reminders,
+        due_at=due_at,
+    )
+
+
+def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known: _Known) -> Iterator[Telling]:
+    """Return what this entry is to whom. Nobody is told what they did themselves."""
+    actor = {entry.actor_id}
+    asker = frozenset({request.requester_id}) - {None, *actor}
+    if entry.event == Event.OPENED:
+        yield _telling(request, Told.OPENED, entry.sequence, able - actor)
+    elif entry.event == Event.REASSIGNED:
+        yield _telling(request, Told.REASSIGNED, entry.sequence, able - actor - _named_before(entry, able))
+    elif entry.event == Event.QUESTIONED:
+        yield _telling(request, Told.QUESTION, entry.sequence, asker)
+    elif entry.event == Event.COMMENTED:
+        yield _telling(request, Told.REPLY, entry.sequence, _those_who_asked(request, entry, known) - actor)
+    elif entry.outcome:
+        yield _telling(request, Told.CLOSED, entry.sequence, asker)
+
+
+def _telling(request: HumanRequest, event: Told, sequence: int, user_ids: Iterable[int | None]) -> Telling:
+    people = frozenset(user_id for user_id in user_ids if user_id is not None)
+    return Telling(request_id=request.pk, event=event, sequence=sequence, user_ids=people)
+
+
+def _reminder_at(request: HumanRequest, made: int) -> datetime | None:
+    """Return when the next reminder is due after so many; None: there is none."""
+    if request.deadline is None:
+        return request.opened_at + REMIND_EVERY * (made + 1) if made < REMIND_TIMES else None
+    return request.opened_at + (request.deadline - request.opened_at) * REMIND_AT if made == 0 else None
+
+
+def _named_before(entry: AuditEntry, able: frozenset[int]) -> frozenset[int]:
+    """Return which of these people could decide already before the request was handed on.
+
+    None of them where the words of that entry were removed.
+    """
+    shown = getattr(entry, "shown", None)
+    before = (parse_object(shown.content) or {}).get("before") if shown else None
+    if not isinstance(before, dict):
+        return frozenset()
+    users, groups = before.get("users", ()), before.get("groups", ())
+    named = frozenset(user_id for user_id in able if on_record(user_id) in users)
+    if users and not groups:
+        return named
+    audience = Audience(user_ids=named, group_ids=frozenset(groups))
+    return able & deciders.deciders_of_each({None: audience})[None]
+
+
+def _those_who_asked(request: HumanRequest, entry: AuditEntry, known: _Known) -> frozenset[int]:
+    """Return whose questions this comment may answer: it is by who asked the request, or by a program."""
+    if entry.actor_id not in {None, request.requester_id}:
+        return frozenset()
+    asked = known.questioned_by.get(request.pk, {})
+    return frozenset(user_id for user_id, sequence in asked.items() if sequence < entry.sequence)
+
+
+def _entries_since(ids: Sequence[UUID]) -> dict[UUID, list[AuditEntry]]:
+    """Read the entries that somebody may have to hear of, after those that their watches have considered."""
+    new = AuditEntry.objects.filter(request_id__in=ids, sequence__gt=F("request__watch__told_to"))
+    found: defaultdict[UUID, list[AuditEntry]] = defaultdict(list)
+    told = new.filter(Q(event__in=_TOLD) | ~Q(outcome="")).select_related("shown").order_by("sequence")
+    for entry in told.defer("canonical"):
+        found[entry.request_id].append(entry)
+    return found
+
+
+def _questioners(ids: Sequence[UUID]) -> dict[UUID, dict[int, int]]:
+    """Read who has asked questions about these requests, with the entry of each one's first."""
+    found: defaultdict[UUID, dict[int, int]] = defaultdict(dict)
+    asked: Any = AuditEntry.objects.filter(request_id__in=ids, event=Event.QUESTIONED, actor__isnull=False)
+    for request_id, user_id, sequence in asked.values_list("request_id", "actor_id", "sequence"):
+        first = found[request_id].setdefault(user_id, sequence)
+        found[request_id][user_id] = min(first, sequence)
+    return found
+
+
+def _voters(audiences: Mapping[UUID, Audience]) -> dict[UUID, frozenset[int]]:
+    found: defaultdict[UUID, set[int]] = defaultdict(set)
+    given = Response.objects.filter(request_id__in=list(audiences), actor__isnull=False)
+    for request_id, user_id in given.values_list("request_id", "actor_id"):
+        found[request_id].add(user_id)
+    return {request_id: frozenset(users) for request_id, users in found.items()}

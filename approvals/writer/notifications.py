@@ -1,0 +1,144 @@
+"""The outbox of notifications: rows only; approvals.delivery.notifications makes the words and sends them.
+
+A notification is written in the transaction that notes in the request's watch what was looked at. Its key is
+the event and the destination, so that it is written once, whoever looks, and whatever dies while they do.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from approvals.database.clock import database_now
+from approvals.models import (
+    Destination,
+    DestinationKind,
+    Notification,
+    NotificationAttempt,
+    NotificationStatus,
+    Watch,
+)
+from approvals.process import hints
+from approvals.queries.notices import Notice, notices
+from approvals.queries.tellings import Look, Telling
+from approvals.writer import outboxes, watches
+from approvals.writer.outboxes import Attempt, bounded_transaction
+
+TOPIC = "notifications"
+# Under way in one process; all go to one mail server.
+AT_ONCE = 8
+# What is told later than this helps nobody.
+LONGEST_TRY = timedelta(hours=24)
+# What was sent, given up or had no point any more is removed after this.
+KEPT = timedelta(days=30)
+REMOVED_AT_ONCE = 1000
+ERROR_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due(outboxes.Due):
+    """A claimed notification, with what its message may say at that moment."""
+
+    notice: Notice
+
+
+def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
+    """Write what these watches have led to, and note in them what was looked at; then wake who sends."""
+    told = [telling for look in looks.values() for telling in look.tellings]
+    destinations = _destinations({user_id for telling in told for user_id in telling.user_ids})
+    now = database_now()
+    new = [each for telling in told for each in _to_all(telling, destinations, now)]
+    with bounded_transaction():
+        Notification.writing.bulk_create(new, ignore_conflicts=True)
+        watches.settle(claimed, looks)
+        if new:
+            ids = [each.pk for each in new]
+            transaction.on_commit(partial(hints.send, TOPIC, ids), robust=True)
+
+
+class NotificationOutbox(outboxes.Outbox[Due]):
+    """Notifications: tried for a day, and removed a month after they were settled."""
+
+    TOPIC, AT_ONCE, model = TOPIC, AT_ONCE, Notification
+
+    def read(self, ids: Collection[UUID], now: datetime, until: datetime) -> list[Due]:
+        return [
+            Due(id=notice.notification.pk, claimed_at=now, claimed_until=until, notice=notice)
+            for notice in notices(ids)
+        ]
+
+    def note(
+        self, rows: Mapping[UUID, Notification], attempts: Sequence[Attempt[Due]], now: datetime
+    ) -> None:
+        made = []
+        for attempt in attempts:
+            # A notification is deleted with the account of its person, at any moment.
+            if row := rows.get(attempt.due.id):
+                if not attempt.answer.moot:
+                    row.attempts += 1
+                    made.append(_on_record(attempt, row.attempts, now))
+                outboxes.settle(row, attempt, row.attempts, now)
+        NotificationAttempt.writing.bulk_create(made)
+        _remove_old(now)
+
+
+outbox = NotificationOutbox()
+
+
+def _to_all(
+    telling: Telling, destinations: Mapping[int, Sequence[Destination]], now: datetime
+) -> Iterable[Notification]:
+    """Build a notification for each destination of these people that hears of such events."""
+    for user_id in sorted(telling.user_ids):
+        for destination in destinations[user_id]:
+            if telling.event in destination.events:
+                yield Notification(
+                    request_id=telling.request_id,
+                    event=telling.event,
+                    sequence=telling.sequence,
+                    destination=destination,
+                    created_at=now,
+                    due_at=now,
+                    give_up_at=now + LONGEST_TRY,
+                    changed_at=now,
+                )
+
+
+def _destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
+    """Read the destinations of these people; whoever has none gets the address of the account as one."""
+    found = _read_destinations(user_ids)
+    if without := set(user_ids) - found.keys():
+        new = [Destination(user_id=user_id, kind=DestinationKind.EMAIL) for user_id in sorted(without)]
+        Destination.objects.bulk_create(new, ignore_conflicts=True)
+        found |= _read_destinations(without)
+    return found
+
+
+def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
+    found: defaultdict[int, list[Destination]] = defaultdict(list)
+    for destination in Destination.objects.filter(user_id__in=user_ids).order_by("pk"):
+        found[destination.user_id].append(destination)
+    return dict(found)
+
+
+def _remove_old(now: datetime) -> None:
+    settled = Notification.writing.filter(~Q(status=NotificationStatus.WAITING), changed_at__lt=now - KEPT)
+    Notification.writing.filter(pk__in=list(settled.values_list("pk", flat=True)[:REMOVED_AT_ONCE])).delete()
+
+
+def _on_record(attempt: Attempt[Due], number: int, now: datetime) -> NotificationAttempt:
+    return NotificationAttempt(
+        notification_id=attempt.due.id,
+        number=number,
+        ended_at=now,
+        seconds=attempt.seconds,
+        status_code=attempt.answer.status_code,
+        error=attempt.answer.error[:ERROR_LIMIT],
+    )

@@ -1,0 +1,397 @@
+"""People are told about requests by mail: each event once to each of them, and nothing that has no point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from approvals import deciding, queries
+from approvals.database import clock
+from approvals.database.clock import database_now
+from approvals.database.threads import in_database
+from approvals.delivery.dispatcher import Dispatcher
+from approvals.delivery.notifications import NotificationCarrier
+from approvals.delivery.outbox_worker import OutboxWorker
+from approvals.delivery.service import Workers
+from approvals.domain.commands import Actor, Reschedule
+from approvals.models import Destination, Notification, Watch
+from approvals.process import hints
+from approvals.queries import tellings
+from approvals.waiting.waiting_room import waiting_room
+from approvals.writer import notifications, outboxes, queue, watches
+from tests import factories as make
+from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
+from tests.marks import both_databases
+
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+
+URL = "https://sayso.example.com/approvals"
+PROGRAM = Actor.program()
+
+
+@pytest.fixture(autouse=True)
+def telling(settings: Settings) -> None:
+    settings.SAYSO_NOTIFY, settings.SAYSO_URL = "on", URL
+
+
+@pytest.fixture
+def smtp(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
+    """The installation's mail server; what failed is tried again when the test says so."""
+    monkeypatch.setattr(outboxes, "BACKOFF", (600.0,))
+    with mail_server() as server:
+        send_by_smtp(settings, server.port)
+        yield server
+
+
+@pytest.fixture
+async def told(stack: object) -> AsyncIterator[None]:
+    """A process that tells people."""
+    room = waiting_room()
+    await room.start()
+    workers: Workers = [Dispatcher(room), OutboxWorker(room, notifications.outbox, NotificationCarrier())]
+    for worker in workers:
+        await worker.start()
+    yield
+    for worker in workers:
+        await worker.stop()
+    await room.stop()
+
+
+@pytest.fixture
+def ada() -> User:
+    return make.user("ada", email="ada@example.org")
+
+
+@pytest.fixture
+def bob() -> User:
+    return make.user("bob", email="bob@example.org")
+
+
+def look() -> list[tuple[str, int, str]]:
+    """Look once at all that is due; return all notifications so far: event, sequence, person."""
+    if claimed := watches.claim(1000):
+        notifications.enqueue(claimed, tellings.look_at(claimed))
+    rows = Notification.objects.order_by("created_at", "event", "destination__user__username")
+    return list(rows.values_list("event", "sequence", "destination__user__username"))
+
+
+def clock_moved(seconds: float) -> None:
+    """So much time passes, on the database's clock."""
+    clock.move(timedelta(seconds=seconds))
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> Iterator[None]:
+    yield
+    clock.move_back()
+
+
+def reassign(actor: Actor, request: str, *people: User) -> None:
+    deciding.reassign(actor, request, [person.username for person in people])
+
+
+def a_moment_ago() -> dict[str, Any]:
+    """The pause of what failed is over, and it has changed."""
+    moment = database_now() - timedelta(seconds=1)
+    return {"due_at": moment, "changed_at": moment}
+
+
+def closing(function: Callable[[], object]) -> None:
+    """Call it in a thread, whose connection does not outlive that."""
+    try:
+        function()
+    finally:
+        connection.close()
+
+
+async def came(smtp: MailServer, count: int = 1) -> list[EmailMessage]:
+    return await asyncio.to_thread(smtp.wait_for, count)  # type: ignore[arg-type]
+
+
+async def settled(status: str, attempts: int) -> Notification:
+    """The only notification, as soon as it is so."""
+    while True:
+        row: Notification | None = await in_database(Notification.objects.first)
+        if row and (row.status, row.attempts, row.claimed_until) == (status, attempts, None):
+            return row
+
+
+def text_of(message: EmailMessage, kind: str = "plain") -> str:
+    body = message.get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+class TestWhoIsTold:
+    @both_databases
+    def test_whoever_may_decide_hears_of_a_request_when_it_opens(self, ada: User, bob: User) -> None:
+        make.approval(assignees=[ada, make.group("finance", bob)])
+        assert look() == [("opened", 1, "ada"), ("opened", 1, "bob")]
+
+    def test_what_is_assigned_to_nobody_is_told_to_all_who_may_decide_that(self, ada: User) -> None:
+        make.reviewer("rita")
+        make.reviewer("gone", is_active=False)
+        make.approval()
+        assert look() == [("opened", 1, "rita")]
+
+    def test_nobody_is_told_what_they_did_or_may_not_decide(self, ada: User, bob: User) -> None:
+        make.approval(assignees=[ada, bob], requester=ada, four_eyes=True)
+        assert look() == [("opened", 1, "bob")]
+
+    @both_databases
+    def test_each_is_told_once_however_often_somebody_looks(self, ada: User) -> None:
+        request = make.approval(assignees=[ada])
+        look()
+        Watch.writing.update(due_at=database_now(), told_to=0)
+        assert look() == [("opened", 1, "ada")]
+        deciding.record_views(make.actor(ada), [queries.as_id(request)])
+        assert look() == [("opened", 1, "ada")]
+
+    def test_what_closed_before_anybody_looked_is_told_to_no_decider(self, ada: User) -> None:
+        deciding.withdraw(PROGRAM, make.approval(assignees=[ada]))
+        assert look() == []
+
+    @both_databases
+    def test_whom_it_is_handed_to_hears_of_it_and_who_had_it_does_not(self, ada: User, bob: User) -> None:
+        request = make.approval(assignees=[ada])
+        look()
+        reassign(make.actor(ada), request, ada, bob)
+        assert look()[1:] == [("reassigned", 2, "bob")]
+        reassign(PROGRAM, request, bob)
+        reassign(PROGRAM, request, ada, bob)
+        assert look()[2:] == [("reassigned", 4, "ada")]
+
+    def test_who_could_decide_as_a_reviewer_is_not_told_of_being_named(self, ada: User) -> None:
+        rita = make.reviewer("rita")
+        request = make.approval()
+        look()
+        reassign(PROGRAM, request, rita, ada)
+        assert look()[1:] == [("reassigned", 2, "ada")]
+
+    def test_a_question_is_told_to_who_asked_and_the_reply_to_who_wants_to_know(
+        self, ada: User, bob: User
+    ) -> None:
+        for person in (ada, bob):
+            Destination.objects.create(user=person, events=["question", "reply"])
+        request = make.approval(assignees=[ada], requester=bob)
+        deciding.comment(make.actor(ada), request, "Why?", question=True)
+        deciding.comment(make.actor(ada), request, "Nobody is told this.")
+        deciding.comment(make.actor(bob), request, "Because.")
+        assert look() == [("question", 2, "bob"), ("reply", 4, "ada")]
+
+    def test_the_outcome_is_told_to_who_asked_and_wants_it(self, ada: User, bob: User) -> None:
+        Destination.objects.create(user=bob, events=["closed"])
+        deciding.decide(make.actor(ada), make.approval(assignees=[ada], requester=bob), "reject")
+        deciding.decide(make.actor(ada), make.approval(assignees=[ada], requester=make.user()), "reject")
+        deciding.withdraw(make.actor(bob), make.approval(assignees=[ada], requester=bob))
+        assert look() == [("closed", 2, "bob")]
+
+    def test_more_people_than_fifty_are_not_told_one_by_one(self) -> None:
+        people = [make.user() for _ in range(51)]
+        make.approval(assignees=people)
+        assert look() == []
+        make.approval(assignees=people[:50])
+        assert len(look()) == 50
+
+    @both_databases
+    def test_looking_takes_the_same_queries_however_many_there_are(self, ada: User) -> None:
+        counted = []
+        for number in (2, 30):
+            for _ in range(number):
+                make.approval(assignees=[ada])
+            with CaptureQueriesContext(connection) as queries_made:
+                look()
+            counted.append(len(queries_made))
+        assert Notification.objects.count() == 32
+        assert counted[1] <= counted[0] < 30
+
+    @both_databases
+    def test_many_who_look_at_once_write_each_once(self, ada: User, bob: User) -> None:
+        for _ in range(40):
+            make.approval(assignees=[ada, bob])
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: closing(look), range(8)))
+        assert Counter(look()) == {("opened", 1, "ada"): 40, ("opened", 1, "bob"): 40}
+        assert not Watch.objects.exclude(claimed_until=None).exists()
+
+    @both_databases
+    def test_what_changes_while_somebody_looks_is_looked_at_again(self, ada: User, bob: User) -> None:
+        request = make.approval(assignees=[ada])
+        claimed = watches.claim(10)
+        looks = tellings.look_at(claimed)
+        reassign(PROGRAM, request, bob)
+        notifications.enqueue(claimed, looks)
+        assert look() == [("opened", 1, "ada"), ("reassigned", 2, "bob")]
+
+    @both_databases
+    def test_a_claim_that_ran_out_is_taken_by_others_and_written_once(self, ada: User) -> None:
+        make.approval(assignees=[ada])
+        lost = watches.claim(10)
+        looks = tellings.look_at(lost)
+        assert look() == []
+        clock_moved(61)
+        assert look() == [("opened", 1, "ada")]
+        notifications.enqueue(lost, looks)
+        assert look() == [("opened", 1, "ada")]
+
+    def test_without_the_setting_nothing_is_watched(self, ada: User, settings: Settings) -> None:
+        """So switching it on floods nobody."""
+        settings.SAYSO_NOTIFY = "off"
+        request = make.approval(assignees=[ada])
+        settings.SAYSO_NOTIFY = "on"
+        reassign(PROGRAM, request, make.user())
+        assert look() == []
+        assert not Watch.objects.exists()
+
+
+class TestReminders:
+    @both_databases
+    def test_who_has_not_voted_is_reminded_once_when_most_of_the_time_is_over(
+        self, ada: User, bob: User
+    ) -> None:
+        request = make.approval(assignees=[ada, bob], required=2, timeout=1000)
+        look()
+        due = Watch.objects.get().due_at
+        asked = queries.requests_by_id([queries.as_id(request)])[0]
+        assert due == asked.opened_at + timedelta(seconds=800)
+        deciding.decide(make.actor(ada), request, "approve")
+        assert Watch.objects.get().due_at == due, "a vote changes nothing for others"
+        clock_moved(850)
+        assert look()[2:] == [("reminder", 1, "bob")]
+        assert Watch.objects.get().due_at is None
+
+    def test_without_a_deadline_they_are_reminded_each_day_three_times(self, ada: User) -> None:
+        make.approval(assignees=[ada], timeout=None)
+        look()
+        for day in range(1, 6):
+            clock_moved(24 * 3600 + 60 if day == 1 else 24 * 3600)
+            look()
+        assert [told[:2] for told in look()] == [
+            ("opened", 1),
+            ("reminder", 1),
+            ("reminder", 2),
+            ("reminder", 3),
+        ]
+        assert Watch.objects.get().due_at is None
+
+    def test_a_deadline_that_is_moved_moves_the_reminder(self, ada: User) -> None:
+        request = make.approval(assignees=[ada], timeout=1000)
+        look()
+        before = Watch.objects.get().due_at
+        queue.write(Reschedule(request_id=queries.as_id(request), actor=PROGRAM, timeout=5000))
+        look()
+        assert Watch.objects.get().due_at > before + timedelta(seconds=3000)
+
+
+class TestSending:
+    async def test_a_message_names_the_request_and_leads_to_it(
+        self, told: None, ada: User, bob: User, smtp: MailServer
+    ) -> None:
+        request = await in_database(
+            make.approval,
+            "Refund 12.00 EUR\u202e",
+            assignees=[ada],
+            requester=bob,
+            arguments={"order": 812, "headers": {"Authorization": "Bearer secret"}, "reason": "a < b"},
+            highlight=["order", "headers", "reason"],
+            severity="high",
+        )
+        (letter,) = await came(smtp)
+        row = await settled("delivered", 1)
+        assert letter["To"] == "ada@example.org"
+        assert letter["Subject"] == "Approve or reject: Refund 12.00 EUR[U+202E]"
+        assert letter["Message-ID"] == f"<{row.pk}@sayso.example.com>"
+        assert letter["References"] == f"<request-{request}@sayso.example.com>"
+        assert letter["Auto-Submitted"] == "auto-generated"
+        text = text_of(letter)
+        assert "bob asks for your approval." in text
+        assert "order: 812" in text
+        assert "reason: a < b" in text
+        assert "high severity" in text
+        assert f"{URL}/requests/{request}/" in text
+        assert f"{URL}/preferences/" in text
+        html = text_of(letter, "html")
+        assert "a &lt; b" in html
+        assert f'href="{URL}/requests/{request}/"' in html
+        assert "secret" not in text + html
+        assert "src=" not in html
+
+    @pytest.mark.parametrize(
+        ("detail", "said", "unsaid"),
+        [("title", "Pay", "812"), ("summary", "812", "*Once.*"), ("full", "*Once.*", "\0")],
+    )
+    async def test_how_much_it_says_is_a_setting(
+        self, told: None, ada: User, smtp: MailServer, settings: Settings, detail: str, said: str, unsaid: str
+    ) -> None:
+        settings.SAYSO_MESSAGE_DETAIL = detail
+        await in_database(make.approval, "Pay", details="*Once.*", arguments={"order": 812}, assignees=[ada])
+        (letter,) = await came(smtp)
+        assert said in text_of(letter)
+        assert unsaid not in text_of(letter)
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            lambda ada, request: deciding.withdraw(PROGRAM, request),
+            lambda ada, request: reassign(PROGRAM, request, make.user(), make.user()),
+            lambda ada, request: deciding.decide(make.actor(ada), request, "approve"),
+            lambda ada, request: User.objects.filter(pk=ada.pk).update(is_active=False),
+        ],
+        ids=["withdrawn", "reassigned", "voted", "deactivated"],
+    )
+    async def test_what_has_no_point_any_more_is_not_sent(
+        self, ada: User, smtp: MailServer, meanwhile: Any, stack: object
+    ) -> None:
+        request = await in_database(lambda: make.approval(assignees=[ada, make.user()], required=2))
+        await in_database(look)
+        await in_database(Notification.writing.exclude(destination__user=ada).delete)
+        await in_database(meanwhile, ada, request)
+        (due,) = await in_database(notifications.outbox.claim, 2)
+        carrier = NotificationCarrier()
+        answer = await carrier.deliver(due)
+        carrier.close()
+        assert answer.moot
+        await in_database(
+            notifications.outbox.record, [outboxes.Attempt(due=due, seconds=0.0, answer=answer)]
+        )
+        assert (await settled("moot", 0)).due_at is None
+        assert smtp.taken == []
+
+    async def test_what_the_server_can_not_take_now_is_sent_again_under_the_same_name(
+        self, told: None, ada: User, smtp: MailServer
+    ) -> None:
+        smtp.answers = [LATER]
+        await in_database(make.approval, assignees=[ada])
+        row = await settled("waiting", 1)
+        await in_database(lambda: Notification.writing.update(**a_moment_ago()))
+        await in_database(hints.send, notifications.TOPIC, [row.pk])
+        (letter,) = await came(smtp)
+        assert letter["Message-ID"] == f"<{row.pk}@sayso.example.com>"
+        await settled("delivered", 2)
+
+    async def test_what_the_server_never_takes_is_given_up_with_the_reason(
+        self, told: None, ada: User, smtp: MailServer
+    ) -> None:
+        smtp.answers = [NEVER]
+        await in_database(make.approval, assignees=[ada])
+        row = await settled("given_up", 1)
+        attempt = await in_database(row.attempt_set.get)
+        assert (attempt.status_code, attempt.error) == (554, "The mail server answered 554.")
+
+    async def test_who_has_no_address_gets_no_mail_and_the_attempt_says_so(
+        self, told: None, smtp: MailServer
+    ) -> None:
+        await in_database(make.approval, assignees=[await in_database(make.user)])
+        row = await settled("given_up", 1)
+        assert (await in_database(row.attempt_set.get)).error == "The account has no email address."
