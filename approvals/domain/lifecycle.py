@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 DEFAULT_ANSWER = "No response received within timeout period"
 # Stands where a title was, before retention took it away.
 REMOVED = "(content removed)"
+# How long after a request was closed it may still be talked about.
+AFTERWARDS = timedelta(days=30)
 
 
 class Kind(StrEnum):

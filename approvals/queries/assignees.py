@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +38,30 @@ def names_known(names: Collection[str]) -> tuple[set[str], set[str]]:
     name, groups = model.USERNAME_FIELD, Group.objects.filter(name__in=names)
     users = model._default_manager.filter(is_active=True, **{f"{name}__in": names})
     return set(users.values_list(name, flat=True)), set(groups.values_list("name", flat=True))
+
+
+def sort_names(texts: Sequence[str], field: str) -> tuple[list[str], list[str]]:
+    """Return which of these names are users', and which are groups'; `user:NAME` and `group:NAME` say which.
+
+    InvalidRequest names the field where a name is nobody's, or could be either's.
+    """
+    found: dict[str, list[str]] = {"user": [], "group": []}
+    plain = []
+    for text in texts:
+        kind, _, name = text.partition(":")
+        if name and kind in found:
+            found[kind].append(name)
+        else:
+            plain.append(text)
+    users, groups = names_known(plain)
+    for name in plain:
+        if name in users and name in groups:
+            choice = f"write user:{name} or group:{name}."
+            raise InvalidRequest(f"{field}: {name!r} is a user and a group: {choice}", field=field)
+        if name not in users and name not in groups:
+            raise InvalidRequest(f"{field}: there is no active user and no group {name!r}.", field=field)
+        found["group" if name in groups else "user"].append(name)
+    return found["user"], found["group"]
 
 
 def check_deciders(audience: permissions.Audience, required: int) -> None:

@@ -125,13 +125,13 @@ class RunPage:
             form=instead.form if instead else None,
             notice=instead.notice if instead else "",
         )
-        # Withdrawing has its place on the request's own page.
+        # Everything but the decision has its place on the request's own page.
         return {
             **page.context,
             "notice": self.notice,
             "refusal": page.notice,
             "origins": {str(self.run.pk): self.run},
-            "withdraw_form": None,
+            **dict.fromkeys(("hand_on_form", "withdraw_form")),
             "here": reverse("run-request", args=[self.run.pk, asked.pk]),
         }
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from typing import Any
 
 from approvals import deciding
 from approvals.domain.questions import REVIEWERS
+from approvals.exceptions import InvalidRequest
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Misuse, ScreenCommand
 from approvals.management.short_ids import HELP, find_request_id
 from approvals.management.wording import assignees, raise_as_refusal, show_outcome
-from approvals.queries.assignees import names_known
+from approvals.queries.assignees import sort_names
 
 
 class Command(ScreenCommand):
@@ -35,7 +35,10 @@ class Command(ScreenCommand):
         require_tables()
         person = acting_person(options["username"])
         request_id = find_request_id(person, options["id"])
-        users, groups = _parse_names(options["to"])
+        try:
+            users, groups = sort_names(options["to"], "--to")
+        except InvalidRequest as error:
+            raise Misuse(error.detail) from error
         with raise_as_refusal():
             outcome = deciding.reassign(
                 actor_in_terminal(person, "reassign"),
@@ -49,23 +52,3 @@ class Command(ScreenCommand):
         else:
             named = assignees({"users": sorted(users), "groups": sorted(groups)})
             self.screen.say(f"Reassigned. It is now decided by: {named}.")
-
-
-def _parse_names(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the names of users and of groups; `Misuse` where a name is nobody's, or could be either's."""
-    found: dict[str, list[str]] = {"user": [], "group": []}
-    plain = []
-    for text in texts:
-        kind, _, name = text.partition(":")
-        if name and kind in found:
-            found[kind].append(name)
-        else:
-            plain.append(text)
-    users, groups = names_known(plain)
-    for name in plain:
-        if name in users and name in groups:
-            raise Misuse(f"--to: {name!r} is a user and a group: write user:{name} or group:{name}.")
-        if name not in users and name not in groups:
-            raise Misuse(f"--to: there is no active user and no group {name!r}.")
-        found["group" if name in groups else "user"].append(name)
-    return found["user"], found["group"]

@@ -1,4 +1,4 @@
-"""What a person does to a request on a page: decide, answer or withdraw, by the rules of all pages.
+"""What a person does to a request on a page: decide, answer, withdraw, hand on, comment.
 
 Each returns None once it is on record, and else what the page shows instead, with all that was typed.
 """
@@ -16,11 +16,12 @@ from approvals import deciding, queries
 from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import ApprovalError, UnknownRequest
+from approvals.queries.assignees import sort_names
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.problems import STATUSES
 from approvals.web.pages.access import record_view, user_id
-from approvals.web.pages.forms import DecisionForm, ReasonForm
-from approvals.web.pages.request_page import ActForm
+from approvals.web.pages.forms import CommentForm, DecisionForm, HandOnForm, ReasonForm
+from approvals.web.pages.request_page import COMMENT, HAND_ON, ActForm, AnyForm
 
 UNPRESSED = "Nothing was recorded: press the button for what you want."
 
@@ -30,7 +31,7 @@ class NotRecorded:
     """What the page shows: the request as it is now, the form that was sent, why it was not done."""
 
     asked: Any
-    form: ActForm | None = None
+    form: AnyForm | None = None
     notice: str = ""
     status: HTTPStatus = HTTPStatus.OK
 
@@ -73,8 +74,35 @@ def withdraw(request: HttpRequest, asked: Any) -> NotRecorded | None:
     return _record(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason), None)
 
 
+def hand_on(request: HttpRequest, asked: Any) -> NotRecorded | None:
+    """Let others decide instead: those whom the form names."""
+    form = HandOnForm(request.POST, auto_id=HAND_ON)
+    if not form.is_valid():
+        return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
+
+    def write() -> object:
+        users, groups = said["to"], list[str]()
+        if queries.rights_of(user_id(request), asked).reassign:  # else nobody is told who there is
+            users, groups = sort_names(users, "to")
+        return deciding.reassign(actor, asked.pk, users, groups, reason=said["reason"])
+
+    return _record(request, asked, write, form)
+
+
+def comment(request: HttpRequest, asked: Any) -> NotRecorded | None:
+    """Record what somebody says about the request, or asks."""
+    form = CommentForm(request.POST, auto_id=COMMENT)
+    if not form.is_valid():
+        return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
+    return _record(
+        request, asked, lambda: deciding.comment(actor, asked.pk, said["text"], said["question"]), form
+    )
+
+
 def _record(
-    request: HttpRequest, asked: Any, write: Callable[[], object], form: ActForm | None
+    request: HttpRequest, asked: Any, write: Callable[[], object], form: AnyForm | None
 ) -> NotRecorded | None:
     try:
         write()
@@ -85,7 +113,7 @@ def _record(
     return None
 
 
-def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: ActForm | None) -> NotRecorded:
+def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: AnyForm | None) -> NotRecorded:
     status = STATUSES[error.code]
     if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
         form.add_refusal(error)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from approvals import queries
-from approvals.domain.lifecycle import Kind, Status
+from approvals.domain.lifecycle import AFTERWARDS, Kind, Status
 from approvals.web.pages.differences import edits_of
-from approvals.web.pages.forms import AnswerForm, PageDecisionForm, ReasonForm
+from approvals.web.pages.forms import AnswerForm, CommentForm, HandOnForm, PageDecisionForm, ReasonForm
 from approvals.web.pages.wording import deciders_in_words, entry_in_words, standing_in_words
 
 ActForm: TypeAlias = PageDecisionForm | AnswerForm
+AnyForm: TypeAlias = ActForm | HandOnForm | CommentForm
 
 LONG_JSON = 16_000
+# Ids of fields, which stand beside those of the decision.
+HAND_ON, COMMENT = "hand_on_%s", "comment_%s"
 # Open requests of the same origin: how many are listed, and looked at.
 BESIDE, LOOKED_AT = 10, 100
 
@@ -25,7 +29,8 @@ BESIDE, LOOKED_AT = 10, 100
 class RequestPage:
     """The content of the page. `form` is what the person sent, with its errors; None: nothing yet.
 
-    `beside`: other open requests of the same origin. `notice`: why what was sent was not done.
+    `beside`: other open requests of the same origin. `notice`: why what was sent was not done. `now`: the
+    database's clock, where the page also takes comments.
     """
 
     asked: Any
@@ -33,8 +38,9 @@ class RequestPage:
     rights: queries.Rights
     trail: Sequence[queries.TimelineEntry]
     beside: Sequence[Any] = ()
-    form: ActForm | None = None
+    form: AnyForm | None = None
     notice: str = ""
+    now: datetime | None = None
 
     @property
     def act(self) -> str:
@@ -73,6 +79,8 @@ class RequestPage:
                 entry_in_words(entry, asked.required, requester, asked.choices) for entry in self.trail
             ],
             "withdraw_form": ReasonForm(auto_id="withdraw_%s") if self.may_withdraw else None,
+            "hand_on_form": self._hand_on_form() if self.may_hand_on else None,
+            "comment_form": self._comment_form(),
             **(self._forms() if self.act == "decide" else {}),
         }
 
@@ -92,14 +100,31 @@ class RequestPage:
         return self.rights.withdraw and self.act != "closed"
 
     @property
+    def may_hand_on(self) -> bool:
+        return self.rights.reassign and self.act != "closed"
+
+    def _hand_on_form(self) -> HandOnForm:
+        return self.form if isinstance(self.form, HandOnForm) else HandOnForm(auto_id=HAND_ON)
+
+    def _comment_form(self) -> CommentForm | None:
+        """Return the form to comment, for as long as the writer takes comments."""
+        if isinstance(self.form, CommentForm):
+            return self.form
+        closed = self.asked.closed_at
+        if self.now is None or self.asked.purged_at or (closed and self.now > closed + AFTERWARDS):
+            return None
+        return CommentForm(auto_id=COMMENT)
+
+    @property
     def _has_voted(self) -> bool:
         return any(entry.event == "decided" and entry.actor == self.username for entry in self.trail)
 
     def _forms(self) -> dict[str, Any]:
         if self.asked.kind == Kind.CLARIFICATION:
-            return {"answer_form": self.form or AnswerForm(self.asked)}
-        form = self.form if isinstance(self.form, PageDecisionForm) else PageDecisionForm(self.asked)
-        return {"decision_form": form, "changes": form.changes()}
+            form = self.form if isinstance(self.form, AnswerForm) else AnswerForm(self.asked)
+            return {"answer_form": form}
+        decision = self.form if isinstance(self.form, PageDecisionForm) else PageDecisionForm(self.asked)
+        return {"decision_form": decision, "changes": decision.changes()}
 
 
 def form_for(asked: Any, data: Mapping[str, Any]) -> ActForm:

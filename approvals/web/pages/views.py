@@ -1,4 +1,4 @@
-"""The inbox and the pages of requests: read, decide, answer, withdraw. All of it works without scripts.
+"""The inbox and the pages of requests: read, decide, answer, hand on, comment, withdraw. Scripts are extra.
 
 Every address answers with a whole page, or, if a page's script asks for its `detail`, with the request alone.
 """
@@ -25,7 +25,7 @@ from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.filters import Filters, number_of
 from approvals.web.pages.inbox_page import InboxPage
 from approvals.web.pages.next_request import Done, Successors
-from approvals.web.pages.request_page import LOOKED_AT, ActForm, RequestPage, form_for
+from approvals.web.pages.request_page import LOOKED_AT, AnyForm, RequestPage, form_for
 
 MOST_IDS = 100
 # Names the request that was decided before, in the address of the page that opens then.
@@ -88,6 +88,27 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRequest)
+@require_POST
+def hand_on(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Let others decide instead; whoever may not see the request any more goes on with the inbox."""
+    asked = queries.request_for(user_id(request), request_id)
+    if instead := acts.hand_on(request, asked):
+        return _refuse(request, instead)
+    if queries.rights_of(user_id(request), asked).see:
+        return _back_to(request, asked)
+    address = reverse("inbox") + Filters.from_query(request.GET).query
+    return HttpResponseRedirect(address, status=HTTPStatus.SEE_OTHER)
+
+
+@page(UnknownRequest)
+@require_POST
+def comment(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    asked = queries.request_for(user_id(request), request_id)
+    instead = acts.comment(request, asked)
+    return _refuse(request, instead) if instead else _back_to(request, asked)
+
+
+@page(UnknownRequest)
 @require_safe
 def arguments(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Send the arguments as JSON: they can be too long for the page."""
@@ -142,22 +163,23 @@ def _show_request(
     asked: Any,
     *,
     trail: list[queries.TimelineEntry] | None = None,
-    form: ActForm | None = None,
+    form: AnyForm | None = None,
     notice: str = "",
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
     """Show the request, alone or in the whole page with the list beside it."""
+    alone = wants_detail(request)
+    around = _page_context(request) if alone else _list_context(request, asked)
     shown = RequestPage(
         asked=asked,
         username=request.user.get_username(),
         rights=queries.rights_of(user_id(request), asked),
         trail=queries.history(asked) if trail is None else trail,
+        now=around["now"],
         beside=queries.open_beside(user_id(request), asked, LOOKED_AT),
         form=form,
         notice=notice,
     )
-    alone = wants_detail(request)
-    around = _page_context(request) if alone else _list_context(request, asked)
     template = "approvals/_request.html" if alone else "approvals/inbox.html"
     context = around | shown.context | {"here": _address_of(request, asked)}
     return _name_address(request, render(request, template, context, status=status))

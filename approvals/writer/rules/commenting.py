@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from approvals.domain.commands import Accepted, Comment, Refused, Result
-from approvals.domain.lifecycle import Status, is_overdue
+from approvals.domain.lifecycle import AFTERWARDS, Status, is_overdue
 from approvals.models import HumanRequest
 from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
 from approvals.writer.comments import event_of
 from approvals.writer.rules.refusals import accept_unchanged, check_permission, record_refusal
-
-# How long after a request was closed it may still be talked about.
-AFTERWARDS = timedelta(days=30)
 
 
 def comment(batch: Batch, command: Comment, row: HumanRequest) -> Result:

@@ -14,7 +14,9 @@ from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.preference_form import PreferenceForm
 from approvals.web.pages.forms.request_forms import (
     AnswerForm,
+    CommentForm,
     DecisionForm,
+    HandOnForm,
     PageDecisionForm,
     ReasonForm,
     ReassignForm,
@@ -24,7 +26,9 @@ from approvals.web.pages.forms.token_form import TokenForAnyoneForm, TokenForm
 
 __all__ = [
     "AnswerForm",
+    "CommentForm",
     "DecisionForm",
+    "HandOnForm",
     "PageDecisionForm",
     "PlainForm",
     "PreferenceForm",

@@ -224,6 +224,38 @@ class ReassignForm(PlainForm):
         return str(self.cleaned_data["users"]).replace(",", " ").split()
 
 
+class HandOnForm(PlainForm):
+    """To whom a request is handed, and why. `cleaned_data`: `to`, a list of names, and `reason`."""
+
+    to = TextField(
+        label="To",
+        help_text="Usernames or names of groups, one a line. They decide instead.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocapitalize": "none"}),
+    )
+    reason = _text_area("Reason", 1)
+
+    def clean_to(self) -> list[str]:
+        names = [line.strip() for line in str(self.cleaned_data["to"]).splitlines()]
+        return [name for name in names if name]
+
+    def add_refusal(self, error: ApprovalError) -> None:
+        """Show what is wrong with the people and groups at the one field that names them."""
+        if error.field in {"users", "groups", "to"}:
+            rule = error.detail.removeprefix("to: ")
+            self.add_error("to", rule[:1].upper() + rule[1:])
+        else:
+            super().add_refusal(error)
+
+
+class CommentForm(PlainForm):
+    """Something to say about a request, or to ask: `question` is the value of the other button."""
+
+    text = TextField(
+        label="Comment or question", max_length=COMMENT_LIMIT, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    question = forms.BooleanField(required=False)
+
+
 def _without(data: Mapping[str, Any], name: str) -> QueryDict:
     rest = QueryDict(mutable=True)
     rest.update(data)
