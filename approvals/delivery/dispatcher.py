@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals.database.threads import in_database
+from approvals.process import failpoints
 from approvals.queries import tellings
 from approvals.waiting.outages import Outage, keep_running
 from approvals.waiting.timer import Timer
@@ -74,7 +75,9 @@ class Dispatcher:
 def _look() -> int:
     """Look at a set of watches that are due; return how many they were."""
     if claimed := watches.claim(AT_ONCE):
+        failpoints.reach("watches-claimed")
         notifications.enqueue(claimed, tellings.look_at(claimed))
+        failpoints.reach("notifications-written")
     return len(claimed)
 
 

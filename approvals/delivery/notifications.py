@@ -11,6 +11,7 @@ from approvals.conf import approval_settings
 from approvals.delivery import links
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
 from approvals.delivery.messages import compose
+from approvals.process import failpoints
 from approvals.queries.notices import Notice
 from approvals.writer import notifications
 from approvals.writer.notifications import Due
@@ -32,7 +33,10 @@ class NotificationCarrier:
             return Answer(error=due.notice.moot, moot=True)
         if not due.notice.notification.destination.user.email:
             return NO_ADDRESS
-        return await self._mail.send(partial(make_mail, due.notice))
+        failpoints.reach("notification-claimed")
+        answer = await self._mail.send(partial(make_mail, due.notice))
+        failpoints.reach("message-sent")
+        return answer
 
     def close(self) -> None:
         self._mail.close()

@@ -94,6 +94,7 @@ class Notification(Delivery):
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="notifications")
 
     class Meta(Delivery.Meta):
+        default_permissions = ()
         constraints = [
             *Delivery.Meta.constraints,
             models.UniqueConstraint(
@@ -107,6 +108,7 @@ class Notification(Delivery):
                 condition=Q(status=NotificationStatus.WAITING),
             ),
             models.Index(name="notification_changed", fields=["changed_at"]),
+            models.Index(name="notification_created", fields=["created_at", "id"]),
         ]
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ from approvals.queries.lookups import (
     requests_of_run,
     seconds_left,
 )
+from approvals.queries.notices import list_told
 from approvals.queries.preferences import preference_of, told_by_mail
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
@@ -92,6 +93,7 @@ __all__ = [
     "list_inbox",
     "list_inboxes",
     "list_requests",
+    "list_told",
     "load_large",
     "moment_on_the_wire",
     "next_deadline",

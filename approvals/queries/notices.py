@@ -1,19 +1,30 @@
-"""What a message about a request says, and whether it still has a point: read when it is sent."""
+"""What a message about a request says, whether it still has a point, and what was told so far."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from django.db.models import OuterRef, Q, Subquery
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status, is_overdue
 from approvals.domain.payloads import parse_object
 from approvals.domain.telling import ASKING, Told
-from approvals.models import AuditEntry, HumanRequest, Notification, Response
+from approvals.models import (
+    AuditEntry,
+    HumanRequest,
+    Notification,
+    NotificationAttempt,
+    NotificationStatus,
+    Response,
+)
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person
+from approvals.queries.visibility import visible_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,44 @@ class Notice:
     said: str = ""
     by: str | None = None
     moot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldTo:
+    """One notification as it stands; `error` is that of its last attempt, "" where that went well."""
+
+    created_at: datetime
+    event: str
+    person: str
+    status: str
+    attempts: int
+    error: str
+    request_id: UUID
+
+
+def list_told(user_id: int, *, failed: bool, limit: int) -> list[ToldTo]:
+    """Return notifications about requests that this user may see, the newest first.
+
+    With `failed`, those that were given up, or have an attempt behind them and still wait.
+    """
+    told = Notification.objects.filter(request__in=visible_to(user_id))
+    if failed:
+        waiting = Q(status=NotificationStatus.WAITING, attempts__gt=0)
+        told = told.filter(Q(status=NotificationStatus.GIVEN_UP) | waiting)
+    last = NotificationAttempt.objects.filter(notification=OuterRef("pk")).order_by("-number")
+    rows = told.annotate(error=Subquery(last.values("error")[:1])).select_related("destination__user")
+    return [
+        ToldTo(
+            created_at=row.created_at,
+            event=row.event,
+            person=row.destination.user.get_username(),
+            status=row.status,
+            attempts=row.attempts,
+            error=row.error or "",
+            request_id=row.request_id,
+        )
+        for row in rows.order_by("-created_at", "-pk")[:limit]
+    ]
 
 
 def notices(ids: Collection[UUID]) -> list[Notice]:

@@ -92,6 +92,24 @@ class NotificationOutbox(outboxes.Outbox[Due]):
 outbox = NotificationOutbox()
 
 
+def send_again(notification_id: UUID) -> bool:
+    """Send this notification again, whether it was sent or not, and try for another day; False: it is gone.
+
+    Whether there is still a point in it is asked when it is sent, as ever.
+    """
+    now = database_now()
+    with transaction.atomic():
+        updated = Notification.writing.filter(pk=notification_id).update(
+            status=NotificationStatus.WAITING,
+            due_at=now,
+            give_up_at=now + LONGEST_TRY,
+            claimed_until=None,
+            changed_at=now,
+        )
+        transaction.on_commit(partial(hints.send, TOPIC, [notification_id]), robust=True)
+    return bool(updated)
+
+
 def _to_all(
     telling: Telling, destinations: Mapping[int, Sequence[Destination]], now: datetime
 ) -> Iterable[Notification]:

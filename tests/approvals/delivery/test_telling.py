@@ -33,6 +33,7 @@ from approvals.writer import notifications, outboxes, queue, watches
 from tests import factories as make
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
+from tests.told import look
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -78,10 +79,9 @@ def bob() -> User:
     return make.user("bob", email="bob@example.org")
 
 
-def look() -> list[tuple[str, int, str]]:
+def all_told() -> list[tuple[str, int, str]]:
     """Look once at all that is due; return all notifications so far: event, sequence, person."""
-    if claimed := watches.claim(1000):
-        notifications.enqueue(claimed, tellings.look_at(claimed))
+    look()
     rows = Notification.objects.order_by("created_at", "event", "destination__user__username")
     return list(rows.values_list("event", "sequence", "destination__user__username"))
 
@@ -137,47 +137,47 @@ class TestWhoIsTold:
     @both_databases
     def test_whoever_may_decide_hears_of_a_request_when_it_opens(self, ada: User, bob: User) -> None:
         make.approval(assignees=[ada, make.group("finance", bob)])
-        assert look() == [("opened", 1, "ada"), ("opened", 1, "bob")]
+        assert all_told() == [("opened", 1, "ada"), ("opened", 1, "bob")]
 
     def test_what_is_assigned_to_nobody_is_told_to_all_who_may_decide_that(self, ada: User) -> None:
         make.reviewer("rita")
         make.reviewer("gone", is_active=False)
         make.approval()
-        assert look() == [("opened", 1, "rita")]
+        assert all_told() == [("opened", 1, "rita")]
 
     def test_nobody_is_told_what_they_did_or_may_not_decide(self, ada: User, bob: User) -> None:
         make.approval(assignees=[ada, bob], requester=ada, four_eyes=True)
-        assert look() == [("opened", 1, "bob")]
+        assert all_told() == [("opened", 1, "bob")]
 
     @both_databases
     def test_each_is_told_once_however_often_somebody_looks(self, ada: User) -> None:
         request = make.approval(assignees=[ada])
         look()
         Watch.writing.update(due_at=database_now(), told_to=0)
-        assert look() == [("opened", 1, "ada")]
+        assert all_told() == [("opened", 1, "ada")]
         deciding.record_views(make.actor(ada), [queries.as_id(request)])
-        assert look() == [("opened", 1, "ada")]
+        assert all_told() == [("opened", 1, "ada")]
 
     def test_what_closed_before_anybody_looked_is_told_to_no_decider(self, ada: User) -> None:
         deciding.withdraw(PROGRAM, make.approval(assignees=[ada]))
-        assert look() == []
+        assert all_told() == []
 
     @both_databases
     def test_whom_it_is_handed_to_hears_of_it_and_who_had_it_does_not(self, ada: User, bob: User) -> None:
         request = make.approval(assignees=[ada])
         look()
         reassign(make.actor(ada), request, ada, bob)
-        assert look()[1:] == [("reassigned", 2, "bob")]
+        assert all_told()[1:] == [("reassigned", 2, "bob")]
         reassign(PROGRAM, request, bob)
         reassign(PROGRAM, request, ada, bob)
-        assert look()[2:] == [("reassigned", 4, "ada")]
+        assert all_told()[2:] == [("reassigned", 4, "ada")]
 
     def test_who_could_decide_as_a_reviewer_is_not_told_of_being_named(self, ada: User) -> None:
         rita = make.reviewer("rita")
         request = make.approval()
         look()
         reassign(PROGRAM, request, rita, ada)
-        assert look()[1:] == [("reassigned", 2, "ada")]
+        assert all_told()[1:] == [("reassigned", 2, "ada")]
 
     def test_a_question_is_told_to_who_asked_and_the_reply_to_who_wants_to_know(
         self, ada: User, bob: User
@@ -188,21 +188,21 @@ class TestWhoIsTold:
         deciding.comment(make.actor(ada), request, "Why?", question=True)
         deciding.comment(make.actor(ada), request, "Nobody is told this.")
         deciding.comment(make.actor(bob), request, "Because.")
-        assert look() == [("question", 2, "bob"), ("reply", 4, "ada")]
+        assert all_told() == [("question", 2, "bob"), ("reply", 4, "ada")]
 
     def test_the_outcome_is_told_to_who_asked_and_wants_it(self, ada: User, bob: User) -> None:
         Destination.objects.create(user=bob, events=["closed"])
         deciding.decide(make.actor(ada), make.approval(assignees=[ada], requester=bob), "reject")
         deciding.decide(make.actor(ada), make.approval(assignees=[ada], requester=make.user()), "reject")
         deciding.withdraw(make.actor(bob), make.approval(assignees=[ada], requester=bob))
-        assert look() == [("closed", 2, "bob")]
+        assert all_told() == [("closed", 2, "bob")]
 
     def test_more_people_than_fifty_are_not_told_one_by_one(self) -> None:
         people = [make.user() for _ in range(51)]
         make.approval(assignees=people)
-        assert look() == []
+        assert all_told() == []
         make.approval(assignees=people[:50])
-        assert len(look()) == 50
+        assert len(all_told()) == 50
 
     @both_databases
     def test_looking_takes_the_same_queries_however_many_there_are(self, ada: User) -> None:
@@ -222,7 +222,7 @@ class TestWhoIsTold:
             make.approval(assignees=[ada, bob])
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda _: closing(look), range(8)))
-        assert Counter(look()) == {("opened", 1, "ada"): 40, ("opened", 1, "bob"): 40}
+        assert Counter(all_told()) == {("opened", 1, "ada"): 40, ("opened", 1, "bob"): 40}
         assert not Watch.objects.exclude(claimed_until=None).exists()
 
     @both_databases
@@ -232,18 +232,18 @@ class TestWhoIsTold:
         looks = tellings.look_at(claimed)
         reassign(PROGRAM, request, bob)
         notifications.enqueue(claimed, looks)
-        assert look() == [("opened", 1, "ada"), ("reassigned", 2, "bob")]
+        assert all_told() == [("opened", 1, "ada"), ("reassigned", 2, "bob")]
 
     @both_databases
     def test_a_claim_that_ran_out_is_taken_by_others_and_written_once(self, ada: User) -> None:
         make.approval(assignees=[ada])
         lost = watches.claim(10)
         looks = tellings.look_at(lost)
-        assert look() == []
+        assert all_told() == []
         clock_moved(61)
-        assert look() == [("opened", 1, "ada")]
+        assert all_told() == [("opened", 1, "ada")]
         notifications.enqueue(lost, looks)
-        assert look() == [("opened", 1, "ada")]
+        assert all_told() == [("opened", 1, "ada")]
 
     def test_without_the_setting_nothing_is_watched(self, ada: User, settings: Settings) -> None:
         """So switching it on floods nobody."""
@@ -251,7 +251,7 @@ class TestWhoIsTold:
         request = make.approval(assignees=[ada])
         settings.SAYSO_NOTIFY = "on"
         reassign(PROGRAM, request, make.user())
-        assert look() == []
+        assert all_told() == []
         assert not Watch.objects.exists()
 
 
@@ -268,7 +268,7 @@ class TestReminders:
         deciding.decide(make.actor(ada), request, "approve")
         assert Watch.objects.get().due_at == due, "a vote changes nothing for others"
         clock_moved(850)
-        assert look()[2:] == [("reminder", 1, "bob")]
+        assert all_told()[2:] == [("reminder", 1, "bob")]
         assert Watch.objects.get().due_at is None
 
     def test_without_a_deadline_they_are_reminded_each_day_three_times(self, ada: User) -> None:
@@ -277,7 +277,7 @@ class TestReminders:
         for day in range(1, 6):
             clock_moved(24 * 3600 + 60 if day == 1 else 24 * 3600)
             look()
-        assert [told[:2] for told in look()] == [
+        assert [told[:2] for told in all_told()] == [
             ("opened", 1),
             ("reminder", 1),
             ("reminder", 2),

@@ -1,0 +1,81 @@
+"""Notifications: whom a request was told to, and the result of each attempt; they can be sent again."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals import queries
+from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.filters import days, typed_filter
+from approvals.admin.selection import page_of, request_column
+from approvals.models import Notification, NotificationAttempt
+from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.access import user_id
+from approvals.writer import notifications
+
+Notifications = QuerySet[Notification]
+
+# Who may repeat what was sent to programs may repeat what was sent to people.
+SEND_AGAIN = "approvals.resend_callback"
+
+
+@admin.register(Notification)
+class NotificationAdmin(ListAdmin):
+    """What was told about the requests that a person may see."""
+
+    page_template = "admin/approvals/notification.html"
+    list_display = ("of_request", "event", "person", "state", "attempts", "due", "changed")
+    moment = "created_at"
+    list_filter = ("status", "event", typed_filter("dates", *days("created", "Told from")))
+    search_fields = ("request__title", "destination__user__username")
+    search_help_text = "Request or person"
+    list_select_related = ("request", "destination__user")
+    views: ClassVar = {"<uuid:notification_id>/send_again/": "send_again_view"}
+    of_request = request_column
+    due = moment_column("due_at", "next attempt")
+    changed = moment_column("changed_at", "last change")
+
+    def get_queryset(self, request: HttpRequest) -> Notifications:
+        seen = queries.visible_to(user_id(request))
+        told = Notification.objects.filter(request__in=seen)
+        return told.select_related("request", "destination__user")
+
+    def page(self, request: HttpRequest, row: Notification) -> dict[str, Any]:
+        return {
+            "title": f"Notification about {row.request}",
+            "notification": row,
+            "request_url": page_of(row.request),
+            "attempts": NotificationAttempt.objects.filter(notification=row).order_by("-number"),
+            "may_send_again": request.user.has_perm(SEND_AGAIN),
+        }
+
+    def send_again_view(self, request: HttpRequest, notification_id: UUID) -> HttpResponse:
+        """Have it sent again at once (POST), if there is still a point in it."""
+        if not request.user.has_perm(SEND_AGAIN):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        row = self.get_queryset(request).filter(pk=notification_id).first()
+        if row is None or not notifications.send_again(notification_id):
+            raise Http404(f"There is no notification {notification_id}, or you may not see it.")
+        self.log_change(request, row, "Sent again.")
+        messages.success(request, "It is sent again, if there is still a point in it.")
+        return HttpResponseRedirect(reverse("admin:approvals_notification_change", args=[notification_id]))
+
+    @admin.display(description="person")
+    def person(self, row: Notification) -> SafeString:
+        return visible(row.destination.user.get_username())
+
+    @admin.display(description="state")
+    def state(self, row: Notification) -> SafeString:
+        word = row.get_status_display()
+        return format_html('<span class="state is-{}">{}</span>', row.status, word[:1].upper() + word[1:])
