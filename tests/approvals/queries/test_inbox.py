@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
-from django.db import connection, transaction
+from django.db import connection
 
 from approvals import deciding, queries
 from approvals.domain.commands import Actor, Expire
@@ -23,6 +23,7 @@ from approvals.queries import Inbox, Selection, Sort, Tab, inbox, inbox_parts, p
 from approvals.writer import queue
 from tests import factories as make
 from tests.marks import both_databases
+from tests.plans import plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -332,11 +333,7 @@ def test_history_makes_no_list_of_what_was_decided_dearer() -> None:
     order = inbox_parts.LAST_CLOSED_FIRST
     for part in (*parts.seen(pending=False), *parts.asked(), *parts.decided()):
         listed = part.filter(closed_at__isnull=False).order_by(*order.by).values_list(*order.columns)
-        with transaction.atomic(), connection.cursor() as cursor:
-            if connection.vendor == "postgresql":  # it would read and sort a small table as a whole
-                cursor.execute("SET LOCAL enable_seqscan = off")
-                cursor.execute("SET LOCAL enable_sort = off")
-            plan = listed[:51].explain()
+        plan = plan_of(listed[:51], "seqscan", "sort")
         assert re.search(r"(INDEX|using) request_(closed|asked|decided_by|closed_by_votes)\b", plan), plan
         assert "Sort" not in plan
         assert "TEMP" not in plan

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import connection
 from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -21,6 +21,7 @@ from orchestration.web import run_lists
 from orchestration.web.run_lists import RunFilters, read_list
 from tests import factories as make
 from tests.marks import both_databases
+from tests.plans import plan_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -142,10 +143,7 @@ def test_history_makes_no_list_dearer() -> None:
     olga = make.user("olga")
     for runs in (Run.objects.all(), Run.objects.filter(owner=olga)):
         for listed in (runs, run_lists._in_state(runs, "failed")):
-            with transaction.atomic(), connection.cursor() as cursor:
-                if connection.vendor == "postgresql":  # it would read a small table as a whole
-                    cursor.execute("SET LOCAL enable_seqscan = off")
-                plan = listed.order_by("-created_at", "-id")[:51].explain()
+            plan = plan_of(listed.order_by("-created_at", "-id")[:51], "seqscan")
             assert re.search(r"(USING INDEX|using) run_(created|of_owner|ended)", plan), plan
             assert "Sort" not in plan
             assert "TEMP" not in plan

@@ -19,6 +19,7 @@ from orchestration.web import timeline
 from orchestration.web.timeline import Place, Timeline, read_timeline
 from tests import factories as make
 from tests.marks import both_databases
+from tests.plans import plan_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -235,15 +236,7 @@ def test_records_are_read_from_an_index_in_their_order(olga: User) -> None:
         (Message.objects.filter(run=one), "message_of_run"),
     )
     for rows, index in sources:
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET enable_seqscan = off")
-                cursor.execute("SET enable_bitmapscan = off")
-                cursor.execute("SET enable_sort = off")
-                plan = rows.order_by("-pk")[:101].explain()
-                cursor.execute("RESET ALL")
-        else:
-            plan = rows.order_by("-pk")[:101].explain()
+        plan = plan_of(rows.order_by("-pk")[:101], "seqscan", "bitmapscan", "sort")
         assert index in plan or "Index Scan Backward" in plan, plan
         assert "TEMP" not in plan
 
