@@ -475,7 +475,6 @@ def _about_the_step(small: Small, said: dict[str, str]) -> RequestRow:
 # --- The storm ---
 
 
-@pytest.mark.alone
 @pytest.mark.processes
 @pytest.mark.timeout(400)
 def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
