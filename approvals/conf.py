@@ -105,8 +105,8 @@ class ApprovalSettings:
 
 
 def tells_people() -> bool:
-    """Whether this installation tells people about requests."""
-    return approval_settings().notify == "on"
+    """Whether this installation tells people about requests; each batch of the writer asks."""
+    return bool(_find("NOTIFY", "off") == "on")
 
 
 def approval_settings() -> ApprovalSettings:
@@ -154,4 +154,11 @@ def _set_names() -> list[Mapping[str, Any]]:
 
 
 def _find(key: str, default: Any) -> Any:
-    return getattr(settings, f"SAYSO_{key}", getattr(settings, "SAYSO", {}).get(key, default))
+    """Return one setting, without reading all of them."""
+    alone, together = f"SAYSO_{key}", None
+    for names in _set_names():
+        if alone in names:
+            return names[alone]
+        if together is None:
+            together = names.get("SAYSO")
+    return (together or {}).get(key, default)
