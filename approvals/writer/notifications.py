@@ -33,7 +33,7 @@ from approvals.writer.outboxes import Attempt, bounded_transaction
 
 TOPIC = "notifications"
 # Under way in one process; all go to one mail server.
-AT_ONCE = 8
+AT_ONCE = 16
 # What is told later than this helps nobody.
 LONGEST_TRY = timedelta(hours=24)
 # What was sent, given up or had no point any more is removed after this.
