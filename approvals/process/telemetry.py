@@ -60,6 +60,7 @@ writer_full = _counter("sayso_writer_full_total", "Commands that the writer's fu
 reconnects = _counter("sayso_listener_reconnects_total", "How often the listener heard again.")
 hints = _counter("sayso_hints_total", "Ids that others should have been told of.", "fate")
 sockets = Gauge("sayso_sockets", "WebSockets that are open here.", registry=REGISTRY)
+notifications = _counter("sayso_notifications_total", "Attempts to tell people, by what became.", "fate")
 http_refusals = _counter("sayso_http_refusals_total", "Calls of the API that were refused.", "code")
 waits = Gauge("sayso_waits", "Waits in this process.", registry=REGISTRY)
 queue_length = Gauge("sayso_writer_queue_length", "Commands that wait for the writer.", registry=REGISTRY)

@@ -17,7 +17,7 @@ from approvals.database import bulk, conversions
 from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
 from approvals.domain.lifecycle import Kind, Outcome, Status
-from approvals.models import HumanRequest
+from approvals.models import HumanRequest, Notification, NotificationStatus
 from approvals.queries import large_columns, origin_resolvers
 from approvals.queries.requests import as_id, with_people
 from approvals.queries.serialization import recorded_outcome
@@ -171,6 +171,22 @@ def count_pending() -> PendingCounts:
         overdue=overdue.count(),
         most_overdue=(now - due).total_seconds() if due else 0.0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingNotifications:
+    """How many notifications wait to be sent, and by how many seconds the first is late."""
+
+    waiting: int
+    late: float
+
+
+def count_notifications() -> WaitingNotifications:
+    """Count what waits to be told now; what is due later is not late."""
+    waiting = Notification.objects.filter(status=NotificationStatus.WAITING).order_by()
+    due = waiting.order_by("due_at", "id").values_list("due_at", flat=True).first()
+    late = (database_now() - due).total_seconds() if due else 0.0
+    return WaitingNotifications(waiting=waiting.count(), late=max(late, 0.0))
 
 
 @cache

@@ -25,7 +25,7 @@ from approvals.models import (
     NotificationStatus,
     Watch,
 )
-from approvals.process import hints
+from approvals.process import hints, telemetry
 from approvals.queries.notices import Notice, notices
 from approvals.queries.tellings import Look, Telling
 from approvals.writer import outboxes, watches
@@ -87,6 +87,8 @@ class NotificationOutbox(outboxes.Outbox[Due]):
                 outboxes.settle(row, attempt, row.attempts, now)
         NotificationAttempt.writing.bulk_create(made)
         _remove_old(now)
+        fates = [_fate(attempt.answer) for attempt in attempts]
+        transaction.on_commit(partial(_count, fates), robust=True)
 
 
 outbox = NotificationOutbox()
@@ -144,6 +146,17 @@ def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]
     for destination in Destination.objects.filter(user_id__in=user_ids).order_by("pk"):
         found[destination.user_id].append(destination)
     return dict(found)
+
+
+def _fate(answer: outboxes.Answer) -> str:
+    if answer.moot:
+        return "moot"
+    return "failed" if answer.error else "sent"
+
+
+def _count(fates: Iterable[str]) -> None:
+    for fate in fates:
+        telemetry.notifications.labels(fate).inc()
 
 
 def _remove_old(now: datetime) -> None:

@@ -25,7 +25,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from approvals.process import forks, telemetry
-from approvals.queries.lookups import PendingCounts, count_pending
+from approvals.queries.lookups import (
+    PendingCounts,
+    WaitingNotifications,
+    count_notifications,
+    count_pending,
+)
 from approvals.web.edge.credentials import bearer_secret
 from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
@@ -86,6 +91,7 @@ class _Stored:
     """The numbers of the database."""
 
     requests: PendingCounts
+    notifications: WaitingNotifications
     runs: Mapping[str, int]
     jobs: Mapping[str, int] | None
 
@@ -107,7 +113,12 @@ forks.register(_probe.cache_clear)
 
 def _read_database() -> _Stored:
     try:
-        return _Stored(requests=count_pending(), runs=runs.open_by_status(), jobs=_jobs())
+        return _Stored(
+            requests=count_pending(),
+            notifications=count_notifications(),
+            runs=runs.open_by_status(),
+            jobs=_jobs(),
+        )
     finally:
         connections.close_all()  # this thread's
 
@@ -145,6 +156,9 @@ def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:
     )
     yield _gauge("sayso_overdue_requests", "Pending requests past their deadline.", requests.overdue)
     yield _gauge("sayso_overdue_seconds", "By how much the most overdue one is late.", requests.most_overdue)
+    told = stored.notifications
+    yield _gauge("sayso_notifications_waiting", "Messages to people that wait to be sent.", told.waiting)
+    yield _gauge("sayso_notifications_late_seconds", "By how much the first of them is late.", told.late)
     yield _by("sayso_runs", "Runs that have not ended.", "status", stored.runs)
     if stored.jobs is not None:
         yield _by("sayso_jobs", "Runs in the job queue.", "status", stored.jobs)

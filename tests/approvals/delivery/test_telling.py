@@ -27,6 +27,7 @@ from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Reschedule
 from approvals.models import Destination, Notification, Watch
 from approvals.process import hints
+from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
 from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import notifications, outboxes, queue, watches
@@ -125,6 +126,11 @@ async def settled(status: str, attempts: int) -> Notification:
         row: Notification | None = await in_database(Notification.objects.first)
         if row and (row.status, row.attempts, row.claimed_until) == (status, attempts, None):
             return row
+
+
+def counted(fate: str) -> float:
+    """How many attempts of this process had this fate."""
+    return REGISTRY.get_sample_value("sayso_notifications_total", {"fate": fate}) or 0.0
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
@@ -357,7 +363,7 @@ class TestSending:
         await in_database(look)
         await in_database(Notification.writing.exclude(destination__user=ada).delete)
         await in_database(meanwhile, ada, request)
-        (due,) = await in_database(notifications.outbox.claim, 2)
+        (due,), before = await in_database(notifications.outbox.claim, 2), counted("moot")
         carrier = NotificationCarrier()
         answer = await carrier.deliver(due)
         carrier.close()
@@ -366,6 +372,7 @@ class TestSending:
             notifications.outbox.record, [outboxes.Attempt(due=due, seconds=0.0, answer=answer)]
         )
         assert (await settled("moot", 0)).due_at is None
+        assert counted("moot") == before + 1
         assert smtp.taken == []
 
     async def test_what_the_server_can_not_take_now_is_sent_again_under_the_same_name(
@@ -383,9 +390,10 @@ class TestSending:
     async def test_what_the_server_never_takes_is_given_up_with_the_reason(
         self, told: None, ada: User, smtp: MailServer
     ) -> None:
-        smtp.answers = [NEVER]
+        smtp.answers, before = [NEVER], counted("failed")
         await in_database(make.approval, assignees=[ada])
         row = await settled("given_up", 1)
+        assert counted("failed") == before + 1
         attempt = await in_database(row.attempt_set.get)
         assert (attempt.status_code, attempt.error) == (554, "The mail server answered 554.")
 

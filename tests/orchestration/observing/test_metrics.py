@@ -18,9 +18,9 @@ from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Channel
 from approvals.exceptions import AlreadyDecided, TooLate
-from approvals.models import HumanRequest
+from approvals.models import HumanRequest, Notification
 from approvals.process.telemetry import REGISTRY
-from approvals.queries.lookups import count_pending
+from approvals.queries.lookups import count_notifications, count_pending
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
@@ -32,6 +32,7 @@ from tests.plans import plan_of
 from tests.processes import Server, free_port
 from tests.servers import PostgresServer, RedisServer
 from tests.stacks import Stack
+from tests.told import told
 
 TOKEN = "not for everybody"
 
@@ -138,6 +139,16 @@ class TestCounting:
         assert found.overdue == 1
         assert 50 <= found.most_overdue < 90
         assert 100 <= found.oldest < 140
+
+    @pytest.mark.one_stack
+    def test_what_waits_to_be_told_is_counted_and_how_late_it_is(self, settings: Settings) -> None:
+        assert (count_notifications().waiting, count_notifications().late) == (0, 0.0)
+        settings.SAYSO_NOTIFY = "on"
+        row = told("Refund", assignees=[factories.user()])
+        Notification.writing.update(due_at=row.created_at - timedelta(seconds=50))
+        found = count_notifications()
+        assert found.waiting == 1
+        assert 50 <= found.late < 90
 
     @pytest.mark.stacks("postgresql-redis")
     def test_history_makes_the_census_no_dearer(self) -> None:
