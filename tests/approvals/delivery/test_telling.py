@@ -34,7 +34,7 @@ from approvals.writer import notifications, outboxes, queue, watches
 from tests import factories as make
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
-from tests.told import look
+from tests.told import give_up, look, told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -57,7 +57,7 @@ def smtp(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailSe
 
 
 @pytest.fixture
-async def told(stack: object) -> AsyncIterator[None]:
+async def teller(stack: object) -> AsyncIterator[None]:
     """A process that tells people."""
     room = waiting_room()
     await room.start()
@@ -302,7 +302,7 @@ class TestReminders:
 
 class TestSending:
     async def test_a_message_names_the_request_and_leads_to_it(
-        self, told: None, ada: User, bob: User, smtp: MailServer
+        self, teller: None, ada: User, bob: User, smtp: MailServer
     ) -> None:
         request = await in_database(
             make.approval,
@@ -338,7 +338,14 @@ class TestSending:
         [("title", "Pay", "812"), ("summary", "812", "*Once.*"), ("full", "*Once.*", "\0")],
     )
     async def test_how_much_it_says_is_a_setting(
-        self, told: None, ada: User, smtp: MailServer, settings: Settings, detail: str, said: str, unsaid: str
+        self,
+        teller: None,
+        ada: User,
+        smtp: MailServer,
+        settings: Settings,
+        detail: str,
+        said: str,
+        unsaid: str,
     ) -> None:
         settings.SAYSO_MESSAGE_DETAIL = detail
         await in_database(make.approval, "Pay", details="*Once.*", arguments={"order": 812}, assignees=[ada])
@@ -376,7 +383,7 @@ class TestSending:
         assert smtp.taken == []
 
     async def test_what_the_server_can_not_take_now_is_sent_again_under_the_same_name(
-        self, told: None, ada: User, smtp: MailServer
+        self, teller: None, ada: User, smtp: MailServer
     ) -> None:
         smtp.answers = [LATER]
         await in_database(make.approval, assignees=[ada])
@@ -388,7 +395,7 @@ class TestSending:
         await settled("delivered", 2)
 
     async def test_what_the_server_never_takes_is_given_up_with_the_reason(
-        self, told: None, ada: User, smtp: MailServer
+        self, teller: None, ada: User, smtp: MailServer
     ) -> None:
         smtp.answers, before = [NEVER], counted("failed")
         await in_database(make.approval, assignees=[ada])
@@ -397,8 +404,21 @@ class TestSending:
         attempt = await in_database(row.attempt_set.get)
         assert (attempt.status_code, attempt.error) == (554, "The mail server answered 554.")
 
+    def test_what_is_settled_is_removed_after_a_month(self, ada: User) -> None:
+        old, young = told("Old", assignees=[ada]), told("Young", assignees=[ada])
+        waiting = told("Waiting", assignees=[ada])
+        give_up(old)
+        give_up(young)
+        month_ago = database_now() - timedelta(days=31)
+        Notification.writing.filter(pk__in=[old.pk, waiting.pk]).update(changed_at=month_ago)
+        claimed = notifications.outbox.claim(1)
+        notifications.outbox.record(
+            [outboxes.Attempt(due=claimed[0], seconds=0.0, answer=outboxes.Answer(error="Not now."))]
+        )
+        assert set(Notification.objects.all()) == {young, waiting}
+
     async def test_who_has_no_address_gets_no_mail_and_the_attempt_says_so(
-        self, told: None, smtp: MailServer
+        self, teller: None, smtp: MailServer
     ) -> None:
         await in_database(make.approval, assignees=[await in_database(make.user)])
         row = await settled("given_up", 1)

@@ -30,7 +30,9 @@ from approvals.models import (
     AuditEntry,
     Callback,
     DeliveryStatus,
+    Destination,
     HumanRequest,
+    Notification,
     Preference,
     Response,
     ShownContent,
@@ -42,6 +44,7 @@ from approvals.writer import callbacks, chain
 from tests import factories as make
 from tests.in_process import as_superuser
 from tests.tampering import without_triggers
+from tests.told import told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("as_keeper")]
 
@@ -357,6 +360,16 @@ class TestForgetPerson:
         assert (row.comment, row.decided_by_id) == ("", ann.pk)
         assert HumanRequest.objects.get(kind="clarification").answer is None
         assert faults() == []
+
+    def test_what_they_were_told_by_goes_with_what_is_on_its_way_there(
+        self, keeper: User, ann: User, rita: User, settings: Settings
+    ) -> None:
+        settings.SAYSO_NOTIFY = "on"
+        deciding.withdraw(Actor.program(), str(told("Theirs", assignees=[ann]).request_id))
+        others = told("Another's", assignees=[rita])
+        run("forget_person", "ann", username="keeper")
+        assert list(Notification.objects.all()) == [others]
+        assert [destination.user for destination in Destination.objects.all()] == [rita]
 
     def test_what_was_decided_stays_and_is_vouched_for_anew(
         self, keeper: User, ann: User, rita: User
