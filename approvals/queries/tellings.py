@@ -106,8 +106,8 @@ def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
 
 
 def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known: _Known) -> Iterator[Telling]:
-    """Return what this entry is to whom. Nobody is told what they did themselves."""
-    actor = {entry.actor_id}
+    """Return what this entry is to whom. Nobody is told what they did, unless a program did it for them."""
+    actor = set() if entry.token_id else {entry.actor_id}
     asker = frozenset({request.requester_id}) - {None, *actor}
     if entry.event == Event.OPENED:
         yield _telling(request, Told.OPENED, entry.sequence, able - actor)

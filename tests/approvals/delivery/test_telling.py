@@ -24,12 +24,13 @@ from approvals.delivery.dispatcher import Dispatcher
 from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
-from approvals.domain.commands import Actor, Reschedule
+from approvals.domain.commands import Actor, Channel, Reschedule
 from approvals.models import Destination, Notification, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
 from approvals.waiting.waiting_room import waiting_room
+from approvals.web.edge import tokens
 from approvals.writer import notifications, outboxes, queue, watches
 from tests import factories as make
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
@@ -154,6 +155,13 @@ class TestWhoIsTold:
     def test_nobody_is_told_what_they_did_or_may_not_decide(self, ada: User, bob: User) -> None:
         make.approval(assignees=[ada, bob], requester=ada, four_eyes=True)
         assert all_told() == [("opened", 1, "bob")]
+
+    def test_what_ones_program_did_one_is_told(self, ada: User) -> None:
+        """An agent with a token of ada's asks ada."""
+        token, _ = tokens.issue(ada.pk, "agent", ["ask"])
+        actor = make.actor(ada, Channel.API, token_id=token.pk)
+        make.approval(assignees=[ada], requester=ada, actor=actor)
+        assert all_told() == [("opened", 1, "ada")]
 
     @both_databases
     def test_each_is_told_once_however_often_somebody_looks(self, ada: User) -> None:
