@@ -27,7 +27,16 @@ from orchestration.benchmark.report import Scenario
 @cache
 def scenarios() -> dict[str, Scenario]:
     """Return all by name, in the order in which they run."""
-    from orchestration.benchmark.scenarios import abuse, deadlines, decisions, record, restart, users, waiting
+    from orchestration.benchmark.scenarios import (
+        abuse,
+        deadlines,
+        decisions,
+        record,
+        restart,
+        telling,
+        users,
+        waiting,
+    )
 
     every = (
         waiting.WAITING,
@@ -39,5 +48,6 @@ def scenarios() -> dict[str, Scenario]:
         record.GROWTH,
         record.REPORT,
         abuse.ABUSE,
+        telling.TELLING,
     )
     return {scenario.name: scenario for scenario in every}
