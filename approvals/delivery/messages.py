@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -70,7 +70,7 @@ def _words(notice: Notice) -> dict[str, Any]:
         "said": plain(shorten(notice.said, SAID_LIMIT)) if detail != "title" else "",
         "arguments": _arguments(request, detail),
         "details": plain(shorten(request.details, DETAILS_LIMIT)) if detail == "full" else "",
-        "deadline": _deadline(request) if request.status == Status.PENDING else "",
+        "deadline": _deadline(request, notice.zone) if request.status == Status.PENDING else "",
         "link": links.link_to("request", request_id=request.pk),
         "preferences": links.link_to("preferences"),
     }
@@ -117,15 +117,15 @@ def _text_of(value: Any) -> str:
     return shorten(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_LIMIT)
 
 
-def _deadline(request: Any) -> str:
+def _deadline(request: Any, zone: tzinfo) -> str:
     """Say until when somebody may decide, and what happens then."""
     if request.deadline is None:
         return ""
     then = "the default answer counts"
     if request.kind == Kind.APPROVAL:
         then = "it is approved" if request.on_timeout == Verdict.APPROVE else "it is rejected"
-    return f"Until {_moment(request.deadline)}. If nobody decides by then, {then}."
+    return f"Until {_moment(request.deadline, zone)}. If nobody decides by then, {then}."
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _moment(moment: datetime, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone}"

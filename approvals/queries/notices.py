@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from approvals.models import (
 )
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person
+from approvals.queries.preferences import time_zones_of
 from approvals.queries.visibility import visible_to
 
 
@@ -32,11 +33,13 @@ class Notice:
     """One notification with what its message may say to this person, at the moment of reading.
 
     `said` is the text of the comment or question that it tells, and `by` who wrote it (None: a program, or
-    nobody); both are of its entry. `moot` says why nothing is to be sent; "" where it is.
+    nobody); both are of its entry. `zone` is that of the person. `moot` says why nothing is to be sent; ""
+    where it is.
     """
 
     notification: Notification
     request: HumanRequest
+    zone: tzinfo
     said: str = ""
     by: str | None = None
     moot: str = ""
@@ -87,9 +90,11 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
     requests = HumanRequest.objects.select_related("requester", "decided_by").in_bulk(
         {row.request_id for row in notifications}
     )
+    user_ids = {row.destination.user_id for row in notifications}
     known = _Known(
         audiences=permissions.audiences(list(requests.values())),
-        people=permissions.persons({row.destination.user_id for row in notifications}),
+        people=permissions.persons(user_ids),
+        zones=time_zones_of(user_ids),
         voted=_votes(requests),
         overdue=_overdue(requests),
         entries=_entries(notifications),
@@ -103,6 +108,7 @@ class _Known:
 
     audiences: Mapping[UUID, Audience]
     people: Mapping[int, Person]
+    zones: Mapping[int, tzinfo]
     voted: Collection[tuple[UUID, int | None]]
     overdue: Collection[UUID]
     entries: Mapping[tuple[UUID, int], AuditEntry]
@@ -110,13 +116,14 @@ class _Known:
 
 def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
     moot = _why_moot(row, request, known)
+    zone = known.zones.get(row.destination.user_id, UTC)
     entry = known.entries.get((row.request_id, row.sequence))
     if moot or entry is None or row.event == Told.REMINDER:
-        return Notice(notification=row, request=request, moot=moot)
+        return Notice(notification=row, request=request, zone=zone, moot=moot)
     shown = getattr(entry, "shown", None)
     content: Mapping[str, Any] = (parse_object(shown.content) if shown else None) or {}
     by = entry.actor.get_username() if entry.actor else None
-    return Notice(notification=row, request=request, said=content.get("comment") or "", by=by)
+    return Notice(notification=row, request=request, zone=zone, said=content.get("comment") or "", by=by)
 
 
 def _why_moot(row: Notification, request: HumanRequest, known: _Known) -> str:

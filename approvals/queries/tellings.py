@@ -36,13 +36,15 @@ _TOLD = (Event.OPENED, Event.REASSIGNED, Event.QUESTIONED, Event.COMMENTED)
 class Telling:
     """One event of a request, and the people who are to hear of it.
 
-    `sequence` is that of the entry, or the number of the reminder.
+    `sequence` is that of the entry, or the number of the reminder. `deadline` is that of the request; None:
+    it has none, or is closed.
     """
 
     request_id: UUID
     event: Told
     sequence: int
     user_ids: frozenset[int]
+    deadline: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,13 @@ def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known:
 
 def _telling(request: HumanRequest, event: Told, sequence: int, user_ids: Iterable[int | None]) -> Telling:
     people = frozenset(user_id for user_id in user_ids if user_id is not None)
-    return Telling(request_id=request.pk, event=event, sequence=sequence, user_ids=people)
+    return Telling(
+        request_id=request.pk,
+        event=event,
+        sequence=sequence,
+        user_ids=people,
+        deadline=request.deadline if request.status == Status.PENDING else None,
+    )
 
 
 def _reminder_at(request: HumanRequest, made: int) -> datetime | None:

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from approvals.database.clock import database_now
+from approvals.domain.quiet_hours import QuietHours
 from approvals.models import (
     Destination,
     DestinationKind,
@@ -27,6 +28,7 @@ from approvals.models import (
 )
 from approvals.process import hints, telemetry
 from approvals.queries.notices import Notice, notices
+from approvals.queries.preferences import quiet_hours_of
 from approvals.queries.tellings import Look, Telling
 from approvals.writer import outboxes, watches
 from approvals.writer.outboxes import Attempt, bounded_transaction
@@ -52,9 +54,9 @@ class Due(outboxes.Due):
 def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
     """Write what these watches have led to, and note in them what was looked at; then wake who sends."""
     told = [telling for look in looks.values() for telling in look.tellings]
-    destinations = _destinations({user_id for telling in told for user_id in telling.user_ids})
-    now = database_now()
-    new = [each for telling in told for each in _to_all(telling, destinations, now)]
+    people = {user_id for telling in told for user_id in telling.user_ids}
+    known = _Known(now=database_now(), destinations=_destinations(people), quiet=quiet_hours_of(people))
+    new = [each for telling in told for each in _to_all(telling, known)]
     with bounded_transaction():
         Notification.writing.bulk_create(new, ignore_conflicts=True)
         watches.settle(claimed, looks)
@@ -112,22 +114,37 @@ def send_again(notification_id: UUID) -> bool:
     return bool(updated)
 
 
-def _to_all(
-    telling: Telling, destinations: Mapping[int, Sequence[Destination]], now: datetime
-) -> Iterable[Notification]:
-    """Build a notification for each destination of these people that hears of such events."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What was read about all people who are told something together."""
+
+    now: datetime
+    destinations: Mapping[int, Sequence[Destination]]
+    quiet: Mapping[int, QuietHours]
+
+    def due_at(self, user_id: int, telling: Telling) -> datetime:
+        quiet = self.quiet.get(user_id)
+        return self.now if quiet is None else quiet.due_at(self.now, telling.deadline)
+
+
+def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
+    """Build a notification for each destination of these people that hears of such events.
+
+    It waits while the person wants to hear nothing.
+    """
     for user_id in sorted(telling.user_ids):
-        for destination in destinations[user_id]:
+        due_at = known.due_at(user_id, telling)
+        for destination in known.destinations[user_id]:
             if telling.event in destination.events:
                 yield Notification(
                     request_id=telling.request_id,
                     event=telling.event,
                     sequence=telling.sequence,
                     destination=destination,
-                    created_at=now,
-                    due_at=now,
-                    give_up_at=now + LONGEST_TRY,
-                    changed_at=now,
+                    created_at=known.now,
+                    due_at=due_at,
+                    give_up_at=due_at + LONGEST_TRY,
+                    changed_at=known.now,
                 )
 
 

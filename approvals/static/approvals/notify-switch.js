@@ -1,4 +1,5 @@
-// The switch for notifications of new requests, in this browser. The browser is asked for its permission on the click alone.
+// The page of preferences. The switch for notifications of new requests, in this browser: it is asked for its permission on the
+// click alone. And the browser's time zone, where the account has none yet: it is shown, and saved with the rest.
 
 const SETTING = "sayso.notices";
 const WORDS = {
@@ -26,3 +27,6 @@ navigator.permissions?.query({ name: "notifications" }).then((status) => status.
 addEventListener("storage", show);
 box.disabled = false;
 show();
+
+const zone = document.querySelector("#id_time_zone");
+if (zone?.value === "") zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";

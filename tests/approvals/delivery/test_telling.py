@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from email.message import EmailMessage
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -25,7 +26,7 @@ from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Channel, Reschedule
-from approvals.models import Destination, Notification, Watch
+from approvals.models import Destination, Notification, Preference, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
@@ -306,6 +307,83 @@ class TestReminders:
         queue.write(Reschedule(request_id=queries.as_id(request), actor=PROGRAM, timeout=5000))
         look()
         assert Watch.objects.get().due_at > before + timedelta(seconds=3000)
+
+
+class TestQuietHours:
+    """The night ends in three hours, wherever the tests run."""
+
+    @pytest.fixture
+    def morning(self) -> datetime:
+        return database_now().replace(second=0, microsecond=0) + timedelta(hours=3)
+
+    @pytest.fixture
+    def night(self, morning: datetime) -> Callable[..., None]:
+        zone = ZoneInfo("Asia/Kathmandu")
+        ends = morning.astimezone(zone).time()
+        begins = (morning - timedelta(hours=9)).astimezone(zone).time()
+
+        def choose(person: User, **chosen: Any) -> None:
+            Preference.objects.create(
+                user=person, time_zone="Asia/Kathmandu", quiet_from=begins, quiet_until=ends, **chosen
+            )
+
+        return choose
+
+    @both_databases
+    def test_what_is_told_at_night_waits_for_the_morning_and_is_tried_for_a_day_from_then(
+        self, ada: User, bob: User, night: Callable[..., None], morning: datetime
+    ) -> None:
+        night(ada)
+        make.approval(assignees=[ada, bob], timeout=4 * 3600)
+        look()
+        due = dict(Notification.objects.values_list("destination__user__username", "due_at"))
+        assert due["ada"] == morning
+        assert due["bob"] <= database_now()
+        late = Notification.objects.get(destination__user=ada)
+        assert late.pk not in {row.id for row in notifications.outbox.claim(5)}
+        assert late.give_up_at == morning + notifications.LONGEST_TRY
+        clock_moved(3 * 3600)
+        assert late.pk in {row.id for row in notifications.outbox.claim(5)}
+
+    def test_what_would_be_over_by_then_comes_at_once_unless_they_chose_otherwise(
+        self, ada: User, bob: User, night: Callable[..., None], morning: datetime
+    ) -> None:
+        night(ada)
+        night(bob, urgent_breaks_quiet=False)
+        make.approval(assignees=[ada, bob], timeout=3600)
+        look()
+        due = dict(Notification.objects.values_list("destination__user__username", "due_at"))
+        assert due["ada"] <= database_now()
+        assert due["bob"] == morning
+
+    def test_the_deadline_of_a_request_that_is_closed_wakes_nobody(
+        self, ada: User, night: Callable[..., None], morning: datetime
+    ) -> None:
+        night(ada)
+        Destination.objects.create(user=ada, events=["closed"])
+        deciding.withdraw(PROGRAM, make.approval(requester=ada, assignees=[make.user()], timeout=3600))
+        assert all_told() == [("closed", 2, "ada")]
+        assert Notification.objects.get().due_at == morning
+
+    def test_days_without_messages_end_at_midnight(self, ada: User) -> None:
+        today = database_now()
+        Preference.objects.create(user=ada, quiet_days=[today.weekday(), (today.weekday() + 1) % 7])
+        make.approval(assignees=[ada], timeout=None)
+        look()
+        midnight = datetime.combine(today.date() + timedelta(days=2), time(0), UTC)
+        assert Notification.objects.get().due_at == midnight
+
+    async def test_a_message_tells_the_deadline_on_the_clock_of_the_person(
+        self, teller: None, ada: User, bob: User, smtp: MailServer
+    ) -> None:
+        await in_database(lambda: Preference.objects.create(user=ada, time_zone="Asia/Kathmandu"))
+        request = await in_database(make.approval, assignees=[ada, bob])
+        letters = {letter["To"]: text_of(letter) for letter in await came(smtp, 2)}
+        (asked,) = await in_database(queries.requests_by_id, [queries.as_id(request)])
+        assert asked.deadline is not None
+        there = asked.deadline.astimezone(ZoneInfo("Asia/Kathmandu"))
+        assert f"Until {there:%Y-%m-%d %H:%M} Asia/Kathmandu." in letters["ada@example.org"]
+        assert f"Until {asked.deadline:%Y-%m-%d %H:%M} UTC." in letters["bob@example.org"]
 
 
 class TestSending:

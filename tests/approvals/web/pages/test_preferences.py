@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import time
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -71,6 +74,60 @@ def test_what_somebody_is_told_by_mail_is_chosen(client: Client, ann: User, sett
     assert queries.told_by_mail(ann.pk) == []
     client.post(PREFERENCES, {"told": "everything"})
     assert queries.told_by_mail(ann.pk) == []
+
+
+def test_quiet_hours_and_days_are_chosen_on_the_clock_of_ones_zone(
+    client: Client, ann: User, settings: Settings
+) -> None:
+    """Where this installation tells people; what is shown again is what was saved."""
+    assert "quiet" not in client.get(PREFERENCES).text
+    settings.SAYSO_NOTIFY = "on"
+    form = Page(client.get(PREFERENCES).text, "opens_next")
+    form.fill("time_zone", " Europe/Berlin ").fill("quiet_from", "22:00").fill("quiet_until", "07:30")
+    form.pick("quiet_days", "5", "6").pick("urgent_breaks_quiet")
+    assert post(client, PREFERENCES, form.sent()).status_code == 303
+    saved = queries.preference_of(ann.pk)
+    assert (saved.time_zone, saved.quiet_days) == ("Europe/Berlin", [5, 6])
+    assert (saved.quiet_from, saved.quiet_until) == (time(22), time(7, 30))
+    assert saved.urgent_breaks_quiet is False
+    again = Page(client.get(PREFERENCES).text, "opens_next")
+    shown = again.sent()
+    assert [shown[name] for name in ("time_zone", "quiet_from", "quiet_until")] == [
+        "Europe/Berlin",
+        "22:00",
+        "07:30",
+    ]
+    assert shown.getlist("quiet_days") == ["5", "6"]
+    assert "urgent_breaks_quiet" not in shown
+    form.fill("quiet_from", "").fill("quiet_until", "").pick("quiet_days")
+    post(client, PREFERENCES, form.sent())
+    saved = queries.preference_of(ann.pk)
+    assert (saved.quiet_from, saved.quiet_until, saved.quiet_days) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "refusal"),
+    [
+        (
+            {"time_zone": "Atlantis"},
+            "Time zone must be the name of an IANA time zone, such as Europe/Berlin.",
+        ),
+        ({"quiet_from": "late"}, "Quiet from must be a time such as 22:00."),
+        ({"quiet_from": "22:00"}, "Quiet until goes with Quiet from: set both, or none."),
+        (
+            {"quiet_from": "22:00", "quiet_until": "22:00"},
+            "Quiet until must be another time than Quiet from.",
+        ),
+        ({"quiet_days": list("0123456")}, "Days without messages must leave one day of the week."),
+        ({"quiet_days": ["7"]}, "Days without messages must be one of the options."),
+    ],
+)
+def test_what_can_not_be_saved_is_refused_at_its_field(
+    client: Client, settings: Settings, sent: dict[str, Any], refusal: str
+) -> None:
+    settings.SAYSO_NOTIFY = "on"
+    assert refusal in client.post(PREFERENCES, sent).text
+    assert not Preference.objects.exists()
 
 
 def test_it_goes_with_the_account(ann: User) -> None:
