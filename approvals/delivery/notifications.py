@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from approvals.conf import approval_settings
-from approvals.delivery import links
+from approvals.delivery import links, unsubscribing
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
 from approvals.delivery.messages import compose
 from approvals.process import failpoints
@@ -55,6 +55,7 @@ def make_mail(notice: Notice) -> EmailMessage:
             "References": f"<request-{notice.request.pk}@{host}>",
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
+            **unsubscribing.headers_of(notice.notification.destination_id),
         },
     )
     message.attach_alternative(words.html, "text/html")

@@ -34,7 +34,7 @@ from approvals.queries.lookups import (
     seconds_left,
 )
 from approvals.queries.notices import list_told
-from approvals.queries.preferences import preference_of, told_by_mail
+from approvals.queries.preferences import is_destination, preference_of, told_by_mail
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, id_or_none, unknown_request, with_people
@@ -88,6 +88,7 @@ __all__ = [
     "has_responded",
     "history",
     "id_or_none",
+    "is_destination",
     "is_due_soon",
     "last_comment_by",
     "list_inbox",

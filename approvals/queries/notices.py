@@ -131,15 +131,20 @@ def _why_moot(row: Notification, request: HumanRequest, known: _Known) -> str:
     person, audience = known.people.get(user_id), known.audiences[request.pk]
     if person is None or not permissions.may_see(person, audience):
         return "The person may not see the request any more."
+    if row.event not in row.destination.events:
+        return "The person does not want to hear of this any more."
     if request.purged_at is not None:
         return "The words of the request were removed."
-    if row.event not in ASKING:
-        return ""
+    return _why_not_asked(person, request, known) if row.event in ASKING else ""
+
+
+def _why_not_asked(person: Person, request: HumanRequest, known: _Known) -> str:
+    """Return why this person is not asked to decide the request any more; "" if they are."""
     if request.status != Status.PENDING or request.pk in known.overdue:
         return "The request was closed before."
-    if not permissions.may_decide(person, audience):
+    if not permissions.may_decide(person, known.audiences[request.pk]):
         return "The person may not decide the request any more."
-    return "The person has voted." if (request.pk, user_id) in known.voted else ""
+    return "The person has voted." if (request.pk, person.id) in known.voted else ""
 
 
 def _votes(requests: Mapping[UUID, HumanRequest]) -> set[tuple[UUID, int | None]]:

@@ -35,6 +35,11 @@ def time_zones_of(user_ids: Collection[int]) -> dict[int, tzinfo]:
     return {pk: zone_called(name) for pk, name in chosen}
 
 
+def is_destination(destination_id: int) -> bool:
+    """Tell whether there is this destination: it goes with the account of its person."""
+    return Destination.objects.filter(pk=destination_id).exists()
+
+
 def told_by_mail(user_id: int) -> list[str]:
     """Return the events that the person is told by mail."""
     mail = Destination.objects.filter(user_id=user_id, kind=DestinationKind.EMAIL).first()

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from approvals.web.edge.own_pages import own
-from approvals.web.pages import accounts, news, preferences, several, tokens, views
+from approvals.web.pages import accounts, news, preferences, several, tokens, unsubscribing, views
 from approvals.web.pages.vendored import vendored
 
 urlpatterns = own(
@@ -22,6 +22,7 @@ urlpatterns = own(
         path("log-in/", accounts.log_in, name="sayso-login"),
         path("log-out/", accounts.log_out, name="sayso-logout"),
         path("preferences/", preferences.preferences, name="preferences"),
+        path("unsubscribe/<str:token>/", unsubscribing.unsubscribe_page, name="unsubscribe"),
         path("tokens/", tokens.own_tokens, name="tokens"),
         path("tokens/<uuid:token_id>/revoke/", tokens.revoke_own_token, name="token-revoke"),
     ]

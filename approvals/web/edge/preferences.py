@@ -23,6 +23,11 @@ def save(user_id: int, chosen: dict[str, Any]) -> None:
             )
 
 
+def unsubscribe(destination_id: int) -> None:
+    """Tell nothing to this destination any more, until its person chooses again."""
+    Destination.objects.filter(pk=destination_id).update(events=[])
+
+
 def forget(user_id: int) -> None:
     """Remove all settings of this person, and where they were told, with what is on its way there."""
     Preference.objects.filter(pk=user_id).delete()
