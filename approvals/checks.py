@@ -25,6 +25,7 @@ _WORDS = {
     "approve_on_timeout": ("E015", ("single", "any")),
     "notify": ("E016", ("on", "off")),
     "message_detail": ("E017", ("title", "summary", "full")),
+    "links": ("E019", ("login", "personal")),
 }
 _NAMED_AT_MOST = 5
 _LOG_FORMATS = ("auto", "text", "json")
@@ -48,6 +49,7 @@ def check_values(**told: Any) -> Messages:
     configured = approval_settings()
     yield from check_number("SAYSO_DEFAULT_TIMEOUT", configured.default_timeout, "E001")
     yield from _check_words()
+    yield from check_number("SAYSO_LINK_HOURS", configured.link_hours, "E020")
     yield from check_number("SAYSO_RECHECK_INTERVAL", configured.recheck_interval, "E002")
     yield from check_number("SAYSO_DATABASE_THREADS", configured.database_threads, "E003")
     for name in _LIMITS:

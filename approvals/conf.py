@@ -62,6 +62,10 @@ class ApprovalSettings:
     """Whether people are told about requests: "on" or "off"."""
     message_detail: str = "summary"
     """What messages say of a request: its "title"; "summary", also the arguments that matter; "full", all."""
+    links: str = "login"
+    """What a message's link does: "login", lead to the request's page; "personal", decide without log-in."""
+    link_hours: float = 24.0
+    """Hours after which a personal link is dead, if the request has no earlier deadline."""
     channel_layer: str = "default"
     """The name in CHANNEL_LAYERS of the layer that carries hints."""
     recheck_interval: float = field(default_factory=_recheck_interval)

@@ -107,6 +107,18 @@ class RateLimited(ApprovalError):
         self.retry_after = retry_after
 
 
+class LinkDead(ApprovalError):
+    """The personal link decides nothing any more; the text says why."""
+
+    code = "link_dead"
+
+
+class LinkUsed(ApprovalError):
+    """The personal link has decided before, which it does once."""
+
+    code = "link_used"
+
+
 class StillPending(ApprovalError):
     """The caller's patience is over; the request stays open, and `outcome` is pending."""
 

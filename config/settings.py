@@ -213,10 +213,11 @@ SAYSO |= {"ENGINE": ENGINE, "DATABASE_THREADS": DATABASE_THREADS}
 for _read, _variables in (
     (env.float, ["SAYSO_DEFAULT_TIMEOUT", "SAYSO_RECHECK_INTERVAL", "SAYSO_LEASE", "SAYSO_DRAIN"]),
     (env.float, ["SAYSO_RATE_LIMIT", "SAYSO_ADDRESS_RATE_LIMIT", "SAYSO_LOGIN_RATE_LIMIT"]),
+    (env.float, ["SAYSO_LINK_HOURS"]),
     (env.int, ["SAYSO_SOCKETS_PER_USER", "SAYSO_SOCKETS_PER_ADDRESS", "SAYSO_WRITER_QUEUE"]),
     (env.int, ["SAYSO_REQUESTS_PER_USER", "SAYSO_BYTES_PER_USER"]),
     (env.str, ["SAYSO_APPROVE_ON_TIMEOUT", "SAYSO_SEAL_KEY", "SAYSO_METRICS_TOKEN"]),
-    (env.str, ["SAYSO_NOTIFY", "SAYSO_MESSAGE_DETAIL"]),
+    (env.str, ["SAYSO_NOTIFY", "SAYSO_MESSAGE_DETAIL", "SAYSO_LINKS"]),
     # SAYSO_COMMANDS is no variable: it lets orchestrations run programs.
     (
         _list_of,

@@ -83,7 +83,7 @@ class RequestAdmin(ListAdmin):
     # One request's page
 
     def page(self, request: HttpRequest, row: HumanRequest) -> dict[str, Any]:
-        record_view(request, row.pk, Channel.ADMIN)
+        record_view(actor_of_http(request, Channel.ADMIN), row.pk)
         asked = self.visible_request(request, row.pk)
         trail = queries.history(asked)
         standing = queries.standing(asked) if asked.status == Status.PENDING else None

@@ -13,7 +13,7 @@ from typing import Any
 from django.template.loader import render_to_string
 
 from approvals.conf import approval_settings
-from approvals.delivery import links
+from approvals.delivery import links, personal_links
 from approvals.domain.characters import hidden_runs
 from approvals.domain.lifecycle import Kind, Severity, Status, Verdict
 from approvals.domain.masking import hide_headers
@@ -71,9 +71,16 @@ def _words(notice: Notice) -> dict[str, Any]:
         "arguments": _arguments(request, detail),
         "details": plain(shorten(request.details, DETAILS_LIMIT)) if detail == "full" else "",
         "deadline": _deadline(request, notice.zone) if request.status == Status.PENDING else "",
-        "link": links.link_to("request", request_id=request.pk),
+        "link": personal_links.address_for(notice),
+        "decides_as": plain(_decides_as(notice)),
         "preferences": links.link_to("preferences"),
     }
+
+
+def _decides_as(notice: Notice) -> str:
+    """Return as whom the message's link decides; "" where it leads to log-in."""
+    person = notice.notification.destination.user
+    return person.get_username() if personal_links.is_personal(notice) else ""
 
 
 def _heading(event: Told, request: Any) -> str:

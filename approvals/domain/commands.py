@@ -19,6 +19,7 @@ class Channel(StrEnum):
     PAGE = "page"
     WEBSOCKET = "websocket"
     API = "api"
+    LINK = "link"
     COMMAND = "command"
     RULE = "rule"
     DEADLINE = "deadline"
@@ -30,7 +31,8 @@ class Actor:
     """Who acts, through which channel, from where.
 
     `user_id` None is this installation's own code, which is trusted; only code can make such an actor.
-    `address` is the peer's IP address where there is a peer; `token_id` the API token that was shown.
+    `address` is the peer's IP address where there is a peer; `token_id` the API token that was shown;
+    `link_id` the notification whose personal link was opened, which decides once.
     """
 
     user_id: int | None
@@ -38,6 +40,7 @@ class Actor:
     address: str | None = None
     user_agent: str = ""
     token_id: UUID | None = None
+    link_id: UUID | None = None
 
     @classmethod
     def program(cls) -> Actor:

@@ -80,7 +80,8 @@ class NotificationStatus(models.TextChoices):
 class Notification(Delivery):
     """One event of a request on its way to one destination. Its words are made when it is sent, and not kept.
 
-    `sequence` is the entry of the trail that it tells, or the number of the reminder.
+    `sequence` is the entry of the trail that it tells, or the number of the reminder; `used_at` is when its
+    personal link decided the request.
     """
 
     status = models.CharField(
@@ -92,6 +93,7 @@ class Notification(Delivery):
     event = models.CharField(max_length=16, choices=[(event.value, words) for event, words in EVENTS.items()])
     sequence = models.PositiveIntegerField()
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="notifications")
+    used_at = models.DateTimeField(null=True)
 
     class Meta(Delivery.Meta):
         default_permissions = ()

@@ -61,6 +61,7 @@ from approvals.queries.visibility import (
     viewed_among,
     visible_ids,
     visible_to,
+    was_handed_on,
 )
 
 __all__ = [
@@ -131,5 +132,6 @@ __all__ = [
     "visible_ids",
     "visible_to",
     "votes_on",
+    "was_handed_on",
     "with_people",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
@@ -32,14 +32,16 @@ from approvals.queries.visibility import visible_to
 class Notice:
     """One notification with what its message may say to this person, at the moment of reading.
 
+    `person` is who gets it, as stored now, and `audience` who may decide now; `zone` is that of the person.
     `said` is the text of the comment or question that it tells, and `by` who wrote it (None: a program, or
-    nobody); both are of its entry. `zone` is that of the person. `moot` says why nothing is to be sent; ""
-    where it is.
+    nobody); both are of its entry. `moot` says why nothing is to be sent; "" where it is.
     """
 
     notification: Notification
     request: HumanRequest
     zone: tzinfo
+    person: Person | None
+    audience: Audience
     said: str = ""
     by: str | None = None
     moot: str = ""
@@ -102,6 +104,14 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
     return [_notice(row, requests[row.request_id], known) for row in notifications]
 
 
+def link_was_used(notification_id: UUID) -> bool:
+    """Tell whether this notification's personal link has decided.
+
+    Ask after the request was read as closed: the writer notes the use in the transaction that closes it.
+    """
+    return Notification.objects.filter(pk=notification_id, used_at__isnull=False).exists()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What was read about all notifications together."""
@@ -115,15 +125,23 @@ class _Known:
 
 
 def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
+    person, audience = known.people.get(row.destination.user_id), known.audiences[request.pk]
     moot = _why_moot(row, request, known)
-    zone = known.zones.get(row.destination.user_id, UTC)
+    notice = Notice(
+        notification=row,
+        request=request,
+        person=person,
+        audience=audience,
+        zone=known.zones.get(row.destination.user_id, UTC),
+        moot=moot,
+    )
     entry = known.entries.get((row.request_id, row.sequence))
     if moot or entry is None or row.event == Told.REMINDER:
-        return Notice(notification=row, request=request, zone=zone, moot=moot)
+        return notice
     shown = getattr(entry, "shown", None)
     content: Mapping[str, Any] = (parse_object(shown.content) if shown else None) or {}
     by = entry.actor.get_username() if entry.actor else None
-    return Notice(notification=row, request=request, zone=zone, said=content.get("comment") or "", by=by)
+    return replace(notice, said=content.get("comment") or "", by=by)
 
 
 def _why_moot(row: Notification, request: HumanRequest, known: _Known) -> str:

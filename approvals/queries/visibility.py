@@ -204,6 +204,12 @@ def viewed_among(user_id: int, request_ids: Collection[UUID]) -> set[UUID]:
     return set(views.values_list("request_id", flat=True))
 
 
+def was_handed_on(request: HumanRequest, since: datetime) -> bool:
+    """Tell whether somebody has named others to decide the request after this moment."""
+    entries = AuditEntry.objects.filter(request_id=request.pk, event=Event.REASSIGNED)
+    return entries.filter(recorded_at__gt=since).exists()
+
+
 def history(request: HumanRequest) -> list[TimelineEntry]:
     """Return the trail of a request, oldest entry first.
 

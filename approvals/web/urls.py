@@ -3,7 +3,16 @@
 from django.urls import path
 
 from approvals.web.edge.own_pages import own
-from approvals.web.pages import accounts, news, preferences, several, tokens, unsubscribing, views
+from approvals.web.pages import (
+    accounts,
+    news,
+    personal_links,
+    preferences,
+    several,
+    tokens,
+    unsubscribing,
+    views,
+)
 from approvals.web.pages.vendored import vendored
 
 urlpatterns = own(
@@ -19,6 +28,7 @@ urlpatterns = own(
         path("requests/<uuid:request_id>/reassign/", views.hand_on, name="request-reassign"),
         path("requests/<uuid:request_id>/comments/", views.comment, name="request-comments"),
         path("requests/<uuid:request_id>/arguments.json", views.arguments, name="request-arguments"),
+        path("d/<str:token>/", personal_links.link, name="link"),
         path("log-in/", accounts.log_in, name="sayso-login"),
         path("log-out/", accounts.log_out, name="sayso-logout"),
         path("preferences/", preferences.preferences, name="preferences"),

@@ -33,7 +33,7 @@ from approvals.domain.commands import (
     View,
 )
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
-from approvals.models import Event, GroupAssignment, HumanRequest, Response, UserAssignment
+from approvals.models import Event, GroupAssignment, HumanRequest, Notification, Response, UserAssignment
 from approvals.queries import deciders, outcome_of, permissions
 from approvals.writer import callbacks, chain, watches
 from approvals.writer.chain import Draft
@@ -88,6 +88,7 @@ class Batch:
         self._opened: set[UUID] = set()
         self._named: dict[UUID, OpenRequest | Reassign] = {}
         self._responses: list[dict[str, Any]] = []
+        self._used_links: list[UUID] = []
         self._drafts: list[Draft] = []
         self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
         for (request_id, actor_id), said in self.said.items():
@@ -192,6 +193,8 @@ class Batch:
         """Record this actor's vote or answer."""
         self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
         self._note_vote(row.pk, actor.user_id, verdict)
+        if actor.link_id is not None:
+            self._used_links.append(actor.link_id)
         self._responses.append(
             {
                 "request_id": row.pk,
@@ -257,6 +260,8 @@ class Batch:
             if tells_people():
                 watches.add(self._opened, self.now)
                 watches.wake((closed | _changed_for_people(drafts)) - self._opened, self.now)
+            if self._used_links:
+                bulk.set_field(Notification, "used_at", self.now, by="id", ids=self._used_links)
 
     def _record_the_stuck(self) -> None:
         """Record on the trail which requests too few people may decide, where it does not say so yet."""

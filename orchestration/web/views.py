@@ -122,7 +122,8 @@ def decide(request: HttpRequest, run_id: UUID, request_id: UUID) -> HttpResponse
     here = reverse("run", args=[run.pk])
     if request.method != "POST":
         return HttpResponseRedirect(f"{here}?request={asked.pk}")
-    instead = acts.submit(request, asked, form_for(asked, request.POST))
+    actor = actor_of_http(request, Channel.PAGE)
+    instead = acts.submit(actor, asked, form_for(asked, request.POST))
     if instead is None:
         return HttpResponseRedirect(here, status=HTTPStatus.SEE_OTHER)
     return instead.finish(_render_run(request, run, instead=instead, status=instead.status))

@@ -66,6 +66,8 @@ class TestFiles:
         ("SAYSO_APPROVE_ON_TIMEOUT", "both", "sayso.E015"),
         ("SAYSO_NOTIFY", "yes", "sayso.E016"),
         ("SAYSO_MESSAGE_DETAIL", "all", "sayso.E017"),
+        ("SAYSO_LINKS", "public", "sayso.E019"),
+        ("SAYSO_LINK_HOURS", 0.0, "sayso.E020"),
         ("SAYSO_DEFAULT_TIMEOUT", float("nan"), "sayso.E001"),
         ("SAYSO_RECHECK_INTERVAL", 0.0, "sayso.E002"),
         ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),

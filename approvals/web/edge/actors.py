@@ -23,15 +23,20 @@ USER_AGENT_LIMIT = 400
 
 
 def actor_of_http(
-    request: HttpRequest, channel: Channel, user_id: int | None = None, token_id: UUID | None = None
+    request: HttpRequest,
+    channel: Channel,
+    user_id: int | None = None,
+    token_id: UUID | None = None,
+    link_id: UUID | None = None,
 ) -> Actor:
-    """Return the actor of a request: who is logged in or, for the API, as whom it acts, by which token."""
+    """Return the actor of a request: who is logged in, or as whom it acts, by which token or link."""
     return Actor(
         user_id=request.user.pk if user_id is None else user_id,
         channel=channel,
         address=address_of_http(request),
         user_agent=request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LIMIT],
         token_id=token_id,
+        link_id=link_id,
     )
 
 

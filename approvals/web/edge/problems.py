@@ -52,6 +52,8 @@ _CODES: Mapping[str, tuple[int, str]] = {
             " `outcome` says what has come of it, and `differs` which fields are others."
         ),
     ),
+    "link_dead": (410, "The link in a message decides nothing any more; the text says why."),
+    "link_used": (410, "The link in a message has decided before, which it does once."),
     "too_large": (413, "The body is larger than may be sent."),
     "invalid": (422, "What was sent breaks a rule; `errors` names each field at fault."),
     "rate_limited": (429, "Too many requests, or comments; see `Retry-After`."),

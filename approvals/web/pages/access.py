@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
 from approvals import deciding, queries
-from approvals.domain.commands import Channel
+from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import Busy, RateLimited, Unavailable
 from approvals.web.edge.actors import actor_of_http
@@ -55,10 +55,10 @@ def user_id(request: HttpRequest) -> int:
     return request.user.pk
 
 
-def record_view(request: HttpRequest, request_id: UUID, channel: Channel) -> None:
+def record_view(actor: Actor, request_id: UUID) -> None:
     """Record the view before the page is shown. If that fails, log it and show the page anyway."""
     try:
-        deciding.record_view(actor_of_http(request, channel), request_id)
+        deciding.record_view(actor, request_id)
     except (Busy, Unavailable) as error:
         logger.warning("view not recorded request_id=%s code=%s", request_id, error.code)
 
@@ -79,7 +79,7 @@ def trail_once_seen(request: HttpRequest, asked: Any) -> list[queries.TimelineEn
     trail = queries.history(asked)
     if not _is_opened_by_person(request) or (_has_seen(request, trail) and _stuck_is_on_record(asked, trail)):
         return trail
-    record_view(request, asked.pk, Channel.PAGE)
+    record_view(actor_of_http(request, Channel.PAGE), asked.pk)
     return queries.history(asked)
 
 

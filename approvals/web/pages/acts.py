@@ -13,7 +13,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from approvals import deciding, queries
-from approvals.domain.commands import Channel
+from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Status
 from approvals.exceptions import ApprovalError, UnknownRequest
 from approvals.queries.assignees import sort_names
@@ -42,20 +42,20 @@ class NotRecorded:
         return response
 
 
-def submit(request: HttpRequest, asked: Any, form: ActForm) -> NotRecorded | None:
+def submit(actor: Actor, asked: Any, form: ActForm) -> NotRecorded | None:
     """Record the decision or answer in the form; edited arguments are shown once more before."""
     if form.rearranged:
         return NotRecorded(asked=asked, form=form, notice=UNPRESSED if form.unpressed else "")
     if not form.is_valid():
         return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(request, asked):
+    if isinstance(form, DecisionForm) and form.unreviewed and _can_decide(actor, asked):
         form.check_arguments()
         status = HTTPStatus.OK if form.is_valid() else HTTPStatus.UNPROCESSABLE_ENTITY
         return NotRecorded(asked=asked, form=form, status=status)
-    actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
-    if not queries.viewed_among(user_id(request), [asked.pk]):
-        # It was opened by the page itself a moment ago, which counts as seen only after a while.
-        record_view(request, asked.pk, Channel.PAGE)
+    said = form.cleaned_data
+    if not queries.viewed_among(_person(actor), [asked.pk]):
+        # It was opened by a link, or a moment ago by the page itself, which counts as seen after a while.
+        record_view(actor, asked.pk)
 
     def write() -> object:
         if isinstance(form, DecisionForm):
@@ -63,7 +63,7 @@ def submit(request: HttpRequest, asked: Any, form: ActForm) -> NotRecorded | Non
             return deciding.decide(actor, asked.pk, verdict, comment=said["comment"], arguments=edited)
         return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
 
-    return _record(request, asked, write, form)
+    return _record(actor, asked, write, form)
 
 
 def withdraw(request: HttpRequest, asked: Any) -> NotRecorded | None:
@@ -71,7 +71,7 @@ def withdraw(request: HttpRequest, asked: Any) -> NotRecorded | None:
     form = ReasonForm(request.POST)
     reason = form.cleaned_data["reason"] if form.is_valid() else ""
     actor = actor_of_http(request, Channel.PAGE)
-    return _record(request, asked, lambda: deciding.withdraw(actor, asked.pk, reason), None)
+    return _record(actor, asked, lambda: deciding.withdraw(actor, asked.pk, reason), None)
 
 
 def hand_on(request: HttpRequest, asked: Any) -> NotRecorded | None:
@@ -87,7 +87,7 @@ def hand_on(request: HttpRequest, asked: Any) -> NotRecorded | None:
             users, groups = sort_names(users, "to")
         return deciding.reassign(actor, asked.pk, users, groups, reason=said["reason"])
 
-    return _record(request, asked, write, form)
+    return _record(actor, asked, write, form)
 
 
 def comment(request: HttpRequest, asked: Any) -> NotRecorded | None:
@@ -97,31 +97,36 @@ def comment(request: HttpRequest, asked: Any) -> NotRecorded | None:
         return NotRecorded(asked=asked, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     actor, said = actor_of_http(request, Channel.PAGE), form.cleaned_data
     return _record(
-        request, asked, lambda: deciding.comment(actor, asked.pk, said["text"], said["question"]), form
+        actor, asked, lambda: deciding.comment(actor, asked.pk, said["text"], said["question"]), form
     )
 
 
 def _record(
-    request: HttpRequest, asked: Any, write: Callable[[], object], form: AnyForm | None
+    actor: Actor, asked: Any, write: Callable[[], object], form: AnyForm | None
 ) -> NotRecorded | None:
     try:
         write()
     except UnknownRequest:
         raise
     except ApprovalError as error:
-        return _refused(request, asked, error, form)
+        return _refused(actor, asked, error, form)
     return None
 
 
-def _refused(request: HttpRequest, asked: Any, error: ApprovalError, form: AnyForm | None) -> NotRecorded:
+def _refused(actor: Actor, asked: Any, error: ApprovalError, form: AnyForm | None) -> NotRecorded:
     status = STATUSES[error.code]
     if status == HTTPStatus.UNPROCESSABLE_ENTITY and form is not None:
         form.add_refusal(error)
         return NotRecorded(asked=asked, form=form, status=status)
     notice = f"{error.detail} What you sent was not recorded."
-    fresh = queries.request_for(user_id(request), asked.pk)
+    fresh = queries.request_for(_person(actor), asked.pk)
     return NotRecorded(asked=fresh, form=form, notice=notice, status=status)
 
 
-def _can_decide(request: HttpRequest, asked: Any) -> bool:
-    return asked.status == Status.PENDING and queries.rights_of(user_id(request), asked).decide
+def _can_decide(actor: Actor, asked: Any) -> bool:
+    return asked.status == Status.PENDING and queries.rights_of(_person(actor), asked).decide
+
+
+def _person(actor: Actor) -> int:
+    assert actor.user_id is not None  # noqa: S101 - pages are for people
+    return actor.user_id

@@ -19,6 +19,7 @@ from approvals import queries
 from approvals.database.clock import database_now
 from approvals.domain.commands import Channel
 from approvals.exceptions import UnknownRequest
+from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages import acts, json_tables
 from approvals.web.pages.access import page, record_view, trail_once_seen, user_id, wants_detail
 from approvals.web.pages.acts import NotRecorded
@@ -65,7 +66,8 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
     if request.method == "POST":
         successors = _successors(request, asked)
-        instead = acts.submit(request, asked, form_for(asked, request.POST))
+        actor = actor_of_http(request, Channel.PAGE)
+        instead = acts.submit(actor, asked, form_for(asked, request.POST))
         return _refuse(request, instead) if instead else _go_on(request, asked, successors)
     return _show_request(request, asked, trail=trail_once_seen(request, asked))
 
@@ -75,7 +77,7 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def mark_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Record that a person saw a request which the page had opened by itself."""
     asked = queries.request_for(user_id(request), request_id)
-    record_view(request, asked.pk, Channel.PAGE)
+    record_view(actor_of_http(request, Channel.PAGE), asked.pk)
     return _back_to(request, asked)
 
 

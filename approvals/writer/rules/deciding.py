@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from approvals.domain.accounts import on_record
-from approvals.domain.commands import Accepted, Answer, Decision, Expire, Refused, Result, Withdraw
+from approvals.domain.commands import Accepted, Actor, Answer, Decision, Expire, Refused, Result, Withdraw
 from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
@@ -23,7 +23,8 @@ def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
         detail = "decision: a clarification is answered, not approved or rejected."
         return Refused(code="invalid", detail=detail, field="decision")
     earlier = batch.said.get((row.pk, command.actor.user_id))
-    if earlier and earlier.verdict == command.verdict and _is_same(earlier.arguments, command.arguments):
+    same = earlier and earlier.verdict == command.verdict and _is_same(earlier.arguments, command.arguments)
+    if same and _may_repeat(command.actor):
         return _repeat(batch, command, row, allowed, said)
     if refused := check_state(batch, command.actor, row, said, voted=earlier is not None):
         return refused
@@ -84,7 +85,7 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
         detail = "answer: an approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.said.get((row.pk, command.actor.user_id))
-    if earlier and _is_same(earlier.answer, command.answer):
+    if earlier and _is_same(earlier.answer, command.answer) and _may_repeat(command.actor):
         return accept_unchanged(row)
     if refused := check_state(batch, command.actor, row, said):
         return refused
@@ -117,6 +118,11 @@ def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
     batch.close(row, Status.WITHDRAWN, command.actor, command.reason)
     batch.record(row, Event.WITHDRAWN, command.actor, said, status=Status.WITHDRAWN, allowed_by=allowed)
     return Accepted(outcome=batch.outcome(row.pk))
+
+
+def _may_repeat(actor: Actor) -> bool:
+    """Whether repeating one's own decision is harmless; by a personal link, it is a second use."""
+    return actor.link_id is None
 
 
 def _is_same(one: Any, other: Any) -> bool:
