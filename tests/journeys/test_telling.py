@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
+from playwright.async_api import Browser, expect
 from pytest_django import Settings
 
 from approvals import deciding
 from approvals.database.clock import database_now
+from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from approvals.models import Notification, NotificationStatus, Watch
+from approvals.models import AuditEntry, Notification, NotificationStatus, Watch
 from tests import factories as make
 from tests.conftest import Serve
 from tests.mail_server import MailServer, mail_server
@@ -61,6 +66,34 @@ def until_settled(number: int) -> None:
         or Watch.objects.exclude(claimed_until=None).exists()
     ):
         pass
+
+
+@pytest.mark.one_stack
+async def test_the_link_of_a_real_message_decides_in_a_browser_where_nobody_is_logged_in(
+    teller: Teller, smtp: MailServer, people: list[User], browser: Browser
+) -> None:
+    server = await asyncio.to_thread(teller, SAYSO_LINKS="personal")
+    request = await in_database(make.approval, "Pay ACME", assignees=people[:1], arguments={"order": 812})
+    (letter,) = await asyncio.to_thread(smtp.wait_for, 1)
+    body = letter.get_body(("html",))
+    assert body is not None
+    (path,) = re.findall(r"https://sayso.example.com(/d/[\w-]{43}/)", body.get_content())
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as scanner:
+        for method in ("HEAD", "GET", "OPTIONS", "PUT"):
+            await scanner.request(method, path)
+    page = await (await browser.new_context()).new_page()
+    await page.goto(server.url + path)
+    await expect(page.get_by_role("heading", name="Pay ACME")).to_be_visible()
+    await page.get_by_label("Note").fill("As agreed.")
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.locator(".act")).to_contain_text("Approved by ada")
+    await page.goto(server.url + path)
+    await expect(page.get_by_role("heading", name="This link was used")).to_be_visible()
+    assert await page.context.cookies() == []
+    entries = AuditEntry.objects.filter(request_id=request).order_by("sequence")
+    on_trail = await in_database(lambda: list(entries.values_list("event", "channel")))
+    assert on_trail == [("opened", "program"), ("viewed", "link"), ("decided", "link")]
+    assert path.split("/")[2] not in server.output.text
 
 
 @pytest.mark.parametrize("died", ["watches-claimed", "notifications-written", "notification-claimed"])
