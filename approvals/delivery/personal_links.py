@@ -111,7 +111,7 @@ def address_for(notice: Notice) -> str:
     RuntimeError where SAYSO_URL is not set.
     """
     if is_personal(notice):
-        return links.link_to("link", token=make_token(notice))
+        return links.link_to("personal-link", token=make_token(notice))
     return links.link_to("request", request_id=notice.request.pk)
 
 

@@ -75,9 +75,7 @@ async def test_the_link_of_a_real_message_decides_in_a_browser_where_nobody_is_l
     server = await asyncio.to_thread(teller, SAYSO_LINKS="personal")
     request = await in_database(make.approval, "Pay ACME", assignees=people[:1], arguments={"order": 812})
     (letter,) = await asyncio.to_thread(smtp.wait_for, 1)
-    body = letter.get_body(("html",))
-    assert body is not None
-    (path,) = re.findall(r"https://sayso.example.com(/d/[\w-]{43}/)", body.get_content())
+    (path,) = set(re.findall(r"https://sayso.example.com(/d/[\w-]{43}/)", letter.as_string()))
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as scanner:
         for method in ("HEAD", "GET", "OPTIONS", "PUT"):
             await scanner.request(method, path)

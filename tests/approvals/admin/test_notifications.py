@@ -7,6 +7,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from approvals import deciding
+from approvals.domain.commands import Channel
 from tests import factories as make
 from tests.clients import client_of, text
 from tests.told import give_up, told
@@ -62,3 +64,13 @@ def test_who_may_not_see_the_request_does_not_see_whom_it_was_told() -> None:
     assert "Foreign" not in text(client.get(NOTIFICATIONS))
     assert client.get(f"{NOTIFICATIONS}{row.pk}/change/").status_code == 404
     assert client.post(f"{NOTIFICATIONS}{row.pk}/send_again/").status_code == 404
+
+
+def test_when_its_link_decided_is_shown(rita: User, settings: Settings) -> None:
+    settings.SAYSO_LINKS = "personal"
+    ann = make.user("ann")
+    row = told("Refund", assignees=[ann])
+    address = f"{NOTIFICATIONS}{row.pk}/change/"
+    assert "Its link decided" not in text(client_of(rita).get(address))
+    deciding.decide(make.actor(ann, Channel.LINK, link_id=row.pk), row.request_id, "approve")
+    assert "Its link decided" in text(client_of(rita).get(address))
