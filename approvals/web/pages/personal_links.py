@@ -17,6 +17,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
+from django.views.defaults import page_not_found
 
 from approvals import queries
 from approvals.delivery import personal_links
@@ -42,11 +43,14 @@ NO_SESSION = {"user": AnonymousUser()}
 @sensitive_variables("token")
 def link(request: HttpRequest, token: str) -> HttpResponse:
     """Show the request of this link, or decide it (POST)."""
-    response = _answer(request, token)
+    try:
+        response = _answer(request, token)
+    except Http404 as error:
+        response = page_not_found(request, error)
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
     response["X-Robots-Tag"] = "noindex"
-    # Django logs the path of what it takes for an error: this one has the token.
+    # Django logs the path of what it takes for an error: this one has the token, if with a sign too many.
     response._has_been_logged = True  # type: ignore[attr-defined]  # as django.utils.log does
     return response
 

@@ -66,8 +66,7 @@ def test_who_may_not_see_the_request_does_not_see_whom_it_was_told() -> None:
     assert client.post(f"{NOTIFICATIONS}{row.pk}/send_again/").status_code == 404
 
 
-def test_when_its_link_decided_is_shown(rita: User, settings: Settings) -> None:
-    settings.SAYSO_LINKS = "personal"
+def test_when_its_link_decided_is_shown(rita: User) -> None:
     ann = make.user("ann")
     row = told("Refund", assignees=[ann])
     address = f"{NOTIFICATIONS}{row.pk}/change/"

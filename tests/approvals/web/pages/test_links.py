@@ -27,7 +27,7 @@ from approvals.delivery import personal_links
 from approvals.delivery.messages import compose
 from approvals.domain.commands import Actor, Expire, Reschedule
 from approvals.exceptions import LinkDead
-from approvals.models import AuditEntry, Notification
+from approvals.models import AuditEntry, HumanRequest, Notification
 from approvals.queries.notices import Notice, notices
 from approvals.trail import verification
 from approvals.web.pages import acts
@@ -195,6 +195,7 @@ class TestShowing:
         with caplog.at_level(logging.DEBUG):
             assert browser.post(path, {"answer": ""}).status_code == 422
             assert browser.put(path).status_code == 405
+            assert browser.get(f"{path[:-1]}./").status_code == 404
             User.objects.update(is_active=False)
             assert browser.get(path).status_code == 410
         assert path.split("/")[2] not in caplog.text
@@ -332,6 +333,11 @@ def by_another(ada: User) -> None:
     deciding.decide(make.actor(User.objects.get(username="bob")), only().pk, "reject")
 
 
+def add_group(ada: User) -> None:
+    make.group("finance")
+    deciding.reassign(PROGRAM, only().pk, ["ada", "bob"], ["finance"])
+
+
 def move_deadline(ada: User) -> None:
     queue.write(Reschedule(request_id=only().pk, actor=PROGRAM, timeout=9000))
 
@@ -343,6 +349,7 @@ DEADLY: dict[str, tuple[Callable[[User], object], str]] = {
     "expired": (expire, "Its time is over"),
     "handed to others": (hand_on("bob"), "You may not decide this request any more"),
     "handed to them, too": (hand_on("ada", "bob", "eve"), "Who decides this request has changed"),
+    "handed to a group, too": (add_group, "Who decides this request has changed"),
     "password changed": (change_password, "Your password"),
     "deactivated": (deactivate, "You may not decide this request any more"),
     "deadline moved": (move_deadline, "Your password, the request or a setting has changed"),
@@ -369,6 +376,23 @@ class TestDeath:
             assert response["Cache-Control"] == "no-store"
         assert trail() == before
         assert Notification.objects.get(destination__user=ada).used_at is None
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"title": "Pay twice"},
+            {"details": "Or not."},
+            {"arguments": {"order": 813}},
+            {"on_timeout": "approve"},
+        ],
+    )
+    def test_it_decides_only_what_was_shown(self, ada: User, browser: Client, other: dict[str, Any]) -> None:
+        """Also where somebody has changed the row past the writer."""
+        path = address(assignees=[ada], arguments={"order": 812})
+        HumanRequest.writing.filter(pk=only().pk).update(**other)
+        assert "the request or a setting has changed" in text(browser.get(path), 410)
+        assert "the request or a setting" in text(browser.post(path, {"decision": "approve"}), 410)
+        assert only().status == "pending"
 
     def test_it_lives_for_a_day_at_most(self, ada: User, browser: Client, settings: Settings) -> None:
         path = address(assignees=[ada], timeout=None)
