@@ -6,6 +6,7 @@ They are made when it is sent, from what is on record then, and kept nowhere.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -27,6 +28,8 @@ DETAILS_LIMIT = 4_000
 VALUE_LIMIT = 400
 SAID_LIMIT = 2_000
 TITLE_LIMIT = 150
+# Of a digest; the inbox has the rest.
+LINES_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,31 @@ def compose(notice: Notice) -> Message:
         text=render_to_string("approvals/message.txt", words).strip() + "\n",
         html=render_to_string("approvals/message.html", words),
     )
+
+
+def compose_digest(notices: Sequence[Notice]) -> Message:
+    """Write the one message that lists all of these, each with a link to its request."""
+    number = "1 message" if len(notices) == 1 else f"{len(notices)} messages"
+    words = {
+        "heading": f"{number} about requests",
+        "lines": [_line(notice) for notice in notices[:LINES_LIMIT]],
+        "more": max(len(notices) - LINES_LIMIT, 0),
+        "inbox": links.link_to("inbox"),
+        "preferences": links.link_to("preferences"),
+    }
+    return Message(
+        subject=f"Your digest: {words['heading']}",
+        text=render_to_string("approvals/digest.txt", words).strip() + "\n",
+        html=render_to_string("approvals/digest.html", words),
+    )
+
+
+def _line(notice: Notice) -> dict[str, str]:
+    return {
+        "heading": _heading(Told(notice.notification.event), notice.request),
+        "title": shorten(plain(notice.request.title), TITLE_LIMIT),
+        "link": links.link_to("request", request_id=notice.request.pk),
+    }
 
 
 def plain(text: str) -> str:

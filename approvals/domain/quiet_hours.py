@@ -33,7 +33,8 @@ class QuietHours:
     """Quiet from `begins` to `ends`, past midnight where the end is earlier, and on whole `days` (0: Monday).
 
     Without both times, or with the same, only the days are quiet. One day at least must not be quiet.
-    `urgent_breaks`: what would be too late afterwards is heard of at once.
+    `urgent_breaks`: what would be too late afterwards is heard of at once. `digest_at`: when what
+    happened in a day comes together; None: each by itself.
     """
 
     zone: tzinfo
@@ -41,11 +42,22 @@ class QuietHours:
     ends: time | None = None
     days: Collection[int] = field(default_factory=frozenset)
     urgent_breaks: bool = False
+    digest_at: time | None = None
 
     def due_at(self, moment: datetime, deadline: datetime | None) -> datetime:
         """Return when to tell something that happened at this moment and has this deadline."""
         end = self.end(moment)
-        return moment if self.urgent_breaks and deadline is not None and deadline <= end else end
+        return moment if self._is_too_late(end, deadline) else end
+
+    def digest(self, moment: datetime, deadline: datetime | None) -> datetime | None:
+        """Return when the digest comes that has what happened at this moment; None: it is told alone."""
+        if self.digest_at is None:
+            return None
+        at = self.end(self._next(moment.astimezone(self.zone), self.digest_at))
+        return None if self._is_too_late(at, deadline) else at
+
+    def _is_too_late(self, moment: datetime, deadline: datetime | None) -> bool:
+        return self.urgent_breaks and deadline is not None and deadline <= moment
 
     def end(self, moment: datetime) -> datetime:
         """Return the first moment from this one on that is not quiet, in UTC: itself, where it is not."""

@@ -12,6 +12,16 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
+            model_name='notification',
+            name='digest',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='preference',
+            name='digest_at',
+            field=models.TimeField(null=True),
+        ),
+        migrations.AddField(
             model_name='preference',
             name='quiet_days',
             field=approvals.database.fields.JSONText(default=list),

@@ -81,7 +81,8 @@ class Notification(Delivery):
     """One event of a request on its way to one destination. Its words are made when it is sent, and not kept.
 
     `sequence` is the entry of the trail that it tells, or the number of the reminder; `used_at` is when its
-    personal link decided the request.
+    personal link decided the request. Those with the same `digest`, which is when they were due, go to their
+    destination in one message.
     """
 
     status = models.CharField(
@@ -94,6 +95,7 @@ class Notification(Delivery):
     sequence = models.PositiveIntegerField()
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="notifications")
     used_at = models.DateTimeField(null=True)
+    digest = models.DateTimeField(null=True)
 
     class Meta(Delivery.Meta):
         default_permissions = ()

@@ -28,6 +28,8 @@ class Preference(models.Model):
     quiet_days = JSONText(default=list)
     # Whether what has its deadline before the quiet hours end is told at once.
     urgent_breaks_quiet = models.BooleanField(default=True)
+    # When what happened in a day is told together, on the clock of that zone.
+    digest_at = models.TimeField(null=True)
 
     class Meta:
         default_permissions = ()

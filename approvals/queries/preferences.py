@@ -16,7 +16,7 @@ def preference_of(user_id: int) -> Preference:
 
 
 def quiet_hours_of(user_ids: Collection[int]) -> dict[int, QuietHours]:
-    """Return when these people want to hear nothing; of whoever has chosen nothing there is none."""
+    """Return when these people want to hear something; whoever has chosen nothing is left out."""
     return {
         chosen.pk: QuietHours(
             zone=zone_called(chosen.time_zone),
@@ -24,6 +24,7 @@ def quiet_hours_of(user_ids: Collection[int]) -> dict[int, QuietHours]:
             ends=chosen.quiet_until,
             days=chosen.quiet_days,
             urgent_breaks=chosen.urgent_breaks_quiet,
+            digest_at=chosen.digest_at,
         )
         for chosen in Preference.objects.filter(pk__in=user_ids)
     }

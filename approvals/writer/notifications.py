@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from approvals.database.clock import database_now
 from approvals.domain.quiet_hours import QuietHours
+from approvals.domain.telling import Told
 from approvals.models import (
     Destination,
     DestinationKind,
@@ -31,7 +33,7 @@ from approvals.queries.notices import Notice, notices
 from approvals.queries.preferences import quiet_hours_of
 from approvals.queries.tellings import Look, Telling
 from approvals.writer import outboxes, watches
-from approvals.writer.outboxes import Attempt, bounded_transaction
+from approvals.writer.outboxes import Answer, Attempt, bounded_transaction
 
 TOPIC = "notifications"
 # Under way in one process; all go to one mail server.
@@ -46,9 +48,15 @@ ERROR_LIMIT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(outboxes.Due):
-    """A claimed notification, with what its message may say at that moment."""
+    """A claimed notification, with what its message may say at that moment, and `others` of its digest."""
 
     notice: Notice
+    others: tuple[Notice, ...] = ()
+
+    @property
+    def live(self) -> list[Notice]:
+        """Those that still have a point."""
+        return [notice for notice in (self.notice, *self.others) if not notice.moot]
 
 
 def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
@@ -66,20 +74,45 @@ def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
 
 
 class NotificationOutbox(outboxes.Outbox[Due]):
-    """Notifications: tried for a day, and removed a month after they were settled."""
+    """Notifications: tried for a day, and removed a month after they were settled.
+
+    Those of one digest are claimed, delivered and tried again together.
+    """
 
     TOPIC, AT_ONCE, model = TOPIC, AT_ONCE, Notification
 
+    def choose(self, due: QuerySet[Any], limit: int, under_way: Mapping[str, int]) -> list[UUID]:
+        first = list(due.values_list("pk", "destination_id", "digest")[:limit])
+        digests = {(destination_id, digest) for _, destination_id, digest in first if digest}
+        found = [pk for pk, _, digest in first if digest is None]
+        if digests:
+            rows = due.filter(
+                destination__in={destination_id for destination_id, _ in digests},
+                digest__in={digest for _, digest in digests},
+            )
+            columns = rows.values_list("pk", "destination_id", "digest")
+            found += [pk for pk, destination_id, digest in columns if (destination_id, digest) in digests]
+        return found
+
     def read(self, ids: Collection[UUID], now: datetime, until: datetime) -> list[Due]:
+        together: defaultdict[object, list[Notice]] = defaultdict(list)
+        for notice in notices(ids):
+            together[_digest_of(notice.notification) or notice.notification.pk].append(notice)
         return [
-            Due(id=notice.notification.pk, claimed_at=now, claimed_until=until, notice=notice)
-            for notice in notices(ids)
+            Due(
+                id=first.notification.pk, claimed_at=now, claimed_until=until, notice=first, others=(*others,)
+            )
+            for first, *others in together.values()
         ]
+
+    def record(self, attempts: Sequence[Attempt[Due]]) -> None:
+        super().record([one for attempt in attempts for one in _of_each(attempt)])
 
     def note(
         self, rows: Mapping[UUID, Notification], attempts: Sequence[Attempt[Due]], now: datetime
     ) -> None:
         made = []
+        due_again: dict[object, datetime] = {}
         for attempt in attempts:
             # A notification is deleted with the account of its person, at any moment.
             if row := rows.get(attempt.due.id):
@@ -87,6 +120,8 @@ class NotificationOutbox(outboxes.Outbox[Due]):
                     row.attempts += 1
                     made.append(_on_record(attempt, row.attempts, now))
                 outboxes.settle(row, attempt, row.attempts, now)
+                if row.due_at is not None and (digest := _digest_of(row)):
+                    row.due_at = due_again.setdefault(digest, row.due_at)
         NotificationAttempt.writing.bulk_create(made)
         _remove_old(now)
         fates = [_fate(attempt.answer) for attempt in attempts]
@@ -99,6 +134,7 @@ outbox = NotificationOutbox()
 def send_again(notification_id: UUID) -> bool:
     """Send this notification again, whether it was sent or not, and try for another day; False: it is gone.
 
+    It goes in a message of its own.
     Whether there is still a point in it is asked when it is sent, as ever.
     """
     now = database_now()
@@ -107,6 +143,7 @@ def send_again(notification_id: UUID) -> bool:
             status=NotificationStatus.WAITING,
             due_at=now,
             give_up_at=now + LONGEST_TRY,
+            digest=None,
             claimed_until=None,
             changed_at=now,
         )
@@ -122,9 +159,13 @@ class _Known:
     destinations: Mapping[int, Sequence[Destination]]
     quiet: Mapping[int, QuietHours]
 
-    def due_at(self, user_id: int, telling: Telling) -> datetime:
+    def due_at(self, user_id: int, telling: Telling) -> tuple[datetime, datetime | None]:
+        """Return when to tell this person, and the same where that is in a digest; reminders never are."""
         quiet = self.quiet.get(user_id)
-        return self.now if quiet is None else quiet.due_at(self.now, telling.deadline)
+        if quiet is None:
+            return self.now, None
+        digest = None if telling.event == Told.REMINDER else quiet.digest(self.now, telling.deadline)
+        return digest or quiet.due_at(self.now, telling.deadline), digest
 
 
 def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
@@ -133,7 +174,7 @@ def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
     It waits while the person wants to hear nothing.
     """
     for user_id in sorted(telling.user_ids):
-        due_at = known.due_at(user_id, telling)
+        due_at, digest = known.due_at(user_id, telling)
         for destination in known.destinations[user_id]:
             if telling.event in destination.events:
                 yield Notification(
@@ -141,6 +182,7 @@ def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
                     event=telling.event,
                     sequence=telling.sequence,
                     destination=destination,
+                    digest=digest,
                     created_at=known.now,
                     due_at=due_at,
                     give_up_at=due_at + LONGEST_TRY,
@@ -163,6 +205,19 @@ def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]
     for destination in Destination.objects.filter(user_id__in=user_ids).order_by("pk"):
         found[destination.user_id].append(destination)
     return dict(found)
+
+
+def _digest_of(row: Notification) -> tuple[int, datetime] | None:
+    """Return what the notifications of one digest have in common; None: it is told alone."""
+    return None if row.digest is None else (row.destination_id, row.digest)
+
+
+def _of_each(attempt: Attempt[Due]) -> Iterable[Attempt[Due]]:
+    """Return the attempt for each notification of its message; what had no point was not in it."""
+    for notice in (attempt.due.notice, *attempt.due.others):
+        due = replace(attempt.due, id=notice.notification.pk, notice=notice, others=())
+        moot = Answer(error=notice.moot, moot=True)
+        yield replace(attempt, due=due, answer=moot if notice.moot else attempt.answer)
 
 
 def _fate(answer: outboxes.Answer) -> str:

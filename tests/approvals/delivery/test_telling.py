@@ -386,6 +386,91 @@ class TestQuietHours:
         assert f"Until {asked.deadline:%Y-%m-%d %H:%M} UTC." in letters["bob@example.org"]
 
 
+class TestDigest:
+    """One message a day, which lists what happened in it."""
+
+    @pytest.fixture
+    def at(self, ada: User) -> datetime:
+        """When the digest comes: in three hours."""
+        moment = database_now().replace(second=0, microsecond=0) + timedelta(hours=3)
+        Preference.objects.create(user=ada, digest_at=moment.time())
+        return moment
+
+    async def deliver(self) -> None:
+        """Claim and deliver what is due now, once."""
+        carrier = NotificationCarrier()
+        for due in await in_database(notifications.outbox.claim, 8):
+            made = outboxes.Attempt(due=due, seconds=0.0, answer=await carrier.deliver(due))
+            await in_database(notifications.outbox.record, [made])
+        carrier.close()
+
+    def statuses(self) -> Counter[tuple[str, int]]:
+        return Counter(Notification.objects.values_list("status", "attempts"))
+
+    @both_databases
+    async def test_what_happened_comes_in_one_message_without_what_has_no_point_any_more(
+        self, ada: User, at: datetime, smtp: MailServer, stack: object
+    ) -> None:
+        """However many: more than a process has under way. What failed is tried again together."""
+        for number in range(12):
+            request = await in_database(make.approval, f"Pay {number}", assignees=[ada], timeout=None)
+        await in_database(look)
+        await self.deliver()
+        assert smtp.taken == []
+        await in_database(deciding.withdraw, PROGRAM, request)
+        clock_moved(3 * 3600)
+        smtp.answers = [LATER]
+        await self.deliver()
+        assert await in_database(self.statuses) == {("waiting", 1): 11, ("moot", 0): 1}
+        clock_moved(700)
+        await self.deliver()
+        assert await in_database(self.statuses) == {("delivered", 2): 11, ("moot", 0): 1}
+        (letter,) = await came(smtp)
+        assert letter["Subject"] == "Your digest: 11 messages about requests"
+        assert letter["List-Unsubscribe"]
+        for text in (text_of(letter), text_of(letter, "html")):
+            assert text.count("Approve or reject") == 11
+            assert "Pay 10" in text
+            assert "Pay 11" not in text
+            assert str(request) not in text
+
+    def test_each_waits_for_it_but_reminders_and_what_would_be_over_by_then(
+        self, ada: User, bob: User, at: datetime
+    ) -> None:
+        make.approval("Long", assignees=[ada, bob], timeout=4 * 3600)
+        make.approval("Short", assignees=[ada], timeout=3600)
+        look()
+        rows = Notification.objects.filter(destination__user=ada)
+        assert dict(rows.values_list("request__title", "digest")) == {"Long": at, "Short": None}
+        assert rows.get(request__title="Long").due_at == at
+        assert Notification.objects.get(destination__user=bob).digest is None
+        clock_moved(4 * 3600 * 0.9)
+        look()
+        assert rows.get(event="reminder").digest is None
+
+    @both_databases
+    def test_processes_that_claim_at_once_make_one_message_of_it(self, ada: User, at: datetime) -> None:
+        for _ in range(12):
+            make.approval(assignees=[ada], timeout=None)
+        look()
+        clock_moved(3 * 3600)
+        claimed: list[notifications.Due] = []
+        with ThreadPoolExecutor(4) as threads:
+            claims = [lambda: claimed.extend(notifications.outbox.claim(8))] * 4
+            list(threads.map(closing, claims))
+        (due,) = claimed
+        assert len(due.live) == 12
+
+    def test_one_that_is_sent_again_goes_by_itself(self, ada: User, at: datetime) -> None:
+        for _ in range(2):
+            make.approval(assignees=[ada], timeout=None)
+        look()
+        again = Notification.objects.all()[0]
+        notifications.send_again(again.pk)
+        (due,) = notifications.outbox.claim(8)
+        assert (due.id, due.others, due.notice.notification.digest) == (again.pk, (), None)
+
+
 class TestSending:
     async def test_a_message_names_the_request_and_leads_to_it(
         self, teller: None, ada: User, bob: User, smtp: MailServer

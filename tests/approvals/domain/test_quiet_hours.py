@@ -100,6 +100,27 @@ def test_what_would_be_over_by_then_is_told_at_once_unless_somebody_wants_their_
     assert night.due_at(berlin(2026, 6, 1, 23), deadline) == due
 
 
+@pytest.mark.parametrize(
+    ("moment", "deadline", "digest"),
+    [
+        (berlin(2026, 6, 1, 8, 59), None, berlin(2026, 6, 1, 9)),
+        (berlin(2026, 6, 1, 9), None, berlin(2026, 6, 2, 9)),
+        # Over a day without messages, and a night with an hour more.
+        (berlin(2026, 6, 6, 12), None, berlin(2026, 6, 8, 7)),
+        (berlin(2026, 10, 24, 12), berlin(2026, 11, 1, 9), berlin(2026, 10, 26, 7)),
+        (berlin(2026, 6, 1, 8), berlin(2026, 6, 1, 9), None),
+    ],
+)
+def test_a_digest_comes_at_its_time_outside_of_quiet_hours_unless_that_is_too_late(
+    moment: datetime, deadline: datetime | None, digest: datetime | None
+) -> None:
+    chosen = QuietHours(
+        zone=BERLIN, begins=time(22), ends=time(7), days={6}, urgent_breaks=True, digest_at=time(9)
+    )
+    assert chosen.digest(moment, deadline) == digest
+    assert QuietHours(zone=BERLIN).digest(moment, deadline) is None
+
+
 def test_a_zone_is_known_by_its_name_and_the_clock_is_utc_without_one() -> None:
     assert is_zone("Europe/Berlin")
     assert zone_called("Europe/Berlin") == BERLIN

@@ -13,7 +13,15 @@ from approvals.domain.quiet_hours import DAYS, LONGEST_ZONE_NAME, is_zone
 from approvals.domain.telling import EVENTS
 from approvals.web.pages.forms.plain_form import PlainForm
 
-ABOUT_TELLING = ("told", "time_zone", "quiet_from", "quiet_until", "quiet_days", "urgent_breaks_quiet")
+ABOUT_TELLING = (
+    "told",
+    "time_zone",
+    "quiet_from",
+    "quiet_until",
+    "quiet_days",
+    "digest_at",
+    "urgent_breaks_quiet",
+)
 
 
 class WallTimeField(forms.TimeField):
@@ -54,10 +62,14 @@ class PreferenceForm(PlainForm):
         coerce=int,
         widget=forms.CheckboxSelectMultiple,
     )
+    digest_at = WallTimeField(
+        "One email a day, at",
+        help_text="All together instead of one by one. Reminders still come by themselves.",
+    )
     urgent_breaks_quiet = forms.BooleanField(
         required=False,
         label="Tell me at once if the deadline is sooner",
-        help_text="About requests whose deadline passes before your quiet hours or days end.",
+        help_text="About requests whose deadline passes before your quiet hours end or that email comes.",
     )
     opens_next = forms.BooleanField(
         required=False,

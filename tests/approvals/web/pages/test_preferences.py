@@ -84,11 +84,12 @@ def test_quiet_hours_and_days_are_chosen_on_the_clock_of_ones_zone(
     settings.SAYSO_NOTIFY = "on"
     form = Page(client.get(PREFERENCES).text, "opens_next")
     form.fill("time_zone", " Europe/Berlin ").fill("quiet_from", "22:00").fill("quiet_until", "07:30")
-    form.pick("quiet_days", "5", "6").pick("urgent_breaks_quiet")
+    form.fill("digest_at", "09:15").pick("quiet_days", "5", "6").pick("urgent_breaks_quiet")
     assert post(client, PREFERENCES, form.sent()).status_code == 303
     saved = queries.preference_of(ann.pk)
     assert (saved.time_zone, saved.quiet_days) == ("Europe/Berlin", [5, 6])
     assert (saved.quiet_from, saved.quiet_until) == (time(22), time(7, 30))
+    assert saved.digest_at == time(9, 15)
     assert saved.urgent_breaks_quiet is False
     again = Page(client.get(PREFERENCES).text, "opens_next")
     shown = again.sent()
@@ -113,6 +114,7 @@ def test_quiet_hours_and_days_are_chosen_on_the_clock_of_ones_zone(
             "Time zone must be the name of an IANA time zone, such as Europe/Berlin.",
         ),
         ({"quiet_from": "late"}, "Quiet from must be a time such as 22:00."),
+        ({"digest_at": "25:00"}, "One email a day, at must be a time such as 22:00."),
         ({"quiet_from": "22:00"}, "Quiet until goes with Quiet from: set both, or none."),
         (
             {"quiet_from": "22:00", "quiet_until": "22:00"},
