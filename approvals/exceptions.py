@@ -41,6 +41,12 @@ class UnknownRequest(ApprovalError, KeyError):
         return self.detail
 
 
+class UnknownDelegation(ApprovalError):
+    """There is no such delegation, or it is not this person's to end."""
+
+    code = "unknown_delegation"
+
+
 class NotPermitted(ApprovalError):
     """The actor may see the request, but not do this to it."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 
-from approvals import gate
+from approvals import delegations, gate
+from approvals.database.clock import database_now
 from approvals.database.fields import new_id
 from approvals.domain.commands import Actor, Channel, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
@@ -41,6 +43,12 @@ def actor(person: User, channel: Channel = Channel.PAGE, **fields: Any) -> Actor
     return Actor(
         user_id=person.pk, channel=channel, **{"address": "127.0.0.1", "user_agent": "tests", **fields}
     )
+
+
+def delegation(principal: User, delegate: User, **terms: Any) -> str:
+    """That the delegate decides for the principal, from now on for an hour; its id."""
+    until = terms.pop("ends_at", None) or database_now() + timedelta(hours=1)
+    return delegations.delegate(principal, delegate, terms.pop("starts_at", None), until, **terms)
 
 
 def approval(title: str = "Refund 12.00 EUR", **terms: Any) -> str:

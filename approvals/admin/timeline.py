@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_datetime
 from approvals.domain.lifecycle import Severity
 from approvals.models import HumanRequest
 from approvals.queries import TimelineEntry
+from approvals.queries.permissions import ON_BEHALF
 from approvals.web.pages.wording import entry_in_words
 
 # Events with which the policy is shown; views and refusals would only repeat it.
@@ -33,16 +34,20 @@ def timeline(asked: HumanRequest, trail: Sequence[TimelineEntry]) -> list[dict[s
 
 def _group_names(trail: Iterable[TimelineEntry]) -> dict[str, str]:
     """Look up the present names of the groups as whose members people decided, by id."""
-    ids = {
-        entry.allowed_by.removeprefix(BY_GROUP) for entry in trail if entry.allowed_by.startswith(BY_GROUP)
-    }
+    ids = {_group_id(entry.allowed_by) for entry in trail if entry.allowed_by.startswith(BY_GROUP)}
     named = Group.objects.filter(pk__in=[one for one in ids if one.isdecimal()])
     return {str(pk): name for pk, name in named.values_list("pk", "name")}
 
 
 def _allowed_by_words(by: str, names: Mapping[str, str]) -> str:
-    name = names.get(by.removeprefix(BY_GROUP)) if by.startswith(BY_GROUP) else None
-    return f"{by} ({name})" if name else by
+    name = names.get(_group_id(by)) if by.startswith(BY_GROUP) else None
+    group, behalf, principal = by.partition(ON_BEHALF)
+    return f"{group} ({name}){behalf}{principal}" if name else by
+
+
+def _group_id(by: str) -> str:
+    """Return the id of the group by which something was allowed."""
+    return by.removeprefix(BY_GROUP).partition(ON_BEHALF)[0]
 
 
 def policy_in_words(policy: Mapping[str, Any] | None) -> str:

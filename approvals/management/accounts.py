@@ -13,6 +13,7 @@ from django.db import transaction
 
 from approvals.queries.account_names import name_field
 from approvals.web.edge import preferences, tokens
+from approvals.writer import delegations
 
 # Fields of Django's accounts that name a person; a project's own account may lack some.
 _PERSONAL = {"first_name", "last_name", "email"}
@@ -24,7 +25,10 @@ def name_after(user_id: int) -> str:
 
 
 def end_access(user_id: int, by_user_id: int | None) -> int:
-    """Deactivate the account, which also ends its sessions, and revoke its tokens; return how many."""
+    """Deactivate the account, which also ends its sessions, and end its delegations and tokens.
+
+    Returns how many tokens were revoked.
+    """
     with transaction.atomic():
         user = _lock(user_id)
         user.is_active = user.is_staff = user.is_superuser = False
@@ -32,6 +36,7 @@ def end_access(user_id: int, by_user_id: int | None) -> int:
         user.save()
         user.groups.clear()
         user.user_permissions.clear()
+        delegations.end_all(user_id, by_user_id)
         return tokens.end_all(user_id, by_user_id)
 
 

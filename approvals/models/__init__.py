@@ -4,6 +4,7 @@ The default managers only read. The managers named `writing` are for `approvals.
 tokens, each in the modules that write them. What people prefer is not on record: anybody may write it.
 """
 
+from approvals.models.delegations import Delegation
 from approvals.models.deliveries import (
     Callback,
     CallbackAttempt,
@@ -43,6 +44,7 @@ __all__ = [
     "Callback",
     "CallbackAttempt",
     "Clarification",
+    "Delegation",
     "Delivery",
     "DeliveryStatus",
     "Destination",

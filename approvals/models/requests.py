@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from approvals.database.fields import JSONText, new_id
 from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Severity, Status, Verdict
@@ -265,7 +266,10 @@ class GroupAssignment(OnRecord):
 
 
 class Response(OnRecord):
-    """One person's response: a vote on an approval, or the answer to a clarification."""
+    """One person's response: a vote on an approval, or the answer to a clarification.
+
+    Somebody who stands for others has one vote all the same, and each of these has one, whoever casts it.
+    """
 
     request = models.ForeignKey(
         HumanRequest, on_delete=models.PROTECT, related_name="responses", db_constraint=False
@@ -276,6 +280,14 @@ class Response(OnRecord):
         null=True,
         related_name="responses",
         db_constraint=False,
+    )
+    on_behalf_of = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="responses_on_behalf",
+        db_constraint=False,
+        db_index=False,
     )
     verdict = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
@@ -290,9 +302,24 @@ class Response(OnRecord):
         constraints = [
             models.UniqueConstraint(name="response_once_a_person", fields=["request", "actor"]),
             models.UniqueConstraint(
+                F("request"), Coalesce("on_behalf_of", "actor"), name="response_once_for_a_person"
+            ),
+            models.UniqueConstraint(
                 name="response_once_by_program", fields=["request"], condition=Q(actor__isnull=True)
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="response_on_behalf",
+                fields=["on_behalf_of"],
+                condition=Q(on_behalf_of__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.actor_id}: {self.verdict or 'answer'}"
+
+    @property
+    def principal_id(self) -> int | None:
+        """Whose vote this is: that of whom it was given for; None: a program's."""
+        return self.actor_id if self.on_behalf_of_id is None else self.on_behalf_of_id

@@ -10,6 +10,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db.models import Q
 
+from approvals.database.clock import database_now
+from approvals.models import Delegation
 from approvals.queries.permissions import DECIDE, Audience
 
 K = TypeVar("K")
@@ -41,6 +43,19 @@ def deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, frozenset[int]]
         - audience.barred
         for key, audience in audiences.items()
     }
+
+
+def delegates_of(user_ids: Collection[int]) -> dict[int, frozenset[int]]:
+    """Return the active people who stand for each of these people now; who is inactive has none."""
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    if user_ids:
+        now = database_now()
+        standing = Delegation.objects.filter(
+            principal__in=user_ids, ended_at=None, starts_at__lte=now, ends_at__gt=now
+        ).filter(principal__is_active=True, delegate__is_active=True)
+        for principal_id, delegate_id in standing.values_list("principal_id", "delegate_id"):
+            found[principal_id].add(delegate_id)
+    return {principal_id: frozenset(delegates) for principal_id, delegates in found.items()}
 
 
 def _active_ids(which: Q) -> frozenset[int]:

@@ -14,11 +14,11 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
-from approvals.models import HumanRequest, Response
+from approvals.models import HumanRequest
 from approvals.queries import large_columns, permissions
 from approvals.queries.due_soon import is_due_soon
 from approvals.queries.inbox_parts import (
@@ -32,7 +32,8 @@ from approvals.queries.inbox_parts import (
     first_ids,
     some_ids,
 )
-from approvals.queries.requests import Requests, given, with_people
+from approvals.queries.quorum import voted_out
+from approvals.queries.requests import Requests, given, not_voted_by, with_people
 from approvals.queries.search import search_condition
 
 # Counting stops here.
@@ -160,8 +161,7 @@ class Inbox:
         """Return the ids of what the person may decide and has not voted on, up to COUNTED of each part."""
         if self._person is None:
             return set()
-        voted = Exists(Response.objects.filter(request_id=OuterRef("pk"), actor_id=self._person.id))
-        left = _PENDING & (Q(required=1) | ~Q(voted))
+        left = _PENDING & (Q(required=1) | not_voted_by(self._person))
         return some_ids(self._parts_of(Selection(tab=Tab.MINE)), left, COUNTED)
 
     def may_decide(self, rows: Collection[HumanRequest]) -> set[UUID]:
@@ -173,12 +173,11 @@ class Inbox:
         return {pk for pk, audience in audiences.items() if permissions.may_decide(person, audience)}
 
     def voted_on(self, rows: Collection[HumanRequest]) -> set[UUID]:
-        """Return on which of these, of those that need several approvals, the person has voted."""
-        ids = [row.pk for row in rows if row.required > 1]
-        if self._person is None or not ids:
+        """Return on which of these, of those that need several approvals, the person has no vote left."""
+        several = [row for row in rows if row.required > 1]
+        if self._person is None or not several:
             return set()
-        votes = Response.objects.filter(request_id__in=ids, actor_id=self._person.id)
-        return set(votes.values_list("request_id", flat=True))
+        return voted_out(self._person, permissions.audiences(several))
 
     def _parts_of(self, selection: Selection) -> list[Requests]:
         match selection.tab:

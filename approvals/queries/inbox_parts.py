@@ -6,7 +6,7 @@ first, and these are put in order together. A request may be in several parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from itertools import chain
@@ -21,8 +21,10 @@ from approvals.queries import permissions
 from approvals.queries.requests import (
     Requests,
     barred,
+    decidable_for_others,
     group_assignments,
     seen_by,
+    seen_for_others,
     user_assignments,
 )
 
@@ -69,7 +71,7 @@ class Parts:
 
     def __init__(self, person: permissions.Person | None) -> None:
         self._person = person if person is not None and person.active else None
-        self._few: dict[bool | None, list[UUID] | None] = {}
+        self._few: dict[tuple[bool, bool], list[UUID] | None] = {}
 
     def seen(self, *, pending: bool | None, newest: int | None = None) -> list[Requests]:
         """Return what the person may see, as `visible_to` does.
@@ -78,12 +80,15 @@ class Parts:
         """
         if self._sees_all:
             return [HumanRequest.objects.all()]
-        return [*self.asked(), *self._in_charge(pending, newest)]
+        return [*self.asked(), *self._in_charge(pending, newest), *self._for_others(pending, seen_for_others)]
 
     def decidable(self, *, pending: bool | None) -> list[Requests]:
         """Return what the person may decide, as `decidable_by` does."""
         person = self._person
-        return [] if person is None else [part.exclude(barred(person)) for part in self._in_charge(pending)]
+        if person is None:
+            return []
+        parts = [*self._in_charge(pending), *self._for_others(pending, decidable_for_others)]
+        return [part.exclude(barred(person)) for part in parts]
 
     def asked(self) -> list[Requests]:
         """Return what the person has asked."""
@@ -101,7 +106,9 @@ class Parts:
 
     def closed_ids(self, limit: int) -> set[UUID]:
         """Return the ids of closed requests that the person may see, up to `limit` of each part."""
-        parts = [HumanRequest.objects.all()] if self._sees_all else [*self.asked(), *self._free()]
+        parts = [HumanRequest.objects.all()]
+        if not self._sees_all:
+            parts = [*self.asked(), *self._free(), *self._for_others(False, seen_for_others)]
         found = [part.filter(closed_at__isnull=False).order_by().values_list("pk")[:limit] for part in parts]
         if not self._sees_all:
             found += [rows.values_list("request_id")[:limit] for rows in self._assignments(pending=False)]
@@ -128,33 +135,47 @@ class Parts:
             named = [Q(Exists(by_name)), Q(Exists(by_group))]
         return [*(HumanRequest.objects.filter(these) for these in named), *self._free()]
 
-    def _free(self) -> list[Requests]:
-        """Return what is assigned to nobody, if the person is a reviewer."""
-        if self._person is None or not self._person.holds(permissions.DECIDE):
+    def _for_others(
+        self, pending: bool | None, condition: Callable[[permissions.Person], Q], /
+    ) -> list[Requests]:
+        """Return what meets the condition, which is about those for whom the person stands, all together."""
+        person = self._person
+        if person is None or not person.principals:
+            return []
+        few = self._few_assigned(pending, others=True)
+        named = HumanRequest.objects.all() if few is None else HumanRequest.objects.filter(pk__in=few)
+        free = [] if few is None else self._free(person.principals)
+        return [part.filter(condition(person)) for part in (named, *free)]
+
+    def _free(self, people: Collection[permissions.Person] | None = None) -> list[Requests]:
+        """Return what is assigned to nobody, if one of these people, or this one, is a reviewer."""
+        people = people if people is not None else [self._person] if self._person is not None else []
+        if not any(one.holds(permissions.DECIDE) for one in people):
             return []
         return [HumanRequest.objects.filter(~Exists(user_assignments()), ~Exists(group_assignments()))]
 
-    def _few_assigned(self, pending: bool | None) -> list[UUID] | None:
+    def _few_assigned(self, pending: bool | None, *, others: bool = False) -> list[UUID] | None:
         """Return the ids of requests assigned to the person or their groups; None: too many, or of any state.
 
-        Queried beforehand, and once, because the database would not guess how few they are and read all
-        requests.
+        With `others`, to those for whom they stand. Queried beforehand, and once, because the database would
+        not guess how few they are and read all requests.
         """
         if pending is None:
             return None
-        if pending not in self._few:
-            found = self._assignments(pending=pending)
+        if (pending, others) not in self._few:
+            found = self._assignments(pending=pending, others=others)
             ids = {pk for (pk,) in _union([rows.values_list("request_id")[:FEW_ASSIGNED] for rows in found])}
-            self._few[pending] = None if len(ids) >= FEW_ASSIGNED else list(ids)
-        return self._few[pending]
+            self._few[pending, others] = None if len(ids) >= FEW_ASSIGNED else list(ids)
+        return self._few[pending, others]
 
-    def _assignments(self, *, pending: bool) -> list[Any]:
-        person = self._person
-        if person is None:
+    def _assignments(self, *, pending: bool, others: bool = False) -> list[Any]:
+        if self._person is None:
             return []
+        people = self._person.principals if others else (self._person,)
+        groups = {group_id for one in people for group_id in one.group_ids}
         return [
-            UserAssignment.objects.filter(pending=pending, user_id=person.id),
-            GroupAssignment.objects.filter(pending=pending, group_id__in=person.group_ids),
+            UserAssignment.objects.filter(pending=pending, user_id__in=[one.id for one in people]),
+            GroupAssignment.objects.filter(pending=pending, group_id__in=groups),
         ]
 
 

@@ -27,7 +27,8 @@ _NEVER = datetime(MAXYEAR, 12, 31, tzinfo=UTC)
 def list_inboxes(people: Collection[Person], limit: int) -> dict[int, list[UUID]]:
     """List the pending requests that each of these people may see, by deadline and then by age.
 
-    At most `limit` each. Those to whom a great many are assigned take two more queries each.
+    At most `limit` each. Those to whom a great many are assigned, or who stand for others, take a few more
+    queries each.
     """
     inboxes = _Inboxes([person for person in people if person.active], limit)
     return {person.id: inboxes.of(person) for person in inboxes.people}
@@ -53,7 +54,7 @@ class _Inboxes:
         if person.holds(permissions.SEE_ALL):
             return self._first([self._everything])
         assigned = [self._named[person.id], *(self._of_groups[group_id] for group_id in person.group_ids)]
-        if any(len(part.rows()) >= self._few for part in assigned):
+        if person.principals or any(len(part.rows()) >= self._few for part in assigned):
             return inbox.first_pending(person, self._limit)
         free = self._unassigned if person.holds(permissions.DECIDE) else None
         return self._first([self._asked[person.id], *assigned, free])

@@ -25,6 +25,7 @@ from approvals.models import (
 from approvals.queries import permissions
 from approvals.queries.permissions import Audience, Person
 from approvals.queries.preferences import time_zones_of
+from approvals.queries.quorum import has_voted, votes_on
 from approvals.queries.visibility import visible_to
 
 
@@ -97,7 +98,7 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
         audiences=permissions.audiences(list(requests.values())),
         people=permissions.persons(user_ids),
         zones=time_zones_of(user_ids),
-        voted=_votes(requests),
+        votes=votes_on(requests.keys()),
         overdue=_overdue(requests),
         entries=_entries(notifications),
     )
@@ -119,7 +120,7 @@ class _Known:
     audiences: Mapping[UUID, Audience]
     people: Mapping[int, Person]
     zones: Mapping[int, tzinfo]
-    voted: Collection[tuple[UUID, int | None]]
+    votes: Mapping[UUID, Collection[Response]]
     overdue: Collection[UUID]
     entries: Mapping[tuple[UUID, int], AuditEntry]
 
@@ -162,12 +163,8 @@ def _why_not_asked(person: Person, request: HumanRequest, known: _Known) -> str:
         return "The request was closed before."
     if not permissions.may_decide(person, known.audiences[request.pk]):
         return "The person may not decide the request any more."
-    return "The person has voted." if (request.pk, person.id) in known.voted else ""
-
-
-def _votes(requests: Mapping[UUID, HumanRequest]) -> set[tuple[UUID, int | None]]:
-    given = Response.objects.filter(request_id__in=list(requests))
-    return set(given.values_list("request_id", "actor_id"))
+    given = known.votes.get(request.pk, ())
+    return "The person has voted." if has_voted(person, known.audiences[request.pk], given) else ""
 
 
 def _overdue(requests: Mapping[UUID, HumanRequest]) -> set[UUID]:

@@ -4,13 +4,17 @@ Who sees: the requester, the assignees (by name or by group), and holders of `vi
 that is assigned to nobody is also seen by holders of `decide_humanrequest`. Who decides: if people or groups
 are named, only the active ones of these, not even superusers; otherwise holders of `decide_humanrequest`.
 With four eyes, never the requester, nor anybody who has reassigned the request.
+
+While somebody is away, whom they have named decides for them: sees and decides what they may decide by rights
+of their own. So standing for somebody does not reach further than one, and four eyes keep out both.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,8 +25,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from approvals.database import bulk, conversions
+from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import execute
-from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
+from approvals.domain.accounts import on_record
+from approvals.models import AuditEntry, Delegation, Event, GroupAssignment, HumanRequest, UserAssignment
 
 K = TypeVar("K")
 
@@ -31,10 +37,23 @@ SEE_ALL = "view_humanrequest"
 MANAGE = "change_humanrequest"
 ASK_WITHOUT_LIMIT = "ask_without_limit"
 
+# Between what allows something, as the trail has it, and the id of the account that is stood for.
+ON_BEHALF = ", on behalf of "
+
+# Delegations that ended before this long are not read; which of the others hold is judged by one moment.
+_LONG_ENDED = {
+    "postgresql": "clock_timestamp() - interval '1 minute'",
+    "sqlite": "datetime('now', '-1 minute')",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A user as stored now; `permissions` are those of the codenames above that they hold."""
+    """A user as stored now; `permissions` are those of the codenames above that they hold.
+
+    `principals` are the active people for whom they decide now, in the order of their ids, with their own
+    rights alone.
+    """
 
     id: int
     username: str
@@ -42,10 +61,19 @@ class Person:
     superuser: bool
     group_ids: frozenset[int]
     permissions: frozenset[str]
+    principals: tuple[Person, ...] = ()
 
     def holds(self, codename: str) -> bool:
         """Whether the person is active and has this permission; a superuser has all."""
         return self.active and (self.superuser or codename in self.permissions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """What allows somebody to decide, as the trail records it, and on whose behalf; None: on their own."""
+
+    by: str
+    on_behalf_of: Person | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +125,16 @@ def sees_by(person: Person, audience: Audience) -> str | None:
         return "assigned"
     if person.holds(SEE_ALL):
         return f"permission {SEE_ALL}"
-    return f"permission {DECIDE}" if not audience.assigned and person.holds(DECIDE) else None
+    return _in_charge_by(person, audience) or _sees_for_others_by(person, audience)
+
+
+def _sees_for_others_by(person: Person, audience: Audience) -> str | None:
+    for principal in person.principals:
+        # Not what the principal asked; who has reassigned it does not matter to who sees it.
+        asked = audience.four_eyes and principal.id == audience.requester_id
+        if (by := _in_charge_by(principal, audience)) and not asked:
+            return _on_behalf(by, principal)
+    return None
 
 
 def may_decide(person: Person, audience: Audience) -> bool:
@@ -107,7 +144,28 @@ def may_decide(person: Person, audience: Audience) -> bool:
 
 def decides_by(person: Person, audience: Audience) -> str | None:
     """Return what allows this person to decide, as the trail records it; None: nothing does."""
-    if not person.active or person.id in audience.barred:
+    return next((right.by for right in rights_to_decide(person, audience)), None)
+
+
+def rights_to_decide(person: Person, audience: Audience) -> Iterator[Right]:
+    """Yield each right by which this person may decide: their own first, then those of each principal."""
+    if decides_as(person, person, audience):
+        yield Right(by=_in_charge_by(person, audience) or "")
+    for principal in person.principals:
+        if decides_as(person, principal, audience):
+            by = _on_behalf(_in_charge_by(principal, audience) or "", principal)
+            yield Right(by=by, on_behalf_of=principal)
+
+
+def decides_as(person: Person, principal: Person, audience: Audience) -> bool:
+    """Whether the principal's own rights let this person decide, who may be the same, and stands for them."""
+    free = person.active and person.id not in audience.barred and principal.id not in audience.barred
+    return free and _in_charge_by(principal, audience) is not None
+
+
+def _in_charge_by(person: Person, audience: Audience) -> str | None:
+    """Return what makes the request this person's own to decide, though four eyes may keep them from it."""
+    if not person.active:
         return None
     if person.id in audience.user_ids:
         return "assigned"
@@ -117,6 +175,10 @@ def decides_by(person: Person, audience: Audience) -> str | None:
     if not audience.assigned and person.holds(DECIDE):
         return f"permission {DECIDE}"
     return None
+
+
+def _on_behalf(by: str, principal: Person) -> str:
+    return f"{by}{ON_BEHALF}{on_record(principal.id)}"
 
 
 def withdraws_by(person: Person, audience: Audience) -> str | None:
@@ -143,13 +205,58 @@ def persons(user_ids: Iterable[int]) -> dict[int, Person]:
     return ask_for_persons(user_ids)()
 
 
-def ask_for_persons(user_ids: Iterable[int]) -> Callable[[], dict[int, Person]]:
-    """Request these users now; call the result to get them, as `persons` returns them."""
+def ask_for_persons(
+    user_ids: Iterable[int], now: Callable[[], datetime] | None = None
+) -> Callable[[], dict[int, Person]]:
+    """Request these users now; call the result to get them, as `persons` returns them.
+
+    For whom they stand is judged at the moment that `now` returns; without it, when they are read. Principals
+    who are not among them take one query more.
+    """
     wanted = set(user_ids)
     if not wanted:
         return dict
-    found = execute(_persons_statement(connection.vendor), [bulk.values(wanted)] * 4)
-    return lambda: _build_persons(found.rows())
+    found = execute(_persons_statement(connection.vendor), [bulk.values(wanted)] * 5)
+    return lambda: _with_principals(found.rows(), now)
+
+
+def _with_principals(
+    rows: Sequence[tuple[Any, ...]], now: Callable[[], datetime] | None
+) -> dict[int, Person]:
+    people, standing = _build_persons(rows), _principals_in(rows, now)
+    unread = {principal_id for ids in standing.values() for principal_id in ids} - people.keys()
+    others: Mapping[int, Person] = {}
+    if unread:
+        others = _build_persons(
+            execute(_persons_statement(connection.vendor), [bulk.values(unread)] * 5).rows()
+        )
+    known = {**others, **people}
+    for user_id, ids in standing.items():
+        principals = tuple(known[one] for one in sorted(ids) if one in known and known[one].active)
+        if people[user_id].active:
+            people[user_id] = replace(people[user_id], principals=principals)
+    return people
+
+
+def _principals_in(
+    rows: Iterable[tuple[Any, ...]], now: Callable[[], datetime] | None
+) -> dict[int, set[int]]:
+    """Return for whom each of them stands at that moment."""
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    as_key, as_moment = bulk.key_conversion(get_user_model()), conversions.as_moment
+    for delegate, *_, principal, starts_at, ends_at, clock in rows:
+        if principal is not None:
+            moment = as_utc(clock) if now is None else now()
+            # The columns are never NULL beside a principal.
+            if as_moment(starts_at) <= moment < as_moment(ends_at):  # type: ignore[operator]
+                found[as_key(delegate)].add(as_key(principal))
+    return found
+
+
+def ask_for_delegates() -> Callable[[], dict[int, set[int]]]:
+    """Request who stands for others now; call the result to get for whom each does."""
+    found = execute(_delegates_statement(connection.vendor))
+    return lambda: _principals_in(found.rows(), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,13 +375,13 @@ def _build_persons(rows: Iterable[tuple[Any, ...]]) -> dict[int, Person]:
     groups: defaultdict[int, set[int]] = defaultdict(set)
     held: defaultdict[int, set[str]] = defaultdict(set)
     as_key = bulk.key_conversion(get_user_model())
-    for key, username, active, superuser, group_id, codename in rows:
+    for key, username, active, superuser, group_id, codename, principal, *_ in rows:
         user_id = as_key(key)
         if username is not None:
             people[user_id] = username, bool(active), bool(superuser)
         elif group_id is not None:
             groups[user_id].add(group_id)
-        else:
+        elif principal is None:
             held[user_id].add(codename)
     return {
         user_id: Person(
@@ -305,14 +412,27 @@ def _persons_statement(vendor: str) -> str:
         f" JOIN {permission} p ON p.id = g.permission_id AND p.codename IN ({codenames})"
         f" JOIN {content_type} c ON c.id = p.content_type_id AND c.app_label = 'approvals'"
     )
+    none = "NULL, NULL, NULL, NULL"
+    # The first part says of which types the columns are that it leaves empty.
     return (
-        f"SELECT {key}, {name}, is_active, is_superuser, NULL, NULL FROM {people} WHERE {among(key)}"  # noqa: S608
-        f" UNION ALL SELECT {member}, NULL, NULL, NULL, group_id, NULL FROM {memberships}"
+        f"SELECT {key}, {name}, is_active, is_superuser, CAST(NULL AS integer), CAST(NULL AS varchar), {none}"  # noqa: S608
+        f" FROM {people} WHERE {among(key)}"
+        f" UNION ALL {_delegates_statement(vendor)} AND {among('delegate_id')}"
+        f" UNION ALL SELECT {member}, NULL, NULL, NULL, group_id, NULL, {none} FROM {memberships}"
         f" WHERE {among(member)}"
-        f" UNION ALL SELECT g.{holder}, NULL, NULL, NULL, NULL, p.codename FROM {grants} g{ours}"
+        f" UNION ALL SELECT g.{holder}, {none}, p.codename, {none} FROM {grants} g{ours}"
         f" WHERE {among(f'g.{holder}')}"
-        f" UNION ALL SELECT m.{member}, NULL, NULL, NULL, NULL, p.codename FROM {memberships} m"
+        f" UNION ALL SELECT m.{member}, {none}, p.codename, {none} FROM {memberships} m"
         f" JOIN {shared} g ON g.group_id = m.group_id{ours} WHERE {among(f'm.{member}')}"
+    )
+
+
+@cache
+def _delegates_statement(vendor: str) -> str:
+    clock = CLOCK[vendor].removeprefix("SELECT ").replace("%", "%%")
+    return (
+        f"SELECT delegate_id, NULL, NULL, NULL, NULL, NULL, principal_id, starts_at, ends_at, {clock}"  # noqa: S608
+        f" FROM {bulk.table(Delegation)} WHERE ended_at IS NULL AND ends_at > {_LONG_ENDED[vendor]}"
     )
 
 

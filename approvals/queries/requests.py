@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import TypeAlias
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals.exceptions import UnknownRequest
-from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, UserAssignment
+from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, Response, UserAssignment
 from approvals.queries import permissions
 
 Requests: TypeAlias = QuerySet[HumanRequest]
@@ -51,20 +54,52 @@ def given(**conditions: object) -> Q:
 
 def decidable_by(person: permissions.Person) -> Q:
     """Return the condition that this person is permitted to decide, as `permissions.may_decide` has it."""
-    named = assigned_to(person)
-    if person.holds(permissions.DECIDE):
-        named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
-    return named & ~barred(person)
+    return (in_charge(person) | decidable_for_others(person)) & ~barred(person)
+
+
+def decidable_for_others(person: permissions.Person) -> Q:
+    """Return the condition that somebody may decide for whom this person stands."""
+    return _any(in_charge(one) & ~barred(one) for one in person.principals)
+
+
+def not_voted_by(person: permissions.Person) -> Q:
+    """Return the condition that this person, who may decide, has not voted, and still has a vote to give."""
+    voted = Response.objects.filter(request_id=OuterRef("pk"))
+    mine = Exists(voted.filter(actor_id=person.id))
+
+    def given(one: permissions.Person) -> Exists:
+        return Exists(voted.filter(Q(on_behalf_of_id=one.id) | Q(on_behalf_of=None, actor_id=one.id)))
+
+    if not person.principals:
+        return ~Q(mine) & ~Q(given(person))
+    own = in_charge(person) & ~Q(given(person))
+    left = (in_charge(one) & ~barred(one) & ~Q(given(one)) for one in person.principals)
+    return ~Q(mine) & (own | _any(left))
 
 
 def seen_by(person: permissions.Person) -> Q:
     """Return the condition that this active person may see a request, as `permissions.may_see` has it."""
     if person.holds(permissions.SEE_ALL):
         return Q()
-    seen = Q(requester_id=person.id) | assigned_to(person)
+    return Q(requester_id=person.id) | in_charge(person) | seen_for_others(person)
+
+
+def seen_for_others(person: permissions.Person) -> Q:
+    """Return the condition that this person sees a request for somebody for whom they stand."""
+    return _any(in_charge(one) & ~Q(four_eyes=True, requester_id=one.id) for one in person.principals)
+
+
+def in_charge(person: permissions.Person) -> Q:
+    """Return the condition that a request is this person's own to decide, if four eyes let them."""
+    named = assigned_to(person)
     if person.holds(permissions.DECIDE):
-        seen |= ~Exists(user_assignments()) & ~Exists(group_assignments())
-    return seen
+        named |= ~Exists(user_assignments()) & ~Exists(group_assignments())
+    return named
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    """Join conditions by OR; without any, nothing meets the result."""
+    return reduce(or_, conditions, Q(pk__in=[]))
 
 
 def barred(person: permissions.Person) -> Q:

@@ -63,10 +63,12 @@ def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
     requests = defer_large(HumanRequest.objects.filter(pk__in=ids))
     pending = [request for request in requests if request.status == Status.PENDING]
     audiences = permissions.audiences(pending)
+    able = deciders.deciders_of_each(audiences)
     known = _Known(
         now=database_now(),
         audiences=audiences,
-        deciders=deciders.deciders_of_each(audiences),
+        deciders=able,
+        delegates=deciders.delegates_of(frozenset().union(*able.values())),
         entries=_entries_since(ids),
         questioned_by=_questioners(ids),
         voted=_voters(audiences),
@@ -82,6 +84,7 @@ class _Known:
     now: datetime
     audiences: Mapping[UUID, Audience]
     deciders: Mapping[UUID, frozenset[int]]
+    delegates: Mapping[int, frozenset[int]]
     entries: Mapping[UUID, Sequence[AuditEntry]]
     questioned_by: Mapping[UUID, Mapping[int, int]]
     voted: Mapping[UUID, frozenset[int]]
@@ -97,7 +100,8 @@ def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
         while (due_at := _reminder_at(request, reminders)) is not None and due_at <= known.now:
             reminders += 1
         if reminders > watch.reminders and not any(each.event == Told.OPENED for each in told):
-            late = able - known.voted.get(request.pk, frozenset())
+            voted = known.voted.get(request.pk, frozenset())
+            late = _with_delegates(request, able - voted, known) - voted
             told.append(_telling(request, Told.REMINDER, reminders, late))
     return Look(
         tellings=tuple(each for each in told if 0 < len(each.user_ids) <= PEOPLE_AT_MOST),
@@ -112,15 +116,24 @@ def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known:
     actor = set() if entry.token_id else {entry.actor_id}
     asker = frozenset({request.requester_id}) - {None, *actor}
     if entry.event == Event.OPENED:
-        yield _telling(request, Told.OPENED, entry.sequence, able - actor)
+        those = _with_delegates(request, able, known)
+        yield _telling(request, Told.OPENED, entry.sequence, those - actor)
     elif entry.event == Event.REASSIGNED:
-        yield _telling(request, Told.REASSIGNED, entry.sequence, able - actor - _named_before(entry, able))
+        before = _named_before(entry, able)
+        new = _with_delegates(request, able - before, known) - _with_delegates(request, before, known)
+        yield _telling(request, Told.REASSIGNED, entry.sequence, new - actor)
     elif entry.event == Event.QUESTIONED:
         yield _telling(request, Told.QUESTION, entry.sequence, asker)
     elif entry.event == Event.COMMENTED:
         yield _telling(request, Told.REPLY, entry.sequence, _those_who_asked(request, entry, known) - actor)
     elif entry.outcome:
         yield _telling(request, Told.CLOSED, entry.sequence, asker)
+
+
+def _with_delegates(request: HumanRequest, able: frozenset[int], known: _Known) -> frozenset[int]:
+    """Add those who stand for one of these people now, unless four eyes keep them from deciding."""
+    standing = frozenset().union(*(known.delegates.get(user_id, ()) for user_id in able))
+    return able | (standing - known.audiences[request.pk].barred if standing else standing)
 
 
 def _telling(request: HumanRequest, event: Told, sequence: int, user_ids: Iterable[int | None]) -> Telling:
@@ -187,8 +200,9 @@ def _questioners(ids: Sequence[UUID]) -> dict[UUID, dict[int, int]]:
 
 
 def _voters(audiences: Mapping[UUID, Audience]) -> dict[UUID, frozenset[int]]:
+    """Return who has voted, and on whose behalf."""
     found: defaultdict[UUID, set[int]] = defaultdict(set)
     given = Response.objects.filter(request_id__in=list(audiences), actor__isnull=False)
-    for request_id, user_id in given.values_list("request_id", "actor_id"):
-        found[request_id].add(user_id)
+    for request_id, *who in given.values_list("request_id", "actor_id", "on_behalf_of_id"):
+        found[request_id].update(user_id for user_id in who if user_id is not None)
     return {request_id: frozenset(users) for request_id, users in found.items()}

@@ -19,6 +19,7 @@ from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
 from approvals.models import AuditEntry, Event, HumanRequest, Response
 from approvals.queries import large_columns, permissions
+from approvals.queries.quorum import voted_out
 from approvals.queries.requests import (
     Requests,
     as_id,
@@ -41,6 +42,8 @@ class Rights:
     decide: bool = False
     withdraw: bool = False
     reassign: bool = False
+    decides_as: tuple[str, ...] = ()
+    """The names of those as whom they may decide: themselves, and for whom they stand, in the order tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,10 @@ def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID,
             decide=permissions.may_decide(person, audience),
             withdraw=permissions.withdraws_by(person, audience) is not None,
             reassign=permissions.reassigns_by(person, audience) is not None,
+            decides_as=tuple(
+                (right.on_behalf_of or person).username
+                for right in permissions.rights_to_decide(person, audience)
+            ),
         )
         for request_id, audience in permissions.audiences(requests).items()
     }
@@ -176,9 +183,12 @@ def _origin_of(request: HumanRequest) -> tuple[Any, Any]:
 def to_be_decided_by(user_id: int, ids: Collection[UUID]) -> set[UUID]:
     """Return those of these requests that are pending, that this user may decide, and has not voted on."""
     pending = large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING))
-    rights = rights_among(user_id, pending)
-    voted = Response.objects.filter(request_id__in=ids, actor_id=user_id).values_list("request_id", flat=True)
-    return {request_id for request_id, each in rights.items() if each.decide} - set(voted)
+    person = permissions.persons([user_id]).get(user_id)
+    if person is None:
+        return set()
+    audiences = permissions.audiences(pending)
+    able = {pk: audience for pk, audience in audiences.items() if permissions.may_decide(person, audience)}
+    return able.keys() - voted_out(person, able)
 
 
 def has_responded(user_id: int, request_id: UUID) -> bool:

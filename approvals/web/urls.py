@@ -5,6 +5,7 @@ from django.urls import path
 from approvals.web.edge.own_pages import own
 from approvals.web.pages import (
     accounts,
+    away,
     news,
     personal_links,
     preferences,
@@ -33,6 +34,8 @@ urlpatterns = own(
         path("log-out/", accounts.log_out, name="sayso-logout"),
         path("preferences/", preferences.preferences, name="preferences"),
         path("unsubscribe/<str:token>/", unsubscribing.unsubscribe_page, name="unsubscribe"),
+        path("away/", away.away, name="away"),
+        path("away/<uuid:delegation_id>/end/", away.end_delegation, name="away-end"),
         path("tokens/", tokens.own_tokens, name="tokens"),
         path("tokens/<uuid:token_id>/revoke/", tokens.revoke_own_token, name="token-revoke"),
     ]

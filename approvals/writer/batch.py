@@ -90,9 +90,11 @@ class Batch:
         self._responses: list[dict[str, Any]] = []
         self._used_links: list[UUID] = []
         self._drafts: list[Draft] = []
-        self._approved_by: defaultdict[UUID, set[int | None]] = defaultdict(set)
+        # By request: who has approved, and on whose behalf; and whose votes were given, by whomever.
+        self._approved_by: defaultdict[UUID, dict[int | None, int | None]] = defaultdict(dict)
+        self._voted_for: defaultdict[UUID, set[int | None]] = defaultdict(set)
         for (request_id, actor_id), said in self.said.items():
-            self._note_vote(request_id, actor_id, said.verdict)
+            self._note_vote(request_id, actor_id, said)
         # Pending requests that too few may be able to decide by now.
         self._in_question: dict[UUID, HumanRequest] = {}
         self._reassigned: set[UUID] = set()
@@ -144,18 +146,38 @@ class Batch:
 
     def approvals_that_count(self, row: HumanRequest) -> list[int | None]:
         """Return who has approved the request and may decide it now; None is a program, which always may."""
-        counted = [actor_id for actor_id in self._approved_by[row.pk] if self._decides(actor_id, row)]
+        votes = self._approved_by[row.pk].items()
+        counted = [actor_id for actor_id, principal_id in votes if self._counts(row, actor_id, principal_id)]
         return sorted(counted, key=lambda actor_id: (actor_id is not None, actor_id or 0))
 
-    def _decides(self, actor_id: int | None, row: HumanRequest) -> bool:
-        person = None if actor_id is None else self.people.get(actor_id)
-        if person is None:
-            return actor_id is None
-        return permissions.may_decide(person, self.audiences[row.pk])
+    def right_to_vote(self, row: HumanRequest, actor: Actor) -> permissions.Right | None:
+        """Return the first right of this person whose vote nobody has given; None: none, or no person.
 
-    def _note_vote(self, request_id: UUID, actor_id: int | None, verdict: str) -> None:
-        if verdict == Verdict.APPROVE:
-            self._approved_by[request_id].add(actor_id)
+        Whose vote is given on their behalf can't give it again, nor can whoever else stands for them.
+        """
+        person = self._person(actor)
+        if person is None or (row.pk, person.id) in self.said:
+            return None
+        given = self._voted_for[row.pk]
+        rights = permissions.rights_to_decide(person, self.audiences[row.pk])
+        return next((one for one in rights if (one.on_behalf_of or person).id not in given), None)
+
+    def _counts(self, row: HumanRequest, actor_id: int | None, principal_id: int | None) -> bool:
+        """Whether this vote counts: a program's does; a person's, by the rights of whom it was given for."""
+        if actor_id is None:
+            return True
+        person, principal = (
+            self.people.get(actor_id),
+            self.people.get(actor_id if principal_id is None else principal_id),
+        )
+        if person is None or principal is None:
+            return False
+        return permissions.decides_as(person, principal, self.audiences[row.pk])
+
+    def _note_vote(self, request_id: UUID, actor_id: int | None, said: Said) -> None:
+        self._voted_for[request_id].add(actor_id if said.on_behalf_of_id is None else said.on_behalf_of_id)
+        if said.verdict == Verdict.APPROVE:
+            self._approved_by[request_id][actor_id] = said.on_behalf_of_id
 
     def close(self, row: HumanRequest, status: Status, actor: Actor, comment: str) -> None:
         """Close the request as decided by this actor. RuntimeError where its status does not allow that."""
@@ -189,16 +211,19 @@ class Batch:
         answer: Any = None,
         arguments: dict[str, Any] | None = None,
         comment: str,
+        on_behalf_of_id: int | None = None,
     ) -> None:
-        """Record this actor's vote or answer."""
-        self.said[row.pk, actor.user_id] = Said(verdict=verdict, answer=answer, arguments=arguments)
-        self._note_vote(row.pk, actor.user_id, verdict)
+        """Record this actor's vote or answer, as that of whom they stand for, if anybody."""
+        said = Said(verdict=verdict, answer=answer, arguments=arguments, on_behalf_of_id=on_behalf_of_id)
+        self.said[row.pk, actor.user_id] = said
+        self._note_vote(row.pk, actor.user_id, said)
         if actor.link_id is not None:
             self._used_links.append(actor.link_id)
         self._responses.append(
             {
                 "request_id": row.pk,
                 "actor_id": actor.user_id,
+                "on_behalf_of_id": on_behalf_of_id,
                 "verdict": verdict,
                 "answer": answer,
                 "arguments": arguments,

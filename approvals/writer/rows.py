@@ -28,11 +28,12 @@ from approvals.writer import quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """Somebody's vote or answer."""
+    """Somebody's vote or answer, and whose it is if they stood for somebody."""
 
     verdict: str
     answer: Any
     arguments: dict[str, Any] | None
+    on_behalf_of_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,8 @@ def read(commands: Sequence[Command]) -> Findings:
         rows = bulk.read(HumanRequest, ids, lock=True)
         clock = execute(CLOCK[connection.vendor])
         assignments = permissions.ask_for_assignments(ids) if asked_by_people else dict
-        people = permissions.ask_for_persons(user_ids | counted)
+        # For whom they stand is judged at the same moment as the deadline.
+        people = permissions.ask_for_persons(user_ids | counted, lambda: as_utc(clock.rows()[0][0]))
         usage = quotas.asking_usage(counted)
         said = _asking_what_was_said(ids) if votes else dict
         found = rows()
@@ -78,7 +80,7 @@ def read(commands: Sequence[Command]) -> Findings:
             rows={row.pk: row for row in found},
             now=as_utc(clock.rows()[0][0]),
             audiences=permissions.build_audiences(found, assignments()) if asked_by_people else {},
-            people=people(),
+            people=_with_principals(people()),
             said=said(),
             usage=usage(),
         )
@@ -86,12 +88,19 @@ def read(commands: Sequence[Command]) -> Findings:
     return _with_voters(findings)
 
 
+def _with_principals(people: dict[int, permissions.Person]) -> dict[int, permissions.Person]:
+    """Add those for whom they stand, who are asked for their own rights alone."""
+    principals = {one.id: one for person in people.values() for one in person.principals}
+    return {**principals, **people} if principals else people
+
+
 def _with_voters(findings: Findings) -> Findings:
     """Add the people whose earlier votes are to be counted, which depends on their rights now."""
     voters = {
-        actor_id
+        one
         for (request_id, actor_id), said in findings.said.items()
-        if actor_id is not None and said.verdict == Verdict.APPROVE and findings.rows[request_id].required > 1
+        for one in (actor_id, said.on_behalf_of_id)
+        if one is not None and said.verdict == Verdict.APPROVE and findings.rows[request_id].required > 1
     }
     if not voters:
         return findings
@@ -104,16 +113,19 @@ def _with_voters(findings: Findings) -> Findings:
 
 def _asking_what_was_said(ids: Collection[UUID]) -> Callable[[], dict[tuple[UUID, int | None], Said]]:
     found = execute(
-        f"SELECT request_id, actor_id, verdict, answer, arguments FROM {bulk.table(Response)}"  # noqa: S608
-        f" WHERE {bulk.among('request_id')}",
+        f"SELECT request_id, actor_id, verdict, answer, arguments, on_behalf_of_id"  # noqa: S608
+        f" FROM {bulk.table(Response)} WHERE {bulk.among('request_id')}",
         [bulk.values(ids)],
     )
     as_key = bulk.key_conversion(get_user_model())
     return lambda: {
         (conversions.as_uuid(request_id), as_key(actor_id)): Said(
-            verdict=verdict, answer=conversions.as_json(answer), arguments=conversions.as_json(arguments)
+            verdict=verdict,
+            answer=conversions.as_json(answer),
+            arguments=conversions.as_json(arguments),
+            on_behalf_of_id=as_key(principal_id),
         )
-        for request_id, actor_id, verdict, answer, arguments in found.rows()
+        for request_id, actor_id, verdict, answer, arguments, principal_id in found.rows()
     }
 
 

@@ -17,7 +17,7 @@ READ_ACCOUNTS = Q(content_type__app_label="auth", codename__in=("view_user", "vi
 )
 MANAGE = Q(
     content_type__app_label="approvals",
-    codename__in=("change_humanrequest", "revoke_apitoken", "resend_callback"),
+    codename__in=("change_humanrequest", "revoke_apitoken", "resend_callback", "manage_delegation"),
 ) | Q(content_type__app_label="orchestration", codename="change_run")
 MANAGE_ACCOUNTS = Q(
     content_type__app_label="auth", codename__in=("add_user", "change_user", "add_group", "change_group")

@@ -219,7 +219,11 @@ def _read_responses(rows: Iterable[Values]) -> dict[Response, Words]:
         said, _ = convert(_RESPONSE, values)
         at = as_text(said["given_at"]) if isinstance(said["given_at"], datetime) else str(said["given_at"])
         response = Response(
-            actor=on_record(said["actor_id"]), verdict=said["verdict"], given_at=at, channel=said["channel"]
+            actor=on_record(said["actor_id"]),
+            verdict=said["verdict"],
+            given_at=at,
+            channel=said["channel"],
+            on_behalf_of=on_record(said["on_behalf_of_id"]),
         )
         found[response] = Words(answer=said["answer"], arguments=said["arguments"], comment=said["comment"])
     return found

@@ -27,6 +27,7 @@ class Response(NamedTuple):
     verdict: str
     given_at: str
     channel: str
+    on_behalf_of: int | None
 
 
 class Words(NamedTuple):
@@ -165,6 +166,7 @@ class Replay:
             verdict=str(verdict),
             given_at=named["recorded_at"],
             channel=named["channel"],
+            on_behalf_of=named["on_behalf_of"],
         )
         self.responses[response] = None if content is None else _read_words(event, content)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.module_loading import import_string
 
-from approvals.web.api import requests
+from approvals.web.api import delegations, requests
 from approvals.web.api.error_handlers import Api
 from approvals.web.api.routers import added_routers
 
@@ -18,6 +18,7 @@ same `key` for requests and runs, everything else as it is.
 
 api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespace="api")
 api.add_router("", requests.router, tags=["requests"])
+api.add_router("", delegations.router, tags=["delegations"])
 for _added in added_routers():
     api.add_router("", import_string(_added.router), tags=[_added.tag])
     api.refuses(import_string(_added.refuses))

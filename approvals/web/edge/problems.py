@@ -30,6 +30,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
         "You may see it, but not do this; or the token lacks the scope, the call a CSRF token.",
     ),
     "unknown_request": (404, "There is no such request, or you may not see it."),
+    "unknown_delegation": (404, "There is no such delegation, or it is not yours to end."),
     "unknown_run": (404, "There is no such run, or you may not see it."),
     "not_found": (404, "There is nothing at this address."),
     "method_not_allowed": (405, "The address does not take this method; see `Allow`."),

@@ -173,12 +173,13 @@ def news(
     likely = ids if superusers else ids & shown_to.keys()
     with together():
         found, asked_for_viewers = queries.ask_for_rows(ids), permissions.ask_for_viewers(ids)
+        standing = permissions.ask_for_delegates()
         attending, large = _ask_for_attendance(expected), queries.ask_for_large(likely, LARGE)
         audiences, viewers = {row: row.audience for row in found()}, asked_for_viewers()
-        involved = chain(viewers.user_ids, *map(_named, audiences.values()))
+        involved = chain(viewers.user_ids, standing().keys(), *map(_named, audiences.values()))
         connected = _connected(involved, credentials_of)
         unexpected = {user_id: connected[user_id] for user_id in connected.keys() - expected.keys()}
-        concerning = _concerning(connected.keys(), audiences, viewers)
+        concerning = _concerning(connected.keys(), audiences, viewers, standing())
         also_attending = _ask_for_attendance(unexpected)
         also_large = queries.ask_for_large(concerning - likely, LARGE)
         present = attending() | also_attending()
@@ -245,16 +246,26 @@ def _connected(
     return {user_id: there for user_id in set(user_ids) if (there := credentials_of(user_id))}
 
 
-def _concerning(user_ids: Set[int], audiences: Mapping[RequestRow, Audience], viewers: Viewers) -> set[UUID]:
+def _concerning(
+    user_ids: Set[int],
+    audiences: Mapping[RequestRow, Audience],
+    viewers: Viewers,
+    standing: Mapping[int, Set[int]],
+) -> set[UUID]:
     """Return the requests that one of these users, superusers left out, may see.
 
-    They may be fewer by the time when the rights of each are read.
+    `standing` says for whom each user stands, who may be a superuser. They may be fewer by the time when the
+    rights of each are read.
     """
-    here = viewers.among(user_ids)
+    principals: set[int] = set().union(*(standing.get(user_id, ()) for user_id in user_ids))
+    there = user_ids | principals
+    here = viewers.among(there)
     return {
         row.pk
         for row, audience in audiences.items()
-        if here.include_one_of(audience) or not user_ids.isdisjoint(_named(audience))
+        if here.include_one_of(audience)
+        or (principals and not audience.assigned)
+        or not there.isdisjoint(_named(audience))
     }
 
 

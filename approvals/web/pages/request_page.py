@@ -66,6 +66,8 @@ class RequestPage:
             "these": [asked],
             "notice": self.notice,
             "act": self.act,
+            "votes_themselves": self._votes_themselves,
+            "on_behalf_of": self._on_behalf(),
             "deciders": deciders_in_words(asked),
             "ballot": queries.ballot(asked) if _is_ballot(asked) else None,
             "beside": self.beside[:BESIDE],
@@ -117,7 +119,23 @@ class RequestPage:
 
     @property
     def _has_voted(self) -> bool:
-        return any(entry.event == "decided" and entry.actor == self.username for entry in self.trail)
+        """Whether this person has voted, or others have given each vote that they could give."""
+        return self._votes_themselves or set(self.rights.decides_as) <= self._given.keys()
+
+    @property
+    def _votes_themselves(self) -> bool:
+        return self.username in self._given.values()
+
+    @cached_property
+    def _given(self) -> dict[str | None, str | None]:
+        """Whose votes were given, and by whom."""
+        votes = [entry for entry in self.trail if entry.event == "decided"]
+        return {entry.on_behalf_of or entry.actor: entry.actor for entry in votes}
+
+    def _on_behalf(self) -> str:
+        """Return on whose behalf this person would decide now; empty: on their own."""
+        first = next((one for one in self.rights.decides_as if one not in self._given), self.username)
+        return "" if first == self.username else first
 
     def _forms(self) -> dict[str, Any]:
         if self.asked.kind == Kind.CLARIFICATION:

@@ -120,6 +120,8 @@ def entry_in_words(
     if entry.event == "opened" and entry.actor is None and requester:
         return Line(entry=entry, text=f"Asked by a program for {requester}{_by_override(entry)}")
     who = entry.actor or ("the deadline" if entry.channel == "deadline" else "a program")
+    if entry.on_behalf_of and entry.event in {"decided", "answered"}:
+        who = f"{who}, on behalf of {entry.on_behalf_of}"
     return Line(
         entry=entry, text=_sentence(entry, who, said, required), said=_comment_or_answer(said, choices)
     )

@@ -10,7 +10,9 @@ from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
 from approvals.queries import permissions
+from approvals.queries.permissions import Person, Right
 from approvals.writer.batch import Batch
+from approvals.writer.rows import Said
 from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
 
 
@@ -24,32 +26,48 @@ def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
         return Refused(code="invalid", detail=detail, field="decision")
     earlier = batch.said.get((row.pk, command.actor.user_id))
     same = earlier and earlier.verdict == command.verdict and _is_same(earlier.arguments, command.arguments)
-    if same and _may_repeat(command.actor):
-        return _repeat(batch, command, row, allowed, said)
-    if refused := check_state(batch, command.actor, row, said, voted=earlier is not None):
+    if earlier and same and _may_repeat(command.actor):
+        principal = batch.people.get(earlier.on_behalf_of_id) if earlier.on_behalf_of_id is not None else None
+        return _repeat(batch, command, row, Right(by=allowed, on_behalf_of=principal), said)
+    right = batch.right_to_vote(row, command.actor)
+    if refused := check_state(batch, command.actor, row, said, voted=_why_no_vote(command, earlier, right)):
         return refused
     # Not its truth: an empty schema lets anything be edited.
     if command.arguments is not None and row.editable is False:
         detail = "arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
-    _vote(batch, command, row, allowed, said)
+    _vote(batch, command, row, right or Right(by=allowed), said)
     return Accepted(outcome=batch.outcome(row.pk))
 
 
-def _vote(batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]) -> None:
+def _why_no_vote(command: Decision, earlier: Said | None, right: Right | None) -> str:
+    """Say why this person has no vote left; programs need no right."""
+    if earlier is not None:
+        return "You have already voted; a vote can't be changed."
+    if right is None and command.actor.user_id is not None:
+        return "The vote that you have was already given, by you or on behalf of the same person."
+    return ""
+
+
+def _vote(batch: Batch, command: Decision, row: HumanRequest, right: Right, said: dict[str, Any]) -> None:
     batch.respond(
-        row, command.actor, verdict=command.verdict, arguments=command.arguments, comment=command.comment
+        row,
+        command.actor,
+        verdict=command.verdict,
+        arguments=command.arguments,
+        comment=command.comment,
+        on_behalf_of_id=_id_of(right.on_behalf_of),
     )
     if command.verdict is Verdict.APPROVE:
         row.approvals += 1
     if command.arguments is not None:
         row.final_arguments = command.arguments
         said = {**said, "asked": row.arguments}
-    _count_votes(batch, command, row, allowed_by, said)
+    _count_votes(batch, command, row, right, said)
 
 
 def _count_votes(
-    batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]
+    batch: Batch, command: Decision, row: HumanRequest, right: Right, said: dict[str, Any]
 ) -> None:
     """Close the request if enough votes count now, and record this vote with what it led to."""
     counted = batch.approvals_that_count(row) if row.required > 1 else [command.actor.user_id]
@@ -62,17 +80,23 @@ def _count_votes(
         batch.close(row, status, command.actor, command.comment)
     if status is Status.APPROVED and row.required > 1:
         said = {**said, "counted": [on_record(each) for each in counted]}
-    batch.record(row, Event.DECIDED, command.actor, said, status=status, allowed_by=allowed_by)
+    batch.record(
+        row,
+        Event.DECIDED,
+        command.actor,
+        said,
+        status=status,
+        allowed_by=right.by,
+        on_behalf_of_id=_id_of(right.on_behalf_of),
+    )
 
 
-def _repeat(
-    batch: Batch, command: Decision, row: HumanRequest, allowed_by: str, said: dict[str, Any]
-) -> Result:
+def _repeat(batch: Batch, command: Decision, row: HumanRequest, right: Right, said: dict[str, Any]) -> Result:
     """Do nothing, unless enough votes count now that did not before: their voters may decide again."""
     open_still = row.status == Status.PENDING and not is_overdue(row.deadline, batch.now)
     if not open_still or row.required == 1 or len(batch.approvals_that_count(row)) < row.required:
         return accept_unchanged(row)
-    _count_votes(batch, command, row, allowed_by, said)
+    _count_votes(batch, command, row, right, said)
     return Accepted(outcome=batch.outcome(row.pk))
 
 
@@ -89,10 +113,22 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
         return accept_unchanged(row)
     if refused := check_state(batch, command.actor, row, said):
         return refused
-    batch.respond(row, command.actor, answer=command.answer, comment=command.comment)
+    right = batch.right_to_vote(row, command.actor) or Right(by=allowed)
+    principal_id = _id_of(right.on_behalf_of)
+    batch.respond(
+        row, command.actor, answer=command.answer, comment=command.comment, on_behalf_of_id=principal_id
+    )
     row.answer = command.answer
     batch.close(row, Status.ANSWERED, command.actor, command.comment)
-    batch.record(row, Event.ANSWERED, command.actor, said, status=Status.ANSWERED, allowed_by=allowed)
+    batch.record(
+        row,
+        Event.ANSWERED,
+        command.actor,
+        said,
+        status=Status.ANSWERED,
+        allowed_by=right.by,
+        on_behalf_of_id=principal_id,
+    )
     return Accepted(outcome=batch.outcome(row.pk))
 
 
@@ -123,6 +159,10 @@ def withdraw(batch: Batch, command: Withdraw, row: HumanRequest) -> Result:
 def _may_repeat(actor: Actor) -> bool:
     """Whether repeating one's own decision is harmless; by a personal link, it is a second use."""
     return actor.link_id is None
+
+
+def _id_of(person: Person | None) -> int | None:
+    return None if person is None else person.id
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -37,9 +37,12 @@ def check_permission(
 
 
 def check_state(
-    batch: Batch, actor: Actor, row: HumanRequest, said: dict[str, Any], *, voted: bool = False
+    batch: Batch, actor: Actor, row: HumanRequest, said: dict[str, Any], *, voted: str = ""
 ) -> Refused | None:
-    """Return the refusal if the request is closed or voted on already; time it out first where overdue."""
+    """Return the refusal if the request is closed; time it out first where overdue.
+
+    `voted` says why the actor has no vote left on a pending one; "" where they have.
+    """
     if row.status == Status.PENDING and is_overdue(row.deadline, batch.now):
         batch.time_out(row)
     if row.status == Status.TIMED_OUT:
@@ -47,7 +50,8 @@ def check_state(
         return Refused(code="too_late", detail="The deadline has passed.", outcome=outcome_of(row))
     if row.status != Status.PENDING or voted:
         record_refusal(batch, row, actor, "already_decided", said)
-        return Refused(code="already_decided", detail=_who_won(row), outcome=outcome_of(row))
+        detail = voted if row.status == Status.PENDING else _who_won(row)
+        return Refused(code="already_decided", detail=detail, outcome=outcome_of(row))
     return None
 
 
@@ -66,7 +70,5 @@ def unknown(reference: Reference) -> Refused:
 
 
 def _who_won(row: HumanRequest) -> str:
-    if row.status == Status.PENDING:
-        return "You have already voted; a vote can't be changed."
     who = row.decided_by.get_username() if row.decided_by else "the program that asked"
     return f"It was already {row.status} by {who}."

@@ -39,6 +39,7 @@ _TOKEN = "who may act is asked of this table; under which token somebody did, th
 _LETTER = "an email on its way, which nothing is decided by"
 _POSTING = "how an outcome is posted; which outcome that is, is read from its request"
 _OWN = "what a person chose for themselves, which nothing is decided by"
+_STANDING = "who may decide for whom is asked of this table; on whose behalf somebody did, the entries say"
 _TELLING = "whom somebody tells that a request is there; what is said is read from its record"
 
 UNVOUCHED: Mapping[str, str] = {
@@ -87,6 +88,16 @@ UNVOUCHED: Mapping[str, str] = {
     "Preference.quiet_days": _OWN,
     "Preference.urgent_breaks_quiet": _OWN,
     "Preference.digest_at": _OWN,
+    "Delegation.id": _STANDING,
+    "Delegation.principal": _STANDING,
+    "Delegation.delegate": _STANDING,
+    "Delegation.starts_at": _STANDING,
+    "Delegation.ends_at": _STANDING,
+    "Delegation.reason": _STANDING,
+    "Delegation.made_by": _STANDING,
+    "Delegation.made_at": _STANDING,
+    "Delegation.ended_at": _STANDING,
+    "Delegation.ended_by": _STANDING,
     "Destination.id": _NUMBERED,
     "Destination.user": _OWN,
     "Destination.kind": _OWN,
@@ -168,6 +179,10 @@ def record(as_keeper: None) -> None:
     deciding.reassign(make.actor(ada), handed_on, users=[grace.pk], groups=[group.pk])
     deciding.comment(make.actor(grace), handed_on, "Why not one?", question=True)
     deciding.answer(make.actor(grace), handed_on, ["two"], comment="both?")
+    barbara = make.user("barbara")
+    make.delegation(ada, barbara)
+    on_behalf = make.approval(assignees=[ada], required=1)
+    deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()
     purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)

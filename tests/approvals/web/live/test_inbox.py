@@ -18,7 +18,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import connection as db_connection
 from django.test.utils import CaptureQueriesContext
 
-from approvals import deciding, queries
+from approvals import deciding, delegations, queries
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Expire
@@ -242,6 +242,28 @@ async def test_gained_permission_is_noticed_at_the_next_event() -> None:
         await made(factories.approval)
         while len(connection.requests) < 2:
             await connection.next()
+
+
+async def test_who_stands_for_somebody_is_shown_what_opens_for_them_until_it_ends() -> None:
+    ada, bob, root = await made(factories.user), await made(factories.user), await made(superuser)
+    await made(factories.delegation, root, bob)
+    made_for_ada = await made(factories.delegation, ada, bob)
+    async with await Connection.of(bob) as connection:
+        assert await connection.opened() == {"requests": []}
+        assigned = await made(factories.approval, assignees=[ada])
+        assert (await connection.next("request_opened"))["data"]["request"]["id"] == assigned
+        unassigned = await made(factories.approval)
+        assert (await connection.next("request_opened"))["data"]["request"]["id"] == unassigned
+        await settled((connection, bob))
+        await deciding.adecide(factories.actor(bob), unassigned, "approve")
+        await connection.next("request_closed")
+        await in_database(delegations.end, made_for_ada)
+        inbox_hub().check_everybody()
+        assert (await connection.next("snapshot"))["data"] == NOTHING
+
+
+def superuser() -> User:
+    return factories.user(is_superuser=True)
 
 
 def _permit(person: User) -> None:

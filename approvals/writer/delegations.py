@@ -1,0 +1,34 @@
+"""Delegations on record: made, and ended before their time; approvals.delegations checks what is made."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from approvals.database.clock import database_now
+from approvals.models import Delegation
+
+
+def make(**columns: Any) -> Delegation:
+    """Write a delegation with these columns, made now."""
+    delegation = Delegation(**columns, made_at=database_now())
+    Delegation.writing.bulk_create([delegation])
+    return delegation
+
+
+def end(delegation_id: UUID, by: int | None) -> bool:
+    """End a delegation now; False: it is over or was ended before, or there is none."""
+    now = database_now()
+    open_still = Delegation.writing.filter(pk=delegation_id, ended_at=None, ends_at__gt=now)
+    return bool(open_still.update(ended_at=now, ended_by_id=by))
+
+
+def end_all(user_id: int, by: int | None) -> int:
+    """End all delegations of this person and to them, and remove the reasons, which may be personal."""
+    theirs = Delegation.writing.filter(Q(principal=user_id) | Q(delegate=user_id))
+    now = database_now()
+    ended = theirs.filter(ended_at=None, ends_at__gt=now).update(ended_at=now, ended_by_id=by)
+    theirs.exclude(reason="").update(reason="")
+    return ended
