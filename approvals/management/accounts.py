@@ -31,12 +31,12 @@ def end_access(user_id: int, by_user_id: int | None) -> int:
     """
     with transaction.atomic():
         user = _lock(user_id)
+        delegations.end_all(user_id, by_user_id)
         user.is_active = user.is_staff = user.is_superuser = False
         user.set_unusable_password()
         user.save()
         user.groups.clear()
         user.user_permissions.clear()
-        delegations.end_all(user_id, by_user_id)
         return tokens.end_all(user_id, by_user_id)
 
 

@@ -121,9 +121,14 @@ def is_allowed_by_database() -> bool:
 
 
 def pending_of(user_id: int) -> list[UUID]:
-    """Return the pending requests that this person has asked, is named to decide, or has voted on."""
+    """Return the pending requests that this person has asked, is named to decide, or has voted on.
+
+    A vote that somebody gave on their behalf is theirs, too.
+    """
     said = AuditEntry.objects.filter(
-        request_id=OuterRef("pk"), actor_id=user_id, event__in=(Event.OPENED, Event.DECIDED)
+        Q(actor_id=user_id) | Q(on_behalf_of_id=user_id),
+        request_id=OuterRef("pk"),
+        event__in=(Event.OPENED, Event.DECIDED),
     )
     named = UserAssignment.objects.filter(request_id=OuterRef("pk"), user_id=user_id)
     pending = HumanRequest.objects.filter(status=Status.PENDING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from approvals.database.clock import database_now
 from approvals.models import Delegation
@@ -25,10 +25,24 @@ def end(delegation_id: UUID, by: int | None) -> bool:
     return bool(open_still.update(ended_at=now, ended_by_id=by))
 
 
+def end_of_inactive(user_id: int) -> None:
+    """End the delegations of an account that is inactive, and those to it.
+
+    They have no effect while it is, whichever way it became so.
+    """
+    _open_of(user_id).update(ended_at=database_now())
+
+
 def end_all(user_id: int, by: int | None) -> int:
     """End all delegations of this person and to them, and remove the reasons, which may be personal."""
-    theirs = Delegation.writing.filter(Q(principal=user_id) | Q(delegate=user_id))
-    now = database_now()
-    ended = theirs.filter(ended_at=None, ends_at__gt=now).update(ended_at=now, ended_by_id=by)
-    theirs.exclude(reason="").update(reason="")
+    ended = _open_of(user_id).update(ended_at=database_now(), ended_by_id=by)
+    _of(user_id).exclude(reason="").update(reason="")
     return ended
+
+
+def _open_of(user_id: int) -> QuerySet[Delegation]:
+    return _of(user_id).filter(ended_at=None, ends_at__gt=database_now())
+
+
+def _of(user_id: int) -> QuerySet[Delegation]:
+    return Delegation.writing.filter(Q(principal=user_id) | Q(delegate=user_id))

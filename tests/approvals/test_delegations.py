@@ -36,7 +36,7 @@ from approvals.queries import permissions
 from approvals.queries.inbox import Inbox, Selection, Tab
 from approvals.queries.notices import notices
 from approvals.queries.requests import decidable_by
-from approvals.trail import verification
+from approvals.trail import retention, verification
 from approvals.trail.verification.checker import Checker
 from approvals.writer import execution, queue
 from tests import factories as make
@@ -166,9 +166,9 @@ class TestMaking:
 
     def test_it_goes_with_a_person_who_is_forgotten(self, ada: User, bob: User) -> None:
         made = delegations.delegate(ada, bob, None, database_now() + HOUR, "In hospital")
-        accounts.end_access(bob.pk, None)
+        accounts.end_access(bob.pk, ada.pk)
         row = Delegation.objects.get(pk=made)
-        assert row.ended_at is not None
+        assert row.ended_by == ada
         assert row.reason == ""
 
 
@@ -225,6 +225,18 @@ class TestDeciding:
         make.delegation(ada, bob)
         User.objects.filter(username=who).update(is_active=False)
         assert is_refused(bob, request_id)
+
+    @pytest.mark.parametrize("who", ["ada", "bob"])
+    def test_it_does_not_come_back_with_an_account(self, ada: User, bob: User, who: str) -> None:
+        request_id = make.approval(assignees=[ada])
+        others = make.delegation(bob, make.user())
+        made = make.delegation(ada, bob)
+        account = User.objects.get(username=who)
+        for account.is_active in (False, True):
+            account.save()
+        assert is_refused(bob, request_id)
+        assert Delegation.objects.get(pk=made).ended_at is not None
+        assert (Delegation.objects.get(pk=others).ended_at is None) == (who == "ada")
 
     @pytest.mark.parametrize("who", ["ada", "bob"])
     def test_four_eyes_keep_out_both(self, ada: User, bob: User, who: str) -> None:
@@ -329,6 +341,16 @@ class TestVotes:
             assert queries.ballot(request).void == (frozenset() if kept else {"bob"})
             assert decide(carl, request_id).status == ("approved" if kept else "pending")
         assert verification.verify().holds
+
+    def test_a_person_whose_vote_was_given_is_not_forgotten_before_it_is_decided(
+        self, ada: User, bob: User
+    ) -> None:
+        finance = make.group("finance", ada, make.user())
+        request_id = UUID(make.approval(assignees=[finance], required=2))
+        assert retention.pending_of(ada.pk) == []
+        make.delegation(ada, bob)
+        decide(bob, str(request_id))
+        assert retention.pending_of(ada.pk) == [request_id]
 
     @both_databases
     def test_the_database_refuses_a_second_vote_of_a_principal(self, ada: User, bob: User) -> None:
