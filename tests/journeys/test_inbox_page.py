@@ -1004,10 +1004,11 @@ async def test_text_has_contrast_in_both_schemes(
     closed = await opened("Closed", assignees=[ravi, nina])
     await opened("Urgent", assignees=[ravi], timeout=50, arguments={"a": "\u202e"}, severity="high")
     await deciding.adecide(make.actor(ravi), closed, "reject", comment="No.")
+    await in_database(make.delegation, nina, ravi)
     context = await browser.new_context(color_scheme=scheme)
     page = await logged_in(await context.new_page(), server, ravi)
     paths = (f"/requests/{closed}/?tab=decided", f"/requests/{closed}/?done={closed}", f"/?done={closed}")
-    for path in ("", *paths, "/runs/", "/tokens/", "/preferences/", "/accounts/password/"):
+    for path in ("", *paths, "/runs/", "/tokens/", "/away/", "/preferences/", "/accounts/password/"):
         if path:
             await page.goto(server.url + path)
         assert await page.evaluate(POOR_CONTRAST) == []
