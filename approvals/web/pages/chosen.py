@@ -181,9 +181,8 @@ def _read(user_id: int, ids: Sequence[UUID]) -> tuple[dict[UUID, Any], set[UUID]
 
 
 def _voted(user_id: int, rows: Collection[Any]) -> set[UUID]:
-    """Return which of these requests are pending and have this person's vote."""
-    votes = queries.votes_on({row.pk for row in rows if row.required > 1 and row.status == Status.PENDING})
-    return {pk for pk, given in votes.items() if any(vote.actor_id == user_id for vote in given)}
+    """Return which of these requests are pending and have this person's vote, or leave them none to give."""
+    return queries.Inbox(user_id).voted_on([row for row in rows if row.status == Status.PENDING])
 
 
 def _reasons(rows: Collection[Any], decidable: set[UUID], voted: set[UUID]) -> dict[UUID, str]:

@@ -101,5 +101,6 @@ def test_the_page_of_a_request_says_on_whose_behalf(client: Client, ann: User, b
     assert "ann, on behalf of bob, approved" in shown
     assert "You have approved this. It needs 1 more approval." in shown
     assert "The vote that you have was given already" in text(client_of(bob).get(page))
+    assert "You have approved this already" in text(client_of(bob).get(f"/decide/?id={request_id}"))
     delegations.end(made)
     assert client.get(page).status_code == 404
