@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from approvals.database.clock import database_now
+from approvals.domain.lifecycle import Status
 from approvals.domain.quiet_hours import QuietHours
 from approvals.domain.telling import Told
 from approvals.models import (
@@ -113,6 +114,7 @@ class NotificationOutbox(outboxes.Outbox[Due]):
     ) -> None:
         made = []
         due_again: dict[object, datetime] = {}
+        again: list[tuple[Notification, Notice]] = []
         for attempt in attempts:
             # A notification is deleted with the account of its person, at any moment.
             if row := rows.get(attempt.due.id):
@@ -120,8 +122,10 @@ class NotificationOutbox(outboxes.Outbox[Due]):
                     row.attempts += 1
                     made.append(_on_record(attempt, row.attempts, now))
                 outboxes.settle(row, attempt, row.attempts, now)
-                if row.due_at is not None and (digest := _digest_of(row)):
-                    row.due_at = due_again.setdefault(digest, row.due_at)
+                if row.due_at is not None and row.claimed_until is None:
+                    row.due_at = due_again.setdefault(_digest_of(row) or row.pk, row.due_at)
+                    again.append((row, attempt.due.notice))
+        _leave_in_peace(again)
         NotificationAttempt.writing.bulk_create(made)
         _remove_old(now)
         fates = [_fate(attempt.answer) for attempt in attempts]
@@ -210,6 +214,18 @@ def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]
 def _digest_of(row: Notification) -> tuple[int, datetime] | None:
     """Return what the notifications of one digest have in common; None: it is told alone."""
     return None if row.digest is None else (row.destination_id, row.digest)
+
+
+def _leave_in_peace(again: Sequence[tuple[Notification, Notice]]) -> None:
+    """Let those that are to be tried again wait while their people want to hear nothing."""
+    if not again:
+        return
+    quiet = quiet_hours_of({notice.notification.destination.user_id for _, notice in again})
+    for row, notice in again:
+        hours = quiet.get(notice.notification.destination.user_id)
+        if hours is not None and row.due_at is not None:
+            urgent = row.digest is None and notice.request.status == Status.PENDING
+            row.due_at = hours.due_at(row.due_at, notice.request.deadline if urgent else None)
 
 
 def _of_each(attempt: Attempt[Due]) -> Iterable[Attempt[Due]]:

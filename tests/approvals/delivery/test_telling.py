@@ -356,6 +356,25 @@ class TestQuietHours:
         assert due["ada"] <= database_now()
         assert due["bob"] == morning
 
+    def test_what_failed_before_the_night_is_tried_again_in_the_morning(
+        self, ada: User, bob: User, night: Callable[..., None], morning: datetime
+    ) -> None:
+        """Unless it would be too late then."""
+        for timeout in (None, 3600):
+            make.approval(assignees=[ada, bob], timeout=timeout)
+        look()
+        claimed = notifications.outbox.claim(8)
+        night(ada)
+        failed = outboxes.Answer(error="The mail server answered 451.")
+        notifications.outbox.record(
+            [outboxes.Attempt(due=due, seconds=0.0, answer=failed) for due in claimed]
+        )
+        late = Notification.objects.filter(due_at=morning).values_list(
+            "destination__user__username", "request__deadline"
+        )
+        assert list(late) == [("ada", None)]
+        assert Notification.objects.filter(status="waiting", attempts=1).count() == 4
+
     def test_the_deadline_of_a_request_that_is_closed_wakes_nobody(
         self, ada: User, night: Callable[..., None], morning: datetime
     ) -> None:
