@@ -8,6 +8,7 @@ request's own page.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -98,7 +99,8 @@ def _show(request: HttpRequest, found: PersonalLink, instead: NotRecorded | None
     shown = RequestPage(
         asked=asked,
         username=found.user.get_username(),
-        rights=queries.Rights(see=True, decide=True),
+        # What else they may do has its place on the request's own page.
+        rights=replace(queries.rights_of(found.user.pk, asked), withdraw=False, reassign=False),
         trail=(),
         form=instead.form if instead else None,
         notice=instead.notice if instead else "",
