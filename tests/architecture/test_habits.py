@@ -18,7 +18,7 @@ TEMPLATES = sorted(
     file
     for folder in ("templates", "approvals/templates", "orchestration/templates")
     for file in (PROJECT / folder).rglob("*.html")
-    if file.name != "message.html"  # an email, which takes its style along
+    if file.name not in {"message.html", "digest.html"}  # emails, which take their style along
 )
 
 INLINE = re.compile(
