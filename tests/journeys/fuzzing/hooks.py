@@ -12,8 +12,11 @@ import schemathesis
 LONGEST = 60
 BRIEFLY = 0.01
 
-# The ids of what was asked and started last. Some of what is generated shall be about these.
-_asked: dict[str, deque[str]] = {"request_id": deque(maxlen=20), "run_id": deque(maxlen=20)}
+# By what paths call them: the ids of what was asked, started and made last. Some of what is generated shall
+# be about these.
+_asked: dict[str, deque[str]] = {name: deque(maxlen=20) for name in ("request_id", "run_id", "delegation_id")}
+# By the end of the path that makes it; of any other, it is a request.
+_MADE_BY = {"/runs": "run_id", "/delegations": "delegation_id"}
 _turns = cycle((True, True, False))
 
 
@@ -32,7 +35,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
     if response.status_code == 201:
-        _asked["run_id" if case.path.endswith("/runs") else "request_id"].append(response.json()["id"])
+        made = next((name for end, name in _MADE_BY.items() if case.path.endswith(end)), "request_id")
+        _asked[made].append(response.json()["id"])
 
 
 def _seconds(wait: Any) -> float:
