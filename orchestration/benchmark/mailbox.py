@@ -23,7 +23,7 @@ class Mailbox(Remote):
     async def port(self) -> int:
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def taken(self, count: int, patience: float) -> dict[str, int]:
+    async def await_messages(self, count: int, patience: float) -> dict[str, int]:
         """Return how many messages came about each request, once they are `count`, or patience is over."""
         try:
             async with asyncio.timeout(patience), self._came:

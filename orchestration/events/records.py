@@ -80,7 +80,7 @@ class EventRecords:
         commands = self._commands(event_id, timeout, result)
         await arefuse_inside_a_transaction()
         self._hidden.pop(event_id, None)
-        for written in await _settled(queue.submit_many(commands)):
+        for written in await _await_all(queue.submit_many(commands)):
             queue.outcome_of_result(written)
 
     async def outcome(self, event_id: str, timeout: float | timedelta | None) -> Outcome:  # noqa: ASYNC109
@@ -171,7 +171,7 @@ class EventRecords:
         """Await the submitted writes; each failure is raised by all waits that awaited it, or by the next."""
         writes = self._pending_writes(event_id)
         try:
-            await _settled(writes)
+            await _await_all(writes)
         except Exception:
             self._drop(event_id, writes)
             raise
@@ -206,7 +206,7 @@ class EventRecords:
         logger.warning("result_refused kind=%s id=%s code=%s", self.kind.value, event_id, code)
 
 
-async def _settled(writes: Sequence[Future[Result]]) -> list[Result]:
+async def _await_all(writes: Sequence[Future[Result]]) -> list[Result]:
     """Return the results when all writes are done, and none goes on unseen; or raise the first error."""
     done = await asyncio.gather(*map(asyncio.wrap_future, writes), return_exceptions=True)
     results = []

@@ -97,7 +97,7 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     started = perf_counter()
     ids = await asker.ask(count, TOLD)
     opened = perf_counter() - started
-    told = await mailbox.taken(count, PATIENCE)
+    told = await mailbox.await_messages(count, PATIENCE)
     seconds = perf_counter() - started
     await asker.finish()
     rates = Samples()

@@ -25,10 +25,10 @@ async def test_each_message_counts_once_for_its_request() -> None:
     mailbox = Mailbox()
     await mailbox.begin()
     port = await mailbox.port()
-    counting = asyncio.create_task(mailbox.taken(3, 30.0))
+    counting = asyncio.create_task(mailbox.await_messages(3, 30.0))
     await asyncio.to_thread(send, port, REQUEST, REQUEST)
     await asyncio.to_thread(send, port, "0" * 36)
     assert (await counting)[REQUEST] == 2
-    assert await mailbox.taken(4, 0.01) == await counting
+    assert await mailbox.await_messages(4, 0.01) == await counting
     mailbox._server.close()
     await mailbox._server.wait_closed()
