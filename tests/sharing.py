@@ -1,8 +1,9 @@
 """How the tests of a run are shared out among workers. A plugin of pytest, beside tests/selection.py.
 
-The tests of a file on one stack stay together, in one worker: they share its servers and browsers. What may
-take longest comes first, so that all workers end at about the same time. Tests marked `alone` measure: they
-run one after another in one worker, at the end, while the others wait.
+The tests of a file on one stack stay together, in one worker: they share its servers and browsers. So do the
+tests that break a PostgreSQL and start no process: a single one is started for them. What may take longest
+comes first, so that all workers end at about the same time. Tests marked `alone` measure: they run one after
+another in one worker, at the end, while the others wait.
 
 Which tests belong together the workers note in a file, for whoever shares them out knows only their names.
 """
@@ -27,6 +28,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 COMMON = pytest.StashKey[Path]()
 TURN = pytest.StashKey["Turn"]()
 ALONE = "alone"
+BREAKABLE = "private_postgres"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,7 +73,11 @@ def stack_of(item: pytest.Item) -> str | None:
 
 
 def _group_of(item: pytest.Item) -> str:
-    return ALONE if _is_alone(item) else f"{item.path}-{stack_of(item)}"
+    if _is_alone(item):
+        return ALONE
+    if BREAKABLE in getattr(item, "fixturenames", ()) and not item.get_closest_marker("processes"):
+        return BREAKABLE
+    return f"{item.path}-{stack_of(item)}"
 
 
 def _is_alone(item: pytest.Item) -> bool:

@@ -14,7 +14,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 from unittest import mock
 
 import psycopg
@@ -97,7 +97,8 @@ class PostgresDatabase(Database):
     """A database on a server; its rows are deleted past the triggers that protect the trail.
 
     Once it is migrated, tests and the processes they start are the application of docs/deployment.md, which
-    can only add to the record; on a server that isn't ours, where no roles are made, whoever they came as.
+    can only add to the record; on a server that isn't ours, where no roles are made, whoever they came as, who
+    must be a superuser there.
     """
 
     def __init__(self, server: PostgresServer | ForeignServer, name: str) -> None:
@@ -153,17 +154,14 @@ class PostgresDatabase(Database):
             return [table for (table,) in rows]
 
     def _delete_rows(self, connection: psycopg.Connection) -> None:
-        """Empty the tables that have rows, in one transaction: only at its end must no reference dangle."""
+        """Empty the tables that have rows, past their own triggers and those of references."""
         tables = self._dirty(connection)
-        triggers = _Triggers(connection, tables)
-        triggers.disable()
+        connection.execute("SET LOCAL session_replication_role = replica")
         for table in tables:
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
         for table in RESTORED_TABLES:
             if table in tables:
                 self._restore(connection, table)
-        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        triggers.restore()
 
     def _restore(self, connection: psycopg.Connection, table: str) -> None:
         for row in self._first_rows[table]:
@@ -198,32 +196,6 @@ def _rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:
     return connection.execute(
         sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(table))
     ).fetchall()
-
-
-class _Triggers:
-    """The tables' own triggers, to be switched off and put back exactly as they were."""
-
-    _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
-
-    def __init__(self, connection: psycopg.Connection, tables: list[str]) -> None:
-        self._connection = connection
-        self._triggers = connection.execute(
-            "SELECT relname, tgname, tgenabled::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
-            " WHERE NOT tgisinternal AND tgenabled <> 'D' AND relname = ANY(%s)",
-            [tables],
-        ).fetchall()
-
-    def disable(self) -> None:
-        for table, name, _ in self._triggers:
-            self._alter(table, "DISABLE", name)
-
-    def restore(self) -> None:
-        for table, name, state in self._triggers:
-            self._alter(table, self._ENABLE[state], name)
-
-    def _alter(self, table: str, action: LiteralString, name: str) -> None:
-        statement = sql.SQL("ALTER TABLE {} " + action + " TRIGGER {}")
-        self._connection.execute(statement.format(sql.Identifier(table), sql.Identifier(name)))
 
 
 class Stack:
