@@ -97,8 +97,8 @@ class PostgresDatabase(Database):
     """A database on a server; its rows are deleted past the triggers that protect the trail.
 
     Once it is migrated, tests and the processes they start are the application of docs/deployment.md, which
-    can only add to the record; on a server that isn't ours, where no roles are made, whoever they came as, who
-    must be a superuser there.
+    can only add to the record; on a server that isn't ours, where no roles are made, whoever they came as: a
+    superuser.
     """
 
     def __init__(self, server: PostgresServer | ForeignServer, name: str) -> None:
